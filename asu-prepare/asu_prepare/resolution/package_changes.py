@@ -1,0 +1,146 @@
+"""The rules of `package_changes.toml`: which packages were replaced, added or removed between releases, and why.
+
+A rule holds from its version `since` on (and before `until`, where it ends), for every device or for one target, and there
+for all or some profiles. What it does is one of: replace one name by another, replace a prefix by another, remove a name or
+a pattern, add names. Rules are data; adding one needs no code. Rules are found by lookup, not by search: the cost of a
+resolution does not grow with the number of rules that concern other devices.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from .versions import Version
+
+_MOMENTS = ("add", "replace", "replace_prefix", "remove", "remove_pattern")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One change of OpenWrt's packages.
+
+    Exactly one of `replace`, `replace_prefix`, `remove`, `remove_pattern` and `add` says what to do; `with_package` is the
+    name or prefix that takes the place of a replaced one. `revision` is OpenWrt's rNNNNN counter on the main branch, where
+    known; device clients receive it in overview.json. `mandatory` is handed to them too and means nothing here.
+    """
+
+    id: str
+    reason: str
+    since: Version | None = None
+    until: Version | None = None
+    target: str | None = None
+    profiles: frozenset[str] | None = None
+    replace: str | None = None
+    replace_prefix: str | None = None
+    with_package: str | None = None
+    remove: str | None = None
+    remove_pattern: str | None = None
+    add: tuple[str, ...] = ()
+    revision: int | None = None
+    mandatory: bool = False
+    reference: str | None = None
+
+    def holds_for(self, *, target: str, profile: str) -> bool:
+        """Whether this rule concerns a device."""
+        return (self.target is None or self.target == target) and (self.profiles is None or profile in self.profiles)
+
+    def lies_between(self, old: Version | None, new: Version) -> bool:
+        """Whether an upgrade from `old` to `new` crosses this rule.
+
+        Without `old`, and from SNAPSHOT (a name that does not tell how far its device had come), every rule up to `new`
+        is crossed.
+        """
+        if self.until is not None and self.until <= new:
+            return False
+        if self.since is None:
+            return True
+        if self.since > new:
+            return False
+        return old is None or old.is_development or old < self.since
+
+
+@dataclass(frozen=True, slots=True)
+class RuleBook:
+    """All rules, arranged for lookup by package name and by device."""
+
+    rules: tuple[Rule, ...]
+    branch_off_revisions: Mapping[str, int]
+    by_name: Mapping[str, tuple[Rule, ...]]
+    by_shape: tuple[Rule, ...]
+    additions_by_place: Mapping[tuple[str | None, str | None], tuple[Rule, ...]]
+
+    @staticmethod
+    def of(rules: Iterable[Rule], branch_off_revisions: Mapping[str, int]) -> RuleBook:
+        """Arrange rules; their order in the file is the order in which they apply."""
+        rules = tuple(rules)
+        by_name: dict[str, list[Rule]] = {}
+        by_shape: list[Rule] = []
+        by_place: dict[tuple[str | None, str | None], list[Rule]] = {}
+        for rule in rules:
+            name = rule.replace or rule.remove
+            if name:
+                by_name.setdefault(name, []).append(rule)
+            elif rule.add:
+                for profile in rule.profiles or (None,):
+                    by_place.setdefault((rule.target, profile), []).append(rule)
+            else:
+                by_shape.append(rule)
+        return RuleBook(
+            rules,
+            branch_off_revisions,
+            {name: tuple(some) for name, some in by_name.items()},
+            tuple(by_shape),
+            {place: tuple(some) for place, some in by_place.items()},
+        )
+
+    def rules_for(self, package: str) -> Iterator[Rule]:
+        """Yield the rules that replace or remove a package of this name."""
+        yield from self.by_name.get(package, ())
+        for rule in self.by_shape:
+            if (rule.replace_prefix and package.startswith(rule.replace_prefix)) or (
+                rule.remove_pattern and fnmatch.fnmatchcase(package, rule.remove_pattern)
+            ):
+                yield rule
+
+    def additions_for(self, *, target: str, profile: str) -> list[Rule]:
+        """Return the rules that add packages to a device, in the order of the file."""
+        found = [
+            rule for place in ((None, None), (None, profile), (target, None), (target, profile)) for rule in self.additions_by_place.get(place, ())
+        ]
+        return sorted(found, key=self.rules.index) if len(found) > 1 else found
+
+
+def read_rules(text: str) -> RuleBook:
+    """Read rules from TOML; raises ValueError that names the rule that is wrong."""
+    document = tomllib.loads(text)
+    return RuleBook.of(map(_rule, document["rule"]), document["branch_off_revision"])
+
+
+@lru_cache(maxsize=1)
+def load_rules() -> RuleBook:
+    """Return the shipped rules, read once per process when first needed."""
+    return read_rules(files(__package__).joinpath("package_changes.toml").read_text(encoding="utf-8"))
+
+
+def _rule(entry: Mapping[str, Any]) -> Rule:
+    fields = dict(entry)
+    if sum(moment in fields for moment in _MOMENTS) != 1:
+        raise ValueError(f"rule {fields.get('id')!r} must have exactly one of {', '.join(_MOMENTS)}")
+    if ("with" in fields) != ("replace" in fields or "replace_prefix" in fields):
+        raise ValueError(f"rule {fields.get('id')!r}: `with` belongs to `replace` and `replace_prefix`, and to nothing else")
+    for bound in ("since", "until"):
+        if bound in fields:
+            fields[bound] = Version.parse(fields[bound])
+    if "profiles" in fields:
+        fields["profiles"] = frozenset(fields["profiles"])
+    if "add" in fields:
+        fields["add"] = tuple(fields["add"])
+    if "with" in fields:
+        fields["with_package"] = fields.pop("with")
+    return Rule(**fields)

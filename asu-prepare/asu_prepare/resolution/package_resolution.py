@@ -1,0 +1,207 @@
+"""What a request leads to: the packages that will be asked of the ImageBuilder, each change with its reason.
+
+The rules between the old and the new version are applied to the wanted packages in the order of the rule file. A change is
+recorded where it is made, so that it can say why; nothing is found out afterwards by comparing sets. The order of the
+user's packages is kept, nothing is doubled, and applying twice changes nothing.
+
+What the user takes away stays away: `-name` is never undone by a rule, and it follows its package through a replacement
+(`-wpad-basic-wolfssl` becomes `-wpad-basic-mbedtls`, or the new default would come back beside the user's own choice).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from .package_changes import Rule, RuleBook
+from .versions import Version
+
+# A chain of replacements is as long as the releases it crosses; rules that go in a circle would never end.
+MAX_REPLACEMENTS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageRequest:
+    """What a resolution needs to know of a request: versions, device, wanted packages.
+
+    `packages` holds names to install and `-names` to take away, in the user's order, each once. `packages_versions` maps
+    names to the versions that the finished image must have.
+    """
+
+    version: Version
+    target: str
+    profile: str
+    packages: tuple[str, ...]
+    packages_versions: Mapping[str, str] = field(default_factory=dict)
+    diff_packages: bool = False
+    from_version: Version | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One difference between what was asked for and what will be asked of the ImageBuilder."""
+
+    type: Literal["migration", "addition", "removal"]
+    action: Literal["replace", "add", "remove"]
+    package: str
+    from_package: str | None = None
+    to_package: str | None = None
+    reason: str
+    automatic: bool = True
+    rule: str
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A wanted package that cannot be had; `kind` is unknown, removed, renamed, conflict or elsewhere."""
+
+    package: str
+    kind: Literal["unknown", "removed", "renamed", "conflict", "elsewhere"]
+    suggestion: str | None = None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferredVersion:
+    """The version that the device runs now, as the client said it or as it was inferred, and from what."""
+
+    version: str
+    inferred: bool
+    evidence: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """The outcome: packages, changes as they were applied, and what the user should know.
+
+    `checked` says whether every name was looked up in the package indexes; without indexes there are no `problems` and it
+    is False.
+    """
+
+    packages: tuple[str, ...]
+    packages_versions: Mapping[str, str]
+    diff_packages: bool
+    changes: tuple[Change, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+    from_version: InferredVersion | None = None
+    checked: bool = False
+
+
+def resolve(request: PackageRequest, rules: RuleBook) -> Resolution:
+    """Apply the rules that lie between the device's version and the wanted one."""
+    packages, versions, changes = list(request.packages), dict(request.packages_versions), list[Change]()
+    packages = _without_the_gone(packages, versions, request, rules, changes)
+    _add_the_new(packages, request, rules, changes)
+    stated = request.from_version
+    return Resolution(
+        packages=tuple(packages),
+        packages_versions=versions,
+        diff_packages=request.diff_packages,
+        changes=tuple(changes),
+        warnings=tuple(_warnings(request)),
+        from_version=InferredVersion(version=stated.text, inferred=False) if stated else None,
+    )
+
+
+def _without_the_gone(
+    packages: Sequence[str], versions: dict[str, str], request: PackageRequest, rules: RuleBook, changes: list[Change]
+) -> list[str]:
+    """Return `packages` with each replaced or removed name taken through its rules; forget the versions of gone names."""
+    kept: dict[str, None] = {}
+    refused = {name[1:] for name in packages if name.startswith("-")}
+    wanted = {name for name in packages if not name.startswith("-")}
+    for entry in packages:
+        mark, name = ("-", entry[1:]) if entry.startswith("-") else ("", entry)
+        final, steps = _follow(name, request, rules)
+        if not mark and final is not None and final != name and final in refused:
+            # The new name is one that the user takes away, so the old one goes and nothing comes.
+            steps = [replace(step, type="removal", action="remove", to_package=None) for step in steps[-1:]]
+            final = None
+        if mark and final in wanted and final != name:
+            # A removal that would now hit what the user asks for by its new name has done its work.
+            final = None
+            steps = [replace(step, type="removal", action="remove", to_package=None) for step in steps[-1:]]
+        changes.extend(_marked(step, mark) for step in steps)
+        if steps and not mark:
+            versions.pop(name, None)  # A version was promised for the old name only.
+        if final is not None:
+            kept.setdefault(mark + final)
+    return list(kept)
+
+
+def _follow(name: str, request: PackageRequest, rules: RuleBook) -> tuple[str | None, list[Change]]:
+    """Return what has become of a package (None: removed) and the steps that led there."""
+    steps: list[Change] = []
+    while len(steps) < MAX_REPLACEMENTS:
+        rule = _first_applicable(rules.rules_for(name), request)
+        if rule is None:
+            break
+        if rule.with_package is None:
+            steps.append(_change("removal", "remove", name, rule, from_package=name))
+            return None, steps
+        new = rule.with_package if rule.replace else rule.with_package + name[len(rule.replace_prefix or "") :]
+        steps.append(_change("migration", "replace", name, rule, from_package=name, to_package=new))
+        name = new
+    return name, steps
+
+
+def _first_applicable(rules: Iterable[Rule], request: PackageRequest) -> Rule | None:
+    for rule in rules:
+        if rule.holds_for(target=request.target, profile=request.profile) and rule.lies_between(request.from_version, request.version):
+            return rule
+    return None
+
+
+def _add_the_new(packages: list[str], request: PackageRequest, rules: RuleBook, changes: list[Change]) -> None:
+    """Append what the device needs from the new release on, unless the user has it or has taken it away."""
+    present = set(packages)
+    for rule in rules.additions_for(target=request.target, profile=request.profile):
+        if not rule.lies_between(request.from_version, request.version):
+            continue
+        for name in rule.add:
+            if name not in present and f"-{name}" not in present:
+                present.add(name)
+                packages.append(name)
+                changes.append(_change("addition", "add", name, rule, to_package=name))
+
+
+def _change(
+    kind: Literal["migration", "addition", "removal"],
+    action: Literal["replace", "add", "remove"],
+    package: str,
+    rule: Rule,
+    *,
+    from_package: str | None = None,
+    to_package: str | None = None,
+) -> Change:
+    return Change(
+        type=kind,
+        action=action,
+        package=package,
+        from_package=from_package,
+        to_package=to_package,
+        reason=rule.reason,
+        rule=rule.id,
+        reference=rule.reference or (f"r{rule.revision}" if rule.revision else None),
+    )
+
+
+def _marked(change: Change, mark: str) -> Change:
+    """Return the change as one of a `-name` where `mark` is a dash."""
+    if not mark:
+        return change
+    return replace(
+        change,
+        package=mark + change.package,
+        from_package=mark + change.from_package if change.from_package else None,
+        to_package=mark + change.to_package if change.to_package else None,
+    )
+
+
+def _warnings(request: PackageRequest) -> Iterable[str]:
+    old = request.from_version
+    if old is not None and not old.is_snapshot and old > request.version:
+        yield f"This is a downgrade from {old} to {request.version}: settings of the newer release may not work in the older one."
