@@ -9,8 +9,9 @@ resolution does not grow with the number of rules that concern other devices.
 from __future__ import annotations
 
 import fnmatch
+import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -71,17 +72,24 @@ class RuleBook:
 
     rules: tuple[Rule, ...]
     branch_off_revisions: Mapping[str, int]
+    position: Mapping[str, int]  # Of each rule id in the file; rules apply in this order.
     by_name: Mapping[str, tuple[Rule, ...]]
-    by_shape: tuple[Rule, ...]
+    by_head: Mapping[str, tuple[Rule, ...]]  # Prefix and pattern rules, by the first `head_length` characters of what they match.
+    head_length: int
     additions_by_place: Mapping[tuple[str | None, str | None], tuple[Rule, ...]]
 
     @staticmethod
     def of(rules: Iterable[Rule], branch_off_revisions: Mapping[str, int]) -> RuleBook:
-        """Arrange rules; their order in the file is the order in which they apply."""
+        """Arrange rules; their order is the order in which they apply. Raises ValueError for an id that stands twice."""
         rules = tuple(rules)
+        position = {rule.id: number for number, rule in enumerate(rules)}
+        if len(position) != len(rules):
+            raise ValueError("the ids of rules must be unique")
         by_name: dict[str, list[Rule]] = {}
-        by_shape: list[Rule] = []
+        by_head: dict[str, list[Rule]] = {}
         by_place: dict[tuple[str | None, str | None], list[Rule]] = {}
+        shapes = [rule for rule in rules if rule.replace_prefix or rule.remove_pattern]
+        head_length = min(map(len, map(_head, shapes)), default=0)
         for rule in rules:
             name = rule.replace or rule.remove
             if name:
@@ -90,30 +98,34 @@ class RuleBook:
                 for profile in rule.profiles or (None,):
                     by_place.setdefault((rule.target, profile), []).append(rule)
             else:
-                by_shape.append(rule)
+                by_head.setdefault(_head(rule)[:head_length], []).append(rule)
         return RuleBook(
-            rules,
-            branch_off_revisions,
-            {name: tuple(some) for name, some in by_name.items()},
-            tuple(by_shape),
-            {place: tuple(some) for place, some in by_place.items()},
+            rules=rules,
+            branch_off_revisions=branch_off_revisions,
+            position=position,
+            by_name={name: tuple(some) for name, some in by_name.items()},
+            by_head={head: tuple(some) for head, some in by_head.items()},
+            head_length=head_length,
+            additions_by_place={place: tuple(some) for place, some in by_place.items()},
         )
 
-    def rules_for(self, package: str) -> Iterator[Rule]:
-        """Yield the rules that replace or remove a package of this name."""
-        yield from self.by_name.get(package, ())
-        for rule in self.by_shape:
-            if (rule.replace_prefix and package.startswith(rule.replace_prefix)) or (
-                rule.remove_pattern and fnmatch.fnmatchcase(package, rule.remove_pattern)
-            ):
-                yield rule
+    def concerned(self, names: Iterable[str]) -> list[str]:
+        """Return those of the names that a rule may replace or remove; two lookups a name, as most names concern no rule."""
+        by_name, by_head, length = self.by_name, self.by_head, self.head_length
+        return [name for name in names if name in by_name or name[:length] in by_head]
+
+    def rules_for(self, package: str) -> list[Rule]:
+        """Return the rules that replace or remove a package of this name, in the order of the file."""
+        found = [*self.by_name.get(package, ()), *(rule for rule in self.by_head.get(package[: self.head_length], ()) if _fits(rule, package))]
+        return self._in_order(found)
 
     def additions_for(self, *, target: str, profile: str) -> list[Rule]:
         """Return the rules that add packages to a device, in the order of the file."""
-        found = [
-            rule for place in ((None, None), (None, profile), (target, None), (target, profile)) for rule in self.additions_by_place.get(place, ())
-        ]
-        return sorted(found, key=self.rules.index) if len(found) > 1 else found
+        places = ((None, None), (None, profile), (target, None), (target, profile))
+        return self._in_order([rule for place in places for rule in self.additions_by_place.get(place, ())])
+
+    def _in_order(self, rules: list[Rule]) -> list[Rule]:
+        return sorted(rules, key=lambda rule: self.position[rule.id]) if len(rules) > 1 else rules
 
 
 def read_rules(text: str) -> RuleBook:
@@ -126,6 +138,17 @@ def read_rules(text: str) -> RuleBook:
 def load_rules() -> RuleBook:
     """Return the shipped rules, read once per process when first needed."""
     return read_rules(files(__package__).joinpath("package_changes.toml").read_text(encoding="utf-8"))
+
+
+def _head(rule: Rule) -> str:
+    """Return the literal beginning of every name that a prefix or pattern rule matches."""
+    return rule.replace_prefix or re.split(r"[*?\[]", rule.remove_pattern or "", maxsplit=1)[0]
+
+
+def _fits(rule: Rule, package: str) -> bool:
+    if rule.replace_prefix:
+        return package.startswith(rule.replace_prefix)
+    return fnmatch.fnmatchcase(package, rule.remove_pattern or "")
 
 
 def _rule(entry: Mapping[str, Any]) -> Rule:
@@ -143,4 +166,7 @@ def _rule(entry: Mapping[str, Any]) -> Rule:
         fields["add"] = tuple(fields["add"])
     if "with" in fields:
         fields["with_package"] = fields.pop("with")
-    return Rule(**fields)
+    try:
+        return Rule(**fields)
+    except TypeError as error:
+        raise ValueError(f"rule {fields.get('id')!r}: {error}") from None

@@ -69,7 +69,7 @@ def normalised_request(request: Mapping[str, Any]) -> dict[str, Any]:
         "rootfs_size_mb": request.get("rootfs_size_mb"),
         "filesystem": request.get("filesystem") or None,
         "repositories": dict(request.get("repositories") or {}),
-        "repositories_mode": request.get("repositories_mode") or "append",
+        "repositories_mode": request.get("repositories_mode") or "replace",
         "repository_keys": list(unique(request.get("repository_keys") or ())),
     }
 
@@ -81,7 +81,7 @@ def canonical_request(request: Mapping[str, Any]) -> bytes:
     identity["packages"] = sorted(fields["packages"])  # The builder is always handed the sorted list, so order cannot matter.
     identity["repository_keys"] = sorted(fields["repository_keys"])
     if not fields["repositories"]:
-        identity["repositories_mode"] = "append"  # Without repositories there is nothing to append or to replace.
+        identity["repositories_mode"] = "replace"  # Without repositories there is nothing to append or to replace.
     return json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
 
 

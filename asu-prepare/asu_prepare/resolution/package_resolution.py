@@ -92,13 +92,13 @@ class Resolution:
 
 def resolve(request: PackageRequest, rules: RuleBook) -> Resolution:
     """Apply the rules that lie between the device's version and the wanted one."""
-    packages, versions, changes = list(request.packages), dict(request.packages_versions), list[Change]()
-    packages = _without_the_gone(packages, versions, request, rules, changes)
+    changes: list[Change] = []
+    packages = _without_the_gone(request, rules, changes)
     _add_the_new(packages, request, rules, changes)
     stated = request.from_version
     return Resolution(
         packages=tuple(packages),
-        packages_versions=versions,
+        packages_versions=_kept_versions(packages, request, rules),
         diff_packages=request.diff_packages,
         changes=tuple(changes),
         warnings=tuple(_warnings(request)),
@@ -106,33 +106,49 @@ def resolve(request: PackageRequest, rules: RuleBook) -> Resolution:
     )
 
 
-def _without_the_gone(
-    packages: Sequence[str], versions: dict[str, str], request: PackageRequest, rules: RuleBook, changes: list[Change]
-) -> list[str]:
-    """Return `packages` with each replaced or removed name taken through its rules; forget the versions of gone names."""
+def _without_the_gone(request: PackageRequest, rules: RuleBook, changes: list[Change]) -> list[str]:
+    """Return the packages with each replaced or removed name taken through its rules."""
+    wanted = [name for name in request.packages if not name.startswith("-")]
+    refused = {name[1:] for name in request.packages if name.startswith("-")}
+    fates = {name: _follow(name, request, rules) for name in rules.concerned((*wanted, *refused))}
+    if not fates:
+        return list(request.packages)
+    arriving = {fates[name][0] if name in fates else name for name in wanted}
     kept: dict[str, None] = {}
-    refused = {name[1:] for name in packages if name.startswith("-")}
-    wanted = {name for name in packages if not name.startswith("-")}
-    for entry in packages:
+    for entry in request.packages:
         mark, name = ("-", entry[1:]) if entry.startswith("-") else ("", entry)
-        final, steps = _follow(name, request, rules)
-        if not mark and final is not None and final != name and final in refused:
-            # The new name is one that the user takes away, so the old one goes and nothing comes.
-            steps = [replace(step, type="removal", action="remove", to_package=None) for step in steps[-1:]]
-            final = None
-        if mark and final in wanted and final != name:
-            # A removal that would now hit what the user asks for by its new name has done its work.
-            final = None
-            steps = [replace(step, type="removal", action="remove", to_package=None) for step in steps[-1:]]
+        final, steps = fates.get(name, (name, ()))
+        if steps and final is not None:
+            # The new name of a wanted package may be one that the user takes away: the old goes and nothing comes. And a
+            # removal whose new name would hit a package that the user wants has done its work with the old one.
+            clash = final in arriving and name not in wanted if mark else final in refused
+            if clash:
+                final, steps = None, (_ended(name, steps[-1], "asks for" if mark else "takes away"),)
         changes.extend(_marked(step, mark) for step in steps)
-        if steps and not mark:
-            versions.pop(name, None)  # A version was promised for the old name only.
         if final is not None:
             kept.setdefault(mark + final)
     return list(kept)
 
 
-def _follow(name: str, request: PackageRequest, rules: RuleBook) -> tuple[str | None, list[Change]]:
+def _ended(name: str, last: Change, what: str) -> Change:
+    """Return the removal that stands in place of a replacement whose new name the request itself decides about."""
+    reason = f"{last.reason} The request {what} {last.to_package} itself."
+    return replace(last, type="removal", action="remove", package=name, from_package=name, to_package=None, reason=reason)
+
+
+def _kept_versions(packages: Sequence[str], request: PackageRequest, rules: RuleBook) -> dict[str, str]:
+    """Return the promised versions without those of names that are gone: a version was promised for the old name only.
+
+    Where no package is left, none is promised either, since versions alone would mean that their names are wanted.
+    """
+    versions = dict(request.packages_versions) if packages else {}
+    for name in rules.concerned(list(versions)):
+        if _follow(name, request, rules)[1]:
+            del versions[name]
+    return versions
+
+
+def _follow(name: str, request: PackageRequest, rules: RuleBook) -> tuple[str | None, Sequence[Change]]:
     """Return what has become of a package (None: removed) and the steps that led there."""
     steps: list[Change] = []
     while len(steps) < MAX_REPLACEMENTS:
@@ -157,13 +173,11 @@ def _first_applicable(rules: Iterable[Rule], request: PackageRequest) -> Rule | 
 
 def _add_the_new(packages: list[str], request: PackageRequest, rules: RuleBook, changes: list[Change]) -> None:
     """Append what the device needs from the new release on, unless the user has it or has taken it away."""
-    present = set(packages)
     for rule in rules.additions_for(target=request.target, profile=request.profile):
         if not rule.lies_between(request.from_version, request.version):
             continue
         for name in rule.add:
-            if name not in present and f"-{name}" not in present:
-                present.add(name)
+            if name not in packages and f"-{name}" not in packages:
                 packages.append(name)
                 changes.append(_change("addition", "add", name, rule, to_package=name))
 
