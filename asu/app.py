@@ -1,0 +1,77 @@
+"""The application: routers, the edge, and the one place where errors become HTTP."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypedDict
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from . import __version__
+from .edge import Cors, Edge, error_response, plain_error, without_input
+from .errors import AsuError, InvalidRequest, MethodNotAllowed, NotFound
+from .routers import builds, health, metadata, pages, prepare, stats, store
+from .services import OpenServices, Services, open_services
+from .settings import Settings
+
+HTTP_NOT_FOUND, HTTP_METHOD_NOT_ALLOWED = 404, 405
+
+
+class LifespanState(TypedDict):
+    """What requests find in their state."""
+
+    services: Services
+
+
+def create_app(settings: Settings, open_services: OpenServices = open_services) -> FastAPI:
+    """Make the API; nothing is opened before its lifespan begins."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
+        async with open_services(settings) as services:
+            yield {"services": services}
+
+    app = FastAPI(title="asu", version=__version__, summary="OpenWrt firmware images on demand", lifespan=lifespan, redirect_slashes=False)
+    for router in (builds.router, prepare.router, metadata.router, stats.router, store.router, health.router, pages.router):
+        app.include_router(router)
+    app.add_exception_handler(AsuError, _asu_error)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_middleware(Edge)
+    if settings.cors:
+        app.add_middleware(Cors)
+    return app
+
+
+async def _asu_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, AsuError)  # noqa: S101  # The handler is registered for this class alone.
+    return error_response(error)
+
+
+async def _invalid_request(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    errors = without_input(list(error.errors()))
+    return error_response(InvalidRequest(reason=_sentence(errors), errors=errors))
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    headers = dict(error.headers or {})
+    if error.status_code == HTTP_NOT_FOUND:
+        return error_response(NotFound())
+    if error.status_code == HTTP_METHOD_NOT_ALLOWED:
+        response = error_response(MethodNotAllowed(method=request.method, allowed=headers.get("Allow", headers.get("allow", "other methods"))))
+        response.headers.update(headers)
+        return response
+    return plain_error(error.status_code, headers=headers)
+
+
+def _sentence(errors: list[dict[str, Any]]) -> str:
+    """Return the first mistakes as one sentence: clients show `detail` as it is and expect a string."""
+    named = []
+    for error in errors[:3]:
+        place = ".".join(str(part)[:64] for part in error["loc"] if part != "body")
+        named.append(f"{place}: {error['msg']}" if place else error["msg"])
+    more = f" (and {len(errors) - 3} more, see `errors`)" if len(errors) > 3 else ""  # noqa: PLR2004  # As many as are named above.
+    return "; ".join(named) + more

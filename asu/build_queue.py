@@ -1,0 +1,155 @@
+"""The only place that knows RQ.
+
+What travels is versioned JSON that names a build by its key; what to build stands in the build record. Nothing in Redis is
+executable: no pickle, and a job may name one function only, whatever somebody wrote into Redis. Equal requests share one
+job, since the job's id is the build's key and a second job of that id is not taken.
+
+RQ hands out work; whether a build waits, runs or has ended is said by its record alone. A job is therefore forgotten as
+soon as it ends, and losing one is harmless: `reconcile` puts the missing jobs of waiting builds back.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue, Worker
+from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
+
+from .errors import QueueUnavailable
+
+log = logging.getLogger(__name__)
+
+QUEUE = "builds"
+PAYLOAD_VERSION = 1
+FUNCTION = "asu.worker.job.run"
+# With these a lost worker is noticed within half a minute even on an idle fleet (RQ's defaults: 400 s).
+WORKER_TTL = 20
+MAINTENANCE_INTERVAL = 5
+ALIVE = (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
+
+
+class ForeignJob(Exception):
+    """A job names something that is not ours to run."""
+
+
+class BuildJob(Job):
+    """A job that can run one function only."""
+
+    def _execute(self) -> Any:
+        if self.func_name != FUNCTION:
+            raise ForeignJob(self.func_name)
+        return super()._execute()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
+
+
+class BuildQueue(Protocol):
+    """Hands builds to workers."""
+
+    def put(self, key: str) -> None:
+        """Give a build to the workers unless they have it already; raises QueueUnavailable."""
+
+    def live_workers(self) -> int:
+        """Return how many workers are alive; raises QueueUnavailable."""
+
+
+class RqBuildQueue:
+    """The queue in Redis."""
+
+    def __init__(self, redis: Redis, *, deadline: int) -> None:
+        self._redis = redis
+        self._deadline = deadline
+        self._queue = Queue(QUEUE, connection=redis, serializer=JSONSerializer, job_class=BuildJob)
+
+    def put(self, key: str) -> None:
+        """See BuildQueue."""
+        try:
+            try:
+                self._enqueue(key)
+            except DuplicateJobError:
+                if not self._is_alive(key):
+                    self._enqueue(key)
+        except DuplicateJobError:
+            log.debug("build %s: somebody else has just put it in", key)
+        except RedisError as error:
+            raise QueueUnavailable from error
+
+    def live_workers(self) -> int:
+        """See BuildQueue."""
+        try:
+            return Worker.count(connection=self._redis, queue=self._queue)
+        except RedisError as error:
+            raise QueueUnavailable from error
+
+    def _enqueue(self, key: str) -> None:
+        self._queue.enqueue(
+            FUNCTION,
+            kwargs={"payload": {"version": PAYLOAD_VERSION, "key": key}},
+            job_id=key,
+            unique=True,
+            job_timeout=self._deadline + 60,  # Our own deadlines come first; RQ's ends what even they could not.
+            result_ttl=0,
+            failure_ttl=60,
+        )
+
+    def _is_alive(self, key: str) -> bool:
+        """Whether the job of that id still leads to something; a dead one is deleted."""
+        try:
+            job = BuildJob.fetch(key, connection=self._redis, serializer=JSONSerializer)
+        except NoSuchJobError:
+            return False
+        if job.get_status() in ALIVE:
+            return True
+        job.delete()
+        return False
+
+
+class MemoryBuildQueue:
+    """The in-memory twin: keys in the order in which they were put, each once."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.workers = 1
+
+    def put(self, key: str) -> None:
+        """See BuildQueue."""
+        if key not in self.keys:
+            self.keys.append(key)
+
+    def live_workers(self) -> int:
+        """See BuildQueue."""
+        return self.workers
+
+
+def reconcile(queue: BuildQueue, waiting: Iterable[str]) -> None:
+    """Put each waiting build into the queue that is not there: its job was lost with a process or with Redis' last second."""
+    for key in waiting:
+        queue.put(key)
+
+
+class BuildWorker(Worker):
+    """RQ's worker, with our sweep among its regular duties."""
+
+    def __init__(self, redis: Redis, *, sweep: Callable[[], None]) -> None:
+        queue = Queue(QUEUE, connection=redis, serializer=JSONSerializer, job_class=BuildJob)
+        super().__init__(
+            [queue],
+            connection=redis,
+            serializer=JSONSerializer,
+            job_class=BuildJob,
+            worker_ttl=WORKER_TTL,
+            job_monitoring_interval=MAINTENANCE_INTERVAL,
+            maintenance_interval=MAINTENANCE_INTERVAL,
+            log_job_description=False,
+        )
+        self._sweep = sweep
+
+    def run_maintenance_tasks(self) -> None:
+        """RQ's own maintenance, which keeps its locks for 15 minutes, and ours, which depends on none."""
+        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
+        try:
+            self._sweep()
+        except Exception:
+            log.exception("sweep failed; it is tried again in %s s", MAINTENANCE_INTERVAL)

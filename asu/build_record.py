@@ -1,0 +1,154 @@
+"""The build record: the one truth about a build, and all that clients poll.
+
+A record is a Redis hash `asu:build:{key}`; one round trip answers a poll. The order of the waiting is the sorted set
+`asu:waiting`; whoever runs holds a lease `asu:lease:{key}` that ends by itself when its worker dies. Each transition is one
+Lua script, so nobody sees half of one:
+
+    claim ──► queued ──start──► running ──finish──► done | failed
+                ▲                  │
+                └─────requeue──────┘   the lease ended without a result
+
+`attempt` is the fencing token: `progress` and `finish` of an attempt that is no longer the current one change nothing and
+say so. Records of finished builds end with their lifetime; records of waiting and running ones never do.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+LEASE_SECONDS = 20  # Renewed every 5 s, so three renewals may be missed; a dead worker is noticed within half a minute.
+SNAPSHOT_SECONDS = 1.0  # Positions are counted at most this often, however many poll.
+
+PREFIX = "asu:build:"
+WAITING = "asu:waiting"
+RUNNING = "asu:running"
+LEASE = "asu:lease:"
+
+
+class State(StrEnum):
+    """Where a build is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRecord:
+    """What is known of a build.
+
+    `step` is a word of the closed vocabulary of `imagebuilder_status`; `body` is the answer's JSON, complete but for the
+    queue position; `fault` is user, upstream or infra for a failed build, else empty.
+    """
+
+    state: State
+    step: str
+    body: bytes
+    fault: str = ""
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the build waits or runs."""
+        return self.state in (State.QUEUED, State.RUNNING)
+
+    @property
+    def is_retried(self) -> bool:
+        """Whether a new request begins the build again: failures that the user is not to blame for are never kept."""
+        return self.state is State.FAILED and self.fault != "user"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingBodies:
+    """What clients are told of a build while it waits (its position still to be added) and when it has just begun."""
+
+    queued: bytes
+    started: bytes
+
+
+class Claimed(StrEnum):
+    """What a claim led to."""
+
+    NEW = "new"
+    KNOWN = "known"
+    FULL = "full"
+
+
+class Records(Protocol):
+    """The API's side of the records."""
+
+    async def look(self, key: str) -> BuildRecord | None:
+        """Return the record in one round trip."""
+
+    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool) -> Claimed:
+        """Put a new build in line unless its key is known, or `limit` wait already.
+
+        With `renew` a finished record counts as unknown: its files are gone.
+        """
+
+    async def position(self, key: str) -> int:
+        """Return how many wait before this one; counted at most once a second."""
+
+    async def waiting(self) -> int:
+        """Return how many wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """The right to build: what to build, and the fencing token."""
+
+    key: str
+    number: int
+    plan: Mapping[str, Any]
+
+
+class WorkerRecords(Protocol):
+    """The worker's side of the records."""
+
+    def start(self, key: str) -> Attempt | None:
+        """Take a waiting build; None if it does not wait (any more)."""
+
+    def renew(self, attempt: Attempt) -> bool:
+        """Prolong the lease; False when the attempt is no longer the current one."""
+
+    def progress(self, attempt: Attempt, step: str, body: bytes) -> bool:
+        """Show a step to those who poll; False when the attempt is no longer the current one."""
+
+    def finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
+        """Put the outcome in place for `ttl` seconds; False when the attempt is no longer the current one."""
+
+    def abandoned(self) -> list[tuple[str, int]]:
+        """Return key and attempt of each running build whose lease has ended."""
+
+    def requeue(self, key: str, number: int) -> bool:
+        """Put an abandoned build back in its old place; False when it is not abandoned any more."""
+
+    def waiting_keys(self) -> list[str]:
+        """Return the keys of the waiting builds, oldest first."""
+
+
+class PositionSnapshot:
+    """The waiting builds' places as they were at most a second ago."""
+
+    def __init__(self) -> None:
+        self.taken = float("-inf")
+        self._places: dict[str, int] = {}
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it is time to count anew."""
+        return time.monotonic() - self.taken >= SNAPSHOT_SECONDS
+
+    def begin(self) -> None:
+        """Note that a count is under way; whoever polls meanwhile is answered from the last one."""
+        self.taken = time.monotonic()
+
+    def take(self, keys: list[str]) -> None:
+        """Remember the order of the waiting."""
+        self._places = {key: place for place, key in enumerate(keys)}
+
+    def place(self, key: str) -> int:
+        """Return the place of a key; one that came after the count stands at the end."""
+        return self._places.get(key, len(self._places))

@@ -1,0 +1,80 @@
+"""The build request, as clients send it.
+
+Patterns are anchored, ASCII only and narrower than what a shell or make could understand: make expands `$(…)` in the value
+of a variable by itself, two shells follow, and `%` is a pattern, so argument lists alone protect nothing. The same rules
+stand in asu-prepare, in its own words; the contract tests send the same corpus to both.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from .resolution import InvalidVersionError, Version, normalised_request
+
+MAX_PACKAGES = 1_000  # The largest request of a real device seen has 372 packages.
+MAX_REPOSITORIES = 16
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}"
+# pydantic's regular expressions match `$` only at the very end, so a trailing newline is refused.
+PackageName = Annotated[str, StringConstraints(pattern=rf"^-?{NAME}$", max_length=129)]
+InstalledName = Annotated[str, StringConstraints(pattern=rf"^{NAME}$", max_length=128)]
+PackageVersion = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+,~-]{1,128}$")]
+Target = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}/[a-z0-9_-]{1,64}$")]
+Profile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.,+-]{0,127}$")]
+VersionCode = Annotated[str, StringConstraints(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9_.+-]{0,63})?$")]
+RepositoryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+RepositoryUrl = Annotated[str, StringConstraints(pattern=r"^[!#-&(-\[\]-~]{1,512}$")]  # Printable ASCII but quotes and backslash.
+RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,127}$")]
+
+
+def _version(text: str) -> str:
+    try:
+        return Version.parse(text).text
+    except InvalidVersionError as error:
+        raise ValueError(str(error)) from None
+
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number of megabytes")  # noqa: TRY004  # pydantic turns ValueError alone into an error of the field.
+    return value
+
+
+VersionName = Annotated[str, StringConstraints(max_length=32), AfterValidator(_version)]
+
+
+class BuildRequest(BaseModel):
+    """A firmware image with exactly these packages, for this device, in this version; unknown fields are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    distro: Annotated[str, StringConstraints(max_length=32)] = "openwrt"
+    version: Annotated[VersionName, Field(examples=["24.10.4"])]
+    version_code: VersionCode = ""
+    target: Annotated[Target, Field(examples=["ath79/generic"])]
+    profile: Annotated[Profile, Field(examples=["tplink_archer-c7-v5"])]
+    packages: Annotated[list[PackageName], Field(max_length=MAX_PACKAGES, examples=[["luci", "vim", "-ppp"]])] = []
+    packages_versions: Annotated[dict[InstalledName, PackageVersion], Field(max_length=MAX_PACKAGES)] = {}
+    diff_packages: bool = False
+    defaults: Annotated[str | None, Field(max_length=65_536)] = None
+    rootfs_size_mb: Annotated[int | None, BeforeValidator(_no_boolean), Field(ge=1, le=10_240)] = None
+    filesystem: Literal["squashfs", "ext4", "ubifs", "jffs2"] | None = None
+    repositories: Annotated[dict[RepositoryName, RepositoryUrl], Field(max_length=MAX_REPOSITORIES)] = {}
+    repositories_mode: Literal["append", "replace"] = "replace"
+    repository_keys: Annotated[list[Annotated[str, StringConstraints(max_length=4_096)]], Field(max_length=MAX_REPOSITORIES)] = []
+    client: Annotated[str | None, Field(max_length=256)] = None
+    from_version: Annotated[VersionName | None, BeforeValidator(lambda value: value or None)] = None
+    ignored_changes: Annotated[list[RuleId], Field(max_length=100)] = []
+
+    def normalised(self) -> dict[str, Any]:
+        """Return the request as a plain mapping, spellings that mean the same brought to one."""
+        return normalised_request(self.model_dump())
+
+
+def echo(request: dict[str, Any]) -> dict[str, Any]:
+    """Return a request as answers show it: the first-boot script never leaves the server, its place stays."""
+    return {**request, "defaults": None}
+
+
+BUILD_KEY = re.compile(r"[0-9a-f]{64}")

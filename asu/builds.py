@@ -1,0 +1,86 @@
+"""Builds as clients see them: asked for, polled, answered.
+
+A known build is answered from its record, a new one is put in line. The polling path is one Redis round trip and touches
+neither the downloads server nor the queue.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from .build_queue import BuildQueue
+from .build_record import BuildRecord, Claimed, PendingBodies, Records, State
+from .build_request import echo
+from .errors import InternalError, Overloaded, UnknownBuild
+from .preview import ResolvedRequest
+from .stores.base import Store
+
+PLAN_VERSION = 1
+HTTP_STATUS = {State.QUEUED: 202, State.RUNNING: 202, State.DONE: 200, State.FAILED: 500}
+CLAIM_ROUNDS = 3  # A record may end its life between the look and the claim; more than once in a row is not to be expected.
+
+
+@dataclass(frozen=True, slots=True)
+class BuildAnswer:
+    """What a client is told about a build: status, headers, and the JSON body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Builds:
+    """Requests for builds."""
+
+    def __init__(self, *, records: Records, queue: BuildQueue, store: Store, limit: int) -> None:
+        self._records, self._queue, self._store, self._limit = records, queue, store, limit
+
+    async def request(self, resolved: ResolvedRequest) -> BuildAnswer:
+        """Answer with the build of a resolved request, put in line if it is new; raises Overloaded, QueueUnavailable."""
+        key = resolved.key
+        for _ in range(CLAIM_ROUNDS):
+            record = await self._records.look(key)
+            gone = record is not None and record.state is State.DONE and not await asyncio.to_thread(self._store.has, key)
+            if record is not None and not record.is_retried and not gone:
+                if record.state is State.QUEUED:
+                    await asyncio.to_thread(self._queue.put, key)  # Its job may have been lost; putting it twice changes nothing.
+                return await self._answer(key, record)
+            plan, bodies = _pending(resolved)
+            claimed = await self._records.claim(key, plan=plan, bodies=bodies, limit=self._limit, renew=gone)
+            if claimed is Claimed.FULL:
+                raise Overloaded(waiting=await self._records.waiting())
+            if claimed is Claimed.NEW:
+                await asyncio.to_thread(self._queue.put, key)
+        raise InternalError(request_id=key)
+
+    async def look(self, key: str) -> BuildAnswer:
+        """Answer a poll; raises UnknownBuild and QueueUnavailable."""
+        record = await self._records.look(key)
+        if record is None:
+            raise UnknownBuild
+        return await self._answer(key, record)
+
+    async def is_cached(self, key: str) -> bool:
+        """Whether a request of this identity would be answered with a finished image at once."""
+        record = await self._records.look(key)
+        return record is not None and record.state is State.DONE and await asyncio.to_thread(self._store.has, key)
+
+    async def _answer(self, key: str, record: BuildRecord) -> BuildAnswer:
+        status, body = HTTP_STATUS[record.state], record.body
+        if record.state is not State.QUEUED:
+            return BuildAnswer(status, {"X-Imagebuilder-Status": record.step, "X-Queue-Position": "0"}, body)
+        position = await self._records.position(key)
+        body = json.dumps({**json.loads(body), "queue_position": position}).encode()
+        return BuildAnswer(status, {"X-Imagebuilder-Status": "queued", "X-Queue-Position": str(position)}, body)
+
+
+def _pending(resolved: ResolvedRequest) -> tuple[str, PendingBodies]:
+    """Return the plan for the worker and the bodies of a build that waits and of one that has just begun."""
+    now = datetime.now(UTC).isoformat()
+    common: dict[str, Any] = {"status": 202, "enqueued_at": now, "request_hash": resolved.key}
+    queued = {**common, "detail": "queued"}
+    started = {**common, "detail": "started", "imagebuilder_status": "init", "request": echo(resolved.fields)}
+    plan = {"version": PLAN_VERSION, "key": resolved.key, "request": resolved.fields, "enqueued_at": now}
+    return json.dumps(plan), PendingBodies(json.dumps(queued).encode(), json.dumps(started).encode())

@@ -1,0 +1,142 @@
+"""What every request passes on its way in and every answer on its way out; pure ASGI, so that it costs next to nothing.
+
+- A path with doubled or trailing slashes means the path without them, for every method: old clients join URLs that way.
+- A body is counted while it is read, since device clients send it chunked, without Content-Length.
+- A request has an id: taken over from the gateway, else made here, answered as `X-Request-ID`.
+- What nobody caught becomes an error in the one JSON shape, without a trace of its cause; the cause goes to the log.
+- CORS headers stand on every answer, errors and redirects included.
+"""
+
+import json
+import logging
+import re
+import uuid
+from http import HTTPStatus
+from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .errors import AsuError, BodyTooLarge, InternalError
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 256 * 1024  # The largest request seen from a real device is 14 KiB; 18 times that leaves room for first-boot scripts.
+_SLASHES = re.compile(r"/{2,}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def error_response(error: AsuError) -> Response:
+    """Return an error in the shape that all errors have."""
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else None
+    return Response(json.dumps(error.body()), error.status, headers, "application/json")
+
+
+def plain_error(status: int, *, detail: str | None = None, headers: dict[str, str] | None = None) -> Response:
+    """Return an error that the framework raised, in the same shape."""
+    title = HTTPStatus(status).phrase
+    body = {"status": status, "title": title, "detail": detail or title, "code": title.lower().replace(" ", "-")}
+    return Response(json.dumps(body), status, headers, "application/json")
+
+
+class BodyBound:
+    """Reads a body before the application does and refuses one that is too large."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._messages: list[Message] = []
+
+    async def read(self) -> None:
+        """Read the whole body; raises BodyTooLarge as soon as the limit is passed."""
+        size, more = 0, True
+        while more:
+            message = await self._receive()
+            self._messages.append(message)
+            size += len(message.get("body", b""))
+            more = message["type"] == "http.request" and message.get("more_body", False)
+            if size > MAX_BODY_BYTES:
+                raise BodyTooLarge(limit_kib=MAX_BODY_BYTES // 1024)
+
+    async def receive(self) -> Message:
+        """Hand the application what was read, then what comes after."""
+        return self._messages.pop(0) if self._messages else await self._receive()
+
+
+class Edge:
+    """The outermost layer but CORS."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        scope["path"] = _SLASHES.sub("/", scope["path"]).rstrip("/") or "/"
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            if scope["method"] in ("POST", "PUT", "PATCH"):
+                bound = BodyBound(receive)
+                await bound.read()
+                receive = bound.receive
+            await self._app(scope, receive, send_with_id)
+        except AsuError as error:
+            if started:
+                raise
+            await error_response(error)(scope, receive, send_with_id)
+        except HTTPException:
+            raise
+        except Exception:
+            log.exception("request failed", extra={"request_id": request_id})
+            if started:
+                raise
+            await error_response(InternalError(request_id=request_id))(scope, receive, send_with_id)
+
+
+class Cors(CORSMiddleware):
+    """CORS on every answer, whether the request came with an Origin or not; so caches cannot keep an answer without it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        # A changing `?timestamp` defeats preflight caches, so a day of lifetime is for those clients that send none.
+        super().__init__(app, allow_origins=["*"], allow_methods=["GET", "HEAD", "POST", "OPTIONS"], allow_headers=["*"], max_age=86_400)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a preflight, or pass the request on and mark its answer."""
+        if scope["type"] != "http" or any(name == b"origin" for name, _ in scope["headers"]):
+            await super().__call__(scope, receive, send)
+            return
+
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).setdefault("Access-Control-Allow-Origin", "*")
+            await send(message)
+
+        await self.app(scope, receive, send_marked)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            text: str = value.decode("latin-1")
+            if _REQUEST_ID.fullmatch(text):
+                return text
+    return uuid.uuid4().hex
+
+
+def without_input(errors: list[Any]) -> list[dict[str, Any]]:
+    """Return pydantic's errors without what was sent: it may be a first-boot script."""
+    return [{"type": error["type"], "loc": list(error["loc"]), "msg": error["msg"]} for error in errors]

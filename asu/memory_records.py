@@ -1,0 +1,114 @@
+"""The build records' in-memory twin: both sides in one object.
+
+The same contract tests run against it and against Redis.
+"""
+
+import json
+from typing import Any
+
+from .build_record import LEASE_SECONDS, Attempt, BuildRecord, Claimed, PendingBodies, State
+
+
+class MemoryRecords:
+    """The in-memory twin of the API's side and the worker's side in one; its clock is a plain attribute for tests."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._entries: dict[str, dict[str, Any]] = {}
+        self._sequence = 0
+
+    async def look(self, key: str) -> BuildRecord | None:
+        """See Records."""
+        entry = self._entry(key)
+        return entry["record"] if entry else None
+
+    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool) -> Claimed:
+        """See Records."""
+        entry = self._entry(key)
+        if entry is not None:
+            record: BuildRecord = entry["record"]
+            if not record.is_retried and not (renew and record.state is State.DONE):
+                return Claimed.KNOWN
+        if len(self.waiting_keys()) >= limit:
+            return Claimed.FULL
+        self._sequence += 1
+        self._entries[key] = {
+            "record": BuildRecord(state=State.QUEUED, step="init", body=bodies.queued),
+            "bodies": bodies,
+            "plan": plan,
+            "attempt": 0,
+            "order": self._sequence,
+            "expires": None,
+            "lease": None,
+        }
+        return Claimed.NEW
+
+    async def position(self, key: str) -> int:
+        """See Records."""
+        keys = self.waiting_keys()
+        return keys.index(key) if key in keys else len(keys)
+
+    async def waiting(self) -> int:
+        """See Records."""
+        return len(self.waiting_keys())
+
+    def start(self, key: str) -> Attempt | None:
+        """See WorkerRecords."""
+        entry = self._entry(key)
+        if entry is None or entry["record"].state is not State.QUEUED:
+            return None
+        entry["attempt"] += 1
+        entry["lease"] = self.now + LEASE_SECONDS
+        entry["record"] = BuildRecord(state=State.RUNNING, step="init", body=entry["bodies"].started)
+        return Attempt(key=key, number=entry["attempt"], plan=json.loads(entry["plan"]))
+
+    def renew(self, attempt: Attempt) -> bool:
+        """See WorkerRecords."""
+        entry = self._current(attempt)
+        if entry is not None:
+            entry["lease"] = self.now + LEASE_SECONDS
+        return entry is not None
+
+    def progress(self, attempt: Attempt, step: str, body: bytes) -> bool:
+        """See WorkerRecords."""
+        entry = self._current(attempt)
+        if entry is not None:
+            entry["record"] = BuildRecord(state=State.RUNNING, step=step, body=body)
+        return entry is not None
+
+    def finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
+        """See WorkerRecords."""
+        entry = self._current(attempt)
+        if entry is not None:
+            entry.update(record=record, expires=self.now + ttl, lease=None)
+        return entry is not None
+
+    def abandoned(self) -> list[tuple[str, int]]:
+        """See WorkerRecords."""
+        running = [(key, entry) for key, entry in self._entries.items() if entry["record"].state is State.RUNNING]
+        return [(key, entry["attempt"]) for key, entry in running if entry["lease"] <= self.now]
+
+    def requeue(self, key: str, number: int) -> bool:
+        """See WorkerRecords."""
+        if (key, number) not in self.abandoned():
+            return False
+        self._entries[key]["record"] = BuildRecord(state=State.QUEUED, step="init", body=self._entries[key]["bodies"].queued)
+        return True
+
+    def waiting_keys(self) -> list[str]:
+        """See WorkerRecords."""
+        queued = [(entry["order"], key) for key, entry in self._entries.items() if entry["record"].state is State.QUEUED]
+        return [key for _, key in sorted(queued)]
+
+    def _entry(self, key: str) -> dict[str, Any] | None:
+        entry = self._entries.get(key)
+        if entry is not None and entry["expires"] is not None and entry["expires"] <= self.now:
+            del self._entries[key]
+            return None
+        return entry
+
+    def _current(self, attempt: Attempt) -> dict[str, Any] | None:
+        entry = self._entry(attempt.key)
+        if entry is None or entry["record"].state is not State.RUNNING or entry["attempt"] != attempt.number:
+            return None
+        return entry

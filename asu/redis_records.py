@@ -1,0 +1,219 @@
+"""The build records in Redis: one Lua script per transition, so that each is atomic and one round trip.
+
+`RedisRecords` is the API's asynchronous side, `RedisWorkerRecords` the worker's. Both wait at most a second for Redis and
+say so with QueueUnavailable. Only plain commands are used; Redis and Valkey serve alike, without modules.
+"""
+
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from .build_record import LEASE, LEASE_SECONDS, PREFIX, RUNNING, WAITING, Attempt, BuildRecord, Claimed, PendingBodies, PositionSnapshot, State
+from .errors import QueueUnavailable
+
+TIMEOUT = 1.0  # Seconds; with one retry a request learns within two that Redis is down.
+
+_CLAIM = """
+local state = redis.call('HGET', KEYS[1], 'state')
+if state then
+  local retried = state == 'failed' and redis.call('HGET', KEYS[1], 'fault') ~= 'user'
+  local renewed = state == 'done' and ARGV[4] == '1'
+  if not retried and not renewed then return 'known' end
+end
+if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[3]) then return 'full' end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'fault', '', 'attempt', 0,
+           'plan', ARGV[1], 'body', ARGV[2], 'queued_body', ARGV[2], 'started_body', ARGV[6],
+           'order', redis.call('INCR', KEYS[3]))
+redis.call('ZADD', KEYS[2], redis.call('HGET', KEYS[1], 'order'), ARGV[5])
+return 'new'
+"""
+
+_START = """
+if redis.call('HGET', KEYS[1], 'state') ~= 'queued' then return false end
+local attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
+redis.call('HSET', KEYS[1], 'state', 'running', 'body', redis.call('HGET', KEYS[1], 'started_body'))
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('SADD', KEYS[3], ARGV[1])
+redis.call('SET', KEYS[4], attempt, 'EX', ARGV[2])
+return {attempt, redis.call('HGET', KEYS[1], 'plan')}
+"""
+
+# Shared by all that an attempt does after its start: nothing happens unless it is still the current one.
+_IF_CURRENT = """
+local current = redis.call('HMGET', KEYS[1], 'state', 'attempt')
+if current[1] ~= 'running' or current[2] ~= ARGV[1] then return 0 end
+"""
+
+_RENEW = _IF_CURRENT + "redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2]) return 1"
+
+_PROGRESS = _IF_CURRENT + "redis.call('HSET', KEYS[1], 'step', ARGV[2], 'body', ARGV[3]) return 1"
+
+_FINISH = (
+    _IF_CURRENT
+    + """
+redis.call('HSET', KEYS[1], 'state', ARGV[2], 'step', ARGV[3], 'body', ARGV[4], 'fault', ARGV[5])
+redis.call('HDEL', KEYS[1], 'plan', 'queued_body', 'started_body')
+redis.call('EXPIRE', KEYS[1], ARGV[6])
+redis.call('SREM', KEYS[2], ARGV[7])
+redis.call('DEL', KEYS[3])
+return 1
+"""
+)
+
+_REQUEUE = (
+    _IF_CURRENT
+    + """
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'body', redis.call('HGET', KEYS[1], 'queued_body'))
+redis.call('SREM', KEYS[3], ARGV[2])
+redis.call('ZADD', KEYS[4], redis.call('HGET', KEYS[1], 'order'), ARGV[2])
+return 1
+"""
+)
+
+SEQUENCE = "asu:sequence"
+_FIELDS = ["state", "step", "body", "fault"]
+
+
+def async_redis(url: str) -> AsyncRedis:
+    """Return a pool of asynchronous connections that gives up soon."""
+    return AsyncRedis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 1), max_connections=256)
+
+
+def sync_redis(url: str) -> Redis:
+    """Return a pool of connections for the API's threads that gives up soon."""
+    return Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 1))
+
+
+@asynccontextmanager
+async def _answers() -> AsyncIterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise QueueUnavailable from error
+
+
+@contextmanager
+def _answers_sync() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise QueueUnavailable from error
+
+
+def _record(values: Sequence[Any]) -> BuildRecord | None:
+    state, step, body, fault = values
+    if state is None or step is None or body is None:
+        return None
+    return BuildRecord(state=State(state.decode()), step=step.decode(), body=body, fault=(fault or b"").decode())
+
+
+def _texts(values: Any) -> list[str]:
+    """Return what Redis sends as bytes; its type stubs leave open what it is."""
+    return [value.decode() for value in values]
+
+
+class RedisRecords:
+    """The API's side."""
+
+    def __init__(self, redis: AsyncRedis) -> None:
+        self._redis = redis
+        self._claim = redis.register_script(_CLAIM)
+        self._snapshot = PositionSnapshot()
+
+    async def look(self, key: str) -> BuildRecord | None:
+        """See Records."""
+        async with _answers():
+            return _record(await self._redis.hmget(PREFIX + key, _FIELDS))
+
+    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool) -> Claimed:
+        """See Records."""
+        async with _answers():
+            outcome: Any = await self._claim(
+                keys=[PREFIX + key, WAITING, SEQUENCE], args=[plan, bodies.queued, limit, int(renew), key, bodies.started]
+            )
+        return Claimed(outcome.decode())
+
+    async def position(self, key: str) -> int:
+        """See Records."""
+        if self._snapshot.is_stale:
+            self._snapshot.begin()
+            async with _answers():
+                self._snapshot.take(_texts(await self._redis.zrange(WAITING, 0, -1)))
+        return self._snapshot.place(key)
+
+    async def waiting(self) -> int:
+        """See Records."""
+        async with _answers():
+            return int(await self._redis.zcard(WAITING))
+
+    async def ping(self) -> None:
+        """Ask Redis for a sign of life; raises QueueUnavailable."""
+        async with _answers():
+            await self._redis.ping()
+
+
+class RedisWorkerRecords:
+    """The worker's side."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._start = redis.register_script(_START)
+        self._renew = redis.register_script(_RENEW)
+        self._progress = redis.register_script(_PROGRESS)
+        self._finish = redis.register_script(_FINISH)
+        self._requeue = redis.register_script(_REQUEUE)
+
+    def start(self, key: str) -> Attempt | None:
+        """See WorkerRecords."""
+        with _answers_sync():
+            started: Any = self._start(keys=[PREFIX + key, WAITING, RUNNING, LEASE + key], args=[key, LEASE_SECONDS])
+        if not started:
+            return None
+        return Attempt(key=key, number=int(started[0]), plan=json.loads(started[1]))
+
+    def renew(self, attempt: Attempt) -> bool:
+        """See WorkerRecords."""
+        with _answers_sync():
+            return bool(self._renew(keys=[PREFIX + attempt.key, LEASE + attempt.key], args=[attempt.number, LEASE_SECONDS]))
+
+    def progress(self, attempt: Attempt, step: str, body: bytes) -> bool:
+        """See WorkerRecords."""
+        with _answers_sync():
+            return bool(self._progress(keys=[PREFIX + attempt.key], args=[attempt.number, step, body]))
+
+    def finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
+        """See WorkerRecords."""
+        key = attempt.key
+        with _answers_sync():
+            return bool(
+                self._finish(
+                    keys=[PREFIX + key, RUNNING, LEASE + key],
+                    args=[attempt.number, record.state.value, record.step, record.body, record.fault, ttl, key],
+                )
+            )
+
+    def abandoned(self) -> list[tuple[str, int]]:
+        """See WorkerRecords."""
+        with _answers_sync():
+            keys = _texts(self._redis.smembers(RUNNING))
+            dead = [key for key in keys if not self._redis.exists(LEASE + key)]
+            return [(key, int(self._redis.hget(PREFIX + key, "attempt") or 0)) for key in dead]
+
+    def requeue(self, key: str, number: int) -> bool:
+        """See WorkerRecords."""
+        with _answers_sync():
+            return bool(self._requeue(keys=[PREFIX + key, LEASE + key, RUNNING, WAITING], args=[number, key]))
+
+    def waiting_keys(self) -> list[str]:
+        """See WorkerRecords."""
+        with _answers_sync():
+            return _texts(self._redis.zrange(WAITING, 0, -1))

@@ -1,0 +1,42 @@
+"""Asking for an image, and asking how far it is."""
+
+from fastapi import APIRouter, Request, Response
+
+from asu.build_request import BUILD_KEY, BuildRequest
+from asu.builds import BuildAnswer
+from asu.errors import UnknownBuild
+from asu.preview import as_it_stands, resolve_request
+from asu.services import services_of
+
+router = APIRouter(prefix="/api/v1", tags=["builds"])
+
+BUILD_ANSWERS: dict[int | str, dict[str, str]] = {
+    200: {"description": "The image is finished; `images` names its files below /store/{bin_dir}/."},
+    202: {"description": "The build waits or runs; ask again at /api/v1/build/{request_hash}."},
+    400: {"description": "Unknown version, target or profile, or something that this server does not allow."},
+    422: {"description": "A field is missing or malformed; `errors` lists all of them."},
+    500: {"description": "The build failed; `detail` says why, `stdout` and `stderr` are the ImageBuilder's."},
+    503: {"description": "Queue or downloads server do not answer; try again after `Retry-After` seconds."},
+    529: {"description": "Too many builds wait already; try again after `Retry-After` seconds."},
+}
+
+
+@router.post("/build", summary="Ask for an image", responses=BUILD_ANSWERS)
+async def request_build(request: Request, build_request: BuildRequest, *, skip_package_resolution: bool = False) -> Response:
+    """Queue a build, or answer with the one that is already there; a prepared request is built as it stands."""
+    services = services_of(request)
+    validated = await services.catalogue.validate(build_request)
+    resolved = as_it_stands(validated) if skip_package_resolution else resolve_request(validated, services.rules)[0]
+    return _answer(await services.builds.request(resolved))
+
+
+@router.api_route("/build/{request_hash}", methods=["GET", "HEAD"], summary="Ask how far a build is", responses=BUILD_ANSWERS)
+async def look_at_build(request: Request, request_hash: str) -> Response:
+    """Answer from the build record alone; as cheap as can be, since every client polls."""
+    if BUILD_KEY.fullmatch(request_hash) is None:
+        raise UnknownBuild
+    return _answer(await services_of(request).builds.look(request_hash))
+
+
+def _answer(answer: BuildAnswer) -> Response:
+    return Response(answer.body, answer.status, answer.headers, "application/json")

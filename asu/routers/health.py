@@ -1,0 +1,56 @@
+"""Whether the API lives, and whether it can do its work."""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from asu import __version__
+from asu.errors import AsuError
+from asu.services import Services, services_of
+
+router = APIRouter(tags=["operations"])
+
+HTTP_UNAVAILABLE = 503
+
+
+@router.api_route("/livez", methods=["GET", "HEAD"], summary="Whether the process answers")
+async def livez() -> dict[str, str]:
+    """Answer at once, whatever the state of the services behind."""
+    return {"status": "ok"}
+
+
+@router.api_route("/readyz", methods=["GET", "HEAD"], summary="Whether requests can be served")
+@router.api_route("/health", methods=["GET", "HEAD"], include_in_schema=False)
+async def readyz(request: Request, response: Response, verbose: str | None = None) -> dict[str, Any]:
+    """Look at Redis; with `?verbose` tell of workers and metadata too. Without workers requests still wait safely."""
+    services = services_of(request)
+    checks = {"redis": await _redis(services)}
+    if verbose is not None:
+        checks["workers"] = await _workers(services)
+        checks["metadata"] = f"oldest copy validated {services.upstream.oldest():.0f} s ago"
+    ready = checks["redis"] == "ok"
+    response.status_code = 200 if ready else HTTP_UNAVAILABLE
+    return {"status": "ok" if ready else "unavailable", "checks": checks} if verbose is not None else {"status": "ok" if ready else "unavailable"}
+
+
+@router.api_route("/version", methods=["GET", "HEAD"], summary="What runs here")
+async def version() -> dict[str, str]:
+    """Name and version of the service."""
+    return {"service": "asu", "version": __version__}
+
+
+async def _redis(services: Services) -> str:
+    try:
+        await services.records.waiting()
+    except AsuError as error:
+        return error.detail
+    return "ok"
+
+
+async def _workers(services: Services) -> str:
+    try:
+        alive = await asyncio.to_thread(services.queue.live_workers)
+    except AsuError as error:
+        return error.detail
+    return f"{alive} alive" if alive else "no worker is alive: accepted builds wait until one starts"

@@ -1,0 +1,19 @@
+"""The preview: what a request leads to, before it is built."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from asu.build_request import BuildRequest
+from asu.services import services_of
+
+router = APIRouter(prefix="/api/v1", tags=["prepare"])
+
+
+@router.post("/build/prepare", summary="Preview a request")
+async def prepare(request: Request, build_request: BuildRequest) -> dict[str, Any]:
+    """Say what will be installed, what changes and why, and whether the image is there already."""
+    services = services_of(request)
+    validated = await services.catalogue.validate(build_request)
+    preview = await services.preparer.prepare(validated, request.state.request_id)
+    return {**preview, "cache_available": await services.builds.is_cached(preview["request_hash"])}

@@ -1,0 +1,16 @@
+"""Figures about the queue."""
+
+import asyncio
+
+from fastapi import APIRouter, Request
+
+from asu.services import services_of
+
+router = APIRouter(prefix="/api/v1", tags=["statistics"])
+
+
+@router.api_route("/stats", methods=["GET", "HEAD"], summary="The queue in figures")
+async def stats(request: Request) -> dict[str, int]:
+    """How many builds wait and how many workers live."""
+    services = services_of(request)
+    return {"queue_length": await services.records.waiting(), "workers_alive": await asyncio.to_thread(services.queue.live_workers)}

@@ -1,0 +1,87 @@
+"""What the routers work with, opened and closed with the application."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from . import __version__
+from .build_queue import BuildQueue, RqBuildQueue
+from .build_record import Records
+from .builds import Builds
+from .catalogue import Catalogue
+from .prepare_client import InProcessPreparer, Preparer, PrepareService
+from .redis_records import RedisRecords, async_redis, sync_redis
+from .resolution import RuleBook, load_rules
+from .settings import Settings
+from .stores.base import Store
+from .stores.local import LocalStore
+from .upstream import DownloadsServer, Upstream
+from .web_client import WebClient
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a router may use."""
+
+    settings: Settings
+    rules: RuleBook
+    upstream: Upstream
+    catalogue: Catalogue
+    preparer: Preparer
+    records: Records
+    queue: BuildQueue
+    store: Store
+    builds: Builds
+
+
+OpenServices = Callable[[Settings], AbstractAsyncContextManager[Services]]
+
+
+def assemble(settings: Settings, *, upstream: Upstream, preparer: Preparer, records: Records, queue: BuildQueue, store: Store) -> Services:
+    """Put the parts together."""
+    rules = load_rules()
+    return Services(
+        settings=settings,
+        rules=rules,
+        upstream=upstream,
+        catalogue=Catalogue(upstream, settings, rules),
+        preparer=preparer,
+        records=records,
+        queue=queue,
+        store=store,
+        builds=Builds(records=records, queue=queue, store=store, limit=settings.max_pending_jobs),
+    )
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Open the real parts; none of them connects before it is used, so the API starts while Redis is still down."""
+    redis, blocking = async_redis(settings.redis_url), sync_redis(settings.redis_url)
+    store = LocalStore(settings.store_path)
+    store.open()
+    try:
+        async with WebClient(user_agent=f"asu/{__version__}") as client:
+            preparer: Preparer
+            if settings.prepare_service_url:
+                preparer = PrepareService(client, url=settings.prepare_service_url, deadline=settings.prepare_deadline)
+            else:
+                preparer = InProcessPreparer(load_rules())
+            yield assemble(
+                settings,
+                upstream=DownloadsServer(client, url=settings.upstream_url, ttl=settings.metadata_ttl),
+                preparer=preparer,
+                records=RedisRecords(redis),
+                queue=RqBuildQueue(blocking, deadline=settings.build_deadline),
+                store=store,
+            )
+    finally:
+        await redis.aclose()
+        blocking.close()
+
+
+def services_of(request: Request) -> Services:
+    """Return the services of the application that a request came to."""
+    services: Services = request.state.services
+    return services

@@ -1,0 +1,69 @@
+"""Every setting, in one frozen object.
+
+Read from the environment (upper case names) and from the TOML file that `ASU_CONFIG` names (default `asu.toml` in the
+working directory); the environment wins. Read once, by `__main__`, and passed down; nothing else looks at the environment.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+class Settings(BaseSettings):
+    """What an operator can set."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    redis_url: Annotated[str, Field(description="The Redis or Valkey server with queue and build records.")] = "redis://127.0.0.1:6379/0"
+    upstream_url: Annotated[str, Field(description="The OpenWrt downloads server; clients are told this address too.")] = (
+        "https://downloads.openwrt.org"
+    )
+    base_container: Annotated[str, Field(description="Name of the ImageBuilder's container images, without tag.")] = "ghcr.io/openwrt/imagebuilder"
+    prepare_service_url: Annotated[str | None, Field(description="The asu-prepare service; without it the API resolves previews itself.")] = None
+    prepare_deadline: Annotated[float, Field(gt=0, description="Seconds until a preview by asu-prepare is given up.")] = 3.0
+    store_path: Annotated[Path, Field(description="Directory of the finished images.")] = Path("store")
+    container_socket_path: Annotated[Path, Field(description="Socket of the podman service that runs the builds.")] = Path("/run/podman/podman.sock")
+    container_network: Annotated[str, Field(description="podman network of the build containers; `none` gives them no network.")] = "asu-build"
+    container_memory_mb: Annotated[PositiveInt, Field(description="Memory limit of a build container, in MiB.")] = 2048
+    container_pids: Annotated[PositiveInt, Field(description="Most processes in a build container.")] = 1024
+    container_cpus: Annotated[float, Field(gt=0, description="Processors that a build container may use.")] = 2.0
+    pull_policy: Annotated[Literal["missing", "newer", "never"], Field(description="When release images of the ImageBuilder are pulled.")] = "missing"
+    max_pending_jobs: Annotated[PositiveInt, Field(description="New builds are refused (529) while this many wait.")] = 200
+    max_attempts: Annotated[PositiveInt, Field(description="How often a build is begun when its worker is lost.")] = 3
+    info_deadline: Annotated[PositiveInt, Field(description="Seconds for `make info`.")] = 60
+    manifest_deadline: Annotated[PositiveInt, Field(description="Seconds for `make manifest`, which downloads all packages.")] = 300
+    image_deadline: Annotated[PositiveInt, Field(description="Seconds for `make image`.")] = 900
+    pull_deadline: Annotated[PositiveInt, Field(description="Seconds for pulling an ImageBuilder image.")] = 600
+    max_output_mb: Annotated[PositiveInt, Field(description="Most that a build may put into the store, in MiB.")] = 4096
+    build_ttl: Annotated[PositiveInt, Field(description="Seconds that a finished build of a release is remembered.")] = 86_400
+    build_ttl_snapshot: Annotated[PositiveInt, Field(description="Seconds that a finished build of a snapshot is remembered.")] = 3_600
+    build_failure_ttl: Annotated[PositiveInt, Field(description="Seconds that a failure of the user's making is remembered.")] = 600
+    retry_failure_ttl: Annotated[PositiveInt, Field(description="Seconds that pollers still see a failure that a new request would retry.")] = 60
+    metadata_ttl: Annotated[PositiveInt, Field(description="Seconds until a document of the downloads server is revalidated.")] = 300
+    oldest_branch: Annotated[str, Field(description="The oldest branch that is served.")] = "21.02"
+    allow_defaults: Annotated[bool, Field(description="Whether requests may carry a first-boot script.")] = False
+    max_defaults_length: Annotated[PositiveInt, Field(description="Most bytes of a first-boot script.")] = 20_480
+    max_custom_rootfs_size_mb: Annotated[PositiveInt, Field(description="Largest `rootfs_size_mb`.")] = 1_024
+    server_contact: Annotated[str, Field(description="How to reach the operator; shown in overview.json.")] = ""
+    cors: Annotated[bool, Field(description="Whether the API adds CORS headers; off where a proxy adds them.")] = True
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least severity that is logged.")] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # The signature is pydantic's; dotenv and secret files are not used.
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(os.environ.get("ASU_CONFIG", "asu.toml")))
+
+    @property
+    def build_deadline(self) -> int:
+        """Seconds that one attempt may take in all, with a minute for starting, copying out and publishing."""
+        return self.pull_deadline + self.info_deadline + self.manifest_deadline + self.image_deadline + 60

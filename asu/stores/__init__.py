@@ -1,0 +1,1 @@
+"""Where finished images live: one protocol, one module per place."""
