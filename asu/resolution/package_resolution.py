@@ -112,14 +112,15 @@ def _without_the_gone(request: PackageRequest, rules: RuleBook, changes: list[Ch
     fates = {name: _follow(name, request, rules) for name in rules.concerned((*request.packages, *refused))}
     if not fates:
         return list(request.packages)
-    wanted = {name for name in request.packages if name[0] != "-"}
+    wanted = set(request.packages)  # Removals are in it too, and no name is mistaken for one: names begin with no dash.
     arriving = wanted - fates.keys() | {fates[name][0] for name in wanted & fates.keys()}
+    concerned = fates.keys() | {f"-{name}" for name in refused & fates.keys()}
     kept: dict[str, None] = {}
     for entry in request.packages:
-        mark, name = ("-", entry[1:]) if entry[0] == "-" else ("", entry)
-        if name not in fates:
+        if entry not in concerned:
             kept[entry] = None
             continue
+        mark, name = ("-", entry[1:]) if entry[0] == "-" else ("", entry)
         final, steps = fates[name]
         if steps and final is not None:
             # The new name of a wanted package may be one that the user takes away: the old goes and nothing comes. And a

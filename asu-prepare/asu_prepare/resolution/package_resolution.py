@@ -108,16 +108,20 @@ def resolve(request: PackageRequest, rules: RuleBook) -> Resolution:
 
 def _without_the_gone(request: PackageRequest, rules: RuleBook, changes: list[Change]) -> list[str]:
     """Return the packages with each replaced or removed name taken through its rules."""
-    wanted = [name for name in request.packages if not name.startswith("-")]
-    refused = {name[1:] for name in request.packages if name.startswith("-")}
-    fates = {name: _follow(name, request, rules) for name in rules.concerned((*wanted, *refused))}
+    refused = {entry[1:] for entry in request.packages if entry[0] == "-"}
+    fates = {name: _follow(name, request, rules) for name in rules.concerned((*request.packages, *refused))}
     if not fates:
         return list(request.packages)
-    arriving = {fates[name][0] if name in fates else name for name in wanted}
+    wanted = set(request.packages)  # Removals are in it too, and no name is mistaken for one: names begin with no dash.
+    arriving = wanted - fates.keys() | {fates[name][0] for name in wanted & fates.keys()}
+    concerned = fates.keys() | {f"-{name}" for name in refused & fates.keys()}
     kept: dict[str, None] = {}
     for entry in request.packages:
-        mark, name = ("-", entry[1:]) if entry.startswith("-") else ("", entry)
-        final, steps = fates.get(name, (name, ()))
+        if entry not in concerned:
+            kept[entry] = None
+            continue
+        mark, name = ("-", entry[1:]) if entry[0] == "-" else ("", entry)
+        final, steps = fates[name]
         if steps and final is not None:
             # The new name of a wanted package may be one that the user takes away: the old goes and nothing comes. And a
             # removal whose new name would hit a package that the user wants has done its work with the old one.
@@ -126,7 +130,7 @@ def _without_the_gone(request: PackageRequest, rules: RuleBook, changes: list[Ch
                 final, steps = None, (_ended(name, steps[-1], "asks for" if mark else "takes away"),)
         changes.extend(_marked(step, mark) for step in steps)
         if final is not None:
-            kept.setdefault(mark + final)
+            kept[mark + final] = None
     return list(kept)
 
 
@@ -166,18 +170,23 @@ def _follow(name: str, request: PackageRequest, rules: RuleBook) -> tuple[str | 
 
 def _first_applicable(rules: Iterable[Rule], request: PackageRequest) -> Rule | None:
     for rule in rules:
-        if rule.holds_for(target=request.target, profile=request.profile) and rule.lies_between(request.from_version, request.version):
+        if rule.holds_for(target=request.target, profile=request.profile) and _is_crossed(rule, request):
             return rule
     return None
 
 
+def _is_crossed(rule: Rule, request: PackageRequest) -> bool:
+    return rule.lies_between(request.from_version, request.version)
+
+
 def _add_the_new(packages: list[str], request: PackageRequest, rules: RuleBook, changes: list[Change]) -> None:
     """Append what the device needs from the new release on, unless the user has it or has taken it away."""
-    for rule in rules.additions_for(target=request.target, profile=request.profile):
-        if not rule.lies_between(request.from_version, request.version):
-            continue
+    additions = [rule for rule in rules.additions_for(target=request.target, profile=request.profile) if _is_crossed(rule, request)]
+    present = set(packages) if additions else set()
+    for rule in additions:
         for name in rule.add:
-            if name not in packages and f"-{name}" not in packages:
+            if name not in present and f"-{name}" not in present:
+                present.add(name)
                 packages.append(name)
                 changes.append(_change("addition", "add", name, rule, to_package=name))
 

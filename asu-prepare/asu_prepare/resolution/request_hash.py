@@ -36,6 +36,8 @@ NOT_IDENTITY = {
     "ignored_changes": "Steers the resolution; its effect is in the resolved packages.",
 }
 
+_CANONICAL_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
 
 def normalised_profile(profile: str) -> str:
     """Return a profile id for a board name: LuCI sends `tplink,archer-c7-v5` where profiles.json says `tplink_archer-c7-v5`."""
@@ -82,7 +84,7 @@ def canonical_request(request: Mapping[str, Any]) -> bytes:
     identity["repository_keys"] = sorted(fields["repository_keys"])
     if not fields["repositories"]:
         identity["repositories_mode"] = "replace"  # Without repositories there is nothing to append or to replace.
-    return json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
+    return _CANONICAL_JSON.encode(identity).encode("ascii")
 
 
 def request_hash(request: Mapping[str, Any]) -> str:

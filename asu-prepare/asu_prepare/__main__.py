@@ -1,0 +1,53 @@
+"""`python -m asu_prepare`: runs the service, or prints its OpenAPI document."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+
+from .config import Settings
+from .logs import configure_logging
+from .main import create_app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the service until SIGTERM or SIGINT; running requests are answered first."""
+    options = _options(arguments)
+    given = {name: value for name, value in vars(options).items() if name != "openapi" and value is not None}
+    settings = Settings(**given)
+    app = create_app(settings)
+    if options.openapi:
+        sys.stdout.write(json.dumps(app.openapi(), indent=2, sort_keys=True, ensure_ascii=True) + "\n")
+        return
+    configure_logging(level=settings.log_level, style=settings.log_format)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,  # The application logs requests itself, with their ids.
+        server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=settings.trusted_proxies,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="asu-prepare", description="Preview of firmware requests. Options win over the environment (PREPARE_HOST, …)."
+    )
+    parser.add_argument("--host", help="address to listen on")
+    parser.add_argument("--port", type=int, help="port to listen on")
+    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="least severity that is logged")
+    parser.add_argument("--openapi", action="store_true", help="print the OpenAPI document and end")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""The answers as the OpenAPI file describes them.
+
+They document and are tested against; the answers themselves are written by `preview` and `errors` without them.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .prepare_request import PrepareRequest
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class ChangeAnswer(_Answer):
+    """One difference between what was asked for and what will be asked of the ImageBuilder."""
+
+    type: Literal["migration", "addition", "removal"]
+    action: Literal["replace", "add", "remove"]
+    package: Annotated[str, Field(description="The package concerned, with a leading dash where the request took it away.")]
+    from_package: str | None
+    to_package: str | None
+    reason: Annotated[str, Field(description="One or two sentences for the user.")]
+    automatic: Annotated[bool, Field(description="Whether it is part of the prepared request already.")]
+    rule: Annotated[str, Field(description="Id of the rule that asks for it.")]
+    reference: Annotated[str | None, Field(description="Where OpenWrt made the change: commits, or a revision.")]
+
+
+class ProblemAnswer(_Answer):
+    """A wanted package that cannot be had."""
+
+    package: str
+    kind: Literal["unknown", "removed", "renamed", "conflict", "elsewhere"]
+    suggestion: str | None
+    detail: str
+
+
+class FromVersionAnswer(_Answer):
+    """The version that the device runs now, as the client said it or as it was inferred."""
+
+    version: str
+    inferred: bool
+    evidence: str | None
+
+
+class PreviewAnswer(_Answer):
+    """What the request leads to, and why."""
+
+    status: Literal["prepared"]
+    original_packages: list[str]
+    original_diff_packages: bool
+    resolved_packages: list[str]
+    changes: list[ChangeAnswer]
+    problems: list[ProblemAnswer]
+    warnings: list[str]
+    checked: Annotated[bool, Field(description="Whether every name was looked up in the package indexes.")]
+    from_version: FromVersionAnswer | None
+    resolved_profile: str
+    prepared_request: Annotated[PrepareRequest, Field(description="The complete request, ready for POST /api/v1/build.")]
+    request_hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="The identity of the build that the prepared request leads to.")]
+
+
+class MistakeAnswer(_Answer):
+    """One mistake in a request."""
+
+    type: str
+    loc: list[str | int]
+    msg: str
+
+
+class ErrorAnswer(_Answer):
+    """A refusal or a failure."""
+
+    status: Annotated[int, Field(description="The HTTP status.")]
+    title: str
+    detail: Annotated[str, Field(description="What is wrong and what to do, in one sentence.")]
+    code: Annotated[str, Field(description="Stable, for programs.")]
+    errors: Annotated[list[MistakeAnswer], Field(description="All mistakes of an invalid request.")] = []
+
+
+class RulesAnswer(_Answer):
+    """The rules that the service applies."""
+
+    count: int
+    newest: Annotated[str, Field(description="Id of the rule with the newest version; the last of them where several share it.")]
+    newest_since: str
+
+
+class StatusAnswer(_Answer):
+    """What runs here."""
+
+    service: Literal["asu-prepare"]
+    version: str
+    status: Literal["ok"]
+    rules: RulesAnswer
+    branches: Annotated[list[str], Field(description="The release branches whose revisions the rules know, oldest first.")]
+
+
+class HealthAnswer(_Answer):
+    """The service answers."""
+
+    status: Literal["ok"]
+
+
+class VersionAnswer(_Answer):
+    """Which service this is, and which version of it."""
+
+    service: Literal["asu-prepare"]
+    version: str

@@ -1,0 +1,28 @@
+"""What an operator can set, in one frozen object; `__main__` reads it once from the environment and passes it down."""
+
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The settings of the service; each is read from `PREPARE_` and its name in upper case."""
+
+    model_config = SettingsConfigDict(env_prefix="PREPARE_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True)
+
+    host: Annotated[str, Field(description="Address to listen on; `0.0.0.0` in a container.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")] = 8001
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Field(
+            description="Least severity that is logged; `debug` logs every request. `LOG_LEVEL` works too.",
+            validation_alias=AliasChoices("PREPARE_LOG_LEVEL", "LOG_LEVEL"),
+        ),
+    ] = "info"
+    log_format: Annotated[Literal["text", "json"], Field(description="Lines for people, or one JSON object per line.")] = "text"
+    # The largest request seen from a real device is 14 KiB; a first-boot script of 64 KiB with every character escaped still fits.
+    max_body_bytes: Annotated[PositiveInt, Field(description="Largest request body; a larger one is answered with 413.")] = 256 * 1024
+    cors: Annotated[bool, Field(description="Whether answers carry CORS headers; off where a proxy adds them, as two are as bad as none.")] = True
+    trusted_proxies: Annotated[str, Field(description="Addresses, comma separated, whose forwarded headers are believed.")] = "127.0.0.1"
+    shutdown_seconds: Annotated[PositiveInt, Field(description="How long running requests may take after SIGTERM.")] = 5

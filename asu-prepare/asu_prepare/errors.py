@@ -1,0 +1,96 @@
+"""Everything that the service refuses, in one place.
+
+PrepareError
+├── InvalidRequestError        a field is missing or malformed, or the body is no JSON
+├── UnsupportedDistroError
+├── BodyTooLargeError
+├── NotFoundError
+├── MethodNotAllowedError
+└── InternalError              our own mistake; the only one that is not the caller's
+
+The docstring of a class is its message and says what to do; `code` is stable and meant for programs. Values that a caller
+sent are never part of a message, except where they are known to be harmless.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from pydantic_core import ErrorDetails, to_json
+from starlette.responses import Response
+
+MAX_LISTED = 100  # A body of 256 KiB can hold a hundred thousand mistakes; nobody reads more than these.
+_PLAIN = re.compile(r"[A-Za-z0-9_.+\[\]-]{1,128}")
+
+
+class PrepareError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+    title: ClassVar[str]
+
+    def __init__(self, *, errors: Iterable[Mapping[str, Any]] = (), headers: Mapping[str, str] | None = None, **values: object) -> None:
+        self.errors = list(errors)
+        self.headers = headers
+        self.detail = " ".join((type(self).__doc__ or "").split()).format(**values)
+        super().__init__(self.code)
+
+    def response(self) -> Response:
+        """Return the error as clients receive it: `detail` is one string, since a list crashes the Firmware Selector."""
+        body: dict[str, Any] = {"status": self.status, "title": self.title, "detail": self.detail, "code": self.code}
+        if self.errors:
+            body["errors"] = self.errors
+        return Response(to_json(body), self.status, self.headers, "application/json")
+
+
+class InvalidRequestError(PrepareError):
+    """{reason}; correct the request and send it again, /docs describes every field."""
+
+    code, status, title = "invalid-request", 422, "Unprocessable Content"
+
+
+class UnsupportedDistroError(PrepareError):
+    """This service knows the packages of openwrt alone; leave `distro` out."""
+
+    code, status, title = "unsupported-distro", 400, "Bad Request"
+
+
+class BodyTooLargeError(PrepareError):
+    """The request body has more than {limit} bytes; send fewer packages or a shorter first-boot script."""
+
+    code, status, title = "body-too-large", 413, "Content Too Large"
+
+
+class NotFoundError(PrepareError):
+    """There is nothing at this path; /docs lists what there is."""
+
+    code, status, title = "not-found", 404, "Not Found"
+
+
+class MethodNotAllowedError(PrepareError):
+    """This path does not answer that method; /docs lists what it answers."""
+
+    code, status, title = "method-not-allowed", 405, "Method Not Allowed"
+
+
+class InternalError(PrepareError):
+    """The service made a mistake, and the request may be fine; the operator finds the cause in the log under request {request_id}."""
+
+    code, status, title = "internal-error", 500, "Internal Server Error"
+
+
+def invalid_fields(found: Iterable[ErrorDetails]) -> InvalidRequestError:
+    """Return the error for mistakes that pydantic found; what the caller sent is not repeated."""
+    errors = [
+        {"type": one["type"], "loc": [_place(part) for part in one["loc"]], "msg": one["msg"]}
+        for one, _ in zip(found, range(MAX_LISTED), strict=False)
+    ]
+    first = errors[0]
+    place = ".".join(map(str, first["loc"])) or "The body"
+    return InvalidRequestError(reason=f"{place}: {first['msg']}", errors=errors)
+
+
+def _place(part: int | str) -> int | str:
+    """Return a part of a place in the request; keys of mappings come from the caller and are shown only if they are plain."""
+    return part if isinstance(part, int) or _PLAIN.fullmatch(part) else "…"

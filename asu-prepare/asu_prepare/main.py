@@ -1,0 +1,58 @@
+"""The application: routes, errors and what surrounds them. Nothing happens at import."""
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from . import __version__
+from .config import Settings
+from .errors import InvalidRequestError, MethodNotAllowedError, NotFoundError, PrepareError
+from .middleware import HeadRequests, RequestLog, UnhandledErrors
+from .resolution import load_rules
+from .routes import add_operation_routes, add_prepare_route
+
+_ABOUT = "Says which packages a firmware request leads to, what changes against it and why, before anything is built."
+# Browsers ask from the pages of any router or selector; no credentials are used anywhere.
+_CORS = Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD", "POST", "OPTIONS"], allow_headers=["*"])
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application; reads the shipped rules and raises if they are broken."""
+    rules = load_rules()
+    app = FastAPI(
+        title="asu-prepare",
+        summary=_ABOUT,
+        version=__version__,
+        license_info={"name": "GPL-2.0-only"},
+        middleware=[
+            Middleware(RequestLog),
+            Middleware(HeadRequests),
+            *([_CORS] if settings.cors else []),
+            Middleware(UnhandledErrors),
+        ],
+        # FastAPI's own telemetry would record exception messages, which can hold what a caller sent.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
+    )
+    add_prepare_route(app, rules, settings)
+    add_operation_routes(app, rules)
+    app.add_exception_handler(PrepareError, _refused)
+    app.add_exception_handler(HTTPException, _refused_by_framework)
+    app.add_exception_handler(RequestValidationError, _refused_by_framework)
+    return app
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, PrepareError):
+        raise error
+    return error.response()
+
+
+async def _refused_by_framework(_request: Request, error: Exception) -> Response:
+    """Say what the framework refuses in our own form: unknown paths and methods, and whatever else it may find wrong."""
+    if isinstance(error, HTTPException) and error.status_code == NotFoundError.status:
+        return NotFoundError(headers=error.headers).response()
+    if isinstance(error, HTTPException) and error.status_code == MethodNotAllowedError.status:
+        return MethodNotAllowedError(headers=error.headers).response()
+    return InvalidRequestError(reason="The request cannot be understood").response()
