@@ -1,0 +1,153 @@
+"""How the stand-in apk selects packages, and how it explains that it cannot.
+
+The genuine solver searches; here the newest package that fits is taken at once, which gives the same answer unless
+several versions of one package lie in the feeds and only an older one fits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .standin_index import Dependency, Package, compare_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass
+class Explanation:
+    """Why no selection is possible: entries as apk prints them, and how many errors apk would count."""
+
+    missing: dict[str, list[str]] = field(default_factory=dict)
+    entries: list[str] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+
+    def lines(self) -> list[str]:
+        """All lines below `ERROR: unable to select packages:`."""
+        lines = []
+        for name, requirers in self.missing.items():
+            lines += [f"  {name} (no such package):", *_aligned("    required by: ", requirers)]
+        return lines + self.entries
+
+    @property
+    def errors(self) -> int:
+        """The exit code of apk: each entry, and each package that cannot be had because of one."""
+        entries = sum(1 for line in self.entries if not line.startswith("    "))
+        return min(len(self.missing) + entries + len(self.broken), 255)
+
+
+def _aligned(label: str, words: list[str]) -> list[str]:
+    return [f"{label if number == 0 else ' ' * len(label)}{word}" for number, word in enumerate(words)]
+
+
+class Solver:
+    """Selects packages for a world, which is the list of what was asked for."""
+
+    def __init__(self, available: Iterable[Package]) -> None:
+        self.by_name: dict[str, list[Package]] = {}
+        for package in available:
+            for name in {package.name, *(provided.name for provided in package.provides)}:
+                self.by_name.setdefault(name, []).append(package)
+        self.selected: dict[str, Package] = {}
+        self.order: list[Package] = []
+        self.reasons: dict[str, list[str]] = {}
+        self.why = Explanation()
+
+    def solve(self, world: Iterable[Dependency]) -> Explanation:
+        """Select all that the world needs, dependencies first; `order` and `selected` hold the result."""
+        wanted = sorted(set(world), key=lambda need: need.name)
+        unwanted = [need for need in wanted if need.name.startswith("!")]
+        needs = [need for need in wanted if not need.name.startswith("!")]
+        self._prefer = {need.name for need in needs}
+        for need in needs:
+            self._require(need, f"world[{need.apk()}]", None)
+        for need in needs:
+            self._select(need)
+        self._find_conflicts(unwanted)
+        return self.why
+
+    def _candidates(self, need: Dependency) -> list[Package]:
+        return [package for package in self.by_name.get(need.name, []) if package.satisfies(need)]
+
+    def _best(self, candidates: list[Package], need: Dependency) -> Package:
+        """The package of that very name, one that was asked for anyway, then the newest, then the first."""
+        best = candidates[0]
+        for package in candidates[1:]:
+            rank, known = self._rank(package, need), self._rank(best, need)
+            if rank > known or (rank == known and package.name == best.name and compare_versions(package.version, best.version) > 0):
+                best = package
+        return best
+
+    def _rank(self, package: Package, need: Dependency) -> tuple[bool, bool, bool]:
+        return (package.name in self.selected, package.name == need.name, package.name in self._prefer)
+
+    def _require(self, need: Dependency, requirer: str, broken: str | None) -> bool:
+        """Whether something fits; otherwise note why not."""
+        if self._candidates(need):
+            return True
+        others = self.by_name.get(need.name, [])
+        if others:
+            self.why.entries += [f"  {others[0].identity}:", f"    breaks: {requirer}"]
+        else:
+            self.why.missing.setdefault(need.name, []).append(requirer)
+        if broken:
+            self.why.broken.add(broken)
+        return False
+
+    def _select(self, need: Dependency) -> None:
+        candidates = self._candidates(need)
+        if not candidates:
+            return
+        package = self._best(candidates, need)
+        if package.name in self.selected:
+            return
+        self.selected[package.name] = package
+        for dependency in sorted(package.depends, key=lambda other: other.name):
+            requirer = f"{package.identity}[{dependency.apk()}]"
+            if not dependency.name.startswith("!") and self._require(dependency, requirer, package.name):
+                self._select(dependency)
+        self.order.append(package)
+
+    def _satisfied_by(self, package: Package) -> list[str]:
+        """Who wants this package, in the words of the error message."""
+        names = {package.name, *(provided.name for provided in package.provides)}
+        found = [f"world[{name}]" for name in sorted(names & self._prefer)]
+        for other in self.selected.values():
+            found += [f"{other.identity}[{need.apk()}]" for need in other.depends if need.name in names and other is not package]
+        return found
+
+    def _find_conflicts(self, unwanted: list[Dependency]) -> None:
+        for need in unwanted:
+            conflict = Dependency(need.name.removeprefix("!"), need.op, need.version)
+            for package in [package for package in self.selected.values() if package.satisfies(conflict)]:
+                self._explain(package, "breaks", [f"world[{need.apk()}]"], package.name)
+        for package in list(self.selected.values()):
+            forbidden = [*package.conflicts, *(Dependency(d.name[1:], d.op, d.version) for d in package.depends if d.name.startswith("!"))]
+            for conflict in forbidden:
+                for other in [other for other in self.selected.values() if other.name != package.name and other.satisfies(conflict)]:
+                    self._explain(other, "breaks", [f"{package.identity}[!{conflict.apk()}]"], package.name)
+        self._find_equal_provides()
+
+    def _find_equal_provides(self) -> None:
+        """A name that is provided with a version can be provided by one package only."""
+        owners: dict[str, Package] = {}
+        clashes: dict[str, list[str]] = {}
+        for package in sorted(self.selected.values(), key=lambda package: package.name):
+            for provided in [Dependency(package.name, "=", package.version), *package.provides]:
+                if not provided.version:
+                    continue
+                owner = owners.setdefault(provided.name, package)
+                if owner is not package:
+                    clashes.setdefault(owner.name, []).append(f"{package.identity}[{provided.apk()}]")
+                    self.why.broken.add(package.name)
+        for name, words in clashes.items():
+            self._explain(self.selected[name], "conflicts", words, "")
+
+    def _explain(self, package: Package, verb: str, words: list[str], broken: str) -> None:
+        self.why.entries += [f"  {package.identity}:", *_aligned(f"    {verb}: ", words)]
+        wanted = self._satisfied_by(package)
+        if wanted:
+            self.why.entries += _aligned("    satisfies: ", wanted)
+        if broken:
+            self.why.broken.add(broken)
