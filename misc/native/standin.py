@@ -1,0 +1,113 @@
+"""What stands in for the OpenWrt servers when no real ones are named: a downloads server and ImageBuilder images.
+
+Both are made from `tests/upstream` and `tests/imagebuilder`. The builder images name the address of their package feeds, so they belong to
+one address: their name carries a digest of it and of everything they are made from, and what is there is never made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from misc.native.settings import ROOT
+from misc.native.trouble import Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from misc.native.podman import Podman
+    from misc.native.settings import Settings
+
+SOURCES = ("tests/upstream", "tests/imagebuilder")
+TAIL_LINES = 25
+FILE_FEEDS = "file:///upstream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandIn:
+    """The downloads server's tree and the images that fit it."""
+
+    tree: Path
+    feeds: str
+    base_container: str
+
+
+def describe_standin(settings: Settings, podman: Podman) -> StandIn:
+    """Decide where the builders find their packages.
+
+    Over the build network from this machine's own server, as real builders do. Where containers cannot reach this machine, from a copy of
+    the tree inside the image.
+    """
+    feeds = f"http://{podman.host_address}:{settings.upstream_port}" if podman.host_address else FILE_FEEDS
+    digest = hashlib.sha256(f"{feeds} {_digest_of_sources()}".encode()).hexdigest()[:12]
+    return StandIn(tree=settings.run_dir / "upstream", feeds=feeds, base_container=f"localhost/asu-standin-{digest}/imagebuilder")
+
+
+def make_tree(settings: Settings, standin: StandIn, say: Callable[[str], None]) -> None:
+    """Make the files of the downloads server unless they are there and of the present sources."""
+    stamp = standin.tree.with_suffix(".made-from")  # Beside the tree: what lies inside is served.
+    digest = _digest_of_sources()
+    if standin.tree.is_dir() and stamp.is_file() and stamp.read_text() == digest:
+        return
+    say("making the stand-in downloads tree")
+    shutil.rmtree(standin.tree, ignore_errors=True)
+    _run([str(settings.python), "-m", "tests.upstream.make_tree", str(standin.tree)], podman=None)
+    stamp.write_text(digest)
+
+
+def serve_command(settings: Settings, standin: StandIn) -> tuple[str, ...]:
+    """Return the command of the downloads server.
+
+    It listens everywhere: the bridge at which containers find it exists only while one runs, so its address cannot be listened on before.
+    All that it serves are the generated files.
+    """
+    options = ("--bind", "0.0.0.0" if standin.feeds != FILE_FEEDS else "127.0.0.1", "--port", str(settings.upstream_port))  # noqa: S104 - See above.
+    return (str(settings.python), "-m", "tests.upstream.serve", str(standin.tree), *options)
+
+
+def make_images(settings: Settings, standin: StandIn, podman: Podman, say: Callable[[str], None]) -> None:
+    """Make each wanted ImageBuilder image that is missing."""
+    for version, target in settings.standin_images:
+        if _image_exists(f"{standin.base_container}:{image_tag(version, target)}", podman):
+            continue
+        say(f"making the stand-in ImageBuilder of {version} for {target}")
+        _run([str(ROOT / "tests" / "imagebuilder" / "make_base")], podman)
+        options = ["--tree", str(standin.tree), "--feeds", standin.feeds, "--base-container", standin.base_container]
+        _run([str(settings.python), "-m", "tests.imagebuilder.build", *options, "--version", version, "--target", target], podman)
+
+
+def image_tag(version: str, target: str) -> str:
+    """Name the tag of an ImageBuilder image as OpenWrt does."""
+    slug = target.replace("/", "-")
+    if version == "SNAPSHOT":
+        return slug
+    return f"{slug}-openwrt-{version.removesuffix('-SNAPSHOT')}" if version.endswith("-SNAPSHOT") else f"{slug}-v{version}"
+
+
+def _image_exists(image: str, podman: Podman) -> bool:
+    command = ["podman", "image", "exists", image]
+    return subprocess.run(command, check=False, capture_output=True, env={**os.environ, **podman.environment}).returncode == 0
+
+
+def _digest_of_sources() -> str:
+    """Digest every file that the stand-ins are made from."""
+    digest = hashlib.sha256()
+    for directory in SOURCES:
+        for path in sorted((ROOT / directory).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("test_"):
+                digest.update(f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _run(command: Sequence[str], podman: Podman | None) -> None:
+    """Run one of the makers to its end, silently unless it fails."""
+    environment = {**os.environ, **(podman.environment if podman else {})}
+    done = subprocess.run(command, check=False, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        tail = "\n".join(f"  | {line}" for line in done.stdout.splitlines()[-TAIL_LINES:])
+        raise Trouble(f"`{' '.join(command)}` failed with exit code {done.returncode}:\n{tail}")

@@ -1,0 +1,208 @@
+"""The whole system: which processes it has, how they come up one after another, and how they go."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from misc.native import gateway, standin, web
+from misc.native.podman import find_podman
+from misc.native.processes import Processes, Program, wait_for
+from misc.native.settings import ROOT
+from misc.native.trouble import Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from misc.native.podman import Podman
+    from misc.native.settings import Settings
+
+HEALTH_SECONDS = 30.0  # Every service is up within two seconds on an idle machine; a busy one is given time.
+WORKER_PREFIX = "worker-"
+
+
+def bring_up(settings: Settings, say: Callable[[str], None]) -> None:
+    """Start what does not run yet and wait until all of it is healthy."""
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    if not settings.python.exists():
+        raise Trouble("the virtual environment is missing; make it: make install")
+    with _alone(settings):
+        podman = find_podman(settings.run_dir, network=settings.container_network)
+        system = _Ascent(settings, podman, say)
+        system.start_infrastructure()
+        system.start_upstream()
+        system.start_services()
+
+
+def take_down(settings: Settings, say: Callable[[str], None]) -> None:
+    """End every process that was started for this run directory, and nothing else."""
+    if not settings.run_dir.is_dir():
+        say("nothing runs")
+        return
+    with _alone(settings):
+        processes = Processes(settings.run_dir)
+        names = processes.names()
+        workers = [name for name in names if name.startswith(WORKER_PREFIX)]
+        others = [name for name in reversed(names) if name not in workers]
+        # First the door, then the workers, which finish their builds and need Redis and podman for that, then the rest.
+        stopped = _stop(processes, [name for name in others if name == "gateway"], None, say)
+        stopped += _stop(processes, workers, settings.drain_seconds, say)
+        stopped += _stop(processes, [name for name in others if name != "gateway"], None, say)
+        say(f"stopped {stopped} processes" if stopped else "nothing runs")
+
+
+def _stop(processes: Processes, names: list[str], seconds: float | None, say: Callable[[str], None]) -> int:
+    """Stop several processes at once: ask all, then wait for each; return how many there were."""
+    asked = [record for record in map(processes.ask_to_stop, names) if record]
+    for record in asked:
+        if seconds is not None and not processes.wait_until_gone(record, 2.0):
+            say(f"{record.name} finishes its build; waiting for it, at most {seconds:.0f} s (DRAIN_SECONDS)")
+        if not processes.wait_until_gone(record, record.patience if seconds is None else seconds):
+            say(f"{record.name} did not stop when asked to; killed (pid {record.pid})")
+            processes.kill(record)
+    return len(asked)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Let one command at a time change what runs; another waits."""
+    with (settings.run_dir / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+class _Ascent:
+    """One way up: each step starts programs and waits for their health."""
+
+    def __init__(self, settings: Settings, podman: Podman, say: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._podman = podman
+        self._say = say
+        self._processes = Processes(settings.run_dir)
+        self._services: dict[str, str] = {}
+
+    def start_infrastructure(self) -> None:
+        """Start Redis and podman's service."""
+        settings = self._settings
+        data = settings.run_dir / "redis"
+        data.mkdir(exist_ok=True)
+        settings.store.mkdir(exist_ok=True)
+        server = next((path for path in map(shutil.which, ("redis-server", "valkey-server")) if path), None)
+        if server is None:
+            raise Trouble("redis-server is missing; install it: make install")
+        options = ("--port", str(settings.redis_port), "--bind", "127.0.0.1", "--dir", str(data), "--appendonly", "yes", "--save", "")
+        self._start(
+            Program(name="redis", command=(server, *options)),
+            port=("127.0.0.1", settings.redis_port, "REDIS_PORT"),
+            healthy=lambda: web.takes_connections(("127.0.0.1", settings.redis_port)),
+        )
+        podman = shutil.which("podman") or "podman"
+        self._start(
+            Program(
+                name="podman",
+                command=(podman, "system", "service", "--time=0", f"unix://{settings.podman_socket}"),  # 0: else it goes after 5 s idle.
+                environment=self._podman.environment,
+            ),
+            healthy=lambda: web.takes_connections(settings.podman_socket),
+        )
+
+    def start_upstream(self) -> None:
+        """Start the stand-in downloads server and make its builders, unless others are named."""
+        settings = self._settings
+        self._services = {
+            "REDIS_URL": f"redis://127.0.0.1:{settings.redis_port}/0",
+            "PREPARE_SERVICE_URL": settings.prepare_url,
+            "STORE_PATH": str(settings.store),
+            "ALLOW_DEFAULTS": settings.allow_defaults,
+            "CONTAINER_SOCKET_PATH": str(settings.podman_socket),
+            "CONTAINER_NETWORK": self._podman.network,
+        }
+        if settings.upstream_url:
+            self._services["UPSTREAM_URL"] = settings.upstream_url
+            if self._podman.network == "none" and settings.container_network is None:
+                raise Trouble("containers have no network on this machine, so builders cannot fetch packages from UPSTREAM_URL")
+        if settings.base_container:
+            self._services["BASE_CONTAINER"] = settings.base_container
+        if settings.upstream_url:
+            return
+        described = standin.describe_standin(settings, self._podman)
+        standin.make_tree(settings, described, self._say)
+        self._start(
+            Program(name="upstream", command=standin.serve_command(settings, described)),
+            port=("0.0.0.0", settings.upstream_port, "UPSTREAM_PORT"),  # noqa: S104 - Where it will listen.
+            healthy=lambda: web.takes_connections(("127.0.0.1", settings.upstream_port)),
+        )
+        self._services["UPSTREAM_URL"] = settings.standin_url
+        if not settings.base_container:
+            standin.make_images(settings, described, self._podman, self._say)
+            self._services["BASE_CONTAINER"] = described.base_container
+
+    def start_services(self) -> None:
+        """Start both services, the workers and the gateway."""
+        settings, python = self._settings, str(self._settings.python)
+        self._start(
+            Program(
+                name="prepare",
+                command=(python, "-m", "asu_prepare", "--host", "127.0.0.1", "--port", str(settings.prepare_port)),
+                environment={"UPSTREAM_URL": self._services["UPSTREAM_URL"]},
+            ),
+            port=("127.0.0.1", settings.prepare_port, "PREPARE_PORT"),
+            healthy=lambda: web.answers_well(f"{settings.prepare_url}/livez"),
+        )
+        self._start(
+            Program(
+                name="asu",
+                command=(python, "-m", "asu", "api", "--host", "127.0.0.1", "--port", str(settings.asu_port)),
+                environment=self._services,
+            ),
+            port=("127.0.0.1", settings.asu_port, "ASU_PORT"),
+            healthy=lambda: web.answers_well(f"{settings.asu_url}/livez"),
+        )
+        for number in range(1, settings.workers + 1):
+            worker = Program(name=f"{WORKER_PREFIX}{number}", command=(python, "-m", "asu", "worker"), environment=self._services)
+            self._start(worker)
+        self._start_gateway()
+
+    def _start_gateway(self) -> None:
+        """Start nginx, and see the API through it."""
+        settings = self._settings
+        configuration = gateway.write_configuration(
+            settings.run_dir / "nginx",
+            listen=f"{settings.gateway_host}:{settings.gateway_port}",
+            asu=f"127.0.0.1:{settings.asu_port}",
+            prepare=f"127.0.0.1:{settings.prepare_port}",
+            store=settings.store,
+        )
+        self._start(
+            # SIGQUIT lets answers that are under way end.
+            Program(name="gateway", command=gateway.nginx_command(configuration), stop_signal=signal.SIGQUIT),
+            port=(settings.gateway_host, settings.gateway_port, "GATEWAY_PORT"),
+            healthy=lambda: web.answers_well(f"{settings.gateway_url}/readyz"),
+        )
+        for name in self._processes.names():
+            if self._processes.running(name) is None:
+                raise Trouble(f"{name} ended by itself\n{self._processes.tail(name)}")
+
+    def _start(self, program: Program, *, port: tuple[str, int, str] | None = None, healthy: Callable[[], bool] | None = None) -> None:
+        """Start one program unless it runs, and wait for its health."""
+        is_running = self._processes.running(program.name) is not None
+        if port and not is_running and not web.is_free(port[0], port[1]):
+            raise Trouble(f"port {port[1]} ({program.name}) is taken by another program; choose another one: make up {port[2]}={port[1] + 10000}")
+        is_new = self._processes.start(program, directory=ROOT)
+        began = time.monotonic()
+
+        def is_settled() -> bool:
+            return healthy is None or self._processes.running(program.name) is None or healthy()
+
+        if not wait_for(is_settled, HEALTH_SECONDS) or self._processes.running(program.name) is None:
+            what = "did not become healthy" if self._processes.running(program.name) else "ended by itself"
+            raise Trouble(f"{program.name} {what}; it wrote last:\n{self._processes.tail(program.name)}")
+        if is_new:
+            self._say(f"started {program.name} in {time.monotonic() - began:.1f} s")
+        elif os.environ.get("VERBOSE"):
+            self._say(f"{program.name} runs already")
