@@ -1,15 +1,18 @@
 """The only place that knows RQ.
 
 What travels is versioned JSON that names a build by its key; what to build stands in the build record. Nothing in Redis is
-executable: no pickle, and a job may name one function only, whatever somebody wrote into Redis. Equal requests share one
+executable: no pickle, and what a worker runs is its own, whatever function a job in Redis names. Equal requests share one
 job, since the job's id is the build's key and a second job of that id is not taken.
 
 RQ hands out work; whether a build waits, runs or has ended is said by its record alone. A job is therefore forgotten as
 soon as it ends, and losing one is harmless: `reconcile` puts the missing jobs of waiting builds back.
 """
 
+import ctypes
 import logging
-from collections.abc import Callable, Iterable
+import os
+import signal
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from redis import Redis
@@ -25,24 +28,16 @@ log = logging.getLogger(__name__)
 
 QUEUE = "builds"
 PAYLOAD_VERSION = 1
-FUNCTION = "asu.worker.job.run"
+FUNCTION = "asu.build"  # A label: RQ wants a name, but no worker looks it up.
+PR_SET_PDEATHSIG = 1  # From <sys/prctl.h>.
 # With these a lost worker is noticed within half a minute even on an idle fleet (RQ's defaults: 400 s).
 WORKER_TTL = 20
 MAINTENANCE_INTERVAL = 5
 ALIVE = (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
 
 
-class ForeignJob(Exception):
-    """A job names something that is not ours to run."""
-
-
 class BuildJob(Job):
-    """A job that can run one function only."""
-
-    def _execute(self) -> Any:
-        if self.func_name != FUNCTION:
-            raise ForeignJob(self.func_name)
-        return super()._execute()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
+    """A job that names a build; what a worker does with it is the worker's own, never a name out of Redis."""
 
 
 class BuildQueue(Protocol):
@@ -129,16 +124,26 @@ def reconcile(queue: BuildQueue, waiting: Iterable[str]) -> None:
         queue.put(key)
 
 
+def runnable(build: Callable[[Mapping[str, Any]], None]) -> type[BuildJob]:
+    """Return a class of jobs that hand their payload to `build`, whatever function somebody wrote into Redis."""
+
+    class RunnableJob(BuildJob):
+        def _execute(self) -> None:
+            build(self.kwargs["payload"])
+
+    return RunnableJob
+
+
 class BuildWorker(Worker):
     """RQ's worker, with our sweep among its regular duties."""
 
-    def __init__(self, redis: Redis, *, sweep: Callable[[], None]) -> None:
-        queue = Queue(QUEUE, connection=redis, serializer=JSONSerializer, job_class=BuildJob)
+    def __init__(self, redis: Redis, *, build: Callable[[Mapping[str, Any]], None], sweep: Callable[[], None]) -> None:
+        job_class = runnable(build)
         super().__init__(
-            [queue],
+            [Queue(QUEUE, connection=redis, serializer=JSONSerializer, job_class=job_class)],
             connection=redis,
             serializer=JSONSerializer,
-            job_class=BuildJob,
+            job_class=job_class,
             worker_ttl=WORKER_TTL,
             job_monitoring_interval=MAINTENANCE_INTERVAL,
             maintenance_interval=MAINTENANCE_INTERVAL,
@@ -153,3 +158,9 @@ class BuildWorker(Worker):
             self._sweep()
         except Exception:
             log.exception("sweep failed; it is tried again in %s s", MAINTENANCE_INTERVAL)
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        """Begin as the process that builds: when its worker dies, it dies too, or two would build the same."""
+        if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) or os.getppid() != self.pid:
+            os._exit(1)
+        super().main_work_horse(job, queue)

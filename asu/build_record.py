@@ -113,6 +113,9 @@ class WorkerRecords(Protocol):
     def renew(self, attempt: Attempt) -> bool:
         """Prolong the lease; False when the attempt is no longer the current one."""
 
+    def is_current(self, attempt: Attempt) -> bool:
+        """Whether the attempt runs and is the current one of its build."""
+
     def progress(self, attempt: Attempt, step: str, body: bytes) -> bool:
         """Show a step to those who poll; False when the attempt is no longer the current one."""
 

@@ -69,6 +69,10 @@ class MemoryRecords:
             entry["lease"] = self.now + LEASE_SECONDS
         return entry is not None
 
+    def is_current(self, attempt: Attempt) -> bool:
+        """See WorkerRecords."""
+        return self._current(attempt) is not None
+
     def progress(self, attempt: Attempt, step: str, body: bytes) -> bool:
         """See WorkerRecords."""
         entry = self._current(attempt)

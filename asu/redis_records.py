@@ -185,6 +185,12 @@ class RedisWorkerRecords:
         with _answers_sync():
             return bool(self._renew(keys=[PREFIX + attempt.key, LEASE + attempt.key], args=[attempt.number, LEASE_SECONDS]))
 
+    def is_current(self, attempt: Attempt) -> bool:
+        """See WorkerRecords."""
+        with _answers_sync():
+            state, number = self._redis.hmget(PREFIX + attempt.key, ["state", "attempt"])
+        return state == b"running" and number is not None and int(number) == attempt.number
+
     def progress(self, attempt: Attempt, step: str, body: bytes) -> bool:
         """See WorkerRecords."""
         with _answers_sync():

@@ -45,7 +45,7 @@ async def overview(request: Request) -> dict[str, Any]:
 
 @router.api_route("/api/v1/revision/{version}/{target}/{subtarget}", methods=["GET", "HEAD"], summary="The revision of a target")
 async def revision(request: Request, version: str, target: str, subtarget: str) -> dict[str, str]:
-    """The revision that an image of this version and target would have, such as r28739-d9340319c6."""
+    """Return the revision that an image of this version and target would have, such as r28739-d9340319c6."""
     return {"revision": await services_of(request).catalogue.revision(version, f"{target}/{subtarget}")}
 
 

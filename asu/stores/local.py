@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from asu.errors import StoreFailed
+
 from .base import StoredFile
 
 KEY = re.compile(r"[0-9a-f]{64}")

@@ -1,0 +1,54 @@
+"""`asu api` and `asu worker`: the processes of the build service."""
+
+import argparse
+from collections.abc import Sequence
+
+from .logs import configure_logging
+from .settings import Settings
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one of the processes until SIGTERM or SIGINT."""
+    options = _options(arguments)
+    settings = Settings()
+    configure_logging(settings.log_level)
+    if options.process == "api":
+        _run_api(settings, options.host, options.port)
+    else:
+        from .worker.process import run_worker  # noqa: PLC0415  # The API has no use for podman's and RQ's worker modules and saves their memory.
+
+        run_worker(settings)
+
+
+def _run_api(settings: Settings, host: str, port: int) -> None:
+    import uvicorn  # noqa: PLC0415  # The worker has no use for it.
+
+    from .app import create_app  # noqa: PLC0415
+
+    uvicorn.run(
+        create_app(settings),
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        forwarded_allow_ips="127.0.0.1",
+        timeout_graceful_shutdown=30,  # Seconds for downloads under way; polls take milliseconds.
+    )
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="asu", description="OpenWrt firmware images on demand; settings come from the environment and asu.toml.")
+    processes = parser.add_subparsers(dest="process", required=True)
+    api = processes.add_parser("api", help="answer requests")
+    api.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    api.add_argument("--port", type=int, default=8000, help="port to listen on")
+    processes.add_parser("worker", help="build images, one at a time")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()

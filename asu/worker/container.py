@@ -1,0 +1,275 @@
+"""The only place that knows podman: one container per build, made for it and thrown away after it.
+
+All capabilities dropped, no new privileges, bounds on processes, memory and processors, a network without a way to Redis or
+the API, nothing mounted, nothing secret inside. Every command has a deadline of ours, since podman's API has none: when it
+passes, the container is killed and the command's output ends.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import tarfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from podman import PodmanClient
+from podman.api import stream_frames
+from podman.domain.containers import Container
+from podman.errors import APIError, ImageNotFound, PodmanError
+from requests.exceptions import RequestException
+
+from asu.errors import BuildTimeout, ContainerFailed, ImageBuilderMissing
+from asu.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LABEL_KEY, LABEL_ATTEMPT = "asu.key", "asu.attempt"
+API_TIMEOUT = 60  # Seconds for single calls; the longest, removing a container under load, was measured at 0.7 s.
+CHUNK = 1024 * 1024
+LOG_HALF = 64 * 1024  # Bytes kept from either end of an output; a whole x86 build prints about 75 KiB.
+CPU_PERIOD = 100_000
+
+
+class BoundedLog:
+    """Keeps head and tail of an output; what lies between is dropped and its size told."""
+
+    def __init__(self, half: int = LOG_HALF) -> None:
+        self._half, self._head, self._tail, self._size = half, bytearray(), bytearray(), 0
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece."""
+        self._size += len(piece)
+        room = self._half - len(self._head)
+        self._head += piece[:room]
+        self._tail += piece[room:] if room > 0 else piece
+        if len(self._tail) > 2 * self._half:
+            del self._tail[: -self._half]
+
+    def text(self) -> str:
+        """Return what was kept; bytes that are not UTF-8 are marked, not refused."""
+        tail = bytes(self._tail[-self._half :])
+        dropped = self._size - len(self._head) - len(tail)
+        middle = f"\n[… {dropped} bytes left out …]\n".encode() if dropped else b""
+        return (bytes(self._head) + middle + tail).decode("utf-8", errors="replace")
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What a command in the container left: exit code and bounded outputs."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class BuildContainer(Protocol):
+    """A running container of one build."""
+
+    def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
+        """Run an argument list; raises BuildTimeout and ContainerFailed."""
+
+    def put(self, path: str, content: bytes, mode: int) -> None:
+        """Write a file below the builder's directory, making its parents."""
+
+    def read_out(self, path: str) -> Iterator[bytes]:
+        """Yield a directory as a tar stream."""
+
+    def kill(self) -> None:
+        """End everything in it at once; its commands fail."""
+
+    def remove(self) -> None:
+        """Throw the container away; never raises."""
+
+
+class ContainerEngine(Protocol):
+    """Makes containers."""
+
+    def start(self, image: str, *, key: str, attempt: int, moving: bool) -> BuildContainer:
+        """Start a container from an ImageBuilder image; raises ImageBuilderMissing and ContainerFailed.
+
+        `moving` says that the image's tag is one that upstream moves, as for snapshots.
+        """
+
+    def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
+        """Return key, attempt and container of each build container there is."""
+
+
+@contextlib.contextmanager
+def _podman_answers(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except (PodmanError, RequestException, OSError) as error:
+        log.warning("podman, %s: %s", doing, error)
+        raise ContainerFailed(reason=f"podman did not {doing}") from error
+
+
+class PodmanContainer:
+    """A container of podman's."""
+
+    def __init__(self, client: PodmanClient, container: Container, *, socket: str) -> None:
+        self._client, self._container, self._socket = client, container, socket
+        self._killed = threading.Event()
+
+    def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
+        """See BuildContainer."""
+        stdout, stderr = BoundedLog(), BoundedLog()
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            self.kill()
+
+        timer = threading.Timer(deadline, expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            with _podman_answers(f"run {command[0]}"):
+                exec_id = self._exec(command)
+                for out, err in self._output(exec_id, deadline):
+                    stdout.write(out or b"")
+                    stderr.write(err or b"")
+                exit_code = self._client.api.get(f"/exec/{exec_id}/json").json().get("ExitCode")
+        except ContainerFailed:
+            if not expired.is_set():
+                raise
+            exit_code = None
+        finally:
+            timer.cancel()
+        if expired.is_set():
+            raise BuildTimeout(step=" ".join(command[:2]), seconds=deadline)
+        if self._killed.is_set():
+            raise ContainerFailed(reason="it was stopped from outside")
+        return CommandResult(int(exit_code if exit_code is not None else -1), stdout.text(), stderr.text())
+
+    def put(self, path: str, content: bytes, mode: int) -> None:
+        """See BuildContainer."""
+        with io.BytesIO() as buffer:
+            with tarfile.open(fileobj=buffer, mode="w") as archive:
+                for parent in reversed(Path(path).parents[:-1]):
+                    archive.addfile(_entry(str(parent), directory=True, mode=0o755))
+                archive.addfile(_entry(path, size=len(content), mode=mode), io.BytesIO(content))
+            with _podman_answers("take a file"):
+                if not self._container.put_archive("/builder", buffer.getvalue()):
+                    raise ContainerFailed(reason="podman did not take a file")
+
+    def read_out(self, path: str) -> Iterator[bytes]:
+        """See BuildContainer."""
+        with _podman_answers("hand out the images"):
+            stream, _ = self._container.get_archive(path, chunk_size=CHUNK)
+            yield from stream
+
+    def kill(self) -> None:
+        """See BuildContainer."""
+        self._killed.set()
+        # A connection of its own: the one in use is busy with the output of the command to be ended.
+        with contextlib.suppress(PodmanError, RequestException, OSError), PodmanClient(base_url=self._socket, timeout=API_TIMEOUT) as client:
+            client.api.post(f"/containers/{self._container.id}/kill", params={"signal": "KILL"})
+
+    def remove(self) -> None:
+        """See BuildContainer."""
+        with contextlib.suppress(PodmanError, RequestException, OSError):
+            self._client.api.delete(f"/containers/{self._container.id}", params={"force": True, "v": True, "timeout": 0})
+
+    def _output(self, exec_id: str, deadline: int) -> Iterator[tuple[bytes | None, bytes | None]]:
+        """Start a prepared command and yield what it prints, standard output and error apart."""
+        order = json.dumps({"Detach": False, "Tty": False})
+        response = self._client.api.post(f"/exec/{exec_id}/start", data=order, stream=True, timeout=deadline + API_TIMEOUT)
+        response.raise_for_status()
+        frames: Any = stream_frames(response, demux=True)
+        yield from frames
+
+    def _exec(self, command: Sequence[str]) -> str:
+        order = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command), "Tty": False}
+        response = self._client.api.post(f"/containers/{self._container.id}/exec", data=json.dumps(order))
+        response.raise_for_status()
+        return str(response.json()["Id"])
+
+
+class PodmanEngine:
+    """podman, through its service's socket."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._socket = f"unix://{settings.container_socket_path.absolute()}"
+        self._client = PodmanClient(base_url=self._socket, timeout=API_TIMEOUT)
+
+    def start(self, image: str, *, key: str, attempt: int, moving: bool) -> BuildContainer:
+        """See ContainerEngine."""
+        with _podman_answers("start a build container"):
+            self._ensure_image(image, moving=moving)
+            created = self._client.containers.create(
+                image,
+                command=["sleep", str(self._settings.build_deadline)],
+                labels={LABEL_KEY: key, LABEL_ATTEMPT: str(attempt)},
+                cap_drop=["all"],
+                no_new_privileges=True,
+                image_volume_mode="ignore",
+                pids_limit=self._settings.container_pids,
+                mem_limit=f"{self._settings.container_memory_mb}m",
+                memswap_limit=f"{self._settings.container_memory_mb}m",
+                cpu_period=CPU_PERIOD,
+                cpu_quota=int(self._settings.container_cpus * CPU_PERIOD),
+                init=True,
+                **self._network(),
+            )
+            container = PodmanContainer(self._client, created, socket=self._socket)
+            try:
+                created.start()
+            except BaseException:
+                container.remove()
+                raise
+            return container
+
+    def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
+        """See ContainerEngine."""
+        with _podman_answers("list the build containers"):
+            response = self._client.api.get("/containers/json", params={"all": True, "filters": json.dumps({"label": [LABEL_KEY]})})
+            response.raise_for_status()
+            found: list[tuple[str, int, BuildContainer]] = []
+            for entry in response.json():
+                labels = entry.get("Labels") or {}
+                container = self._client.containers.prepare_model(attrs=entry)
+                found.append((labels[LABEL_KEY], int(labels.get(LABEL_ATTEMPT) or 0), PodmanContainer(self._client, container, socket=self._socket)))
+            return found
+
+    def _network(self) -> Mapping[str, Any]:
+        name = self._settings.container_network
+        return {"network_mode": "none"} if name == "none" else {"network_mode": "bridge", "networks": {name: {}}}
+
+    def _ensure_image(self, image: str, *, moving: bool) -> None:
+        """Pull the image where that is asked for; raises ImageBuilderMissing."""
+        policy = "newer" if moving and self._settings.pull_policy != "never" else self._settings.pull_policy
+        if image.startswith("localhost/"):
+            policy = "never"  # Such a name has no registry behind it.
+        exists = self._client.images.exists(image)
+        if policy == "never" or (policy == "missing" and exists):
+            if not exists:
+                raise _missing(image)
+            return
+        try:
+            pulled = self._client.images.pull(image, policy=policy, timeout=self._settings.pull_deadline)
+        except (ImageNotFound, APIError) as error:
+            if exists:
+                log.warning("pulling %s failed, the copy at hand is used: %s", image, error)
+                return
+            raise _missing(image) from error
+        # podman answers 200 with an image without id when a pull fails, so success is the id, not the status.
+        if not getattr(pulled, "id", None) and not exists:
+            raise _missing(image)
+
+
+def _missing(image: str) -> ImageBuilderMissing:
+    target, _, version = image.rpartition(":")[2].partition("-v")
+    return ImageBuilderMissing(version=version or "this version", target=target)
+
+
+def _entry(name: str, *, mode: int, size: int = 0, directory: bool = False) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type = tarfile.DIRTYPE if directory else tarfile.REGTYPE
+    entry.mode, entry.size = mode, size
+    entry.uid = entry.gid = 1000  # The user of the ImageBuilder's images.
+    return entry

@@ -1,0 +1,263 @@
+"""One build, from its start to its outcome.
+
+    start the container → make info → make manifest → make image → copy out → publish → record
+
+The worker applies no rule and makes no decision: the plan is complete. Each step is shown to those who poll, in the words
+that clients know. Whatever goes wrong is one of our errors, put into the record with the ImageBuilder's own output and never
+with a traceback.
+"""
+
+import contextlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from asu.build_queue import PAYLOAD_VERSION
+from asu.build_record import Attempt, BuildRecord, State, WorkerRecords
+from asu.build_request import echo
+from asu.errors import AsuError, ContainerFailed, InternalError, QueueUnavailable, WrongRevision
+from asu.resolution import Version
+from asu.settings import Settings
+from asu.stores.base import Store
+
+from . import builder_output, imagebuilder
+from .container import BuildContainer, CommandResult, ContainerEngine
+
+log = logging.getLogger(__name__)
+
+RENEWAL = 5.0  # Seconds between renewals of the lease.
+PUBLISH_PATIENCE = 120  # Seconds that a finished build waits for Redis to come back before it is given up.
+
+
+class Superseded(Exception):
+    """This attempt is no longer the current one; whatever it has is worth nothing."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What an attempt has gathered so far; it grows from step to step and ends up in the record."""
+
+    plan: Mapping[str, Any]
+    gathered: dict[str, Any] = field(default_factory=dict)
+    stdout: str = ""
+    stderr: str = ""
+
+    def heard(self, result: CommandResult) -> None:
+        """Keep the output of a command."""
+        self.stdout += result.stdout
+        self.stderr += result.stderr
+
+    def body(self, status: int, detail: str, step: str, *, outputs: bool) -> dict[str, Any]:
+        """Return the answer's body as it stands."""
+        body = {
+            **self.gathered,
+            "status": status,
+            "detail": detail,
+            "imagebuilder_status": step,
+            "request": echo(self.plan["request"]),
+            "request_hash": self.plan["key"],
+            "enqueued_at": self.plan["enqueued_at"],
+        }
+        if outputs:
+            body |= {"stdout": self.stdout, "stderr": self.stderr}
+        return body
+
+
+class Lease(threading.Thread):
+    """Renews the lease of an attempt while it runs, and ends its container when the attempt is no longer the current one."""
+
+    def __init__(self, records: WorkerRecords, attempt: Attempt) -> None:
+        super().__init__(daemon=True)
+        self._records, self._attempt = records, attempt
+        self._ended = threading.Event()
+        self.on_loss: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def run(self) -> None:
+        """Renew until the end."""
+        while not self._ended.wait(RENEWAL):
+            with contextlib.suppress(QueueUnavailable):
+                if not self._records.renew(self._attempt):
+                    self.on_loss()
+                    return
+
+
+class Builder:
+    """Runs builds with one engine, one store and one set of records."""
+
+    def __init__(self, settings: Settings, *, records: WorkerRecords, store: Store, engine: Callable[[], ContainerEngine]) -> None:
+        self._settings, self._records, self._store, self._engine = settings, records, store, engine
+
+    def run(self, payload: Mapping[str, Any]) -> None:
+        """Build what a job names, unless somebody else does or has done so; never raises for a failed build."""
+        if payload.get("version") != PAYLOAD_VERSION:
+            log.error("job of version %r is not understood; upgrade all workers together with the API", payload.get("version"))
+            return
+        attempt = self._records.start(payload["key"])
+        if attempt is None:
+            log.info("build %s does not wait any more", payload["key"])
+            return
+        progress = Progress(attempt.plan)
+        with Lease(self._records, attempt) as lease:
+            try:
+                record, ttl = self._build(attempt, progress, lease), self._lifetime(attempt)
+            except Superseded:
+                log.warning("build %s attempt %s: superseded, nothing published", attempt.key, attempt.number)
+                return
+            except AsuError as error:
+                record, ttl = self._failed(progress, error), self._failure_lifetime(error)
+            except Exception:
+                log.exception("build %s attempt %s", attempt.key, attempt.number)
+                mistake = InternalError(request_id=attempt.key)
+                record, ttl = self._failed(progress, mistake), self._failure_lifetime(mistake)
+            self._finish(attempt, record, ttl)
+
+    def _build(self, attempt: Attempt, progress: Progress, lease: Lease) -> BuildRecord:
+        request = attempt.plan["request"]
+        self._show(attempt, progress, "container_setup")
+        with self._container(attempt, request) as container:
+            lease.on_loss = container.kill
+            info = self._info(attempt, progress, container, request)
+            packages = imagebuilder.selection(request, info)
+            self._manifest(attempt, progress, container, packages)
+            self._image(attempt, progress, container, packages)
+            self._show(attempt, progress, "signing_images")
+            self._publish(attempt, progress, container)
+        return _record(State.DONE, "done", progress.body(200, "done", "done", outputs=True))
+
+    @contextlib.contextmanager
+    def _container(self, attempt: Attempt, request: Mapping[str, Any]) -> Iterator[BuildContainer]:
+        version = Version.parse(request["version"])
+        image = imagebuilder.image_name(self._settings.base_container, version, request["target"])
+        try:
+            engine = self._engine()
+        except Exception as error:
+            raise ContainerFailed(reason="podman does not answer") from error
+        container = engine.start(image, key=attempt.key, attempt=attempt.number, moving=version.is_snapshot)
+        try:
+            yield container
+        finally:
+            # Removing takes up to 0.7 s; nobody has to wait for it.
+            threading.Thread(target=container.remove).start()
+
+    def _info(self, attempt: Attempt, progress: Progress, container: BuildContainer, request: Mapping[str, Any]) -> imagebuilder.BuilderInfo:
+        self._show(attempt, progress, "validate_revision")
+        result = container.run(["make", "info"], deadline=self._settings.info_deadline)
+        if result.exit_code:
+            progress.heard(result)
+            raise builder_output.failure(result)
+        info = imagebuilder.parse_info(result.stdout)
+        if request["version_code"] and request["version_code"] != info.revision:
+            raise WrongRevision(expected=request["version_code"], found=info.revision)
+        return info
+
+    def _manifest(self, attempt: Attempt, progress: Progress, container: BuildContainer, packages: list[str]) -> None:
+        self._show(attempt, progress, "validate_manifest")
+        request = attempt.plan["request"]
+        result = container.run(imagebuilder.manifest_command(request, packages), deadline=self._settings.manifest_deadline)
+        if result.exit_code:
+            progress.heard(result)
+            raise builder_output.failure(result)
+        manifest = builder_output.parse_manifest(result.stdout)
+        progress.stderr += result.stderr
+        progress.gathered["manifest"] = manifest
+        builder_output.check_versions(request["packages_versions"], manifest)
+
+    def _image(self, attempt: Attempt, progress: Progress, container: BuildContainer, packages: list[str]) -> None:
+        request = attempt.plan["request"]
+        if request["defaults"]:
+            container.put(imagebuilder.FIRST_BOOT_SCRIPT, request["defaults"].encode(), 0o755)
+        if request["filesystem"]:
+            self._choose_filesystem(container, request["filesystem"])
+        command = imagebuilder.image_command(request, packages, attempt.key)
+        progress.gathered["build_cmd"] = command
+        self._show(attempt, progress, "building_image")
+        result = container.run(command, deadline=self._settings.image_deadline)
+        progress.heard(result)
+        if result.exit_code:
+            raise builder_output.failure(result)
+
+    def _choose_filesystem(self, container: BuildContainer, filesystem: str) -> None:
+        config = container.run(["cat", f"{imagebuilder.BUILDER}/.config"], deadline=self._settings.info_deadline)
+        result = container.run(imagebuilder.filesystem_command(config.stdout, filesystem), deadline=self._settings.info_deadline)
+        if result.exit_code:
+            raise ContainerFailed(reason="the builder's .config cannot be changed")
+
+    def _publish(self, attempt: Attempt, progress: Progress, container: BuildContainer) -> None:
+        """Copy the images out, complete the answer, and publish while this attempt is still the current one."""
+        workplace = self._store.workplace(attempt.key)
+        try:
+            pieces = container.read_out(imagebuilder.output_directory(attempt.key))
+            hashes = builder_output.copy_out(pieces, workplace, max_bytes=self._settings.max_output_mb * 1024 * 1024)
+            if "profiles.json" not in hashes:
+                too_big = builder_output.size_error(f"{progress.stdout}\n{progress.stderr}")
+                if too_big:
+                    raise too_big
+            progress.gathered |= _facts(builder_output.read_profiles(workplace, hashes), attempt)
+            if not self._records.renew(attempt):
+                raise Superseded
+            self._store.publish(attempt.key, workplace)
+        finally:
+            self._store.discard(workplace)
+
+    def _show(self, attempt: Attempt, progress: Progress, step: str) -> None:
+        if not self._records.progress(attempt, step, json.dumps(progress.body(202, "started", step, outputs=False)).encode()):
+            raise Superseded
+
+    def _finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> None:
+        """Put the outcome in place; Redis may be away for a while, and the images are made already."""
+        give_up = time.monotonic() + PUBLISH_PATIENCE
+        while True:
+            try:
+                if not self._records.finish(attempt, record, ttl):
+                    log.warning("build %s attempt %s: superseded, outcome dropped", attempt.key, attempt.number)
+            except QueueUnavailable:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(1)
+            else:
+                log.info("build %s attempt %s: %s", attempt.key, attempt.number, record.state)
+                return
+
+    def _failed(self, progress: Progress, error: AsuError) -> BuildRecord:
+        body = {
+            **progress.body(500, f"Error: {error.detail}", "failed", outputs=True),
+            "title": error.title,
+            "code": error.code,
+            "fault": error.fault,
+        }
+        if error.retry_after is not None:
+            body["retry_after"] = error.retry_after
+        log.warning("build %s: %s (%s)", progress.plan["key"], error.code, error.fault)
+        return _record(State.FAILED, "failed", body, fault=error.fault)
+
+    def _lifetime(self, attempt: Attempt) -> int:
+        snapshot = Version.parse(attempt.plan["request"]["version"]).is_snapshot
+        return self._settings.build_ttl_snapshot if snapshot else self._settings.build_ttl
+
+    def _failure_lifetime(self, error: AsuError) -> int:
+        return self._settings.build_failure_ttl if error.fault == "user" else self._settings.retry_failure_ttl
+
+
+def _record(state: State, step: str, body: Mapping[str, Any], *, fault: str = "") -> BuildRecord:
+    return BuildRecord(state=state, step=step, body=json.dumps(body).encode(), fault=fault)
+
+
+def _facts(document: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:
+    """Return profiles.json as clients expect it: its own keys and the profile's on one level."""
+    profile = attempt.plan["request"]["profile"]
+    entry = document["profiles"].get(profile) or next(iter(document["profiles"].values()))
+    common = {name: value for name, value in document.items() if name != "profiles"}
+    built_at = datetime.fromtimestamp(int(document["source_date_epoch"]), UTC) if "source_date_epoch" in document else datetime.now(UTC)
+    return {**common, **entry, "id": profile, "bin_dir": attempt.key, "build_at": built_at.strftime("%Y-%m-%dT%H:%M:%SZ")}

@@ -1,0 +1,31 @@
+"""The worker process: RQ's loop around our builder."""
+
+import logging
+
+from redis import Redis
+
+from asu.build_queue import BuildWorker, RqBuildQueue
+from asu.redis_records import RedisWorkerRecords
+from asu.settings import Settings
+from asu.stores.local import LocalStore
+
+from .container import ContainerEngine, PodmanEngine
+from .job import Builder
+from .sweeping import Sweep
+
+log = logging.getLogger(__name__)
+
+
+def run_worker(settings: Settings) -> None:
+    """Work until SIGTERM; the current build is finished first."""
+    redis = Redis.from_url(settings.redis_url)
+    records = RedisWorkerRecords(redis)
+    store = LocalStore(settings.store_path)
+    store.open()
+
+    def engine() -> ContainerEngine:
+        return PodmanEngine(settings)
+
+    builder = Builder(settings, records=records, store=store, engine=engine)
+    sweep = Sweep(settings, records=records, queue=RqBuildQueue(redis, deadline=settings.build_deadline), engine=engine)
+    BuildWorker(redis, build=builder.run, sweep=sweep).work(logging_level=settings.log_level.upper())
