@@ -1,0 +1,1 @@
+"""The tests of the build service, and the stand-ins they run against."""

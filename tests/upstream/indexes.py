@@ -1,0 +1,77 @@
+"""Feed indexes: Packages, Packages.gz and Packages.sig, packages.adb, and index.json in its two versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .archives import control_fields, gzip_bytes, stanza_text
+from .packages import Package
+
+ADB_HEADER: Final = "# stand-in for an apk v3 index (ADB): the same stanzas as an opkg Packages file\n"
+BEST: Final = 9
+LOCAL_ONLY: Final = frozenset({"kernel", "libc"})  # OpenWrt's opkg index leaves these two out.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A package together with the facts of its file."""
+
+    package: Package
+    size: int
+    sha256: str
+
+
+def stanza(built: Built) -> str:
+    """Return the index entry of a package."""
+    package = built.package
+    checksum = hashlib.sha256(f"not {package.name}".encode()).hexdigest() if package.trouble == "badsum" else built.sha256
+    facts = {
+        "Filename": package.filename,
+        "Size": str(built.size),
+        "SHA256sum": checksum,
+        "Description": package.description,
+    }
+    return stanza_text({**control_fields(package), **facts})
+
+
+def index_files(packages: Iterable[Built], *, apk: bool) -> dict[str, bytes]:
+    """Return the index files that a package manager reads, by name."""
+    text = "\n".join(stanza(built) for built in packages)
+    if apk:
+        return {"packages.adb": f"{ADB_HEADER}{text}".encode()}
+    plain = text.encode()
+    signature = f"stand-in sha256 {hashlib.sha256(plain).hexdigest()}\n"
+    return {"Packages": plain, "Packages.gz": gzip_bytes(plain, BEST), "Packages.sig": signature.encode()}
+
+
+def index_json(packages: Iterable[Built], arch: str, version: int) -> bytes:
+    """Return index.json: ABI suffixes stay in the names of version 1, and version 1 does not name itself."""
+    if version == 1:
+        content: dict[str, Any] = {"architecture": arch, "packages": {built.package.name: built.package.version for built in packages}}
+    else:
+        named = {built.package.plain_name: built.package.version for built in packages}
+        content = {"version": version, "architecture": arch, "packages": named}
+    return f"{json.dumps(content)}\n".encode()
+
+
+def parse_stanzas(text: str) -> list[Mapping[str, str]]:
+    """Read Packages or packages.adb back; lines that go on with a blank are joined."""
+    stanzas: list[Mapping[str, str]] = []
+    fields: dict[str, str] = {}
+    key = ""
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("#"):
+            continue
+        if line[:1].isspace() and key:
+            fields[key] += f"\n{line}"
+        elif ": " in line:
+            key, _, value = line.partition(": ")
+            fields[key] = value
+        elif not line and fields:
+            stanzas.append(fields)
+            fields, key = {}, ""
+    return stanzas
