@@ -9,6 +9,8 @@ whose content would be the same is left alone. URL is where the builder finds th
 `http://HOST:PORT`, or `file:///upstream` to put the feeds into the image.
 """
 
+# ruff: noqa: T201 - A command talks to its terminal.
+
 from __future__ import annotations
 
 import argparse
@@ -76,7 +78,7 @@ def _copy_feeds(release: Release, destination: Path) -> None:
 
 
 def digest_of(directory: Path, base: str) -> str:
-    """A digest over the paths, modes and contents of a build context, and the image below it."""
+    """Return a digest over the paths, modes and contents of a build context, and the image below it."""
     digest = hashlib.sha256(base.encode())
     for path in sorted(directory.rglob("*")):
         if path.is_file():

@@ -108,7 +108,7 @@ def _title(title: Mapping[str, str]) -> str:
 
 
 def _devices(release: Release) -> dict[str, Any]:
-    """What standin_images.py needs to know."""
+    """Collect what standin_images.py needs to know."""
     overview = release.overview
     limits = tomllib.loads((HERE / "flash_limits.toml").read_text())
     kept = ("arch_packages", "default_packages", "linux_kernel", "metadata_version", "source_date_epoch", "target", "version_code", "version_number")
@@ -138,7 +138,7 @@ def _limit_of(profile: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _images(profile: Mapping[str, Any], *, with_targz: bool) -> list[dict[str, str]]:
-    """The images of a profile; those with an initramfs are made by full builds only."""
+    """List the images of a profile; those with an initramfs are made by full builds only."""
     found = []
     for image in profile["images"]:
         if image.get("filesystem") != "initramfs":

@@ -96,6 +96,6 @@ class Release:
         return kernel is None or name == f"{kernel['version']}-{kernel['release']}-{kernel['vermagic']}"
 
     def local_packages(self) -> list[Path]:
-        """Archives that the builder brings along itself."""
+        """List the archives that the builder brings along itself."""
         suffix = "apk" if self.uses_apk else "ipk"
         return sorted((self.directory / "packages" / "local").glob(f"*.{suffix}"))

@@ -4,10 +4,13 @@ Its indexes are text, its archives have the layout of an ipk, and a feed counts 
 second line of its index is `# key ID`: then a file of the keys directory must have an SHA-256 that starts with ID.
 """
 
+# ruff: noqa: T201 - The genuine program prints, and so does this one.
+
 from __future__ import annotations
 
 import argparse
 import hashlib
+import signal
 import sys
 import time
 from pathlib import Path
@@ -82,11 +85,11 @@ class Apk:
                 say(f"WARNING: opening from cache {url}: No such file or directory")
         return found
 
-    def add(self, names: list[str], pins: list[str]) -> int:
-        """Select, download and unpack what was asked for. The pins come last and cannot be removed by any name."""
+    def add(self, names: list[str]) -> int:
+        """Select, download and unpack what was asked for."""
         available = self.available()
         solver = Solver(package for package in available if package.fields.get("Architecture") in {self.arch, "all", "noarch"})
-        why = solver.solve([*map(Dependency.parse, _with_spread_version(names)), *map(Dependency.parse, pins)])
+        why = solver.solve(map(Dependency.parse, _with_spread_version(names)))
         if why.errors:
             say("ERROR: unable to select packages:")
             say("\n".join(why.lines()))
@@ -134,13 +137,13 @@ class Apk:
             script.chmod(0o755)
         return None
 
-    def manifest(self, queried: list[str], *, strip_abi: bool) -> int:
-        """Print what is installed. The genuine builder asks for each package by itself, so each one warns of broken feeds."""
+    def manifest(self, queries: int, *, strip_abi: bool) -> int:
+        """Print what is installed. The genuine builder asks for each package by itself, so each query warns of broken feeds."""
         broken = [url for url in self.repositories if not self._cached(url).exists()]
-        for _ in queried:
+        for _ in range(queries):
             for url in broken:
                 say(f"WARNING: opening from cache {url}: No such file or directory")
-        if queried and broken:
+        if queries and broken:
             self.update()
         for package in sorted(parse_stanzas((self.database / "installed").read_text()), key=lambda package: package.name):
             print(f"{package.plain_name() if strip_abi else package.name} - {package.version}")
@@ -164,20 +167,21 @@ def say(text: str) -> None:
 
 def main() -> int:
     """Run the command that the Makefile asks for."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Like any C program: an early end of the reader is no Python error.
     parser = argparse.ArgumentParser(prog="apk")
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--arch", required=True)
     parser.add_argument("--strip-abi", action="store_true")
-    parser.add_argument("--pin", action="append", default=[])
+    parser.add_argument("--queries", type=int, default=0)
     parser.add_argument("command", choices=["initdb", "add", "manifest"])
     parser.add_argument("names", nargs="*")
-    arguments = parser.parse_intermixed_args()
+    arguments = parser.parse_args()
     apk = Apk(arguments.root, arguments.arch)
     if arguments.command == "initdb":
         return apk.initdb()
     if arguments.command == "add":
-        return apk.add(arguments.names, arguments.pin)
-    return apk.manifest(arguments.names, strip_abi=arguments.strip_abi)
+        return apk.add(arguments.names)
+    return apk.manifest(arguments.queries, strip_abi=arguments.strip_abi)
 
 
 if __name__ == "__main__":

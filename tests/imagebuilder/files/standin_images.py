@@ -4,6 +4,8 @@ An image `*.img.gz` is a disk (partition table, 16 MiB kernel partition, root fi
 `rootfs` the file system alone; every other one starts with the squashfs, so `unsquashfs` opens it, and the kernel follows.
 """
 
+# ruff: noqa: T201 - The genuine programs print, and so do these.
+
 from __future__ import annotations
 
 import argparse
@@ -55,7 +57,7 @@ class Builder:
                 (self.bin_dir / name).write_bytes(signed)
                 self._describe(profile, prefix, name, image, unsigned, signed)
             else:
-                print(f"Skip JSON creation for non existing file {self.linux_dir}/tmp/{name}")
+                print(f"Skip JSON creation for non existing file {self.linux_dir / 'tmp' / name}")
         self._write_extras(prefix, kernel)
 
     def _content(self, image: dict[str, str], kernel: bytes) -> bytes:
@@ -69,7 +71,7 @@ class Builder:
         return rest if image["type"] == "rootfs" else _gzip_member(self._disk_start(image["type"], kernel)) + rest
 
     def _compressed_root(self, root: Path) -> bytes:
-        """The root file system, filled up to its partition, as gzip members; made once and used by several images."""
+        """Return the root file system, filled up to its partition, as gzip members; made once and used by several images."""
         compressed = root.with_suffix(f"{root.suffix}.gz")
         if not compressed.exists() or compressed.stat().st_mtime < root.stat().st_mtime:
             filling = self.partsize * MEBIBYTE - root.stat().st_size
@@ -87,7 +89,7 @@ class Builder:
         return (boot.ljust(KERNEL_SECTOR * SECTOR, b"\0") + kernel).ljust(ROOTFS_SECTOR * SECTOR, b"\0")
 
     def _with_trailers(self, content: bytes, kind: str, device: dict[str, Any], profile: str) -> tuple[bytes, bytes]:
-        """The image without and with the signature; without a key both are the same."""
+        """Return the image without and with the signature; without a key both are the same."""
         if kind not in WITH_METADATA:
             return content, content
         if device["supported_devices"]:
@@ -103,7 +105,7 @@ class Builder:
         limit = device.get("limit")
         if not limit or len(content) <= limit["bytes"]:
             return True
-        path, over = f"{self.linux_dir}/tmp/{name}", len(content) - limit["bytes"]
+        path, over = self.linux_dir / "tmp" / name, len(content) - limit["bytes"]
         if limit["tool"] == "check-size" and kind != "sysupgrade":
             return True
         if limit["tool"] == "tplink-safeloader":

@@ -88,7 +88,7 @@ class Package:
         return f"{self.base_url}/{self.fields.get('Filename', '').removeprefix('./')}"
 
     def plain_name(self) -> str:
-        """The name without the ABI version at its end, as STRIP_ABI=1 prints it."""
+        """Return the name without the ABI version at its end, as STRIP_ABI=1 prints it."""
         return self.name.removesuffix(self.fields.get("ABIVersion") or "\n")
 
     def satisfies(self, dependency: Dependency) -> bool:

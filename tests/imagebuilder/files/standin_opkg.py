@@ -4,12 +4,15 @@ It prints what the genuine one prints, and keeps its quirks: conflicts are looke
 failing package is named while the others go on, and a missing feed is no failure.
 """
 
+# ruff: noqa: T201 - The genuine program prints, and so does this one.
+
 from __future__ import annotations
 
 import argparse
 import base64
 import gzip
 import hashlib
+import signal
 import sys
 from pathlib import Path
 
@@ -87,7 +90,7 @@ class Opkg:
         return trusted
 
     def _has_key(self, fingerprint: str) -> bool:
-        """A key counts only when its file is named by its fingerprint, which is bytes 2 to 10 of the decoded key."""
+        """Look for a key: it counts only in a file named by its fingerprint, which is bytes 2 to 10 of the decoded key."""
         try:
             encoded = (self.top / "keys" / fingerprint).read_text().split("\n")[1]
             return base64.b64decode(encoded)[2:10].hex() == fingerprint
@@ -142,13 +145,14 @@ class Opkg:
         return (own if own.exists() else copy).read_text().splitlines()
 
     def collected_errors(self) -> str:
-        """What stderr gets in the end."""
+        """Return what stderr gets in the end."""
         lines = [error if error.startswith(("\t", " ")) else f" * {error}" for error in self.errors]
         return "Collected errors:\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def main() -> int:
     """Run the command that the Makefile asks for."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Like any C program: an early end of the reader is no Python error.
     parser = argparse.ArgumentParser(prog="opkg")
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--arch", required=True)

@@ -1,5 +1,7 @@
 """How the stand-in opkg installs: depth first, in the order of the list, naming everything that fails."""
 
+# ruff: noqa: T201 - The genuine program prints, and so does this one.
+
 from __future__ import annotations
 
 import hashlib
@@ -70,7 +72,7 @@ class Installer:
         return Package(fields["Package"], fields["Version"], {**fields, "LocalFile": str(path)}, "", "")
 
     def _candidate(self, dependency: Dependency) -> Package | None:
-        """The best package for a name: itself before providers, the newest version, the first feed."""
+        """Find the best package for a name: itself before providers, the newest version, the first feed."""
         best: Package | None = None
         for package in self.by_name.get(dependency.name, []):
             if not package.satisfies(dependency):
@@ -83,7 +85,7 @@ class Installer:
     def _is_better(package: Package, best: Package, name: str) -> bool:
         if package.name == best.name:
             return compare_versions(package.version, best.version) > 0
-        if best.name == name or package.name == name:
+        if name in {best.name, package.name}:
             return package.name == name
         return package.name < best.name
 
@@ -176,7 +178,7 @@ class Installer:
     def _say_not_downloaded(self, package: Package, problem: FetchError) -> None:
         if package.url.startswith("file:"):
             path = package.url.removeprefix("file:")
-            copy = f"{self.directory}/tmp/opkg-{os.getpid()}/{path.rsplit('/', 1)[-1]}"
+            copy = self.directory / "tmp" / f"opkg-{os.getpid()}" / path.rsplit("/", 1)[-1]
             self.errors.append(f"copy_file: {path}: No such file or directory.")
             self.errors.append(f"file_copy: Failed to copy file {path} to {copy}.")
         else:

@@ -3,6 +3,8 @@
 An existing profiles.json of the same revision is merged into, as the genuine script does.
 """
 
+# ruff: noqa: T201 - The genuine program prints, and so does this one.
+
 from __future__ import annotations
 
 import json

@@ -71,7 +71,7 @@ class Solver:
         return [package for package in self.by_name.get(need.name, []) if package.satisfies(need)]
 
     def _best(self, candidates: list[Package], need: Dependency) -> Package:
-        """The package of that very name, one that was asked for anyway, then the newest, then the first."""
+        """Choose the package of that very name, one that was asked for anyway, then the newest, then the first."""
         best = candidates[0]
         for package in candidates[1:]:
             rank, known = self._rank(package, need), self._rank(best, need)
@@ -122,27 +122,24 @@ class Solver:
             conflict = Dependency(need.name.removeprefix("!"), need.op, need.version)
             for package in [package for package in self.selected.values() if package.satisfies(conflict)]:
                 self._explain(package, "breaks", [f"world[{need.apk()}]"], package.name)
-        for package in list(self.selected.values()):
+        explained: set[frozenset[str]] = set()
+        for package in sorted(self.selected.values(), key=lambda package: package.name):
             forbidden = [*package.conflicts, *(Dependency(d.name[1:], d.op, d.version) for d in package.depends if d.name.startswith("!"))]
             for conflict in forbidden:
                 for other in [other for other in self.selected.values() if other.name != package.name and other.satisfies(conflict)]:
-                    self._explain(other, "breaks", [f"{package.identity}[!{conflict.apk()}]"], package.name)
-        self._find_equal_provides()
+                    pair = frozenset((package.name, other.name))
+                    if pair not in explained:
+                        explained.add(pair)
+                        self._explain_conflict(package, other, conflict)
 
-    def _find_equal_provides(self) -> None:
-        """A name that is provided with a version can be provided by one package only."""
-        owners: dict[str, Package] = {}
-        clashes: dict[str, list[str]] = {}
-        for package in sorted(self.selected.values(), key=lambda package: package.name):
-            for provided in [Dependency(package.name, "=", package.version), *package.provides]:
-                if not provided.version:
-                    continue
-                owner = owners.setdefault(provided.name, package)
-                if owner is not package:
-                    clashes.setdefault(owner.name, []).append(f"{package.identity}[{provided.apk()}]")
-                    self.why.broken.add(package.name)
-        for name, words in clashes.items():
-            self._explain(self.selected[name], "conflicts", words, "")
+    def _explain_conflict(self, package: Package, other: Package, conflict: Dependency) -> None:
+        """Variants that provide one name exclude each other by that name; any other pair by the conflict itself."""
+        shared = {provided.name for provided in package.provides} & {provided.name for provided in other.provides}
+        if shared:
+            words = [f"{other.identity}[{name}={other.version}]" for name in sorted(shared)]
+            self._explain(package, "conflicts", words, other.name)
+        else:
+            self._explain(other, "breaks", [f"{package.identity}[!{conflict.apk()}]"], package.name)
 
     def _explain(self, package: Package, verb: str, words: list[str], broken: str) -> None:
         self.why.entries += [f"  {package.identity}:", *_aligned(f"    {verb}: ", words)]

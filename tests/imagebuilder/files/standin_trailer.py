@@ -25,7 +25,7 @@ def append_block(image: bytes, kind: int, data: bytes) -> bytes:
 
 
 def metadata(supported_devices: list[str], version: dict[str, str]) -> bytes:
-    """The metadata of a device, spaced like the genuine one."""
+    """Return the metadata of a device, spaced like the genuine one."""
     devices = ",".join(f'"{device}"' for device in supported_devices)
     words = ", ".join(f'"{key}": "{value}"' for key, value in version.items())
     text = f'{{  "metadata_version": "1.1", "compat_version": "1.0",   "supported_devices":[{devices}], "version": {{ {words} }} }}\n'
@@ -33,6 +33,6 @@ def metadata(supported_devices: list[str], version: dict[str, str]) -> bytes:
 
 
 def signature(image: bytes, key: bytes) -> bytes:
-    """A signature with this container's throw-away key: the same image is signed differently in every container."""
+    """Return a signature with this container's throw-away key: the same image is signed differently in every container."""
     digest = hashlib.sha512(key + hashlib.sha256(image).digest()).hexdigest()
     return f"untrusted comment: signed by the stand-in builder\n{digest}\n".encode()
