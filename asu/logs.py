@@ -8,7 +8,8 @@ def configure_logging(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # It reports every request at info.
+    for chatty in ("httpx2", "rq.worker"):  # They report every request and every five-second round at info.
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 class _OneLine(logging.Formatter):

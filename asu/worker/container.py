@@ -213,7 +213,6 @@ class PodmanEngine:
                 memswap_limit=f"{self._settings.container_memory_mb}m",
                 cpu_period=CPU_PERIOD,
                 cpu_quota=int(self._settings.container_cpus * CPU_PERIOD),
-                init=True,
                 **self._network(),
             )
             container = PodmanContainer(self._client, created, socket=self._socket)

@@ -28,4 +28,4 @@ def run_worker(settings: Settings) -> None:
 
     builder = Builder(settings, records=records, store=store, engine=engine)
     sweep = Sweep(settings, records=records, queue=RqBuildQueue(redis, deadline=settings.build_deadline), engine=engine)
-    BuildWorker(redis, build=builder.run, sweep=sweep).work(logging_level=settings.log_level.upper())
+    BuildWorker(redis, build=builder.run, sweep=sweep).work(logging_level=None)
