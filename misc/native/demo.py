@@ -27,10 +27,10 @@ ERROR_LINES = 20
 HOME_HUB_PACKAGES = """
     ath10k-firmware-qca988x-ct auc base-files busybox ca-bundle dnsmasq dropbear dsl-vrx200-firmware-xdsl-a dsl-vrx200-firmware-xdsl-b-patch
     firewall4 fstools iwinfo kmod-ath10k-ct kmod-ath9k kmod-gpio-button-hotplug kmod-leds-gpio kmod-ltq-atm-vr9 kmod-ltq-deu-vr9
-    kmod-ltq-ptm-vr9 kmod-ltq-vdsl-vr9 kmod-ltq-vdsl-vr9-mei kmod-nft-offload kmod-owl-loader kmod-usb-dwc2 libc libgcc libustream-wolfssl
+    kmod-ltq-ptm-vr9 kmod-ltq-vdsl-vr9 kmod-ltq-vdsl-vr9-mei kmod-nft-offload kmod-owl-loader kmod-usb-dwc2 libc libgcc libustream-mbedtls
     logd ltq-vdsl-vr9-app ltq-vdsl-vr9-vectoring-fw-installer luci luci-app-attendedsysupgrade luci-app-opkg luci-i18n-base-de
     luci-i18n-opkg-de mtd netifd nftables odhcp6c odhcpd-ipv6only opkg ppp ppp-mod-pppoa ppp-mod-pppoe procd procd-seccomp procd-ujail uci
-    uclient-fetch urandom-seed urngd wpad-basic-wolfssl
+    uclient-fetch urandom-seed urngd wpad-basic-mbedtls
 """
 HOME_HUB: dict[str, Any] = {
     "version": "25.12.1",

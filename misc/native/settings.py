@@ -20,7 +20,8 @@ DEFAULT_RUN_DIR = ROOT / ".run"
 MAX_SOCKET_PATH = 107
 
 # One release of each packaging kind (opkg, apk) on three unlike targets: enough to try every documented case by hand.
-DEFAULT_STANDIN_IMAGES = "24.10.4:ath79/generic 24.10.4:x86/64 24.10.4:lantiq/xrx200 25.12.1:ath79/generic 25.12.1:x86/64 25.12.1:lantiq/xrx200"
+DEFAULT_STANDIN_VERSIONS = "24.10.4 25.12.1"
+DEFAULT_STANDIN_TARGETS = "ath79/generic x86/64 lantiq/xrx200"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,8 @@ class Settings:
     base_container: str | None
     container_network: str | None
     allow_defaults: str
-    standin_images: tuple[tuple[str, str], ...]
+    standin_versions: tuple[str, ...]
+    standin_targets: tuple[str, ...]
 
     @property
     def python(self) -> Path:
@@ -105,7 +107,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         base_container=given.get("BASE_CONTAINER"),
         container_network=given.get("CONTAINER_NETWORK"),
         allow_defaults=given.get("ALLOW_DEFAULTS", "false"),
-        standin_images=_images(given.get("STANDIN_IMAGES", DEFAULT_STANDIN_IMAGES)),
+        standin_versions=tuple(given.get("STANDIN_VERSIONS", DEFAULT_STANDIN_VERSIONS).split()),
+        standin_targets=tuple(given.get("STANDIN_TARGETS", DEFAULT_STANDIN_TARGETS).split()),
     )
 
 
@@ -115,11 +118,3 @@ def _number(given: Mapping[str, str], name: str, default: int) -> int:
     if not value.isascii() or not value.isdigit():
         raise Trouble(f"{name} must be a whole number, not {value!r}")
     return int(value)
-
-
-def _images(value: str) -> tuple[tuple[str, str], ...]:
-    """Read `version:target` pairs."""
-    pairs = [tuple(word.split(":", 1)) for word in value.split()]
-    if any(len(pair) != 2 for pair in pairs):  # noqa: PLR2004 - A pair.
-        raise Trouble(f"STANDIN_IMAGES must hold words like 24.10.4:ath79/generic, not {value!r}")
-    return tuple((pair[0], pair[1]) for pair in pairs)

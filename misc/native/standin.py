@@ -1,7 +1,7 @@
 """What stands in for the OpenWrt servers when no real ones are named: a downloads server and ImageBuilder images.
 
-Both are made from `tests/upstream` and `tests/imagebuilder`. The builder images name the address of their package feeds, so they belong to
-one address: their name carries a digest of it and of everything they are made from, and what is there is never made again.
+Both are made from `tests/upstream` and `tests/imagebuilder`, and only when they are missing or of other sources. The builder images name the
+address of their package feeds, so their own name carries a digest of it: systems on different ports do not disturb each other.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def describe_standin(settings: Settings, podman: Podman) -> StandIn:
     the tree inside the image.
     """
     feeds = f"http://{podman.host_address}:{settings.upstream_port}" if podman.host_address else FILE_FEEDS
-    digest = hashlib.sha256(f"{feeds} {_digest_of_sources()}".encode()).hexdigest()[:12]
+    digest = hashlib.sha256(feeds.encode()).hexdigest()[:12]
     return StandIn(tree=settings.run_dir / "upstream", feeds=feeds, base_container=f"localhost/asu-standin-{digest}/imagebuilder")
 
 
@@ -71,27 +71,26 @@ def serve_command(settings: Settings, standin: StandIn) -> tuple[str, ...]:
 
 
 def make_images(settings: Settings, standin: StandIn, podman: Podman, say: Callable[[str], None]) -> None:
-    """Make each wanted ImageBuilder image that is missing."""
-    for version, target in settings.standin_images:
-        if _image_exists(f"{standin.base_container}:{image_tag(version, target)}", podman):
-            continue
-        say(f"making the stand-in ImageBuilder of {version} for {target}")
-        _run([str(ROOT / "tests" / "imagebuilder" / "make_base")], podman)
-        options = ["--tree", str(standin.tree), "--feeds", standin.feeds, "--base-container", standin.base_container]
-        _run([str(settings.python), "-m", "tests.imagebuilder.build", *options, "--version", version, "--target", target], podman)
+    """Make each wanted ImageBuilder image that is missing or differs; the first time, this takes minutes."""
+    stamp = settings.run_dir / "imagebuilder.made-from"
+    wanted = f"{standin} {settings.standin_versions} {settings.standin_targets} {_digest_of_sources()}"
+    if stamp.is_file() and stamp.read_text() == wanted and _are_there(standin, podman):
+        return
+    say("making the stand-in ImageBuilder images")
+    _run([str(ROOT / "tests" / "imagebuilder" / "make_base")], podman)
+    command = [str(settings.python), "-m", "tests.imagebuilder.build", "--tree", str(standin.tree), "--feeds", standin.feeds]
+    command += ["--base-container", standin.base_container]
+    command += [word for version in settings.standin_versions for word in ("--version", version)]
+    command += [word for target in settings.standin_targets for word in ("--target", target)]
+    _run(command, podman)
+    stamp.write_text(wanted)
 
 
-def image_tag(version: str, target: str) -> str:
-    """Name the tag of an ImageBuilder image as OpenWrt does."""
-    slug = target.replace("/", "-")
-    if version == "SNAPSHOT":
-        return slug
-    return f"{slug}-openwrt-{version.removesuffix('-SNAPSHOT')}" if version.endswith("-SNAPSHOT") else f"{slug}-v{version}"
-
-
-def _image_exists(image: str, podman: Podman) -> bool:
-    command = ["podman", "image", "exists", image]
-    return subprocess.run(command, check=False, capture_output=True, env={**os.environ, **podman.environment}).returncode == 0
+def _are_there(standin: StandIn, podman: Podman) -> bool:
+    """Say whether podman still has images of that name: somebody may have cleared its storage."""
+    command = ["podman", "images", "--quiet", standin.base_container]
+    done = subprocess.run(command, check=False, capture_output=True, env={**os.environ, **podman.environment})
+    return bool(done.stdout.strip())
 
 
 def _digest_of_sources() -> str:

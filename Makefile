@@ -1,0 +1,54 @@
+# The commands of this repository. Everything that the environment can choose is listed in README.md; a value may also be given to make:
+#   make up GATEWAY_PORT=9080 RUN_DIR=/var/tmp/second
+
+PYTHON ?= python3
+VENV := .venv/bin
+export PYTHON
+
+# Containers, their storage and the file systems inside need root; so does nothing else.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
+NATIVE := $(AS_ROOT) $(PYTHON) -m misc.native
+
+SOURCES := asu asu-prepare tests misc
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up down test lint format bench sync-resolution lock
+
+help: ## Show what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: ## Install what is missing: Debian packages and the virtual environment
+	@misc/native/install
+
+demo: ## Set everything up and upgrade one device through the gateway, step by step
+	@began=$$(date +%s) && misc/native/install && BEGAN=$$began $(NATIVE) demo
+
+up: install ## Start the whole system natively
+	@$(NATIVE) up
+
+down: ## End exactly what `make up` and `make demo` started
+	@$(NATIVE) down
+
+test: install ## Run every test of both services
+	@$(AS_ROOT) $(VENV)/python -m pytest $(PYTEST_ARGS)
+
+lint: install ## Check style, types and the walls between the parts
+	$(VENV)/ruff check $(SOURCES)
+	$(VENV)/ruff format --check $(SOURCES)
+	$(VENV)/mypy $(SOURCES)
+	$(VENV)/lint-imports
+
+format: install ## Put the sources into their form
+	$(VENV)/ruff check --fix $(SOURCES)
+	$(VENV)/ruff format $(SOURCES)
+
+bench: install ## Measure the bars that the design sets
+	@$(AS_ROOT) $(VENV)/python -m misc.bench
+
+sync-resolution: ## Copy asu's decision core to asu-prepare, byte for byte
+	find asu-prepare/asu_prepare/resolution -type f -delete
+	cp -R asu/resolution/. asu-prepare/asu_prepare/resolution/
+	find asu-prepare/asu_prepare/resolution -name __pycache__ -prune -exec rm -r {} +
+
+lock: install ## Pin the newest dependencies that pyproject.toml allows, with their hashes
+	$(VENV)/python -m misc.lock
