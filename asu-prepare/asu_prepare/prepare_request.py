@@ -71,7 +71,7 @@ class PrepareRequest(BaseModel):
     rootfs_size_mb: Annotated[Annotated[int, Field(ge=1, le=MAX_ROOTFS_MB)] | None, BeforeValidator(_no_boolean)] = None
     filesystem: Literal["squashfs", "ext4", "ubifs", "jffs2"] | None = None
     repositories: Annotated[dict[RepositoryName, RepositoryUrl], Field(max_length=MAX_REPOSITORIES)] = {}
-    repositories_mode: Literal["append", "replace"] = "append"
+    repositories_mode: Literal["append", "replace"] = "replace"
     repository_keys: Annotated[tuple[RepositoryKey, ...], Field(max_length=MAX_REPOSITORIES)] = ()
     client: Annotated[str | None, Field(max_length=256, description="Name and version of the client.", examples=["owut/2026.07.08-r1"])] = None
     from_version: Annotated[

@@ -1,0 +1,90 @@
+"""The one identity of a build: golden vectors, and what is and is not part of it."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asu.build_request import BuildRequest
+from asu.resolution import canonical_request, request_hash
+from asu.resolution.request_hash import IDENTITY, NOT_IDENTITY
+
+# Each entry: requests that mean the same, and their hash. asu-prepare reads its own copy.
+GOLDEN = json.loads(Path(__file__).with_name("golden_hashes.json").read_text(encoding="utf-8"))
+PLAIN: dict[str, Any] = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5", "packages": ["vim", "luci", "-ppp"]}
+# For each part of the identity another value; a part without one fails the test that goes through them.
+OTHER: dict[str, Any] = {
+    "version": "24.10.5",
+    "version_code": "r1",
+    "target": "ath79/nand",
+    "profile": "other",
+    "packages": ["vim"],
+    "packages_versions": {"vim": "1"},
+    "diff_packages": True,
+    "defaults": "true",
+    "rootfs_size_mb": 1,
+    "filesystem": "ext4",
+    "repositories": {"a": "https://example.org"},
+    "repositories_mode": "append",
+    "repository_keys": ["key"],
+}
+
+
+@pytest.mark.parametrize(("request_", "expected"), [(request, entry["hash"]) for entry in GOLDEN for request in entry["requests"]])
+def test_golden_vectors(request_: dict[str, Any], expected: str) -> None:
+    """Hashes stay as they are from release to release: they name finished images."""
+    assert request_hash(request_) == expected
+
+
+def test_requests_that_differ_in_meaning_differ_in_hash() -> None:
+    """No two entries share a hash; moving a character over the boundary of a field is one of the differences."""
+    assert len({entry["hash"] for entry in GOLDEN}) == len(GOLDEN)
+
+
+def test_the_canonical_form_can_be_written_by_hand() -> None:
+    """Any language can compute the identity: SHA-256 over JSON with sorted keys and lists, ASCII, without spaces."""
+    by_hand = (
+        b'{"defaults":null,"diff_packages":false,"filesystem":null,"packages":["-ppp","luci","vim"],"packages_versions":{},'
+        b'"profile":"tplink_archer-c7-v5","repositories":{},"repositories_mode":"replace","repository_keys":[],"rootfs_size_mb":null,'
+        b'"target":"ath79/generic","version":"24.10.4","version_code":""}'
+    )
+
+    assert canonical_request(PLAIN) == by_hand
+    assert request_hash(PLAIN) == hashlib.sha256(by_hand).hexdigest()
+
+
+def test_every_field_of_a_build_request_is_decided_on() -> None:
+    """A new field is either part of the identity or on the list of exceptions with its reason."""
+    assert set(IDENTITY) | NOT_IDENTITY.keys() == set(BuildRequest.model_fields)
+    assert not set(IDENTITY) & NOT_IDENTITY.keys()
+    assert all(reason.endswith(".") for reason in NOT_IDENTITY.values())
+
+
+@pytest.mark.parametrize("field", IDENTITY)
+def test_every_part_of_the_identity_counts(field: str) -> None:
+    """Changing any part alone changes the hash."""
+    plain = {**PLAIN, "repositories": OTHER["repositories"]} if field == "repositories_mode" else PLAIN
+
+    assert request_hash({**plain, field: OTHER[field]}) != request_hash(plain)
+
+
+@pytest.mark.parametrize("field", NOT_IDENTITY)
+def test_what_is_no_part_of_the_identity_does_not_count(field: str) -> None:
+    """Who asks, and how the list came about, does not change the image."""
+    assert request_hash({**PLAIN, field: "anything"}) == request_hash(PLAIN)
+
+
+@given(st.permutations(["luci", "vim", "-ppp", "auc"]), st.integers(0, 3))
+def test_order_and_doubles_of_packages_do_not_count(packages: list[str], doubled: int) -> None:
+    """The builder is handed a sorted list without doubles, so neither is part of the identity."""
+    assert request_hash({**PLAIN, "packages": [*packages, packages[doubled]]}) == request_hash({**PLAIN, "packages": sorted(packages)})
+
+
+@given(st.text(), st.text())
+def test_scripts_are_told_apart_by_every_character(one: str, other: str) -> None:
+    """Two scripts share an identity only if they are the same; an empty one is none."""
+    assert (request_hash({**PLAIN, "defaults": one}) == request_hash({**PLAIN, "defaults": other})) == (one == other)
