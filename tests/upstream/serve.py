@@ -86,6 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "openwrt-downloads-stand-in"
     timeout = IDLE_SECONDS
+    disable_nagle_algorithm = True  # Head and body are written apart; together they would wait 40 ms for the client's acknowledgement.
     server: _Http
 
     def do_GET(self) -> None:
