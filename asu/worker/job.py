@@ -12,7 +12,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -51,6 +51,13 @@ class Progress:
         """Keep the output of a command."""
         self.stdout += result.stdout
         self.stderr += result.stderr
+
+    def timed(self, step: str, container: BuildContainer, command: Sequence[str], *, deadline: int) -> CommandResult:
+        """Run one of the three make commands and keep how many seconds it took, under `make_seconds`."""
+        began = time.monotonic()
+        result = container.run(command, deadline=deadline)
+        self.gathered.setdefault("make_seconds", {})[step] = round(time.monotonic() - began, 3)
+        return result
 
     def body(self, status: int, detail: str, step: str, *, outputs: bool) -> dict[str, Any]:
         """Return the answer's body as it stands."""
@@ -153,7 +160,7 @@ class Builder:
 
     def _info(self, attempt: Attempt, progress: Progress, container: BuildContainer, request: Mapping[str, Any]) -> imagebuilder.BuilderInfo:
         self._show(attempt, progress, "validate_revision")
-        result = container.run(["make", "info"], deadline=self._settings.info_deadline)
+        result = progress.timed("info", container, ["make", "info"], deadline=self._settings.info_deadline)
         if result.exit_code:
             progress.heard(result)
             raise builder_output.failure(result)
@@ -165,7 +172,8 @@ class Builder:
     def _manifest(self, attempt: Attempt, progress: Progress, container: BuildContainer, packages: list[str]) -> None:
         self._show(attempt, progress, "validate_manifest")
         request = attempt.plan["request"]
-        result = container.run(imagebuilder.manifest_command(request, packages), deadline=self._settings.manifest_deadline)
+        command = imagebuilder.manifest_command(request, packages)
+        result = progress.timed("manifest", container, command, deadline=self._settings.manifest_deadline)
         if result.exit_code:
             progress.heard(result)
             raise builder_output.failure(result)
@@ -183,7 +191,7 @@ class Builder:
         command = imagebuilder.image_command(request, packages, attempt.key)
         progress.gathered["build_cmd"] = command
         self._show(attempt, progress, "building_image")
-        result = container.run(command, deadline=self._settings.image_deadline)
+        result = progress.timed("image", container, command, deadline=self._settings.image_deadline)
         progress.heard(result)
         if result.exit_code:
             raise builder_output.failure(result)
