@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from .resolution import Version
+from .resolution import InvalidVersionError, Version
 
 MAX_PACKAGES = 1_000  # The largest list seen from a real device has 372 names.
 MAX_REPOSITORIES = 16  # A release has five feeds of its own.
@@ -32,7 +32,10 @@ RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,127}$
 
 
 def _a_version(text: str) -> str:
-    return Version.parse(text).text
+    try:
+        return Version.parse(text).text
+    except InvalidVersionError:
+        raise ValueError("a version is written such as 24.10.4, 25.12.0-rc2, 24.10-SNAPSHOT or SNAPSHOT") from None
 
 
 def _no_boolean(value: object) -> object:
