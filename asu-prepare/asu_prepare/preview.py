@@ -12,8 +12,7 @@ from .resolution import Change, PackageRequest, Problem, Resolution, RuleBook, V
 def preview(request: Mapping[str, Any], rules: RuleBook) -> dict[str, Any]:
     """Return the preview of a complete, valid request; equal requests lead to equal previews.
 
-    `original_packages` is what the client asked for, in its own order and with its doubles; where it sent versions alone,
-    their names.
+    `original_packages` is what the client asked for, in its own order, each once; where it sent versions alone, their names.
     """
     wanted = normalised_request(request)
     resolution = resolve(_package_request(wanted), rules)
@@ -26,7 +25,7 @@ def preview(request: Mapping[str, Any], rules: RuleBook) -> dict[str, Any]:
     }
     return {
         "status": "prepared",
-        "original_packages": list(request["packages"] or request["packages_versions"]),
+        "original_packages": wanted["packages"],
         "original_diff_packages": wanted["diff_packages"],
         "resolved_packages": prepared["packages"],
         **_findings(resolution),
