@@ -1,0 +1,82 @@
+"""Writes REFERENCE.md from the code: settings, routes and errors; a test compares the file with what this would write.
+
+python -m misc.reference > REFERENCE.md
+"""
+
+from collections.abc import Iterator
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from pydantic_core import PydanticUndefined
+
+from asu.app import create_app
+from asu.errors import AsuError
+from asu.settings import Settings
+
+INTRODUCTION = """# Reference
+
+Settings, routes and errors of asu. This file is written by `python -m misc.reference` and checked by a test; those of the
+preview service stand in [asu-prepare/README.md](asu-prepare/README.md).
+"""
+
+
+def reference() -> str:
+    """Return the whole file."""
+    parts = [INTRODUCTION, *_settings(), "", *_routes(create_app(Settings())), "", *_errors()]
+    return "\n".join(parts) + "\n"
+
+
+def _settings() -> Iterator[str]:
+    yield "## Settings\n"
+    yield "From the environment (upper case) or from the TOML file that `ASU_CONFIG` names (default `asu.toml`, lower case); the environment wins.\n"
+    yield "| setting | default | meaning |"
+    yield "|---|---|---|"
+    for name, field in Settings.model_fields.items():
+        default = "required" if field.default is PydanticUndefined else "" if field.default in (None, "") else f"`{field.default}`"
+        yield f"| `{name.upper()}` | {default} | {field.description} |"
+
+
+def _routes(app: FastAPI) -> Iterator[str]:
+    yield "## Routes\n"
+    yield "| route | methods | purpose |"
+    yield "|---|---|---|"
+    for route in app_routes(app):
+        yield f"| `{route.path}` | {', '.join(sorted(route.methods))} | {route.summary or (route.description or '').split(chr(10))[0]} |"
+    yield "| `/docs`, `/redoc`, `/openapi.json` | GET | The API, described |"
+
+
+def app_routes(app: FastAPI) -> list[APIRoute]:
+    """Return the application's routes, those of its routers included, sorted by path."""
+    routes: list[APIRoute] = []
+    waiting = list(app.routes)
+    while waiting:
+        route = waiting.pop()
+        if isinstance(route, APIRoute):
+            routes.append(route)
+        else:
+            waiting.extend(getattr(getattr(route, "original_router", None), "routes", ()))
+    return sorted(routes, key=lambda route: (route.path, sorted(route.methods)))
+
+
+def _errors() -> Iterator[str]:
+    yield "## Errors\n"
+    yield "Every error is JSON with `status`, `title`, `detail` (a sentence), `code` (stable, for programs) and, where trying again helps,"
+    yield "`retry_after` in seconds; invalid requests list all mistakes under `errors`. A failed build answers 500 with the builder's `stdout`"
+    yield "and `stderr` and the `fault`: only a user's fault is remembered, all others are tried again by the next request.\n"
+    yield "| code | status | fault | message |"
+    yield "|---|---|---|---|"
+    for kind in sorted(leaves(AsuError), key=lambda kind: (kind.fault, kind.status, kind.code)):
+        message = " ".join((kind.__doc__ or "").split("\n\n")[0].split()).replace("|", "\\|")
+        yield f"| `{kind.code}` | {kind.status} | {kind.fault} | {message} |"
+
+
+def leaves(kind: type[AsuError]) -> Iterator[type[AsuError]]:
+    """Yield the errors that are raised: those with a code of their own."""
+    if "code" in vars(kind) and kind is not AsuError:
+        yield kind
+    for child in kind.__subclasses__():
+        yield from leaves(child)
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
