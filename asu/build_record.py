@@ -24,6 +24,7 @@ SNAPSHOT_SECONDS = 1.0  # Positions are counted at most this often, however many
 PREFIX = "asu:build:"
 WAITING = "asu:waiting"
 RUNNING = "asu:running"
+SYSTEM = "asu:system"
 LEASE = "asu:lease:"
 
 
@@ -106,6 +107,9 @@ class Attempt:
 
 class WorkerRecords(Protocol):
     """The worker's side of the records."""
+
+    def system(self) -> str:
+        """Return the name of the system whose records these are; drawn once, it tells systems that share a podman apart."""
 
     def start(self, key: str) -> Attempt | None:
         """Take a waiting build; None if it does not wait (any more)."""

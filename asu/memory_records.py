@@ -4,6 +4,7 @@ The same contract tests run against it and against Redis.
 """
 
 import json
+import secrets
 from typing import Any
 
 from .build_record import LEASE_SECONDS, Attempt, BuildRecord, Claimed, PendingBodies, State
@@ -16,6 +17,7 @@ class MemoryRecords:
         self.now = 0.0
         self._entries: dict[str, dict[str, Any]] = {}
         self._sequence = 0
+        self._system = secrets.token_hex(8)
 
     async def look(self, key: str) -> BuildRecord | None:
         """See Records."""
@@ -51,6 +53,10 @@ class MemoryRecords:
     async def waiting(self) -> int:
         """See Records."""
         return len(self.waiting_keys())
+
+    def system(self) -> str:
+        """See WorkerRecords."""
+        return self._system
 
     def start(self, key: str) -> Attempt | None:
         """See WorkerRecords."""

@@ -5,6 +5,7 @@ say so with QueueUnavailable. Only plain commands are used; Redis and Valkey ser
 """
 
 import json
+import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -15,7 +16,20 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from .build_record import LEASE, LEASE_SECONDS, PREFIX, RUNNING, WAITING, Attempt, BuildRecord, Claimed, PendingBodies, PositionSnapshot, State
+from .build_record import (
+    LEASE,
+    LEASE_SECONDS,
+    PREFIX,
+    RUNNING,
+    SYSTEM,
+    WAITING,
+    Attempt,
+    BuildRecord,
+    Claimed,
+    PendingBodies,
+    PositionSnapshot,
+    State,
+)
 from .errors import QueueUnavailable
 
 TIMEOUT = 1.0  # Seconds; with one retry a request learns within two that Redis is down.
@@ -171,6 +185,12 @@ class RedisWorkerRecords:
         self._progress = redis.register_script(_PROGRESS)
         self._finish = redis.register_script(_FINISH)
         self._requeue = redis.register_script(_REQUEUE)
+
+    def system(self) -> str:
+        """See WorkerRecords."""
+        with _answers_sync():
+            self._redis.set(SYSTEM, secrets.token_hex(8), nx=True)
+            return _texts([self._redis.get(SYSTEM)])[0]
 
     def start(self, key: str) -> Attempt | None:
         """See WorkerRecords."""

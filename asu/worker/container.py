@@ -27,7 +27,7 @@ from asu.settings import Settings
 
 log = logging.getLogger(__name__)
 
-LABEL_KEY, LABEL_ATTEMPT = "asu.key", "asu.attempt"
+LABEL_SYSTEM, LABEL_KEY, LABEL_ATTEMPT = "asu.system", "asu.build", "asu.attempt"
 API_TIMEOUT = 60  # Seconds for single calls; the longest, removing a container under load, was measured at 0.7 s.
 CHUNK = 1024 * 1024
 LOG_HALF = 64 * 1024  # Bytes kept from either end of an output; a whole x86 build prints about 75 KiB.
@@ -95,7 +95,7 @@ class ContainerEngine(Protocol):
         """
 
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
-        """Return key, attempt and container of each build container there is."""
+        """Return key, attempt and container of each build container of this system; others may share the podman."""
 
 
 @contextlib.contextmanager
@@ -192,8 +192,8 @@ class PodmanContainer:
 class PodmanEngine:
     """podman, through its service's socket."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, *, system: str) -> None:
+        self._settings, self._system = settings, system
         self._socket = f"unix://{settings.container_socket_path.absolute()}"
         self._client = PodmanClient(base_url=self._socket, timeout=API_TIMEOUT)
 
@@ -204,7 +204,8 @@ class PodmanEngine:
             created = self._client.containers.create(
                 image,
                 command=["sleep", str(self._settings.build_deadline)],
-                labels={LABEL_KEY: key, LABEL_ATTEMPT: str(attempt)},
+                labels={LABEL_SYSTEM: self._system, LABEL_KEY: key, LABEL_ATTEMPT: str(attempt)},
+                remove=True,  # When nobody is left to remove it, it goes by itself once its `sleep` ends.
                 cap_drop=["all"],
                 no_new_privileges=True,
                 image_volume_mode="ignore",
@@ -226,7 +227,8 @@ class PodmanEngine:
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
         """See ContainerEngine."""
         with _podman_answers("list the build containers"):
-            response = self._client.api.get("/containers/json", params={"all": True, "filters": json.dumps({"label": [LABEL_KEY]})})
+            filters = json.dumps({"label": [f"{LABEL_SYSTEM}={self._system}"]})
+            response = self._client.api.get("/containers/json", params={"all": True, "filters": filters})
             response.raise_for_status()
             found: list[tuple[str, int, BuildContainer]] = []
             for entry in response.json():

@@ -5,7 +5,7 @@ import logging
 from redis import Redis
 
 from asu.build_queue import BuildWorker, RqBuildQueue
-from asu.redis_records import RedisWorkerRecords
+from asu.redis_records import RedisWorkerRecords, sync_redis
 from asu.settings import Settings
 from asu.stores.local import LocalStore
 
@@ -19,12 +19,13 @@ log = logging.getLogger(__name__)
 def run_worker(settings: Settings) -> None:
     """Work until SIGTERM; the current build is finished first."""
     redis = Redis.from_url(settings.redis_url)
-    records = RedisWorkerRecords(redis)
+    # RQ waits long for its next job; the records must not, so they have connections of their own that give up soon.
+    records = RedisWorkerRecords(sync_redis(settings.redis_url))
     store = LocalStore(settings.store_path)
     store.open()
 
     def engine() -> ContainerEngine:
-        return PodmanEngine(settings)
+        return PodmanEngine(settings, system=records.system())
 
     builder = Builder(settings, records=records, store=store, engine=engine)
     sweep = Sweep(settings, records=records, queue=RqBuildQueue(redis, deadline=settings.build_deadline), engine=engine)
