@@ -21,8 +21,29 @@ LOCKS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 def main() -> None:
     """Write all lock files, or end with the resolver's exit code."""
     for output, projects, options in LOCKS:
-        command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade"]
-        command += ["--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "make lock", "--output-file", output, *options, *projects]
+        command = [
+            sys.executable,
+            "-m",
+            "uv",
+            "pip",
+            "compile",
+            "--quiet",
+            "--universal",
+            "--python-version",
+            "3.11",
+            "--generate-hashes",
+            "--upgrade",
+        ]
+        command += [
+            "--no-emit-index-url",
+            "--no-emit-find-links",
+            "--custom-compile-command",
+            "make lock",
+            "--output-file",
+            output,
+            *options,
+            *projects,
+        ]
         done = subprocess.run(command, check=False, cwd=ROOT)
         if done.returncode:
             sys.exit(done.returncode)

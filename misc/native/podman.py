@@ -155,7 +155,7 @@ def _settings_file(run_dir: Path, text: str) -> str | None:
 def _run_probe(podman: Podman, command: Sequence[str]) -> None:
     """Run `command` in a throw-away container with the kind of limits that builds get."""
     limits = ["--cap-drop=all", "--security-opt=no-new-privileges", "--pids-limit=64", "--memory=64m"]
-    options = ["--rm", "--pull=never", "--init", f"--network={podman.network}", *limits]
+    options = ["--rm", "--pull=never", f"--network={podman.network}", *limits]
     _run(["podman", "run", *options, PROBE_IMAGE, *command], podman.environment)
 
 

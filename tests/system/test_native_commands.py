@@ -1,0 +1,97 @@
+"""What `make up` and `make down` promise: start once, say what is in the way, end exactly what was started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.native import CAN_RUN, NativeSystem, brought_up, is_alive, new_system
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(not CAN_RUN, reason="needs root, podman, redis-server and debootstrap (make install)")
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeSystem]:
+    """Run one system for the tests that leave it up."""
+    yield from brought_up(new_system(tmp_path_factory.mktemp("native"), first_port=18180))
+
+
+@pytest.fixture
+def short_lived(tmp_path: Path) -> Iterator[NativeSystem]:
+    """Run a system for one test."""
+    yield from brought_up(new_system(tmp_path, first_port=18280))
+
+
+def test_second_up_changes_nothing(system: NativeSystem) -> None:
+    """What runs is left alone."""
+    before = system.processes()
+    done = system.make("up")
+
+    assert done.returncode == 0, done.stderr
+    assert "started" not in done.stdout
+    assert system.processes() == before
+
+
+def test_up_brings_back_what_died(system: NativeSystem) -> None:
+    """After a crash of one process, `make up` starts that one, and requests are answered again."""
+    before = system.processes()
+    os.kill(before["prepare"], signal.SIGKILL)
+    done = system.make("up")
+
+    assert done.returncode == 0, done.stderr
+    after = system.processes()
+    assert after["prepare"] != before["prepare"]
+    assert {**after, "prepare": 0} == {**before, "prepare": 0}
+    assert system.ask("/livez", port="PREPARE_PORT").status == 200
+
+
+def test_up_refuses_other_settings_while_it_runs(system: NativeSystem) -> None:
+    """Other settings are not silently ignored."""
+    done = system.make("up", ALLOW_DEFAULTS="true")
+
+    assert done.returncode != 0
+    assert "make down" in done.stderr
+
+
+def test_down_ends_exactly_what_was_started(short_lived: NativeSystem) -> None:
+    """Every process of the system ends; a stranger whose pid stands in an old record does not."""
+    pids = short_lived.processes()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as stranger:
+        record = short_lived.run_dir / "pid" / "prepare.json"
+        record.with_name("stranger.json").write_text(record.read_text().replace(f'"pid": {pids["prepare"]}', f'"pid": {stranger.pid}'))
+        done = short_lived.make("down")
+        stranger_lives = stranger.poll() is None
+        stranger.kill()
+
+    assert done.returncode == 0, done.stderr
+    assert not [name for name, pid in pids.items() if is_alive(pid)]
+    assert stranger_lives
+
+
+def test_taken_port_is_named(tmp_path: Path) -> None:
+    """When a port is taken, `make up` says which, and by what variable to choose another."""
+    system = new_system(tmp_path, first_port=18380)
+    with socket.create_server(("127.0.0.1", int(system.environment["REDIS_PORT"]))):
+        done = system.make("up")
+
+    assert done.returncode != 0
+    assert f"port {system.environment['REDIS_PORT']} (redis) is taken" in done.stderr
+    assert "REDIS_PORT=" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_down_without_a_system_says_so(tmp_path: Path) -> None:
+    """`make down` may be run at any time."""
+    done = new_system(tmp_path / "never", first_port=18380).make("down")
+
+    assert (done.returncode, done.stdout.strip()) == (0, "nothing runs")
