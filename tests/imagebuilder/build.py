@@ -46,11 +46,8 @@ class BuildError(Exception):
     """An image could not be made; the message says what to do."""
 
 
-def build(release: Release, feeds_url: str, name: str) -> bool:
-    """Make the image of one release and target; return whether anything had to be done."""
-    base = image_value(BASE_IMAGE, "{{.Id}}")
-    if not base:
-        raise BuildError(f"{BASE_IMAGE} is missing; make it with tests/imagebuilder/make_base")
+def build(release: Release, feeds_url: str, name: str, base: str) -> bool:
+    """Make the image of one release and target on the base image of id `base`; return whether anything had to be done."""
     with tempfile.TemporaryDirectory(prefix="asu-standin-") as directory:
         context = Path(directory)
         write_builder(release, feeds_url, context / "builder")
@@ -107,9 +104,13 @@ def main() -> int:
     if not present:
         print(f"build: {arguments.tree} has none of these versions for none of these targets", file=sys.stderr)
         return 1
+    base = image_value(BASE_IMAGE, "{{.Id}}")
+    if not base:
+        print(f"build: {BASE_IMAGE} is missing; make it with tests/imagebuilder/make_base", file=sys.stderr)
+        return 1
     for release in present:
         try:
-            made = build(release, arguments.feeds, arguments.base_container)
+            made = build(release, arguments.feeds, arguments.base_container, base)
         except (BuildError, OSError, ValueError, KeyError) as problem:
             print(f"build: {release.version} {release.target}: {problem}", file=sys.stderr)
             return 1

@@ -1,0 +1,397 @@
+"""The stand-in ImageBuilder, run by real podman and real make, says and does what the genuine one does."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+BASE = "localhost/asu-standin-base"
+BUILDER = "localhost/asu-standin/imagebuilder/test"  # Apart from the demo's images, which have other feeds.
+OPKG, APK, MAIN = "x86-64-v24.10.4", "x86-64-v25.12.0", "x86-64-master"
+OPKG_DEVICE, APK_DEVICE = "ath79-generic-v24.10.4", "ath79-generic-v25.12.0"
+# Some machines can neither raise limits nor run the default runtime; podman works there with these settings.
+FALLBACK_CONF = '[containers]\ndefault_ulimits=["nofile=4096:4096","nproc=4096:4096"]\n[engine]\nruntime="runc"\n'
+
+Done = subprocess.CompletedProcess[str]
+
+
+def missing(reason: str) -> None:
+    """Skip on a laptop, fail in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A running builder."""
+
+    name: str
+    environment: dict[str, str]
+
+    def run(self, *command: str) -> Done:
+        """Run a command in /builder without a shell."""
+        return subprocess.run(["podman", "exec", self.name, *command], env=self.environment, capture_output=True, text=True, check=False)
+
+    def make(self, *arguments: str) -> Done:
+        """Run make."""
+        return self.run("make", *arguments)
+
+    def shell(self, script: str) -> str:
+        """Run a script that must succeed; return what it prints."""
+        done = self.run("bash", "-c", script)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def image(self, *arguments: str) -> dict[str, Any]:
+        """Make an image that must succeed; return profiles.json, or nothing when there is none."""
+        done = self.make("image", "BIN_DIR=/builder/out", *arguments)
+        assert done.returncode == 0, done.stderr
+        overview: dict[str, Any] = json.loads(self.shell("cat out/profiles.json 2>/dev/null || echo {}"))
+        return overview
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment in which podman can start a container of the base image."""
+    if not shutil.which("podman"):
+        missing("podman is not installed")
+    made = subprocess.run([ROOT / "tests/imagebuilder/make_base"], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        missing(f"the base image cannot be made here: {made.stderr.strip()}")
+    known = dict(os.environ)
+    if "CONTAINERS_CONF" not in known and not starts(known):
+        conf = tmp_path_factory.mktemp("podman") / "containers.conf"
+        conf.write_text(FALLBACK_CONF)
+        known["CONTAINERS_CONF"] = str(conf)
+    if not starts(known):
+        missing("podman cannot start a container here")
+    return known
+
+
+def starts(environment: dict[str, str]) -> bool:
+    """Tell whether podman can run a container."""
+    command = ["podman", "run", "--rm", "--network", "none", BASE, "true"]
+    return subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def build_command(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The documented command that makes the builders of this module, after it has run once."""
+    tree = tmp_path_factory.mktemp("upstream")
+    subprocess.run([sys.executable, "-m", "tests.upstream.make_tree", str(tree)], cwd=ROOT, check=True, capture_output=True)
+    command = [sys.executable, "-m", "tests.imagebuilder.build", "--tree", str(tree), "--feeds", "file:///upstream", "--base-container", BUILDER]
+    for version in ("24.10.4", "25.12.0", "SNAPSHOT"):
+        command += ["--version", version]
+    command += ["--target", "x86/64", "--target", "ath79/generic"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    return command
+
+
+@pytest.fixture
+def fresh(environment: dict[str, str], build_command: list[str]) -> Iterator[Any]:
+    """Start containers of one test; all are removed after it."""
+    assert build_command
+    names: list[str] = []
+
+    def start(tag: str) -> Container:
+        command = ["podman", "run", "--detach", "--network", "none", "--image-volume", "ignore", f"{BUILDER}:{tag}", "sleep", "600"]
+        names.append(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip())
+        return Container(names[-1], environment)
+
+    yield start
+    subprocess.run(["podman", "rm", "--force", "--time", "0", *names], env=environment, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def builders(environment: dict[str, str], build_command: list[str]) -> Iterator[dict[str, Container]]:
+    """One running x86 builder per package manager, shared by the tests that only look at messages."""
+    assert build_command
+    found: dict[str, Container] = {}
+    for tag in (OPKG, APK):
+        command = ["podman", "run", "--detach", "--network", "none", "--image-volume", "ignore", f"{BUILDER}:{tag}", "sleep", "1200"]
+        found[tag] = Container(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip(), environment)
+    yield found
+    names = [container.name for container in found.values()]
+    subprocess.run(["podman", "rm", "--force", "--time", "0", *names], env=environment, check=True, capture_output=True)
+
+
+def test_a_second_build_of_the_same_content_does_nothing(build_command: list[str], environment: dict[str, str]) -> None:
+    """The command keeps images whose content is unchanged."""
+    again = subprocess.run(build_command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+
+    assert {line.split()[0] for line in again.stdout.splitlines()} == {"kept"}
+
+
+def test_info_names_target_defaults_and_profiles(builders: dict[str, Container]) -> None:
+    """`make info` has the genuine layout, succeeds and says nothing on stderr."""
+    done = builders[OPKG].make("info")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[:3] == ['Current Target: "x86/64"', 'Current Architecture: "x86_64"', 'Current Revision: "r28959-29397011cc"']
+    assert lines[3].startswith("Default Packages: base-files ")
+    assert lines[4:8] == ["Available Profiles:", "", "generic:", "    Generic x86/64"]
+    assert lines[8].startswith("    Packages: kmod-amazon-ena ")
+    assert lines[9:] == ["    hasImageMetadata: 0"]
+
+
+def test_keys_are_made_in_the_first_run_only(fresh: Any) -> None:
+    """The first manifest of a container makes keys and a local index, the second does neither."""
+    container = fresh(OPKG)
+
+    first, second = container.make("manifest"), container.make("manifest")
+
+    assert first.stderr.startswith("Generate local signing keys...\nGenerate local certificate...\nPackage list missing or not up-to-date")
+    assert "Building package index..." in first.stderr
+    assert "Generate" not in second.stderr
+    assert "Package list missing" not in second.stderr
+
+
+@pytest.mark.parametrize("tag", [OPKG, APK])
+def test_a_manifest_is_sorted_and_can_lose_abi_versions(builders: dict[str, Container], tag: str) -> None:
+    """`make manifest` prints `name - version` lines; STRIP_ABI=1 takes the ABI version off the names."""
+    full = builders[tag].make("manifest", "PACKAGES=vim -ppp -ppp-mod-pppoe -nosuch").stdout.splitlines()
+    stripped = builders[tag].make("manifest", "PACKAGES=vim", "STRIP_ABI=1").stdout.splitlines()
+
+    names = [line.split(" - ")[0] for line in full]
+    assert names == sorted(names)
+    assert {"kernel", "libc", "base-files", "busybox", "libgcc1", "vim"} <= set(names)
+    assert "ppp" not in names
+    assert any(line.startswith("libgcc - ") for line in stripped)
+
+
+@pytest.mark.parametrize(
+    ("tag", "packages", "expected"),
+    [
+        (OPKG, "no-such-pkg tmux also-missing", " * opkg_install_cmd: Cannot install package no-such-pkg.\n * opkg_install_cmd: Cannot install package also-missing.\n"),
+        (OPKG, "test-conflict-b test-conflict-a", " * check_conflicts_for: The following packages conflict with test-conflict-a:\n * check_conflicts_for: \ttest-conflict-b * \n * opkg_install_cmd: Cannot install package test-conflict-a.\n"),
+        (OPKG, "test-clash-a test-clash-b", "root-x86/usr/bin/test-clash\n\tBut that file is already provided by package  * test-clash-a\n * opkg_install_cmd: Cannot install package test-clash-b.\n"),
+        (OPKG, "test-missing-dep", " * pkg_hash_check_unresolved: cannot find dependency no-such-library for test-missing-dep\n"),
+        (OPKG, "test-version-dep", " * pkg_hash_check_unresolved: cannot find dependency curl (>= 99.0) for test-version-dep\n"),
+        (OPKG, "test-404", " * opkg_install_pkg: Failed to download test-404. Perhaps you need to run 'opkg update'?\n"),
+        (OPKG, "test-badsum", " * opkg_install_pkg: Checksum or size mismatch for package test-badsum. Either the opkg or the package index are corrupt."),
+        (APK, "no-such-pkg tmux", "ERROR: unable to select packages:\n  no-such-pkg (no such package):\n    required by: world[no-such-pkg]\n"),
+        (APK, "test-conflict-a test-conflict-b", "  test-conflict-b-1.0-r1:\n    breaks: test-conflict-a-1.0-r1[!test-conflict-b]\n    satisfies: world[test-conflict-b]\n"),
+        (APK, "nftables-json nftables-nojson", "  nftables-json-1.1.6-r1:\n    conflicts: nftables-nojson-1.1.6-r1[nftables=1.1.6-r1]\n"),
+        (APK, "test-clash-a test-clash-b", "ERROR: test-clash-b-1.0-r1: trying to overwrite usr/bin/test-clash owned by test-clash-a-1.0-r1.\n"),
+        (APK, "test-missing-dep", "  no-such-library (no such package):\n    required by: test-missing-dep-1.0-r1[no-such-library]\n"),
+        (APK, "test-version-dep", "    breaks: test-version-dep-1.0-r1[curl>=99.0]\n"),
+        (APK, "test-404", "ERROR: test-404-1.0-r1: package mentioned in index not found (try 'apk update')\n"),
+        (APK, "test-badsum", "ERROR: test-badsum-1.0-r1: ADB block error\n"),
+    ],
+)  # fmt: skip
+def test_package_errors_have_the_genuine_words(builders: dict[str, Container], tag: str, packages: str, expected: str) -> None:
+    """A selection that cannot work ends with exit code 2, an empty stdout and the message of opkg or apk."""
+    done = builders[tag].make("manifest", "PROFILE=generic", f"PACKAGES={packages}")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert expected in done.stderr
+    last = {OPKG: (234, 171, 349), APK: (254, 193, 369)}[tag]
+    assert re.search(rf"make\[2\]: \*\*\* \[Makefile:{last[0]}: package_install\] Error \d+\n", done.stderr)
+    assert done.stderr.endswith(f"make[1]: *** [Makefile:{last[1]}: _call_manifest] Error 2\nmake: *** [Makefile:{last[2]}: manifest] Error 2\n")
+
+
+def test_opkg_sees_a_conflict_in_one_order_only(builders: dict[str, Container]) -> None:
+    """When the package with the conflict comes first, opkg installs both and succeeds."""
+    done = builders[OPKG].make("manifest", "PACKAGES=test-conflict-a test-conflict-b")
+
+    assert done.returncode == 0
+    assert "test-conflict-a - 1.0-r1\ntest-conflict-b - 1.0-r1\n" in done.stdout
+    assert "Collected errors:" in done.stderr
+
+
+@pytest.mark.parametrize(("tag", "kept"), [(OPKG, False), (APK, True)])
+def test_only_apk_pins_base_files(builders: dict[str, Container], tag: str, *, kept: bool) -> None:
+    """`-base-files -libc`: opkg drops base-files, apk keeps its pins; libc stays with both."""
+    done = builders[tag].make("manifest", "PACKAGES=-base-files -busybox -libc")
+
+    assert done.returncode == 0
+    assert ("base-files - " in done.stdout) is kept
+    assert "\nlibc - " in f"\n{done.stdout}"
+
+
+def test_an_unknown_profile_is_told_on_stdout(builders: dict[str, Container]) -> None:
+    """An unknown PROFILE ends before anything is downloaded, with its message on stdout."""
+    done = builders[OPKG].make("manifest", "PROFILE=nosuch")
+
+    assert done.returncode == 2
+    assert done.stdout == 'Profile "nosuch" does not exist!\nUse "make info" to get a list of available profile names.\n'
+    assert done.stderr == "make[1]: *** [Makefile:303: _check_profile] Error 1\nmake: *** [Makefile:347: manifest] Error 2\n"
+
+
+@pytest.mark.parametrize("tag", [OPKG, APK])
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "PACKAGES=`touch canary`",
+        "PACKAGES=$(shell touch canary)",
+        "PACKAGES=$$(touch canary)",
+        'PACKAGES=x";touch canary;"',
+        "PACKAGES=tmux;touch canary",
+        "PACKAGES=tmux|touch canary",
+        "PACKAGES=tmux>canary",
+        "PROFILE=x'; touch canary; '",
+        "PROFILE=$(shell touch canary)",
+    ],
+)
+def test_values_are_evaluated_as_often_as_in_the_genuine_makefile(builders: dict[str, Container], tag: str, argument: str) -> None:
+    """Each known injection runs its command here too, so a test of the service's admission rules means something."""
+    builders[tag].shell("rm -f canary")
+
+    builders[tag].make("manifest", argument)
+
+    builders[tag].shell("test -e canary")
+
+
+def test_a_percent_sign_is_a_pattern(builders: dict[str, Container]) -> None:
+    """`-%` removes every package, and a profile with `%` selects those that match."""
+    emptied = builders[APK].make("manifest", "PACKAGES=-%")
+    matched = builders[APK].make("manifest", "PROFILE=gen%")
+
+    assert (emptied.returncode, matched.returncode) == (0, 0)
+    assert len(emptied.stdout.splitlines()) < len(matched.stdout.splitlines()) / 2
+
+
+@pytest.mark.parametrize(
+    ("tag", "file", "words"),
+    [(OPKG, "repositories.conf", "*** Failed to download the package list from "), (APK, "repositories", "ERROR: wget: exited with error 8\n")],
+)
+def test_one_missing_feed_is_no_failure(fresh: Any, tag: str, file: str, words: str) -> None:
+    """A feed that does not exist is complained about, and the manifest succeeds without it."""
+    container = fresh(tag)
+    container.shell(f"sed -i s,/telephony,/nofeed, {file}")
+
+    done = container.make("manifest")
+
+    assert done.returncode == 0
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("tag", "file", "words"),
+    [
+        (OPKG, "repositories.conf", "wget returned 4.\n * opkg_download: Check your network settings and connectivity.\n"),
+        (OPKG, "repositories.conf", " * opkg_install_cmd: Cannot install package libc.\nmake[2]: *** [Makefile:232: package_install] Error 255\n"),
+        (APK, "repositories", "ERROR: wget: exited with error 4\nWARNING: updating and opening http://no.such.host.invalid/"),
+        (APK, "repositories", "  dnsmasq (no such package):\n    required by: world[dnsmasq]\n"),
+    ],
+)
+def test_a_dead_mirror_looks_like_missing_packages(fresh: Any, tag: str, file: str, words: str) -> None:
+    """Without any feed the download errors come first, and then packages seem not to exist."""
+    container = fresh(tag)
+    container.shell(f"sed -i s,file:///upstream,http://no.such.host.invalid, {file}")
+
+    done = container.make("manifest")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+
+
+def test_a_device_image_holds_packages_and_files(fresh: Any) -> None:
+    """The squashfs of a sysupgrade image has the package's files, the files of FILES and the init links."""
+    container = fresh(OPKG_DEVICE)
+    container.shell("mkdir -p custom/etc && echo hello >custom/etc/greeting")
+
+    overview = container.image("PROFILE=tplink_archer-c7-v5", "PACKAGES=vim", "FILES=custom", "EXTRA_IMAGE_NAME=Ab_1", "DISABLED_SERVICES=dnsmasq")
+
+    prefix = "openwrt-24.10.4-ab-1-ath79-generic-tplink_archer-c7-v5"
+    images = overview["profiles"]["tplink_archer-c7-v5"]["images"]
+    assert {image["name"] for image in images} == {f"{prefix}-squashfs-factory.bin", f"{prefix}-squashfs-sysupgrade.bin"}
+    listing = container.shell(f"unsquashfs -l out/{prefix}-squashfs-sysupgrade.bin")
+    assert "squashfs-root/etc/greeting\n" in listing
+    assert "squashfs-root/usr/bin/vim\n" in listing
+    assert re.search(r"squashfs-root/etc/rc\.d/S\d\ddropbear\n", listing)
+    assert not re.search(r"squashfs-root/etc/rc\.d/S\d\ddnsmasq\n", listing)
+    assert b"FWx0" in container.shell(f"tail -c 16 out/{prefix}-squashfs-sysupgrade.bin | head -c 4").encode()
+    container.shell("cd out && sha256sum --check sha256sums")
+    assert "vim - " in container.shell(f"cat out/{prefix}.manifest")
+
+
+@pytest.mark.parametrize(("tag", "profile", "signed"), [(OPKG, "generic", True), (OPKG_DEVICE, "tplink_archer-c7-v5", True), (APK, "generic", False)])
+def test_two_containers_make_the_same_unsigned_images(fresh: Any, tag: str, profile: str, *, signed: bool) -> None:
+    """Only the throw-away signature of an opkg builder differs between two containers."""
+    first, second = ({i["name"]: i for i in fresh(tag).image(f"PROFILE={profile}")["profiles"][profile]["images"]} for _ in range(2))
+
+    assert {name: image["sha256_unsigned"] for name, image in first.items()} == {name: image["sha256_unsigned"] for name, image in second.items()}
+    differing = {first[name]["type"] for name in first if first[name]["sha256"] != second[name]["sha256"]}
+    assert bool(differing) is signed
+    assert differing <= {"sysupgrade", "combined", "combined-efi"}
+
+
+def test_an_image_too_big_for_the_flash_is_left_out_with_exit_code_0(fresh: Any) -> None:
+    """Nothing but a message on stderr and a missing profiles.json tells that no image fits."""
+    container = fresh(OPKG_DEVICE)
+
+    done = container.make("image", "PROFILE=tplink_archer-c7-v5", "PACKAGES=test-big", "BIN_DIR=out")
+
+    assert done.returncode == 0
+    assert re.search(r"    WARNING: Image file \S+-squashfs-sysupgrade\.bin is too big:  > 15728640\n", done.stderr)
+    assert "JSON info file script could not find any JSON files for target\n" in done.stdout
+    assert "profiles.json" not in container.shell("ls out")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "lines"),
+    [
+        (["PACKAGES=test-big", "ROOTFS_PARTSIZE=8"], r"error: ext4_allocate_best_fit_partial: failed to allocate \d+ blocks, out of space\?", ("build_image", 268, 163)),
+        (["ROOTFS_PARTSIZE=abc"], "Need size of filesystem", ("build_image", 268, 163)),
+        (["PACKAGES=test-postinst-fail"], r"postinst script \./usr/lib/opkg/info/test-postinst-fail\.postinst has failed with exit code 1", ("prepare_rootfs", 247, 162)),
+    ],
+)  # fmt: skip
+def test_image_errors_have_the_genuine_words(builders: dict[str, Container], arguments: list[str], words: str, lines: tuple[str, int, int]) -> None:
+    """A failing `make image` ends with exit code 2 and the messages of the genuine one."""
+    done = builders[OPKG].make("image", "PROFILE=generic", *arguments)
+
+    assert done.returncode == 2
+    assert re.search(f"^{words}$", done.stderr, re.MULTILINE)
+    rule, inner, outer = lines
+    assert f"make[2]: *** [Makefile:{inner}: {rule}] Error" in done.stderr
+    assert done.stderr.endswith(f"make[1]: *** [Makefile:{outer}: _call_image] Error 2\nmake: *** [Makefile:337: image] Error 2\n")
+
+
+def test_the_configuration_decides_which_file_systems_are_built(fresh: Any) -> None:
+    """ROOTFS_FILESYSTEM is ignored by a release; switching ext4 off in .config works."""
+    container = fresh(OPKG)
+
+    both = container.image("ROOTFS_FILESYSTEM=squashfs")
+    container.shell("rm -r out; sed -i 's/^CONFIG_TARGET_ROOTFS_EXT4FS=y$/# CONFIG_TARGET_ROOTFS_EXT4FS is not set/' .config")
+    one = container.image()
+
+    assert {image["filesystem"] for image in both["profiles"]["generic"]["images"]} == {"squashfs", "ext4"}
+    assert {image["filesystem"] for image in one["profiles"]["generic"]["images"]} == {"squashfs"}
+
+
+def test_main_honours_rootfs_filesystem(fresh: Any) -> None:
+    """A snapshot of main builds the one file system asked for, and refuses one that it does not have."""
+    container = fresh(MAIN)
+
+    refused = container.make("image", "ROOTFS_FILESYSTEM=jffs2")
+    built = container.image("ROOTFS_FILESYSTEM=ext4")
+
+    assert refused.returncode == 2
+    assert refused.stdout == 'Filesystem "jffs2" is not available!\nAvailable filesystems: squashfs ext4\n'
+    assert {image["filesystem"] for image in built["profiles"]["generic"]["images"]} == {"ext4"}
+
+
+def test_apk_builders_tell_the_size_of_each_image(fresh: Any) -> None:
+    """Since 25.12 profiles.json has the size of every image, and it is true."""
+    container = fresh(APK_DEVICE)
+
+    overview = container.image("PROFILE=tplink_archer-c7-v5")
+
+    for image in overview["profiles"]["tplink_archer-c7-v5"]["images"]:
+        assert int(container.shell(f"stat -c %s out/{image['name']}")) == image["size"]
