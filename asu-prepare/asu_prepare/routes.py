@@ -104,7 +104,7 @@ def _parse(body: bytes) -> PrepareRequest:
 
 def _status(rules: RuleBook) -> StatusAnswer:
     dated = [(rule.since, rule.id) for rule in rules.rules if rule.since is not None]
-    since, newest = max(dated, key=lambda one: one[0])
+    since, newest = max(reversed(dated), key=lambda one: one[0])  # The last of those that share the version.
     return StatusAnswer(
         service="asu-prepare",
         version=__version__,
