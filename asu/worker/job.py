@@ -12,7 +12,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -25,7 +25,7 @@ from asu.resolution import Version
 from asu.settings import Settings
 from asu.stores.base import Store
 
-from . import builder_output, imagebuilder
+from . import builder_failures, builder_output, imagebuilder
 from .container import BuildContainer, CommandResult, ContainerEngine
 
 log = logging.getLogger(__name__)
@@ -116,9 +116,10 @@ class Builder:
             log.info("build %s does not wait any more", payload["key"])
             return
         progress = Progress(attempt.plan)
-        with Lease(self._records, attempt) as lease:
+        # The container is removed when all is said and done: that takes up to 0.7 s, and nobody has to wait for it.
+        with Lease(self._records, attempt) as lease, contextlib.ExitStack() as aftermath:
             try:
-                record, ttl = self._build(attempt, progress, lease), self._lifetime(attempt)
+                record, ttl = self._build(attempt, progress, lease, aftermath), self._lifetime(attempt)
             except Superseded:
                 log.warning("build %s attempt %s: superseded, nothing published", attempt.key, attempt.number)
                 return
@@ -130,40 +131,35 @@ class Builder:
                 record, ttl = self._failed(progress, mistake), self._failure_lifetime(mistake)
             self._finish(attempt, record, ttl)
 
-    def _build(self, attempt: Attempt, progress: Progress, lease: Lease) -> BuildRecord:
+    def _build(self, attempt: Attempt, progress: Progress, lease: Lease, aftermath: contextlib.ExitStack) -> BuildRecord:
         request = attempt.plan["request"]
         self._show(attempt, progress, "container_setup")
-        with self._container(attempt, request) as container:
-            lease.on_loss = container.kill
-            info = self._info(attempt, progress, container, request)
-            packages = imagebuilder.selection(request, info)
-            self._manifest(attempt, progress, container, packages)
-            self._image(attempt, progress, container, packages)
-            self._show(attempt, progress, "signing_images")
-            self._publish(attempt, progress, container)
+        container = self._container(attempt, request)
+        aftermath.callback(container.remove)
+        lease.on_loss = container.kill
+        info = self._info(attempt, progress, container, request)
+        packages = imagebuilder.selection(request, info)
+        self._manifest(attempt, progress, container, packages)
+        self._image(attempt, progress, container, packages)
+        self._show(attempt, progress, "signing_images")
+        self._publish(attempt, progress, container)
         return _record(State.DONE, "done", progress.body(200, "done", "done", outputs=True))
 
-    @contextlib.contextmanager
-    def _container(self, attempt: Attempt, request: Mapping[str, Any]) -> Iterator[BuildContainer]:
+    def _container(self, attempt: Attempt, request: Mapping[str, Any]) -> BuildContainer:
         version = Version.parse(request["version"])
         image = imagebuilder.image_name(self._settings.base_container, version, request["target"])
         try:
             engine = self._engine()
         except Exception as error:
             raise ContainerFailed(reason="podman does not answer") from error
-        container = engine.start(image, key=attempt.key, attempt=attempt.number, moving=version.is_snapshot)
-        try:
-            yield container
-        finally:
-            # Removing takes up to 0.7 s; nobody has to wait for it.
-            threading.Thread(target=container.remove).start()
+        return engine.start(image, key=attempt.key, attempt=attempt.number, moving=version.is_snapshot)
 
     def _info(self, attempt: Attempt, progress: Progress, container: BuildContainer, request: Mapping[str, Any]) -> imagebuilder.BuilderInfo:
         self._show(attempt, progress, "validate_revision")
         result = progress.timed("info", container, ["make", "info"], deadline=self._settings.info_deadline)
         if result.exit_code:
             progress.heard(result)
-            raise builder_output.failure(result)
+            raise builder_failures.failure(result)
         info = imagebuilder.parse_info(result.stdout)
         if request["version_code"] and request["version_code"] != info.revision:
             raise WrongRevision(expected=request["version_code"], found=info.revision)
@@ -176,7 +172,7 @@ class Builder:
         result = progress.timed("manifest", container, command, deadline=self._settings.manifest_deadline)
         if result.exit_code:
             progress.heard(result)
-            raise builder_output.failure(result)
+            raise builder_failures.failure(result)
         manifest = builder_output.parse_manifest(result.stdout)
         progress.stderr += result.stderr
         progress.gathered["manifest"] = manifest
@@ -194,10 +190,11 @@ class Builder:
         result = progress.timed("image", container, command, deadline=self._settings.image_deadline)
         progress.heard(result)
         if result.exit_code:
-            raise builder_output.failure(result)
+            raise builder_failures.failure(result)
 
     def _choose_filesystem(self, container: BuildContainer, filesystem: str) -> None:
-        config = container.run(["cat", f"{imagebuilder.BUILDER}/.config"], deadline=self._settings.info_deadline)
+        # A genuine .config is longer than what is kept of an output.
+        config = container.run(["grep", "^CONFIG_TARGET_ROOTFS_", f"{imagebuilder.BUILDER}/.config"], deadline=self._settings.info_deadline)
         result = container.run(imagebuilder.filesystem_command(config.stdout, filesystem), deadline=self._settings.info_deadline)
         if result.exit_code:
             raise ContainerFailed(reason="the builder's .config cannot be changed")
@@ -208,35 +205,32 @@ class Builder:
         try:
             pieces = container.read_out(imagebuilder.output_directory(attempt.key))
             hashes = builder_output.copy_out(pieces, workplace, max_bytes=self._settings.max_output_mb * 1024 * 1024)
-            if "profiles.json" not in hashes:
-                too_big = builder_output.size_error(f"{progress.stdout}\n{progress.stderr}")
-                if too_big:
-                    raise too_big
+            # Builders end well when an image does not fit, and leave it out; without the one to upgrade with, the build is no use.
+            too_big = builder_failures.size_error(f"{progress.stdout}\n{progress.stderr}")
+            if too_big and not any("-sysupgrade" in name for name in hashes):
+                raise too_big
             progress.gathered |= _facts(builder_output.read_profiles(workplace, hashes), attempt)
-            if not self._records.renew(attempt):
+            if not _patiently(lambda: self._records.renew(attempt)):
                 raise Superseded
             self._store.publish(attempt.key, workplace)
         finally:
             self._store.discard(workplace)
 
     def _show(self, attempt: Attempt, progress: Progress, step: str) -> None:
-        if not self._records.progress(attempt, step, json.dumps(progress.body(202, "started", step, outputs=False)).encode()):
+        try:
+            current = self._records.progress(attempt, step, json.dumps(progress.body(202, "started", step, outputs=False)).encode())
+        except QueueUnavailable:
+            log.warning("build %s attempt %s: step %s not shown, Redis is away", attempt.key, attempt.number, step)
+            return
+        if not current:
             raise Superseded
 
     def _finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> None:
         """Put the outcome in place; Redis may be away for a while, and the images are made already."""
-        give_up = time.monotonic() + PUBLISH_PATIENCE
-        while True:
-            try:
-                if not self._records.finish(attempt, record, ttl):
-                    log.warning("build %s attempt %s: superseded, outcome dropped", attempt.key, attempt.number)
-            except QueueUnavailable:
-                if time.monotonic() > give_up:
-                    raise
-                time.sleep(1)
-            else:
-                log.info("build %s attempt %s: %s", attempt.key, attempt.number, record.state)
-                return
+        if _patiently(lambda: self._records.finish(attempt, record, ttl)):
+            log.info("build %s attempt %s: %s", attempt.key, attempt.number, record.state)
+        else:
+            log.warning("build %s attempt %s: superseded, outcome dropped", attempt.key, attempt.number)
 
     def _failed(self, progress: Progress, error: AsuError) -> BuildRecord:
         body = {
@@ -256,6 +250,18 @@ class Builder:
 
     def _failure_lifetime(self, error: AsuError) -> int:
         return self._settings.build_failure_ttl if error.fault == "user" else self._settings.retry_failure_ttl
+
+
+def _patiently(ask: Callable[[], bool]) -> bool:
+    """Ask the records until Redis answers; raises QueueUnavailable when it stays away."""
+    give_up = time.monotonic() + PUBLISH_PATIENCE
+    while True:
+        try:
+            return ask()
+        except QueueUnavailable:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(1)
 
 
 def _record(state: State, step: str, body: Mapping[str, Any], *, fault: str = "") -> BuildRecord:

@@ -1,0 +1,186 @@
+"""The containers' in-memory twin: a scripted ImageBuilder without podman, make or files on a disk.
+
+It understands the commands of `imagebuilder.py` and nothing else, keeps what it was told, and fails where a test wants it to.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from asu.errors import AsuError, BuildTimeout, ContainerFailed, ImageBuilderMissing
+
+from .container import BuildContainer, CommandResult
+
+PIECE = 512  # Bytes; small, so that readers meet members that lie across pieces.
+NOISE = "Generate local signing keys...\nPackage list missing or not up-to-date, generating it.\n\nBuilding package index...\n"
+
+
+@dataclass(slots=True)
+class Script:
+    """What the ImageBuilder has and how it behaves; tests change what they are about.
+
+    `failures`, `seconds` and `before` are looked up by make's goal: info, manifest or image. `before` is called when the
+    command begins; `extra` is put into the output as it is, whatever its kind.
+    """
+
+    revision: str = "r28959-29397011cc"
+    defaults: tuple[str, ...] = ("base-files", "dnsmasq", "dropbear")
+    profiles: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"tplink_archer-c7-v5": ("kmod-usb2", "-dropbear")})
+    versions: dict[str, str] = field(default_factory=dict)
+    filesystems: tuple[str, ...] = ("SQUASHFS", "TARGZ")
+    failures: dict[str, CommandResult | AsuError] = field(default_factory=dict)
+    seconds: dict[str, int] = field(default_factory=dict)
+    before: dict[str, Callable[[], None]] = field(default_factory=dict)
+    extra: list[tuple[tarfile.TarInfo, bytes]] = field(default_factory=list)
+    image_types: tuple[str, ...] = ("sysupgrade", "factory")
+    wrong_hash: bool = False
+
+
+class MemoryContainer:
+    """A container of the twin's."""
+
+    def __init__(self, script: Script, *, key: str, attempt: int) -> None:
+        self.key, self.attempt = key, attempt
+        self.commands: list[list[str]] = []
+        self.files: dict[str, tuple[bytes, int]] = {}
+        self.killed = self.removed = False
+        self._script = script
+        self._output: dict[str, bytes] = {}
+
+    def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
+        """See BuildContainer."""
+        self.commands.append(list(command))
+        goal = command[1] if command[0] == "make" else command[0]
+        self._script.before.get(goal, lambda: None)()
+        if self._script.seconds.get(goal, 0) > deadline:
+            self.killed = True
+            raise BuildTimeout(step=" ".join(command[:2]), seconds=deadline)
+        if self.killed:
+            raise ContainerFailed(reason="it was stopped from outside")
+        failure = self._script.failures.get(goal)
+        if isinstance(failure, AsuError):
+            raise failure
+        if failure is not None:
+            return failure
+        arguments = dict(word.split("=", 1) for word in command[2:] if "=" in word)
+        answers: Mapping[str, Callable[[Mapping[str, str]], str]] = {
+            "info": self._info,
+            "manifest": self._manifest,
+            "image": self._image,
+            "grep": lambda _: "".join(f"CONFIG_TARGET_ROOTFS_{symbol}=y\n" for symbol in self._script.filesystems),
+            "sed": lambda _: "",
+        }
+        return CommandResult(0, answers[goal](arguments), NOISE if goal in {"manifest", "image"} else "")
+
+    def put(self, path: str, content: bytes, mode: int) -> None:
+        """See BuildContainer."""
+        self.files[path] = (content, mode)
+
+    def read_out(self, path: str) -> Iterator[bytes]:
+        """See BuildContainer."""
+        buffer = io.BytesIO()
+        directory = PurePosixPath(path).name
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            top = tarfile.TarInfo(directory)
+            top.type = tarfile.DIRTYPE
+            archive.addfile(top)
+            for name, content in self._output.items():
+                archive.addfile(regular(f"{directory}/{name}", content), io.BytesIO(content))
+            for member, content in self._script.extra:
+                archive.addfile(member, io.BytesIO(content))
+        data = buffer.getvalue()
+        for start in range(0, len(data), PIECE):
+            if self.killed:
+                raise ContainerFailed(reason="podman did not hand out the images")
+            yield data[start : start + PIECE]
+
+    def kill(self) -> None:
+        """See BuildContainer."""
+        self.killed = True
+
+    def remove(self) -> None:
+        """See BuildContainer."""
+        self.killed = self.removed = True
+
+    def _info(self, _: Mapping[str, str]) -> str:
+        profiles = "".join(f"{name}:\n    A device\n    Packages: {' '.join(own)}\n" for name, own in self._script.profiles.items())
+        defaults = " ".join(self._script.defaults)
+        return f'Current Revision: "{self._script.revision}"\nDefault Packages: {defaults}\nAvailable Profiles:\n\n{profiles}'
+
+    def _installed(self, arguments: Mapping[str, str]) -> dict[str, str]:
+        """Return name and version of all that would be installed: removals apply to defaults and to the request itself."""
+        words = [*self._script.defaults, *self._script.profiles[arguments["PROFILE"]]]
+        kept = [word for word in words if not word.startswith("-") and f"-{word}" not in words] + arguments["PACKAGES"].split()
+        names = {word for word in kept if not word.startswith("-") and f"-{word}" not in kept}
+        return {name: self._script.versions.get(name, "1.0-r1") for name in sorted(names)}
+
+    def _manifest(self, arguments: Mapping[str, str]) -> str:
+        return "".join(f"{name} - {version}\n" for name, version in self._installed(arguments).items())
+
+    def _image(self, arguments: Mapping[str, str]) -> str:
+        profile, prefix = arguments["PROFILE"], f"openwrt-24.10.4-{arguments['EXTRA_IMAGE_NAME']}-ath79-generic-{arguments['PROFILE']}"
+        images = []
+        for kind in self._script.image_types:
+            name, content = f"{prefix}-squashfs-{kind}.bin", json.dumps([kind, self._installed(arguments)]).encode()
+            digest = hashlib.sha256(b"" if self._script.wrong_hash else content).hexdigest()
+            images.append({"filesystem": "squashfs", "name": name, "sha256": digest, "sha256_unsigned": digest, "type": kind})
+            self._output[name] = content
+        entry = {
+            "device_packages": [],
+            "image_prefix": prefix,
+            "images": images,
+            "supported_devices": [],
+            "titles": [{"vendor": "TP-Link", "model": "Archer C7", "variant": "v5"}],
+        }
+        document = {
+            "arch_packages": "mips_24kc",
+            "default_packages": sorted(self._script.defaults),
+            "metadata_version": 1,
+            "profiles": {profile: entry},
+            "source_date_epoch": 1760891865,
+            "target": "ath79/generic",
+            "version_code": self._script.revision,
+            "version_number": "24.10.4",
+        }
+        if images:
+            self._output["profiles.json"] = json.dumps(document).encode()
+        return "Calculating checksums...\n"
+
+
+class MemoryEngine:
+    """The in-memory twin of an engine: all containers that it ever made stay to be looked at."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self.images: dict[str, bool] = {}
+        self.containers: list[MemoryContainer] = []
+        self.failure: AsuError | None = None
+        self.has_image = True
+
+    def start(self, image: str, *, key: str, attempt: int, moving: bool) -> BuildContainer:
+        """See ContainerEngine."""
+        self.images[image] = moving
+        if self.failure:
+            raise self.failure
+        if not self.has_image:
+            raise ImageBuilderMissing(version="this version", target=image)
+        container = MemoryContainer(self.script, key=key, attempt=attempt)
+        self.containers.append(container)
+        return container
+
+    def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
+        """See ContainerEngine."""
+        if self.failure:
+            raise self.failure
+        return [(container.key, container.attempt, container) for container in self.containers if not container.removed]
+
+
+def regular(name: str, content: bytes) -> tarfile.TarInfo:
+    """Return the header of a regular file in an archive."""
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    return member
