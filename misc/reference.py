@@ -41,7 +41,7 @@ def _routes(app: FastAPI) -> Iterator[str]:
     yield "| route | methods | purpose |"
     yield "|---|---|---|"
     for route in app_routes(app):
-        yield f"| `{route.path}` | {', '.join(sorted(route.methods))} | {route.summary or (route.description or '').split(chr(10))[0]} |"
+        yield f"| `{route.path}` | {', '.join(sorted(route.methods or ()))} | {route.summary or (route.description or '').split(chr(10))[0]} |"
     yield "| `/docs`, `/redoc`, `/openapi.json` | GET | The API, described |"
 
 
@@ -55,7 +55,7 @@ def app_routes(app: FastAPI) -> list[APIRoute]:
             routes.append(route)
         else:
             waiting.extend(getattr(getattr(route, "original_router", None), "routes", ()))
-    return sorted(routes, key=lambda route: (route.path, sorted(route.methods)))
+    return sorted(routes, key=lambda route: (route.path, sorted(route.methods or ())))
 
 
 def _errors() -> Iterator[str]:
