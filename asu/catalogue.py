@@ -23,6 +23,7 @@ from .errors import (
     UnsupportedProfile,
     UnsupportedTarget,
     UnsupportedVersion,
+    UpstreamError,
 )
 from .resolution import InvalidVersionError, RuleBook, Version, normalised_profile
 from .settings import Settings
@@ -121,12 +122,15 @@ class Catalogue:
         return profiles
 
     async def branches(self) -> dict[str, dict[str, Any]]:
-        """Return branch → description in the shape of overview.json (facts of the wire contract), newest first."""
+        """Return branch → description in the shape of overview.json (facts of the wire contract), newest first.
+
+        A branch that the rules know and of which the server has nothing is left out: clients expect targets.
+        """
         releases = await self.releases()
         names = {version.branch for version in releases.versions} | set(self._rules.branch_off_revisions)
         branches = sorted((Version.parse(name) for name in names if Version.parse(name) >= self._oldest_branch), reverse=True)
         described = [await self._development(), *[await self._release_branch(branch, releases.versions) for branch in branches]]
-        return {entry["name"]: entry for entry in described}
+        return {entry["name"]: entry for entry in described if entry["targets"] or len(entry["versions"]) > 1}
 
     async def _development(self) -> dict[str, Any]:
         snapshot = Version.parse("SNAPSHOT")
@@ -142,10 +146,16 @@ class Catalogue:
         }
 
     async def _release_branch(self, branch: Version, listed: Sequence[Version]) -> dict[str, Any]:
-        """Describe a branch; its targets come from its snapshot and its newest release, so either may be missing."""
+        """Describe a branch.
+
+        Its targets come from its snapshot and its two newest releases: a snapshot may be missing, and a release is published
+        target by target over hours, in which the one before it stands in for what it lacks.
+        """
         versions = [version for version in listed if version.branch == branch.text]
         snapshot = Version.parse(f"{branch}-SNAPSHOT")
-        targets = {**await self._targets_or_none(snapshot), **(await self._targets_or_none(versions[0]) if versions else {})}
+        targets: dict[str, str] = {}
+        for version in (snapshot, *reversed(versions[:2])):
+            targets |= await self._targets_or_none(version)
         entry = {
             "path": "releases/{version}",
             "enabled": True,
@@ -161,9 +171,10 @@ class Catalogue:
         return entry
 
     async def _targets_or_none(self, version: Version) -> dict[str, str]:
+        """Return the targets of a version, none where they cannot be had: one broken document must not hide all branches."""
         try:
             return dict(await self.targets(version))
-        except HalfPublished:
+        except UpstreamError:
             return {}
 
     def _package_changes(self, version: Version) -> list[dict[str, Any]]:

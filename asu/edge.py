@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import uuid
+from collections import deque
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +25,7 @@ from .errors import AsuError, BodyTooLarge, InternalError
 
 log = logging.getLogger(__name__)
 
+MAX_LISTED = 100  # A body may hold tens of thousands of mistakes; an answer that lists them all would be twenty times its size.
 MAX_BODY_BYTES = 256 * 1024  # The largest request seen from a real device is 14 KiB; 18 times that leaves room for first-boot scripts.
 _SLASHES = re.compile(r"/{2,}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -47,7 +49,7 @@ class BodyBound:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._messages: list[Message] = []
+        self._messages: deque[Message] = deque()  # A caller may send a quarter of a million pieces of one byte each.
 
     async def read(self) -> None:
         """Read the whole body; raises BodyTooLarge as soon as the limit is passed."""
@@ -62,7 +64,7 @@ class BodyBound:
 
     async def receive(self) -> Message:
         """Hand the application what was read, then what comes after."""
-        return self._messages.pop(0) if self._messages else await self._receive()
+        return self._messages.popleft() if self._messages else await self._receive()
 
 
 class Edge:
@@ -138,5 +140,5 @@ def _request_id(scope: Scope) -> str:
 
 
 def without_input(errors: list[Any]) -> list[dict[str, Any]]:
-    """Return pydantic's errors without what was sent: it may be a first-boot script."""
-    return [{"type": error["type"], "loc": list(error["loc"]), "msg": error["msg"]} for error in errors]
+    """Return the first of pydantic's errors, without what was sent: it may be a first-boot script."""
+    return [{"type": error["type"], "loc": list(error["loc"]), "msg": error["msg"]} for error in errors[:MAX_LISTED]]

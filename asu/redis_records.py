@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from redis import Redis
+from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -33,6 +34,7 @@ from .build_record import (
 from .errors import QueueUnavailable
 
 TIMEOUT = 1.0  # Seconds; with one retry a request learns within two that Redis is down.
+CONNECTIONS = 64  # A command takes well under a millisecond, so more of them at once would wait in Redis instead of here.
 
 _CLAIM = """
 local state = redis.call('HGET', KEYS[1], 'state')
@@ -98,8 +100,15 @@ _FIELDS = ["state", "step", "body", "fault"]
 
 
 def async_redis(url: str) -> AsyncRedis:
-    """Return a pool of asynchronous connections that gives up soon."""
-    return AsyncRedis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 1), max_connections=256)
+    """Return a pool of asynchronous connections that gives up soon.
+
+    A command waits for a free connection: a thousand polls at once are a queue of milliseconds and no reason to refuse any.
+    """
+    retry = Retry(NoBackoff(), 1)
+    pool = BlockingConnectionPool.from_url(
+        url, max_connections=CONNECTIONS, timeout=TIMEOUT, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=retry
+    )
+    return AsyncRedis.from_pool(pool)
 
 
 def sync_redis(url: str) -> Redis:
