@@ -32,7 +32,16 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
         async with open_services(settings) as services:
             yield {"services": services}
 
-    app = FastAPI(title="asu", version=__version__, summary="OpenWrt firmware images on demand", lifespan=lifespan, redirect_slashes=False)
+    app = FastAPI(
+        title="asu",
+        version=__version__,
+        summary="OpenWrt firmware images on demand",
+        license_info={"name": "GPL-2.0-only"},
+        lifespan=lifespan,
+        redirect_slashes=False,
+        # FastAPI's own telemetry would record exception messages, which can hold what a caller sent.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
+    )
     for router in (builds.router, prepare.router, metadata.router, stats.router, store.router, health.router, pages.router):
         app.include_router(router)
     app.add_exception_handler(AsuError, _asu_error)

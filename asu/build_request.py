@@ -31,8 +31,8 @@ RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,127}$
 def _version(text: str) -> str:
     try:
         return Version.parse(text).text
-    except InvalidVersionError as error:
-        raise ValueError(str(error)) from None
+    except InvalidVersionError:
+        raise ValueError("must be a version such as 24.10.4, 25.12.0-rc2, 24.10-SNAPSHOT or SNAPSHOT") from None
 
 
 def _no_boolean(value: object) -> object:
@@ -58,7 +58,7 @@ class BuildRequest(BaseModel):
     packages_versions: Annotated[dict[InstalledName, PackageVersion], Field(max_length=MAX_PACKAGES)] = {}
     diff_packages: bool = False
     defaults: Annotated[str | None, Field(max_length=65_536)] = None
-    rootfs_size_mb: Annotated[int | None, BeforeValidator(_no_boolean), Field(ge=1, le=10_240)] = None
+    rootfs_size_mb: Annotated[Annotated[int, Field(ge=1, le=10_240)] | None, BeforeValidator(_no_boolean)] = None
     filesystem: Literal["squashfs", "ext4", "ubifs", "jffs2"] | None = None
     repositories: Annotated[dict[RepositoryName, RepositoryUrl], Field(max_length=MAX_REPOSITORIES)] = {}
     repositories_mode: Literal["append", "replace"] = "replace"
