@@ -135,10 +135,10 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def start_service(name: str) -> Service:
-    """Start one recording server on a free port."""
+def start_service(name: str, address: str = "127.0.0.1", port: int = 0) -> Service:
+    """Start one recording server, on a free port unless one is given."""
     handler = type("NamedHandler", (Handler,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer((address, port), handler)
     server.daemon_threads = True
     service = Service(name, server)
     handler.service = service  # type: ignore[attr-defined]  # Made above.
@@ -157,6 +157,13 @@ def start_nginx(directory: Path, port: int, *, asu: str, prepare: str, store: Pa
     configuration = write_configuration(directory, listen=f"127.0.0.1:{port}", asu=asu, prepare=prepare, store=store)
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(nginx_command(configuration), stdout=log, stderr=subprocess.STDOUT)
+    if not wait_until_it_listens(process, port):
+        pytest.fail(f"nginx did not start: {(directory / 'log').read_text()}")
+    return process
+
+
+def wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until nginx takes connections; a process that does not is ended."""
     deadline = time.monotonic() + STARTED_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -164,10 +171,10 @@ def start_nginx(directory: Path, port: int, *, asu: str, prepare: str, store: Pa
         except OSError:
             time.sleep(0.02)
         else:
-            return process
+            return True
     process.kill()
     process.wait()
-    pytest.fail(f"nginx did not start: {(directory / 'log').read_text()}")
+    return False
 
 
 @contextmanager
