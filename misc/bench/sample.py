@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-PACKAGES = tuple(
-    """
+NAMES = """
     adblock ath10k-firmware-qca988x-ct attendedsysupgrade-common auc base-files bash block-mount bmon busybox ca-bundle ca-certificates cgi-io
     collectd collectd-mod-cpu collectd-mod-interface collectd-mod-iwinfo collectd-mod-load collectd-mod-memory collectd-mod-network
     collectd-mod-rrdtool coreutils coreutils-sort curl ddns-scripts ddns-scripts-services dnsmasq-full dropbear dsl-vrx200-firmware-xdsl-a
@@ -24,9 +23,9 @@ PACKAGES = tuple(
     luci-mod-status luci-mod-system luci-proto-ipv6 luci-proto-ppp luci-proto-wireguard luci-ssl luci-theme-bootstrap luci-theme-material
     miniupnpd-nftables mkf2fs mtd mtr nano netifd nftables-json nlbwmon odhcp6c odhcpd-ipv6only openssh-sftp-server openssl-util opkg ppp
     ppp-mod-pppoa ppp-mod-pppoe procd procd-seccomp procd-ujail px5g-mbedtls rpcd rpcd-mod-file rpcd-mod-iwinfo rpcd-mod-luci rpcd-mod-ucode
-    rsync screen socat sqm-scripts swconfig tcpdump
-    """.split()
-)
+    rsync screen socat sqm-scripts swconfig tcpdump tmux ubox ubus uci uhttpd uhttpd-mod-ubus urngd wireguard-tools wpad-basic-mbedtls
+"""
+PACKAGES = tuple(NAMES.split())
 
 REQUEST: dict[str, Any] = {
     "version": "25.12.1",

@@ -1,0 +1,143 @@
+"""The asu API: its start, its memory, and how fast it answers those who poll a build.
+
+The three records polled are made by the API's and the worker's own code in a real Redis, among a hundred other builds that wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from asu.build_queue import MemoryBuildQueue
+from asu.build_record import BuildRecord, State
+from asu.builds import Builds
+from asu.preview import ResolvedRequest
+from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, sync_redis
+from asu.resolution import normalised_request, request_hash
+from asu.stores.local import LocalStore
+from asu.worker.job import Progress
+from misc.bench import echo, sample
+from misc.bench.prepare import ECHO_MODULE
+from misc.bench.report import Row, Section, at_least, at_most
+from misc.bench.rounds import CONNECTIONS, Target, alternate, ensure_wrk
+from misc.bench.servers import Servers, time_starts, weigh
+
+TITLE = "asu API, polling GET /api/v1/build/{hash}"
+MODULE = ("asu", "api", "--host", "127.0.0.1", "--port", "{port}")
+WAITING = 100  # Half of what a server of default settings lets wait.
+LIFETIME = 3600  # Seconds that the finished record is kept; longer than any measurement.
+RUNNING, FINISHED, QUEUED = "running", "finished", "queued"
+
+
+def measure() -> Section:
+    """Measure one API process against a Redis of its own."""
+    ensure_wrk()
+    with Servers() as servers:
+        redis = servers.start_redis()
+        redis_url = f"redis://127.0.0.1:{redis.port}/0"
+        store = servers.directory / "store"
+        environment = {"REDIS_URL": redis_url, "STORE_PATH": str(store), "ASU_CONFIG": str(servers.directory / "none.toml")}
+        keys = asyncio.run(_make_records(redis_url, store))
+        starts = time_starts(servers, "asu", MODULE, environment)
+        api = servers.start_web("asu", MODULE, environment)
+        fresh = weigh(api.pid)
+        yardstick = servers.start_web("echo", ECHO_MODULE)
+        body = servers.directory / "request.json"
+        body.write_text(json.dumps(sample.REQUEST))
+        targets = [Target(name=state, url=f"{api.url}/api/v1/build/{key}") for state, key in keys.items()]
+        seen = alternate([*targets, Target(name="echo", url=f"{yardstick.url}{echo.PATH}", body=body)])
+        memory = weigh(api.pid)
+    theirs = seen["echo"]
+    rows = [
+        Row(what=f"start, exec to first 200 (median of {len(starts)})", value=statistics.median(starts), unit="s", digits=2),
+        at_most(f"resident memory after {sum(seen[state].requests for state in keys)} requests", memory.rss, 120, "MiB"),
+        Row(what="  of it proportional (PSS)", value=memory.pss, unit="MiB"),
+        Row(what=f"echo, per second ({CONNECTIONS} connections, {len(sample.PACKAGES)} packages)", value=theirs.per_second, unit="/s", digits=0),
+        Row(what="echo, p99", value=theirs.p99_ms, unit="ms"),
+    ]
+    for state in keys:
+        ours = seen[state]
+        rows += [
+            Row(what=f"polls of a {state} build, per second", value=ours.per_second, unit="/s", digits=0),
+            at_least(f"polls of a {state} build, part of echo", ours.ratio_to(theirs), 0.4, "x echo", digits=2),
+            at_most(f"polls of a {state} build, p99", ours.p99_ms, 50, "ms"),
+        ]
+    details = {
+        "starts": starts,
+        "memory_fresh": asdict(fresh),
+        "rounds": {name: [asdict(one) for one in rounds.each] for name, rounds in seen.items()},
+    }
+    return Section(title=TITLE, rows=rows, details=details)
+
+
+async def _make_records(redis_url: str, store_path: Path) -> dict[str, str]:
+    """Put builds in line and bring two of them further; return state -> key."""
+    redis, blocking = async_redis(redis_url), sync_redis(redis_url)
+    store = LocalStore(store_path)
+    store.open()
+    try:
+        builds = Builds(records=RedisRecords(redis), queue=MemoryBuildQueue(), store=store, limit=WAITING + 2)
+        keys = [await _put_in_line(builds, number) for number in range(WAITING + 2)]
+        worker = RedisWorkerRecords(blocking)
+        _begin(worker, keys[0])
+        _finish(worker, keys[1])
+    finally:
+        await redis.aclose()
+        blocking.close()
+    return {QUEUED: keys[-1], RUNNING: keys[0], FINISHED: keys[1]}
+
+
+async def _put_in_line(builds: Builds, number: int) -> str:
+    """Ask for a build that nobody has asked for; return its key."""
+    plain: dict[str, Any] = {
+        "distro": "openwrt",
+        "defaults": None,
+        "packages_versions": {},
+        "repositories": {},
+        "repository_keys": [],
+        "ignored_changes": [],
+    }
+    fields = normalised_request({**plain, **sample.REQUEST, "repositories_mode": "replace", "rootfs_size_mb": 100 + number})
+    resolved = ResolvedRequest(fields, request_hash(fields))
+    await builds.request(resolved)
+    return resolved.key
+
+
+def _begin(worker: RedisWorkerRecords, key: str) -> None:
+    """Bring a build to the step that takes longest."""
+    attempt = worker.start(key)
+    assert attempt is not None  # noqa: S101 - It was put in line a moment ago, and nobody else is there to take it.
+    progress = Progress(attempt.plan, gathered={"manifest": sample.manifest()})
+    worker.progress(attempt, "building_image", _body(progress, 202, "started", "building_image", outputs=False))
+
+
+def _finish(worker: RedisWorkerRecords, key: str) -> None:
+    """Bring a build to its end, with an answer of the usual size."""
+    attempt = worker.start(key)
+    assert attempt is not None  # noqa: S101 - As above.
+    output = sample.builder_output()
+    progress = Progress(attempt.plan, gathered=_facts(key), stdout=output)
+    worker.finish(attempt, BuildRecord(state=State.DONE, step="done", body=_body(progress, 200, "done", "done", outputs=True)), LIFETIME)
+
+
+def _body(progress: Progress, status: int, detail: str, step: str, *, outputs: bool) -> bytes:
+    return json.dumps(progress.body(status, detail, step, outputs=outputs)).encode()
+
+
+def _facts(key: str) -> dict[str, Any]:
+    """Return what profiles.json and the build itself add to an answer."""
+    prefix = "openwrt-25.12.1-0123456789ab-lantiq-xrx200-bt_homehub-v5a"
+    kinds = (("kernel.bin", "kernel"), ("rootfs.bin", "rootfs"), ("squashfs-sysupgrade.bin", "sysupgrade"))
+    return {
+        "manifest": sample.manifest(),
+        "bin_dir": key,
+        "version_number": "25.12.1",
+        "version_code": "r32768-b21cfa8f8c",
+        "titles": [{"vendor": "BT", "model": "Home Hub 5", "variant": "Type A"}],
+        "images": [{"filesystem": "squashfs", "name": f"{prefix}-{name}", "type": kind, "sha256": "0" * 64} for name, kind in kinds],
+        "build_cmd": ["make", "image", f"PACKAGES={' '.join(sample.PACKAGES)}"],
+    }
