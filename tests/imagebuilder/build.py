@@ -6,7 +6,8 @@
 Every version is made for every target that the tree has for it. The images are named `NAME:ath79-generic-v24.10.4`
 (releases), `NAME:ath79-generic-openwrt-24.10` (24.10-SNAPSHOT) and `NAME:ath79-generic-master` (SNAPSHOT). An image
 whose content would be the same is left alone. URL is where the builder finds the feeds from inside the container:
-`http://HOST:PORT`, or `file:///upstream` to put the feeds into the image.
+`http://HOST:PORT`, or `file:///upstream` to put the feeds into the image. With `--setup` the snapshot images hold only
+`setup.sh`, which fetches the builder from URL as the genuine ones do; the archive is put into the tree, or the image.
 """
 
 # ruff: noqa: T201 - A command talks to its terminal.
@@ -22,6 +23,7 @@ import tempfile
 from pathlib import Path
 
 from tests.imagebuilder.builder_files import write_builder
+from tests.imagebuilder.setup_archive import move_into_archive
 from tests.imagebuilder.upstream_tree import Release
 
 BASE_IMAGE = "localhost/asu-standin-base"
@@ -32,7 +34,7 @@ CONTAINERFILE = """\
 FROM {base}
 COPY --chown=1000:1000 builder/ /builder/
 {feeds}
-ENV TARGET="{target}" VERSION_PATH="{path}" FILE_HOST="https://downloads.openwrt.org" RUN_SETUP="0" CMD_ENV="/bin/bash"
+ENV TARGET="{target}" VERSION_PATH="{path}" FILE_HOST="{host}" RUN_SETUP="0" CMD_ENV="/bin/bash"
 ENV DOWNLOAD_FILE="imagebuilder-.*x86_64.tar.[xz|zst]"
 USER buildbot
 WORKDIR /builder
@@ -46,7 +48,7 @@ class BuildError(Exception):
     """An image could not be made; the message says what to do."""
 
 
-def build(release: Release, feeds_url: str, name: str, base: str) -> bool:
+def build(release: Release, feeds_url: str, name: str, base: str, *, needs_setup: bool) -> bool:
     """Make the image of one release and target on the base image of id `base`; return whether anything had to be done."""
     with tempfile.TemporaryDirectory(prefix="asu-standin-") as directory:
         context = Path(directory)
@@ -54,8 +56,12 @@ def build(release: Release, feeds_url: str, name: str, base: str) -> bool:
         embeds = feeds_url.startswith("file:")
         if embeds:
             _copy_feeds(release, context / "upstream")
+        if needs_setup:
+            server = context / "upstream" if embeds else release.tree
+            move_into_archive(context / "builder", server / release.path / "targets" / release.target)
         feeds = f"COPY upstream/ {FEEDS_IN_IMAGE}/" if embeds else ""
-        (context / "Containerfile").write_text(CONTAINERFILE.format(base=BASE_IMAGE, feeds=feeds, target=release.target, path=release.path))
+        words = {"base": BASE_IMAGE, "feeds": feeds, "target": release.target, "path": release.path, "host": feeds_url.rstrip("/")}
+        (context / "Containerfile").write_text(CONTAINERFILE.format(**words))
         digest = digest_of(context, base)
         image = f"{name}:{release.tag}"
         if image_value(image, f'{{{{index .Labels "{DIGEST_LABEL}"}}}}') == digest:
@@ -98,6 +104,7 @@ def main() -> int:
     parser.add_argument("--base-container", required=True, metavar="NAME", help="name of the images, without a tag")
     parser.add_argument("--version", action="append", required=True, help="a version of the tree; may be repeated")
     parser.add_argument("--target", action="append", required=True, help="a target such as ath79/generic; may be repeated")
+    parser.add_argument("--setup", action="store_true", help="let snapshot images unpack their builder with setup.sh")
     arguments = parser.parse_args()
     releases = [Release(arguments.tree, version, target) for version in arguments.version for target in arguments.target]
     present = [release for release in releases if (release.directory / "profiles.json").exists()]
@@ -110,7 +117,8 @@ def main() -> int:
         return 1
     for release in present:
         try:
-            made = build(release, arguments.feeds, arguments.base_container, base)
+            needs_setup = arguments.setup and release.version.endswith("SNAPSHOT")
+            made = build(release, arguments.feeds, arguments.base_container, base, needs_setup=needs_setup)
         except (BuildError, OSError, ValueError, KeyError) as problem:
             print(f"build: {release.version} {release.target}: {problem}", file=sys.stderr)
             return 1

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.imagebuilder.containers import FALLBACK_CONF, Container, starts
 
 ROOT = Path(__file__).parents[2]
-BASE = "localhost/asu-standin-base"
 BUILDER = "localhost/asu-standin/imagebuilder/test"  # Apart from the demo's images, which have other feeds.
 OPKG, APK, MAIN = "x86-64-v24.10.4", "x86-64-v25.12.0", "x86-64-master"
 OPKG_DEVICE, APK_DEVICE = "ath79-generic-v24.10.4", "ath79-generic-v25.12.0"
-# Some machines can neither raise limits nor run the default runtime; podman works there with these settings.
-FALLBACK_CONF = '[containers]\ndefault_ulimits=["nofile=4096:4096","nproc=4096:4096"]\n[engine]\nruntime="runc"\n'
-
-Done = subprocess.CompletedProcess[str]
+Start = Callable[[str], Container]
 
 
 def missing(reason: str) -> None:
@@ -35,38 +28,9 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
-@dataclass(frozen=True)
-class Container:
-    """A running builder."""
-
-    name: str
-    environment: dict[str, str]
-
-    def run(self, *command: str) -> Done:
-        """Run a command in /builder without a shell."""
-        return subprocess.run(["podman", "exec", self.name, *command], env=self.environment, capture_output=True, text=True, check=False)
-
-    def make(self, *arguments: str) -> Done:
-        """Run make."""
-        return self.run("make", *arguments)
-
-    def shell(self, script: str) -> str:
-        """Run a script that must succeed; return what it prints."""
-        done = self.run("bash", "-c", script)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def image(self, *arguments: str) -> dict[str, Any]:
-        """Make an image that must succeed; return profiles.json, or nothing when there is none."""
-        done = self.make("image", "BIN_DIR=/builder/out", *arguments)
-        assert done.returncode == 0, done.stderr
-        overview: dict[str, Any] = json.loads(self.shell("cat out/profiles.json 2>/dev/null || echo {}"))
-        return overview
-
-
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment in which podman can start a container of the base image."""
+    """Find the environment in which podman can start a container of the base image."""
     if not shutil.which("podman"):
         missing("podman is not installed")
     made = subprocess.run([ROOT / "tests/imagebuilder/make_base"], capture_output=True, text=True, check=False)
@@ -82,15 +46,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return known
 
 
-def starts(environment: dict[str, str]) -> bool:
-    """Tell whether podman can run a container."""
-    command = ["podman", "run", "--rm", "--network", "none", BASE, "true"]
-    return subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
-
-
 @pytest.fixture(scope="module")
 def build_command(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The documented command that makes the builders of this module, after it has run once."""
+    """Make the builders of this module with the documented command, and return it."""
     tree = tmp_path_factory.mktemp("upstream")
     subprocess.run([sys.executable, "-m", "tests.upstream.make_tree", str(tree)], cwd=ROOT, check=True, capture_output=True)
     command = [sys.executable, "-m", "tests.imagebuilder.build", "--tree", str(tree), "--feeds", "file:///upstream", "--base-container", BUILDER]
@@ -102,31 +60,28 @@ def build_command(environment: dict[str, str], tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture
-def fresh(environment: dict[str, str], build_command: list[str]) -> Iterator[Any]:
+def fresh(environment: dict[str, str], build_command: list[str]) -> Iterator[Start]:
     """Start containers of one test; all are removed after it."""
     assert build_command
-    names: list[str] = []
+    started: list[Container] = []
 
     def start(tag: str) -> Container:
-        command = ["podman", "run", "--detach", "--network", "none", "--image-volume", "ignore", f"{BUILDER}:{tag}", "sleep", "600"]
-        names.append(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip())
-        return Container(names[-1], environment)
+        started.append(Container.start(f"{BUILDER}:{tag}", environment))
+        return started[-1]
 
     yield start
-    subprocess.run(["podman", "rm", "--force", "--time", "0", *names], env=environment, check=True, capture_output=True)
+    for container in started:
+        container.remove()
 
 
 @pytest.fixture(scope="module")
 def builders(environment: dict[str, str], build_command: list[str]) -> Iterator[dict[str, Container]]:
-    """One running x86 builder per package manager, shared by the tests that only look at messages."""
+    """Start one x86 builder per package manager, for the tests that only look at messages."""
     assert build_command
-    found: dict[str, Container] = {}
-    for tag in (OPKG, APK):
-        command = ["podman", "run", "--detach", "--network", "none", "--image-volume", "ignore", f"{BUILDER}:{tag}", "sleep", "1200"]
-        found[tag] = Container(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip(), environment)
-    yield found
-    names = [container.name for container in found.values()]
-    subprocess.run(["podman", "rm", "--force", "--time", "0", *names], env=environment, check=True, capture_output=True)
+    started = {tag: Container.start(f"{BUILDER}:{tag}", environment) for tag in (OPKG, APK)}
+    yield started
+    for container in started.values():
+        container.remove()
 
 
 def test_a_second_build_of_the_same_content_does_nothing(build_command: list[str], environment: dict[str, str]) -> None:
@@ -149,7 +104,7 @@ def test_info_names_target_defaults_and_profiles(builders: dict[str, Container])
     assert lines[9:] == ["    hasImageMetadata: 0"]
 
 
-def test_keys_are_made_in_the_first_run_only(fresh: Any) -> None:
+def test_keys_are_made_in_the_first_run_only(fresh: Start) -> None:
     """The first manifest of a container makes keys and a local index, the second does neither."""
     container = fresh(OPKG)
 
@@ -174,26 +129,57 @@ def test_a_manifest_is_sorted_and_can_lose_abi_versions(builders: dict[str, Cont
     assert any(line.startswith("libgcc - ") for line in stripped)
 
 
+TARGET_DIR = "/builder/build_dir/target-x86_64_musl/root-x86"
+CLASH_OWNER = "\tBut that file is already provided by package  * test-clash-a"
+OPKG_ERRORS = {
+    "no-such-pkg tmux also-missing": [
+        "opkg_install_cmd: Cannot install package no-such-pkg.",
+        "opkg_install_cmd: Cannot install package also-missing.",
+    ],
+    "test-conflict-b test-conflict-a": [
+        "check_conflicts_for: The following packages conflict with test-conflict-a:",
+        "check_conflicts_for: \ttest-conflict-b * ",
+        "opkg_install_cmd: Cannot install package test-conflict-a.",
+    ],
+    "test-clash-a test-clash-b": [
+        f"check_data_file_clashes: Package test-clash-b wants to install file {TARGET_DIR}/usr/bin/test-clash\n{CLASH_OWNER}",
+        "opkg_install_cmd: Cannot install package test-clash-b.",
+    ],
+    "test-missing-dep": [
+        "pkg_hash_check_unresolved: cannot find dependency no-such-library for test-missing-dep",
+        "pkg_hash_fetch_best_installation_candidate: Packages for test-missing-dep found, but incompatible with the architectures configured",
+        "opkg_install_cmd: Cannot install package test-missing-dep.",
+    ],
+    "test-version-dep": ["pkg_hash_check_unresolved: cannot find dependency curl (>= 99.0) for test-version-dep"],
+    "test-404": ["opkg_install_pkg: Failed to download test-404. Perhaps you need to run 'opkg update'?"],
+    "test-badsum": [
+        "opkg_install_pkg: Checksum or size mismatch for package test-badsum. Either the opkg or the package index are corrupt. Try 'opkg update'.",
+        "opkg_install_cmd: Cannot install package test-badsum.",
+    ],
+}
+APK_ERRORS = {
+    "no-such-pkg tmux": ["ERROR: unable to select packages:", "  no-such-pkg (no such package):", "    required by: world[no-such-pkg]"],
+    "test-conflict-a test-conflict-b": [
+        "  test-conflict-b-1.0-r1:",
+        "    breaks: test-conflict-a-1.0-r1[!test-conflict-b]",
+        "    satisfies: world[test-conflict-b]",
+    ],
+    "nftables-json nftables-nojson": ["  nftables-json-1.1.6-r1:", "    conflicts: nftables-nojson-1.1.6-r1[nftables=1.1.6-r1]"],
+    "test-clash-a test-clash-b": ["ERROR: test-clash-b-1.0-r1: trying to overwrite usr/bin/test-clash owned by test-clash-a-1.0-r1."],
+    "test-missing-dep": ["  no-such-library (no such package):", "    required by: test-missing-dep-1.0-r1[no-such-library]"],
+    "test-version-dep": ["    breaks: test-version-dep-1.0-r1[curl>=99.0]"],
+    "test-404": ["ERROR: test-404-1.0-r1: package mentioned in index not found (try 'apk update')"],
+    "test-badsum": ["ERROR: test-badsum-1.0-r1: ADB block error"],
+}
+
+
 @pytest.mark.parametrize(
     ("tag", "packages", "expected"),
     [
-        (OPKG, "no-such-pkg tmux also-missing", " * opkg_install_cmd: Cannot install package no-such-pkg.\n * opkg_install_cmd: Cannot install package also-missing.\n"),
-        (OPKG, "test-conflict-b test-conflict-a", " * check_conflicts_for: The following packages conflict with test-conflict-a:\n * check_conflicts_for: \ttest-conflict-b * \n * opkg_install_cmd: Cannot install package test-conflict-a.\n"),
-        (OPKG, "test-clash-a test-clash-b", "root-x86/usr/bin/test-clash\n\tBut that file is already provided by package  * test-clash-a\n * opkg_install_cmd: Cannot install package test-clash-b.\n"),
-        (OPKG, "test-missing-dep", " * pkg_hash_check_unresolved: cannot find dependency no-such-library for test-missing-dep\n"),
-        (OPKG, "test-version-dep", " * pkg_hash_check_unresolved: cannot find dependency curl (>= 99.0) for test-version-dep\n"),
-        (OPKG, "test-404", " * opkg_install_pkg: Failed to download test-404. Perhaps you need to run 'opkg update'?\n"),
-        (OPKG, "test-badsum", " * opkg_install_pkg: Checksum or size mismatch for package test-badsum. Either the opkg or the package index are corrupt."),
-        (APK, "no-such-pkg tmux", "ERROR: unable to select packages:\n  no-such-pkg (no such package):\n    required by: world[no-such-pkg]\n"),
-        (APK, "test-conflict-a test-conflict-b", "  test-conflict-b-1.0-r1:\n    breaks: test-conflict-a-1.0-r1[!test-conflict-b]\n    satisfies: world[test-conflict-b]\n"),
-        (APK, "nftables-json nftables-nojson", "  nftables-json-1.1.6-r1:\n    conflicts: nftables-nojson-1.1.6-r1[nftables=1.1.6-r1]\n"),
-        (APK, "test-clash-a test-clash-b", "ERROR: test-clash-b-1.0-r1: trying to overwrite usr/bin/test-clash owned by test-clash-a-1.0-r1.\n"),
-        (APK, "test-missing-dep", "  no-such-library (no such package):\n    required by: test-missing-dep-1.0-r1[no-such-library]\n"),
-        (APK, "test-version-dep", "    breaks: test-version-dep-1.0-r1[curl>=99.0]\n"),
-        (APK, "test-404", "ERROR: test-404-1.0-r1: package mentioned in index not found (try 'apk update')\n"),
-        (APK, "test-badsum", "ERROR: test-badsum-1.0-r1: ADB block error\n"),
+        *((OPKG, packages, "".join(f" * {line}\n" for line in lines)) for packages, lines in OPKG_ERRORS.items()),
+        *((APK, packages, "".join(f"{line}\n" for line in lines)) for packages, lines in APK_ERRORS.items()),
     ],
-)  # fmt: skip
+)
 def test_package_errors_have_the_genuine_words(builders: dict[str, Container], tag: str, packages: str, expected: str) -> None:
     """A selection that cannot work ends with exit code 2, an empty stdout and the message of opkg or apk."""
     done = builders[tag].make("manifest", "PROFILE=generic", f"PACKAGES={packages}")
@@ -270,7 +256,7 @@ def test_a_percent_sign_is_a_pattern(builders: dict[str, Container]) -> None:
     ("tag", "file", "words"),
     [(OPKG, "repositories.conf", "*** Failed to download the package list from "), (APK, "repositories", "ERROR: wget: exited with error 8\n")],
 )
-def test_one_missing_feed_is_no_failure(fresh: Any, tag: str, file: str, words: str) -> None:
+def test_one_missing_feed_is_no_failure(fresh: Start, tag: str, file: str, words: str) -> None:
     """A feed that does not exist is complained about, and the manifest succeeds without it."""
     container = fresh(tag)
     container.shell(f"sed -i s,/telephony,/nofeed, {file}")
@@ -290,7 +276,7 @@ def test_one_missing_feed_is_no_failure(fresh: Any, tag: str, file: str, words: 
         (APK, "repositories", "  dnsmasq (no such package):\n    required by: world[dnsmasq]\n"),
     ],
 )
-def test_a_dead_mirror_looks_like_missing_packages(fresh: Any, tag: str, file: str, words: str) -> None:
+def test_a_dead_mirror_looks_like_missing_packages(fresh: Start, tag: str, file: str, words: str) -> None:
     """Without any feed the download errors come first, and then packages seem not to exist."""
     container = fresh(tag)
     container.shell(f"sed -i s,file:///upstream,http://no.such.host.invalid, {file}")
@@ -301,7 +287,7 @@ def test_a_dead_mirror_looks_like_missing_packages(fresh: Any, tag: str, file: s
     assert words in done.stderr
 
 
-def test_a_device_image_holds_packages_and_files(fresh: Any) -> None:
+def test_a_device_image_holds_packages_and_files(fresh: Start) -> None:
     """The squashfs of a sysupgrade image has the package's files, the files of FILES and the init links."""
     container = fresh(OPKG_DEVICE)
     container.shell("mkdir -p custom/etc && echo hello >custom/etc/greeting")
@@ -322,7 +308,7 @@ def test_a_device_image_holds_packages_and_files(fresh: Any) -> None:
 
 
 @pytest.mark.parametrize(("tag", "profile", "signed"), [(OPKG, "generic", True), (OPKG_DEVICE, "tplink_archer-c7-v5", True), (APK, "generic", False)])
-def test_two_containers_make_the_same_unsigned_images(fresh: Any, tag: str, profile: str, *, signed: bool) -> None:
+def test_two_containers_make_the_same_unsigned_images(fresh: Start, tag: str, profile: str, *, signed: bool) -> None:
     """Only the throw-away signature of an opkg builder differs between two containers."""
     first, second = ({i["name"]: i for i in fresh(tag).image(f"PROFILE={profile}")["profiles"][profile]["images"]} for _ in range(2))
 
@@ -332,7 +318,7 @@ def test_two_containers_make_the_same_unsigned_images(fresh: Any, tag: str, prof
     assert differing <= {"sysupgrade", "combined", "combined-efi"}
 
 
-def test_an_image_too_big_for_the_flash_is_left_out_with_exit_code_0(fresh: Any) -> None:
+def test_an_image_too_big_for_the_flash_is_left_out_with_exit_code_0(fresh: Start) -> None:
     """Nothing but a message on stderr and a missing profiles.json tells that no image fits."""
     container = fresh(OPKG_DEVICE)
 
@@ -344,14 +330,18 @@ def test_an_image_too_big_for_the_flash_is_left_out_with_exit_code_0(fresh: Any)
     assert "profiles.json" not in container.shell("ls out")
 
 
+OUT_OF_SPACE = r"error: ext4_allocate_best_fit_partial: failed to allocate \d+ blocks, out of space\?"
+POSTINST_FAILED = r"postinst script \./usr/lib/opkg/info/test-postinst-fail\.postinst has failed with exit code 1"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words", "lines"),
     [
-        (["PACKAGES=test-big", "ROOTFS_PARTSIZE=8"], r"error: ext4_allocate_best_fit_partial: failed to allocate \d+ blocks, out of space\?", ("build_image", 268, 163)),
+        (["PACKAGES=test-big", "ROOTFS_PARTSIZE=8"], OUT_OF_SPACE, ("build_image", 268, 163)),
         (["ROOTFS_PARTSIZE=abc"], "Need size of filesystem", ("build_image", 268, 163)),
-        (["PACKAGES=test-postinst-fail"], r"postinst script \./usr/lib/opkg/info/test-postinst-fail\.postinst has failed with exit code 1", ("prepare_rootfs", 247, 162)),
+        (["PACKAGES=test-postinst-fail"], POSTINST_FAILED, ("prepare_rootfs", 247, 162)),
     ],
-)  # fmt: skip
+)
 def test_image_errors_have_the_genuine_words(builders: dict[str, Container], arguments: list[str], words: str, lines: tuple[str, int, int]) -> None:
     """A failing `make image` ends with exit code 2 and the messages of the genuine one."""
     done = builders[OPKG].make("image", "PROFILE=generic", *arguments)
@@ -363,7 +353,7 @@ def test_image_errors_have_the_genuine_words(builders: dict[str, Container], arg
     assert done.stderr.endswith(f"make[1]: *** [Makefile:{outer}: _call_image] Error 2\nmake: *** [Makefile:337: image] Error 2\n")
 
 
-def test_the_configuration_decides_which_file_systems_are_built(fresh: Any) -> None:
+def test_the_configuration_decides_which_file_systems_are_built(fresh: Start) -> None:
     """ROOTFS_FILESYSTEM is ignored by a release; switching ext4 off in .config works."""
     container = fresh(OPKG)
 
@@ -375,7 +365,7 @@ def test_the_configuration_decides_which_file_systems_are_built(fresh: Any) -> N
     assert {image["filesystem"] for image in one["profiles"]["generic"]["images"]} == {"squashfs"}
 
 
-def test_main_honours_rootfs_filesystem(fresh: Any) -> None:
+def test_main_honours_rootfs_filesystem(fresh: Start) -> None:
     """A snapshot of main builds the one file system asked for, and refuses one that it does not have."""
     container = fresh(MAIN)
 
@@ -387,7 +377,32 @@ def test_main_honours_rootfs_filesystem(fresh: Any) -> None:
     assert {image["filesystem"] for image in built["profiles"]["generic"]["images"]} == {"ext4"}
 
 
-def test_apk_builders_tell_the_size_of_each_image(fresh: Any) -> None:
+def test_a_snapshot_image_may_have_to_unpack_its_builder(build_command: list[str], environment: dict[str, str]) -> None:
+    """With --setup there is no Makefile until setup.sh has run."""
+    name = f"{BUILDER}-setup"
+    command = [
+        *build_command[: build_command.index("--base-container")],
+        "--base-container",
+        name,
+        "--version",
+        "SNAPSHOT",
+        "--target",
+        "x86/64",
+        "--setup",
+    ]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    container = Container.start(f"{name}:{MAIN}", environment)
+
+    before = container.make("info")
+    container.shell("sh setup.sh")
+    after = container.make("info")
+    container.remove()
+
+    assert (before.returncode, before.stderr) == (2, "make: *** No rule to make target 'info'.  Stop.\n")
+    assert after.stdout.startswith('Current Target: "x86/64"\n')
+
+
+def test_apk_builders_tell_the_size_of_each_image(fresh: Start) -> None:
     """Since 25.12 profiles.json has the size of every image, and it is true."""
     container = fresh(APK_DEVICE)
 
