@@ -25,6 +25,9 @@ COMMAND_SECONDS = 600.0  # The first run makes a container image of a whole Debi
 BUILD_SECONDS = 300.0
 PORTS = ("GATEWAY_PORT", "ASU_PORT", "PREPARE_PORT", "REDIS_PORT", "UPSTREAM_PORT")
 
+# What `make test` itself was given, and what would turn these systems to other servers.
+NOT_INHERITED = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "BEGAN", "UPSTREAM_URL", "BASE_CONTAINER", "WORKERS", "ALLOW_DEFAULTS"}
+
 # One device is enough here, and a builder for it takes seconds to make.
 VERSION, TARGET = "25.12.1", "lantiq/xrx200"
 
@@ -60,7 +63,8 @@ class NativeSystem:
 
     def make(self, command: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run `make command` to its end."""
-        environment = {**os.environ, **self.environment, **more}
+        inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+        environment = {**inherited, **self.environment, **more}
         return subprocess.run(["make", command], check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=COMMAND_SECONDS)
 
     def ask(self, path: str, body: object = None, *, method: str | None = None, port: str = "GATEWAY_PORT") -> Answer:
