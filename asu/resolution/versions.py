@@ -49,6 +49,11 @@ class Version:
         """Whether this is the development branch itself, which belongs to no release branch."""
         return self.text == "SNAPSHOT"
 
+    @property
+    def is_candidate(self) -> bool:
+        """Whether this is a release candidate, such as 25.12.0-rc2."""
+        return "-rc" in self.text
+
     def __str__(self) -> str:
         return self.text
 
@@ -68,3 +73,27 @@ def _parse(text: str) -> Version:
         return Version((year, month, -1, 0, 0), text, branch)
     candidate = match["candidate"]
     return Version((year, month, int(match["patch"]), int(candidate is None), int(candidate or 0)), text, branch)
+
+
+_PARTS = re.compile(r"[0-9]+|[^0-9]+")
+_PATCHLEVEL = re.compile(r"-r?([0-9]+)$")
+
+
+def is_older_package(version: str, than: str) -> bool:
+    """Whether one version of a package is older than another, as opkg and apk order them.
+
+    Numbers compare as numbers; `~` comes before everything, the end included; the packaging revision (`-r3`, `-3`) counts last.
+    """
+    return _package_rank(version) < _package_rank(than)
+
+
+def _package_rank(version: str) -> tuple[list[tuple[int, int, str]], int]:
+    match = _PATCHLEVEL.search(version)
+    main, patchlevel = (version[: match.start()], int(match[1])) if match else (version, 0)
+    parts: list[tuple[int, int, str]] = []
+    for part in _PARTS.findall(main):
+        if part.isdigit():
+            parts.append((2, int(part), ""))
+        else:
+            parts.append((0 if part.startswith("~") else 3, 0, part))
+    return [*parts, (1, 0, "")], patchlevel

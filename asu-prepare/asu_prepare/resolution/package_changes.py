@@ -66,6 +66,15 @@ class Rule:
         return old is None or old.is_development or old < self.since
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusive:
+    """Packages of which an image can hold one only: variants of the same program."""
+
+    id: str
+    members: re.Pattern[str]
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class RuleBook:
     """All rules, arranged for lookup by package name and by device."""
@@ -77,9 +86,10 @@ class RuleBook:
     by_head: Mapping[str, tuple[Rule, ...]]  # Prefix and pattern rules, by the first `head_length` characters of what they match.
     head_length: int
     additions_by_place: Mapping[tuple[str | None, str | None], tuple[Rule, ...]]
+    exclusives: tuple[Exclusive, ...]
 
     @staticmethod
-    def of(rules: Iterable[Rule], branch_off_revisions: Mapping[str, int]) -> RuleBook:
+    def of(rules: Iterable[Rule], branch_off_revisions: Mapping[str, int], exclusives: Iterable[Exclusive] = ()) -> RuleBook:
         """Arrange rules; their order is the order in which they apply. Raises ValueError for an id that stands twice."""
         rules = tuple(rules)
         position = {rule.id: number for number, rule in enumerate(rules)}
@@ -107,6 +117,7 @@ class RuleBook:
             by_head={head: tuple(some) for head, some in by_head.items()},
             head_length=head_length,
             additions_by_place={place: tuple(some) for place, some in by_place.items()},
+            exclusives=tuple(exclusives),
         )
 
     def concerned(self, names: Iterable[str]) -> list[str]:
@@ -124,6 +135,13 @@ class RuleBook:
         places = ((None, None), (None, profile), (target, None), (target, profile))
         return self._in_order([rule for place in places for rule in self.additions_by_place.get(place, ())])
 
+    def rival(self, name: str, others: Iterable[str]) -> str | None:
+        """Return a package among `others` that cannot be installed beside `name`; None if there is none."""
+        for exclusive in self.exclusives:
+            if exclusive.members.fullmatch(name):
+                return next((other for other in others if other != name and exclusive.members.fullmatch(other)), None)
+        return None
+
     def _in_order(self, rules: list[Rule]) -> list[Rule]:
         return sorted(rules, key=lambda rule: self.position[rule.id]) if len(rules) > 1 else rules
 
@@ -131,13 +149,18 @@ class RuleBook:
 def read_rules(text: str) -> RuleBook:
     """Read rules from TOML; raises ValueError that names the rule that is wrong."""
     document = tomllib.loads(text)
-    return RuleBook.of(map(_rule, document["rule"]), document["branch_off_revision"])
+    return RuleBook.of(map(_rule, document["rule"]), document["branch_off_revision"], map(_exclusive, document.get("exclusive", ())))
 
 
 @lru_cache(maxsize=1)
 def load_rules() -> RuleBook:
     """Return the shipped rules, read once per process when first needed."""
     return read_rules(files(__package__).joinpath("package_changes.toml").read_text(encoding="utf-8"))
+
+
+def _exclusive(entry: Mapping[str, Any]) -> Exclusive:
+    shape = "|".join(fnmatch.translate(pattern) for pattern in entry["packages"])
+    return Exclusive(id=entry["id"], members=re.compile(shape), reason=entry["reason"])
 
 
 def _head(rule: Rule) -> str:

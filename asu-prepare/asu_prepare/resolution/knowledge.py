@@ -1,0 +1,95 @@
+"""What the downloads server tells about a device and its release, as far as it could be had.
+
+Everything here is a plain value made from documents of the downloads server; how they are fetched is the services' matter.
+What is missing is None, and a resolution says so instead of failing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from .versions import Version
+
+# Shipped inside the ImageBuilder and so in no index of the downloads server.
+BUILT_IN = frozenset({"kernel", "libc", "base-files"})
+_ABI_SUFFIX = re.compile(r"-?[0-9][0-9.]*$")
+# Library packages carry the version of their binary interface in older indexes and on devices: libubox20240329, libusb-1.0-0.
+_LIBRARY = re.compile(r"(?:lib|jansson)")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceDefaults:
+    """The packages that a release installs on a device unless told otherwise.
+
+    `defaults` holds the target's packages and the profile's in their order, without those that the profile takes away;
+    `device_packages` the profile's own.
+    """
+
+    version: Version
+    defaults: Mapping[str, None]
+    device_packages: frozenset[str]
+
+    @staticmethod
+    def of(version: Version, default_packages: Iterable[str], device_packages: Iterable[str]) -> DeviceDefaults:
+        """Combine a target's default packages with a profile's device packages, where `-name` takes a default away.
+
+        Official lists hold doubles; each name counts once.
+        """
+        defaults = dict.fromkeys(default_packages)
+        own = set()
+        for name in device_packages:
+            if name.startswith("-"):
+                defaults.pop(name[1:], None)
+            else:
+                defaults[name] = None
+                own.add(name)
+        return DeviceDefaults(version, defaults, frozenset(own))
+
+
+@dataclass(frozen=True, slots=True)
+class PackageIndex:
+    """The packages of a version that a target can install: name → version, parts in order of preference.
+
+    An incomplete one (a part could not be had) still tells versions, but not what does not exist.
+    """
+
+    parts: tuple[Mapping[str, str], ...]
+    complete: bool = True
+
+    def version_of(self, name: str) -> str | None:
+        """Return the version of a package; None if the index does not hold it."""
+        for part in self.parts:
+            version = part.get(name)
+            if version is not None:
+                return version
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """All that is known for one request.
+
+    `defaults`: the device's in the wanted version. `earlier`: those of the releases that it may come from; of exactly one
+    where the request says which and its defaults are known. `index`: what can be installed; `elsewhere`: what another
+    target of the same version has.
+    """
+
+    defaults: DeviceDefaults | None = None
+    earlier: tuple[DeviceDefaults, ...] = ()
+    index: PackageIndex | None = None
+    elsewhere: PackageIndex | None = None
+
+
+NOTHING_KNOWN = Knowledge()
+
+
+def without_abi(name: str) -> str:
+    """Return a library's name without the version of its binary interface; any other name as it is."""
+    return _ABI_SUFFIX.sub("", name) if _LIBRARY.match(name) else name
+
+
+def is_library(name: str) -> bool:
+    """Whether a package is named as libraries are, whose names may end in the version of their interface."""
+    return _LIBRARY.match(name) is not None

@@ -1,0 +1,197 @@
+"""The documents of the downloads server, read: profiles, indexes, feeds; and where they are.
+
+Readers raise KeyError, TypeError, AttributeError or ValueError for whatever is not such a document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .knowledge import DeviceDefaults, is_library, without_abi
+from .request_hash import normalised_profile
+from .versions import InvalidVersionError, Version
+
+
+class UnknownProfileError(LookupError):
+    """No profile of the target has this name."""
+
+
+class AmbiguousProfileError(LookupError):
+    """More than one profile claims this name; `candidates` are their ids."""
+
+    def __init__(self, candidates: tuple[str, ...]) -> None:
+        super().__init__(", ".join(candidates))
+        self.candidates = candidates
+
+
+@dataclass(frozen=True, slots=True)
+class Releases:
+    """`.versions.json`: the current releases and all that there are, newest first."""
+
+    latest: tuple[str, ...]
+    versions: tuple[Version, ...]
+
+    def candidates(self, wanted: Version) -> list[Version]:
+        """Return where a device may come from: the wanted version, and the newest final release of each older branch."""
+        newest: dict[str, Version] = {}
+        for version in self.versions:
+            if version < wanted and version.branch != wanted.branch and not version.is_candidate:
+                newest.setdefault(version.branch, version)
+        return [wanted, *newest.values()]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetProfiles:
+    """The needed part of a target's profiles.json.
+
+    `kmods` is the directory of the kernel modules below `kmods/`, where profiles.json tells the kernel; whether modules are
+    split off at all is known by whether that directory exists.
+    """
+
+    version_code: str
+    architecture: str
+    kmods: str | None
+    default_packages: tuple[str, ...]
+    device_packages: Mapping[str, tuple[str, ...]]
+    aliases: Mapping[str, tuple[str, ...]]
+    _defaults: dict[tuple[Version, str], DeviceDefaults] = field(default_factory=dict, compare=False, repr=False)
+
+    def find(self, name: str) -> str:
+        """Return the id of the profile that `name` means; raises UnknownProfileError or AmbiguousProfileError.
+
+        An exact id wins, then the board name (`tplink,archer-c7-v5`), then `supported_devices` if only one profile claims it; a
+        target whose single profile is `generic` takes any name.
+        """
+        by_board_name = normalised_profile(name)
+        for candidate in (name, by_board_name):
+            if candidate in self.device_packages:
+                return candidate
+        candidates = self.aliases.get(name, ()) or self.aliases.get(by_board_name, ())
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
+            raise AmbiguousProfileError(candidates)
+        if list(self.device_packages) == ["generic"]:
+            return "generic"
+        raise UnknownProfileError(name)
+
+    def defaults_of(self, version: Version, profile: str) -> DeviceDefaults | None:
+        """Return a profile's default packages; None if the target does not have it. Put together once per profile."""
+        known = self._defaults.get((version, profile))
+        if known is None and profile in self.device_packages:
+            known = self._defaults[version, profile] = DeviceDefaults.of(version, self.default_packages, self.device_packages[profile])
+        return known
+
+
+@dataclass(slots=True)
+class Names:
+    """Keeps one copy of each name and version: releases and architectures share nearly all of them."""
+
+    seen: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, text: str) -> str:
+        """Return the one copy of a text."""
+        return self.seen.setdefault(text, text)
+
+
+def directory(version: Version) -> str:
+    """Return the directory of a version on the downloads server."""
+    return "snapshots" if version.is_development else f"releases/{version}"
+
+
+def profiles_path(version: Version, target: str) -> str:
+    """Return where a target's profiles.json is."""
+    return f"{directory(version)}/targets/{target}/profiles.json"
+
+
+def feeds_path(version: Version, architecture: str) -> str:
+    """Return where the feeds of an architecture are listed."""
+    return f"{directory(version)}/packages/{architecture}/feeds.conf"
+
+
+def index_paths(version: Version, target: str, profiles: TargetProfiles, feeds: Iterable[str]) -> Iterator[str]:
+    """Yield the directories whose indexes together say what a target can install, in the builder's order of preference."""
+    base = f"{directory(version)}/targets/{target}"
+    yield f"{base}/packages"
+    if profiles.kmods:
+        yield f"{base}/kmods/{profiles.kmods}"
+    for feed in feeds:
+        yield f"{directory(version)}/packages/{profiles.architecture}/{feed}"
+
+
+def read_versions(document: Any) -> Releases:
+    """Read `.versions.json`; names of the distant past (such as 8.09) have no place in today's order and are left out."""
+    latest = _known(document.get(key) for key in ("upcoming_version", "stable_version", "oldstable_version"))
+    listed = _known(document["versions_list"])
+    return Releases(tuple(version.text for version in sorted(latest, reverse=True)), tuple(sorted(listed | latest, reverse=True)))
+
+
+def _known(names: Iterable[Any]) -> set[Version]:
+    known = set()
+    for name in names:
+        try:
+            known.add(Version.parse(str(name)))
+        except InvalidVersionError:
+            continue
+    return known
+
+
+def read_targets(document: Any) -> dict[str, str]:
+    """Read `.targets.json`: target → architecture."""
+    return {str(target): str(architecture) for target, architecture in document.items()}
+
+
+def read_profiles(document: Any) -> TargetProfiles:
+    """Read a target's profiles.json."""
+    aliases: dict[str, list[str]] = {}
+    for profile, entry in document["profiles"].items():
+        for name in entry.get("supported_devices") or ():
+            if profile not in aliases.setdefault(str(name), []):
+                aliases[str(name)].append(profile)
+    kernel = document.get("linux_kernel")
+    return TargetProfiles(
+        version_code=str(document["version_code"]),
+        architecture=str(document["arch_packages"]),
+        kmods=f"{kernel['version']}-{kernel['release']}-{kernel['vermagic']}" if kernel else None,
+        default_packages=tuple(map(str, document["default_packages"])),
+        device_packages={profile: tuple(map(str, entry.get("device_packages") or ())) for profile, entry in document["profiles"].items()},
+        aliases={name: tuple(sorted(profiles)) for name, profiles in aliases.items()},
+    )
+
+
+def read_feeds(text: str) -> tuple[str, ...]:
+    """Read feeds.conf: the feeds' names, sorted, as the second word of each line."""
+    words = [line.split() for line in text.splitlines() if line.startswith("src-")]
+    return tuple(sorted({line[1] for line in words if len(line) > 1 and "/" not in line[1]}))
+
+
+def read_index(document: Any, intern: Names) -> dict[str, str]:
+    """Read an index.json of either version: name → version.
+
+    Version 2 names libraries without their ABI; version 1 (no `version` key) with it, so both spellings are entered.
+    """
+    packages = {intern(str(name)): intern(str(version)) for name, version in document["packages"].items()}
+    if document.get("version", 1) == 1:
+        for name in [name for name in packages if is_library(name)]:
+            packages.setdefault(intern(without_abi(name)), packages[name])
+    return packages
+
+
+def read_packages(text: str, intern: Names) -> dict[str, str]:
+    """Read an opkg `Packages` file: what stands under its own name, without its ABI, and what it provides; ValueError without any."""
+    packages: dict[str, str] = {}
+    for stanza in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line and not line.startswith(" "))
+        if "Package" not in fields:
+            continue
+        name, version = fields["Package"], intern(fields.get("Version", ""))
+        packages[intern(name)] = version
+        provided = [name.removesuffix(fields["ABIVersion"])] if "ABIVersion" in fields else []
+        provided += [part.strip().split(" ")[0] for part in fields.get("Provides", "").split(",") if part.strip()]
+        for other in provided:
+            packages.setdefault(intern(other), version)
+    if not packages:
+        raise ValueError("not a Packages file")
+    return packages

@@ -1,0 +1,185 @@
+"""Gathers what a decision needs to know from the downloads server's documents.
+
+How documents are fetched and kept is the service's matter (`Documents`); which ones are looked at is decided here, so that
+both services know the same before they decide the same. What was put together is kept for a few seconds: thousands of
+requests on release day concern a handful of devices and releases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from .knowledge import NOTHING_KNOWN, DeviceDefaults, Knowledge, PackageIndex
+from .metadata import (
+    Names,
+    Releases,
+    TargetProfiles,
+    feeds_path,
+    index_paths,
+    profiles_path,
+    read_feeds,
+    read_index,
+    read_packages,
+    read_profiles,
+    read_versions,
+)
+from .outcome import PackageRequest, Resolution
+from .package_changes import RuleBook
+from .package_resolution import resolve
+from .versions import Version
+
+KEPT_SECONDS = 5.0  # Far below the minutes in which documents are revalidated, so nothing gets older by it.
+KEPT_ENTRIES = 1024  # Devices times releases asked for within those seconds.
+# Where a package that this target lacks is looked for: the target with the most kernel modules.
+ELSEWHERE = "x86/64"
+
+
+class DocumentMissingError(LookupError):
+    """The downloads server has no such document."""
+
+
+class DocumentUnavailableError(Exception):
+    """The document cannot be had now, and no earlier copy is at hand."""
+
+
+class Documents(Protocol):
+    """The downloads server's documents, as a service fetches and keeps them."""
+
+    async def read(self, path: str, reader: Callable[[bytes], Any]) -> Any:
+        """Return what `reader` made of a document; raises DocumentMissingError and DocumentUnavailableError.
+
+        A path is always read by the same reader, so what it made may be kept.
+        """
+
+
+class Gatherer:
+    """Looks up what is known of devices and releases."""
+
+    def __init__(self, documents: Documents, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._documents, self._clock, self._names = documents, clock, Names()
+        self._kept: OrderedDict[tuple[Any, ...], tuple[float, Knowledge]] = OrderedDict()
+
+    async def decide(self, request: PackageRequest, rules: RuleBook) -> Resolution:
+        """Decide what a request leads to with all that can be known; never fails for what cannot."""
+        knowledge = await self.gather(request)
+        resolution = resolve(request, rules, knowledge)
+        if any(problem.kind == "unknown" for problem in resolution.problems) and request.target != ELSEWHERE:
+            elsewhere = await self._elsewhere(request.version)
+            resolution = resolve(request, rules, replace(knowledge, elsewhere=elsewhere)) if elsewhere else resolution
+        return resolution
+
+    async def gather(self, request: PackageRequest) -> Knowledge:
+        """Return what is known for a request, as far as it can be had."""
+        place = (request.version, request.target, request.profile, request.diff_packages, request.from_version)
+        kept = self._kept.get(place)
+        if kept is not None and self._clock() < kept[0]:
+            return kept[1]
+        knowledge = await self._gather(request)
+        self._kept[place] = (self._clock() + KEPT_SECONDS, knowledge)
+        self._kept.move_to_end(place)
+        while len(self._kept) > KEPT_ENTRIES:
+            self._kept.popitem(last=False)
+        return knowledge
+
+    async def profiles(self, version: Version, target: str) -> TargetProfiles:
+        """Return a target's profiles; raises DocumentMissingError and DocumentUnavailableError."""
+        profiles: TargetProfiles = await self._documents.read(profiles_path(version, target), _profiles)
+        return profiles
+
+    async def releases(self) -> Releases:
+        """Return the releases that there are; raises DocumentMissingError and DocumentUnavailableError."""
+        releases: Releases = await self._documents.read(".versions.json", _versions)
+        return releases
+
+    async def _gather(self, request: PackageRequest) -> Knowledge:
+        try:
+            profiles = await self.profiles(request.version, request.target)
+        except (DocumentMissingError, DocumentUnavailableError):
+            return NOTHING_KNOWN
+        earlier, index = await asyncio.gather(self._earlier(request), self._index(request.version, request.target, profiles))
+        return Knowledge(defaults=profiles.defaults_of(request.version, request.profile), earlier=earlier, index=index)
+
+    async def _earlier(self, request: PackageRequest) -> tuple[DeviceDefaults, ...]:
+        """Return the device's defaults where it comes from, or where it may come from if that is not known."""
+        if not request.diff_packages:
+            return ()
+        if request.from_version is not None:
+            stated = await self._defaults_of([request.from_version], request)
+            if stated:
+                return stated
+        try:
+            candidates = (await self.releases()).candidates(request.version)
+        except (DocumentMissingError, DocumentUnavailableError):
+            candidates = [request.version]
+        return await self._defaults_of(candidates, request)
+
+    async def _defaults_of(self, versions: Iterable[Version], request: PackageRequest) -> tuple[DeviceDefaults, ...]:
+        found = await asyncio.gather(*(self._one_default(version, request) for version in versions))
+        return tuple(defaults for defaults in found if defaults is not None)
+
+    async def _one_default(self, version: Version, request: PackageRequest) -> DeviceDefaults | None:
+        try:
+            profiles = await self.profiles(version, request.target)
+        except (DocumentMissingError, DocumentUnavailableError):
+            return None
+        return profiles.defaults_of(version, request.profile)
+
+    async def _index(self, version: Version, target: str, profiles: TargetProfiles, *, feeds: Iterable[str] | None = None) -> PackageIndex | None:
+        """Return all that a target can install; None if not even its feeds are known."""
+        try:
+            names = feeds if feeds is not None else await self._documents.read(feeds_path(version, profiles.architecture), _feeds)
+        except (DocumentMissingError, DocumentUnavailableError):
+            return None
+        parts = await asyncio.gather(*(self._part(path) for path in index_paths(version, target, profiles, names)))
+        return PackageIndex(tuple(part for part in parts if part is not None), complete=None not in parts)
+
+    async def _part(self, path: str) -> dict[str, str] | None:
+        """Return one index; empty where modules are not split off, None where it cannot be had."""
+        try:
+            return await self._read_part(path)
+        except DocumentMissingError:
+            return {} if "/kmods/" in path else None
+        except DocumentUnavailableError:
+            return None
+
+    async def _read_part(self, path: str) -> dict[str, str]:
+        """Return index.json, or where only opkg's own index is published, that."""
+        try:
+            index: dict[str, str] = await self._documents.read(f"{path}/index.json", self._read_index)
+        except DocumentMissingError:
+            if "/kmods/" in path:
+                raise
+            index = await self._documents.read(f"{path}/Packages", self._read_packages)
+        return index
+
+    async def _elsewhere(self, version: Version) -> PackageIndex | None:
+        """Return what the target with the most kernel modules has of its own in this version."""
+        try:
+            profiles = await self.profiles(version, ELSEWHERE)
+        except (DocumentMissingError, DocumentUnavailableError):
+            return None
+        return await self._index(version, ELSEWHERE, profiles, feeds=())
+
+    def _read_index(self, raw: bytes) -> dict[str, str]:
+        return read_index(json.loads(raw), self._names)
+
+    def _read_packages(self, raw: bytes) -> dict[str, str]:
+        return read_packages(raw.decode(), self._names)
+
+
+def _profiles(raw: bytes) -> TargetProfiles:
+    return read_profiles(json.loads(raw))
+
+
+def _versions(raw: bytes) -> Releases:
+    return read_versions(json.loads(raw))
+
+
+def _feeds(raw: bytes) -> tuple[str, ...]:
+    return read_feeds(raw.decode())
