@@ -30,7 +30,8 @@ async def request_build(request: Request, build_request: BuildRequest, *, skip_p
     return _answer(await services.builds.request(resolved))
 
 
-@router.api_route("/build/{request_hash}", methods=["GET", "HEAD"], summary="Ask how far a build is", responses=BUILD_ANSWERS)
+@router.head("/build/{request_hash}", include_in_schema=False)
+@router.get("/build/{request_hash}", summary="Ask how far a build is", responses=BUILD_ANSWERS)
 async def look_at_build(request: Request, request_hash: str) -> Response:
     """Answer from the build record alone; as cheap as can be, since every client polls."""
     if BUILD_KEY.fullmatch(request_hash) is None:

@@ -14,14 +14,17 @@ router = APIRouter(tags=["operations"])
 HTTP_UNAVAILABLE = 503
 
 
-@router.api_route("/livez", methods=["GET", "HEAD"], summary="Whether the process answers")
+@router.head("/livez", include_in_schema=False)
+@router.get("/livez", summary="Whether the process answers")
 async def livez() -> dict[str, str]:
     """Answer at once, whatever the state of the services behind."""
     return {"status": "ok"}
 
 
-@router.api_route("/readyz", methods=["GET", "HEAD"], summary="Whether requests can be served")
-@router.api_route("/health", methods=["GET", "HEAD"], include_in_schema=False)
+@router.head("/readyz", include_in_schema=False)
+@router.get("/readyz", summary="Whether requests can be served")
+@router.head("/health", include_in_schema=False)
+@router.get("/health", include_in_schema=False)
 async def readyz(request: Request, response: Response, verbose: str | None = None) -> dict[str, Any]:
     """Look at Redis; with `?verbose` tell of workers and metadata too. Without workers requests still wait safely."""
     services = services_of(request)
@@ -34,7 +37,8 @@ async def readyz(request: Request, response: Response, verbose: str | None = Non
     return {"status": "ok" if ready else "unavailable", "checks": checks} if verbose is not None else {"status": "ok" if ready else "unavailable"}
 
 
-@router.api_route("/version", methods=["GET", "HEAD"], summary="What runs here")
+@router.head("/version", include_in_schema=False)
+@router.get("/version", summary="What runs here")
 async def version() -> dict[str, str]:
     """Name and version of the service."""
     return {"service": "asu", "version": __version__}

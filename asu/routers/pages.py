@@ -27,7 +27,8 @@ attended sysupgrade, <code>owut</code>, <code>auc</code> or the Firmware Selecto
 """
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
+@router.head("/", include_in_schema=False)
+@router.get("/")
 async def index() -> HTMLResponse:
     """Say what this server is."""
     return HTMLResponse(PAGE)

@@ -9,7 +9,8 @@ from asu.services import services_of
 router = APIRouter(prefix="/api/v1", tags=["statistics"])
 
 
-@router.api_route("/stats", methods=["GET", "HEAD"], summary="The queue in figures")
+@router.head("/stats", include_in_schema=False)
+@router.get("/stats", summary="The queue in figures")
 async def stats(request: Request) -> dict[str, int]:
     """How many builds wait and how many workers live."""
     services = services_of(request)

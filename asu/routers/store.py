@@ -9,7 +9,8 @@ from asu.services import services_of
 router = APIRouter(tags=["store"])
 
 
-@router.api_route("/store/{request_hash}/{name}", methods=["GET", "HEAD"], summary="Download a file", response_class=FileResponse)
+@router.head("/store/{request_hash}/{name}", include_in_schema=False)
+@router.get("/store/{request_hash}/{name}", summary="Download a file", response_class=FileResponse)
 def download(request: Request, request_hash: str, name: str) -> FileResponse:
     """Send a file whole and unencoded, with its length: old clients compare lengths and follow no redirects."""
     file = services_of(request).store.find(request_hash, name)

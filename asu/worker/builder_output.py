@@ -18,11 +18,9 @@ def parse_manifest(output: str) -> dict[str, str]:
     """Read `make manifest`: name and version per line, with either separator that ImageBuilders have used."""
     manifest = {}
     for line in output.splitlines():
-        name, separator, version = line.partition(" - ")
-        if not separator:
-            name, _, version = line.partition(" ")
-        if name and version and " " not in name:
-            manifest[name] = version.strip()
+        match line.split():
+            case [name, "-", version] | [name, version]:
+                manifest[name] = version
     return manifest
 
 

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 RENEWAL = 5.0  # Seconds between renewals of the lease.
 PUBLISH_PATIENCE = 120  # Seconds that a finished build waits for Redis to come back before it is given up.
+PATIENCE_PAUSE = 0.25  # Seconds between the tries.
 
 
 class Superseded(Exception):
@@ -261,7 +262,7 @@ def _patiently(ask: Callable[[], bool]) -> bool:
         except QueueUnavailable:
             if time.monotonic() > give_up:
                 raise
-            time.sleep(1)
+            time.sleep(PATIENCE_PAUSE)
 
 
 def _record(state: State, step: str, body: Mapping[str, Any], *, fault: str = "") -> BuildRecord:

@@ -24,7 +24,7 @@ class Script:
     """What the ImageBuilder has and how it behaves; tests change what they are about.
 
     `failures`, `seconds` and `before` are looked up by make's goal: info, manifest or image. `before` is called when the
-    command begins; `extra` is put into the output as it is, whatever its kind.
+    command begins, or the removal (`remove`); `extra` is put into the output as it is, whatever its kind.
     """
 
     revision: str = "r28959-29397011cc"
@@ -38,6 +38,7 @@ class Script:
     extra: list[tuple[tarfile.TarInfo, bytes]] = field(default_factory=list)
     image_types: tuple[str, ...] = ("sysupgrade", "factory")
     wrong_hash: bool = False
+    noise: str = NOISE
 
 
 class MemoryContainer:
@@ -74,7 +75,7 @@ class MemoryContainer:
             "grep": lambda _: "".join(f"CONFIG_TARGET_ROOTFS_{symbol}=y\n" for symbol in self._script.filesystems),
             "sed": lambda _: "",
         }
-        return CommandResult(0, answers[goal](arguments), NOISE if goal in {"manifest", "image"} else "")
+        return CommandResult(0, answers[goal](arguments), self._script.noise if goal in {"manifest", "image"} else "")
 
     def put(self, path: str, content: bytes, mode: int) -> None:
         """See BuildContainer."""
@@ -104,6 +105,7 @@ class MemoryContainer:
 
     def remove(self) -> None:
         """See BuildContainer."""
+        self._script.before.get("remove", lambda: None)()
         self.killed = self.removed = True
 
     def _info(self, _: Mapping[str, str]) -> str:

@@ -23,13 +23,14 @@ from asu.worker.job import Progress
 from misc.bench import echo, sample
 from misc.bench.prepare import ECHO_MODULE
 from misc.bench.report import Row, Section, at_least, at_most
-from misc.bench.rounds import CONNECTIONS, Target, alternate, ensure_wrk
+from misc.bench.rounds import Target, alternate, ensure_wrk, noise_notes, speed_rows
 from misc.bench.servers import Servers, time_starts, weigh
 
 TITLE = "asu API, polling GET /api/v1/build/{hash}"
 MODULE = ("asu", "api", "--host", "127.0.0.1", "--port", "{port}")
 WAITING = 100  # Half of what a server of default settings lets wait.
 LIFETIME = 3600  # Seconds that the finished record is kept; longer than any measurement.
+P99_MS, PART_OF_ECHO, RESIDENT_MIB = 50, 0.4, 120  # The bars.
 RUNNING, FINISHED, QUEUED = "running", "finished", "queued"
 
 
@@ -48,30 +49,26 @@ def measure() -> Section:
         yardstick = servers.start_web("echo", ECHO_MODULE)
         body = servers.directory / "request.json"
         body.write_text(json.dumps(sample.REQUEST))
-        targets = [Target(name=state, url=f"{api.url}/api/v1/build/{key}") for state, key in keys.items()]
-        seen = alternate([*targets, Target(name="echo", url=f"{yardstick.url}{echo.PATH}", body=body)])
+        targets = [Target(name=state, url=f"{api.url}/api/v1/build/{key}", pid=api.pid) for state, key in keys.items()]
+        seen = alternate([*targets, Target(name="echo", url=f"{yardstick.url}{echo.PATH}", pid=yardstick.pid, body=body)])
         memory = weigh(api.pid)
     theirs = seen["echo"]
     rows = [
         Row(what=f"start, exec to first 200 (median of {len(starts)})", value=statistics.median(starts), unit="s", digits=2),
-        at_most(f"resident memory after {sum(seen[state].requests for state in keys)} requests", memory.rss, 120, "MiB"),
+        at_most(f"resident memory after {sum(seen[state].requests for state in keys)} requests", memory.rss, RESIDENT_MIB, "MiB"),
         Row(what="  of it proportional (PSS)", value=memory.pss, unit="MiB"),
-        Row(what=f"echo, per second ({CONNECTIONS} connections, {len(sample.PACKAGES)} packages)", value=theirs.per_second, unit="/s", digits=0),
-        Row(what="echo, p99", value=theirs.p99_ms, unit="ms"),
+        *speed_rows("echo", theirs),
     ]
     for state in keys:
-        ours = seen[state]
-        rows += [
-            Row(what=f"polls of a {state} build, per second", value=ours.per_second, unit="/s", digits=0),
-            at_least(f"polls of a {state} build, part of echo", ours.ratio_to(theirs), 0.4, "x echo", digits=2),
-            at_most(f"polls of a {state} build, p99", ours.p99_ms, 50, "ms"),
-        ]
+        name = f"polls of a {state} build"
+        rows += speed_rows(name, seen[state], P99_MS)
+        rows.append(at_least(f"{name}, part of echo", seen[state].ratio_to(theirs), PART_OF_ECHO, "x echo", digits=2))
     details = {
         "starts": starts,
         "memory_fresh": asdict(fresh),
         "rounds": {name: [asdict(one) for one in rounds.each] for name, rounds in seen.items()},
     }
-    return Section(title=TITLE, rows=rows, details=details)
+    return Section(title=TITLE, rows=rows, notes=noise_notes(seen), details=details)
 
 
 async def _make_records(redis_url: str, store_path: Path) -> dict[str, str]:

@@ -8,12 +8,13 @@ from dataclasses import asdict
 
 from misc.bench import echo, sample
 from misc.bench.report import Row, Section, at_most
-from misc.bench.rounds import CONNECTIONS, Target, alternate, ensure_wrk
+from misc.bench.rounds import CONNECTIONS, Target, alternate, ensure_wrk, noise_notes, speed_rows
 from misc.bench.servers import Servers, time_starts, weigh
 
 TITLE = "asu-prepare"
 MODULE = ("asu_prepare", "--host", "127.0.0.1", "--port", "{port}")
 ECHO_MODULE = ("misc.bench.echo", "{port}")
+START_SECONDS, RESIDENT_MIB, P99_MS = 1.0, 64, 20  # The bars.
 MIN_REQUESTS = 2_000  # Memory is weighed after at least that many.
 
 
@@ -27,23 +28,22 @@ def measure() -> Section:
         prepare = servers.start_web("prepare", MODULE)
         fresh = weigh(prepare.pid)
         yardstick = servers.start_web("echo", ECHO_MODULE)
-        prepare_target = Target(name="asu-prepare", url=f"{prepare.url}/api/v1/prepare", body=body)
-        seen = alternate([prepare_target, Target(name="echo", url=f"{yardstick.url}{echo.PATH}", body=body)])
+        prepare_target = Target(name="asu-prepare", url=f"{prepare.url}/api/v1/prepare", pid=prepare.pid, body=body)
+        seen = alternate([prepare_target, Target(name="echo", url=f"{yardstick.url}{echo.PATH}", pid=yardstick.pid, body=body)])
         ours, theirs = seen["asu-prepare"], seen["echo"]
         memory = weigh(prepare.pid)
-    load = f"{CONNECTIONS} connections, {len(sample.PACKAGES)} packages"
     rows = [
-        at_most(f"start, exec to first 200 (median of {len(starts)})", statistics.median(starts), 1.0, "s", digits=2),
-        at_most(f"resident memory after {ours.requests} requests", memory.rss, 64, "MiB"),
+        at_most(f"start, exec to first 200 (median of {len(starts)})", statistics.median(starts), START_SECONDS, "s", digits=2),
+        at_most(f"resident memory after {ours.requests} requests", memory.rss, RESIDENT_MIB, "MiB"),
         Row(what="  of it proportional (PSS)", value=memory.pss, unit="MiB"),
-        Row(what=f"previews, per second ({load})", value=ours.per_second, unit="/s", digits=0),
+        *speed_rows("previews", ours, P99_MS),
         Row(what="previews, p50", value=ours.p50_ms, unit="ms"),
-        at_most("previews, p99", ours.p99_ms, 20, "ms"),
-        Row(what="echo, per second (same load)", value=theirs.per_second, unit="/s", digits=0),
-        Row(what="echo, p99", value=theirs.p99_ms, unit="ms"),
+        *speed_rows("echo", theirs),
         Row(what="previews, part of echo", value=ours.ratio_to(theirs), unit="x echo", digits=2),
     ]
-    notes = [f"only {ours.requests} requests were answered before memory was weighed"] if ours.requests < MIN_REQUESTS else []
+    notes = [f"{CONNECTIONS} connections, a request of {len(sample.PACKAGES)} packages to either", *noise_notes(seen)]
+    if ours.requests < MIN_REQUESTS:
+        notes.append(f"only {ours.requests} requests were answered before memory was weighed")
     details = {
         "starts": starts,
         "memory_fresh": asdict(fresh),

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from misc.bench.report import Row, at_most
 from misc.native.trouble import Trouble
 
 CONNECTIONS = 16  # As the bars say.
-SECONDS = 2  # Thousands of requests each: enough for a p99, short enough that the machine stays the same from one round to the next.
+SECONDS = 2  # Thousands of requests: enough for a p99, short enough that the machine stays the same from round to round.
 ROUNDS = 5  # The median of five forgives two rounds in which somebody else needed the processor.
 PATIENCE = 10.0  # Seconds beyond a round after which wrk itself must be stuck.
 SCRIPT = Path(__file__).with_name("round.lua")
@@ -23,10 +24,11 @@ INSTALL = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", "wrk")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Something to be loaded: a URL, and the file to post to it."""
+    """Something to be loaded: a URL, the process that answers, and the file to post to it."""
 
     name: str
     url: str
+    pid: int
     body: Path | None = None
 
 
@@ -38,6 +40,8 @@ class Round:
     per_second: float
     p50_ms: float
     p99_ms: float
+    cpu_us: float  # Processor time of the server for each request: hardly changed by what else the machine does.
+    waited: float  # Part of the round in which the server could have run but others had the processor.
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,35 @@ class Rounds:
         """99th percentile of the latency in milliseconds, the median of the rounds."""
         return statistics.median(one.p99_ms for one in self.each)
 
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds of the server's processor for each request, the median of the rounds."""
+        return statistics.median(one.cpu_us for one in self.each)
+
+    @property
+    def waited(self) -> float:
+        """Part of the time in which the server waited for a processor, the median of the rounds."""
+        return statistics.median(one.waited for one in self.each)
+
     def ratio_to(self, other: Rounds) -> float:
         """Return the speed as a part of `other`'s: round by round, then the median."""
         return statistics.median(mine.per_second / theirs.per_second for mine, theirs in zip(self.each, other.each, strict=True))
+
+
+def speed_rows(name: str, rounds: Rounds, p99_bar: float | None = None) -> list[Row]:
+    """Return what a table shows of one target."""
+    p99 = f"{name}, p99"
+    return [
+        Row(what=f"{name}, per second", value=rounds.per_second, unit="/s", digits=0),
+        Row(what=f"{name}, processor time each", value=rounds.cpu_us, unit="us", digits=0),
+        Row(what=p99, value=rounds.p99_ms, unit="ms") if p99_bar is None else at_most(p99, rounds.p99_ms, p99_bar, "ms"),
+    ]
+
+
+def noise_notes(seen: Mapping[str, Rounds]) -> list[str]:
+    """Say how long the servers waited for a processor: such waiting is in every p99, and no server can do anything about it."""
+    waited = ", ".join(f"{name} {rounds.waited:.0%}" for name, rounds in seen.items())
+    return [f"of the time, each server waited for a processor that others had: {waited}"]
 
 
 def ensure_wrk() -> None:
@@ -96,10 +126,12 @@ def run_round(target: Target, *, seconds: int) -> Round:
     """Load one target for some seconds."""
     command = ["wrk", "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s", "--script", str(SCRIPT), target.url]
     command += ["--", str(target.body)] if target.body else []
+    ran, waited = _processor_time(target.pid)
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds + PATIENCE)
     except subprocess.TimeoutExpired:
         raise Trouble(f"wrk did not end its round against {target.name}") from None
+    ran, waited = (after - before for before, after in zip((ran, waited), _processor_time(target.pid), strict=True))
     line = next((line for line in done.stdout.splitlines() if line.startswith("round: ")), None)
     if line is None:
         raise Trouble(f"wrk failed with exit code {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
@@ -108,7 +140,18 @@ def run_round(target: Target, *, seconds: int) -> Round:
         raise Trouble(f"{target.name}: of {seen['requests']} requests {seen['refused']} were refused and {seen['broken']} broke")
     return Round(
         requests=seen["requests"],
+        cpu_us=ran / 1000 / seen["requests"],
+        waited=waited / 1000 / seen["microseconds"],
         per_second=seen["requests"] / seen["microseconds"] * 1e6,
         p50_ms=seen["p50"] / 1000,
         p99_ms=seen["p99"] / 1000,
     )
+
+
+def _processor_time(pid: int) -> tuple[int, int]:
+    """Return for how many nanoseconds a server's main thread, which answers everything, has run and has waited for a processor."""
+    try:
+        ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+    except (OSError, ValueError):
+        raise Trouble(f"/proc/{pid}/schedstat cannot be read: the server is gone, or the kernel does not count") from None
+    return int(ran), int(waited)

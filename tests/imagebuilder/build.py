@@ -66,11 +66,15 @@ def build(release: Release, feeds_url: str, name: str, base: str, *, needs_setup
         image = f"{name}:{release.tag}"
         if image_value(image, f'{{{{index .Labels "{DIGEST_LABEL}"}}}}') == digest:
             return False
+        replaced = image_value(image, "{{.Id}}")
         # Layers of earlier runs are of no use: the digest has already told that something differs.
         command = ["podman", "build", "--quiet", "--pull=never", "--layers=false", "--label", f"{DIGEST_LABEL}={digest}", "--tag", image, directory]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise BuildError(f"podman build of {image} failed:\n{done.stderr}")
+    if replaced:
+        # It has no name any more. Podman refuses to remove it while a container or another name needs it, and that is well.
+        subprocess.run(["podman", "image", "rm", replaced], capture_output=True, check=False)
     return True
 
 

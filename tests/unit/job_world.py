@@ -1,0 +1,125 @@
+"""A worker with twins of everything around it, for the tests of one build."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from asu.build_queue import PAYLOAD_VERSION
+from asu.build_record import Attempt, BuildRecord, PendingBodies
+from asu.build_request import BuildRequest
+from asu.errors import QueueUnavailable
+from asu.memory_records import MemoryRecords
+from asu.settings import Settings
+from asu.stores.local import LocalStore
+from asu.worker.job import Builder
+from asu.worker.memory_container import MemoryEngine, Script
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = hashlib.sha256(b"a build").hexdigest()
+SCRIPT = "uci set wireless.radio0.key='do not tell'"
+ENQUEUED = "2026-03-01T12:00:00+00:00"
+CONFLICT = """\
+Collected errors:
+ * check_conflicts_for: The following packages conflict with wpad-openssl:
+ * check_conflicts_for: \twpad-basic-mbedtls *\x20
+ * opkg_install_cmd: Cannot install package wpad-openssl.
+make: *** [Makefile:349: manifest] Error 2
+"""
+
+
+class WatchedRecords(MemoryRecords):
+    """Records that remember each step that was shown, and that can be away for some calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[str] = []
+        self.bodies: list[bytes] = []
+        self.lifetimes: list[int] = []
+        self.away: dict[str, int] = {}
+
+    def renew(self, attempt: Attempt) -> bool:
+        """See WorkerRecords."""
+        self._be_away("renew")
+        return super().renew(attempt)
+
+    def progress(self, attempt: Attempt, step: str, body: bytes) -> bool:
+        """See WorkerRecords."""
+        self._be_away("progress")
+        self.steps.append(step)
+        self.bodies.append(body)
+        return super().progress(attempt, step, body)
+
+    def finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
+        """See WorkerRecords."""
+        self._be_away("finish")
+        self.lifetimes.append(ttl)
+        return super().finish(attempt, record, ttl)
+
+    def _be_away(self, call: str) -> None:
+        if self.away.get(call, 0) > 0:
+            self.away[call] -= 1
+            raise QueueUnavailable
+
+
+@dataclass
+class World:
+    """A worker with twins of everything, and a build that waits for it."""
+
+    settings: Settings
+    store: LocalStore
+    records: WatchedRecords = field(default_factory=WatchedRecords)
+    script: Script = field(default_factory=Script)
+
+    def __post_init__(self) -> None:
+        self.engine = MemoryEngine(self.script)
+
+    def ask(self, **fields: Any) -> None:
+        """Put a build in line."""
+        request = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5", "packages": ["vim"], **fields}
+        self.claim(BuildRequest.model_validate(request).normalised())
+
+    def claim(self, fields: dict[str, Any]) -> None:
+        """Put a plan in line as it is."""
+        plan = {"version": 1, "key": KEY, "request": fields, "enqueued_at": ENQUEUED}
+        bodies = PendingBodies(b'{"detail": "queued"}', b'{"detail": "started"}')
+        asyncio.run(self.records.claim(KEY, plan=json.dumps(plan), bodies=bodies, limit=10, renew=True))
+
+    def build(self, **fields: Any) -> BuildRecord:
+        """Ask for a build, run it, and return its record."""
+        self.ask(**fields)
+        self.run()
+        return self.record()
+
+    def run(self) -> None:
+        """Let the worker take the job."""
+        builder = Builder(self.settings, records=self.records, store=self.store, engine=lambda: self.engine)
+        builder.run({"version": PAYLOAD_VERSION, "key": KEY})
+
+    def record(self) -> BuildRecord:
+        """Return the build's record."""
+        record = asyncio.run(self.records.look(KEY))
+        assert record is not None
+        return record
+
+    def goals(self) -> list[str]:
+        """Return what make was asked for."""
+        return [command[1] for container in self.engine.containers for command in container.commands if command[0] == "make"]
+
+
+def new_world(store_path: Path, **settings: Any) -> World:
+    """Return a world with an empty store."""
+    store = LocalStore(store_path)
+    store.open()
+    return World(Settings(store_path=store_path, **settings), store)
+
+
+def body_of(record: BuildRecord) -> dict[str, Any]:
+    """Return the answer's body."""
+    body: dict[str, Any] = json.loads(record.body)
+    return body

@@ -1,0 +1,235 @@
+"""Asking for a build and polling it, as clients see it on the wire."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from asu.errors import ContainerFailed, ImpossibleSelection
+from tests.unit.worlds import REQUEST, UntouchableUpstream, World, opened
+
+UNKNOWN = "0" * 64
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Return an API over in-memory parts."""
+    with opened() as world:
+        yield world
+
+
+def poll(world: World, key: str, method: str = "GET") -> Any:
+    """Ask how far a build is."""
+    return world.client.request(method, f"/api/v1/build/{key}")
+
+
+def marks(answer: Any) -> tuple[int, str | None, str | None]:
+    """Return status and the two headers by which owut follows a build."""
+    return answer.status_code, answer.headers.get("x-imagebuilder-status"), answer.headers.get("x-queue-position")
+
+
+def test_a_new_build_is_queued(world: World) -> None:
+    """The answer has what every client needs to go on, and no step, which only a running build has."""
+    answer = world.post(REQUEST)
+
+    body = answer.json()
+    assert marks(answer) == (202, "queued", "0")
+    assert (body["status"], body["detail"], body["queue_position"]) == (202, "queued", 0)
+    assert set(body) == {"status", "detail", "queue_position", "enqueued_at", "request_hash"}
+    assert datetime.fromisoformat(body["enqueued_at"]).tzinfo is not None
+    assert world.queue.keys == [body["request_hash"]]
+
+
+def test_a_second_build_waits_behind_the_first(world: World) -> None:
+    """Positions count from 0."""
+    world.post(REQUEST)
+    answer = world.post({**REQUEST, "packages": ["vim"]})
+
+    assert marks(answer) == (202, "queued", "1")
+    assert answer.json()["queue_position"] == 1
+
+
+@pytest.mark.parametrize("step", ["init", "container_setup", "validate_revision", "validate_manifest", "building_image", "signing_images"])
+def test_a_running_build_shows_its_step(world: World, step: str) -> None:
+    """LuCI translates the step, and takes any `queue_position` for a sign that the build still waits."""
+    key = world.key({**REQUEST, "client": "owut/2026"})
+    world.start(key, None if step == "init" else step)
+
+    answer = poll(world, key)
+
+    body = answer.json()
+    assert marks(answer) == (202, step, "0")
+    assert (body["status"], body["detail"], body["imagebuilder_status"], body["request_hash"]) == (202, "started", step, key)
+    assert body["request"]["profile"] == REQUEST["profile"]
+    assert "queue_position" not in body
+    assert datetime.fromisoformat(body["enqueued_at"]).tzinfo is not None
+
+
+def test_a_finished_build_answers_with_everything(world: World) -> None:
+    """Without `request` owut dies, and it takes the status from the body."""
+    key = world.key(REQUEST)
+    world.finish(key)
+
+    answer = poll(world, key)
+
+    body = answer.json()
+    assert marks(answer) == (200, "done", "0")
+    assert (body["status"], body["detail"], body["imagebuilder_status"], body["bin_dir"]) == (200, "done", "done", key)
+    assert body["request"]["version_code"] == ""
+    assert body["request"].keys() >= {"rootfs_size_mb", "defaults"}
+    assert body.keys() >= {"stdout", "stderr", "images", "manifest", "titles"}
+    assert "queue_position" not in body
+
+
+def test_a_failed_build_says_why(world: World) -> None:
+    """A failure is a 500, or auc and old LuCI would not show the reason."""
+    key = world.key(REQUEST)
+    world.fail(key, ImpossibleSelection(reason="no such package"))
+
+    answer = poll(world, key)
+
+    body = answer.json()
+    assert marks(answer) == (500, "failed", "0")
+    assert (body["status"], body["imagebuilder_status"]) == (500, "failed")
+    assert body["detail"] == "Error: Impossible package selection: no such package"
+    assert body.keys() >= {"stdout", "stderr", "request", "request_hash", "enqueued_at"}
+
+
+@pytest.mark.parametrize("key", [UNKNOWN, "x", UNKNOWN[1:], "A" * 64, "%00", "asu:waiting"])
+def test_an_unknown_build_is_not_found(world: World, key: str) -> None:
+    """In the words that clients know, whatever stands in the path."""
+    answer = poll(world, key)
+
+    body = answer.json()
+    assert marks(answer) == (404, None, None)
+    assert (body["status"], body["title"], body["detail"]) == (404, "Not Found", "could not find provided request hash")
+
+
+def test_head_is_get_without_body(world: World) -> None:
+    """While a build waits or runs, owut polls with HEAD alone."""
+    key = world.key(REQUEST)
+
+    def agree() -> int:
+        get, head = poll(world, key), poll(world, key, "HEAD")
+        assert marks(get) == marks(head)
+        assert get.headers["content-type"] == head.headers["content-type"] == "application/json"
+        assert head.content == b""
+        return int(get.status_code)
+
+    statuses = [agree()]
+    world.start(key, "building_image")
+    statuses.append(agree())
+    world.records.now += 1000
+    assert world.records.requeue(key, 1)
+    world.finish(key)
+    statuses.append(agree())
+    world.records.now += 1000
+    statuses.append(agree())
+
+    assert statuses == [202, 202, 200, 404]
+
+
+def test_asking_again_changes_nothing(world: World) -> None:
+    """Early LuCI asks with POST for ever: each answer is the present state, and there is one job."""
+    key = world.key(REQUEST)
+    answers = [world.post(REQUEST)]
+    world.start(key, "building_image")
+    answers.append(world.post(REQUEST))
+    assert world.queue.keys == [key]
+    world.records.now += 1000
+    assert world.records.requeue(key, 1)
+    world.finish(key)
+    answers.append(world.post(REQUEST))
+
+    assert [marks(answer) for answer in answers] == [(202, "queued", "0"), (202, "building_image", "0"), (200, "done", "0")]
+    assert {answer.json()["request_hash"] for answer in answers} == {key}
+    assert answers[-1].json() == poll(world, key).json()
+
+
+@pytest.mark.parametrize(("error", "status"), [(ImpossibleSelection(reason="never"), 500), (ContainerFailed(reason="podman"), 202)])
+def test_only_failures_of_others_are_tried_again(world: World, error: Any, status: int) -> None:
+    """A selection that cannot work is not built twice; a fault of the server is never held against the user."""
+    key = world.key(REQUEST)
+    world.fail(key, error)
+
+    assert world.post(REQUEST).status_code == status
+
+
+def test_the_first_boot_script_is_in_no_answer() -> None:
+    """Whoever knows the hash may see the build, and never the passwords in the script."""
+    with opened(allow_defaults=True) as world:
+        request = {**REQUEST, "defaults": "passwd hunter2"}
+        texts = [world.post(request).text]
+        key = world.key(request)
+        world.start(key, "building_image")
+        texts.append(poll(world, key).text)
+        world.records.now += 1000
+        assert world.records.requeue(key, 1)
+        world.finish(key)
+        texts += [poll(world, key).text, world.post(request).text]
+
+    assert not [text for text in texts if "hunter2" in text]
+    assert '"defaults": null' in texts[-1]
+
+
+def test_a_script_makes_another_build() -> None:
+    """Two devices with different scripts never get each other's image."""
+    with opened(allow_defaults=True) as world:
+        keys = {world.key({**REQUEST, "defaults": script}) for script in ("", "a", "b")}
+
+    assert len(keys) == 3
+
+
+def test_above_the_limit_only_new_builds_are_refused() -> None:
+    """529 with JSON and a time to come back; a known build still gets its answer."""
+    with opened(max_pending_jobs=1) as world:
+        key = world.key(REQUEST)
+        refused = world.post({**REQUEST, "packages": ["vim"]})
+        known = [world.post(REQUEST), poll(world, key)]
+
+        body = refused.json()
+        assert (refused.status_code, body["status"], body["title"], body["code"]) == (529, 529, "Server overloaded", "overloaded")
+        assert body["detail"].startswith("server overload, queue contains too many build requests: 1")
+        assert int(refused.headers["retry-after"]) == body["retry_after"] > 0
+        assert [answer.status_code for answer in known] == [202, 202]
+        assert world.queue.keys == [key]
+
+
+def test_polling_never_asks_the_downloads_server() -> None:
+    """Polls go on when OpenWrt's servers are down or slow."""
+    with opened(upstream=UntouchableUpstream()) as world:
+        assert poll(world, UNKNOWN).status_code == 404
+        assert poll(world, UNKNOWN, "HEAD").status_code == 404
+        assert world.post(REQUEST).status_code == 500, "the twin shows that it would have been noticed"
+
+
+def test_get_with_a_json_content_type_and_a_timestamp(world: World) -> None:
+    """LuCI and the Firmware Selector poll like this."""
+    key = world.key(REQUEST)
+    answer = world.client.get(f"/api/v1/build/{key}?1795421294847", headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 202
+
+
+def test_a_timestamp_does_not_change_the_build(world: World) -> None:
+    """LuCI adds one to every POST."""
+    assert world.key(REQUEST, "?1795421294847") == world.key(REQUEST, "?1795421294848") == world.key(REQUEST)
+
+
+def test_the_same_image_by_any_name(world: World) -> None:
+    """Alias, comma, order, doubles and empty fields meet in one build; so does each client's way to say nothing."""
+    variants: list[dict[str, Any]] = [
+        {},
+        {"profile": "tplink,archer-c7-v5"},
+        {"profile": "archer-c7-v5"},
+        {"packages": ["auc", "luci"]},
+        {"packages": ["luci", "luci", "auc"]},
+        {"packages": ["luci", "owut"]},
+        {"defaults": "", "repositories": {}, "repository_keys": [], "filesystem": None, "rootfs_size_mb": None, "version_code": ""},
+        {"client": "luci/undefined", "url": "https://example.org", "distro": "openwrt"},
+        {"diff_packages": False, "packages_versions": {}, "repositories_mode": "append"},
+    ]
+
+    assert len({world.key({**REQUEST, **variant}) for variant in variants}) == 1
+    assert len(world.queue.keys) == 1

@@ -1,0 +1,138 @@
+"""The preview through the API, and that it leads to the very build it announced."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from asu.catalogue import ValidatedRequest
+from asu.errors import PrepareUnavailable
+from tests.unit.worlds import REQUEST, UntouchableUpstream, World, opened
+
+SKIP = "?skip_package_resolution=true"
+
+
+class AbsentPreparer:
+    """A prepare service that is down."""
+
+    async def prepare(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:
+        """See Preparer."""
+        assert request, request_id
+        raise PrepareUnavailable
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Return an API over in-memory parts."""
+    with opened(allow_defaults=True) as world:
+        yield world
+
+
+def prepare(world: World, **fields: Any) -> Any:
+    """Ask for a preview of a request with these fields changed."""
+    return world.client.post("/api/v1/build/prepare", json={**REQUEST, **fields})
+
+
+def test_a_preview_says_what_changes_and_why(world: World) -> None:
+    """Each change names its package, its reason and its rule; nothing is built."""
+    answer = prepare(world)
+
+    body = answer.json()
+    assert (answer.status_code, body["status"]) == (200, "prepared")
+    assert (body["original_packages"], body["resolved_packages"]) == (["luci", "auc"], ["luci", "owut"])
+    [change] = body["changes"]
+    assert (change["type"], change["action"], change["from_package"], change["to_package"]) == ("migration", "replace", "auc", "owut")
+    assert change["reason"]
+    assert change["rule"]
+    assert body["cache_available"] is False
+    assert world.queue.keys == []
+
+
+def test_the_cache_is_seen(world: World) -> None:
+    """A preview says whether the image is there already."""
+    key = prepare(world).json()["request_hash"]
+    before = prepare(world).json()["cache_available"]
+    assert world.key(REQUEST) == key
+    world.finish(key)
+
+    assert (before, prepare(world).json()["cache_available"]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"profile": "archer-c7-v5"},
+        {"profile": "tplink,archer-c7-v5", "packages": ["luci", "luci", "auc", "-ppp", "-auc"]},
+        {"packages": [], "packages_versions": {"luci": "1", "auc": "2", "libc": "3"}, "diff_packages": True},
+        {"packages": ["auc"], "packages_versions": {"auc": "2"}, "from_version": "23.05.9"},
+        {"packages": []},
+        {"packages": ["auc"], "from_version": "24.10.3"},
+        {"version": "25.12.0-rc1", "from_version": "23.05.10", "packages": ["luci", "auc", "kmod-nft-nat6"]},
+        {"target": "x86/64", "profile": "some-board", "filesystem": "ext4", "rootfs_size_mb": "256", "version_code": "r1"},
+        {"defaults": "echo hi", "client": "owut/1", "ignored_changes": ["auc-owut"]},
+        {"defaults": "", "repositories": {}, "repository_keys": []},
+    ],
+)
+def test_preview_and_builds_meet_in_one_hash(world: World, fields: dict[str, Any]) -> None:
+    """What was previewed is what is built, directly and from the prepared request, with and without another resolution."""
+    preview = prepare(world, **fields).json()
+
+    prepared = preview["prepared_request"]
+    keys = [world.key({**REQUEST, **fields}), world.key(prepared, SKIP), world.key(prepared)]
+    assert keys == [preview["request_hash"]] * 3
+    assert world.client.post("/api/v1/build/prepare", json=prepared).json()["request_hash"] == preview["request_hash"]
+
+
+def test_a_prepared_request_is_built_as_it_stands(world: World) -> None:
+    """Whoever says no to a change gets the image without it."""
+    key = world.key(REQUEST, SKIP)
+    attempt, _ = world.start(key)
+
+    assert attempt.plan["request"]["packages"] == ["luci", "auc"]
+    assert key != world.key(REQUEST)
+
+
+@pytest.mark.parametrize("query", ["", SKIP])
+@pytest.mark.parametrize(
+    ("fields", "status", "code"),
+    [
+        ({"profile": "no_such"}, 400, "unsupported-profile"),
+        ({"profile": "gl-ar300m"}, 400, "ambiguous-profile"),
+        ({"target": "no/such"}, 400, "unsupported-target"),
+        ({"version": "24.10.99"}, 400, "unsupported-version"),
+        ({"version": "26.10.0"}, 400, "unsupported-branch"),
+        ({"distro": "lede"}, 400, "unsupported-distro"),
+        ({"packages": ["$(shell id)"]}, 422, "invalid-request"),
+        ({"packages": ["--force"]}, 422, "invalid-request"),
+        ({"profile": "a;b"}, 422, "invalid-request"),
+        ({"repositories": {"a": "https://example.org"}}, 400, "repository-not-allowed"),
+        ({"target": "lantiq/xrx200"}, 503, "half-published"),
+    ],
+)
+def test_every_build_request_is_validated(world: World, query: str, fields: dict[str, Any], status: int, code: str) -> None:
+    """Skipping the resolution skips no check: nothing that is refused ever reaches a worker."""
+    answer = world.post({**REQUEST, **fields}, query)
+    preview = prepare(world, **fields)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert (preview.status_code, preview.json()["code"]) == (status, code)
+    assert world.queue.keys == []
+
+
+def test_builds_go_on_without_the_prepare_service() -> None:
+    """The preview says 503 and when to come back; a direct build needs no preview."""
+    with opened(preparer=AbsentPreparer()) as world:
+        answer = prepare(world)
+
+        body = answer.json()
+        assert (answer.status_code, body["status"], body["code"]) == (503, 503, "prepare-unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+        assert "build can be asked for without" in body["detail"]
+        assert world.post(REQUEST).status_code == 202
+
+
+def test_an_unreadable_preview_request_asks_nobody() -> None:
+    """What is malformed is refused before anything is fetched."""
+    with opened(upstream=UntouchableUpstream()) as world:
+        assert prepare(world, packages="luci").status_code == 422

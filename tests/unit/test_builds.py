@@ -1,0 +1,179 @@
+"""Builds between record, queue and store, without HTTP."""
+
+import json
+from typing import Any
+
+import pytest
+
+from asu.build_queue import MemoryBuildQueue
+from asu.build_record import BuildRecord, Claimed, PendingBodies, State
+from asu.builds import Builds
+from asu.errors import InternalError, Overloaded, QueueUnavailable, UnknownBuild
+from asu.memory_records import MemoryRecords
+from asu.preview import ResolvedRequest
+from asu.stores.memory import MemoryStore
+
+pytestmark = pytest.mark.anyio
+
+FIELDS: dict[str, Any] = {"version": "24.10.4", "defaults": "passwd secret"}
+A, B, C = (ResolvedRequest(FIELDS, digit * 64) for digit in "abc")
+
+
+class FailingQueue(MemoryBuildQueue):
+    """A queue that is away for a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = True
+
+    def put(self, key: str) -> None:
+        """See BuildQueue."""
+        if self.away:
+            raise QueueUnavailable
+        super().put(key)
+
+
+class ForgetfulRecords(MemoryRecords):
+    """Records that always know a build when it is claimed and never when it is looked at."""
+
+    async def look(self, key: str) -> BuildRecord | None:
+        """See Records."""
+        assert key
+        return None
+
+    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool) -> Claimed:
+        """See Records."""
+        assert all((key, plan, bodies, limit)), renew
+        return Claimed.KNOWN
+
+
+class Parts:
+    """Builds over in-memory parts."""
+
+    def __init__(self, queue: MemoryBuildQueue | None = None, records: MemoryRecords | None = None, limit: int = 2) -> None:
+        self.records, self.queue, self.store = records or MemoryRecords(), queue or MemoryBuildQueue(), MemoryStore()
+        self.builds = Builds(records=self.records, queue=self.queue, store=self.store, limit=limit)
+
+    def finish(self, key: str, *, state: State = State.DONE, fault: str = "") -> None:
+        """End a waiting build; a good one is in the store."""
+        attempt = self.records.start(key)
+        assert attempt
+        if state is State.DONE:
+            self.store.publish(key, self.store.workplace(key))
+        self.records.finish(attempt, BuildRecord(state=state, step=state.value, body=b"{}", fault=fault), 100)
+
+
+async def test_the_plan_is_complete_and_the_answers_keep_the_script_to_themselves() -> None:
+    """The worker gets the first-boot script, nobody else does."""
+    parts = Parts()
+    await parts.builds.request(A)
+
+    attempt = parts.records.start(A.key)
+
+    assert attempt
+    assert attempt.plan["request"] == FIELDS
+    assert "secret" not in (await parts.builds.look(A.key)).body.decode()
+
+
+async def test_a_waiting_build_whose_job_was_lost_is_put_in_again() -> None:
+    """Asking again heals what a crash left behind."""
+    parts = Parts()
+    await parts.builds.request(A)
+    parts.queue.keys.clear()
+
+    await parts.builds.request(A)
+
+    assert parts.queue.keys == [A.key]
+
+
+async def test_a_build_is_not_lost_when_the_queue_fails_after_its_claim() -> None:
+    """The caller is told to try again, and the record waits until then."""
+    queue = FailingQueue()
+    parts = Parts(queue)
+    with pytest.raises(QueueUnavailable):
+        await parts.builds.request(A)
+    queue.away = False
+
+    assert (await parts.builds.request(A)).status == 202
+    assert queue.keys == [A.key]
+
+
+async def test_a_failure_of_the_users_making_is_kept() -> None:
+    """The same request would fail again, so nobody builds it again while the failure is remembered."""
+    parts = Parts()
+    await parts.builds.request(A)
+    parts.finish(A.key, state=State.FAILED, fault="user")
+
+    assert (await parts.builds.request(A)).status == 500
+    parts.records.now += 100
+    assert (await parts.builds.request(A)).status == 202
+
+
+@pytest.mark.parametrize("fault", ["infra", "upstream"])
+async def test_any_other_failure_is_tried_again(fault: str) -> None:
+    """Pollers see it, and the next request begins anew."""
+    parts = Parts()
+    await parts.builds.request(A)
+    parts.finish(A.key, state=State.FAILED, fault=fault)
+
+    assert (await parts.builds.look(A.key)).status == 500
+    assert (await parts.builds.request(A)).status == 202
+
+
+async def test_a_finished_build_whose_files_are_gone_is_built_again() -> None:
+    """A record alone is no image."""
+    parts = Parts()
+    await parts.builds.request(A)
+    attempt = parts.records.start(A.key)
+    assert attempt
+    parts.records.finish(attempt, BuildRecord(state=State.DONE, step="done", body=b"{}"), 100)
+
+    assert not await parts.builds.is_cached(A.key)
+    assert (await parts.builds.request(A)).status == 202
+
+
+async def test_only_new_builds_are_refused() -> None:
+    """Above the limit a new one is told to come back, whatever is known still gets its answer."""
+    parts = Parts(limit=1)
+    await parts.builds.request(A)
+    parts.finish(A.key)
+    await parts.builds.request(B)
+
+    with pytest.raises(Overloaded, match="requests: 1"):
+        await parts.builds.request(C)
+    assert [(await parts.builds.request(known)).status for known in (A, B)] == [200, 202]
+    assert len(parts.queue.keys) == 2
+
+
+async def test_a_position_belongs_to_those_who_wait() -> None:
+    """The first in line has position 0; who runs has none."""
+    parts = Parts()
+    answers = [await parts.builds.request(build) for build in (A, B)]
+
+    assert [json.loads(answer.body)["queue_position"] for answer in answers] == [0, 1]
+    assert [answer.headers["X-Queue-Position"] for answer in answers] == ["0", "1"]
+    parts.records.start(A.key)
+    assert "queue_position" not in json.loads((await parts.builds.look(A.key)).body)
+
+
+async def test_only_a_finished_and_stored_build_is_cached() -> None:
+    """The preview promises an image only if it is there."""
+    parts = Parts()
+    assert not await parts.builds.is_cached(A.key)
+    await parts.builds.request(A)
+    assert not await parts.builds.is_cached(A.key)
+    parts.finish(A.key)
+
+    assert await parts.builds.is_cached(A.key)
+
+
+async def test_an_unknown_build_is_unknown() -> None:
+    """Nothing is made up about it."""
+    with pytest.raises(UnknownBuild):
+        await Parts().builds.look(A.key)
+
+
+async def test_records_that_contradict_themselves_end_in_an_error() -> None:
+    """A request never goes round in circles."""
+    with pytest.raises(InternalError):
+        await Parts(records=ForgetfulRecords()).builds.request(A)

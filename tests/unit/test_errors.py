@@ -1,0 +1,123 @@
+"""The tree of errors: drawn in full, each with a code of its own and a message that can be filled in where it is raised."""
+
+import ast
+import json
+import string
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asu import errors
+from asu.errors import AsuError, InvalidRequest, Overloaded, UnknownBuild, UserError
+
+PACKAGE = Path(errors.__file__).parent
+BRANCHES = ("AsuError", "UserError", "UpstreamError", "InfraError")  # Never raised themselves.
+
+
+def classes(top: type[AsuError] = AsuError) -> Iterator[type[AsuError]]:
+    """Yield all errors, each class before those below it."""
+    yield top
+    for below in top.__subclasses__():
+        yield from classes(below)
+
+
+RAISED = [error for error in classes() if error.__name__ not in BRANCHES]
+ALL = {error.__name__: error for error in classes()}
+
+
+def uses() -> Iterator[tuple[str, type[AsuError], set[str]]]:
+    """Yield each place in the package that makes an error (without the keyword `errors`, which is no part of the message)."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            where = f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ALL:
+                yield where, ALL[node.func.id], {keyword.arg or "**" for keyword in node.keywords} - {"errors"}
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name) and node.exc.id in ALL:
+                yield where, ALL[node.exc.id], set()
+
+
+USES = list(uses())
+
+
+def placeholders(error: type[AsuError]) -> set[str]:
+    """Return the names that the message of an error wants filled in."""
+    message = (error.__doc__ or "").split("\n\n")[0]
+    return {name for _, name, _, _ in string.Formatter().parse(message) if name}
+
+
+def drawn() -> list[tuple[int, str]]:
+    """Return depth and name of each line of the tree in the module's docstring."""
+    lines = [line for line in (errors.__doc__ or "").splitlines() if "── " in line]
+    return [((line.index("── ") - 1) // 4 + 1, line.split("── ")[1].split()[0]) for line in lines]
+
+
+def test_the_drawn_tree_is_the_real_one() -> None:
+    """Whoever reads the head of the module knows every error and what it belongs to."""
+    depths = {error.__name__: len(error.__mro__) - len(AsuError.__mro__) for error in classes()}
+
+    assert drawn() == [(depths[error.__name__], error.__name__) for error in classes() if error is not AsuError]
+
+
+def test_each_code_belongs_to_one_error() -> None:
+    """Programs tell errors apart by their codes."""
+    assert {code: count for code, count in Counter(error.code for error in RAISED).items() if count > 1} == {}
+    assert all("code" in vars(error) for error in RAISED)
+
+
+@pytest.mark.parametrize("error", RAISED)
+def test_each_error_has_what_an_answer_needs(error: type[AsuError]) -> None:
+    """A status that is an error, a title, a message, and a fault that decides whether it is tried again."""
+    assert 400 <= error.status < 600
+    assert error.title
+    assert (error.__doc__ or "").strip()
+    assert error.fault in ("user", "upstream", "infra")
+    assert (error.retry_after is None) == (error.fault == "user")
+
+
+@pytest.mark.parametrize(("where", "error", "values"), [pytest.param(*use, id=use[0]) for use in USES])
+def test_each_error_gets_the_values_of_its_message(where: str, error: type[AsuError], values: set[str]) -> None:
+    """No place makes an error with too few values (a crash instead of a message) or with some that nobody sees."""
+    assert values == placeholders(error), where
+
+
+@pytest.mark.parametrize("error", RAISED)
+def test_no_error_is_dead(error: type[AsuError]) -> None:
+    """Each error is raised somewhere, or the documentation would promise what never happens."""
+    assert error in {used for _, used, _ in USES}
+
+
+@pytest.mark.parametrize("error", RAISED)
+def test_the_message_is_the_docstring_with_its_values(error: type[AsuError]) -> None:
+    """The detail is one line without placeholders left, and the whole body is JSON."""
+    body = error(**{name: f"<{name}>" for name in placeholders(error)}).body()
+
+    assert all(f"<{name}>" in body["detail"] for name in placeholders(error))
+    assert "\n" not in body["detail"]
+    assert {type(body[key]) for key in ("title", "detail", "code")} == {str}
+    assert json.loads(json.dumps(body))["status"] == error.status
+
+
+@pytest.mark.parametrize("value", ["{limit}", "{0}", "{", "}", "%s", "{__class__}"])
+def test_values_are_never_formats(value: str) -> None:
+    """What a caller sent stands in the message as it is, braces included."""
+    assert InvalidRequest(reason=value).detail == value
+
+
+def test_lists_stand_beside_the_message() -> None:
+    """`detail` stays a string, since a list there crashes the Firmware Selector."""
+    mistakes: list[dict[str, Any]] = [{"type": "missing", "loc": ["body"], "msg": "Field required"}]
+
+    body = InvalidRequest(reason="Field required", errors=mistakes).body()
+
+    assert (body["detail"], body["errors"]) == ("Field required", mistakes)
+    assert "errors" not in UnknownBuild().body()
+
+
+def test_only_faults_that_pass_say_when_to_try_again() -> None:
+    """A request that can never work is not invited to come back."""
+    assert Overloaded(waiting=200).body()["retry_after"] > 0
+    assert "retry_after" not in UnknownBuild().body()
+    assert isinstance(UnknownBuild(), UserError)

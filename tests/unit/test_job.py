@@ -1,0 +1,150 @@
+"""One build that ends well: its steps, its answer, its images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asu.build_record import State
+from tests.unit.job_world import ENQUEUED, KEY, SCRIPT, World, body_of, new_world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STEPS = ["init", "container_setup", "validate_revision", "validate_manifest", "building_image", "signing_images", "done"]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Return a world with an empty store."""
+    return new_world(tmp_path)
+
+
+def test_a_build_shows_its_steps_in_order_and_ends_done(world: World) -> None:
+    """Those who poll see the steps of the closed vocabulary, one after the other."""
+    record = world.build()
+
+    assert ["init", *world.records.steps, record.step] == STEPS
+    assert record.state is State.DONE
+    assert world.goals() == ["info", "manifest", "image"]
+
+
+def test_each_step_is_a_complete_answer(world: World) -> None:
+    """What pollers get on the way is a 202 that never says done, with what is known so far."""
+    world.build()
+
+    bodies = [json.loads(body) for body in world.records.bodies]
+    assert all((body["status"], body["detail"], body["request_hash"], body["enqueued_at"]) == (202, "started", KEY, ENQUEUED) for body in bodies)
+    assert [body["imagebuilder_status"] for body in bodies] == STEPS[1:-1]
+    assert not any("stdout" in body for body in bodies)
+    assert "manifest" not in bodies[2]
+    assert bodies[3]["manifest"] == bodies[4]["manifest"]
+
+
+def test_the_answer_has_all_that_clients_read(world: World) -> None:
+    """Every field that a known client reads from a finished build is there, in the type that it expects."""
+    body = body_of(world.build(packages=["vim", "-dnsmasq"], version_code="r28959-29397011cc"))
+
+    assert body["status"] == 200
+    assert body["detail"] == body["imagebuilder_status"] == "done"
+    assert body["request_hash"] == body["bin_dir"] == KEY
+    assert body["id"] == "tplink_archer-c7-v5"
+    assert body["target"] == "ath79/generic"
+    assert (body["version_number"], body["version_code"], body["metadata_version"]) == ("24.10.4", "r28959-29397011cc", 1)
+    assert body["titles"] == [{"vendor": "TP-Link", "model": "Archer C7", "variant": "v5"}]
+    assert body["manifest"] == {"base-files": "1.0-r1", "kmod-usb2": "1.0-r1", "vim": "1.0-r1"}
+    assert body["build_at"] == "2025-10-19T16:37:45Z"
+    assert body["enqueued_at"] == ENQUEUED
+    assert body["build_cmd"][:4] == ["make", "image", "PROFILE=tplink_archer-c7-v5", "PACKAGES=-dnsmasq vim"]
+    assert {"version_code", "rootfs_size_mb", "defaults"} <= set(body["request"])
+    assert [set(image) for image in body["images"]] == [{"filesystem", "name", "sha256", "sha256_unsigned", "type"}] * 2
+    assert "Calculating checksums" in body["stdout"]
+    assert "Building package index" in body["stderr"]
+    assert "profiles" not in body
+
+
+def test_the_images_are_published_as_they_were_made(world: World) -> None:
+    """Each image of the answer lies in the store, with the hash that the answer tells."""
+    body = body_of(world.build())
+
+    for image in body["images"]:
+        stored = world.store.find(KEY, image["name"])
+        assert stored is not None
+        assert hashlib.sha256(stored.path.read_bytes()).hexdigest() == image["sha256"]
+
+
+def test_odd_members_of_the_output_are_not_published(world: World) -> None:
+    """A link in the builder's output directory leads nowhere in the store."""
+    link = tarfile.TarInfo(f"{KEY}/evil.bin")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    world.script.extra.append((link, b""))
+
+    record = world.build()
+
+    assert record.state is State.DONE
+    assert world.store.find(KEY, "evil.bin") is None
+
+
+def test_the_container_is_removed_after_the_outcome_stands(world: World) -> None:
+    """Nobody waits for the removal, and nothing stays behind."""
+    seen: list[State] = []
+    world.script.before["remove"] = lambda: seen.append(world.record().state)
+
+    world.build()
+
+    assert seen == [State.DONE]
+    assert world.engine.containers[0].removed
+
+
+def test_the_first_boot_script_is_a_file_and_is_never_told(world: World) -> None:
+    """The script reaches the image as an executable file, and neither a step nor the answer repeats it."""
+    record = world.build(defaults=SCRIPT)
+
+    assert world.engine.containers[0].files == {"asu-files/etc/uci-defaults/99-asu-defaults": (SCRIPT.encode(), 0o755)}
+    assert "FILES=asu-files" in body_of(record)["build_cmd"]
+    assert body_of(record)["request"]["defaults"] is None
+    assert not any(b"do not tell" in body for body in [*world.records.bodies, record.body])
+
+
+def test_no_first_boot_script_means_no_files(world: World) -> None:
+    """Without a script nothing is put into the container."""
+    record = world.build()
+
+    assert world.engine.containers[0].files == {}
+    assert not any(word.startswith("FILES=") for word in body_of(record)["build_cmd"])
+
+
+def test_a_chosen_file_system_is_set_before_the_image_is_made(world: World) -> None:
+    """The builder's configuration is changed between manifest and image."""
+    world.build(filesystem="squashfs")
+
+    commands = [command[0] if command[0] != "make" else command[1] for command in world.engine.containers[0].commands]
+    assert commands == ["info", "manifest", "grep", "sed", "image"]
+
+
+def test_an_absolute_list_is_handed_to_make_with_its_removals(world: World) -> None:
+    """diff_packages becomes explicit: each default that is not wanted is taken away."""
+    body = body_of(world.build(packages=["base-files", "vim"], diff_packages=True))
+
+    assert body["build_cmd"][3] == "PACKAGES=-dnsmasq -kmod-usb2 base-files vim"
+    assert set(body["manifest"]) == {"base-files", "vim"}
+
+
+@pytest.mark.parametrize(("version", "moving"), [("24.10.4", False), ("SNAPSHOT", True), ("24.10-SNAPSHOT", True)])
+def test_images_of_snapshots_move(world: World, version: str, *, moving: bool) -> None:
+    """A release's container image stays what it is, a snapshot's is to be looked for anew."""
+    world.build(version=version)
+
+    assert list(world.engine.images.values()) == [moving]
+
+
+@pytest.mark.parametrize(("version", "ttl"), [("24.10.4", 86_400), ("SNAPSHOT", 3_600)])
+def test_a_finished_build_is_remembered(world: World, version: str, ttl: int) -> None:
+    """Releases are remembered for long, snapshots change."""
+    world.build(version=version)
+
+    assert world.records.lifetimes == [ttl]

@@ -1,0 +1,69 @@
+"""Settings are read once from arguments, environment and file, in that order, and never change."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from asu.settings import Settings
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the settings' file, still to be written."""
+    path = tmp_path / "asu.toml"
+    monkeypatch.setenv("ASU_CONFIG", str(path))
+    return path
+
+
+def test_settings_cannot_be_changed() -> None:
+    """Nobody assigns to a setting while the server runs."""
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().max_pending_jobs = 1
+
+
+def test_a_file_sets_what_the_environment_leaves_open(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment wins over the file, the file over the defaults."""
+    file.write_text('max_pending_jobs = 7\nserver_contact = "from the file"\n', encoding="utf-8")
+    monkeypatch.setenv("SERVER_CONTACT", "from the environment")
+
+    settings = Settings()
+
+    assert (settings.max_pending_jobs, settings.server_contact) == (7, "from the environment")
+
+
+def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose files hand on unset variables as empty ones."""
+    monkeypatch.setenv("MAX_PENDING_JOBS", "")
+    monkeypatch.setenv("PREPARE_SERVICE_URL", "")
+
+    settings = Settings()
+
+    assert (settings.max_pending_jobs, settings.prepare_service_url) == (200, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("MAX_PENDING_JOBS", "0"), ("BUILD_TTL", "-1"), ("PULL_POLICY", "sometimes"), ("PREPARE_DEADLINE", "0"), ("CORS", "maybe")]
+)
+def test_a_senseless_value_is_refused_at_the_start(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server with a wrong setting does not start, instead of failing at the first request."""
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+def test_an_attempt_may_take_as_long_as_its_steps_together() -> None:
+    """RQ's limit for a job follows the deadlines of the steps, or it would end builds that are in time."""
+    settings = Settings(pull_deadline=1, info_deadline=10, manifest_deadline=100, image_deadline=1000)
+
+    assert settings.build_deadline > 1 + 10 + 100 + 1000
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_says_what_it_is(name: str) -> None:
+    """The table of settings in the documentation is made from these descriptions."""
+    description = Settings.model_fields[name].description
+
+    assert description is not None
+    assert description.endswith(".")

@@ -1,0 +1,168 @@
+"""What a worker tidies: builds whose worker died, lost jobs, containers that nobody owns."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from asu.build_queue import MemoryBuildQueue
+from asu.build_record import LEASE_SECONDS, Attempt, BuildRecord, PendingBodies, State
+from asu.errors import ContainerFailed
+from asu.memory_records import MemoryRecords
+from asu.settings import Settings
+from asu.worker.memory_container import MemoryEngine
+from asu.worker.sweeping import Sweep
+
+KEY = "ab" * 32
+OTHER = "cd" * 32
+
+
+@dataclass
+class World:
+    """Records, a queue, containers, and a worker that tidies them."""
+
+    records: MemoryRecords = field(default_factory=MemoryRecords)
+    queue: MemoryBuildQueue = field(default_factory=MemoryBuildQueue)
+    engine: MemoryEngine = field(default_factory=MemoryEngine)
+    settings: Settings = field(default_factory=lambda: Settings(max_attempts=2))
+
+    def ask(self, key: str = KEY) -> None:
+        """Put a build in line."""
+        plan = json.dumps({"version": 1, "key": key, "request": {}, "enqueued_at": "2026-03-01T12:00:00+00:00"})
+        asyncio.run(self.records.claim(key, plan=plan, bodies=PendingBodies(b"queued", b"started"), limit=10, renew=False))
+
+    def begin(self, key: str = KEY) -> Attempt:
+        """Begin a build in a container."""
+        attempt = self.records.start(key)
+        assert attempt
+        self.engine.start("image", key=key, attempt=attempt.number, moving=False)
+        return attempt
+
+    def sweep(self) -> None:
+        """Let a worker tidy once, its containers too."""
+        Sweep(self.settings, records=self.records, queue=self.queue, engine=lambda: self.engine)()
+
+    def let_leases_end(self) -> None:
+        """Let the time pass after which a silent worker counts as dead."""
+        self.records.now += LEASE_SECONDS
+
+    def record(self, key: str = KEY) -> BuildRecord:
+        """Return the record of a build."""
+        record = asyncio.run(self.records.look(key))
+        assert record
+        return record
+
+    def left(self) -> list[tuple[str, int]]:
+        """Return key and attempt of the containers that are still there."""
+        return [(key, number) for key, number, _ in self.engine.leftovers()]
+
+
+@pytest.fixture
+def world() -> World:
+    """Return a world in which one build waits."""
+    world = World()
+    world.ask()
+    return world
+
+
+def test_the_build_of_a_dead_worker_waits_again(world: World) -> None:
+    """A build whose lease ended is back in line, with a job."""
+    world.begin()
+    world.let_leases_end()
+
+    world.sweep()
+
+    assert world.record().state is State.QUEUED
+    assert world.queue.keys == [KEY]
+
+
+def test_a_build_that_runs_is_left_alone(world: World) -> None:
+    """A worker that renews its lease keeps its build and its container."""
+    world.begin()
+    world.records.now += LEASE_SECONDS - 1
+
+    world.sweep()
+
+    assert world.record().state is State.RUNNING
+    assert world.left() == [(KEY, 1)]
+
+
+def test_the_container_of_a_dead_attempt_is_removed(world: World) -> None:
+    """Only the container of the attempt that runs now stays."""
+    world.begin()
+    world.let_leases_end()
+    assert world.records.requeue(KEY, 1)
+    world.begin()
+
+    world.sweep()
+
+    assert world.left() == [(KEY, 2)]
+
+
+def test_the_container_of_a_finished_build_is_removed(world: World) -> None:
+    """A worker that died between outcome and removal leaves nothing behind."""
+    attempt = world.begin()
+    world.records.finish(attempt, BuildRecord(state=State.DONE, step="done", body=b"{}"), ttl=100)
+
+    world.sweep()
+
+    assert world.left() == []
+
+
+def test_the_container_of_an_unknown_build_is_removed(world: World) -> None:
+    """A record that is gone owns nothing."""
+    world.engine.start("image", key=OTHER, attempt=1, moving=False)
+
+    world.sweep()
+
+    assert world.left() == []
+
+
+def test_a_lost_job_is_put_back(world: World) -> None:
+    """A build that waits without a job in the queue would wait for ever."""
+    world.ask(OTHER)
+
+    world.sweep()
+
+    assert world.queue.keys == [KEY, OTHER]
+
+
+def test_a_build_that_loses_every_worker_fails_in_the_end(world: World) -> None:
+    """After the last attempt it is told as lost, as our fault, with all that an answer has."""
+    for _ in range(2):
+        world.begin()
+        world.let_leases_end()
+        world.sweep()
+
+    record = world.record()
+    body: dict[str, Any] = json.loads(record.body)
+    assert (record.state, record.step, record.fault) == (State.FAILED, "failed", "infra")
+    assert (body["status"], body["code"], body["imagebuilder_status"]) == (500, "worker-lost", "failed")
+    assert body["detail"] == "Error: The worker of this build was lost 2 times; try again later."
+    assert (body["request_hash"], body["stdout"], body["stderr"]) == (KEY, "", "")
+
+
+def test_podman_away_does_not_stop_the_tidying(world: World) -> None:
+    """Builds are taken back even when no container can be listed."""
+    world.begin()
+    world.let_leases_end()
+    world.engine.failure = ContainerFailed(reason="podman did not list the build containers")
+
+    world.sweep()
+
+    assert world.record().state is State.QUEUED
+
+
+def test_containers_are_not_listed_all_the_time(world: World) -> None:
+    """Records are looked at each time, containers only now and then."""
+    sweep = Sweep(world.settings, records=world.records, queue=world.queue, engine=lambda: world.engine)
+    sweep()
+    world.engine.start("image", key=OTHER, attempt=1, moving=False)
+
+    sweep()
+
+    assert world.left() == [(OTHER, 1)]

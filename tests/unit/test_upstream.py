@@ -1,0 +1,183 @@
+"""The cache of the downloads server's documents: fresh, revalidated, or the last good copy."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from asu.errors import UpstreamUnreachable
+from asu.upstream import MAX_DOCUMENTS, RETRY_AFTER, DocumentMissing, DownloadsServer
+from asu.web_client import WebAnswer, WebClient, WebError
+
+pytestmark = pytest.mark.anyio
+
+TTL = 300.0
+DOCUMENT = {"stable_version": "24.10.4"}
+
+
+def ok(document: Any = DOCUMENT, **headers: str) -> WebAnswer:
+    """Return a good answer."""
+    return WebAnswer(200, headers, json.dumps(document).encode())
+
+
+class ScriptedClient(WebClient):
+    """A client that answers what it was told, the last answer for ever, and notes what it was asked."""
+
+    def __init__(self, *answers: WebAnswer | WebError) -> None:
+        super().__init__(user_agent="test")
+        self.answers = list(answers)
+        self.asked: list[tuple[str, dict[str, str]]] = []
+
+    async def get(self, url: str, *, headers: Mapping[str, str], max_bytes: int, deadline: float) -> WebAnswer:
+        """See WebClient."""
+        assert max_bytes > 0
+        assert deadline > 0
+        self.asked.append((url, dict(headers)))
+        await asyncio.sleep(0)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, WebError):
+            raise answer
+        return answer
+
+
+class Downloads:
+    """A downloads server behind a scripted client, with a clock that the test moves."""
+
+    def __init__(self, *answers: WebAnswer | WebError) -> None:
+        self.client = ScriptedClient(*answers)
+        self.now = 1000.0
+        self.server = DownloadsServer(self.client, url="https://downloads.example.org/", ttl=TTL, clock=lambda: self.now)
+
+    async def read(self, path: str = ".versions.json") -> Any:
+        """Return a document as it is."""
+        return await self.server.document(path, dict)
+
+
+async def test_a_fresh_copy_is_answered_from_memory() -> None:
+    """One fetch serves everybody for the time of life of a copy."""
+    downloads = Downloads(ok())
+
+    assert [await downloads.read() for _ in range(3)] == [DOCUMENT] * 3
+    assert downloads.client.asked == [("https://downloads.example.org/.versions.json", {})]
+
+
+async def test_many_who_wait_share_one_request() -> None:
+    """On release day thousands ask for the same document at once."""
+    downloads = Downloads(ok())
+
+    assert await asyncio.gather(*(downloads.read() for _ in range(50))) == [DOCUMENT] * 50
+    assert len(downloads.client.asked) == 1
+
+
+async def test_a_stale_copy_is_revalidated() -> None:
+    """The server is asked whether anything has changed; if not, the copy is as good as new."""
+    downloads = Downloads(ok(etag='"a"', **{"last-modified": "Mon"}), WebAnswer(304, {}, b""))
+    await downloads.read()
+    downloads.now += TTL
+
+    assert [await downloads.read(), await downloads.read()] == [DOCUMENT] * 2
+    assert [headers for _, headers in downloads.client.asked] == [{}, {"If-None-Match": '"a"', "If-Modified-Since": "Mon"}]
+
+
+async def test_a_changed_document_replaces_the_copy() -> None:
+    """A new release shows up after the time of life of the old list."""
+    downloads = Downloads(ok(), ok({"stable_version": "24.10.5"}))
+    await downloads.read()
+    downloads.now += TTL
+
+    assert await downloads.read() == {"stable_version": "24.10.5"}
+
+
+TROUBLES = [
+    WebError("no answer"),
+    WebAnswer(500, {}, b"{}"),
+    WebAnswer(404, {}, b""),
+    WebAnswer(302, {"location": "/login"}, b""),
+    WebAnswer(200, {}, b"<html>log in"),
+    WebAnswer(200, {}, b'{"stable'),
+    WebAnswer(200, {}, b"\xff\xfe"),
+    WebAnswer(200, {}, b"17"),
+    WebAnswer(200, {}, b"[" * 100_000),
+]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: str(getattr(trouble, "body", trouble))[:12])
+async def test_the_last_good_copy_stands_in(trouble: WebAnswer | WebError) -> None:
+    """Whatever goes wrong with a known document, builds of known versions go on."""
+    downloads = Downloads(ok(), trouble)
+    await downloads.read()
+    downloads.now += TTL
+
+    assert [await downloads.read(), await downloads.read()] == [DOCUMENT] * 2
+    assert len(downloads.client.asked) == 2, "a server that just failed is left alone"
+
+
+@pytest.mark.parametrize("trouble", [trouble for trouble in TROUBLES if getattr(trouble, "status", None) != 404])
+async def test_without_a_copy_the_server_is_unreachable(trouble: WebAnswer | WebError) -> None:
+    """Nobody is blamed, and the server is left alone for a while."""
+    downloads = Downloads(trouble)
+
+    for _ in range(2):
+        with pytest.raises(UpstreamUnreachable):
+            await downloads.read()
+    assert len(downloads.client.asked) == 1
+
+
+async def test_it_recovers_by_itself() -> None:
+    """A while after a failure the server is asked again."""
+    downloads = Downloads(WebError("down"), ok())
+    with pytest.raises(UpstreamUnreachable):
+        await downloads.read()
+    downloads.now += RETRY_AFTER
+
+    assert await downloads.read() == DOCUMENT
+
+
+async def test_a_missing_document_is_told_from_a_failure() -> None:
+    """404 says that there is no such thing (yet); it is asked for again after a while."""
+    downloads = Downloads(WebAnswer(404, {}, b""), ok())
+    for _ in range(2):
+        with pytest.raises(DocumentMissing):
+            await downloads.read()
+    downloads.now += RETRY_AFTER
+
+    assert await downloads.read() == DOCUMENT
+    assert len(downloads.client.asked) == 2
+
+
+async def test_documents_are_kept_apart() -> None:
+    """Trouble with one document is no trouble with another."""
+    downloads = Downloads(WebError("down"), ok())
+    with pytest.raises(UpstreamUnreachable):
+        await downloads.read("one")
+
+    assert await downloads.read("other") == DOCUMENT
+
+
+async def test_the_cache_is_bounded() -> None:
+    """Somebody who asks for every target of every release does not fill the memory."""
+    downloads = Downloads(ok())
+    for number in range(MAX_DOCUMENTS + 1):
+        await downloads.read(str(number))
+    await downloads.read(str(MAX_DOCUMENTS))
+    asked = len(downloads.client.asked)
+
+    await downloads.read("0")
+
+    assert (asked, len(downloads.client.asked)) == (MAX_DOCUMENTS + 1, MAX_DOCUMENTS + 2)
+
+
+async def test_the_age_of_the_oldest_copy() -> None:
+    """Operators see how long ago the metadata were last confirmed."""
+    downloads = Downloads(ok(), ok(), WebAnswer(304, {}, b""))
+    assert downloads.server.oldest() == 0
+    await downloads.read("one")
+    downloads.now += 50
+    await downloads.read("other")
+    downloads.now += TTL - 50
+
+    assert downloads.server.oldest() == TTL
+    await downloads.read("one")
+    assert downloads.server.oldest() == TTL - 50
