@@ -40,8 +40,13 @@ def _routes(app: FastAPI) -> Iterator[str]:
     yield "## Routes\n"
     yield "| route | methods | purpose |"
     yield "|---|---|---|"
-    for route in app_routes(app):
-        yield f"| `{route.path}` | {', '.join(sorted(route.methods or ()))} | {route.summary or (route.description or '').split(chr(10))[0]} |"
+    methods: dict[str, set[str]] = {}
+    purposes: dict[str, str] = {}
+    for route in app_routes(app):  # GET and HEAD of a path are two routes, of which the first has the summary.
+        methods.setdefault(route.path, set()).update(route.methods or ())
+        purposes.setdefault(route.path, route.summary or (route.description or "").split("\n")[0])
+    for path, purpose in purposes.items():
+        yield f"| `{path}` | {', '.join(sorted(methods[path]))} | {purpose} |"
     yield "| `/docs`, `/redoc`, `/openapi.json` | GET | The API, described |"
 
 
