@@ -25,7 +25,8 @@ Profile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.,+-
 VersionCode = Annotated[str, StringConstraints(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9_.+-]{0,63})?$")]
 RepositoryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 RepositoryUrl = Annotated[str, StringConstraints(pattern=r"^[!#-&(-\[\]-~]{1,512}$")]  # Printable ASCII but quotes and backslash.
-RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,127}$")]
+# Ids of rules, and of changes that concern one package: new-default-NAME, gone-default-NAME.
+ChangeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,159}$")]
 
 
 def _version(text: str) -> str:
@@ -65,7 +66,7 @@ class BuildRequest(BaseModel):
     repository_keys: Annotated[list[Annotated[str, StringConstraints(max_length=4_096)]], Field(max_length=MAX_REPOSITORIES)] = []
     client: Annotated[str | None, Field(max_length=256)] = None
     from_version: Annotated[VersionName | None, BeforeValidator(lambda value: value or None)] = None
-    ignored_changes: Annotated[list[RuleId], Field(max_length=100)] = []
+    ignored_changes: Annotated[list[ChangeId], Field(max_length=100)] = []
 
     def normalised(self) -> dict[str, Any]:
         """Return the request as a plain mapping, spellings that mean the same brought to one."""

@@ -5,8 +5,8 @@ board name (LuCI sends `tplink,archer-c7-v5`), then by `supported_devices` if on
 single profile is `generic` (x86, armsr) takes any name.
 """
 
-import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,45 +24,24 @@ from .errors import (
     UnsupportedTarget,
     UnsupportedVersion,
     UpstreamError,
+    UpstreamUnreachable,
 )
-from .resolution import InvalidVersionError, RuleBook, Version, normalised_profile
+from .resolution import (
+    AmbiguousProfileError,
+    DocumentMissingError,
+    DocumentUnavailableError,
+    Gatherer,
+    InvalidVersionError,
+    Releases,
+    RuleBook,
+    TargetProfiles,
+    UnknownProfileError,
+    Version,
+    directory,
+    read_targets,
+)
 from .settings import Settings
-from .upstream import DocumentMissing, Upstream
-
-
-@dataclass(frozen=True, slots=True)
-class Releases:
-    """`.versions.json`: what the server has, newest first."""
-
-    latest: tuple[str, ...]
-    versions: tuple[Version, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TargetProfiles:
-    """The needed part of a target's profiles.json."""
-
-    version_code: str
-    architecture: str
-    default_packages: tuple[str, ...]
-    device_packages: Mapping[str, tuple[str, ...]]
-    aliases: Mapping[str, tuple[str, ...]]
-
-    def find(self, name: str) -> str:
-        """Return the id of the profile that `name` means; raises UnsupportedProfile or AmbiguousProfile."""
-        if name in self.device_packages:
-            return name
-        by_board_name = normalised_profile(name)
-        if by_board_name in self.device_packages:
-            return by_board_name
-        candidates = self.aliases.get(name, ()) or self.aliases.get(by_board_name, ())
-        if len(candidates) == 1:
-            return candidates[0]
-        if candidates:
-            raise AmbiguousProfile(profile=name, candidates=", ".join(candidates))
-        if list(self.device_packages) == ["generic"]:
-            return "generic"
-        raise UnsupportedProfile(profile=name)
+from .upstream import Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +54,8 @@ class ValidatedRequest:
 class Catalogue:
     """Answers from the downloads server's metadata."""
 
-    def __init__(self, upstream: Upstream, settings: Settings, rules: RuleBook) -> None:
-        self._upstream, self._settings, self._rules = upstream, settings, rules
+    def __init__(self, upstream: Upstream, gatherer: Gatherer, settings: Settings, rules: RuleBook) -> None:
+        self._upstream, self._gatherer, self._settings, self._rules = upstream, gatherer, settings, rules
         self._oldest_branch = Version.parse(settings.oldest_branch)
 
     async def validate(self, request: BuildRequest) -> ValidatedRequest:
@@ -87,7 +66,7 @@ class Catalogue:
         if request.target not in await self.targets(version):
             raise UnsupportedTarget(target=request.target)
         profiles = await self.profiles(version, request.target)
-        return ValidatedRequest({**request.normalised(), "profile": profiles.find(request.profile)})
+        return ValidatedRequest({**request.normalised(), "profile": _profile(profiles, request.profile)})
 
     async def revision(self, version_text: str, target: str) -> str:
         """Return the revision of a target, such as r28739-d9340319c6; raises as `validate`."""
@@ -98,28 +77,32 @@ class Catalogue:
         return (await self.profiles(version, target)).version_code
 
     async def releases(self) -> Releases:
-        """Return the releases that the server lists."""
+        """Return the releases that the server lists; raises UpstreamUnreachable."""
         try:
-            releases: Releases = await self._upstream.document(".versions.json", _read_versions)
-        except DocumentMissing:
+            return await self._gatherer.releases()
+        except DocumentMissingError:
             return Releases((), ())
-        return releases
+        except DocumentUnavailableError as error:
+            raise UpstreamUnreachable(document=error) from None
 
     async def targets(self, version: Version) -> Mapping[str, str]:
-        """Return target → architecture of a version; raises HalfPublished where it has none yet."""
+        """Return target → architecture of a version; raises HalfPublished where it has none yet, and UpstreamUnreachable."""
         try:
-            targets: Mapping[str, str] = await self._upstream.document(f"{directory(version)}/.targets.json", _read_targets)
-        except DocumentMissing:
+            targets: Mapping[str, str] = await self._upstream.read(f"{directory(version)}/.targets.json", _targets)
+        except DocumentMissingError:
             raise HalfPublished(version=version, target="its targets") from None
+        except DocumentUnavailableError as error:
+            raise UpstreamUnreachable(document=error) from None
         return targets
 
     async def profiles(self, version: Version, target: str) -> TargetProfiles:
-        """Return the profiles of a target; raises HalfPublished where they are not there yet."""
+        """Return the profiles of a target; raises HalfPublished where they are not there yet, and UpstreamUnreachable."""
         try:
-            profiles: TargetProfiles = await self._upstream.document(f"{directory(version)}/targets/{target}/profiles.json", _read_profiles)
-        except DocumentMissing:
+            return await self._gatherer.profiles(version, target)
+        except DocumentMissingError:
             raise HalfPublished(version=version, target=target) from None
-        return profiles
+        except DocumentUnavailableError as error:
+            raise UpstreamUnreachable(document=error) from None
 
     async def branches(self) -> dict[str, dict[str, Any]]:
         """Return branch → description in the shape of overview.json (facts of the wire contract), newest first.
@@ -225,40 +208,14 @@ class Catalogue:
             raise RepositoryNotAllowed(repository=next(iter(request.repositories)))
 
 
-def directory(version: Version) -> str:
-    """Return the directory of a version on the downloads server."""
-    return "snapshots" if version.is_development else f"releases/{version}"
+def _profile(profiles: TargetProfiles, name: str) -> str:
+    try:
+        return profiles.find(name)
+    except AmbiguousProfileError as error:
+        raise AmbiguousProfile(profile=name, candidates=", ".join(error.candidates)) from None
+    except UnknownProfileError:
+        raise UnsupportedProfile(profile=name) from None
 
 
-def _read_versions(document: Any) -> Releases:
-    latest = _known(document.get(key) for key in ("upcoming_version", "stable_version", "oldstable_version"))
-    listed = _known(document["versions_list"])
-    return Releases(tuple(version.text for version in sorted(latest, reverse=True)), tuple(sorted(listed | latest, reverse=True)))
-
-
-def _known(names: Iterable[Any]) -> set[Version]:
-    """Return the versions; names of the distant past (such as 8.09) have no place in today's order and are left out."""
-    known = set()
-    for name in names:
-        with contextlib.suppress(InvalidVersionError):
-            known.add(Version.parse(str(name)))
-    return known
-
-
-def _read_targets(document: Any) -> dict[str, str]:
-    return {str(target): str(architecture) for target, architecture in document.items()}
-
-
-def _read_profiles(document: Any) -> TargetProfiles:
-    aliases: dict[str, list[str]] = {}
-    for profile, entry in document["profiles"].items():
-        for name in entry.get("supported_devices") or ():
-            if profile not in aliases.setdefault(str(name), []):
-                aliases[str(name)].append(profile)
-    return TargetProfiles(
-        version_code=str(document["version_code"]),
-        architecture=str(document["arch_packages"]),
-        default_packages=tuple(map(str, document["default_packages"])),
-        device_packages={profile: tuple(map(str, entry.get("device_packages") or ())) for profile, entry in document["profiles"].items()},
-        aliases={name: tuple(sorted(profiles)) for name, profiles in aliases.items()},
-    )
+def _targets(raw: bytes) -> dict[str, str]:
+    return read_targets(json.loads(raw))

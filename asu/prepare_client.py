@@ -5,8 +5,8 @@ from typing import Any, Protocol
 
 from .catalogue import ValidatedRequest
 from .errors import InvalidRequest, PrepareDisagrees, PrepareUnavailable
-from .preview import preview
-from .resolution import RuleBook, request_hash
+from .preview import Resolver
+from .resolution import request_hash
 from .web_client import WebAnswer, WebClient, WebError
 
 MAX_BYTES = 4 * 1024 * 1024  # A preview of 1 000 packages with every package changed has less than 1 MiB.
@@ -23,12 +23,12 @@ class Preparer(Protocol):
 class InProcessPreparer:
     """Resolves in this process: same copy of the core, same answer, same hash."""
 
-    def __init__(self, rules: RuleBook) -> None:
-        self._rules = rules
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
 
     async def prepare(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:  # noqa: ARG002  # The request id is for services on the way.
         """See Preparer."""
-        return preview(request, self._rules)
+        return await self._resolver.preview(request)
 
 
 class PrepareService:

@@ -1,14 +1,14 @@
-"""The preview of a request: resolved packages, changes, and the complete request that builds exactly that.
+"""From a validated request to one that nothing changes any more, with all that the downloads server tells.
 
-The same answer comes from asu-prepare, which has its own copy of the decision core; this one serves where that service is
-not configured, and every direct build.
+The same decision comes from asu-prepare, which has its own copy of the core; this one serves where that service is not
+configured, and every direct build.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from .catalogue import ValidatedRequest
-from .resolution import PackageRequest, Resolution, RuleBook, Version, request_hash, resolve
+from .resolution import Gatherer, RuleBook, package_request, preview, request_hash, resolved_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,45 +25,19 @@ def as_it_stands(request: ValidatedRequest) -> ResolvedRequest:
     return ResolvedRequest(fields, request_hash(fields))
 
 
-def resolve_request(request: ValidatedRequest, rules: RuleBook) -> tuple[ResolvedRequest, Resolution]:
-    """Apply the rules to a validated request."""
-    fields = request.fields
-    from_version = fields["from_version"]
-    resolution = resolve(
-        PackageRequest(
-            version=Version.parse(fields["version"]),
-            target=fields["target"],
-            profile=fields["profile"],
-            packages=tuple(fields["packages"]),
-            packages_versions=fields["packages_versions"],
-            diff_packages=fields["diff_packages"],
-            from_version=Version.parse(from_version) if from_version else None,
-        ),
-        rules,
-    )
-    resolved = {
-        **fields,
-        "packages": list(resolution.packages),
-        "packages_versions": dict(resolution.packages_versions),
-        "diff_packages": resolution.diff_packages,
-    }
-    return ResolvedRequest(resolved, request_hash(resolved)), resolution
+class Resolver:
+    """Decides what requests lead to."""
 
+    def __init__(self, gatherer: Gatherer, rules: RuleBook) -> None:
+        self._gatherer, self._rules = gatherer, rules
 
-def preview(request: ValidatedRequest, rules: RuleBook) -> dict[str, Any]:
-    """Return the answer of prepare, without what only the build service knows."""
-    resolved, resolution = resolve_request(request, rules)
-    return {
-        "status": "prepared",
-        "original_packages": list(request.fields["packages"]),
-        "original_diff_packages": request.fields["diff_packages"],
-        "resolved_packages": list(resolution.packages),
-        "changes": [asdict(change) for change in resolution.changes],
-        "problems": [asdict(problem) for problem in resolution.problems],
-        "warnings": list(resolution.warnings),
-        "checked": resolution.checked,
-        "from_version": asdict(resolution.from_version) if resolution.from_version else None,
-        "resolved_profile": resolved.fields["profile"],
-        "prepared_request": resolved.fields,
-        "request_hash": resolved.key,
-    }
+    async def resolve(self, request: ValidatedRequest) -> ResolvedRequest:
+        """Return the request that is to be built."""
+        resolution = await self._gatherer.decide(package_request(request.fields), self._rules)
+        fields = resolved_fields(request.fields, resolution)
+        return ResolvedRequest(fields, request_hash(fields))
+
+    async def preview(self, request: ValidatedRequest) -> dict[str, Any]:
+        """Return the answer of prepare, without what only the build service knows."""
+        resolution = await self._gatherer.decide(package_request(request.fields), self._rules)
+        return preview(request.fields, resolution)

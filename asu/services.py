@@ -12,8 +12,9 @@ from .build_record import Records
 from .builds import Builds
 from .catalogue import Catalogue
 from .prepare_client import InProcessPreparer, Preparer, PrepareService
+from .preview import Resolver
 from .redis_records import RedisRecords, async_redis, sync_redis
-from .resolution import RuleBook, load_rules
+from .resolution import Gatherer, RuleBook, load_rules
 from .settings import Settings
 from .stores.base import Store
 from .stores.local import LocalStore
@@ -29,6 +30,7 @@ class Services:
     rules: RuleBook
     upstream: Upstream
     catalogue: Catalogue
+    resolver: Resolver
     preparer: Preparer
     records: Records
     queue: BuildQueue
@@ -39,15 +41,18 @@ class Services:
 OpenServices = Callable[[Settings], AbstractAsyncContextManager[Services]]
 
 
-def assemble(settings: Settings, *, upstream: Upstream, preparer: Preparer, records: Records, queue: BuildQueue, store: Store) -> Services:
-    """Put the parts together."""
+def assemble(settings: Settings, *, upstream: Upstream, preparer: Preparer | None, records: Records, queue: BuildQueue, store: Store) -> Services:
+    """Put the parts together; without a prepare service, previews are resolved in this process."""
     rules = load_rules()
+    gatherer = Gatherer(upstream)
+    resolver = Resolver(gatherer, rules)
     return Services(
         settings=settings,
         rules=rules,
         upstream=upstream,
-        catalogue=Catalogue(upstream, settings, rules),
-        preparer=preparer,
+        catalogue=Catalogue(upstream, gatherer, settings, rules),
+        resolver=resolver,
+        preparer=preparer or InProcessPreparer(resolver),
         records=records,
         queue=queue,
         store=store,
@@ -63,11 +68,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     store.open()
     try:
         async with WebClient(user_agent=f"asu/{__version__}") as client:
-            preparer: Preparer
-            if settings.prepare_service_url:
-                preparer = PrepareService(client, url=settings.prepare_service_url, deadline=settings.prepare_deadline)
-            else:
-                preparer = InProcessPreparer(load_rules())
+            service = settings.prepare_service_url
+            preparer = PrepareService(client, url=service, deadline=settings.prepare_deadline) if service else None
             yield assemble(
                 settings,
                 upstream=DownloadsServer(client, url=settings.upstream_url, ttl=settings.metadata_ttl),

@@ -40,7 +40,7 @@ def without_the_gone(request: PackageRequest, rules: RuleBook, changes: list[Cha
             if clash:
                 final, steps = None, (_ended(name, steps[-1], "asks for" if mark else "takes away"),)
         changes.extend(_marked(step, mark) for step in steps)
-        if final is not None:
+        if final is not None and (final == name or mark + final not in wanted):  # What the list holds itself keeps its own place.
             kept[mark + final] = None
     return list(kept)
 

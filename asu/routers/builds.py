@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from asu.build_request import BUILD_KEY, BuildRequest
 from asu.builds import BuildAnswer
 from asu.errors import UnknownBuild
-from asu.preview import as_it_stands, resolve_request
+from asu.preview import as_it_stands
 from asu.services import services_of
 
 router = APIRouter(prefix="/api/v1", tags=["builds"])
@@ -26,7 +26,7 @@ async def request_build(request: Request, build_request: BuildRequest, *, skip_p
     """Queue a build, or answer with the one that is already there; a prepared request is built as it stands."""
     services = services_of(request)
     validated = await services.catalogue.validate(build_request)
-    resolved = as_it_stands(validated) if skip_package_resolution else resolve_request(validated, services.rules)[0]
+    resolved = as_it_stands(validated) if skip_package_resolution else await services.resolver.resolve(validated)
     return _answer(await services.builds.request(resolved))
 
 

@@ -21,7 +21,7 @@ from asu.errors import (
     UnsupportedVersion,
     UpstreamUnreachable,
 )
-from asu.resolution import load_rules
+from asu.resolution import Gatherer, load_rules
 from asu.upstream import MemoryUpstream
 from tests.unit.worlds import REQUEST, REVISION, metadata, settings
 
@@ -30,7 +30,8 @@ pytestmark = pytest.mark.anyio
 
 def catalogue(documents: dict[str, Any] | None = None, *, down: bool = False, **changes: Any) -> Catalogue:
     """Return a catalogue of these documents."""
-    return Catalogue(MemoryUpstream(metadata() if documents is None else documents, down=down), settings(**changes), load_rules())
+    upstream = MemoryUpstream(metadata() if documents is None else documents, down=down)
+    return Catalogue(upstream, Gatherer(upstream), settings(**changes), load_rules())
 
 
 async def validate(where: Catalogue | None = None, **fields: Any) -> ValidatedRequest:

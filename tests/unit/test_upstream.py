@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from asu.errors import UpstreamUnreachable
-from asu.upstream import MAX_DOCUMENTS, RETRY_AFTER, DocumentMissing, DownloadsServer
+from asu.resolution import DocumentMissingError, DocumentUnavailableError
+from asu.upstream import MAX_DOCUMENTS, RETRY_AFTER, DownloadsServer
 from asu.web_client import WebAnswer, WebClient, WebError
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +52,7 @@ class Downloads:
 
     async def read(self, path: str = ".versions.json") -> Any:
         """Return a document as it is."""
-        return await self.server.document(path, dict)
+        return await self.server.read(path, lambda raw: dict(json.loads(raw)))
 
 
 async def test_a_fresh_copy_is_answered_from_memory() -> None:
@@ -120,7 +120,7 @@ async def test_without_a_copy_the_server_is_unreachable(trouble: WebAnswer | Web
     downloads = Downloads(trouble)
 
     for _ in range(2):
-        with pytest.raises(UpstreamUnreachable):
+        with pytest.raises(DocumentUnavailableError):
             await downloads.read()
     assert len(downloads.client.asked) == 1
 
@@ -128,7 +128,7 @@ async def test_without_a_copy_the_server_is_unreachable(trouble: WebAnswer | Web
 async def test_it_recovers_by_itself() -> None:
     """A while after a failure the server is asked again."""
     downloads = Downloads(WebError("down"), ok())
-    with pytest.raises(UpstreamUnreachable):
+    with pytest.raises(DocumentUnavailableError):
         await downloads.read()
     downloads.now += RETRY_AFTER
 
@@ -139,7 +139,7 @@ async def test_a_missing_document_is_told_from_a_failure() -> None:
     """404 says that there is no such thing (yet); it is asked for again after a while."""
     downloads = Downloads(WebAnswer(404, {}, b""), ok())
     for _ in range(2):
-        with pytest.raises(DocumentMissing):
+        with pytest.raises(DocumentMissingError):
             await downloads.read()
     downloads.now += RETRY_AFTER
 
@@ -150,7 +150,7 @@ async def test_a_missing_document_is_told_from_a_failure() -> None:
 async def test_documents_are_kept_apart() -> None:
     """Trouble with one document is no trouble with another."""
     downloads = Downloads(WebError("down"), ok())
-    with pytest.raises(UpstreamUnreachable):
+    with pytest.raises(DocumentUnavailableError):
         await downloads.read("one")
 
     assert await downloads.read("other") == DOCUMENT

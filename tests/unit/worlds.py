@@ -15,8 +15,7 @@ from asu.build_queue import MemoryBuildQueue
 from asu.build_record import Attempt, BuildRecord, State
 from asu.errors import AsuError
 from asu.memory_records import MemoryRecords
-from asu.prepare_client import InProcessPreparer, Preparer
-from asu.resolution import load_rules
+from asu.prepare_client import Preparer
 from asu.services import Services, assemble
 from asu.settings import Settings
 from asu.stores.memory import MemoryStore
@@ -76,7 +75,7 @@ def metadata() -> dict[str, Any]:
 class UntouchableUpstream:
     """An upstream server that nobody may ask."""
 
-    async def document(self, path: str, reader: Callable[[Any], Any]) -> Any:
+    async def read(self, path: str, reader: Callable[[Any], Any]) -> Any:
         """Fail: whoever asks must not."""
         raise AssertionError(f"{reader.__name__} was asked to read {path}")
 
@@ -88,7 +87,7 @@ class UntouchableUpstream:
 class BrokenUpstream(UntouchableUpstream):
     """An upstream adapter with a mistake in it, whose message holds what nobody may learn."""
 
-    async def document(self, path: str, reader: Callable[[Any], Any]) -> Any:
+    async def read(self, path: str, reader: Callable[[Any], Any]) -> Any:
         """Fail as a programming mistake would."""
         raise RuntimeError(f"the secret of {path} and {reader.__name__}")
 
@@ -165,7 +164,7 @@ def opened(
         yield assemble(
             wanted,
             upstream=upstream or MemoryUpstream(metadata()),
-            preparer=preparer or InProcessPreparer(load_rules()),
+            preparer=preparer,
             records=records,
             queue=queue,
             store=store,
