@@ -1,6 +1,6 @@
 """The answers as the OpenAPI file describes them.
 
-They document and are tested against; the answers themselves are written by `preview` and `errors` without them.
+They document and are tested against; the answers themselves are written by the decision core and by `errors` without them.
 """
 
 from typing import Annotated, Literal
@@ -24,7 +24,7 @@ class ChangeAnswer(_Answer):
     to_package: str | None
     reason: Annotated[str, Field(description="One or two sentences for the user.")]
     automatic: Annotated[bool, Field(description="Whether it is part of the prepared request already.")]
-    rule: Annotated[str, Field(description="Id of the rule that asks for it.")]
+    rule: Annotated[str, Field(description="Id of the rule that asks for it, or of what the defaults ask for; `ignored_changes` takes either.")]
     reference: Annotated[str | None, Field(description="Where OpenWrt made the change: commits, or a revision.")]
 
 
@@ -45,6 +45,26 @@ class FromVersionAnswer(_Answer):
     evidence: str | None
 
 
+class VersionsAnswer(_Answer):
+    """The version that a package will have and, where the request told versions, the one that it has."""
+
+    new: str
+    old: str = ""
+    downgrade: bool = False
+
+
+class CountsAnswer(_Answer):
+    """The preview in one line."""
+
+    installed: Annotated[int, Field(description="Packages asked for beyond the defaults, or in place of them.")]
+    added: int
+    replaced: int
+    removed: int
+    problems: int
+    warnings: int
+    downgrades: int
+
+
 class PreviewAnswer(_Answer):
     """What the request leads to, and why."""
 
@@ -57,6 +77,9 @@ class PreviewAnswer(_Answer):
     warnings: list[str]
     checked: Annotated[bool, Field(description="Whether every name was looked up in the package indexes.")]
     from_version: FromVersionAnswer | None
+    ignored_changes: Annotated[list[str], Field(description="The changes that were left out because the request asked for that.")]
+    versions: Annotated[dict[str, VersionsAnswer], Field(description="Of each resolved package, as far as the indexes tell.")]
+    counts: CountsAnswer
     resolved_profile: str
     prepared_request: Annotated[PrepareRequest, Field(description="The complete request, ready for POST /api/v1/build.")]
     request_hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="The identity of the build that the prepared request leads to.")]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, PositiveInt
+from pydantic import AliasChoices, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -21,6 +21,19 @@ class Settings(BaseSettings):
         ),
     ] = "info"
     log_format: Annotated[Literal["text", "json"], Field(description="Lines for people, or one JSON object per line.")] = "text"
+    upstream_url: Annotated[
+        str,
+        Field(
+            description="The OpenWrt downloads server, whose metadata tells defaults and packages. `UPSTREAM_URL` works too.",
+            pattern=r"^https?://[^\s?#]+$",
+            validation_alias=AliasChoices("PREPARE_UPSTREAM_URL", "UPSTREAM_URL"),
+        ),
+    ] = "https://downloads.openwrt.org"
+    metadata_ttl: Annotated[PositiveFloat, Field(description="Seconds until a document of the downloads server is revalidated.")] = 300
+    # A person waits for the preview; what could not be had within this time is had by the next request.
+    metadata_budget: Annotated[PositiveFloat, Field(description="Seconds that a request waits for the downloads server in all.")] = 2
+    # An answer has about 20 KiB: room for four hundred different requests, of which equal ones come by the thousands on release day.
+    answer_cache: Annotated[NonNegativeInt, Field(description="Bytes of answers that are kept for some seconds; 0 keeps none.")] = 8 * 1024 * 1024
     # The largest request seen from a real device is 14 KiB; a first-boot script of 64 KiB with every character escaped still fits.
     max_body_bytes: Annotated[PositiveInt, Field(description="Largest request body; a larger one is answered with 413.")] = 256 * 1024
     cors: Annotated[bool, Field(description="Whether answers carry CORS headers; off where a proxy adds them, as two are as bad as none.")] = True

@@ -3,6 +3,8 @@
 PrepareError
 ├── InvalidRequestError        a field is missing or malformed, or the body is no JSON
 ├── UnsupportedDistroError
+├── UnsupportedProfileError    the target has no such device
+├── AmbiguousProfileError      several devices of the target claim the name
 ├── BodyTooLargeError
 ├── NotFoundError
 ├── MethodNotAllowedError
@@ -54,6 +56,18 @@ class UnsupportedDistroError(PrepareError):
     """This service knows the packages of openwrt alone; leave `distro` out."""
 
     code, status, title = "unsupported-distro", 400, "Bad Request"
+
+
+class UnsupportedProfileError(PrepareError):
+    """Unsupported profile: {profile} is not a device of {target} in {version}; the profiles.json of that target lists them."""
+
+    code, status, title = "unsupported-profile", 400, "Bad Request"
+
+
+class AmbiguousProfileError(PrepareError):
+    """Ambiguous profile: {profile} may be one of {candidates}; send the id of the one that is meant."""
+
+    code, status, title = "ambiguous-profile", 400, "Bad Request"
 
 
 class BodyTooLargeError(PrepareError):

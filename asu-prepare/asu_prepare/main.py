@@ -1,5 +1,8 @@
 """The application: routes, errors and what surrounds them. Nothing happens at import."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -10,21 +13,36 @@ from . import __version__
 from .config import Settings
 from .errors import InvalidRequestError, MethodNotAllowedError, NotFoundError, PrepareError
 from .middleware import HeadRequests, RequestLog, UnhandledErrors
-from .resolution import load_rules
+from .previews import AnswerCache, Previews
+from .resolution import Documents, load_rules
 from .routes import add_operation_routes, add_prepare_route
+from .upstream import DownloadsServer
+from .web_client import WebClient
 
 _ABOUT = "Says which packages a firmware request leads to, what changes against it and why, before anything is built."
 # Browsers ask from the pages of any router or selector; no credentials are used anywhere.
 _CORS = Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD", "POST", "OPTIONS"], allow_headers=["*"])
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Return the application; reads the shipped rules and raises if they are broken."""
+def create_app(settings: Settings, documents: Documents | None = None) -> FastAPI:
+    """Return the application; reads the shipped rules and raises if they are broken.
+
+    Without `documents` those of the downloads server are used.
+    """
     rules = load_rules()
+    server = DownloadsServer(WebClient(user_agent=f"asu-prepare/{__version__}"), url=settings.upstream_url, ttl=settings.metadata_ttl)
+    previews = Previews(documents=documents or server, rules=rules, budget=settings.metadata_budget, cache=AnswerCache(settings.answer_cache))
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await server.close()
+
     app = FastAPI(
         title="asu-prepare",
         summary=_ABOUT,
         version=__version__,
+        lifespan=lifespan,
         license_info={"name": "GPL-2.0-only"},
         middleware=[
             Middleware(RequestLog),
@@ -35,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
         # FastAPI's own telemetry would record exception messages, which can hold what a caller sent.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
-    add_prepare_route(app, rules, settings)
+    add_prepare_route(app, previews, settings)
     add_operation_routes(app, rules)
     app.add_exception_handler(PrepareError, _refused)
     app.add_exception_handler(HTTPException, _refused_by_framework)

@@ -28,7 +28,8 @@ RepositoryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64
 # Printable ASCII without the space, both quotes and the backslash.
 RepositoryUrl = Annotated[str, StringConstraints(pattern=r"^[!#-&(-\[\]-~]{1,512}$")]
 RepositoryKey = Annotated[str, StringConstraints(max_length=4_096)]
-RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,127}$")]
+# The id of a rule, or of a change that comes from the defaults: new-default-NAME, gone-default-NAME.
+ChangeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,159}$")]
 
 
 def _a_version(text: str) -> str:
@@ -82,7 +83,10 @@ class PrepareRequest(BaseModel):
         BeforeValidator(_absent_when_empty),
         Field(description="The version that the device runs now; without it every change up to the wanted version applies.", examples=["24.10.4"]),
     ] = None
-    ignored_changes: Annotated[tuple[RuleId, ...], Field(max_length=100, description="Rule ids; passed through to the prepared request.")] = ()
+    ignored_changes: Annotated[
+        tuple[ChangeId, ...],
+        Field(max_length=100, description="Changes that are not wanted, by their `rule`.", examples=[["auc-owut", "new-default-kmod-dsa-gswip"]]),
+    ] = ()
 
     def fields(self) -> dict[str, Any]:
         """Return the request as a plain mapping, complete with its defaults."""

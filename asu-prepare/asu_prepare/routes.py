@@ -3,15 +3,12 @@
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from pydantic import ValidationError
-from pydantic_core import to_json
 
 from . import __version__
 from .answers import ErrorAnswer, HealthAnswer, PreviewAnswer, RulesAnswer, StatusAnswer, VersionAnswer
 from .config import Settings
-from .errors import BodyTooLargeError, InvalidRequestError, UnsupportedDistroError, invalid_fields
-from .prepare_request import PrepareRequest
-from .preview import preview
+from .errors import BodyTooLargeError, InvalidRequestError
+from .previews import Previews
 from .resolution import RuleBook, Version
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -23,7 +20,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/PrepareRequest"}}}}}
 
 
-def add_prepare_route(app: FastAPI, rules: RuleBook, settings: Settings) -> None:
+def add_prepare_route(app: FastAPI, previews: Previews, settings: Settings) -> None:
     """Add the route that previews a build request."""
 
     @app.post(
@@ -37,15 +34,13 @@ def add_prepare_route(app: FastAPI, rules: RuleBook, settings: Settings) -> None
     async def prepare(request: Request) -> Response:
         """Say which packages a build request leads to, what changes against it and why.
 
-        Nothing is built and nothing is kept: the same request always gets the same answer. `prepared_request` is ready to be
-        sent to the build service.
+        Nothing is built: the same request always gets the same answer. `prepared_request` is ready to be sent to the build
+        service.
         """
         if not _is_json(request.headers.get("content-type", "")):
             raise InvalidRequestError(reason="The request is not sent as JSON with the header Content-Type: application/json")
-        wanted = _parse(await _read_body(request, settings.max_body_bytes))
-        if wanted.distro != "openwrt":
-            raise UnsupportedDistroError
-        return Response(to_json(preview(wanted.fields(), rules)), media_type="application/json")
+        answer = await previews.answer(await _read_body(request, settings.max_body_bytes))
+        return Response(answer, media_type="application/json")
 
 
 def add_operation_routes(app: FastAPI, rules: RuleBook) -> None:
@@ -93,13 +88,6 @@ async def _read_body(request: Request, limit: int) -> bytes:
             raise BodyTooLargeError(limit=limit)
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def _parse(body: bytes) -> PrepareRequest:
-    try:
-        return PrepareRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise invalid_fields(error.errors(include_url=False, include_context=False, include_input=False)) from None
 
 
 def _status(rules: RuleBook) -> StatusAnswer:

@@ -6,7 +6,7 @@ Every wanted name is looked up; all problems come in one answer, each with what 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from .knowledge import BUILT_IN, Knowledge, PackageIndex, without_abi
 from .outcome import PackageRequest, Problem
@@ -17,8 +17,10 @@ MAX_SUGGESTIONS = 8
 MIN_LIKENESS = 0.8  # Of difflib's ratio: a slip of one or two letters, not another word.
 
 
-def find_problems(packages: Sequence[str], request: PackageRequest, knowledge: Knowledge, rules: RuleBook) -> list[Problem]:
-    """Return all problems of a resolved list; without an index only those that need none."""
+def find_problems(
+    packages: Sequence[str], request: PackageRequest, knowledge: Knowledge, rules: RuleBook, *, diff_packages: bool = False
+) -> list[Problem]:
+    """Return all problems of a resolved list, which is absolute if `diff_packages`; without an index only those that need none."""
     installed = [name for name in packages if name[0] != "-"]
     problems = []
     if knowledge.index is not None and knowledge.index.complete:
@@ -26,7 +28,8 @@ def find_problems(packages: Sequence[str], request: PackageRequest, knowledge: K
         given = knowledge.defaults.defaults if knowledge.defaults else {}
         missing = [name for name in installed if name not in given and name not in BUILT_IN and index.version_of(name) is None]
         problems += [_missing(name, request, knowledge, index, rules, suggest=number < MAX_SUGGESTIONS) for number, name in enumerate(missing)]
-    return problems + _conflicts(installed, packages, request, knowledge, rules)
+    given = {} if diff_packages or knowledge.defaults is None else knowledge.defaults.defaults
+    return problems + _conflicts(installed, set(packages), given, rules)
 
 
 def _missing(name: str, request: PackageRequest, knowledge: Knowledge, index: PackageIndex, rules: RuleBook, *, suggest: bool) -> Problem:
@@ -56,19 +59,17 @@ def _near(name: str, index: PackageIndex) -> str | None:
     return found[0] if found else None
 
 
-def _conflicts(installed: Iterable[str], packages: Collection[str], request: PackageRequest, knowledge: Knowledge, rules: RuleBook) -> list[Problem]:
-    """Return each pair of which an image can hold one only, a default that nothing takes away included."""
-    together = dict.fromkeys(installed)
-    if knowledge.defaults and not request.diff_packages:
-        together |= dict.fromkeys(name for name in knowledge.defaults.defaults if f"-{name}" not in set(packages))
+def _conflicts(installed: Iterable[str], packages: Container[str], given: Iterable[str], rules: RuleBook) -> list[Problem]:
+    """Return each group of which an image can hold one only, a given default that nothing takes away included."""
+    together = dict.fromkeys([*installed, *given])
     problems = []
     for exclusive in rules.exclusives:
         members = [name for name in together if exclusive.members.fullmatch(name) and f"-{name}" not in packages]
         if len(members) > 1:
             first, other = members[0], members[1]
-            default = knowledge.defaults is not None and other in knowledge.defaults.defaults
-            suggestion = f"-{other}" if default else None
-            what = f"{other} is a default package of this device; take it away with -{other}." if default else "Leave one of them out."
+            implied = other not in packages
+            suggestion = f"-{other}" if implied else None
+            what = f"{other} is a default package of this device; take it away with -{other}." if implied else "Leave one of them out."
             problems.append(
                 Problem(package=first, kind="conflict", suggestion=suggestion, detail=f"{' and '.join(members)}: {exclusive.reason} {what}")
             )

@@ -36,8 +36,9 @@ from .versions import Version
 
 KEPT_SECONDS = 5.0  # Far below the minutes in which documents are revalidated, so nothing gets older by it.
 KEPT_ENTRIES = 1024  # Devices times releases asked for within those seconds.
-# Where a package that this target lacks is looked for: the target with the most kernel modules.
-ELSEWHERE = "x86/64"
+# Where a package that this target lacks is looked for: the target with the most kernel modules and packages, and one of
+# another architecture for its own sake. Both are in every release.
+ELSEWHERE = ("x86/64", "ath79/generic")
 
 
 class DocumentMissingError(LookupError):
@@ -69,9 +70,9 @@ class Gatherer:
         """Decide what a request leads to with all that can be known; never fails for what cannot."""
         knowledge = await self.gather(request)
         resolution = resolve(request, rules, knowledge)
-        if any(problem.kind == "unknown" for problem in resolution.problems) and request.target != ELSEWHERE:
-            elsewhere = await self._elsewhere(request.version)
-            resolution = resolve(request, rules, replace(knowledge, elsewhere=elsewhere)) if elsewhere else resolution
+        if any(problem.kind == "unknown" for problem in resolution.problems):
+            elsewhere = await self._elsewhere(request)
+            resolution = resolve(request, rules, replace(knowledge, elsewhere=elsewhere))
         return resolution
 
     async def gather(self, request: PackageRequest) -> Knowledge:
@@ -130,13 +131,13 @@ class Gatherer:
             return None
         return profiles.defaults_of(version, request.profile)
 
-    async def _index(self, version: Version, target: str, profiles: TargetProfiles, *, feeds: Iterable[str] | None = None) -> PackageIndex | None:
+    async def _index(self, version: Version, target: str, profiles: TargetProfiles) -> PackageIndex | None:
         """Return all that a target can install; None if not even its feeds are known."""
         try:
-            names = feeds if feeds is not None else await self._documents.read(feeds_path(version, profiles.architecture), _feeds)
+            feeds = await self._documents.read(feeds_path(version, profiles.architecture), _feeds)
         except (DocumentMissingError, DocumentUnavailableError):
             return None
-        parts = await asyncio.gather(*(self._part(path) for path in index_paths(version, target, profiles, names)))
+        parts = await asyncio.gather(*(self._part(path) for path in index_paths(version, target, profiles, feeds)))
         return PackageIndex(tuple(part for part in parts if part is not None), complete=None not in parts)
 
     async def _part(self, path: str) -> dict[str, str] | None:
@@ -158,13 +159,17 @@ class Gatherer:
             index = await self._documents.read(f"{path}/Packages", self._read_packages)
         return index
 
-    async def _elsewhere(self, version: Version) -> PackageIndex | None:
-        """Return what the target with the most kernel modules has of its own in this version."""
+    async def _elsewhere(self, request: PackageRequest) -> PackageIndex:
+        """Return what other targets and architectures of the wanted version have, as far as it can be had."""
+        found = await asyncio.gather(*(self._other(request.version, target) for target in ELSEWHERE if target != request.target))
+        return PackageIndex(tuple(part for index in found if index is not None for part in index.parts), complete=False)
+
+    async def _other(self, version: Version, target: str) -> PackageIndex | None:
         try:
-            profiles = await self.profiles(version, ELSEWHERE)
+            profiles = await self.profiles(version, target)
         except (DocumentMissingError, DocumentUnavailableError):
             return None
-        return await self._index(version, ELSEWHERE, profiles, feeds=())
+        return await self._index(version, target, profiles)
 
     def _read_index(self, raw: bytes) -> dict[str, str]:
         return read_index(json.loads(raw), self._names)

@@ -91,17 +91,14 @@ def is_crossed(rule: Rule, request: PackageRequest) -> bool:
     return rule.lies_between(request.from_version, request.version)
 
 
-def add_the_new(packages: list[str], request: PackageRequest, rules: RuleBook, changes: list[Change], *, settled: Container[str]) -> None:
-    """Append what the rules add for the device, unless the user has it or has taken it away.
-
-    What is `settled` is left alone: the release's own defaults tell more about it than a rule does.
-    """
+def add_the_new(packages: list[str], request: PackageRequest, rules: RuleBook, changes: list[Change]) -> None:
+    """Append what the rules add for the device, unless the user has it or has taken it away."""
     present = set(packages)
     for rule in device_additions(request, rules):
         if not is_crossed(rule, request):
             continue
         for name in rule.add:
-            if name not in present and f"-{name}" not in present and name not in settled:
+            if name not in present and f"-{name}" not in present:
                 present.add(name)
                 packages.append(name)
                 changes.append(change_by("addition", "add", name, rule, to_package=name))

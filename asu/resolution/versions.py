@@ -76,24 +76,32 @@ def _parse(text: str) -> Version:
 
 
 _PARTS = re.compile(r"[0-9]+|[^0-9]+")
+_EARLIER = ("~", "_alpha", "_beta", "_pre", "_rc")  # What they begin comes before the version without it.
 _PATCHLEVEL = re.compile(r"-r?([0-9]+)$")
 
 
 def is_older_package(version: str, than: str) -> bool:
     """Whether one version of a package is older than another, as opkg and apk order them.
 
-    Numbers compare as numbers; `~` comes before everything, the end included; the packaging revision (`-r3`, `-3`) counts last.
+    Numbers compare as numbers and letters come before other signs; `~` and the marks of a version to come (`_rc2`) come before
+    everything, the end included; the packaging revision (`-r3`, `-3`) counts last.
     """
     return _package_rank(version) < _package_rank(than)
 
 
-def _package_rank(version: str) -> tuple[list[tuple[int, int, str]], int]:
+def _package_rank(version: str) -> tuple[list[tuple[int, int, str]], tuple[int, str]]:
     match = _PATCHLEVEL.search(version)
-    main, patchlevel = (version[: match.start()], int(match[1])) if match else (version, 0)
+    main, patchlevel = (version[: match.start()], match[1]) if match else (version, "")
     parts: list[tuple[int, int, str]] = []
     for part in _PARTS.findall(main):
-        if part.isdigit():
-            parts.append((2, int(part), ""))
+        if part[0] in "0123456789":
+            parts.append((2, *_number_rank(part)))
         else:
-            parts.append((0 if part.startswith("~") else 3, 0, part))
-    return [*parts, (1, 0, "")], patchlevel
+            parts.append((0 if part.startswith(_EARLIER) else 3, int(not part[0].isalpha()), part))
+    return [*parts, (1, 0, "")], _number_rank(patchlevel)
+
+
+def _number_rank(digits: str) -> tuple[int, str]:
+    """Return what orders numbers by their value, without reading them: a client may send as many digits as it likes."""
+    digits = digits.lstrip("0")
+    return len(digits), digits

@@ -90,25 +90,27 @@ class Settlement:
         present = set(kept)
         missing = [name for name in self.defaults.defaults if name not in present and f"-{name}" not in present]
         additions = {name: rule for rule in self.rules.additions_for(target=self.request.target, profile=self.request.profile) for name in rule.add}
-        added, removed = [], []
+        added, removed, succeeded = [], [], {}
         for name in missing:
-            absence = self._absence(name, present, additions)
-            if absence is None:
+            rival = self.rules.rival(name, kept)
+            absence = self._absence(name, rival, additions)
+            if absence is not None:
+                removed += self._take_away(name, absence)
+            elif rival is not None:
+                succeeded[rival] = name
+                self._record_succession(rival, name)
+            else:
                 added.append(name)
                 self._record_addition(name, additions.get(name))
-            else:
-                removed.append(f"-{name}")
-                self.changes.append(_removal(f"absent-{name}", name, absence))
-        return [*kept, *added, *removed]
+        return [*(succeeded.get(name, name) for name in kept), *added, *removed]
 
-    def _absence(self, name: str, present: Iterable[str], additions: Mapping[str, Rule]) -> str | None:
+    def _absence(self, name: str, rival: str | None, additions: Mapping[str, Rule]) -> str | None:
         """Return why a default that the list lacks stays away; None if it is to be added."""
         if self.origin is None:
             return "The list does not hold it."
         if self.origin.had(name):
             return "removed by the user before the upgrade"
-        rival = self.rules.rival(name, present)
-        if rival is not None:
+        if rival is not None and (rival in self.defaults.defaults or not self.origin.had(rival)):
             return f"{rival}, which the list holds, takes its place."
         rule = additions.get(name)
         for change in (f"new-default-{name}", rule.id if rule else ""):
@@ -116,6 +118,21 @@ class Settlement:
                 self.ignored.append(change)
                 return "The request asks to ignore that it became a default package."
         return None
+
+    def _take_away(self, name: str, absence: str) -> list[str]:
+        """Return the removal of a default, or nothing if the request does not want it taken away."""
+        change = f"absent-{name}"
+        if change in self.request.ignored_changes:
+            self.ignored.append(change)
+            return []
+        self.changes.append(_removal(change, name, absence))
+        return [f"-{name}"]
+
+    def _record_succession(self, old: str, name: str) -> None:
+        """Record that a default gave way to another variant of the same program; the device cannot hold both."""
+        reason = f"{name} took the place of {old} as a default package of this device in {self.defaults.version.branch}."
+        rule = f"new-default-{name}"
+        self.changes.append(Change(type="migration", action="replace", package=old, from_package=old, to_package=name, reason=reason, rule=rule))
 
     def _record_addition(self, name: str, rule: Rule | None) -> None:
         if rule is not None:

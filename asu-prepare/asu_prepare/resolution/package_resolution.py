@@ -35,11 +35,12 @@ def resolve(request: PackageRequest, rules: RuleBook, knowledge: Knowledge = NOT
     packages = without_the_gone(request, rules, course.changes)
     origin = find_origin(request, knowledge) if request.diff_packages else None
     explicit = request.diff_packages and knowledge.defaults is not None
-    add_the_new(packages, request, rules, course.changes, settled=knowledge.defaults.defaults if explicit and knowledge.defaults else ())
     if explicit and knowledge.defaults is not None:
         packages = Settlement(request, knowledge, knowledge.defaults, origin, rules, course.changes, course.ignored).settle(packages)
+    # Each default of the release is in the list by now, wanted or taken away, so the rules add what no default tells.
+    add_the_new(packages, request, rules, course.changes)
     diff_packages = request.diff_packages and not explicit
-    problems = find_problems(packages, request, knowledge, rules)
+    problems = find_problems(packages, request, knowledge, rules, diff_packages=diff_packages)
     warnings = [*_warnings(request, packages, knowledge, origin), *(problem.detail for problem in problems if _is_lenient(problem, request))]
     return Resolution(
         packages=tuple(packages),
