@@ -42,7 +42,7 @@ class Origin:
 
 def find_origin(request: PackageRequest, knowledge: Knowledge) -> Origin | None:
     """Return where the list comes from; None without evidence."""
-    stated = request.from_version
+    stated = request.known_origin
     known = {release.version: release for release in knowledge.earlier}
     if stated is not None and stated in known:
         return Origin((known[stated],), InferredVersion(version=stated.text, inferred=False))

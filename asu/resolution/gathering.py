@@ -110,8 +110,8 @@ class Gatherer:
         """Return the device's defaults where it comes from, or where it may come from if that is not known."""
         if not request.diff_packages:
             return ()
-        if request.from_version is not None:
-            stated = await self._defaults_of([request.from_version], request)
+        if request.known_origin is not None:
+            stated = await self._defaults_of([request.known_origin], request)
             if stated:
                 return stated
         try:

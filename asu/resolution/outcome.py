@@ -29,6 +29,16 @@ class PackageRequest:
     ignored_changes: frozenset[str] = frozenset()
     has_repositories: bool = False
 
+    @property
+    def known_origin(self) -> Version | None:
+        """The version whose defaults the device came with, if the request tells.
+
+        From a snapshot to the snapshot of the same name tells nothing: what that name means has moved on since.
+        """
+        if self.from_version is not None and self.from_version.is_snapshot and self.from_version == self.version:
+            return None
+        return self.from_version
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
