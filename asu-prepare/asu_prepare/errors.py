@@ -65,7 +65,7 @@ class UnsupportedProfileError(PrepareError):
 
 
 class AmbiguousProfileError(PrepareError):
-    """Ambiguous profile: {profile} may be one of {candidates}; send the id of the one that is meant."""
+    """Unsupported profile: {profile} is claimed by several devices; ask for one of {candidates}."""
 
     code, status, title = "ambiguous-profile", 400, "Bad Request"
 

@@ -1,0 +1,102 @@
+"""From the bytes of a request to the bytes of its preview.
+
+Answers are functions of the request and the downloads server's metadata alone, so equal requests within a few seconds are
+answered with the same bytes: on release day thousands of routers of one kind ask the same.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from .errors import AmbiguousProfileError, UnsupportedDistroError, UnsupportedProfileError, invalid_fields
+from .prepare_request import PrepareRequest
+from .resolution import AmbiguousProfileError as SeveralProfilesError
+from .resolution import (
+    DocumentMissingError,
+    Documents,
+    DocumentUnavailableError,
+    Gatherer,
+    RuleBook,
+    UnknownProfileError,
+    Version,
+    normalised_profile,
+    normalised_request,
+    package_request,
+    preview,
+)
+from .upstream import patience
+
+KEPT_SECONDS = 5.0  # Far below the minutes in which metadata is revalidated, so no answer gets noticeably older by it.
+
+
+class AnswerCache:
+    """Answers by the bytes of their requests, for some seconds and within a bound on the bytes of both."""
+
+    def __init__(self, max_bytes: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_bytes, self._clock = max_bytes, clock
+        self._bytes = 0
+        self._answers: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()  # In the order in which they end.
+
+    def get(self, body: bytes) -> bytes | None:
+        """Return the answer to the same request, if it was given a moment ago."""
+        kept = self._answers.get(body)
+        return kept[1] if kept is not None and self._clock() < kept[0] else None
+
+    def put(self, body: bytes, answer: bytes) -> None:
+        """Keep an answer; the oldest ones make room for it."""
+        self._drop(body)
+        self._answers[body] = (self._clock() + KEPT_SECONDS, answer)
+        self._bytes += len(body) + len(answer)
+        while self._bytes > self._max_bytes:
+            self._drop(next(iter(self._answers)))
+
+    def _drop(self, body: bytes) -> None:
+        kept = self._answers.pop(body, None)
+        if kept is not None:
+            self._bytes -= len(body) + len(kept[1])
+
+
+class Previews:
+    """Answers requests for previews."""
+
+    def __init__(self, *, documents: Documents, rules: RuleBook, budget: float, cache: AnswerCache) -> None:
+        self._gatherer, self._rules, self._budget, self._cache = Gatherer(documents), rules, budget, cache
+
+    async def answer(self, body: bytes) -> bytes:
+        """Return the preview of a request as JSON; raises PrepareError for what is no request or can be none."""
+        answer = self._cache.get(body)
+        if answer is None:
+            found = await self._preview(_parse(body))
+            answer = to_json(found)
+            if found["checked"]:  # What could not be looked up may be known in a moment.
+                self._cache.put(body, answer)
+        return answer
+
+    async def _preview(self, request: PrepareRequest) -> dict[str, object]:
+        if request.distro != "openwrt":
+            raise UnsupportedDistroError
+        with patience(self._budget):
+            fields = {**normalised_request(request.fields()), "profile": await self._profile(request)}
+            return preview(fields, await self._gatherer.decide(package_request(fields), self._rules))
+
+    async def _profile(self, request: PrepareRequest) -> str:
+        """Return the id of the profile that is meant; where the target's profiles cannot be had, the name in an id's spelling."""
+        try:
+            profiles = await self._gatherer.profiles(Version.parse(request.version), request.target)
+            return profiles.find(request.profile)
+        except (DocumentMissingError, DocumentUnavailableError):
+            return normalised_profile(request.profile)
+        except UnknownProfileError:
+            raise UnsupportedProfileError(profile=request.profile, target=request.target, version=request.version) from None
+        except SeveralProfilesError as error:
+            raise AmbiguousProfileError(profile=request.profile, candidates=", ".join(error.candidates)) from None
+
+
+def _parse(body: bytes) -> PrepareRequest:
+    try:
+        return PrepareRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid_fields(error.errors(include_url=False, include_context=False, include_input=False)) from None

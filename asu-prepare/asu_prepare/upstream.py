@@ -1,0 +1,173 @@
+"""The downloads server's documents: fetched once for all who wait, revalidated, the last good copy kept.
+
+A cache and nothing more: it can be thrown away at any moment, and any replica comes to the same. What it keeps of a document is
+what the reader made of it, swapped in whole. An exchange runs in the background up to its deadline; who needs the document
+waits only as long as the request's own budget allows and then goes on without it, or with the copy that there is.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .resolution import DocumentMissingError, DocumentUnavailableError
+from .web_client import ConnectError, Fetched, FetchError, WebClient
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 32 * 1024 * 1024  # The largest index of the real server has 9 MiB; three times that leaves room.
+DEADLINE = 5.0  # Seconds of an exchange.
+PAUSE = 15.0  # Seconds in which a document that could not be had, or a server that could not be reached, is left alone.
+MISSING_SECONDS = 60.0  # A document that does not exist may be published any minute.
+STALE_PATIENCE = 0.25  # Seconds that a request waits for a newer copy: the old one is minutes old and nearly as good.
+MAX_COPIES = 512  # Ten targets of five releases have about four hundred documents; the least recently used goes first.
+MAX_ABSENCES = 4096  # Anyone can ask for invented versions and targets; they must not displace what exists.
+MAX_FLIGHTS = 64  # Exchanges at a time, for the same reason; the documents of six devices and releases.
+OK, NOT_MODIFIED, NOT_FOUND = 200, 304, 404
+
+# When the request that is being answered stops waiting, on the monotonic clock; tasks that it starts inherit it.
+_patience_ends: ContextVar[float] = ContextVar("patience_ends")
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    value: Any
+    validators: Mapping[str, str]
+    fetched: float  # When it was last known to be current.
+
+
+@dataclass(frozen=True, slots=True)
+class _Absence:
+    error: type[DocumentMissingError | DocumentUnavailableError]
+    until: float
+
+
+@contextlib.contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Let everything inside wait for documents for at most so long in all."""
+    token = _patience_ends.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _patience_ends.reset(token)
+
+
+class DownloadsServer:
+    """The documents of a downloads server over HTTP, as the decision core's `Documents`."""
+
+    def __init__(self, client: WebClient, *, url: str, ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client, self._url, self._ttl, self._clock = client, url.rstrip("/"), ttl, clock
+        self._copies: OrderedDict[str, _Copy] = OrderedDict()
+        self._absences: OrderedDict[str, _Absence] = OrderedDict()
+        self._flights: dict[str, asyncio.Task[None]] = {}
+        self._pause_ends = 0.0  # Until then the server as a whole is left alone.
+
+    async def read(self, path: str, reader: Callable[[bytes], Any]) -> Any:
+        """See Documents."""
+        copy = self._copies.get(path)
+        now = self._clock()
+        if copy is None or now - copy.fetched >= self._ttl:
+            await self._refresh(path, reader, now)
+            copy = self._copies.get(path)
+        if copy is not None:
+            self._copies.move_to_end(path)
+            return copy.value
+        absence = self._absences.get(path)
+        raise absence.error(path) if absence else DocumentUnavailableError(path)
+
+    def age(self) -> float:
+        """Return the seconds since the copy that was confirmed longest ago was confirmed; 0 without copies."""
+        return self._clock() - min((copy.fetched for copy in self._copies.values()), default=self._clock())
+
+    async def close(self) -> None:
+        """End all exchanges and close the connections."""
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+        await self._client.close()
+
+    async def _refresh(self, path: str, reader: Callable[[bytes], Any], now: float) -> None:
+        """Wait for the exchange that is under way, or for a new one where one may be begun."""
+        flight = self._flights.get(path)
+        if flight is None:
+            absence = self._absences.get(path)
+            if now < self._pause_ends or (absence and now < absence.until) or len(self._flights) >= MAX_FLIGHTS:
+                return
+            flight = asyncio.create_task(self._exchange(path, reader), name=f"fetch {path}")
+            self._flights[path] = flight
+            flight.add_done_callback(lambda _: self._flights.pop(path))
+        await asyncio.wait({flight}, timeout=_patience_left(STALE_PATIENCE if path in self._copies else DEADLINE))
+
+    async def _exchange(self, path: str, reader: Callable[[bytes], Any]) -> None:
+        """Ask the server once and keep what that tells; whatever it says, nothing is raised."""
+        old = self._copies.get(path)
+        try:
+            answer = await self._client.get(f"{self._url}/{path}", validators=old.validators if old else {}, max_bytes=MAX_BYTES, deadline=DEADLINE)
+            if answer.status == NOT_FOUND and old is None:
+                self._note_absence(path, DocumentMissingError, MISSING_SECONDS)
+                return
+            copy = _read(answer, old, reader, self._clock())
+        except (FetchError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            if isinstance(error, ConnectError):
+                self._pause_ends = self._clock() + PAUSE
+            self._note_absence(path, DocumentUnavailableError, PAUSE)
+            stands_in = f"the copy of {self._clock() - old.fetched:.0f} s ago stands in" if old else "there is no copy"
+            log.warning("document %s: %s; %s", ascii(path), _why(error), stands_in)
+            return
+        self._keep(path, copy)
+
+    def _keep(self, path: str, copy: _Copy) -> None:
+        self._absences.pop(path, None)
+        self._copies[path] = copy
+        while len(self._copies) > MAX_COPIES:
+            self._copies.popitem(last=False)
+
+    def _note_absence(self, path: str, error: type[DocumentMissingError | DocumentUnavailableError], seconds: float) -> None:
+        self._absences[path] = _Absence(error, self._clock() + seconds)
+        self._absences.move_to_end(path)
+        while len(self._absences) > MAX_ABSENCES:
+            self._absences.popitem(last=False)
+
+
+class MemoryDocuments:
+    """The in-memory twin: documents from a mapping; what is not in it is missing, and while `down` everything is unavailable."""
+
+    def __init__(self, documents: Mapping[str, bytes], *, down: bool = False) -> None:
+        self.documents, self.down = dict(documents), down
+
+    async def read(self, path: str, reader: Callable[[bytes], Any]) -> Any:
+        """See Documents."""
+        if self.down:
+            raise DocumentUnavailableError(path)
+        if path not in self.documents:
+            raise DocumentMissingError(path)
+        try:
+            return reader(self.documents[path])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise DocumentUnavailableError(path) from None
+
+
+def _patience_left(at_most: float) -> float:
+    """Return for how many seconds the request that is being answered may still wait."""
+    now = time.monotonic()
+    return max(min(at_most, _patience_ends.get(now + at_most) - now), 0.0)
+
+
+def _read(answer: Fetched, old: _Copy | None, reader: Callable[[bytes], Any], now: float) -> _Copy:
+    """Return the copy that an answer leads to; raises what the reader raises, and FetchError for other answers than good ones."""
+    if answer.status == NOT_MODIFIED and old is not None:
+        return replace(old, fetched=now)
+    if answer.status != OK:
+        raise FetchError(f"status {answer.status}")
+    return _Copy(reader(answer.body), answer.validators, now)
+
+
+def _why(error: Exception) -> str:
+    """Return what may be logged of an error: a reader's message may hold what the server sent."""
+    return str(error) if isinstance(error, FetchError) else f"not such a document ({type(error).__name__})"

@@ -1,0 +1,81 @@
+"""The only place that speaks HTTP as a client: bounded fetches of documents.
+
+An answer is bounded in time and in size, and what counts is its size unpacked: a small packed body that grows without end is
+given up at the bound, not after it. Redirects are not followed, since a downloads server that is asked for metadata has no
+reason to send us elsewhere.
+"""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+import httpx2
+
+CONNECT_SECONDS = 1.0  # Tells a dead server from a slow one.
+CONNECTIONS = 16  # The documents of one device and release are about ten.
+_GZIP = 16 + zlib.MAX_WBITS  # Makes zlib expect the head and the checksum of gzip.
+_VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
+
+
+class FetchError(Exception):
+    """The server did not give a usable answer; the message says why, without its words."""
+
+
+class ConnectError(FetchError):
+    """The server cannot be reached at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer: its status, the headers that ask for a newer one only, and the whole body."""
+
+    status: int
+    validators: Mapping[str, str]
+    body: bytes
+
+
+class WebClient:
+    """A pool of connections to the downloads server."""
+
+    def __init__(self, *, user_agent: str) -> None:
+        self._client = httpx2.AsyncClient(
+            headers={"User-Agent": user_agent, "Accept-Encoding": "gzip"},
+            limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+            timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),  # The deadline of an exchange bounds it as a whole.
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def get(self, url: str, *, validators: Mapping[str, str], max_bytes: int, deadline: float) -> Fetched:
+        """Fetch `url` within `deadline` seconds; raises FetchError."""
+        try:
+            async with asyncio.timeout(deadline), self._client.stream("GET", url, headers=dict(validators)) as response:
+                told = {ask: response.headers[tell] for tell, ask in _VALIDATORS.items() if tell in response.headers}
+                body = await _bounded(response.aiter_raw(), response.headers.get("content-encoding", "identity").lower(), max_bytes)
+                return Fetched(response.status_code, told, body)
+        except TimeoutError:
+            raise FetchError(f"no whole answer within {deadline:g} s") from None
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise ConnectError(type(error).__name__) from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, zlib.error) as error:
+            raise FetchError(type(error).__name__) from error
+
+
+async def _bounded(pieces: AsyncIterator[bytes], encoding: str, max_bytes: int) -> bytes:
+    """Read and unpack a body of at most `max_bytes`."""
+    if encoding not in {"identity", "gzip"}:
+        raise FetchError("the body is packed in a way that was not asked for")
+    unpacker = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
+    body = bytearray()
+    async for piece in pieces:
+        body += unpacker.decompress(piece, max_bytes + 1 - len(body)) if unpacker else piece
+        if len(body) > max_bytes:
+            raise FetchError(f"the body is larger than {max_bytes} bytes")
+    if unpacker and body and not unpacker.eof:
+        raise FetchError("the packed body ends too early")
+    return bytes(body)
