@@ -18,15 +18,24 @@ MIN_LIKENESS = 0.8  # Of difflib's ratio: a slip of one or two letters, not anot
 
 
 def find_problems(
-    packages: Sequence[str], request: PackageRequest, knowledge: Knowledge, rules: RuleBook, *, diff_packages: bool = False
+    packages: Sequence[str],
+    versions: Container[str],
+    request: PackageRequest,
+    knowledge: Knowledge,
+    rules: RuleBook,
+    *,
+    diff_packages: bool = False,
 ) -> list[Problem]:
-    """Return all problems of a resolved list, which is absolute if `diff_packages`; without an index only those that need none."""
+    """Return all problems of a resolved list, which is absolute if `diff_packages`; without an index only those that need none.
+
+    `versions` holds the names that the index does.
+    """
     installed = [name for name in packages if name[0] != "-"]
     problems = []
     if knowledge.index is not None and knowledge.index.complete:
         index = knowledge.index
         given = knowledge.defaults.defaults if knowledge.defaults else {}
-        missing = [name for name in installed if name not in given and name not in BUILT_IN and index.version_of(name) is None]
+        missing = [name for name in installed if name not in versions and name not in given and name not in BUILT_IN]
         problems += [_missing(name, request, knowledge, index, rules, suggest=number < MAX_SUGGESTIONS) for number, name in enumerate(missing)]
     given = {} if diff_packages or knowledge.defaults is None else knowledge.defaults.defaults
     return problems + _conflicts(installed, set(packages), given, rules)
@@ -61,7 +70,7 @@ def _near(name: str, index: PackageIndex) -> str | None:
 
 def _conflicts(installed: Iterable[str], packages: Container[str], given: Iterable[str], rules: RuleBook) -> list[Problem]:
     """Return each group of which an image can hold one only, a given default that nothing takes away included."""
-    together = dict.fromkeys([*installed, *given])
+    together = dict.fromkeys([*rules.variants(installed), *rules.variants(given)])
     problems = []
     for exclusive in rules.exclusives:
         members = [name for name in together if exclusive.members.fullmatch(name) and f"-{name}" not in packages]

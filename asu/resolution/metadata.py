@@ -13,6 +13,8 @@ from .knowledge import DeviceDefaults, is_library, without_abi
 from .request_hash import normalised_profile
 from .versions import InvalidVersionError, Version
 
+MAX_NAMES = 100_000  # Ten thousand names of packages, and their versions in some releases.
+
 
 class UnknownProfileError(LookupError):
     """No profile of the target has this name."""
@@ -87,12 +89,17 @@ class TargetProfiles:
 
 @dataclass(slots=True)
 class Names:
-    """Keeps one copy of each name and version: releases and architectures share nearly all of them."""
+    """Keeps one copy of each name and version: releases and architectures share nearly all of them.
+
+    Snapshots bring new versions every day; at the bound it begins anew, which costs some sharing and nothing else.
+    """
 
     seen: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, text: str) -> str:
         """Return the one copy of a text."""
+        if len(self.seen) >= MAX_NAMES:
+            self.seen.clear()
         return self.seen.setdefault(text, text)
 
 
@@ -162,9 +169,12 @@ def read_profiles(document: Any) -> TargetProfiles:
 
 
 def read_feeds(text: str) -> tuple[str, ...]:
-    """Read feeds.conf: the feeds' names, sorted, as the second word of each line."""
+    """Read feeds.conf: the feeds' names, sorted, as the second word of each line; ValueError without any."""
     words = [line.split() for line in text.splitlines() if line.startswith("src-")]
-    return tuple(sorted({line[1] for line in words if len(line) > 1 and "/" not in line[1]}))
+    names = {line[1] for line in words if len(line) > 1 and "/" not in line[1]}
+    if not names:
+        raise ValueError("not a feeds.conf")
+    return tuple(sorted(names))
 
 
 def read_index(document: Any, intern: Names) -> dict[str, str]:

@@ -72,6 +72,7 @@ class Exclusive:
 
     id: str
     members: re.Pattern[str]
+    heads: tuple[str, ...]  # With which the members' names begin.
     reason: str
 
 
@@ -87,6 +88,8 @@ class RuleBook:
     head_length: int
     additions_by_place: Mapping[tuple[str | None, str | None], tuple[Rule, ...]]
     exclusives: tuple[Exclusive, ...]
+    exclusive_heads: frozenset[str]  # The first `exclusive_length` characters of every name that is exclusive.
+    exclusive_length: int
 
     @staticmethod
     def of(rules: Iterable[Rule], branch_off_revisions: Mapping[str, int], exclusives: Iterable[Exclusive] = ()) -> RuleBook:
@@ -100,6 +103,9 @@ class RuleBook:
         by_place: dict[tuple[str | None, str | None], list[Rule]] = {}
         shapes = [rule for rule in rules if rule.replace_prefix or rule.remove_pattern]
         head_length = min(map(len, map(_head, shapes)), default=0)
+        exclusives = tuple(exclusives)
+        exclusive_heads = [head for exclusive in exclusives for head in exclusive.heads]
+        exclusive_length = min(map(len, exclusive_heads), default=0)
         for rule in rules:
             name = rule.replace or rule.remove
             if name:
@@ -117,7 +123,9 @@ class RuleBook:
             by_head={head: tuple(some) for head, some in by_head.items()},
             head_length=head_length,
             additions_by_place={place: tuple(some) for place, some in by_place.items()},
-            exclusives=tuple(exclusives),
+            exclusives=exclusives,
+            exclusive_heads=frozenset(head[:exclusive_length] for head in exclusive_heads),
+            exclusive_length=exclusive_length,
         )
 
     def concerned(self, names: Iterable[str]) -> list[str]:
@@ -134,6 +142,11 @@ class RuleBook:
         """Return the rules that add packages to a device, in the order of the file."""
         places = ((None, None), (None, profile), (target, None), (target, profile))
         return self._in_order([rule for place in places for rule in self.additions_by_place.get(place, ())])
+
+    def variants(self, names: Iterable[str]) -> list[str]:
+        """Return those of the names that may be exclusive; one lookup a name, as most names are variants of nothing."""
+        heads, length = self.exclusive_heads, self.exclusive_length
+        return [name for name in names if name[:length] in heads]
 
     def rival(self, name: str, others: Iterable[str]) -> str | None:
         """Return a package among `others` that cannot be installed beside `name`; None if there is none."""
@@ -160,12 +173,16 @@ def load_rules() -> RuleBook:
 
 def _exclusive(entry: Mapping[str, Any]) -> Exclusive:
     shape = "|".join(fnmatch.translate(pattern) for pattern in entry["packages"])
-    return Exclusive(id=entry["id"], members=re.compile(shape), reason=entry["reason"])
+    return Exclusive(id=entry["id"], members=re.compile(shape), heads=tuple(map(_literal_head, entry["packages"])), reason=entry["reason"])
 
 
 def _head(rule: Rule) -> str:
     """Return the literal beginning of every name that a prefix or pattern rule matches."""
-    return rule.replace_prefix or re.split(r"[*?\[]", rule.remove_pattern or "", maxsplit=1)[0]
+    return rule.replace_prefix or _literal_head(rule.remove_pattern or "")
+
+
+def _literal_head(pattern: str) -> str:
+    return re.split(r"[*?\[]", pattern, maxsplit=1)[0]
 
 
 def _fits(rule: Rule, package: str) -> bool:

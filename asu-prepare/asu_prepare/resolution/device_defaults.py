@@ -86,13 +86,15 @@ class Settlement:
 
     def settle(self, packages: Iterable[str]) -> list[str]:
         """Return the packages with what became default added and what the user removed as `-name`."""
-        kept = [name for name in packages if not self._is_gone(name)]
+        ended = self._ended()
+        kept = [name for name in packages if name not in ended or self._is_kept(name)]
         present = set(kept)
         missing = [name for name in self.defaults.defaults if name not in present and f"-{name}" not in present]
         additions = {name: rule for rule in self.rules.additions_for(target=self.request.target, profile=self.request.profile) for name in rule.add}
         added, removed, succeeded = [], [], {}
+        variants = self.rules.variants(kept)
         for name in missing:
-            rival = self.rules.rival(name, kept)
+            rival = self.rules.rival(name, variants)
             absence = self._absence(name, rival, additions)
             if absence is not None:
                 removed += self._take_away(name, absence)
@@ -102,7 +104,9 @@ class Settlement:
             else:
                 added.append(name)
                 self._record_addition(name, additions.get(name))
-        return [*(succeeded.get(name, name) for name in kept), *added, *removed]
+        if succeeded:
+            kept = [succeeded.get(name, name) for name in kept]
+        return [*kept, *added, *removed]
 
     def _absence(self, name: str, rival: str | None, additions: Mapping[str, Rule]) -> str | None:
         """Return why a default that the list lacks stays away; None if it is to be added."""
@@ -141,21 +145,24 @@ class Settlement:
         reason = f"{name} is a new default package of this device in {self.defaults.version.branch}."
         self.changes.append(Change(type="addition", action="add", package=name, to_package=name, reason=reason, rule=f"new-default-{name}"))
 
-    def _is_gone(self, name: str) -> bool:
-        """Whether a package was there only as a default, is none any more and does not exist any more; such a one is dropped."""
+    def _ended(self) -> set[str]:
+        """Return the packages that were there only as defaults, are none any more and do not exist any more."""
         index = self.knowledge.index
         if self.origin is None or index is None or not index.complete or self.request.has_repositories:
-            return False
-        old = self.origin.releases[0]
-        if name not in old.defaults or name in self.defaults.defaults or name in BUILT_IN or index.version_of(name) is not None:
-            return False
+            return set()
+        no_more = self.origin.releases[0].defaults.keys() - self.defaults.defaults.keys() - BUILT_IN
+        return no_more - index.versions_of(no_more).keys()
+
+    def _is_kept(self, name: str) -> bool:
+        """Whether the request wants to keep a package that has ended; else it is dropped, and that recorded."""
         change = f"gone-default-{name}"
         if change in self.request.ignored_changes:
             self.ignored.append(change)
-            return False
-        reason = f"{name} was a default package in {old.version} and does not exist in {self.defaults.version} any more."
+            return True
+        old = self.origin.releases[0].version if self.origin else ""
+        reason = f"{name} was a default package in {old} and does not exist in {self.defaults.version} any more."
         self.changes.append(_removal(change, name, reason))
-        return True
+        return False
 
 
 def _removal(change: str, name: str, reason: str) -> Change:

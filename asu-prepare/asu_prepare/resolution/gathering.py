@@ -82,11 +82,17 @@ class Gatherer:
         if kept is not None and self._clock() < kept[0]:
             return kept[1]
         knowledge = await self._gather(request)
-        self._kept[place] = (self._clock() + KEPT_SECONDS, knowledge)
-        self._kept.move_to_end(place)
-        while len(self._kept) > KEPT_ENTRIES:
-            self._kept.popitem(last=False)
+        if knowledge.index is not None and knowledge.index.complete:  # What could not be had may come in a moment.
+            self._keep(place, knowledge)
         return knowledge
+
+    def _keep(self, place: tuple[Any, ...], knowledge: Knowledge) -> None:
+        """Keep what was put together; what has ended goes first, or it would hold documents that were replaced long ago."""
+        now = self._clock()
+        self._kept[place] = (now + KEPT_SECONDS, knowledge)
+        self._kept.move_to_end(place)
+        while len(self._kept) > KEPT_ENTRIES or next(iter(self._kept.values()))[0] <= now:
+            self._kept.popitem(last=False)
 
     async def profiles(self, version: Version, target: str) -> TargetProfiles:
         """Return a target's profiles; raises DocumentMissingError and DocumentUnavailableError."""

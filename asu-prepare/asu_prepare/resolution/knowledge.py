@@ -66,6 +66,16 @@ class PackageIndex:
                 return version
         return None
 
+    def versions_of(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the versions of those of the names that the index holds; sets meet without a loop of ours over parts times names."""
+        missing, found = set(names), {}
+        for part in self.parts:
+            held = part.keys() & missing
+            missing -= held
+            for name in held:
+                found[name] = part[name]
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:

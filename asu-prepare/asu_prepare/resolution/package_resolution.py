@@ -40,7 +40,8 @@ def resolve(request: PackageRequest, rules: RuleBook, knowledge: Knowledge = NOT
     # Each default of the release is in the list by now, wanted or taken away, so the rules add what no default tells.
     add_the_new(packages, request, rules, course.changes)
     diff_packages = request.diff_packages and not explicit
-    problems = find_problems(packages, request, knowledge, rules, diff_packages=diff_packages)
+    versions = knowledge.index.versions_of(packages) if knowledge.index else {}
+    problems = find_problems(packages, versions, request, knowledge, rules, diff_packages=diff_packages)
     warnings = [*_warnings(request, packages, knowledge, origin), *(problem.detail for problem in problems if _is_lenient(problem, request))]
     return Resolution(
         packages=tuple(packages),
@@ -51,7 +52,7 @@ def resolve(request: PackageRequest, rules: RuleBook, knowledge: Knowledge = NOT
         warnings=tuple(warnings),
         from_version=_told(request, origin),
         checked=knowledge.index is not None and knowledge.index.complete,
-        versions=_versions(packages, knowledge),
+        versions={name: versions[name] for name in packages if name in versions},
         ignored=tuple(dict.fromkeys([*_ignored_rules(request, rules), *course.ignored])),
     )
 
@@ -74,13 +75,6 @@ def _told(request: PackageRequest, origin: Origin | None) -> InferredVersion | N
 def _is_lenient(problem: Problem, request: PackageRequest) -> bool:
     """Whether a problem is only a warning: a request with repositories of its own may know packages that we do not."""
     return request.has_repositories and problem.kind != "conflict"
-
-
-def _versions(packages: Iterable[str], knowledge: Knowledge) -> dict[str, str]:
-    if knowledge.index is None:
-        return {}
-    found = ((name, knowledge.index.version_of(name)) for name in packages)
-    return {name: version for name, version in found if version is not None}
 
 
 def _ignored_rules(request: PackageRequest, rules: RuleBook) -> Iterable[str]:

@@ -53,7 +53,7 @@ def preview(fields: Mapping[str, Any], resolution: Resolution) -> dict[str, Any]
         "from_version": {"version": told.version, "inferred": told.inferred, "evidence": told.evidence} if told else None,
         "ignored_changes": list(resolution.ignored),
         "versions": versions,
-        "counts": _counts(resolution, versions),
+        "counts": _counts(resolution, versions if fields["packages_versions"] else {}),
         "resolved_profile": fields["profile"],
         "prepared_request": prepared,
         "request_hash": request_hash(prepared),
@@ -73,7 +73,7 @@ def _versions(old: Mapping[str, str], resolution: Resolution) -> dict[str, Any]:
 def _counts(resolution: Resolution, versions: Mapping[str, Any]) -> dict[str, int]:
     changes = resolution.changes
     return {
-        "installed": sum(name[0] != "-" for name in resolution.packages),
+        "installed": len([name for name in resolution.packages if name[0] != "-"]),
         "added": sum(change.action == "add" for change in changes),
         "replaced": sum(change.action == "replace" for change in changes),
         "removed": sum(change.action == "remove" for change in changes),
