@@ -11,11 +11,12 @@ from starlette.middleware.cors import CORSMiddleware
 
 from . import __version__
 from .config import Settings
+from .endpoint import PrepareEndpoint
 from .errors import InvalidRequestError, MethodNotAllowedError, NotFoundError, PrepareError
 from .middleware import HeadRequests, RequestLog, UnhandledErrors
 from .previews import AnswerCache, Previews
 from .resolution import Documents, load_rules
-from .routes import add_operation_routes, add_prepare_route
+from .routes import add_operation_routes, describe_prepare_route
 from .upstream import DownloadsServer
 from .web_client import WebClient
 
@@ -49,11 +50,12 @@ def create_app(settings: Settings, documents: Documents | None = None) -> FastAP
             Middleware(HeadRequests),
             *([_CORS] if settings.cors else []),
             Middleware(UnhandledErrors),
+            Middleware(PrepareEndpoint, previews=previews, max_body_bytes=settings.max_body_bytes),
         ],
         # FastAPI's own telemetry would record exception messages, which can hold what a caller sent.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
-    add_prepare_route(app, previews, settings)
+    describe_prepare_route(app)
     add_operation_routes(app, rules)
     app.add_exception_handler(PrepareError, _refused)
     app.add_exception_handler(HTTPException, _refused_by_framework)

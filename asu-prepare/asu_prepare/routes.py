@@ -2,13 +2,11 @@
 
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 
 from . import __version__
 from .answers import ErrorAnswer, HealthAnswer, PreviewAnswer, RulesAnswer, StatusAnswer, VersionAnswer
-from .config import Settings
-from .errors import BodyTooLargeError, InvalidRequestError
-from .previews import Previews
+from .endpoint import PATH
 from .resolution import RuleBook, Version
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -16,31 +14,27 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"model": ErrorAnswer, "description": "The body is too large"},
     422: {"model": ErrorAnswer, "description": "A field is missing or malformed"},
 }
-# The body is read and validated in one pass from the bytes, which FastAPI's own parameter does not do; so it is described here.
+# The body is read and validated in one pass from its bytes; so it is described here.
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/PrepareRequest"}}}}}
 
 
-def add_prepare_route(app: FastAPI, previews: Previews, settings: Settings) -> None:
-    """Add the route that previews a build request."""
+def describe_prepare_route(app: FastAPI) -> None:
+    """Add the description of the route that `PrepareEndpoint` answers before the framework sees the request."""
 
     @app.post(
-        "/api/v1/prepare",
+        PATH,
         tags=["prepare"],
         summary="What a build request leads to, and why",
         response_model=PreviewAnswer,
         responses=_REFUSALS,
         openapi_extra=_BODY,
     )
-    async def prepare(request: Request) -> Response:
+    async def prepare() -> None:
         """Say which packages a build request leads to, what changes against it and why.
 
         Nothing is built: the same request always gets the same answer. `prepared_request` is ready to be sent to the build
         service.
         """
-        if not _is_json(request.headers.get("content-type", "")):
-            raise InvalidRequestError(reason="The request is not sent as JSON with the header Content-Type: application/json")
-        answer = await previews.answer(await _read_body(request, settings.max_body_bytes))
-        return Response(answer, media_type="application/json")
 
 
 def add_operation_routes(app: FastAPI, rules: RuleBook) -> None:
@@ -72,22 +66,6 @@ def add_operation_routes(app: FastAPI, rules: RuleBook) -> None:
     @app.get("/api/v1/status", tags=["operations"], summary="What runs, and with which rules")
     async def service_status() -> StatusAnswer:
         return status
-
-
-def _is_json(content_type: str) -> bool:
-    kind = content_type.partition(";")[0].strip().lower()
-    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
-
-
-async def _read_body(request: Request, limit: int) -> bytes:
-    """Return the body; what has come is counted, since owut and auc send theirs in chunks without a Content-Length."""
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise BodyTooLargeError(limit=limit)
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _status(rules: RuleBook) -> StatusAnswer:
