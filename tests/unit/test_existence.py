@@ -1,0 +1,197 @@
+"""What cannot work: every name that does not exist, with what became of it, and packages that exclude one another."""
+
+from typing import Any
+
+import pytest
+
+from asu.resolution import PackageIndex, Problem, Resolution, load_rules, resolve
+from asu.resolution.existence import MAX_SUGGESTIONS
+from tests.unit.fixtures.small_world import COMMON, absolute, defaults, index, knowing, relative
+
+RULES = load_rules()
+NOW = defaults("25.12.5", *COMMON)
+INDEX = index(*COMMON, "luci", "luci-app-sqm", "libusb-1.0", "libopenssl", "owut", "wpad-openssl", "dnsmasq-full", "libustream-mbedtls")
+
+
+def checked(*packages: str, known: PackageIndex | None = INDEX, **fields: Any) -> Resolution:
+    """Resolve a relative request with an index."""
+    elsewhere = fields.pop("elsewhere", None)
+    return resolve(relative(packages, "25.12.5", **fields), RULES, knowing(NOW, index=known, elsewhere=elsewhere))
+
+
+def only_problem(resolution: Resolution) -> Problem:
+    """Return the one problem that there is."""
+    (problem,) = resolution.problems
+    return problem
+
+
+def test_what_exists_is_no_problem() -> None:
+    """A list of existing packages and removals is checked and fine, removals of unknown names included."""
+    resolution = checked("luci", "libopenssl", "-dnsmasq", "-no-such-package")
+
+    assert (resolution.problems, resolution.checked) == ((), True)
+
+
+def test_an_unknown_name_comes_with_a_near_one() -> None:
+    """A slip of the finger is recognised."""
+    problem = only_problem(checked("luci-app-sqn"))
+
+    assert (problem.kind, problem.package, problem.suggestion) == ("unknown", "luci-app-sqn", "luci-app-sqm")
+    assert problem.detail == "There is no package luci-app-sqn in 25.12.5 for x86/64; did you mean luci-app-sqm?"
+
+
+def test_an_unknown_name_without_a_near_one_is_told_all_the_same() -> None:
+    """No suggestion is better than a wild one."""
+    problem = only_problem(checked("zzz"))
+
+    assert (problem.kind, problem.suggestion) == ("unknown", None)
+
+
+def test_a_renamed_package_names_its_successor_its_rule_and_since_when() -> None:
+    """A downgrade-proof answer: the rule was not crossed by this upgrade, yet tells where the name went."""
+    problem = only_problem(checked("auc", since="25.12.0"))
+
+    assert (problem.kind, problem.suggestion) == ("renamed", "owut")
+    assert problem.detail == "auc was replaced by owut. (since 24.10, rule auc-owut)"
+
+
+def test_a_renamed_prefix_keeps_its_ending() -> None:
+    """Translations were renamed together; the language stays."""
+    assert only_problem(checked("luci-i18n-opkg-de", since="25.12.0")).suggestion == "luci-i18n-package-manager-de"
+
+
+def test_a_removed_package_names_its_rule_and_since_when() -> None:
+    """Nothing took its place, so there is no suggestion."""
+    problem = only_problem(checked("kmod-nft-nat6", since="25.12.0"))
+
+    assert (problem.kind, problem.suggestion) == ("removed", None)
+    assert problem.detail.endswith("(since 23.05, rule kmod-nft-nat6-removed)")
+
+
+def test_a_vetoed_rule_leaves_a_problem_that_says_why() -> None:
+    """Who insists on the old name is told what became of it."""
+    problem = only_problem(checked("auc", ignored_changes=["auc-owut"]))
+
+    assert (problem.kind, problem.suggestion) == ("renamed", "owut")
+
+
+def test_a_rule_of_the_future_explains_nothing() -> None:
+    """Opkg is no package of this index, but it was not replaced before 25.12."""
+    resolution = resolve(relative(["opkg"], "24.10.7"), RULES, knowing(defaults("24.10.7", *COMMON), index=INDEX))
+
+    assert only_problem(resolution).kind == "unknown"
+
+
+@pytest.mark.parametrize(("name", "plain"), [("libopenssl3", "libopenssl"), ("libusb-1.0-0", "libusb-1.0")])
+def test_another_interface_of_a_library_is_a_renamed_one(name: str, plain: str) -> None:
+    """Devices list libraries with the version of their interface; the plain name is what lasts."""
+    problem = only_problem(checked(name))
+
+    assert (problem.kind, problem.suggestion) == ("renamed", plain)
+
+
+def test_a_package_of_another_target_is_elsewhere() -> None:
+    """It exists in this version, but not here: that is no slip, and there is nothing to rename."""
+    problem = only_problem(checked("kmod-e1000", elsewhere=index("kmod-e1000"), device=("ath79/nand", "any")))
+
+    assert (problem.kind, problem.suggestion) == ("elsewhere", None)
+    assert problem.detail == "kmod-e1000 exists in 25.12.5, but not for ath79/nand."
+
+
+def test_all_problems_come_in_one_answer_in_the_order_of_the_list() -> None:
+    """Nobody has to ask twice."""
+    resolution = checked("nonsense", "luci", "auc", "kmod-nft-nat6", "kmod-e1000", since="25.12.0", elsewhere=index("kmod-e1000"))
+
+    assert [(problem.package, problem.kind) for problem in resolution.problems] == [
+        ("nonsense", "unknown"),
+        ("auc", "renamed"),
+        ("kmod-nft-nat6", "removed"),
+        ("kmod-e1000", "elsewhere"),
+    ]
+
+
+@pytest.mark.parametrize("known", [None, index("luci", complete=False)])
+def test_without_a_whole_index_nothing_is_called_missing(known: PackageIndex | None) -> None:
+    """What was not looked up everywhere may exist; the answer says that it was not checked."""
+    resolution = checked("nonsense", "luci", known=known)
+
+    assert (resolution.problems, resolution.checked) == ((), False)
+
+
+def test_with_repositories_unknown_names_are_warnings() -> None:
+    """The user's own repository may hold them."""
+    resolution = checked("nonsense", "auc", since="25.12.0", has_repositories=True)
+
+    assert resolution.problems == ()
+    assert resolution.warnings[0].startswith("There is no package nonsense in 25.12.5")
+    assert resolution.warnings[1].startswith("auc was replaced by owut.")
+
+
+def test_with_repositories_a_conflict_is_still_a_problem() -> None:
+    """No repository makes two variants of one program fit beside each other."""
+    assert only_problem(checked("wpad-openssl", has_repositories=True)).kind == "conflict"
+
+
+def test_what_the_image_builder_brings_is_in_no_index_and_exists() -> None:
+    """Device lists name kernel, libc and base-files, which no feed holds."""
+    known = index("luci")
+
+    assert checked("kernel", "libc", "base-files", known=known).problems == ()
+
+
+def test_defaults_of_the_device_exist() -> None:
+    """What the release itself installs is no mistake of the user's, whatever an index says."""
+    assert checked("dnsmasq", known=index("luci")).problems == ()
+
+
+def test_a_variant_beside_the_default_one_is_a_conflict() -> None:
+    """A relative request with wpad-openssl also gets the default wpad-basic-mbedtls; the answer says how to take it away."""
+    problem = only_problem(checked("wpad-openssl"))
+
+    assert (problem.package, problem.kind, problem.suggestion) == ("wpad-openssl", "conflict", "-wpad-basic-mbedtls")
+    assert "take it away with -wpad-basic-mbedtls" in problem.detail
+
+
+@pytest.mark.parametrize("packages", [("wpad-openssl", "-wpad-basic-mbedtls"), ("dnsmasq-full", "-dnsmasq"), ("wpad-basic-mbedtls",)])
+def test_one_variant_alone_is_no_conflict(packages: tuple[str, ...]) -> None:
+    """Who takes the default away, or asks for what is there anyway, is right."""
+    assert checked(*packages).problems == ()
+
+
+def test_two_wanted_variants_are_a_conflict_without_an_index_too() -> None:
+    """The rules know them; no document is needed."""
+    problem = only_problem(resolve(relative(["wpad-openssl", "wpad-basic-wolfssl"], "22.03.7"), RULES))
+
+    assert (problem.kind, problem.suggestion) == ("conflict", None)
+    assert problem.detail.startswith("wpad-openssl and wpad-basic-wolfssl: They are variants of one program")
+    assert problem.detail.endswith("Leave one of them out.")
+
+
+def test_an_absolute_list_has_no_defaults_beside_it() -> None:
+    """Exactly these packages means that no default comes to conflict with them."""
+    wanted = ["wpad-openssl" if name == "wpad-basic-mbedtls" else name for name in COMMON]
+
+    assert resolve(absolute(wanted, "25.12.5", since="25.12.5"), RULES, knowing(NOW, NOW, index=INDEX)).problems == ()
+
+
+def test_a_vetoed_removal_can_bring_a_conflict() -> None:
+    """A default that the request does not want taken away stands beside the user's variant of it."""
+    wanted = ["wpad-openssl" if name == "wpad-basic-mbedtls" else name for name in COMMON]
+    request = absolute(wanted, "25.12.5", since="25.12.5", ignored_changes=["absent-wpad-basic-mbedtls"])
+
+    assert only_problem(resolve(request, RULES, knowing(NOW, NOW, index=INDEX))).suggestion == "-wpad-basic-mbedtls"
+
+
+def test_a_list_of_inventions_costs_few_searches() -> None:
+    """Near names are looked for a few times only, so that nobody can make an answer expensive."""
+    problems = checked(*(f"luci-app-sq{letter}" for letter in "abcdefghijkl")).problems
+
+    assert [bool(problem.suggestion) for problem in problems] == [True] * MAX_SUGGESTIONS + [False] * (len(problems) - MAX_SUGGESTIONS)
+    assert {problem.kind for problem in problems} == {"unknown"}
+
+
+def test_the_versions_of_a_resolution_are_those_of_the_index() -> None:
+    """Each package to be installed has the version that it will have; removals and unknown names have none."""
+    known = PackageIndex(({"luci": "25.1", "vim": "9.1-r1"}, {"vim": "9.0-r1"}))
+
+    assert checked("luci", "vim", "nonsense", "-dnsmasq", known=known).versions == {"luci": "25.1", "vim": "9.1-r1"}
