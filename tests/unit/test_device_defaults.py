@@ -308,3 +308,11 @@ def test_a_profile_may_take_a_default_away() -> None:
 
     assert now.device_packages == {"kmod-switch"}
     assert resolve(absolute([*wanted, "kmod-switch"], "25.12.5"), RULES, knowing(now, now)).packages == (*wanted, "kmod-switch")
+
+
+def test_a_version_is_not_promised_for_a_variant_that_gave_way() -> None:
+    """The version of the old variant says nothing about the new one."""
+    then, now = defaults("24.10.7", *COMMON), defaults("25.12.5", *COMMON[:-1], "wpad-openssl")
+    request = absolute(COMMON, "25.12.5", since="24.10.7", packages_versions={"wpad-basic-mbedtls": "1", "dnsmasq": "2"})
+
+    assert resolve(request, RULES, knowing(now, then)).packages_versions == {"dnsmasq": "2"}

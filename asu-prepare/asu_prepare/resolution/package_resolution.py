@@ -45,7 +45,7 @@ def resolve(request: PackageRequest, rules: RuleBook, knowledge: Knowledge = NOT
     warnings = [*_warnings(request, packages, knowledge, origin), *(problem.detail for problem in problems if _is_lenient(problem, request))]
     return Resolution(
         packages=tuple(packages),
-        packages_versions=kept_versions(packages, request, rules, {change.package for change in course.changes if change.action == "remove"}),
+        packages_versions=kept_versions(packages, request, rules, {change.package for change in course.changes if change.action != "add"}),
         diff_packages=diff_packages,
         changes=tuple(course.changes),
         problems=tuple(problem for problem in problems if not _is_lenient(problem, request)),
