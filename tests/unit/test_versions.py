@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asu.resolution import InvalidVersionError, Version
+from asu.resolution import InvalidVersionError, Version, is_older_package
 
 OLDEST_FIRST = [
     "21.02.7", "22.03", "23.05", "23.05.0-rc1", "23.05.0-rc2", "23.05.0-rc10", "23.05.0", "23.05.5", "23.05.9", "23.05.10", "23.05-SNAPSHOT",
@@ -82,3 +82,50 @@ def test_anything_else_is_no_version(text: str) -> None:
     """Only OpenWrt's own spellings are versions: whole, ASCII, without a line end."""
     with pytest.raises(InvalidVersionError):
         Version.parse(text)
+
+
+PACKAGES_OLDEST_FIRST = [
+    ("1.9", "1.10"),
+    ("1.2-r1", "1.2-r2"),
+    ("1.2-r9", "1.2-r10"),
+    ("1.2-r9", "1.3-r1"),
+    ("2.90-3", "2.91-1"),
+    ("1.2", "1.2.1"),
+    ("1.2~rc1", "1.2"),
+    ("1.2~rc1-r1", "1.2~rc2-r1"),
+    ("1.2_rc1-r1", "1.2-r1"),
+    ("3.0.15-r1", "3.0.16-r1"),
+    ("1.0", "1.0a"),
+    ("1.0a", "1.0.1"),
+    ("2024.10.16~38eccbb1-r1", "2025.01.02~00cbcbcb-r1"),
+    ("20230311-r1", "20240203-r1"),
+    ("25.021.30718~36b6107", "25.024.21113~4d6c9a4"),
+    ("6.6.69-r1", "6.12.40-r1"),
+    ("git-23.051.66410-a505bb1", "git-24.086.45142-09d5a38"),
+]
+
+
+@pytest.mark.parametrize(("older", "newer"), PACKAGES_OLDEST_FIRST)
+def test_package_versions_are_ordered_as_the_package_managers_do(older: str, newer: str) -> None:
+    """Numbers as numbers, `~` and candidates before the release, the packaging revision last."""
+    assert is_older_package(older, newer)
+    assert not is_older_package(newer, older)
+
+
+@pytest.mark.parametrize("version", ["1", "1.2~rc1-r1", "", "-r1"])
+def test_a_package_version_is_not_older_than_itself(version: str) -> None:
+    """The same version is no downgrade."""
+    assert not is_older_package(version, version)
+
+
+@given(st.text(), st.text())
+def test_any_two_texts_compare(one: str, other: str) -> None:
+    """Clients send what they like as a version; of two texts at most one is older."""
+    assert not (is_older_package(one, other) and is_older_package(other, one))
+
+
+def test_a_number_may_be_as_long_as_a_client_likes() -> None:
+    """Longer numbers are larger, and leading zeros mean nothing."""
+    assert is_older_package("9" * 9_999, "1" + "0" * 9_999)
+    assert not is_older_package("1.1", "1.0001")
+    assert not is_older_package("1.0001", "1.1")
