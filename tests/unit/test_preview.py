@@ -15,7 +15,7 @@ KNOWN = knowing(NOW, THEN, index=index(*COMMON, "apk-mbedtls", "kmod-new", "luci
 
 def asked(**fields: Any) -> dict[str, Any]:
     """Return a request as it reaches the core: every field there, spellings brought to one."""
-    plain = {"version": "25.12.5", "target": "x86/64", "profile": "generic", "from_version": None, "ignored_changes": []}
+    plain: dict[str, Any] = {"version": "25.12.5", "target": "x86/64", "profile": "generic", "from_version": None, "ignored_changes": []}
     return normalised_request({**plain, **fields})
 
 
@@ -28,19 +28,11 @@ def answer(known: Knowledge = KNOWN, **fields: Any) -> dict[str, Any]:
 def test_an_answer_has_every_part() -> None:
     """Clients may rely on each of them, whatever the request was."""
     parts = {
-        "status",
-        "original_packages",
-        "original_diff_packages",
-        "resolved_packages",
-        "changes",
-        "problems",
-        "warnings",
-        "checked",
-        "from_version",
+        *("status", "original_packages", "original_diff_packages", "resolved_packages", "resolved_profile", "prepared_request", "request_hash"),
+        *("changes", "problems", "warnings", "checked", "from_version", "ignored_changes", "versions", "counts"),
     }
-    more = {"ignored_changes", "versions", "counts", "resolved_profile", "prepared_request", "request_hash"}
 
-    assert answer().keys() == answer(Knowledge()).keys() == parts | more
+    assert answer().keys() == answer(Knowledge()).keys() == parts
 
 
 def test_an_absolute_list_becomes_an_explicit_request() -> None:
@@ -105,12 +97,12 @@ def test_the_counts_sum_an_answer_up() -> None:
     """Enough for a client that shows one line."""
     wanted = [name for name in COMMON if name != "netifd"]
 
-    found = answer(packages=[*wanted, "opkg", "auc", "lucy", "nano"], packages_versions={"nano": "9"}, diff_packages=True, from_version="24.10.7")
+    found = answer(packages=[*wanted, "opkg", "lucy", "nano"], packages_versions={"nano": "9"}, diff_packages=True, from_version="24.10.7")
 
     assert found["counts"] == {
-        "installed": len(wanted) + 5,
+        "installed": len(wanted) + 4,
         "added": 1,
-        "replaced": 2,
+        "replaced": 1,
         "removed": 1,
         "problems": 1,
         "warnings": 1,
@@ -159,7 +151,7 @@ def test_a_veto_is_told_and_is_no_part_of_the_identity() -> None:
 
 def test_a_veto_gives_the_hash_of_the_list_that_it_leads_to() -> None:
     """However a list came about, the same list is the same image."""
-    fields = {"packages": [*COMMON, "apk-mbedtls"], "diff_packages": True, "from_version": "24.10.7"}
+    fields: dict[str, Any] = {"packages": [*COMMON, "apk-mbedtls"], "diff_packages": True, "from_version": "24.10.7"}
 
     vetoed = answer(**fields, ignored_changes=["new-default-kmod-new"])
 
