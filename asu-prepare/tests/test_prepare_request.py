@@ -31,7 +31,7 @@ SINGLE: dict[str, list[Any]] = {
     "repository_keys": [None, "key", [1], ["x" * 4_097], ["k"] * 17],
     "client": [1, [], "x" * 257],
     "from_version": ["24", "x", 1, "24.10.4\n"],
-    "ignored_changes": [None, "a", ["A"], ["a b"], ["a\n"], ["-a"], ["a"] * 101],
+    "ignored_changes": [None, "a", ["a" * 161], ["a b"], ["a\n"], ["-a"], ["a"] * 101],
     "distro": [None, 1, "x" * 33],
 }  # fmt: skip
 ADMITTED: dict[str, list[Any]] = {
@@ -50,7 +50,7 @@ ADMITTED: dict[str, list[Any]] = {
     "repository_keys": [[], ["untrusted comment: key\nRWQ+/=="]],
     "client": [None, "luci/undefined", "ofs/%GIT_VERSION%"],
     "from_version": [None, "", "23.05.5", "SNAPSHOT"],
-    "ignored_changes": [[], ["auc-owut", "ipq-wifi-tplink_archer-c6-v2"]],
+    "ignored_changes": [[], ["auc-owut", "ipq-wifi-tplink_archer-c6-v2", "new-default-libstdc++6"], ["gone-default-" + "x" * 128]],
     "distro": ["openwrt"],
     "surprise": [1, None, {"a": []}],
 }

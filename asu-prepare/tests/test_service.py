@@ -15,6 +15,7 @@ from asu_prepare.config import Settings
 from asu_prepare.errors import PrepareError
 from asu_prepare.logs import JsonLines
 from asu_prepare.main import create_app
+from asu_prepare.upstream import MemoryDocuments
 
 HERE = Path(__file__).parent
 README = (HERE.parent / "README.md").read_text(encoding="utf-8")
@@ -33,7 +34,7 @@ def in_chunks(body: bytes, size: int) -> Iterator[bytes]:
 @pytest.fixture
 def breaking(home_hub: dict[str, Any]) -> TestClient:
     """Return a client of a service with a route that fails on what it was sent."""
-    app = create_app(Settings())
+    app = create_app(Settings(), MemoryDocuments({}))
 
     @app.get("/broken")
     async def broken() -> None:
@@ -70,7 +71,7 @@ def test_a_large_body_is_refused(client: TestClient, chunked: bool) -> None:  # 
 def test_the_body_limit_itself_is_admitted() -> None:
     """A body of exactly the limit is read, one byte more is not."""
     body = json.dumps(BASE).encode()
-    client = TestClient(create_app(Settings(max_body_bytes=len(body))))
+    client = TestClient(create_app(Settings(max_body_bytes=len(body)), MemoryDocuments({})))
 
     assert client.post(PREPARE, content=body, headers=JSON).status_code == 200
     assert client.post(PREPARE, content=body + b" ", headers=JSON).status_code == 413
@@ -156,7 +157,7 @@ def test_a_preflight_is_answered(client: TestClient, method: str) -> None:
 
 def test_cors_can_be_left_to_a_proxy() -> None:
     """Two of these headers are as bad as none, so a proxy that adds them must be able to be the only one."""
-    client = TestClient(create_app(Settings(cors=False)))
+    client = TestClient(create_app(Settings(cors=False), MemoryDocuments({})))
 
     assert "access-control-allow-origin" not in client.get("/health", headers={"origin": "http://x"}).headers
 
