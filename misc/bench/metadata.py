@@ -32,14 +32,15 @@ DEVICES = 60  # Of each target.
 KERNEL: Mapping[str, str] = {"version": "6.12.78", "release": "1", "vermagic": "4362e98debdfa2e476ff8c040aad9f09"}
 # Packages of the sample that exist no more in the newest release, so that the rules have their usual work.
 ENDED = frozenset({"auc", "luci-app-opkg", "luci-i18n-opkg-de", "opkg", "swconfig"})
-# What the device has by default: the sample's own first names, as its owner has added the rest.
 NEW_DRIVERS = ("kmod-dsa-gswip", "xrx200-rev1.1-phy11g-firmware", "xrx200-rev1.2-phy11g-firmware")
 SUCCESSORS = ("owut", "luci-app-package-manager", "luci-i18n-package-manager-de", "apk-mbedtls", *NEW_DRIVERS)
-DEFAULTS = tuple(
-    "base-files busybox ca-bundle dnsmasq dropbear firewall4 fstools kmod-gpio-button-hotplug kmod-leds-gpio kmod-nft-offload libc libgcc "
-    "libustream-mbedtls logd mtd netifd nftables-json odhcp6c odhcpd-ipv6only ppp ppp-mod-pppoe procd procd-seccomp procd-ujail uci "
-    "urandom-seed urngd swconfig wpad-basic-mbedtls".split()
-)
+# What the device has by default; its owner has added the rest of the sample, and has another dnsmasq.
+DEFAULT_NAMES = """
+    base-files busybox ca-bundle dnsmasq dropbear firewall4 fstools kmod-gpio-button-hotplug kmod-leds-gpio kmod-nft-offload libc libgcc
+    libustream-mbedtls logd mtd netifd nftables-json odhcp6c odhcpd-ipv6only opkg ppp ppp-mod-pppoe procd procd-seccomp procd-ujail uci urngd
+    swconfig wpad-basic-mbedtls
+"""
+DEFAULTS = tuple(DEFAULT_NAMES.split())
 
 
 def write_tree(root: Path) -> None:
