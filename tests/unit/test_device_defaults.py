@@ -316,3 +316,15 @@ def test_a_version_is_not_promised_for_a_variant_that_gave_way() -> None:
     request = absolute(COMMON, "25.12.5", since="24.10.7", packages_versions={"wpad-basic-mbedtls": "1", "dnsmasq": "2"})
 
     assert resolve(request, RULES, knowing(now, then)).packages_versions == {"dnsmasq": "2"}
+
+
+@pytest.mark.parametrize(("default", "variant"), [("nftables", "nftables-json"), ("dnsmasq", "dnsmasq-full"), ("wpad-basic-mbedtls", "wpad-openssl")])
+def test_a_variant_in_the_list_explains_why_the_default_is_not(default: str, variant: str) -> None:
+    """Lists of installed packages name nftables-json where lists of defaults say nftables; the user removed nothing."""
+    common = [name for name in COMMON if name not in ("nftables-json", default)]
+    then, now = defaults("24.10.7", *common, default), defaults("25.12.5", *common, default)
+
+    resolution = resolve(absolute([*common, variant], "25.12.5", since="24.10.7"), RULES, knowing(now, then))
+
+    assert resolution.packages == (*common, variant, f"-{default}")
+    assert resolution.why(default) == f"{variant}, which the list holds, takes its place."

@@ -113,7 +113,7 @@ class Settlement:
         if self.origin is None:
             return "The list does not hold it."
         if self.origin.had(name):
-            return "removed by the user before the upgrade"
+            return f"{rival}, which the list holds, takes its place." if rival is not None else "removed by the user before the upgrade"
         if rival is not None and (rival in self.defaults.defaults or not self.origin.had(rival)):
             return f"{rival}, which the list holds, takes its place."
         rule = additions.get(name)

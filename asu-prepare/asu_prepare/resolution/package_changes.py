@@ -68,12 +68,17 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusive:
-    """Packages of which an image can hold one only: variants of the same program."""
+    """Packages of which an image can hold one only: variants of the same program.
+
+    `virtual` is a name that each of them provides and that is no package itself: lists of defaults may have it, lists of
+    installed packages never do.
+    """
 
     id: str
     members: re.Pattern[str]
     heads: tuple[str, ...]  # With which the members' names begin.
     reason: str
+    virtual: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +154,9 @@ class RuleBook:
         return [name for name in names if name[:length] in heads]
 
     def rival(self, name: str, others: Iterable[str]) -> str | None:
-        """Return a package among `others` that cannot be installed beside `name`; None if there is none."""
+        """Return a package among `others` that takes the place of `name`, being a variant of it; None if there is none."""
         for exclusive in self.exclusives:
-            if exclusive.members.fullmatch(name):
+            if exclusive.virtual == name or exclusive.members.fullmatch(name):
                 return next((other for other in others if other != name and exclusive.members.fullmatch(other)), None)
         return None
 
@@ -173,7 +178,8 @@ def load_rules() -> RuleBook:
 
 def _exclusive(entry: Mapping[str, Any]) -> Exclusive:
     shape = "|".join(fnmatch.translate(pattern) for pattern in entry["packages"])
-    return Exclusive(id=entry["id"], members=re.compile(shape), heads=tuple(map(_literal_head, entry["packages"])), reason=entry["reason"])
+    heads = tuple(map(_literal_head, entry["packages"]))
+    return Exclusive(id=entry["id"], members=re.compile(shape), heads=heads, reason=entry["reason"], virtual=entry.get("virtual"))
 
 
 def _head(rule: Rule) -> str:
