@@ -6,20 +6,23 @@ Every wanted name is looked up; all problems come in one answer, each with what 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from .knowledge import BUILT_IN, Knowledge, PackageIndex, without_abi
 from .outcome import PackageRequest, Problem
 from .package_changes import RuleBook
 
-# Looking for a near name walks through the index; a list of invented names must not cost more than this many walks.
+# Looking for a near name costs as much as the decision itself; a list of invented names must not cost many times that.
 MAX_SUGGESTIONS = 8
-MIN_LIKENESS = 0.8  # Of difflib's ratio: a slip of one or two letters, not another word.
+MAX_LENGTH = 64  # Names of packages have up to fifty letters.
+MIN_LIKENESS = 0.8  # Of difflib's ratio: one slip makes another word of a very short name.
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789-_.+"  # Of which the names of packages are made.
 
 
 def find_problems(
     packages: Sequence[str],
-    versions: Container[str],
+    versions: Mapping[str, str],
     request: PackageRequest,
     knowledge: Knowledge,
     rules: RuleBook,
@@ -28,14 +31,15 @@ def find_problems(
 ) -> list[Problem]:
     """Return all problems of a resolved list, which is absolute if `diff_packages`; without an index only those that need none.
 
-    `versions` holds the names that the index does.
+    `versions` are those of the packages that the index holds.
     """
     installed = [name for name in packages if name[0] != "-"]
     problems = []
     if knowledge.index is not None and knowledge.index.complete:
         index = knowledge.index
         given = knowledge.defaults.defaults if knowledge.defaults else {}
-        missing = [name for name in installed if name not in versions and name not in given and name not in BUILT_IN]
+        absent = set(installed) - versions.keys() - given.keys() - BUILT_IN
+        missing = [name for name in installed if name in absent] if absent else []
         problems += [_missing(name, request, knowledge, index, rules, suggest=number < MAX_SUGGESTIONS) for number, name in enumerate(missing)]
     given = {} if diff_packages or knowledge.defaults is None else knowledge.defaults.defaults
     return problems + _conflicts(installed, set(packages), given, rules)
@@ -62,10 +66,28 @@ def _missing(name: str, request: PackageRequest, knowledge: Knowledge, index: Pa
 
 
 def _near(name: str, index: PackageIndex) -> str | None:
-    """Return the existing name that is most like this one, the same on every replica; None if none is like it."""
-    candidates = sorted({other for part in index.parts for other in part if other[0] == name[0] and abs(len(other) - len(name)) <= 2})  # noqa: PLR2004
-    found = difflib.get_close_matches(name, candidates, n=1, cutoff=MIN_LIKENESS)
+    """Return the existing name that is most like this one, the same on every replica; None if none is like it.
+
+    Every name that one slip makes of this one is looked up. That costs the same however large the index is, where measuring the
+    likeness of thousands of names would keep all other requests waiting.
+    """
+    if len(name) > MAX_LENGTH:
+        return None
+    slips = _slips(name)
+    held = {other for part in index.parts for other in part.keys() & slips}
+    found = difflib.get_close_matches(name, sorted(held), n=1, cutoff=MIN_LIKENESS)
     return found[0] if found else None
+
+
+@lru_cache(maxsize=MAX_SUGGESTIONS)  # A request may be decided twice, the second time with what is known of other targets.
+def _slips(name: str) -> set[str]:
+    """Return what is one letter more, less, another or swapped away from a name, or spelled in another case."""
+    splits = [(name[:place], name[place:]) for place in range(len(name) + 1)]
+    fewer = {head + tail[1:] for head, tail in splits if tail}
+    swapped = {head + tail[1] + tail[0] + tail[2:] for head, tail in splits if len(tail) > 1}
+    other = {head + letter + tail[1:] for head, tail in splits if tail for letter in LETTERS}
+    more = {head + letter + tail for head, tail in splits for letter in LETTERS}
+    return fewer | swapped | other | more | {name.lower()}
 
 
 def _conflicts(installed: Iterable[str], packages: Container[str], given: Iterable[str], rules: RuleBook) -> list[Problem]:
