@@ -37,15 +37,14 @@ class DeviceDefaults:
 
         Official lists hold doubles; each name counts once.
         """
-        defaults = dict.fromkeys(default_packages)
-        own = set()
-        for name in device_packages:
+        own = tuple(device_packages)
+        defaults: dict[str, None] = {}
+        for name in (*default_packages, *own):
             if name.startswith("-"):
                 defaults.pop(name[1:], None)
             else:
                 defaults[name] = None
-                own.add(name)
-        return DeviceDefaults(version, defaults, frozenset(own))
+        return DeviceDefaults(version, defaults, frozenset(name for name in own if name in defaults))
 
 
 @dataclass(frozen=True, slots=True)

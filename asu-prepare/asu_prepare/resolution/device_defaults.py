@@ -87,7 +87,7 @@ class Settlement:
     def settle(self, packages: Iterable[str]) -> list[str]:
         """Return the packages with what became default added and what the user removed as `-name`."""
         ended = self._ended()
-        kept = [name for name in packages if name not in ended or self._is_kept(name)]
+        kept = [name for name in packages if name not in ended or self._is_kept(name)] if ended else list(packages)
         present = set(kept)
         missing = [name for name in self.defaults.defaults if name not in present and f"-{name}" not in present]
         additions = {name: rule for rule in self.rules.additions_for(target=self.request.target, profile=self.request.profile) for name in rule.add}
@@ -98,7 +98,7 @@ class Settlement:
             absence = self._absence(name, rival, additions)
             if absence is not None:
                 removed += self._take_away(name, absence)
-            elif rival is not None:
+            elif rival is not None and rival not in succeeded:
                 succeeded[rival] = name
                 self._record_succession(rival, name)
             else:

@@ -140,8 +140,9 @@ class RuleBook:
 
     def rules_for(self, package: str) -> list[Rule]:
         """Return the rules that replace or remove a package of this name, in the order of the file."""
-        found = [*self.by_name.get(package, ()), *(rule for rule in self.by_head.get(package[: self.head_length], ()) if _fits(rule, package))]
-        return self._in_order(found)
+        named = self.by_name.get(package, ())
+        shaped = [rule for rule in self.by_head.get(package[: self.head_length], ()) if _fits(rule, package)]
+        return self._in_order([*named, *shaped]) if shaped else list(named)
 
     def additions_for(self, *, target: str, profile: str) -> list[Rule]:
         """Return the rules that add packages to a device, in the order of the file."""
@@ -157,7 +158,8 @@ class RuleBook:
         """Return a package among `others` that takes the place of `name`, being a variant of it; None if there is none."""
         for exclusive in self.exclusives:
             if exclusive.virtual == name or exclusive.members.fullmatch(name):
-                return next((other for other in others if other != name and exclusive.members.fullmatch(other)), None)
+                # The least one, since the order of the user's packages must not decide.
+                return min((other for other in others if other != name and exclusive.members.fullmatch(other)), default=None)
         return None
 
     def _in_order(self, rules: list[Rule]) -> list[Rule]:
