@@ -118,6 +118,7 @@ class StatusAnswer(_Answer):
     version: str
     status: Literal["ok"]
     rules: RulesAnswer
+    metadata_age: Annotated[int, Field(description="Seconds since the document that was confirmed longest ago was confirmed.")]
     branches: Annotated[list[str], Field(description="The release branches whose revisions the rules know, oldest first.")]
 
 

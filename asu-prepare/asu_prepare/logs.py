@@ -33,6 +33,8 @@ def configure_logging(*, level: str, style: str) -> None:
             "disable_existing_loggers": False,
             "formatters": {"text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}, "json": {"()": JsonLines}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": style}},
+            # The HTTP client would tell of each exchange; what goes wrong with one is told where it matters.
+            "loggers": {"httpx2": {"level": "WARNING"}, "httpcore2": {"level": "WARNING"}},
             "root": {"level": level.upper(), "handlers": ["stderr"]},
         }
     )

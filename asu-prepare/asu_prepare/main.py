@@ -15,9 +15,9 @@ from .endpoint import PrepareEndpoint
 from .errors import InvalidRequestError, MethodNotAllowedError, NotFoundError, PrepareError
 from .middleware import HeadRequests, RequestLog, UnhandledErrors
 from .previews import AnswerCache, Previews
-from .resolution import Documents, load_rules
+from .resolution import load_rules
 from .routes import add_operation_routes, describe_prepare_route
-from .upstream import DownloadsServer
+from .upstream import CachedDocuments, DownloadsServer
 from .web_client import WebClient
 
 _ABOUT = "Says which packages a firmware request leads to, what changes against it and why, before anything is built."
@@ -25,19 +25,20 @@ _ABOUT = "Says which packages a firmware request leads to, what changes against 
 _CORS = Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD", "POST", "OPTIONS"], allow_headers=["*"])
 
 
-def create_app(settings: Settings, documents: Documents | None = None) -> FastAPI:
+def create_app(settings: Settings, documents: CachedDocuments | None = None) -> FastAPI:
     """Return the application; reads the shipped rules and raises if they are broken.
 
     Without `documents` those of the downloads server are used.
     """
     rules = load_rules()
-    server = DownloadsServer(WebClient(user_agent=f"asu-prepare/{__version__}"), url=settings.upstream_url, ttl=settings.metadata_ttl)
-    previews = Previews(documents=documents or server, rules=rules, budget=settings.metadata_budget, cache=AnswerCache(settings.answer_cache))
+    if documents is None:
+        documents = DownloadsServer(WebClient(user_agent=f"asu-prepare/{__version__}"), url=settings.upstream_url, ttl=settings.metadata_ttl)
+    previews = Previews(documents=documents, rules=rules, budget=settings.metadata_budget, cache=AnswerCache(settings.answer_cache))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        await server.close()
+        await documents.close()
 
     app = FastAPI(
         title="asu-prepare",
@@ -56,7 +57,7 @@ def create_app(settings: Settings, documents: Documents | None = None) -> FastAP
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
     describe_prepare_route(app)
-    add_operation_routes(app, rules)
+    add_operation_routes(app, rules, documents)
     app.add_exception_handler(PrepareError, _refused)
     app.add_exception_handler(HTTPException, _refused_by_framework)
     app.add_exception_handler(RequestValidationError, _refused_by_framework)

@@ -8,6 +8,7 @@ from . import __version__
 from .answers import ErrorAnswer, HealthAnswer, PreviewAnswer, RulesAnswer, StatusAnswer, VersionAnswer
 from .endpoint import PATH
 from .resolution import RuleBook, Version
+from .upstream import CachedDocuments
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorAnswer, "description": "Not served here"},
@@ -37,7 +38,7 @@ def describe_prepare_route(app: FastAPI) -> None:
         """
 
 
-def add_operation_routes(app: FastAPI, rules: RuleBook) -> None:
+def add_operation_routes(app: FastAPI, rules: RuleBook, documents: CachedDocuments) -> None:
     """Add the routes that tell operators what runs and how it does."""
     status = _status(rules)
 
@@ -65,7 +66,7 @@ def add_operation_routes(app: FastAPI, rules: RuleBook) -> None:
 
     @app.get("/api/v1/status", tags=["operations"], summary="What runs, and with which rules")
     async def service_status() -> StatusAnswer:
-        return status
+        return status.model_copy(update={"metadata_age": round(documents.age())})
 
 
 def _status(rules: RuleBook) -> StatusAnswer:
@@ -76,5 +77,6 @@ def _status(rules: RuleBook) -> StatusAnswer:
         version=__version__,
         status="ok",
         rules=RulesAnswer(count=len(rules.rules), newest=newest, newest_since=since.text),
+        metadata_age=0,
         branches=sorted(rules.branch_off_revisions, key=Version.parse),
     )

@@ -13,9 +13,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
-from .resolution import DocumentMissingError, DocumentUnavailableError
+from .resolution import DocumentMissingError, Documents, DocumentUnavailableError
 from .web_client import ConnectError, Fetched, FetchError, WebClient
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,16 @@ class _Absence:
     until: float
 
 
+class CachedDocuments(Documents, Protocol):
+    """Documents that are kept for a time."""
+
+    def age(self) -> float:
+        """Return the seconds since the copy that was confirmed longest ago was confirmed; 0 without copies."""
+
+    async def close(self) -> None:
+        """End all exchanges and close the connections."""
+
+
 @contextlib.contextmanager
 def patience(seconds: float) -> Iterator[None]:
     """Let everything inside wait for documents for at most so long in all."""
@@ -58,7 +68,7 @@ def patience(seconds: float) -> Iterator[None]:
 
 
 class DownloadsServer:
-    """The documents of a downloads server over HTTP, as the decision core's `Documents`."""
+    """The documents of a downloads server over HTTP, the in-memory twin of which is below."""
 
     def __init__(self, client: WebClient, *, url: str, ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._client, self._url, self._ttl, self._clock = client, url.rstrip("/"), ttl, clock
@@ -81,11 +91,11 @@ class DownloadsServer:
         raise absence.error(path) if absence else DocumentUnavailableError(path)
 
     def age(self) -> float:
-        """Return the seconds since the copy that was confirmed longest ago was confirmed; 0 without copies."""
+        """See CachedDocuments."""
         return self._clock() - min((copy.fetched for copy in self._copies.values()), default=self._clock())
 
     async def close(self) -> None:
-        """End all exchanges and close the connections."""
+        """See CachedDocuments."""
         flights = list(self._flights.values())
         for flight in flights:
             flight.cancel()
@@ -151,6 +161,13 @@ class MemoryDocuments:
             return reader(self.documents[path])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise DocumentUnavailableError(path) from None
+
+    def age(self) -> float:
+        """See CachedDocuments."""
+        return 0.0
+
+    async def close(self) -> None:
+        """See CachedDocuments."""
 
 
 def _patience_left(at_most: float) -> float:

@@ -203,6 +203,7 @@ def test_status_tells_what_runs(client: TestClient) -> None:
     assert status["rules"]["count"] > 30
     assert (status["rules"]["newest"], status["rules"]["newest_since"]) == ("kmod-lib-crc32c-removed", "SNAPSHOT")
     assert status["branches"][0] == "21.02"
+    assert status["metadata_age"] == 0
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
