@@ -129,3 +129,33 @@ def test_every_branch_of_a_rule_is_a_known_one() -> None:
     known = {*RULES.branch_off_revisions, "SNAPSHOT"}
 
     assert {bound.branch for rule in RULES.rules for bound in (rule.since, rule.until) if bound} <= known
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "rival"),
+    [
+        ("wpad-basic-mbedtls", ["luci", "wpad-openssl"], "wpad-openssl"),
+        ("wpad-basic-mbedtls", ["wpad-openssl", "wpad-mesh-wolfssl"], "wpad-mesh-wolfssl"),
+        ("wpad-basic-mbedtls", ["wpad-mesh-wolfssl", "wpad-openssl"], "wpad-mesh-wolfssl"),
+        ("wpad-openssl", ["wpad-openssl", "hostapd"], None),
+        ("nftables", ["nftables-json"], "nftables-json"),
+        ("nftables-json", ["nftables"], None),
+        ("dnsmasq", ["-dnsmasq-full"], None),
+        ("luci", ["luci-ssl"], None),
+    ],
+)
+def test_a_variant_finds_its_rival_whatever_the_order(name: str, others: list[str], rival: str | None) -> None:
+    """Variants of one program take each other's place, and that of the name which all of them provide."""
+    assert RULES.rival(name, RULES.variants(others)) == rival
+
+
+def test_every_exclusive_says_why() -> None:
+    """Its reason is part of a sentence that users read."""
+    assert all(exclusive.reason.endswith(".") for exclusive in RULES.exclusives)
+
+
+def test_no_rule_leads_to_two_variants() -> None:
+    """What rules add to a device and what they replace by can be installed together."""
+    added = [name for rule in RULES.rules for name in rule.add]
+
+    assert not [name for name in added if RULES.rival(name, added)]
