@@ -250,49 +250,6 @@ def test_from_a_snapshot_to_the_next_the_origin_is_inferred() -> None:
     assert "kmod-newest" in resolution.packages
 
 
-VETOES = {
-    "lantiq-xrx200-dsa-gswip": ("kmod-dsa-gswip", "-kmod-dsa-gswip"),
-    "new-default-kmod-dsa-gswip": ("kmod-dsa-gswip", "-kmod-dsa-gswip"),
-    "opkg-apk-mbedtls": (None, "opkg"),
-    "gone-default-kmod-old": (None, "kmod-old"),
-}
-
-
-@pytest.mark.parametrize("veto", VETOES)
-def test_each_change_can_be_vetoed(veto: str) -> None:
-    """A change whose id the request ignores is left out, the answer says so, and all others remain."""
-    then = defaults("24.10.7", *HUB_THEN.defaults, "kmod-old")
-    known = knowing(HUB_NOW, then, index=index(*HUB_NOW.defaults, "opkg"))
-    plain = resolve(absolute(then.defaults, "25.12.5", since="24.10.7", device=HOME_HUB), RULES, known)
-    vetoed = resolve(absolute(then.defaults, "25.12.5", since="24.10.7", device=HOME_HUB, ignored_changes=[veto]), RULES, known)
-    without, with_ = VETOES[veto]
-
-    assert veto in vetoed.ignored
-    assert without not in vetoed.packages
-    assert with_ in vetoed.packages
-    assert with_ not in plain.packages
-    assert plain.ignored == ()
-
-
-def test_a_removal_can_be_vetoed() -> None:
-    """Who does not want the default to stay away gets it back: the list takes nothing away and the default is installed."""
-    wanted = [name for name in PC_NOW.defaults if name != "dnsmasq"]
-
-    request = absolute(wanted, "25.12.5", since="25.12.1", ignored_changes=["absent-dnsmasq"])
-
-    resolution = resolve(request, RULES, knowing(PC_NOW, defaults("25.12.1", *PC_NOW.defaults)))
-
-    assert (resolution.packages, resolution.changes, resolution.ignored) == (tuple(wanted), (), ("absent-dnsmasq",))
-
-
-@pytest.mark.parametrize("veto", ["auc-owut", "new-default-vim", "gone-default-vim", "absent-vim", "no such rule"])
-def test_a_veto_without_effect_is_not_reported(veto: str) -> None:
-    """The answer names the changes that were left out, not those that would not have happened."""
-    request = absolute(PC_THEN.defaults, "25.12.5", since="24.10.7", ignored_changes=[veto])
-
-    assert resolve(request, RULES, knowing(PC_NOW, PC_THEN)).ignored == ()
-
-
 def test_doubled_defaults_count_once() -> None:
     """Official lists hold doubles; neither the list nor the removals do."""
     now = defaults("25.12.5", *COMMON, *COMMON, own=("kmod-usb3", "kmod-usb3"))
