@@ -39,6 +39,7 @@ class Sweep:
     def _take_back(self, key: str, number: int) -> None:
         if number < self._settings.max_attempts:
             if self._records.requeue(key, number):
+                self._queue.replace(key)
                 log.warning("build %s: its worker was lost, attempt %s starts over", key, number + 1)
             return
         error = WorkerLost(attempts=number)
