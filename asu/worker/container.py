@@ -100,6 +100,9 @@ class ContainerEngine(Protocol):
         Systems may share a podman; what runs belongs to its own system alone.
         """
 
+    def close(self) -> None:
+        """End the connections; containers made by this engine are of no use afterwards."""
+
 
 @contextlib.contextmanager
 def _podman_answers(doing: str) -> Iterator[None]:
@@ -240,6 +243,10 @@ class PodmanEngine:
                 container = self._client.containers.prepare_model(attrs=entry)
                 found.append((labels[LABEL_KEY], int(labels.get(LABEL_ATTEMPT) or 0), PodmanContainer(self._client, container, socket=self._socket)))
             return found
+
+    def close(self) -> None:
+        """See ContainerEngine."""
+        self._client.close()
 
     def _network(self) -> Mapping[str, Any]:
         name = self._settings.container_network
