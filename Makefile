@@ -35,7 +35,8 @@ test: install ## Run every test of both services
 lint: install ## Check style, types and the walls between the parts
 	$(VENV)/ruff check $(SOURCES)
 	$(VENV)/ruff format --check $(SOURCES)
-	$(VENV)/mypy $(SOURCES)
+	$(VENV)/mypy asu misc tests
+	cd asu-prepare && ../$(VENV)/mypy --config-file ../pyproject.toml asu_prepare tests
 	$(VENV)/lint-imports
 
 format: install ## Put the sources into their form

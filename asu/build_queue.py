@@ -8,6 +8,7 @@ RQ hands out work; whether a build waits, runs or has ended is said by its recor
 soon as it ends, and losing one is harmless: `reconcile` puts the missing jobs of waiting builds back.
 """
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -46,6 +47,9 @@ class BuildQueue(Protocol):
     def put(self, key: str) -> None:
         """Give a build to the workers unless they have it already; raises QueueUnavailable."""
 
+    def replace(self, key: str) -> None:
+        """Give a build to the workers whose last one was lost with the job in its hands; raises QueueUnavailable."""
+
     def live_workers(self) -> int:
         """Return how many workers are alive; raises QueueUnavailable."""
 
@@ -71,6 +75,15 @@ class RqBuildQueue:
         except RedisError as error:
             raise QueueUnavailable from error
 
+    def replace(self, key: str) -> None:
+        """See BuildQueue."""
+        try:
+            # RQ itself would notice the dead job after minutes: it looks for such jobs four times an hour.
+            self._delete(key)
+        except RedisError as error:
+            raise QueueUnavailable from error
+        self.put(key)
+
     def live_workers(self) -> int:
         """See BuildQueue."""
         try:
@@ -88,6 +101,10 @@ class RqBuildQueue:
             result_ttl=0,
             failure_ttl=60,
         )
+
+    def _delete(self, key: str) -> None:
+        with contextlib.suppress(NoSuchJobError):
+            BuildJob.fetch(key, connection=self._redis, serializer=JSONSerializer).delete()
 
     def _is_alive(self, key: str) -> bool:
         """Whether the job of that id still leads to something; a dead one is deleted."""
@@ -112,6 +129,10 @@ class MemoryBuildQueue:
         """See BuildQueue."""
         if key not in self.keys:
             self.keys.append(key)
+
+    def replace(self, key: str) -> None:
+        """See BuildQueue."""
+        self.put(key)
 
     def live_workers(self) -> int:
         """See BuildQueue."""

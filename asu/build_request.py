@@ -65,7 +65,7 @@ class BuildRequest(BaseModel):
     repositories_mode: Literal["append", "replace"] = "replace"
     repository_keys: Annotated[list[Annotated[str, StringConstraints(max_length=4_096)]], Field(max_length=MAX_REPOSITORIES)] = []
     client: Annotated[str | None, Field(max_length=256)] = None
-    from_version: Annotated[VersionName | None, BeforeValidator(lambda value: value or None)] = None
+    from_version: Annotated[VersionName | None, BeforeValidator(lambda value: None if value == "" else value)] = None
     ignored_changes: Annotated[list[ChangeId], Field(max_length=100)] = []
 
     def normalised(self) -> dict[str, Any]:

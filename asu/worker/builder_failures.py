@@ -13,6 +13,7 @@ from asu.errors import AsuError, BuildFailed, ContainerFailed, DownloadFailed, I
 
 from .container import CommandResult
 
+MAKE_EXIT_CODES = (0, 1, 2)  # make knows no others; podman says 125 to 127 when it cannot start a command, a kill makes 137.
 TERMINATED = 137  # 128 + SIGKILL, as a shell tells it.
 LAST_WORDS = 200  # Characters; the whole output stands beside the reason.
 
@@ -68,6 +69,8 @@ class _Complaints:
 def failure(result: CommandResult) -> AsuError:
     """Return the error that a failed command means."""
     text = f"{result.stdout}\n{result.stderr}"
+    if result.exit_code not in MAKE_EXIT_CODES:
+        return ContainerFailed(reason="a command in it could not be run to its end")
     if "No space left on device" in text:
         return StoreFailed(reason="the disk of the build container is full")
     for sign in _DOWNLOAD_SIGNS:
@@ -181,7 +184,7 @@ def _build_error(text: str) -> BuildFailed | None:
 
 
 def _crash(result: CommandResult) -> ContainerFailed | None:
-    if result.exit_code in (-1, TERMINATED) or re.search(rf"\bKilled\b|\] Error {TERMINATED}\b", result.stderr):
+    if re.search(rf"\bKilled\b|\] Error {TERMINATED}\b", result.stderr):
         return ContainerFailed(reason="a program in it was killed, probably for want of memory")
     return None
 

@@ -95,7 +95,13 @@ class ContainerEngine(Protocol):
         """
 
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
-        """Return key, attempt and container of each build container of this system; others may share the podman."""
+        """Return key, attempt and container of each build container of this system, and of those that ended whose system may be gone.
+
+        Systems may share a podman; what runs belongs to its own system alone.
+        """
+
+    def close(self) -> None:
+        """End the connections; containers made by this engine are of no use afterwards."""
 
 
 @contextlib.contextmanager
@@ -177,10 +183,11 @@ class PodmanContainer:
     def _output(self, exec_id: str, deadline: int) -> Iterator[tuple[bytes | None, bytes | None]]:
         """Start a prepared command and yield what it prints, standard output and error apart."""
         order = json.dumps({"Detach": False, "Tty": False})
-        response = self._client.api.post(f"/exec/{exec_id}/start", data=order, stream=True, timeout=deadline + API_TIMEOUT)
-        response.raise_for_status()
-        frames: Any = stream_frames(response, demux=True)
-        yield from frames
+        answer = self._client.api.post(f"/exec/{exec_id}/start", data=order, stream=True, timeout=deadline + API_TIMEOUT)
+        with contextlib.closing(answer) as response:
+            response.raise_for_status()
+            frames: Any = stream_frames(response, demux=True)
+            yield from frames
 
     def _exec(self, command: Sequence[str]) -> str:
         order = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command), "Tty": False}
@@ -205,7 +212,6 @@ class PodmanEngine:
                 image,
                 command=["sleep", str(self._settings.build_deadline)],
                 labels={LABEL_SYSTEM: self._system, LABEL_KEY: key, LABEL_ATTEMPT: str(attempt)},
-                remove=True,  # When nobody is left to remove it, it goes by itself once its `sleep` ends.
                 cap_drop=["all"],
                 no_new_privileges=True,
                 image_volume_mode="ignore",
@@ -227,15 +233,20 @@ class PodmanEngine:
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
         """See ContainerEngine."""
         with _podman_answers("list the build containers"):
-            filters = json.dumps({"label": [f"{LABEL_SYSTEM}={self._system}"]})
-            response = self._client.api.get("/containers/json", params={"all": True, "filters": filters})
+            response = self._client.api.get("/containers/json", params={"all": True, "filters": json.dumps({"label": [LABEL_SYSTEM]})})
             response.raise_for_status()
             found: list[tuple[str, int, BuildContainer]] = []
             for entry in response.json():
-                labels = entry.get("Labels") or {}
+                labels = entry["Labels"]
+                if labels[LABEL_SYSTEM] != self._system and entry["State"] != "exited":
+                    continue
                 container = self._client.containers.prepare_model(attrs=entry)
                 found.append((labels[LABEL_KEY], int(labels.get(LABEL_ATTEMPT) or 0), PodmanContainer(self._client, container, socket=self._socket)))
             return found
+
+    def close(self) -> None:
+        """See ContainerEngine."""
+        self._client.close()
 
     def _network(self) -> Mapping[str, Any]:
         name = self._settings.container_network

@@ -135,7 +135,7 @@ class Builder:
     def _build(self, attempt: Attempt, progress: Progress, lease: Lease, aftermath: contextlib.ExitStack) -> BuildRecord:
         request = attempt.plan["request"]
         self._show(attempt, progress, "container_setup")
-        container = self._container(attempt, request)
+        container = self._container(attempt, request, aftermath)
         aftermath.callback(container.remove)
         lease.on_loss = container.kill
         info = self._info(attempt, progress, container, request)
@@ -146,11 +146,11 @@ class Builder:
         self._publish(attempt, progress, container)
         return _record(State.DONE, "done", progress.body(200, "done", "done", outputs=True))
 
-    def _container(self, attempt: Attempt, request: Mapping[str, Any]) -> BuildContainer:
+    def _container(self, attempt: Attempt, request: Mapping[str, Any], aftermath: contextlib.ExitStack) -> BuildContainer:
         version = Version.parse(request["version"])
         image = imagebuilder.image_name(self._settings.base_container, version, request["target"])
         try:
-            engine = self._engine()
+            engine = aftermath.enter_context(contextlib.closing(self._engine()))
         except Exception as error:
             raise ContainerFailed(reason="podman does not answer") from error
         return engine.start(image, key=attempt.key, attempt=attempt.number, moving=version.is_snapshot)

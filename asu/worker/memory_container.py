@@ -180,6 +180,9 @@ class MemoryEngine:
             raise self.failure
         return [(container.key, container.attempt, container) for container in self.containers if not container.removed]
 
+    def close(self) -> None:
+        """See ContainerEngine."""
+
 
 def regular(name: str, content: bytes) -> tarfile.TarInfo:
     """Return the header of a regular file in an archive."""

@@ -3,6 +3,7 @@
 Every worker sweeps; the transitions are atomic, so it does no harm when two do at once.
 """
 
+import contextlib
 import json
 import logging
 import time
@@ -39,6 +40,7 @@ class Sweep:
     def _take_back(self, key: str, number: int) -> None:
         if number < self._settings.max_attempts:
             if self._records.requeue(key, number):
+                self._queue.replace(key)
                 log.warning("build %s: its worker was lost, attempt %s starts over", key, number + 1)
             return
         error = WorkerLost(attempts=number)
@@ -48,9 +50,10 @@ class Sweep:
 
     def _remove_containers(self) -> None:
         try:
-            for key, number, container in self._engine().leftovers():
-                if not self._records.is_current(Attempt(key=key, number=number, plan={})):
-                    log.warning("build %s attempt %s: its container is left over and removed", key, number)
-                    container.remove()
+            with contextlib.closing(self._engine()) as engine:
+                for key, number, container in engine.leftovers():
+                    if not self._records.is_current(Attempt(key=key, number=number, plan={})):
+                        log.warning("build %s attempt %s: its container is left over and removed", key, number)
+                        container.remove()
         except AsuError as error:
             log.warning("containers not swept: %s", error.detail)

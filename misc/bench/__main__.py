@@ -52,8 +52,10 @@ def _measure(name: str) -> Section:
     print(f"measuring {title}", file=sys.stderr, flush=True)
     try:
         return measure()
-    except (Trouble, OSError) as trouble:
+    except Trouble as trouble:
         return Section(title=title, trouble=str(trouble))
+    except Exception as error:  # noqa: BLE001 - Whatever stops one measurement, the others are still wanted; the exit code tells.
+        return Section(title=title, trouble=f"{type(error).__name__}: {error}")
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

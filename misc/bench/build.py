@@ -55,6 +55,7 @@ def measure() -> Section:
     ]
     names = dict.fromkeys(name for build in builds for name in build.steps)
     steps = {name: statistics.median(build.steps.get(name, 0.0) for build in builds) for name in names}
+    # Asked for without a pause, a build waits while the worker still throws the former one's container away: that is in `queued`.
     note = "seconds in each step, make included: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in steps.items())
     return Section(title=TITLE, rows=rows, notes=[note], details={"builds": [asdict(build) for build in builds]})
 

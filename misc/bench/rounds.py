@@ -8,6 +8,7 @@ import shutil
 import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,7 +138,7 @@ def run_round(target: Target, *, seconds: int) -> Round:
         raise Trouble(f"wrk failed with exit code {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
     seen = json.loads(line.removeprefix("round: "))
     if seen["refused"] or seen["broken"] or not seen["requests"]:
-        raise Trouble(f"{target.name}: of {seen['requests']} requests {seen['refused']} were refused and {seen['broken']} broke")
+        raise Trouble(f"{target.name}: of {seen['requests']} requests {seen['refused']} were refused and {seen['broken']} broke{_fate(target.pid)}")
     return Round(
         requests=seen["requests"],
         cpu_us=ran / 1000 / seen["requests"],
@@ -155,3 +156,12 @@ def _processor_time(pid: int) -> tuple[int, int]:
     except (OSError, ValueError):
         raise Trouble(f"/proc/{pid}/schedstat cannot be read: the server is gone, or the kernel does not count") from None
     return int(ran), int(waited)
+
+
+def _fate(pid: int) -> str:
+    """Say how a server has ended, if it has; servers are our own children."""
+    with suppress(ChildProcessError):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return f"; the server ended by itself (exit code {os.waitstatus_to_exitcode(status)}, negative for a signal)"
+    return ""

@@ -162,7 +162,7 @@ def test_the_first_boot_script_is_in_no_answer() -> None:
         request = {**REQUEST, "defaults": "passwd hunter2"}
         texts = [world.post(request).text]
         key = world.key(request)
-        world.start(key, "building_image")
+        world.start(key)
         texts.append(poll(world, key).text)
         world.records.now += 1000
         assert world.records.requeue(key, 1)

@@ -40,6 +40,13 @@ def world() -> Iterator[World]:
         yield world
 
 
+@pytest.fixture(scope="module")
+def idle() -> Iterator[World]:
+    """Return an API over in-memory parts that all tests of this module share, as none changes it."""
+    with opened() as world:
+        yield world
+
+
 @pytest.fixture
 def down() -> Iterator[World]:
     """Return an API whose Redis is down."""
@@ -48,9 +55,9 @@ def down() -> Iterator[World]:
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/version", "/", "/docs", "/redoc", "/openapi.json", "/api/v1/stats"])
-def test_all_is_well(world: World, path: str) -> None:
+def test_all_is_well(idle: World, path: str) -> None:
     """Each of them answers on a healthy server."""
-    assert world.client.get(path).status_code == 200
+    assert idle.client.get(path).status_code == 200
 
 
 def test_readiness_in_detail(world: World) -> None:
@@ -143,9 +150,9 @@ def test_nothing_else_is_there(world: World, name: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["0" * 64, "..", "%2e%2e", ".incoming", "x"])
-def test_no_other_directory_is_there(world: World, key: str) -> None:
+def test_no_other_directory_is_there(idle: World, key: str) -> None:
     """Only published builds are served, and by their whole key."""
-    assert world.client.get(f"/store/{key}/a.bin").status_code == 404
+    assert idle.client.get(f"/store/{key}/a.bin").status_code == 404
 
 
 ANSWERS = [
@@ -162,9 +169,9 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("method", "path"), ANSWERS)
 @pytest.mark.parametrize("headers", [{}, ORIGIN])
-def test_every_answer_has_an_id_and_one_cors_header(world: World, method: str, path: str, headers: dict[str, str]) -> None:
+def test_every_answer_has_an_id_and_one_cors_header(idle: World, method: str, path: str, headers: dict[str, str]) -> None:
     """Redirects and errors included: browsers hide an answer without it, and one with two."""
-    answer = world.client.request(method, path, headers=headers)
+    answer = idle.client.request(method, path, headers=headers)
 
     assert answer.headers["x-request-id"]
     assert answer.headers.get_list("access-control-allow-origin") == ["*"]
@@ -172,9 +179,9 @@ def test_every_answer_has_an_id_and_one_cors_header(world: World, method: str, p
 
 @pytest.mark.parametrize("path", ["/api/v1/build", f"/api/v1/build/{'0' * 64}", "/api/v1/build/prepare", "/json/v1/overview.json", "/store/a/b"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_every_preflight_is_granted(world: World, path: str, method: str) -> None:
+def test_every_preflight_is_granted(idle: World, path: str, method: str) -> None:
     """A preflight is about the page, not about the path; 405 would stop browsers."""
-    answer = world.client.options(path, headers={**ORIGIN, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": "content-type"})
+    answer = idle.client.options(path, headers={**ORIGIN, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": "content-type"})
 
     assert answer.is_success
     assert answer.headers.get_list("access-control-allow-origin") == ["*"]
@@ -195,6 +202,6 @@ def test_a_post_survives_extra_slashes(world: World, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/v1/build", "/api/v1/build/{request_hash}", "/api/v1/build/prepare", "/store/{request_hash}/{name}"])
-def test_the_reference_knows_the_routes(world: World, path: str) -> None:
+def test_the_reference_knows_the_routes(idle: World, path: str) -> None:
     """/docs is made from this document."""
-    assert path in world.client.get("/openapi.json").json()["paths"]
+    assert path in idle.client.get("/openapi.json").json()["paths"]

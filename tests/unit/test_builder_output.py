@@ -141,10 +141,12 @@ def test_a_profile_that_is_not_there_is_told_on_standard_output() -> None:
     assert error.detail == "The ImageBuilder failed: it has no profile nosuch"
 
 
-@pytest.mark.parametrize("exit_code", [-1, 137])
+@pytest.mark.parametrize("exit_code", [-1, 125, 126, 127, 137])
 def test_a_command_without_an_end_of_its_own_is_our_trouble(exit_code: int) -> None:
-    """A command that was killed from outside says nothing about the request."""
-    assert isinstance(failure(CommandResult(exit_code, "", "")), ContainerFailed)
+    """A command that was killed, or that podman could not even start, says nothing about the request."""
+    error = failure(CommandResult(exit_code, "", "Error: runc: exec failed: unable to start container process: OCI runtime error\n"))
+
+    assert isinstance(error, ContainerFailed)
 
 
 def test_a_failure_without_words_says_so() -> None:

@@ -143,7 +143,9 @@ class Builder:
         """Files that profiles.json does not list."""
         if self.config["has_kernel_file"]:
             (self.bin_dir / f"{prefix}-kernel.bin").write_bytes(kernel)
-            (self.bin_dir / f"{prefix}-rootfs.tar.gz").write_bytes((self.linux_dir / "root.targz").read_bytes())
+            archive = self.linux_dir / "root.targz"
+            if archive.exists():  # Only made while .config has CONFIG_TARGET_ROOTFS_TARGZ.
+                (self.bin_dir / f"{prefix}-rootfs.tar.gz").write_bytes(archive.read_bytes())
         lines = (self.bin_dir / f"{prefix}.manifest").read_text().splitlines()
         components = [{"type": "library", "name": name, "version": version} for name, version in (line.split(" - ", 1) for line in lines)]
         bom = {"bomFormat": "CycloneDX", "specVersion": "1.4", "version": 1, "components": components}

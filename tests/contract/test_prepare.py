@@ -1,0 +1,226 @@
+"""Previews: the same answer in-process and from the real asu-prepare over HTTP, and what happens when that service fails."""
+
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+import uvicorn
+
+from asu.build_request import BuildRequest
+from asu.catalogue import ValidatedRequest
+from asu.errors import InvalidRequest, PrepareDisagrees, PrepareUnavailable
+from asu.prepare_client import InProcessPreparer, Preparer, PrepareService
+from asu.preview import as_it_stands, resolve_request
+from asu.resolution import load_rules
+from asu.web_client import WebClient
+from asu_prepare.config import Settings as PrepareSettings
+from asu_prepare.main import create_app
+from tests.requirements import free_port
+from tests.unit.worlds import REQUEST
+
+pytestmark = pytest.mark.anyio
+
+RULES = load_rules()
+REQUESTS: list[dict[str, Any]] = [
+    {},
+    {"packages": []},
+    {"profile": "tplink,archer-c7-v5", "packages": ["luci", "luci", "auc", "-ppp", "-auc"]},
+    {"packages": [], "packages_versions": {"luci": "1", "auc": "2~3"}, "diff_packages": True, "version_code": "r1-a"},
+    {"packages": ["auc"], "packages_versions": {"auc": "2"}, "from_version": "23.05.9"},
+    {"version": "25.12.0", "from_version": "24.10.4", "target": "lantiq/xrx200", "profile": "bt_homehub-v5a", "diff_packages": True},
+    {"version": "SNAPSHOT", "from_version": "", "packages": ["kmod-nft-nat6", "luci-app-opkg", "wpad-mini"]},
+    {"version": "23.05.10", "from_version": "24.10.4"},
+    {"defaults": "echo '\u00e9\n'", "client": "owut/1", "ignored_changes": ["auc-owut"], "rootfs_size_mb": "256", "filesystem": "ext4"},
+    {"defaults": "", "repositories": {}, "repository_keys": [], "repositories_mode": "append"},
+    {"packages": [f"package-{number}" for number in range(1000)]},
+]
+
+
+def validated(**fields: Any) -> ValidatedRequest:
+    """Return a request as the catalogue hands it on."""
+    return ValidatedRequest(BuildRequest.model_validate({**REQUEST, **fields}).normalised())
+
+
+@pytest.fixture(scope="module")
+def prepare_url() -> Iterator[str]:
+    """Run the real asu-prepare for all tests of this module."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(create_app(PrepareSettings()), port=port, log_config=None, ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{port}/"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+async def web() -> AsyncIterator[WebClient]:
+    """Return an HTTP client."""
+    async with WebClient(user_agent="test") as client:
+        yield client
+
+
+@pytest.fixture
+def service(web: WebClient, prepare_url: str) -> PrepareService:
+    """Return the adapter of the real service."""
+    return PrepareService(web, url=prepare_url, deadline=5)
+
+
+class PreparerContract:
+    """What every implementation does; a subclass brings the fixture `preparer`."""
+
+    @pytest.mark.parametrize("fields", REQUESTS, ids=range(len(REQUESTS)))
+    async def test_preview_and_build_meet_in_one_hash(self, preparer: Preparer, fields: dict[str, Any]) -> None:
+        """What is announced is what a direct build and the build of the prepared request lead to."""
+        request = validated(**fields)
+
+        preview = await preparer.prepare(request, "id")
+
+        prepared = ValidatedRequest(BuildRequest.model_validate(preview["prepared_request"]).normalised())
+        assert preview["request_hash"] == resolve_request(request, RULES)[0].key == as_it_stands(prepared).key
+
+    async def test_a_change_says_why(self, preparer: Preparer) -> None:
+        """Which package, what becomes of it, by which rule and for what reason."""
+        preview = await preparer.prepare(validated(), "id")
+
+        [change] = preview["changes"]
+        assert (change["from_package"], change["to_package"], change["automatic"]) == ("auc", "owut", True)
+        assert change["reason"]
+        assert preview["status"] == "prepared"
+
+
+class TestInProcessPreparer(PreparerContract):
+    """asu's own copy of the decision core."""
+
+    @pytest.fixture
+    def preparer(self) -> Preparer:
+        """Return the preparer."""
+        return InProcessPreparer(RULES)
+
+
+class TestPrepareService(PreparerContract):
+    """The service, over HTTP."""
+
+    @pytest.fixture
+    def preparer(self, service: PrepareService) -> Preparer:
+        """Return the preparer."""
+        return service
+
+    @pytest.mark.parametrize("fields", REQUESTS, ids=range(len(REQUESTS)))
+    async def test_the_answer_is_the_same_as_in_process(self, preparer: Preparer, fields: dict[str, Any]) -> None:
+        """A monolith and microservices tell a user the same, key by key."""
+        request = validated(**fields)
+
+        assert await preparer.prepare(request, "id") == json.loads(json.dumps(await InProcessPreparer(RULES).prepare(request, "id")))
+
+
+@contextmanager
+def answering(status: int, body: bytes, *, seconds: float = 0, seen: list[Mapping[str, str]] | None = None) -> Iterator[str]:
+    """Run a service that always gives this answer."""
+    ended = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            if seen is not None:
+                seen.append({name.lower(): value for name, value in self.headers.items()})
+            self.rfile.read(int(self.headers["Content-Length"]))
+            ended.wait(seconds)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # The base class names it so.
+            pass
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Stay quiet: the caller may be gone by the time of the answer."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        ended.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+async def outcome(ask: Callable[[], Awaitable[Any]]) -> type[Exception] | None:
+    """Return the kind of error that asking leads to."""
+    try:
+        await ask()
+    except Exception as error:  # noqa: BLE001  # Whatever it is, it is the outcome.
+        return type(error)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, b"{}"),
+        (502, b"<html>Bad Gateway"),
+        (200, b"<html>"),
+        (200, b"[]"),
+        (200, b"{}"),
+        (200, b'{"status": "prepared"}'),
+        (200, b'{"status": "prepared", "prepared_request": 17, "request_hash": 1}'),
+        (302, b""),
+        (404, b"<html>"),
+        (200, b"\xff"),
+    ],
+)
+async def test_a_broken_service_is_unavailable(web: WebClient, status: int, body: bytes) -> None:
+    """Whatever stands in place of a preview: callers are told to come back, and never get it passed on."""
+    with answering(status, body) as url:
+        assert await outcome(lambda: PrepareService(web, url=url, deadline=5).prepare(validated(), "id")) is PrepareUnavailable
+
+
+async def test_a_service_that_is_down_is_unavailable(web: WebClient) -> None:
+    """Nobody listens."""
+    service = PrepareService(web, url=f"http://127.0.0.1:{free_port()}", deadline=5)
+
+    assert await outcome(lambda: service.prepare(validated(), "id")) is PrepareUnavailable
+
+
+async def test_a_slow_service_is_given_up_in_time(web: WebClient) -> None:
+    """One deadline bounds the whole exchange."""
+    with answering(200, b"{}", seconds=10) as url:
+        begun = time.monotonic()
+        assert await outcome(lambda: PrepareService(web, url=url, deadline=0.2).prepare(validated(), "id")) is PrepareUnavailable
+        assert time.monotonic() - begun < 2
+
+
+async def test_a_service_with_other_hashes_is_noticed(web: WebClient) -> None:
+    """A preview for another build than the one that would be made is a lie to the user."""
+    preview = await InProcessPreparer(RULES).prepare(validated(), "id")
+    with answering(200, json.dumps({**preview, "request_hash": "0" * 64}).encode()) as url:
+        assert await outcome(lambda: PrepareService(web, url=url, deadline=5).prepare(validated(), "id")) is PrepareDisagrees
+
+
+async def test_a_refusal_is_passed_on_in_its_words(web: WebClient) -> None:
+    """The user can act on it; `detail` is a string as everywhere."""
+    refusal = {"status": 422, "title": "x", "detail": "packages: too strange", "code": "y", "errors": [{"type": "t", "loc": [], "msg": "m"}]}
+    with answering(422, json.dumps(refusal).encode()) as url, pytest.raises(InvalidRequest) as caught:
+        await PrepareService(web, url=url, deadline=5).prepare(validated(), "id")
+
+    assert (caught.value.detail, len(caught.value.errors)) == ("packages: too strange", 1)
+
+
+async def test_the_id_of_a_request_goes_along(web: WebClient) -> None:
+    """One id is found in the logs of all services."""
+    seen: list[Mapping[str, str]] = []
+    with answering(500, b"", seen=seen) as url:
+        await outcome(lambda: PrepareService(web, url=url, deadline=5).prepare(validated(), "the-id"))
+
+    assert seen[0]["x-request-id"] == "the-id"
+    assert seen[0]["content-type"] == "application/json"

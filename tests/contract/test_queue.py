@@ -1,0 +1,159 @@
+"""The build queue: one set of rules, held by the in-memory twin and by RQ; the integration ring runs it on a real Redis."""
+
+import json
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import fakeredis
+import pytest
+from redis import Redis
+from rq import Queue
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from asu.build_queue import FUNCTION, PAYLOAD_VERSION, QUEUE, BuildQueue, MemoryBuildQueue, RqBuildQueue, reconcile, runnable
+
+A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A queue, and the keys in it as its workers would get them."""
+
+    queue: BuildQueue
+    keys: Callable[[], list[str]]
+
+
+class QueueContract:
+    """What every implementation does; a subclass brings the fixture `line`."""
+
+    def test_first_come_first_served(self, line: Line) -> None:
+        """Workers get the builds in the order in which they came."""
+        for key in (C, A, B):
+            line.queue.put(key)
+
+        assert line.keys() == [C, A, B]
+
+    def test_a_build_is_put_in_once(self, line: Line) -> None:
+        """Putting it again changes neither the number nor the order."""
+        for key in (A, B, A, A):
+            line.queue.put(key)
+
+        assert line.keys() == [A, B]
+
+    def test_many_at_once_make_one_job(self, line: Line) -> None:
+        """Equal requests that arrive in the same moment share one job."""
+        start = threading.Barrier(16)
+
+        def put(_: int) -> None:
+            start.wait()
+            line.queue.put(A)
+
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(put, range(16)))
+
+        assert line.keys() == [A]
+
+    def test_reconciling_puts_back_what_was_lost(self, line: Line) -> None:
+        """What is there stays where it is."""
+        line.queue.put(B)
+        reconcile(line.queue, [A, B, C])
+
+        assert line.keys() == [B, A, C]
+
+
+def rq_line(redis: Redis) -> Line:
+    """Return an RQ queue in a Redis, and its list of job ids."""
+
+    def keys() -> list[str]:
+        ids: Any = redis.lrange(f"rq:queue:{QUEUE}", 0, -1)
+        return [one.decode() for one in ids]
+
+    return Line(queue=RqBuildQueue(redis, deadline=600), keys=keys)
+
+
+class TestMemoryQueue(QueueContract):
+    """The in-memory twin."""
+
+    @pytest.fixture
+    def line(self) -> Line:
+        """Return a queue and its keys."""
+        queue = MemoryBuildQueue()
+        return Line(queue=queue, keys=lambda: list(queue.keys))
+
+
+class RqContract(QueueContract):
+    """What holds for RQ beyond that; a subclass brings the fixtures `line` and `redis`."""
+
+    def job(self, redis: Redis, key: str = A) -> Job:
+        """Return the job of a build."""
+        return Job.fetch(key, connection=redis, serializer=JSONSerializer)
+
+    def test_what_travels_is_versioned_json(self, line: Line, redis: Redis) -> None:
+        """A job names a build and nothing else; nothing in Redis is executable."""
+        line.queue.put(A)
+
+        data: Any = redis.hget(f"rq:job:{A}", "data")
+        assert self.job(redis).kwargs == {"payload": {"version": PAYLOAD_VERSION, "key": A}}
+        assert self.job(redis).func_name == FUNCTION
+        assert json.loads(zlib.decompress(data))
+
+    def test_a_job_may_take_as_long_as_a_build(self, line: Line, redis: Redis) -> None:
+        """RQ's limit comes after all of ours; an ended job leaves nothing that would keep the next one out."""
+        line.queue.put(A)
+
+        assert (self.job(redis).timeout, self.job(redis).result_ttl) == (660, 0)
+
+    @pytest.mark.parametrize("status", ["finished", "failed", "stopped", "canceled"])
+    def test_a_dead_job_keeps_nobody_out(self, line: Line, redis: Redis, status: str) -> None:
+        """A job that ended without its build, as with a killed worker, makes way for a new one."""
+        line.queue.put(A)
+        redis.delete(f"rq:queue:{QUEUE}")
+        redis.hset(f"rq:job:{A}", "status", status)
+
+        line.queue.put(A)
+
+        assert line.keys() == [A]
+
+    @pytest.mark.parametrize("status", ["started", "queued"])
+    def test_a_living_job_is_left_alone(self, line: Line, redis: Redis, status: str) -> None:
+        """A worker has it: another job of the same build would be a second build."""
+        line.queue.put(A)
+        redis.delete(f"rq:queue:{QUEUE}")
+        redis.hset(f"rq:job:{A}", "status", status)
+
+        line.queue.put(A)
+
+        assert line.keys() == []
+
+    def test_a_worker_runs_its_own_function(self, redis: Redis) -> None:
+        """Whatever function somebody writes into Redis, a worker hands the payload to its builder."""
+        built: list[Mapping[str, Any]] = []
+        Queue(QUEUE, connection=redis, serializer=JSONSerializer).enqueue("os.abort", kwargs={"payload": {"key": B}}, job_id=A)
+
+        runnable(built.append).fetch(A, connection=redis, serializer=JSONSerializer).perform()
+
+        assert built == [{"key": B}]
+
+    def test_without_workers_there_are_none(self, line: Line) -> None:
+        """Operators see that nobody works."""
+        assert line.queue.live_workers() == 0
+
+
+class TestRqQueue(RqContract):
+    """RQ in an imitation of Redis."""
+
+    @pytest.fixture
+    def redis(self) -> Iterator[Redis]:
+        """Return a client of an imitated server."""
+        with fakeredis.FakeRedis() as redis:
+            yield redis
+
+    @pytest.fixture
+    def line(self, redis: Redis) -> Line:
+        """Return a queue and its keys."""
+        return rq_line(redis)

@@ -1,0 +1,267 @@
+"""The build records: one set of rules, held by the in-memory twin and by Redis; the integration ring runs it on a real one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import fakeredis
+import pytest
+
+from asu.build_record import LEASE_SECONDS, Attempt, BuildRecord, Claimed, PendingBodies, Records, State, WorkerRecords
+from asu.memory_records import MemoryRecords
+from asu.redis_records import RedisRecords, RedisWorkerRecords
+from tests.contract.redis_clock import let_pass
+
+BODIES = PendingBodies(queued=b'{"state": "queued"}', started=b'{"state": "started"}')
+DONE = BuildRecord(state=State.DONE, step="done", body=b'{"state": "done"}')
+A, B, C, D = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sides:
+    """Both sides of the same records; `another_api` is a second API process, `let_pass` moves the time on by seconds."""
+
+    api: Records
+    worker: WorkerRecords
+    another_api: Callable[[], Records]
+    let_pass: Callable[[int], None]
+
+    async def claim(self, key: str, *, limit: int = 100, renew: bool = False) -> Claimed:
+        """Claim a build whose plan is its key."""
+        return await self.api.claim(key, plan=f'{{"key": "{key}"}}', bodies=BODIES, limit=limit, renew=renew)
+
+    async def begin(self, key: str) -> Attempt:
+        """Claim a build and start it."""
+        assert await self.claim(key) is Claimed.NEW
+        attempt = self.worker.start(key)
+        assert attempt is not None
+        return attempt
+
+    async def fail(self, key: str, fault: str) -> None:
+        """Claim a build and let it fail."""
+        assert self.worker.finish(await self.begin(key), BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault=fault), 100)
+
+
+class RecordsContract:
+    """What every implementation does; a subclass brings the fixture `sides`."""
+
+    pytestmark = pytest.mark.anyio
+
+    async def test_nothing_is_known_at_first(self, sides: Sides) -> None:
+        """No record, nobody waits, nothing to start."""
+        assert await sides.api.look(A) is None
+        assert await sides.api.waiting() == 0
+        assert sides.worker.start(A) is None
+        assert sides.worker.waiting_keys() == []
+        assert sides.worker.abandoned() == []
+
+    async def test_a_claim_puts_a_new_build_in_line(self, sides: Sides) -> None:
+        """Those who poll see it at once."""
+        assert await sides.claim(A) is Claimed.NEW
+        assert await sides.api.look(A) == BuildRecord(state=State.QUEUED, step="init", body=BODIES.queued)
+        assert await sides.api.waiting() == 1
+
+    async def test_a_known_build_is_not_claimed_twice(self, sides: Sides) -> None:
+        """Whether it waits, runs or is done."""
+        attempt = await sides.begin(A)
+        outcomes = [await sides.claim(A)]
+        sides.worker.finish(attempt, DONE, 100)
+        outcomes.append(await sides.claim(A))
+        await sides.claim(B)
+        outcomes.append(await sides.claim(B))
+
+        assert outcomes == [Claimed.KNOWN] * 3
+        assert sides.worker.waiting_keys() == [B]
+
+    async def test_many_claims_at_once_make_one_build(self, sides: Sides) -> None:
+        """On release day everybody asks for the same image in the same second."""
+        outcomes = await asyncio.gather(*(sides.claim(A) for _ in range(50)))
+
+        assert sorted(outcomes) == [Claimed.KNOWN] * 49 + [Claimed.NEW]
+        assert sides.worker.waiting_keys() == [A]
+
+    async def test_above_the_limit_only_new_builds_are_refused(self, sides: Sides) -> None:
+        """A refused one leaves no trace; as soon as one begins, there is room again."""
+        await sides.claim(A, limit=1)
+        outcomes = [await sides.claim(A, limit=1), await sides.claim(B, limit=1)]
+        assert outcomes == [Claimed.KNOWN, Claimed.FULL]
+        assert await sides.api.look(B) is None
+
+        sides.worker.start(A)
+        assert await sides.claim(B, limit=1) is Claimed.NEW
+
+    async def test_positions_follow_the_order_of_claims(self, sides: Sides) -> None:
+        """Counted from 0, and only among those who wait; who came after the count stands at the end."""
+        for key in (C, A, B):
+            await sides.claim(key)
+        assert [await sides.api.position(key) for key in (C, A, B, D)] == [0, 1, 2, 3]
+
+        sides.worker.start(C)
+        later = sides.another_api()
+        assert [await later.position(key) for key in (A, B)] == [0, 1]
+        assert sides.worker.waiting_keys() == [A, B]
+
+    async def test_a_start_takes_a_waiting_build_once(self, sides: Sides) -> None:
+        """One worker gets it, with its plan; the second gets nothing."""
+        attempt = await sides.begin(A)
+
+        assert (attempt.key, attempt.number, dict(attempt.plan)) == (A, 1, {"key": A})
+        assert sides.worker.start(A) is None
+        assert await sides.api.look(A) == BuildRecord(state=State.RUNNING, step="init", body=BODIES.started)
+        assert (await sides.api.waiting(), sides.worker.is_current(attempt)) == (0, True)
+
+    async def test_progress_is_seen(self, sides: Sides) -> None:
+        """Each step replaces the last."""
+        attempt = await sides.begin(A)
+
+        assert sides.worker.progress(attempt, "building_image", b'{"x": 1}')
+        assert await sides.api.look(A) == BuildRecord(state=State.RUNNING, step="building_image", body=b'{"x": 1}')
+
+    async def test_an_outcome_stays_for_its_time(self, sides: Sides) -> None:
+        """Then the build is as new as one that nobody ever asked for."""
+        attempt = await sides.begin(A)
+        assert sides.worker.finish(attempt, DONE, 100)
+        assert await sides.api.look(A) == DONE
+
+        sides.let_pass(99)
+        assert await sides.api.look(A) == DONE
+        sides.let_pass(1)
+        assert await sides.api.look(A) is None
+        assert await sides.claim(A) is Claimed.NEW
+
+    async def test_what_waits_or_runs_is_never_forgotten(self, sides: Sides) -> None:
+        """However long it takes: a 404 on a poll would end it for the client."""
+        await sides.claim(A)
+        await sides.begin(B)
+        sides.let_pass(1_000_000)
+
+        assert [record.state for record in [await sides.api.look(A), await sides.api.look(B)] if record] == [State.QUEUED, State.RUNNING]
+
+    async def test_a_finished_attempt_is_over(self, sides: Sides) -> None:
+        """Nothing comes after the outcome, not even another one."""
+        attempt = await sides.begin(A)
+        sides.worker.finish(attempt, DONE, 100)
+
+        assert not sides.worker.is_current(attempt)
+        assert not sides.worker.renew(attempt)
+        assert not sides.worker.progress(attempt, "init", b"{}")
+        assert not sides.worker.finish(attempt, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="user"), 100)
+        assert await sides.api.look(A) == DONE
+        assert sides.worker.abandoned() == []
+
+    @pytest.mark.parametrize(("fault", "outcome"), [("user", Claimed.KNOWN), ("infra", Claimed.NEW), ("upstream", Claimed.NEW)])
+    async def test_only_failures_of_the_users_making_are_kept(self, sides: Sides, fault: str, outcome: Claimed) -> None:
+        """Any other is tried again by the next request, and seen by pollers until then."""
+        await sides.fail(A, fault)
+        record = await sides.api.look(A)
+        assert record is not None
+        assert (record.state, record.fault, record.is_retried) == (State.FAILED, fault, outcome is Claimed.NEW)
+
+        assert await sides.claim(A) is outcome
+
+    async def test_a_retried_build_outlives_the_failure_before_it(self, sides: Sides) -> None:
+        """The lifetime of the failure does not end the new build."""
+        await sides.fail(A, "infra")
+        await sides.claim(A)
+        sides.let_pass(1000)
+
+        record = await sides.api.look(A)
+        assert record is not None
+        assert (record.state, record.fault) == (State.QUEUED, "")
+
+    async def test_a_finished_build_is_renewed_on_demand(self, sides: Sides) -> None:
+        """Its files are gone; one that still waits is not disturbed by that."""
+        sides.worker.finish(await sides.begin(A), DONE, 100)
+        assert await sides.claim(A, renew=True) is Claimed.NEW
+        assert await sides.claim(A, renew=True) is Claimed.KNOWN
+
+    async def test_a_renewed_lease_keeps_the_build(self, sides: Sides) -> None:
+        """A living worker is never taken for dead."""
+        attempt = await sides.begin(A)
+        for _ in range(3):
+            sides.let_pass(LEASE_SECONDS - 1)
+            assert sides.worker.abandoned() == []
+            assert sides.worker.renew(attempt)
+        assert not sides.worker.requeue(A, attempt.number)
+
+    async def test_a_build_without_lease_is_abandoned(self, sides: Sides) -> None:
+        """Its worker has died: the build goes back to its old place, before those who came later."""
+        attempt = await sides.begin(A)
+        await sides.claim(B)
+        sides.let_pass(LEASE_SECONDS)
+        assert sides.worker.abandoned() == [(A, 1)]
+
+        assert sides.worker.requeue(A, attempt.number)
+        assert sides.worker.waiting_keys() == [A, B]
+        assert await sides.api.look(A) == BuildRecord(state=State.QUEUED, step="init", body=BODIES.queued)
+        assert sides.worker.abandoned() == []
+        assert not sides.worker.requeue(A, attempt.number), "two sweepers at once put it back once"
+
+    async def test_a_stale_attempt_changes_nothing(self, sides: Sides) -> None:
+        """A worker that was only slow comes back while another builds: nothing of it is seen."""
+        stale = await sides.begin(A)
+        sides.let_pass(LEASE_SECONDS)
+        sides.worker.requeue(A, stale.number)
+        assert not sides.worker.progress(stale, "done", b"stale"), "not even while the build waits"
+        assert not sides.worker.finish(stale, DONE, 100)
+        current = sides.worker.start(A)
+        assert current is not None
+        assert (current.number, dict(current.plan)) == (2, {"key": A})
+
+        assert not sides.worker.is_current(stale)
+        assert not sides.worker.renew(stale)
+        assert not sides.worker.progress(stale, "done", b"stale")
+        assert not sides.worker.finish(stale, DONE, 100)
+        assert not sides.worker.requeue(A, stale.number)
+        assert await sides.api.look(A) == BuildRecord(state=State.RUNNING, step="init", body=BODIES.started)
+        assert sides.worker.finish(current, DONE, 100)
+
+    async def test_a_slow_worker_may_still_finish_what_nobody_took_over(self, sides: Sides) -> None:
+        """The lease has ended, yet the attempt is the current one: its image is as good as any."""
+        attempt = await sides.begin(A)
+        sides.let_pass(LEASE_SECONDS)
+
+        assert sides.worker.finish(attempt, DONE, 100)
+        assert sides.worker.abandoned() == []
+
+
+class TestMemoryRecords(RecordsContract):
+    """The in-memory twin."""
+
+    @pytest.fixture
+    async def sides(self) -> Sides:
+        """Return both sides, which are one object."""
+        records = MemoryRecords()
+
+        def pass_by(seconds: int) -> None:
+            records.now += seconds
+
+        return Sides(api=records, worker=records, another_api=lambda: records, let_pass=pass_by)
+
+
+class TestRedisRecords(RecordsContract):
+    """The Lua scripts, in an imitation of Redis."""
+
+    @pytest.fixture
+    async def sides(self) -> AsyncIterator[Sides]:
+        """Return both sides of one imitated server."""
+        server = fakeredis.FakeServer()
+        async_redis, redis = fakeredis.FakeAsyncRedis(server=server), fakeredis.FakeRedis(server=server)
+        yield Sides(
+            api=RedisRecords(async_redis),
+            worker=RedisWorkerRecords(redis),
+            another_api=lambda: RedisRecords(async_redis),
+            let_pass=lambda seconds: let_pass(redis, seconds),
+        )
+        await async_redis.aclose()
+        redis.close()
+
+    async def test_positions_are_counted_at_most_once_a_second(self, sides: Sides) -> None:
+        """However many poll: within the second everybody is answered from the last count."""
+        await sides.claim(A)
+        await sides.claim(B)
+        assert await sides.api.position(B) == 1
+        sides.worker.start(A)
+
+        assert await sides.api.position(B) == 1
+        assert await sides.another_api().position(B) == 0

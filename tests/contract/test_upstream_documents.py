@@ -1,0 +1,184 @@
+"""The downloads server's documents: the in-memory twin behaves as the adapter does over HTTP; and HTTP as it really goes wrong."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asu.build_request import BuildRequest
+from asu.catalogue import Catalogue
+from asu.errors import UpstreamUnreachable
+from asu.resolution import load_rules
+from asu.upstream import DocumentMissing, DownloadsServer, MemoryUpstream, Upstream
+from asu.web_client import WebClient, WebError
+from tests.unit.worlds import REQUEST, metadata, settings
+from tests.upstream.faults import Fault
+from tests.upstream.serve import UpstreamServer
+
+pytestmark = pytest.mark.anyio
+
+Serve = Callable[[dict[str, Any]], Upstream]
+PROFILES = "releases/24.10.4/targets/ath79/generic/profiles.json"
+
+
+def read_name(document: Any) -> str:
+    """Read a document that must have a name."""
+    return str(document["name"])
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Return the directory that is served."""
+    return tmp_path
+
+
+@pytest.fixture
+def server(tree: Path) -> Iterator[UpstreamServer]:
+    """Serve the directory."""
+    with UpstreamServer(tree) as server:
+        yield server
+
+
+@pytest.fixture
+async def web() -> AsyncIterator[WebClient]:
+    """Return an HTTP client."""
+    async with WebClient(user_agent="test") as client:
+        yield client
+
+
+def write(tree: Path, documents: dict[str, Any]) -> None:
+    """Put documents where the server finds them."""
+    for name, document in documents.items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document), encoding="utf-8")
+
+
+class UpstreamContract:
+    """What every implementation does; a subclass brings the fixture `serve`."""
+
+    async def test_a_document_is_read(self, serve: Serve) -> None:
+        """Callers get what the reader makes of it."""
+        assert await serve({"a/b.json": {"name": "found"}}).document("a/b.json", read_name) == "found"
+
+    async def test_a_missing_document_is_missing(self, serve: Serve) -> None:
+        """That is no failure: there is no such thing."""
+        with pytest.raises(DocumentMissing):
+            await serve({}).document("a/b.json", read_name)
+
+    @pytest.mark.parametrize("document", [None, [], {}, "text", 17])
+    async def test_a_document_of_another_shape_is_as_good_as_none(self, serve: Serve, document: object) -> None:
+        """The server is broken, not the caller."""
+        with pytest.raises(UpstreamUnreachable) as caught:
+            await serve({"a/b.json": document}).document("a/b.json", read_name)
+        assert "a/b.json" in caught.value.detail
+
+    async def test_there_is_an_age(self, serve: Serve) -> None:
+        """At most some seconds after the first document."""
+        upstream = serve({"a/b.json": {"name": "found"}})
+        await upstream.document("a/b.json", read_name)
+
+        assert 0 <= upstream.oldest() < 10
+
+    async def test_a_request_is_validated(self, serve: Serve) -> None:
+        """The catalogue works over either."""
+        catalogue = Catalogue(serve(metadata()), settings(), load_rules())
+
+        assert (await catalogue.validate(BuildRequest(**REQUEST))).fields["profile"] == REQUEST["profile"]
+
+
+class TestMemoryUpstream(UpstreamContract):
+    """The in-memory twin."""
+
+    @pytest.fixture
+    def serve(self) -> Serve:
+        """Return what serves documents."""
+        return MemoryUpstream
+
+    async def test_down_is_unreachable(self) -> None:
+        """As over HTTP without a copy."""
+        with pytest.raises(UpstreamUnreachable):
+            await MemoryUpstream({"a": {"name": "x"}}, down=True).document("a", read_name)
+
+
+class TestDownloadsServer(UpstreamContract):
+    """The adapter, over HTTP."""
+
+    @pytest.fixture
+    def serve(self, tree: Path, server: UpstreamServer, web: WebClient) -> Serve:
+        """Return what serves documents."""
+
+        def serve(documents: dict[str, Any]) -> Upstream:
+            write(tree, documents)
+            return DownloadsServer(web, url=server.url, ttl=300)
+
+        return serve
+
+    @pytest.mark.parametrize("fault", ["500", "404", "302", "truncated", "garbage", "redirect"])
+    async def test_known_versions_validate_while_the_server_fails(self, tree: Path, server: UpstreamServer, web: WebClient, fault: str) -> None:
+        """The last good copy stands in, and the server is asked no more than once per document in the meantime."""
+        write(tree, metadata())
+        catalogue = Catalogue(DownloadsServer(web, url=server.url, ttl=0), settings(), load_rules())
+        request = BuildRequest(**REQUEST)
+        await catalogue.validate(request)
+        write(tree, metadata())  # Newer files, so that the server does not get by with a 304.
+        server.faults.set([Fault(path="*", fault=fault)])
+        asked = len(server.requests)
+
+        for _ in range(3):
+            assert (await catalogue.validate(request)).fields["profile"] == REQUEST["profile"]
+        assert len(server.requests) - asked == 3
+
+    async def test_a_document_is_revalidated(self, tree: Path, server: UpstreamServer, web: WebClient) -> None:
+        """What has not changed is not sent again, and what has changed is seen."""
+        write(tree, {"a.json": {"name": "one"}})
+        upstream = DownloadsServer(web, url=server.url, ttl=0)
+        names = [await upstream.document("a.json", read_name) for _ in range(2)]
+        write(tree, {"a.json": {"name": "two, longer"}})
+        names.append(await upstream.document("a.json", read_name))
+
+        assert names == ["one", "one", "two, longer"]
+
+    async def test_many_who_wait_share_one_request(self, tree: Path, server: UpstreamServer, web: WebClient) -> None:
+        """However slow the server is."""
+        write(tree, {"a.json": {"name": "one"}})
+        server.faults.set([Fault(path="*", fault="slow", seconds=0.2)])
+        upstream = DownloadsServer(web, url=server.url, ttl=300)
+
+        assert set(await asyncio.gather(*(upstream.document("a.json", read_name) for _ in range(50)))) == {"one"}
+        assert len(server.requests) == 1
+
+    async def test_one_slow_document_holds_up_no_other(self, tree: Path, server: UpstreamServer, web: WebClient) -> None:
+        """Each document has its own line."""
+        write(tree, {"slow.json": {"name": "slow"}, "fast.json": {"name": "fast"}})
+        server.faults.set([Fault(path="slow.json", fault="slow", seconds=0.5)])
+        upstream = DownloadsServer(web, url=server.url, ttl=300)
+        slow = asyncio.create_task(upstream.document("slow.json", read_name))
+
+        assert await upstream.document("fast.json", read_name) == "fast"
+        assert not slow.done()
+        assert await slow == "slow"
+
+
+async def test_a_hanging_peer_is_given_up(tree: Path, server: UpstreamServer, web: WebClient) -> None:
+    """The deadline holds for the whole exchange."""
+    write(tree, {"a.json": {}})
+    server.faults.set([Fault(path="*", fault="hang")])
+    begun = time.monotonic()
+
+    with pytest.raises(WebError, match=r"within 0\.2 s"):
+        await web.get(f"{server.url}/a.json", headers={}, max_bytes=100, deadline=0.2)
+    assert time.monotonic() - begun < 2
+
+
+async def test_an_endless_answer_is_not_read(tree: Path, server: UpstreamServer, web: WebClient) -> None:
+    """More than the bound is not taken into memory."""
+    (tree / "a.json").write_bytes(b"x" * 101)
+
+    with pytest.raises(WebError, match="larger than 100"):
+        await web.get(f"{server.url}/a.json", headers={}, max_bytes=100, deadline=5)
+    assert len((await web.get(f"{server.url}/a.json", headers={}, max_bytes=101, deadline=5)).body) == 101

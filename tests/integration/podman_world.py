@@ -1,0 +1,165 @@
+"""A real podman of the tests' own: its service on a socket, and stand-in ImageBuilders to run in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asu.settings import Settings
+from asu.worker.container import PodmanEngine
+from misc.native.podman import Podman, find_podman
+from misc.native.trouble import Trouble
+from tests.requirements import required_program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asu.worker.container import BuildContainer
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = "localhost/asu-standin/imagebuilder/worker"  # Apart from other users of the stand-ins, whose images have other feeds.
+OPKG, APK = "24.10.4", "25.12.1"
+TARGETS = ("x86/64", "ath79/generic")
+PATIENCE = 30.0  # Seconds for the service to answer; on an idle machine it takes half of one.
+
+
+@dataclass
+class PodmanWorld:
+    """A podman service that can be stopped and started, and what was started in it."""
+
+    podman: Podman
+    socket: Path
+    process: subprocess.Popen[bytes] | None = None
+    systems: list[str] = field(default_factory=list)
+
+    def settings(self, **values: Any) -> Settings:
+        """Return settings of a worker that uses this podman."""
+        fields = {
+            "base_container": BASE,
+            "container_socket_path": self.socket,
+            "container_network": self.podman.network,
+            "pull_policy": "never",
+            "container_memory_mb": 512,
+        }
+        return Settings(**{**fields, **values})
+
+    def engine(self, *, system: str = "", **settings: Any) -> PodmanEngine:
+        """Return an engine, of a system of its own unless one is named."""
+        self.systems.append(system or secrets.token_hex(8))
+        return PodmanEngine(self.settings(**settings), system=self.systems[-1])
+
+    def start_service(self) -> None:
+        """Start the service and wait until it answers."""
+        command = ["podman", "system", "service", "--time=0", f"unix://{self.socket}"]
+        self.process = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        give_up = time.monotonic() + PATIENCE
+        while time.monotonic() < give_up:
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self.socket)) == 0:
+                    return
+            time.sleep(0.05)
+        raise TimeoutError("the podman service does not answer")
+
+    def stop_service(self) -> None:
+        """End the service; containers go on."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(PATIENCE)
+            self.process = None
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Let the service be away for a while."""
+        self.stop_service()
+        try:
+            yield
+        finally:
+            self.start_service()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What podman needs here."""
+        return {**os.environ, **self.podman.environment}
+
+    def run(self, *arguments: str) -> str:
+        """Run a podman command of an operator and return its output."""
+        return subprocess.run(["podman", *arguments], env=self.environment, check=True, capture_output=True, text=True).stdout
+
+    def containers(self, system: str) -> list[dict[str, Any]]:
+        """Return what podman lists of a system's containers, ended ones too."""
+        listed: list[dict[str, Any]] = json.loads(self.run("ps", "--all", "--format=json", f"--filter=label=asu.system={system}"))
+        return listed
+
+    def inspect(self, system: str) -> dict[str, Any]:
+        """Return all that podman knows of the only container of a system."""
+        [container] = self.containers(system)
+        described: list[dict[str, Any]] = json.loads(self.run("inspect", container["Id"]))
+        return described[0]
+
+    def clean_up(self) -> None:
+        """Remove every container that was started here."""
+        for system in self.systems:
+            for container in self.containers(system):
+                subprocess.run(["podman", "rm", "--force", "--time=0", container["Id"]], env=self.environment, check=False, capture_output=True)
+
+
+@contextmanager
+def podman_world(directory: Path) -> Iterator[PodmanWorld]:
+    """Start podman's service and make the ImageBuilders; skips on a laptop without podman, fails in CI."""
+    required_program("podman")
+    try:
+        podman = find_podman(directory, network=None)
+    except Trouble as trouble:
+        unavailable(str(trouble))
+    world = PodmanWorld(podman, directory / "podman.sock")
+    make_builders(world, directory)
+    with ExitStack() as stack:
+        world.start_service()
+        stack.callback(world.stop_service)
+        stack.callback(world.clean_up)
+        yield world
+
+
+def make_builders(world: PodmanWorld, directory: Path) -> None:
+    """Make the stand-in ImageBuilders that are missing, with their feeds inside."""
+    made = subprocess.run([ROOT / "tests/imagebuilder/make_base"], env=world.environment, check=False, capture_output=True, text=True)
+    if made.returncode:
+        unavailable(f"the stand-in's base image cannot be made here: {made.stderr.strip()}")
+    tree = directory / "upstream"
+    _python(world, "tests.upstream.make_tree", str(tree))
+    versions = [word for version in (OPKG, APK) for word in ("--version", version)]
+    targets = [word for target in TARGETS for word in ("--target", target)]
+    _python(world, "tests.imagebuilder.build", "--tree", str(tree), "--feeds", "file:///upstream", "--base-container", BASE, *versions, *targets)
+
+
+def unavailable(reason: str) -> None:
+    """Skip on a laptop, fail in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _python(world: PodmanWorld, module: str, *arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, env=world.environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def started(engine: PodmanEngine, image: str, *, key: str = "0" * 64, attempt: int = 1) -> Iterator[BuildContainer]:
+    """Start a build container for the time of a test."""
+    container = engine.start(image, key=key, attempt=attempt, moving=False)
+    try:
+        yield container
+    finally:
+        container.remove()

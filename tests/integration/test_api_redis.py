@@ -1,0 +1,213 @@
+"""The whole API over a real redis-server and RQ, served by a real uvicorn: release day, and a Redis that goes away."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+from redis import Redis
+
+from asu.app import create_app
+from asu.build_queue import QUEUE
+from asu.build_record import BuildRecord, State
+from asu.redis_records import RedisWorkerRecords
+from asu.settings import Settings
+from tests.redis_server import RedisServer
+from tests.requirements import free_port
+from tests.unit.worlds import REQUEST, metadata
+from tests.upstream.serve import UpstreamServer
+
+HASTE = 2.0  # Seconds in which a caller learns that Redis is away.
+SLACK = 0.5  # Seconds for a machine that is busy with other tests.
+
+
+@contextmanager
+def running_api(settings: Settings) -> Iterator[str]:
+    """Serve the API as `asu api` does; return its URL."""
+    port = free_port()
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(settings), port=port, loop="uvloop", http="httptools", ws="none", log_config=None, timeout_graceful_shutdown=1)
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """Run a server of the test's own."""
+    (tmp_path / "redis").mkdir()
+    with RedisServer(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def api(tmp_path: Path, redis_server: RedisServer) -> Iterator[str]:
+    """Run the API; return its URL."""
+    for name, document in metadata().items():
+        path = tmp_path / "upstream" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document), encoding="utf-8")
+    with UpstreamServer(tmp_path / "upstream") as upstream:
+        settings = Settings(
+            redis_url=redis_server.url,
+            upstream_url=upstream.url,
+            store_path=tmp_path / "store",
+            prepare_service_url=None,
+            max_pending_jobs=1000,
+            metadata_ttl=3600,
+        )
+        with running_api(settings) as url:
+            yield url
+
+
+@pytest.fixture
+def client(api: str) -> Iterator[httpx2.Client]:
+    """Return a client of the API."""
+    with httpx2.Client(base_url=api, timeout=30, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def redis(redis_server: RedisServer) -> Iterator[Redis]:
+    """Return a client of the server."""
+    with Redis.from_url(redis_server.url) as redis:
+        yield redis
+
+
+def many(api: str, method: str, path: str, count: int, **options: Any) -> list[httpx2.Response]:
+    """Send the same request many times at once."""
+
+    async def send() -> list[httpx2.Response]:
+        limits = httpx2.Limits(max_connections=count)
+        async with httpx2.AsyncClient(base_url=api, limits=limits, timeout=60, trust_env=False) as client:
+            return await asyncio.gather(*(client.request(method, path, **options) for _ in range(count)))
+
+    return asyncio.run(send())
+
+
+def refused_in_time(client: httpx2.Client, method: str, path: str) -> None:
+    """See that a caller learns in JSON and in time that the queue does not answer."""
+    begun = time.monotonic()
+    answer = client.request(method, path, json=REQUEST if method == "POST" else None)
+    took = time.monotonic() - begun
+
+    assert (answer.status_code, answer.json()["status"], answer.json()["code"]) == (503, 503, "queue-unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert took < HASTE + SLACK
+
+
+def test_a_hundred_equal_requests_make_one_job(api: str, redis: Redis) -> None:
+    """All of them get the same answer, and one worker gets one build."""
+    answers = many(api, "POST", "/api/v1/build", 100, json=REQUEST)
+
+    assert {answer.status_code for answer in answers} == {202}
+    [key] = {answer.json()["request_hash"] for answer in answers}
+    assert {answer.json()["queue_position"] for answer in answers} == {0}
+    assert redis.lrange(f"rq:queue:{QUEUE}", 0, -1) == [key.encode()]
+    assert len(redis.keys("rq:job:*")) == 1
+    assert redis.zcard("asu:waiting") == 1
+
+
+def test_a_crowd_of_pollers_is_answered(api: str, client: httpx2.Client) -> None:
+    """Clients take anything but 200 and 202 for the end of their build, so nobody is refused however many ask at once."""
+    key = client.post("/api/v1/build", json=REQUEST).json()["request_hash"]
+
+    assert {answer.status_code for answer in many(api, "GET", f"/api/v1/build/{key}", 400)} == {202}
+
+
+@pytest.mark.parametrize("trouble", ["stop", "freeze"])
+def test_without_redis_callers_learn_it_in_time_and_it_heals_by_itself(client: httpx2.Client, redis_server: RedisServer, trouble: str) -> None:
+    """Whether it is gone or hangs: 503 within two seconds; once it is back, what was accepted is still there."""
+    key = client.post("/api/v1/build", json=REQUEST).json()["request_hash"]
+    time.sleep(1.1)  # The server writes to disk once a second, and a crash may lose that second.
+    getattr(redis_server, trouble)()
+    refused_in_time(client, "POST", "/api/v1/build")
+    refused_in_time(client, "GET", f"/api/v1/build/{key}")
+    assert client.get("/livez").status_code == 200
+    assert client.get("/readyz").status_code == 503
+    if trouble == "stop":
+        redis_server.start()
+    else:
+        redis_server.thaw()
+
+    assert client.get(f"/api/v1/build/{key}").status_code == 202
+    assert client.post("/api/v1/build", json=REQUEST).status_code == 202
+    assert client.get("/readyz").status_code == 200
+
+
+def test_the_api_starts_before_redis(tmp_path: Path, redis_server: RedisServer) -> None:
+    """The order in which services start does not matter."""
+    redis_server.stop()
+    with (
+        running_api(Settings(redis_url=redis_server.url, store_path=tmp_path / "store")) as url,
+        httpx2.Client(base_url=url, trust_env=False, timeout=30) as client,
+    ):
+        assert client.get("/readyz").status_code == 503
+        redis_server.start()
+        assert client.get("/readyz").status_code == 200
+
+
+def test_a_build_is_followed_to_its_end(client: httpx2.Client, redis: Redis, tmp_path: Path) -> None:
+    """Queued, running, done, through real records; HEAD has the headers of GET and no body on the wire."""
+    key = client.post("/api/v1/build", json=REQUEST).json()["request_hash"]
+    worker = RedisWorkerRecords(redis)
+    attempt = worker.start(key)
+    assert attempt is not None
+    worker.progress(attempt, "building_image", b'{"status": 202}')
+    running = client.head(f"/api/v1/build/{key}")
+    (tmp_path / "store" / key).mkdir()
+    worker.finish(attempt, BuildRecord(state=State.DONE, step="done", body=b'{"status": 200}'), 100)
+    done = client.get(f"/api/v1/build/{key}")
+
+    assert (running.status_code, running.headers["x-imagebuilder-status"], running.headers["x-queue-position"]) == (202, "building_image", "0")
+    assert (running.content, running.headers["content-length"]) == (b"", str(len(b'{"status": 202}')))
+    assert (done.status_code, done.json(), done.headers["x-imagebuilder-status"]) == (200, {"status": 200}, "done")
+    assert client.post("/api/v1/build", json=REQUEST).status_code == 200
+
+
+def test_a_restarted_api_forgets_nothing(api: str, redis_server: RedisServer, tmp_path: Path) -> None:
+    """What clients poll lives in Redis, so another process answers as well."""
+    with httpx2.Client(trust_env=False, timeout=30) as client:
+        key = client.post(f"{api}/api/v1/build", json=REQUEST).json()["request_hash"]
+        with running_api(Settings(redis_url=redis_server.url, store_path=tmp_path / "store")) as other:
+            answer = client.get(f"{other}/api/v1/build/{key}")
+
+    assert (answer.status_code, answer.json()["queue_position"]) == (202, 0)
+
+
+def test_bodies_in_chunks_over_the_wire(client: httpx2.Client) -> None:
+    """As owut and auc send them, and one too large is refused without being read to its end."""
+    content = json.dumps(REQUEST).encode()
+    headers = {"Content-Type": "application/json"}
+    good = client.post("/api/v1/build", content=iter([content[:7], content[7:]]), headers=headers)
+    bad = client.post("/api/v1/build", content=iter([b"x" * 65_536] * 5), headers=headers)
+
+    assert "content-length" not in good.request.headers
+    assert (good.status_code, bad.status_code, bad.json()["code"]) == (202, 413, "body-too-large")
+
+
+def test_a_download_over_the_wire(client: httpx2.Client, tmp_path: Path) -> None:
+    """One answer with the length of the file, not compressed and not in chunks; HEAD sends no file."""
+    key = "a" * 64
+    (tmp_path / "store" / key).mkdir()
+    (tmp_path / "store" / key / "a.bin").write_bytes(b"0" * 100_000)
+    answers = [client.request(method, f"/store/{key}/a.bin", headers={"Accept-Encoding": "gzip"}) for method in ("GET", "HEAD")]
+
+    assert [len(answer.content) for answer in answers] == [100_000, 0]
+    assert [answer.headers["content-length"] for answer in answers] == ["100000"] * 2
+    assert all(answer.headers.keys().isdisjoint({"content-encoding", "transfer-encoding"}) for answer in answers)

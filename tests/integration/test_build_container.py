@@ -1,0 +1,321 @@
+"""Build containers in a real podman: what they may do, what ends them, and what stays behind."""
+
+from __future__ import annotations
+
+import io
+import secrets
+import socket
+import tarfile
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asu.errors import BuildTimeout, ContainerFailed, ImageBuilderMissing
+from tests.integration.podman_world import APK, BASE, OPKG, PodmanWorld, started
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asu.worker.container import BuildContainer
+
+# podman-py forgets to close a socket that it could not connect.
+pytestmark = pytest.mark.filterwarnings("ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning", "ignore:.*UDSSocket:ResourceWarning")
+
+IMAGE = f"{BASE}:x86-64-v{OPKG}"
+EAT = "piece = bytearray(1024 * 1024)\nkept = [bytes(piece) + b'x' for _ in range(400)]\nprint('ate', len(kept))"
+FORK = """
+import os, time
+children = []
+try:
+    while len(children) < 200:
+        child = os.fork()
+        if child == 0:
+            time.sleep(30)
+            os._exit(0)
+        children.append(child)
+except OSError:
+    pass
+for child in children:
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+print(len(children))
+"""
+CONNECT = "import socket, sys\nfor host in sys.argv[2:]:\n    s = socket.socket(); s.settimeout(3)\n    print(s.connect_ex((host, int(sys.argv[1]))))"
+
+
+@pytest.fixture(scope="module")
+def container(podman: PodmanWorld) -> Iterator[BuildContainer]:
+    """Start one container for the tests that only look around in it."""
+    with started(podman.engine(container_pids=64, container_memory_mb=256, container_cpus=1.5), IMAGE) as container:
+        yield container
+
+
+def output(container: BuildContainer, *command: str) -> str:
+    """Return what a command prints in the container."""
+    result = container.run(command, deadline=60)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def test_outputs_and_exit_code_come_back_apart(container: BuildContainer) -> None:
+    """Standard output, standard error and exit code arrive as the command made them."""
+    result = container.run(["bash", "-c", "echo out; echo err >&2; exit 3"], deadline=60)
+
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "out\n", "err\n")
+
+
+def test_a_silent_command_has_empty_outputs(container: BuildContainer) -> None:
+    """A command that prints nothing is not mistaken for one that broke."""
+    result = container.run(["true"], deadline=60)
+
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_flood_of_output_is_bounded(container: BuildContainer) -> None:
+    """A builder cannot fill our memory by printing; head and tail of what it said stay."""
+    result = container.run(["bash", "-c", "echo first; head -c 30000000 /dev/zero | tr '\\0' x; echo; echo last"], deadline=60)
+
+    assert result.stdout.startswith("first\n")
+    assert result.stdout.endswith("\nlast\n")
+    assert len(result.stdout) < 200_000
+
+
+def test_an_argument_is_no_shell_text(container: BuildContainer) -> None:
+    """What is handed over as one argument arrives as one argument."""
+    assert output(container, "printf", "[%s]", "a b;$(id)`id`'\"", "x\ny") == "[a b;$(id)`id`'\"][x\ny]"
+
+
+def test_no_capability_is_left(container: BuildContainer) -> None:
+    """No set of the process holds any capability, and none can be gained."""
+    status = dict(line.split(":\t", 1) for line in output(container, "cat", "/proc/self/status").splitlines() if ":\t" in line)
+
+    assert {name: int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == dict.fromkeys(
+        ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"), 0
+    )
+    assert status["NoNewPrivs"] == "1"
+
+
+def test_the_builder_is_no_root(container: BuildContainer) -> None:
+    """Builds run as the image's own user."""
+    assert output(container, "id", "-u") == "1000\n"
+
+
+def test_no_secret_is_in_the_environment(podman: PodmanWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the worker's environment holds does not reach the build."""
+    monkeypatch.setenv("REDIS_URL", "redis://:hunter2@127.0.0.1/0")
+    with started(podman.engine(), IMAGE) as container:
+        environment = output(container, "env")
+
+    assert "hunter2" not in environment
+    assert {line.partition("=")[0] for line in environment.splitlines()}.isdisjoint({"REDIS_URL", "CONTAINERS_CONF", "ASU_CONFIG"})
+
+
+def test_nothing_of_the_host_is_mounted(podman: PodmanWorld) -> None:
+    """Neither a directory of the host nor a volume is inside."""
+    engine = podman.engine()
+    with started(engine, IMAGE):
+        described = podman.inspect(podman.systems[-1])
+
+    assert described["Mounts"] == []
+
+
+def test_limits_are_set(podman: PodmanWorld) -> None:
+    """Processes, memory (with swap) and processors are bounded as the settings say."""
+    with started(podman.engine(container_pids=64, container_memory_mb=256, container_cpus=1.5), IMAGE):
+        limits: dict[str, Any] = podman.inspect(podman.systems[-1])["HostConfig"]
+
+    assert limits["PidsLimit"] == 64
+    assert limits["Memory"] == limits["MemorySwap"] == 256 * 1024 * 1024
+    assert limits["CpuQuota"] / limits["CpuPeriod"] == 1.5
+    assert limits["Privileged"] is False
+
+
+def test_processes_run_out(container: BuildContainer) -> None:
+    """A fork bomb ends at the limit."""
+    made = int(output(container, "python3", "-c", FORK))
+
+    assert 10 < made < 64
+
+
+def test_memory_runs_out(container: BuildContainer) -> None:
+    """A program that takes too much is killed, and the container lives on."""
+    result = container.run(["python3", "-c", EAT], deadline=60)
+
+    assert result.exit_code == 137
+    assert result.stdout == ""
+    assert output(container, "echo", "alive") == "alive\n"
+
+
+def test_services_of_the_host_are_out_of_reach(container: BuildContainer, podman: PodmanWorld) -> None:
+    """What listens on the host's loopback, such as Redis, cannot be reached from a build by any of the host's addresses."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        hosts = ["127.0.0.1", *([podman.podman.host_address] if podman.podman.host_address else [])]
+        results = output(container, "python3", "-c", CONNECT, str(port), *hosts).split()
+
+    assert len(results) == len(hosts)
+    assert "0" not in results
+
+
+def test_a_file_is_put_where_the_builder_finds_it(container: BuildContainer) -> None:
+    """The first-boot script arrives with its mode, owned by the builder, and so do its directories."""
+    container.put("asu-files/etc/uci-defaults/99-asu-defaults", b"echo \xc3\xa9\n", 0o755)
+
+    assert output(container, "cat", "/builder/asu-files/etc/uci-defaults/99-asu-defaults") == "echo é\n"
+    assert output(container, "stat", "-c", "%a %U", "asu-files/etc/uci-defaults/99-asu-defaults", "asu-files/etc") == "755 buildbot\n755 buildbot\n"
+
+
+def test_a_directory_is_read_out_as_a_stream(container: BuildContainer) -> None:
+    """The images come out as a tar stream, whatever their size."""
+    output(container, "bash", "-c", "mkdir -p out && head -c 3000000 /dev/urandom > out/image.bin && sha256sum out/image.bin")
+
+    data = b"".join(container.read_out("/builder/out"))
+
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        assert {member.name: member.size for member in archive if member.isreg()} == {"out/image.bin": 3_000_000}
+
+
+def test_a_directory_that_is_not_there_is_a_failure_of_ours(container: BuildContainer) -> None:
+    """Without the output directory there is nothing to publish."""
+    with pytest.raises(ContainerFailed):
+        b"".join(container.read_out("/builder/nowhere"))
+
+
+def test_a_deadline_ends_the_command(podman: PodmanWorld) -> None:
+    """A command that takes too long is killed with all its children, soon after its time."""
+    with started(podman.engine(), IMAGE) as container:
+        begin = time.monotonic()
+        with pytest.raises(BuildTimeout, match=r"`bash -c` took longer than 1 s"):
+            container.run(["bash", "-c", "trap '' TERM INT; echo on; sleep 60 & wait; sleep 60"], deadline=1)
+
+        assert time.monotonic() - begin < 5
+
+
+def test_a_deadline_leaves_a_quick_command_alone(container: BuildContainer) -> None:
+    """The timer of a command that ended does not hit a later one."""
+    container.run(["true"], deadline=1)
+
+    assert output(container, "bash", "-c", "sleep 1.5; echo done") == "done\n"
+
+
+def test_a_kill_ends_the_command_at_once(podman: PodmanWorld) -> None:
+    """When the lease is lost the running command ends as a failure of ours."""
+    with started(podman.engine(), IMAGE) as container:
+        threading.Timer(0.5, container.kill).start()
+        begin = time.monotonic()
+        with pytest.raises(ContainerFailed):
+            container.run(["sleep", "60"], deadline=60)
+
+        assert time.monotonic() - begin < 5
+
+
+def test_a_container_that_is_taken_away_is_a_failure_of_ours(podman: PodmanWorld) -> None:
+    """Whoever removes the container by hand costs the build, not the user."""
+    with started(podman.engine(), IMAGE) as container:
+        [listed] = podman.containers(podman.systems[-1])
+        threading.Timer(0.5, podman.run, ["rm", "--force", "--time=0", listed["Id"]]).start()
+        begin = time.monotonic()
+        try:
+            result = container.run(["sleep", "60"], deadline=60)
+        except ContainerFailed:
+            pass
+        else:
+            assert result.exit_code in (-1, 137)
+
+        assert time.monotonic() - begin < 10
+
+
+def test_a_missing_image_is_told_as_such(podman: PodmanWorld) -> None:
+    """An ImageBuilder that does not exist (yet) is no failure of podman's."""
+    with pytest.raises(ImageBuilderMissing, match=r"99\.1\.0 and x86-64"):
+        podman.engine().start(f"{BASE}:x86-64-v99.1.0", key="0" * 64, attempt=1, moving=False)
+
+
+def test_an_image_that_cannot_be_pulled_is_told_as_such(podman: PodmanWorld) -> None:
+    """A registry that cannot be reached gives no image either; podman's own success does not count."""
+    with pytest.raises(ImageBuilderMissing):
+        podman.engine(pull_policy="missing").start("127.0.0.1:1/imagebuilder:x86-64-v24.10.4", key="0" * 64, attempt=1, moving=False)
+
+
+def test_podman_away_is_noticed_at_once_and_forgotten_when_it_is_back(podman: PodmanWorld) -> None:
+    """Without its service a start fails within seconds; the same engine works again as soon as it is back."""
+    engine = podman.engine()
+    with podman.away():
+        begin = time.monotonic()
+        with pytest.raises(ContainerFailed):
+            engine.start(IMAGE, key="0" * 64, attempt=1, moving=False)
+        with pytest.raises(ContainerFailed):
+            engine.leftovers()
+
+        assert time.monotonic() - begin < 5
+    with started(engine, IMAGE) as container:
+        assert output(container, "echo", "back") == "back\n"
+
+
+def test_podman_that_goes_in_mid_command_is_a_failure_of_ours(podman: PodmanWorld) -> None:
+    """A service that is restarted under a build fails that build, and no other."""
+    engine = podman.engine()
+    with started(engine, IMAGE) as container:
+
+        def restart() -> None:
+            time.sleep(0.5)
+            podman.stop_service()
+            podman.start_service()
+
+        restarting = threading.Thread(target=restart)
+        restarting.start()
+        try:
+            result = container.run(["sleep", "4"], deadline=60)
+        except ContainerFailed:
+            pass
+        else:
+            assert result.exit_code == -1
+        restarting.join()
+
+
+def test_leftovers_are_those_of_this_system_alone(podman: PodmanWorld) -> None:
+    """Systems that share a podman do not see one another's containers."""
+    mine, other = podman.engine(), podman.engine()
+    key, foreign = secrets.token_hex(32), secrets.token_hex(32)
+    with started(mine, IMAGE, key=key, attempt=3), started(other, IMAGE, key=foreign):
+        found = [(found, number) for found, number, _ in mine.leftovers()]
+
+    assert (key, 3) in found
+    assert (foreign, 1) not in found
+
+
+def test_a_leftover_can_be_removed(podman: PodmanWorld) -> None:
+    """What a dead worker left is removed by another one, running or not."""
+    engine = podman.engine()
+    engine.start(IMAGE, key="0" * 64, attempt=1, moving=False)
+
+    for key, _, container in engine.leftovers():
+        if key == "0" * 64:
+            container.remove()
+
+    assert podman.containers(podman.systems[-1]) == []
+
+
+def test_a_container_whose_system_is_gone_ends_and_is_then_removed_by_any_other(podman: PodmanWorld) -> None:
+    """After the longest time that a build may take a forgotten container ends, and belongs to whoever tidies."""
+    forgotten, other = podman.engine(pull_deadline=1, info_deadline=1, manifest_deadline=1, image_deadline=1), podman.engine()
+    key = secrets.token_hex(32)
+    forgotten.start(IMAGE, key=key, attempt=2, moving=False)
+    [listed] = podman.containers(podman.systems[-2])
+    assert listed["Command"] == ["sleep", "64"]
+
+    podman.run("kill", listed["Id"])
+    podman.run("wait", listed["Id"])
+
+    assert (key, 2) in [(found, number) for found, number, _ in other.leftovers()]
+
+
+def test_each_build_starts_from_an_untouched_builder(podman: PodmanWorld) -> None:
+    """What one build leaves in its container is not there in the next."""
+    engine = podman.engine()
+    for _ in range(2):
+        with started(engine, f"{BASE}:x86-64-v{APK}") as container:
+            assert "trace" not in output(container, "ls", "/builder")
+            output(container, "touch", "/builder/trace")

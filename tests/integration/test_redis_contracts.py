@@ -1,0 +1,75 @@
+"""Records and queue keep their contracts on a real redis-server, too."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from redis import Redis
+
+from asu.build_record import LEASE_SECONDS
+from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, sync_redis
+from tests.contract.redis_clock import let_pass
+from tests.contract.test_queue import Line, RqContract, rq_line
+from tests.contract.test_records import DONE, A, B, RecordsContract, Sides
+from tests.redis_server import RedisServer
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run one server for all tests of this module."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(server: RedisServer) -> Iterator[Redis]:
+    """Return a client of the server, which is empty."""
+    with sync_redis(server.url) as redis:
+        redis.flushall()
+        yield redis
+
+
+class TestRealRecords(RecordsContract):
+    """The Lua scripts, where they run in production."""
+
+    @pytest.fixture
+    async def sides(self, server: RedisServer, redis: Redis) -> AsyncIterator[Sides]:
+        """Return both sides of one server."""
+        asynchronous = async_redis(server.url)
+        yield Sides(
+            api=RedisRecords(asynchronous),
+            worker=RedisWorkerRecords(redis),
+            another_api=lambda: RedisRecords(asynchronous),
+            let_pass=lambda seconds: let_pass(redis, seconds),
+        )
+        await asynchronous.aclose()
+
+    async def test_positions_are_counted_anew_after_a_second(self, sides: Sides) -> None:
+        """Those who poll see that they come nearer."""
+        await sides.claim(A)
+        await sides.claim(B)
+        assert await sides.api.position(B) == 1
+        sides.worker.start(A)
+        assert await sides.api.position(B) == 1
+        await asyncio.sleep(1.05)
+
+        assert await sides.api.position(B) == 0
+
+    async def test_lifetimes_are_those_of_redis(self, sides: Sides, redis: Redis) -> None:
+        """A lease ends by itself, and so does the record of a finished build; no other key does."""
+        attempt = await sides.begin(A)
+        await sides.claim(B)
+        leases = [redis.ttl(f"asu:lease:{A}"), redis.ttl(f"asu:build:{A}"), redis.ttl(f"asu:build:{B}")]
+        sides.worker.finish(attempt, DONE, 100)
+
+        assert leases == [LEASE_SECONDS, -1, -1]
+        assert (redis.exists(f"asu:lease:{A}"), redis.ttl(f"asu:build:{A}")) == (0, 100)
+
+
+class TestRealQueue(RqContract):
+    """RQ, where it runs in production."""
+
+    @pytest.fixture
+    def line(self, redis: Redis) -> Line:
+        """Return a queue and its keys."""
+        return rq_line(redis)

@@ -1,0 +1,189 @@
+"""Workers with a real Redis and a real podman: lost workers, lost services, leftovers."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asu.build_queue import RqBuildQueue
+from asu.build_record import State
+from asu.worker.container import PodmanEngine
+from asu.worker.sweeping import Sweep
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from tests.integration.worker_world import WorkerWorld
+
+# podman-py forgets to close a socket that it could not connect.
+pytestmark = pytest.mark.filterwarnings("ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning", "ignore:.*UDSSocket:ResourceWarning")
+
+BUILD_SECONDS = 60  # Patience for one build; on an idle machine it takes four seconds.
+NOTICED_SECONDS = 60  # A lost worker's build must be under way again within this time.
+
+
+def sweep_of(world: WorkerWorld) -> Sweep:
+    """Return what a worker does between builds."""
+    engine = PodmanEngine(world.settings, system=world.system)
+    queue = RqBuildQueue(world.client, deadline=world.settings.build_deadline)
+    return Sweep(world.settings, records=world.records, queue=queue, engine=lambda: engine)
+
+
+def wait_until_no_container(world: WorkerWorld, seconds: float) -> None:
+    """Wait until nothing of this system is left in podman."""
+    give_up = time.monotonic() + seconds
+    while world.podman.containers(world.system):
+        assert time.monotonic() < give_up, "a container is left over"
+        time.sleep(0.2)
+
+
+def test_a_worker_process_builds_what_waits(lone_worker: WorkerWorld) -> None:
+    """A build put in line is taken by a worker process, ends done, and its container is gone soon after."""
+    lone_worker.start_worker()
+    key = lone_worker.ask(packages=["vim"])
+    lone_worker.hand_out(key)
+
+    record = lone_worker.wait_until_ended(key, seconds=BUILD_SECONDS)
+
+    assert record.state is State.DONE, record.body
+    assert lone_worker.store.has(key)
+    wait_until_no_container(lone_worker, 10)
+
+
+def test_a_build_survives_the_death_of_its_worker(lone_worker: WorkerWorld) -> None:
+    """A worker killed in mid-build is noticed, another starts the build again, and one publishes."""
+    first = lone_worker.start_worker()
+    key = lone_worker.ask(packages=["luci"])
+    lone_worker.hand_out(key)
+    lone_worker.wait_for(key, lambda record: record.step == "building_image", seconds=BUILD_SECONDS)
+
+    first.kill()
+    lone_worker.start_worker()
+    lone_worker.wait_for(key, lambda _: lone_worker.attempt(key) == 2, seconds=NOTICED_SECONDS)
+    record = lone_worker.wait_until_ended(key, seconds=BUILD_SECONDS)
+
+    assert record.state is State.DONE, record.body
+    assert [path.name for path in lone_worker.settings.store_path.iterdir() if path.name != ".incoming"] == [key]
+    wait_until_no_container(lone_worker, 45)
+
+
+def test_a_worker_told_to_end_finishes_its_build_first(lone_worker: WorkerWorld) -> None:
+    """SIGTERM, as an operator's restart sends it, costs nobody a build."""
+    process: subprocess.Popen[bytes] = lone_worker.start_worker()
+    key = lone_worker.ask()
+    lone_worker.hand_out(key)
+    lone_worker.wait_for(key, lambda record: record.step == "validate_manifest", seconds=BUILD_SECONDS)
+
+    process.send_signal(signal.SIGTERM)
+
+    assert lone_worker.wait_until_ended(key, seconds=BUILD_SECONDS).state is State.DONE
+    assert process.wait(BUILD_SECONDS) == 0
+    wait_until_no_container(lone_worker, 10)
+
+
+def test_a_dead_workers_images_are_not_left_in_the_store(lone_worker: WorkerWorld) -> None:
+    """The build process dies with its worker: nothing is published by a process that nobody watches."""
+    first = lone_worker.start_worker()
+    key = lone_worker.ask()
+    lone_worker.hand_out(key)
+    lone_worker.wait_for(key, lambda record: record.step == "validate_manifest", seconds=BUILD_SECONDS)
+
+    first.kill()
+    first.wait()
+    time.sleep(8)
+
+    assert not lone_worker.store.has(key)
+    assert lone_worker.look(key).state is State.RUNNING
+
+
+def test_redis_may_restart_while_the_image_is_made(lone_worker: WorkerWorld) -> None:
+    """Redis away for seconds in mid-build costs neither the build nor its images."""
+
+    def restart() -> None:
+        time.sleep(1.5)
+        lone_worker.redis.stop()
+        time.sleep(1.5)
+        lone_worker.redis.start()
+
+    restarting = threading.Thread(target=restart)
+    restarting.start()
+    try:
+        key = lone_worker.ask(packages=["luci"])
+        lone_worker.builder(PodmanEngine(lone_worker.settings, system=lone_worker.system))(key)
+    finally:
+        restarting.join()
+
+    assert lone_worker.look(key).state is State.DONE
+
+
+def test_podman_away_fails_the_build_at_once_and_the_next_attempt_works(worker: WorkerWorld) -> None:
+    """Without podman the build fails within seconds as our fault; asked for again, it is built."""
+    with worker.podman.away():
+        begin = time.monotonic()
+        body = worker.build()
+        assert time.monotonic() - begin < 5
+
+    assert (body["status"], body["code"], body["fault"]) == (500, "container-failed", "infra")
+    assert worker.build()["status"] == 200
+
+
+def test_a_build_that_takes_too_long_is_stopped(worker: WorkerWorld) -> None:
+    """The deadline of the image ends the real make, and the container is gone."""
+    settings = worker.settings.model_copy(update={"image_deadline": 1})
+    body = worker.build(packages=["luci"], with_settings=settings)
+
+    assert body["detail"] == "Error: `make image` took longer than 1 s and was stopped; try again later."
+    assert body["manifest"]
+    wait_until_no_container(worker, 10)
+
+
+def test_a_missing_imagebuilder_is_told(worker: WorkerWorld) -> None:
+    """A version whose builder does not exist yet is worth another try later."""
+    body = worker.build(version="24.10.99")
+
+    assert (body["code"], body["retry_after"]) == ("imagebuilder-missing", 600)
+
+
+def test_a_lost_lease_ends_the_build(worker: WorkerWorld) -> None:
+    """When another attempt has taken over, the running make is ended and nothing is published."""
+    key = worker.ask(packages=["luci"])
+
+    def take_over() -> None:
+        worker.wait_for(key, lambda record: record.step == "building_image", seconds=BUILD_SECONDS)
+        worker.client.delete(f"asu:lease:{key}")
+        assert worker.records.requeue(key, 1)
+        assert worker.records.start(key)
+
+    thief = threading.Thread(target=take_over)
+    thief.start()
+    worker.builder(PodmanEngine(worker.settings, system=worker.system))(key)
+    thief.join()
+
+    assert worker.look(key).state is State.RUNNING
+    assert not worker.store.has(key)
+    assert worker.podman.containers(worker.system) == []
+
+
+def test_the_sweep_removes_containers_of_dead_attempts_only(worker: WorkerWorld) -> None:
+    """Of two attempts of one build the older's container goes, the current one's stays."""
+    key = worker.ask()
+    engine = PodmanEngine(worker.settings, system=worker.system)
+    image = f"{worker.settings.base_container}:x86-64-v24.10.4"
+    dead = worker.records.start(key)
+    assert dead
+    engine.start(image, key=key, attempt=dead.number, moving=False)
+    worker.client.delete(f"asu:lease:{key}")
+    assert worker.records.requeue(key, dead.number)
+    alive = worker.records.start(key)
+    assert alive
+    current = engine.start(image, key=key, attempt=alive.number, moving=False)
+
+    sweep_of(worker)()
+
+    assert [container["Labels"]["asu.attempt"] for container in worker.podman.containers(worker.system)] == ["2"]
+    assert current.run(["true"], deadline=60).exit_code == 0
+    current.remove()

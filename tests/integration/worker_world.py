@@ -1,0 +1,143 @@
+"""A worker with everything real around it: podman, Redis, a store on disk; in this process, or in one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from redis import Redis
+
+from asu.build_queue import PAYLOAD_VERSION, RqBuildQueue
+from asu.build_record import PREFIX, BuildRecord, Claimed, PendingBodies, State
+from asu.build_request import BuildRequest
+from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, sync_redis
+from asu.stores.local import LocalStore
+from asu.worker.container import PodmanEngine
+from asu.worker.job import Builder
+from tests.integration.podman_world import ROOT, PodmanWorld
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from asu.settings import Settings
+    from tests.redis_server import RedisServer
+
+ENQUEUED = "2026-03-01T12:00:00+00:00"
+
+
+@dataclass
+class WorkerWorld:
+    """What a worker works with, and how to ask it for a build."""
+
+    podman: PodmanWorld
+    redis: RedisServer
+    directory: Path
+    stack: ExitStack
+    settings_values: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.settings = self.podman.settings(redis_url=self.redis.url, store_path=self.directory / "store", **self.settings_values)
+        self.store = LocalStore(self.settings.store_path)
+        self.store.open()
+        self.client = self.stack.enter_context(sync_redis(self.redis.url))
+        self.records = RedisWorkerRecords(self.client)
+        self.system = self.records.system()
+        self.podman.systems.append(self.system)
+
+    def ask(self, **fields: Any) -> str:
+        """Put a build in line and return its key; no two are the same."""
+        key = hashlib.sha256(secrets.token_bytes(16)).hexdigest()
+        request = BuildRequest.model_validate({"version": "24.10.4", "target": "x86/64", "profile": "generic", **fields}).normalised()
+        plan = json.dumps({"version": 1, "key": key, "request": request, "enqueued_at": ENQUEUED})
+        bodies = PendingBodies(b'{"detail": "queued"}', b'{"detail": "started"}')
+        assert self._with_records(lambda records: records.claim(key, plan=plan, bodies=bodies, limit=100, renew=False)) is Claimed.NEW
+        return key
+
+    def build(self, *, with_settings: Settings | None = None, **fields: Any) -> dict[str, Any]:
+        """Ask for a build, run it here, and return the body of its outcome."""
+        key = self.ask(**fields)
+        self.builder(PodmanEngine(self.settings, system=self.system), with_settings)(key)
+        return self.body(key)
+
+    def builder(self, engine: PodmanEngine, with_settings: Settings | None = None) -> Callable[[str], None]:
+        """Return what runs a waiting build in this process."""
+        builder = Builder(with_settings or self.settings, records=self.records, store=self.store, engine=lambda: engine)
+        return lambda key: builder.run({"version": PAYLOAD_VERSION, "key": key})
+
+    def look(self, key: str) -> BuildRecord:
+        """Return the record of a build."""
+        record: BuildRecord | None = self._with_records(lambda records: records.look(key))
+        assert record
+        return record
+
+    def attempt(self, key: str) -> int:
+        """Return how often a build has been begun."""
+        number: Any = self.client.hget(PREFIX + key, "attempt")
+        return int(number)
+
+    def body(self, key: str) -> dict[str, Any]:
+        """Return the answer's body of a build."""
+        body: dict[str, Any] = json.loads(self.look(key).body)
+        return body
+
+    def hand_out(self, key: str) -> None:
+        """Give a waiting build to the worker processes."""
+        with Redis.from_url(self.redis.url) as client:
+            RqBuildQueue(client, deadline=self.settings.build_deadline).put(key)
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        """Start a worker process as an operator does."""
+        environment = {
+            **self.podman.environment,
+            "REDIS_URL": self.redis.url,
+            "STORE_PATH": str(self.settings.store_path),
+            "BASE_CONTAINER": self.settings.base_container,
+            "CONTAINER_SOCKET_PATH": str(self.settings.container_socket_path),
+            "CONTAINER_NETWORK": self.settings.container_network,
+            "PULL_POLICY": self.settings.pull_policy,
+            "ASU_CONFIG": os.devnull,
+            **{name.upper(): str(value) for name, value in self.settings_values.items()},
+        }
+        log = self.stack.enter_context((self.directory / f"worker-{secrets.token_hex(4)}.log").open("wb"))
+        worker = subprocess.Popen([sys.executable, "-m", "asu", "worker"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        self.stack.callback(worker.wait)
+        self.stack.callback(worker.kill)
+        return worker
+
+    def wait_for(self, key: str, wanted: Callable[[BuildRecord], bool], *, seconds: float) -> BuildRecord:
+        """Poll a build until it is as wanted."""
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up:
+            record = self.look(key)
+            if wanted(record):
+                return record
+            time.sleep(0.05)
+        raise TimeoutError(f"the build is still {self.look(key)}")
+
+    def wait_until_ended(self, key: str, *, seconds: float) -> BuildRecord:
+        """Poll a build until it has an outcome."""
+        return self.wait_for(key, lambda record: record.state in (State.DONE, State.FAILED), seconds=seconds)
+
+    def images(self, body: dict[str, Any], kind: str, filesystem: str = "squashfs") -> Path:
+        """Return where an image of a finished build lies."""
+        [name] = [image["name"] for image in body["images"] if image["type"] == kind and image["filesystem"] == filesystem]
+        stored = self.store.find(body["bin_dir"], name)
+        assert stored
+        return stored.path
+
+    def _with_records(self, ask: Callable[[RedisRecords], Any]) -> Any:
+        async def session() -> Any:
+            async with async_redis(self.redis.url) as redis:
+                return await ask(RedisRecords(redis))
+
+        return asyncio.run(session())
