@@ -246,7 +246,7 @@ class PodmanEngine:
 
     def close(self) -> None:
         """See ContainerEngine."""
-        self._client.close()
+        self._client.close()  # type: ignore[no-untyped-call]  # podman-py leaves it untyped.
 
     def _network(self) -> Mapping[str, Any]:
         name = self._settings.container_network
