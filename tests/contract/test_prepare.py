@@ -15,20 +15,30 @@ from asu.build_request import BuildRequest
 from asu.catalogue import ValidatedRequest
 from asu.errors import InvalidRequest, PrepareDisagrees, PrepareUnavailable
 from asu.prepare_client import InProcessPreparer, Preparer, PrepareService
-from asu.preview import as_it_stands, resolve_request
-from asu.resolution import load_rules
+from asu.preview import Resolver, as_it_stands
+from asu.resolution import Gatherer, load_rules
+from asu.upstream import MemoryUpstream
 from asu.web_client import WebClient
 from asu_prepare.config import Settings as PrepareSettings
 from asu_prepare.main import create_app
+from asu_prepare.upstream import MemoryDocuments
 from tests.requirements import free_port
-from tests.unit.worlds import REQUEST
+from tests.unit.worlds import REQUEST, metadata
 
 pytestmark = pytest.mark.anyio
 
-RULES = load_rules()
+DOCUMENTS: dict[str, Any] = {
+    **metadata(),
+    "releases/24.10.4/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git^0123\n",
+    "releases/24.10.4/packages/mips_24kc/base/index.json": {"version": 2, "architecture": "mips_24kc", "packages": {"luci": "1", "owut": "2"}},
+    "releases/24.10.4/targets/ath79/generic/packages/index.json": {"version": 2, "architecture": "mips_24kc", "packages": {"base-files": "3"}},
+}
 REQUESTS: list[dict[str, Any]] = [
     {},
     {"packages": []},
+    {"packages": ["base-files", "dnsmasq", "luci", "auc"], "diff_packages": True},
+    {"packages": ["base-files", "dnsmasq", "luci"], "diff_packages": True, "from_version": "23.05.10", "ignored_changes": ["absent-kmod-ath10k-ct"]},
+    {"packages": ["luci", "no-such-package", "lucy"], "packages_versions": {"luci": "2"}},
     {"profile": "tplink,archer-c7-v5", "packages": ["luci", "luci", "auc", "-ppp", "-auc"]},
     {"packages": [], "packages_versions": {"luci": "1", "auc": "2~3"}, "diff_packages": True, "version_code": "r1-a"},
     {"packages": ["auc"], "packages_versions": {"auc": "2"}, "from_version": "23.05.9"},
@@ -41,6 +51,11 @@ REQUESTS: list[dict[str, Any]] = [
 ]
 
 
+def resolver() -> Resolver:
+    """Return what decides in this process."""
+    return Resolver(Gatherer(MemoryUpstream(DOCUMENTS)), load_rules())
+
+
 def validated(**fields: Any) -> ValidatedRequest:
     """Return a request as the catalogue hands it on."""
     return ValidatedRequest(BuildRequest.model_validate({**REQUEST, **fields}).normalised())
@@ -50,7 +65,8 @@ def validated(**fields: Any) -> ValidatedRequest:
 def prepare_url() -> Iterator[str]:
     """Run the real asu-prepare for all tests of this module."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(create_app(PrepareSettings()), port=port, log_config=None, ws="none"))
+    raw = {path: (document if isinstance(document, str) else json.dumps(document)).encode() for path, document in DOCUMENTS.items()}
+    server = uvicorn.Server(uvicorn.Config(create_app(PrepareSettings(), MemoryDocuments(raw)), port=port, log_config=None, ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -84,7 +100,7 @@ class PreparerContract:
         preview = await preparer.prepare(request, "id")
 
         prepared = ValidatedRequest(BuildRequest.model_validate(preview["prepared_request"]).normalised())
-        assert preview["request_hash"] == resolve_request(request, RULES)[0].key == as_it_stands(prepared).key
+        assert preview["request_hash"] == (await resolver().resolve(request)).key == as_it_stands(prepared).key
 
     async def test_a_change_says_why(self, preparer: Preparer) -> None:
         """Which package, what becomes of it, by which rule and for what reason."""
@@ -102,7 +118,7 @@ class TestInProcessPreparer(PreparerContract):
     @pytest.fixture
     def preparer(self) -> Preparer:
         """Return the preparer."""
-        return InProcessPreparer(RULES)
+        return InProcessPreparer(resolver())
 
 
 class TestPrepareService(PreparerContract):
@@ -118,7 +134,7 @@ class TestPrepareService(PreparerContract):
         """A monolith and microservices tell a user the same, key by key."""
         request = validated(**fields)
 
-        assert await preparer.prepare(request, "id") == json.loads(json.dumps(await InProcessPreparer(RULES).prepare(request, "id")))
+        assert await preparer.prepare(request, "id") == json.loads(json.dumps(await InProcessPreparer(resolver()).prepare(request, "id")))
 
 
 @contextmanager
@@ -202,7 +218,7 @@ async def test_a_slow_service_is_given_up_in_time(web: WebClient) -> None:
 
 async def test_a_service_with_other_hashes_is_noticed(web: WebClient) -> None:
     """A preview for another build than the one that would be made is a lie to the user."""
-    preview = await InProcessPreparer(RULES).prepare(validated(), "id")
+    preview = await InProcessPreparer(resolver()).prepare(validated(), "id")
     with answering(200, json.dumps({**preview, "request_hash": "0" * 64}).encode()) as url:
         assert await outcome(lambda: PrepareService(web, url=url, deadline=5).prepare(validated(), "id")) is PrepareDisagrees
 
