@@ -52,10 +52,10 @@ sync-resolution: ## Copy asu's decision core to asu-prepare, byte for byte
 	find asu-prepare/asu_prepare/resolution -name __pycache__ -prune -exec rm -r {} +
 
 # uv resolves for every platform and Python at once; pip's own resolver sees only the machine that it runs on.
-LOCK = UV_CUSTOM_COMPILE_COMMAND="make lock" .run/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes
+LOCK = UV_CUSTOM_COMPILE_COMMAND="make lock" .run/lock-venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes
 lock: ## Pin the newest dependencies that the pyproject.toml files allow, with their hashes
-	$(PYTHON) -m venv --clear .run/lock
-	.run/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(PYTHON) -m venv --clear .run/lock-venv
+	.run/lock-venv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) asu-prepare/pyproject.toml --output-file asu-prepare/requirements.lock
 	$(LOCK) pyproject.toml asu-prepare/pyproject.toml --group dev --output-file requirements-dev.lock
