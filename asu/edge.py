@@ -3,7 +3,7 @@
 - A path with doubled or trailing slashes means the path without them, for every method: old clients join URLs that way.
 - A body is counted while it is read, since device clients send it chunked, without Content-Length.
 - A request has an id: taken over from the gateway, else made here, answered as `X-Request-ID`.
-- What nobody caught becomes an error in the one JSON shape, without a trace of its cause; the cause goes to the log.
+- What nobody caught becomes an error in the one JSON shape, without a trace of its cause; where it failed goes to the log, with the id.
 - CORS headers stand on every answer, errors and redirects included.
 """
 
@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import AsuError, BodyTooLarge, InternalError
+from .logs import where_it_failed
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +103,9 @@ class Edge:
             await error_response(error)(scope, receive, send_with_id)
         except HTTPException:
             raise
-        except Exception:
-            log.exception("request failed", extra={"request_id": request_id})
+        except Exception as error:
+            # Not `log.exception`, which writes the message: it may quote what was sent, a first-boot script included.
+            log.error("request %s failed: %s", request_id, where_it_failed(error))  # noqa: TRY400
             if started:
                 raise
             await error_response(InternalError(request_id=request_id))(scope, receive, send_with_id)

@@ -39,8 +39,8 @@ AsuError
     ├── StoreFailed
     └── InternalError
 
-The docstring of a class is its message; the table of errors in the documentation is made from the classes. Only the
-routers turn them into HTTP. `code` is stable and meant for programs, `detail` for people.
+The docstring of a class is its message; the table of errors in the documentation is made from the classes. The
+edge and the application's handlers turn them into HTTP. `code` is stable and meant for programs, `detail` for people.
 """
 
 from typing import Any, ClassVar

@@ -1,20 +1,55 @@
-"""Logging: readable lines on standard error; set up by `__main__` alone."""
+"""Logging: readable lines on standard error, without what requests hold; set up by `__main__` alone."""
 
 import logging
+import os
+import traceback
+from collections.abc import Iterator
+from types import TracebackType
+
+_ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 def configure_logging(level: str) -> None:
     """Log from `level` on; control characters in messages are shown, never sent to a terminal."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_OneLine("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    handler.setFormatter(Lines("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for chatty in ("httpx2", "rq.worker"):  # They report every request and every five-second round at info.
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-class _OneLine(logging.Formatter):
-    """Keeps what an attacker may have shaped from forging lines."""
+class Lines(logging.Formatter):
+    """Keeps what an attacker may have shaped from forging lines: all lines of a record but the first are marked."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # The name is the library's.
-        """Format a record on one line."""
-        return "".join(character if character.isprintable() else repr(character)[1:-1] for character in super().formatMessage(record))
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record; each of its lines is printable."""
+        return "\n  | ".join(map(_printable, super().format(record).split("\n")))
+
+    def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802  # The name is the library's.
+        """Say where an exception came from, without its message; other libraries log exceptions too."""
+        return where_it_failed(ei[1]) if ei[1] else ""
+
+
+def where_it_failed(error: BaseException) -> str:
+    """Return an exception's kind and traceback, and those of its causes, without messages: they may quote a first-boot script."""
+    return "\n".join(f"{_kind(link)}\n{''.join(traceback.format_tb(link.__traceback__))}".rstrip() for link in _chain(error))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and what led to it, as a traceback would show it."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def _kind(error: BaseException) -> str:
+    """Name an exception; what the operating system says is told as well, since it quotes nobody."""
+    said = f" ({os.strerror(error.errno)})" if isinstance(error, OSError) and isinstance(error.errno, int) else ""
+    return f"{type(error).__name__}{said}"
+
+
+def _printable(line: str) -> str:
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asu.edge import MAX_BODY_BYTES, MAX_LISTED, Cors, Edge, without_input
 from asu.errors import Overloaded
+from asu.logs import Lines
 
+SECRET = "#!/bin/sh"
 ORIGIN = {"Origin": "http://192.168.1.1"}
 
 
@@ -35,7 +38,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def crash(_scope: Scope, _receive: Receive, _send: Send) -> None:
     """Fail as a mistake of ours would, with a secret in its message."""
-    raise RuntimeError("the secret")
+    raise RuntimeError(SECRET)
 
 
 async def overload(_scope: Scope, _receive: Receive, _send: Send) -> None:
@@ -144,15 +147,42 @@ def test_any_other_id_is_replaced(sent: str | None) -> None:
 
 
 def test_a_mistake_of_ours_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """Clients get the common shape and an id; the cause stands in the log alone."""
+    """Clients get the common shape and an id; the log has the same id, the kind and the place, but not the message."""
     with caplog.at_level(logging.ERROR):
         answer = client(crash).get("/", headers={"X-Request-ID": "found-again"})
 
     body = answer.json()
     assert (answer.status_code, body["status"], body["code"]) == (500, 500, "internal-error")
     assert "found-again" in body["detail"]
-    assert "secret" not in answer.text
-    assert "the secret" in caplog.text
+    assert "request found-again failed: RuntimeError" in caplog.text
+    assert ", in crash" in caplog.text
+    assert SECRET not in answer.text + caplog.text
+
+
+def test_a_logged_exception_tells_no_message() -> None:
+    """Whoever logs an exception, the lines say kind and place of it and of its cause, and no message."""
+    try:
+        try:
+            int(SECRET)
+        except ValueError as error:
+            raise OSError(28, SECRET) from error
+    except OSError:
+        line = written("build failed", sys.exc_info())
+
+    assert "OSError (No space left on device)" in line
+    assert "ValueError" in line
+    assert "  |   File " in line
+    assert SECRET not in line
+
+
+def test_nobody_forges_a_log_line() -> None:
+    """Control characters are shown, and what follows a line end is marked as belonging to the record."""
+    assert written("a\nb\x1b[1m\rc") == "logger: a\n  | b\\x1b[1m\\rc"
+
+
+def written(message: str, error: Any = None) -> str:
+    """Return what a record looks like in the log."""
+    return Lines("%(name)s: %(message)s").format(logging.LogRecord("logger", logging.ERROR, __file__, 1, message, None, error))
 
 
 def test_a_known_error_keeps_its_face() -> None:
