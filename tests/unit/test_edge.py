@@ -14,7 +14,7 @@ from asu.edge import MAX_BODY_BYTES, MAX_LISTED, Cors, Edge, without_input
 from asu.errors import Overloaded
 from asu.logs import Lines
 
-SECRET = "#!/bin/sh"
+SCRIPT = "#!/bin/sh"
 ORIGIN = {"Origin": "http://192.168.1.1"}
 
 
@@ -38,7 +38,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def crash(_scope: Scope, _receive: Receive, _send: Send) -> None:
     """Fail as a mistake of ours would, with a secret in its message."""
-    raise RuntimeError(SECRET)
+    raise RuntimeError(SCRIPT)
 
 
 async def overload(_scope: Scope, _receive: Receive, _send: Send) -> None:
@@ -156,23 +156,23 @@ def test_a_mistake_of_ours_tells_nothing(caplog: pytest.LogCaptureFixture) -> No
     assert "found-again" in body["detail"]
     assert "request found-again failed: RuntimeError" in caplog.text
     assert ", in crash" in caplog.text
-    assert SECRET not in answer.text + caplog.text
+    assert SCRIPT not in answer.text + caplog.text
 
 
 def test_a_logged_exception_tells_no_message() -> None:
     """Whoever logs an exception, the lines say kind and place of it and of its cause, and no message."""
     try:
         try:
-            int(SECRET)
+            int(SCRIPT)
         except ValueError as error:
-            raise OSError(28, SECRET) from error
+            raise OSError(28, SCRIPT) from error
     except OSError:
         line = written("build failed", sys.exc_info())
 
     assert "OSError (No space left on device)" in line
     assert "ValueError" in line
     assert "  |   File " in line
-    assert SECRET not in line
+    assert SCRIPT not in line
 
 
 def test_nobody_forges_a_log_line() -> None:
