@@ -9,7 +9,9 @@ Lua script, so nobody sees half of one:
                 └─────requeue──────┘   the lease ended without a result
 
 `attempt` is the fencing token: `progress` and `finish` of an attempt that is no longer the current one change nothing and
-say so. Records of finished builds end with their lifetime; records of waiting and running ones never do.
+say so. It is drawn anew at each start from one counter, so that no two attempts ever share a number, not even those of two
+lives of one key; `tries` counts how often the build was begun in this life. Records of finished builds end with their
+lifetime; records of waiting and running ones never do.
 """
 
 import time
@@ -98,11 +100,12 @@ class Records(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """The right to build: what to build, and the fencing token."""
+    """The right to build: what to build, the fencing token, and how often the build has been begun, this time included."""
 
     key: str
     number: int
     plan: Mapping[str, Any]
+    tries: int = 1
 
 
 class WorkerRecords(Protocol):
@@ -126,8 +129,8 @@ class WorkerRecords(Protocol):
     def finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
         """Put the outcome in place for `ttl` seconds; False when the attempt is no longer the current one."""
 
-    def abandoned(self) -> list[tuple[str, int]]:
-        """Return key and attempt of each running build whose lease has ended."""
+    def abandoned(self) -> list[Attempt]:
+        """Return the attempts whose lease has ended without an outcome; a note of one whose record is gone is removed."""
 
     def requeue(self, key: str, number: int) -> bool:
         """Put an abandoned build back in its old place; False when it is not abandoned any more."""

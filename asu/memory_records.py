@@ -16,7 +16,7 @@ class MemoryRecords:
     def __init__(self) -> None:
         self.now = 0.0
         self._entries: dict[str, dict[str, Any]] = {}
-        self._sequence = 0
+        self._sequence = self._attempts = 0
         self._system = secrets.token_hex(8)
 
     async def look(self, key: str) -> BuildRecord | None:
@@ -39,6 +39,7 @@ class MemoryRecords:
             "bodies": bodies,
             "plan": plan,
             "attempt": 0,
+            "tries": 0,
             "order": self._sequence,
             "expires": None,
             "lease": None,
@@ -63,10 +64,12 @@ class MemoryRecords:
         entry = self._entry(key)
         if entry is None or entry["record"].state is not State.QUEUED:
             return None
-        entry["attempt"] += 1
+        self._attempts += 1
+        entry["attempt"] = self._attempts
+        entry["tries"] += 1
         entry["lease"] = self.now + LEASE_SECONDS
         entry["record"] = BuildRecord(state=State.RUNNING, step="init", body=entry["bodies"].started)
-        return Attempt(key=key, number=entry["attempt"], plan=json.loads(entry["plan"]))
+        return _attempt(key, entry)
 
     def renew(self, attempt: Attempt) -> bool:
         """See WorkerRecords."""
@@ -93,14 +96,14 @@ class MemoryRecords:
             entry.update(record=record, expires=self.now + ttl, lease=None)
         return entry is not None
 
-    def abandoned(self) -> list[tuple[str, int]]:
+    def abandoned(self) -> list[Attempt]:
         """See WorkerRecords."""
         running = [(key, entry) for key, entry in self._entries.items() if entry["record"].state is State.RUNNING]
-        return [(key, entry["attempt"]) for key, entry in running if entry["lease"] <= self.now]
+        return [_attempt(key, entry) for key, entry in running if entry["lease"] <= self.now]
 
     def requeue(self, key: str, number: int) -> bool:
         """See WorkerRecords."""
-        if (key, number) not in self.abandoned():
+        if (key, number) not in [(attempt.key, attempt.number) for attempt in self.abandoned()]:
             return False
         self._entries[key]["record"] = BuildRecord(state=State.QUEUED, step="init", body=self._entries[key]["bodies"].queued)
         return True
@@ -122,3 +125,7 @@ class MemoryRecords:
         if entry is None or entry["record"].state is not State.RUNNING or entry["attempt"] != attempt.number:
             return None
         return entry
+
+
+def _attempt(key: str, entry: dict[str, Any]) -> Attempt:
+    return Attempt(key=key, number=entry["attempt"], plan=json.loads(entry["plan"]), tries=entry["tries"])

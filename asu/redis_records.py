@@ -45,7 +45,7 @@ if state then
 end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[3]) then return 'full' end
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'fault', '', 'attempt', 0,
+redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'fault', '', 'attempt', 0, 'tries', 0,
            'plan', ARGV[1], 'body', ARGV[2], 'queued_body', ARGV[2], 'started_body', ARGV[6],
            'order', redis.call('INCR', KEYS[3]))
 redis.call('ZADD', KEYS[2], redis.call('HGET', KEYS[1], 'order'), ARGV[5])
@@ -54,12 +54,13 @@ return 'new'
 
 _START = """
 if redis.call('HGET', KEYS[1], 'state') ~= 'queued' then return false end
-local attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
-redis.call('HSET', KEYS[1], 'state', 'running', 'body', redis.call('HGET', KEYS[1], 'started_body'))
+local attempt = redis.call('INCR', KEYS[5])
+local tries = redis.call('HINCRBY', KEYS[1], 'tries', 1)
+redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', attempt, 'body', redis.call('HGET', KEYS[1], 'started_body'))
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('SADD', KEYS[3], ARGV[1])
 redis.call('SET', KEYS[4], attempt, 'EX', ARGV[2])
-return {attempt, redis.call('HGET', KEYS[1], 'plan')}
+return {attempt, tries, redis.call('HGET', KEYS[1], 'plan')}
 """
 
 # Shared by all that an attempt does after its start: nothing happens unless it is still the current one.
@@ -95,7 +96,19 @@ return 1
 """
 )
 
+# A key may be noted as running while its record is gone (removed by hand, or with Redis' last second) or lives anew.
+_ABANDONED = """
+local found = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'tries', 'plan')
+if found[1] ~= 'running' then
+  redis.call('SREM', KEYS[3], ARGV[1])
+  return false
+end
+if redis.call('EXISTS', KEYS[2]) == 1 then return false end
+return {found[2], found[3], found[4]}
+"""
+
 SEQUENCE = "asu:sequence"
+ATTEMPTS = "asu:attempts"
 _FIELDS = ["state", "step", "body", "fault"]
 
 
@@ -137,6 +150,13 @@ def _record(values: Sequence[Any]) -> BuildRecord | None:
     if state is None or step is None or body is None:
         return None
     return BuildRecord(state=State(state.decode()), step=step.decode(), body=body, fault=(fault or b"").decode())
+
+
+def _attempt(key: str, values: Any) -> Attempt | None:
+    """Read number, tries and plan as the scripts return them; they return nothing where there is no such attempt."""
+    if not values:
+        return None
+    return Attempt(key=key, number=int(values[0]), tries=int(values[1]), plan=json.loads(values[2]))
 
 
 def _texts(values: Any) -> list[str]:
@@ -194,6 +214,7 @@ class RedisWorkerRecords:
         self._progress = redis.register_script(_PROGRESS)
         self._finish = redis.register_script(_FINISH)
         self._requeue = redis.register_script(_REQUEUE)
+        self._abandoned = redis.register_script(_ABANDONED)
 
     def system(self) -> str:
         """See WorkerRecords."""
@@ -204,10 +225,8 @@ class RedisWorkerRecords:
     def start(self, key: str) -> Attempt | None:
         """See WorkerRecords."""
         with _answers_sync():
-            started: Any = self._start(keys=[PREFIX + key, WAITING, RUNNING, LEASE + key], args=[key, LEASE_SECONDS])
-        if not started:
-            return None
-        return Attempt(key=key, number=int(started[0]), plan=json.loads(started[1]))
+            started: Any = self._start(keys=[PREFIX + key, WAITING, RUNNING, LEASE + key, ATTEMPTS], args=[key, LEASE_SECONDS])
+        return _attempt(key, started)
 
     def renew(self, attempt: Attempt) -> bool:
         """See WorkerRecords."""
@@ -236,12 +255,12 @@ class RedisWorkerRecords:
                 )
             )
 
-    def abandoned(self) -> list[tuple[str, int]]:
+    def abandoned(self) -> list[Attempt]:
         """See WorkerRecords."""
         with _answers_sync():
             keys = _texts(self._redis.smembers(RUNNING))
-            dead = [key for key in keys if not self._redis.exists(LEASE + key)]
-            return [(key, int(self._redis.hget(PREFIX + key, "attempt") or 0)) for key in dead]
+            found = [_attempt(key, self._abandoned(keys=[PREFIX + key, LEASE + key, RUNNING], args=[key])) for key in keys]
+        return [attempt for attempt in found if attempt]
 
     def requeue(self, key: str, number: int) -> bool:
         """See WorkerRecords."""

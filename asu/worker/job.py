@@ -12,21 +12,20 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
 from asu.build_queue import PAYLOAD_VERSION
-from asu.build_record import Attempt, BuildRecord, State, WorkerRecords
-from asu.build_request import echo
+from asu.build_record import Attempt, BuildRecord, WorkerRecords
 from asu.errors import AsuError, ContainerFailed, InternalError, QueueUnavailable, WrongRevision
 from asu.resolution import Version
 from asu.settings import Settings
 from asu.stores.base import Store
 
 from . import builder_failures, builder_output, imagebuilder
-from .container import BuildContainer, CommandResult, ContainerEngine
+from .container import BuildContainer, ContainerEngine
+from .progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -37,43 +36,6 @@ PATIENCE_PAUSE = 0.25  # Seconds between the tries.
 
 class Superseded(Exception):
     """This attempt is no longer the current one; whatever it has is worth nothing."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """What an attempt has gathered so far; it grows from step to step and ends up in the record."""
-
-    plan: Mapping[str, Any]
-    gathered: dict[str, Any] = field(default_factory=dict)
-    stdout: str = ""
-    stderr: str = ""
-
-    def heard(self, result: CommandResult) -> None:
-        """Keep the output of a command."""
-        self.stdout += result.stdout
-        self.stderr += result.stderr
-
-    def timed(self, step: str, container: BuildContainer, command: Sequence[str], *, deadline: int) -> CommandResult:
-        """Run one of the three make commands and keep how many seconds it took, under `make_seconds`."""
-        began = time.monotonic()
-        result = container.run(command, deadline=deadline)
-        self.gathered.setdefault("make_seconds", {})[step] = round(time.monotonic() - began, 3)
-        return result
-
-    def body(self, status: int, detail: str, step: str, *, outputs: bool) -> dict[str, Any]:
-        """Return the answer's body as it stands."""
-        body = {
-            **self.gathered,
-            "status": status,
-            "detail": detail,
-            "imagebuilder_status": step,
-            "request": echo(self.plan["request"]),
-            "request_hash": self.plan["key"],
-            "enqueued_at": self.plan["enqueued_at"],
-        }
-        if outputs:
-            body |= {"stdout": self.stdout, "stderr": self.stderr}
-        return body
 
 
 class Lease(threading.Thread):
@@ -125,11 +87,11 @@ class Builder:
                 log.warning("build %s attempt %s: superseded, nothing published", attempt.key, attempt.number)
                 return
             except AsuError as error:
-                record, ttl = self._failed(progress, error), self._failure_lifetime(error)
+                record, ttl = progress.failed(error), self._failure_lifetime(error)
             except Exception:
                 log.exception("build %s attempt %s", attempt.key, attempt.number)
                 mistake = InternalError(request_id=attempt.key)
-                record, ttl = self._failed(progress, mistake), self._failure_lifetime(mistake)
+                record, ttl = progress.failed(mistake), self._failure_lifetime(mistake)
             self._finish(attempt, record, ttl)
 
     def _build(self, attempt: Attempt, progress: Progress, lease: Lease, aftermath: contextlib.ExitStack) -> BuildRecord:
@@ -144,7 +106,7 @@ class Builder:
         self._image(attempt, progress, container, packages)
         self._show(attempt, progress, "signing_images")
         self._publish(attempt, progress, container)
-        return _record(State.DONE, "done", progress.body(200, "done", "done", outputs=True))
+        return progress.done()
 
     def _container(self, attempt: Attempt, request: Mapping[str, Any], aftermath: contextlib.ExitStack) -> BuildContainer:
         version = Version.parse(request["version"])
@@ -201,7 +163,13 @@ class Builder:
             raise ContainerFailed(reason="the builder's .config cannot be changed")
 
     def _publish(self, attempt: Attempt, progress: Progress, container: BuildContainer) -> None:
-        """Copy the images out, complete the answer, and publish while this attempt is still the current one."""
+        """Copy the images out, complete the answer, and publish if this attempt is still the current one.
+
+        Between the question and the rename lies a window, two system calls and no Redis wide: a worker that freezes right
+        there for longer than a lease publishes although another has taken over. Either's files are those of the same request,
+        so nothing is removed then; but should the other have published before, its record names hashes that are not those
+        of the files. The question after the rename is there to tell the operator.
+        """
         workplace = self._store.workplace(attempt.key)
         try:
             pieces = container.read_out(imagebuilder.output_directory(attempt.key))
@@ -214,6 +182,10 @@ class Builder:
             if not _patiently(lambda: self._records.renew(attempt)):
                 raise Superseded
             self._store.publish(attempt.key, workplace)
+            if not _patiently(lambda: self._records.renew(attempt)):
+                log.warning(
+                    "build %s attempt %s: superseded while it published; its files stand until the next publication", attempt.key, attempt.number
+                )
         finally:
             self._store.discard(workplace)
 
@@ -233,18 +205,6 @@ class Builder:
         else:
             log.warning("build %s attempt %s: superseded, outcome dropped", attempt.key, attempt.number)
 
-    def _failed(self, progress: Progress, error: AsuError) -> BuildRecord:
-        body = {
-            **progress.body(500, f"Error: {error.detail}", "failed", outputs=True),
-            "title": error.title,
-            "code": error.code,
-            "fault": error.fault,
-        }
-        if error.retry_after is not None:
-            body["retry_after"] = error.retry_after
-        log.warning("build %s: %s (%s)", progress.plan["key"], error.code, error.fault)
-        return _record(State.FAILED, "failed", body, fault=error.fault)
-
     def _lifetime(self, attempt: Attempt) -> int:
         snapshot = Version.parse(attempt.plan["request"]["version"]).is_snapshot
         return self._settings.build_ttl_snapshot if snapshot else self._settings.build_ttl
@@ -263,10 +223,6 @@ def _patiently(ask: Callable[[], bool]) -> bool:
             if time.monotonic() > give_up:
                 raise
             time.sleep(PATIENCE_PAUSE)
-
-
-def _record(state: State, step: str, body: Mapping[str, Any], *, fault: str = "") -> BuildRecord:
-    return BuildRecord(state=state, step=step, body=json.dumps(body).encode(), fault=fault)
 
 
 def _facts(document: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:

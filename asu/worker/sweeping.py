@@ -4,17 +4,17 @@ Every worker sweeps; the transitions are atomic, so it does no harm when two do 
 """
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Callable
 
 from asu.build_queue import BuildQueue, reconcile
-from asu.build_record import Attempt, BuildRecord, State, WorkerRecords
+from asu.build_record import Attempt, WorkerRecords
 from asu.errors import AsuError, WorkerLost
 from asu.settings import Settings
 
 from .container import ContainerEngine
+from .progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -30,23 +30,21 @@ class Sweep:
 
     def __call__(self) -> None:
         """Tidy once."""
-        for key, number in self._records.abandoned():
-            self._take_back(key, number)
+        for attempt in self._records.abandoned():
+            self._take_back(attempt)
         reconcile(self._queue, self._records.waiting_keys())
         if time.monotonic() >= self._containers_due:
             self._containers_due = time.monotonic() + CONTAINERS_EVERY
             self._remove_containers()
 
-    def _take_back(self, key: str, number: int) -> None:
-        if number < self._settings.max_attempts:
-            if self._records.requeue(key, number):
-                self._queue.replace(key)
-                log.warning("build %s: its worker was lost, attempt %s starts over", key, number + 1)
+    def _take_back(self, attempt: Attempt) -> None:
+        if attempt.tries < self._settings.max_attempts:
+            if self._records.requeue(attempt.key, attempt.number):
+                self._queue.replace(attempt.key)
+                log.warning("build %s: its worker was lost, try %s starts over", attempt.key, attempt.tries + 1)
             return
-        error = WorkerLost(attempts=number)
-        body = {**error.body(), "detail": f"Error: {error.detail}", "imagebuilder_status": "failed", "request_hash": key, "stdout": "", "stderr": ""}
-        record = BuildRecord(state=State.FAILED, step="failed", body=json.dumps(body).encode(), fault=error.fault)
-        self._records.finish(Attempt(key=key, number=number, plan={}), record, self._settings.retry_failure_ttl)
+        record = Progress(attempt.plan).failed(WorkerLost(attempts=attempt.tries))
+        self._records.finish(attempt, record, self._settings.retry_failure_ttl)
 
     def _remove_containers(self) -> None:
         try:

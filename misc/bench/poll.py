@@ -19,7 +19,7 @@ from asu.preview import ResolvedRequest
 from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, sync_redis
 from asu.resolution import normalised_request, request_hash
 from asu.stores.local import LocalStore
-from asu.worker.job import Progress
+from asu.worker.progress import Progress
 from misc.bench import echo, sample
 from misc.bench.prepare import ECHO_MODULE
 from misc.bench.report import Row, Section, at_least, at_most

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import fakeredis
 import pytest
 
-from asu.build_record import LEASE_SECONDS, Attempt, BuildRecord, Claimed, PendingBodies, Records, State, WorkerRecords
+from asu.build_record import LEASE_SECONDS, RUNNING, Attempt, BuildRecord, Claimed, PendingBodies, Records, State, WorkerRecords
 from asu.memory_records import MemoryRecords
 from asu.redis_records import RedisRecords, RedisWorkerRecords
 from tests.contract.redis_clock import let_pass
@@ -105,7 +105,7 @@ class RecordsContract:
         """One worker gets it, with its plan; the second gets nothing."""
         attempt = await sides.begin(A)
 
-        assert (attempt.key, attempt.number, dict(attempt.plan)) == (A, 1, {"key": A})
+        assert (attempt.key, attempt.tries, dict(attempt.plan)) == (A, 1, {"key": A})
         assert sides.worker.start(A) is None
         assert await sides.api.look(A) == BuildRecord(state=State.RUNNING, step="init", body=BODIES.started)
         assert (await sides.api.waiting(), sides.worker.is_current(attempt)) == (0, True)
@@ -189,7 +189,7 @@ class RecordsContract:
         attempt = await sides.begin(A)
         await sides.claim(B)
         sides.let_pass(LEASE_SECONDS)
-        assert sides.worker.abandoned() == [(A, 1)]
+        assert sides.worker.abandoned() == [attempt], "with its plan, which its failure will repeat"
 
         assert sides.worker.requeue(A, attempt.number)
         assert sides.worker.waiting_keys() == [A, B]
@@ -206,7 +206,8 @@ class RecordsContract:
         assert not sides.worker.finish(stale, DONE, 100)
         current = sides.worker.start(A)
         assert current is not None
-        assert (current.number, dict(current.plan)) == (2, {"key": A})
+        assert (current.tries, dict(current.plan)) == (2, {"key": A})
+        assert current.number > stale.number
 
         assert not sides.worker.is_current(stale)
         assert not sides.worker.renew(stale)
@@ -215,6 +216,21 @@ class RecordsContract:
         assert not sides.worker.requeue(A, stale.number)
         assert await sides.api.look(A) == BuildRecord(state=State.RUNNING, step="init", body=BODIES.started)
         assert sides.worker.finish(current, DONE, 100)
+
+    async def test_an_attempt_of_an_earlier_life_changes_nothing(self, sides: Sides) -> None:
+        """A worker freezes, its build is given up and asked for again: what it does when it wakes up is of the other life."""
+        frozen = await sides.begin(A)
+        assert sides.worker.finish(frozen, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="infra"), 100)
+        current = await sides.begin(A)
+
+        assert (current.tries, current.number == frozen.number) == (1, False)
+        assert not sides.worker.is_current(frozen)
+        assert not sides.worker.renew(frozen)
+        assert not sides.worker.progress(frozen, "done", b"stale")
+        assert not sides.worker.finish(frozen, DONE, 100)
+        assert not sides.worker.requeue(A, frozen.number)
+        assert sides.worker.is_current(current)
+        assert await sides.api.look(A) == BuildRecord(state=State.RUNNING, step="init", body=BODIES.started)
 
     async def test_a_slow_worker_may_still_finish_what_nobody_took_over(self, sides: Sides) -> None:
         """The lease has ended, yet the attempt is the current one: its image is as good as any."""
@@ -265,3 +281,12 @@ class TestRedisRecords(RecordsContract):
 
         assert await sides.api.position(B) == 1
         assert await sides.another_api().position(B) == 0
+
+
+def test_a_note_of_a_running_build_without_a_record_is_removed() -> None:
+    """A record that was removed by hand would otherwise be found abandoned for ever."""
+    with fakeredis.FakeRedis() as redis:
+        redis.sadd(RUNNING, A)
+
+        assert RedisWorkerRecords(redis).abandoned() == []
+        assert redis.smembers(RUNNING) == set()

@@ -63,7 +63,7 @@ def test_a_build_survives_the_death_of_its_worker(lone_worker: WorkerWorld) -> N
 
     first.kill()
     lone_worker.start_worker()
-    lone_worker.wait_for(key, lambda _: lone_worker.attempt(key) == 2, seconds=NOTICED_SECONDS)
+    lone_worker.wait_for(key, lambda _: lone_worker.tries(key) == 2, seconds=NOTICED_SECONDS)
     record = lone_worker.wait_until_ended(key, seconds=BUILD_SECONDS)
 
     assert record.state is State.DONE, record.body
@@ -155,7 +155,7 @@ def test_a_lost_lease_ends_the_build(worker: WorkerWorld) -> None:
     def take_over() -> None:
         worker.wait_for(key, lambda record: record.step == "building_image", seconds=BUILD_SECONDS)
         worker.client.delete(f"asu:lease:{key}")
-        assert worker.records.requeue(key, 1)
+        assert worker.records.requeue(key, worker.attempt(key))
         assert worker.records.start(key)
 
     thief = threading.Thread(target=take_over)
@@ -184,6 +184,6 @@ def test_the_sweep_removes_containers_of_dead_attempts_only(worker: WorkerWorld)
 
     sweep_of(worker)()
 
-    assert [container["Labels"]["asu.attempt"] for container in worker.podman.containers(worker.system)] == ["2"]
+    assert [container["Labels"]["asu.attempt"] for container in worker.podman.containers(worker.system)] == [str(alive.number)]
     assert current.run(["true"], deadline=60).exit_code == 0
     current.remove()

@@ -81,8 +81,13 @@ class WorkerWorld:
         return record
 
     def attempt(self, key: str) -> int:
-        """Return how often a build has been begun."""
+        """Return the number of the attempt that builds now."""
         number: Any = self.client.hget(PREFIX + key, "attempt")
+        return int(number)
+
+    def tries(self, key: str) -> int:
+        """Return how often a build has been begun."""
+        number: Any = self.client.hget(PREFIX + key, "tries")
         return int(number)
 
     def body(self, key: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from asu.worker.job import Builder
 from tests.unit.job_world import CONFLICT, KEY, SCRIPT, World, body_of, new_world
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from asu.worker.memory_container import MemoryEngine
@@ -29,6 +30,17 @@ class BrokenStore(LocalStore):
     def publish(self, key: str, directory: Path) -> None:
         """See Store."""
         raise StoreFailed(reason=f"not published ({key[:4]} {directory.name[:4]})")
+
+
+class SlowStore(LocalStore):
+    """A store in which something happens while a build is published."""
+
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
+
+    def publish(self, key: str, directory: Path) -> None:
+        """See Store."""
+        self.meanwhile()
+        super().publish(key, directory)
 
 
 @pytest.fixture
@@ -225,6 +237,23 @@ def test_a_superseded_attempt_publishes_nothing(world: World, goal: str) -> None
     assert record.state is State.RUNNING
     assert not world.store.has(KEY)
     assert world.engine.containers[0].removed
+
+
+def test_an_attempt_that_is_superseded_while_it_publishes_is_no_outcome(tmp_path: Path) -> None:
+    """It removes nothing, since the files may be the other's by then, and leaves the outcome to the other."""
+    store = SlowStore(tmp_path)
+    store.open()
+    world = World(Settings(store_path=tmp_path), store)
+
+    def lose() -> None:
+        world.records.now += 1_000
+        assert world.records.requeue(KEY, 1)
+        assert world.records.start(KEY)
+
+    store.meanwhile = lose
+
+    assert world.build().state is State.RUNNING
+    assert world.store.has(KEY)
 
 
 def test_a_superseded_failure_is_dropped(world: World) -> None:

@@ -19,6 +19,7 @@ from asu.worker.sweeping import Sweep
 
 KEY = "ab" * 32
 OTHER = "cd" * 32
+ENQUEUED = "2026-03-01T12:00:00+00:00"
 
 
 @dataclass
@@ -32,7 +33,7 @@ class World:
 
     def ask(self, key: str = KEY) -> None:
         """Put a build in line."""
-        plan = json.dumps({"version": 1, "key": key, "request": {}, "enqueued_at": "2026-03-01T12:00:00+00:00"})
+        plan = json.dumps({"version": 1, "key": key, "request": {"profile": "generic", "defaults": "secret"}, "enqueued_at": ENQUEUED})
         asyncio.run(self.records.claim(key, plan=plan, bodies=PendingBodies(b"queued", b"started"), limit=10, renew=False))
 
     def begin(self, key: str = KEY) -> Attempt:
@@ -144,6 +145,8 @@ def test_a_build_that_loses_every_worker_fails_in_the_end(world: World) -> None:
     assert (body["status"], body["code"], body["imagebuilder_status"]) == (500, "worker-lost", "failed")
     assert body["detail"] == "Error: The worker of this build was lost 2 times; try again later."
     assert (body["request_hash"], body["stdout"], body["stderr"]) == (KEY, "", "")
+    assert (body["fault"], body["enqueued_at"], body["retry_after"]) == ("infra", ENQUEUED, 30)
+    assert body["request"] == {"profile": "generic", "defaults": None}
 
 
 def test_podman_away_does_not_stop_the_tidying(world: World) -> None:

@@ -20,7 +20,7 @@ from asu.services import Services, assemble
 from asu.settings import Settings
 from asu.stores.memory import MemoryStore
 from asu.upstream import MemoryUpstream, Upstream
-from asu.worker.job import Progress
+from asu.worker.progress import Progress
 
 REVISION = "r28959-29397011cc"
 

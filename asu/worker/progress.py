@@ -1,0 +1,78 @@
+"""What an attempt has gathered so far, and the answers made of it: each step's, the finished build's, the failed one's.
+
+The one place that composes the body of a failure, whoever finds it: the worker that builds, or the one that finds that
+another was lost.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from asu.build_record import BuildRecord, State
+from asu.build_request import echo
+from asu.errors import AsuError
+
+from .container import BuildContainer, CommandResult
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Progress:
+    """What an attempt has gathered so far; it grows from step to step and ends up in the record."""
+
+    plan: Mapping[str, Any]
+    gathered: dict[str, Any] = field(default_factory=dict)
+    stdout: str = ""
+    stderr: str = ""
+
+    def heard(self, result: CommandResult) -> None:
+        """Keep the output of a command."""
+        self.stdout += result.stdout
+        self.stderr += result.stderr
+
+    def timed(self, step: str, container: BuildContainer, command: Sequence[str], *, deadline: int) -> CommandResult:
+        """Run one of the three make commands and keep how many seconds it took, under `make_seconds`."""
+        began = time.monotonic()
+        result = container.run(command, deadline=deadline)
+        self.gathered.setdefault("make_seconds", {})[step] = round(time.monotonic() - began, 3)
+        return result
+
+    def body(self, status: int, detail: str, step: str, *, outputs: bool) -> dict[str, Any]:
+        """Return the answer's body as it stands."""
+        body = {
+            **self.gathered,
+            "status": status,
+            "detail": detail,
+            "imagebuilder_status": step,
+            "request": echo(self.plan["request"]),
+            "request_hash": self.plan["key"],
+            "enqueued_at": self.plan["enqueued_at"],
+        }
+        if outputs:
+            body |= {"stdout": self.stdout, "stderr": self.stderr}
+        return body
+
+    def done(self) -> BuildRecord:
+        """Return the record of a build that ended well."""
+        return _record(State.DONE, "done", self.body(200, "done", "done", outputs=True))
+
+    def failed(self, error: AsuError) -> BuildRecord:
+        """Return the record of a failed build: the reason, whose fault it is, and all that was gathered before."""
+        body = {
+            **self.body(500, f"Error: {error.detail}", "failed", outputs=True),
+            "title": error.title,
+            "code": error.code,
+            "fault": error.fault,
+        }
+        if error.retry_after is not None:
+            body["retry_after"] = error.retry_after
+        log.warning("build %s: %s (%s)", self.plan["key"], error.code, error.fault)
+        return _record(State.FAILED, "failed", body, fault=error.fault)
+
+
+def _record(state: State, step: str, body: Mapping[str, Any], *, fault: str = "") -> BuildRecord:
+    return BuildRecord(state=state, step=step, body=json.dumps(body).encode(), fault=fault)
