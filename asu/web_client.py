@@ -1,20 +1,28 @@
 """The only place that speaks HTTP as a client.
 
-Answers are bounded in size and time: a slow, endless or lying peer costs one deadline and one buffer. Redirects are not
+Answers are bounded in size and time: a slow, endless or lying peer costs one deadline and one buffer. What counts is the
+size unpacked, and a small packed body that grows without end is given up at the bound, not after it. Redirects are not
 followed, because a downloads server that is asked for metadata has no reason to send us elsewhere.
 """
 
 import asyncio
-from collections.abc import Mapping
+import zlib
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import httpx2
 
+_GZIP = 16 + zlib.MAX_WBITS  # Makes zlib expect the head and the checksum of gzip.
+
 
 class WebError(Exception):
     """The peer did not give a usable answer; the message says why, without its words."""
+
+
+class WebConnectError(WebError):
+    """The peer cannot be reached at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +39,13 @@ class WebClient:
 
     def __init__(self, *, user_agent: str, connections: int = 32) -> None:
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
-        # The deadline of an exchange bounds it as a whole; a second to connect tells a dead peer from a slow one.
         self._client = httpx2.AsyncClient(
-            headers={"User-Agent": user_agent}, limits=limits, timeout=httpx2.Timeout(None, connect=1.0), follow_redirects=False, trust_env=False
+            headers={"User-Agent": user_agent, "Accept-Encoding": "gzip"},
+            limits=limits,
+            # The deadline of an exchange bounds it as a whole; a second to connect tells a dead peer from a slow one.
+            timeout=httpx2.Timeout(None, connect=1.0),
+            follow_redirects=False,
+            trust_env=False,
         )
 
     async def __aenter__(self) -> Self:
@@ -44,32 +56,36 @@ class WebClient:
 
     async def get(self, url: str, *, headers: Mapping[str, str], max_bytes: int, deadline: float) -> WebAnswer:
         """Fetch `url` within `deadline` seconds; raises WebError."""
-        return await self._exchange(self._client.build_request("GET", url, headers=dict(headers)), max_bytes, deadline)
+        return await self._exchange("GET", url, None, headers, max_bytes, deadline)
 
     async def post_json(self, url: str, content: bytes, *, headers: Mapping[str, str], max_bytes: int, deadline: float) -> WebAnswer:
         """Send JSON to `url` and read the answer within `deadline` seconds; raises WebError."""
-        request = self._client.build_request("POST", url, content=content, headers={"Content-Type": "application/json", **headers})
-        return await self._exchange(request, max_bytes, deadline)
+        return await self._exchange("POST", url, content, {"Content-Type": "application/json", **headers}, max_bytes, deadline)
 
-    async def _exchange(self, request: httpx2.Request, max_bytes: int, deadline: float) -> WebAnswer:
+    async def _exchange(self, method: str, url: str, content: bytes | None, headers: Mapping[str, str], max_bytes: int, deadline: float) -> WebAnswer:
         try:
-            async with asyncio.timeout(deadline):
-                response = await self._client.send(request, stream=True)
-                try:
-                    return WebAnswer(response.status_code, dict(response.headers), await _bounded(response, max_bytes))
-                finally:
-                    await response.aclose()
+            # The address and the headers may hold what a peer sent earlier, so even putting them together can fail.
+            async with asyncio.timeout(deadline), self._client.stream(method, url, content=content, headers=dict(headers)) as response:
+                encoding = response.headers.get("content-encoding", "identity").lower()
+                return WebAnswer(response.status_code, dict(response.headers), await _bounded(response.aiter_raw(), encoding, max_bytes))
         except TimeoutError:
             raise WebError(f"no whole answer within {deadline:g} s") from None
-        except httpx2.HTTPError as error:
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise WebConnectError(type(error).__name__) from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, zlib.error, UnicodeError) as error:
             raise WebError(type(error).__name__) from error
 
 
-async def _bounded(response: httpx2.Response, max_bytes: int) -> bytes:
-    """Read a body; what counts is its unpacked size, so a small compressed bomb is caught as well."""
+async def _bounded(pieces: AsyncIterator[bytes], encoding: str, max_bytes: int) -> bytes:
+    """Read and unpack a body of at most `max_bytes`."""
+    if encoding not in {"identity", "gzip"}:
+        raise WebError("the answer is packed in a way that was not asked for")
+    unpacker = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
     body = bytearray()
-    async for piece in response.aiter_bytes():
-        body += piece
+    async for piece in pieces:
+        body += unpacker.decompress(piece, max_bytes + 1 - len(body)) if unpacker else piece
         if len(body) > max_bytes:
             raise WebError(f"the answer is larger than {max_bytes} bytes")
+    if unpacker and body and not unpacker.eof:
+        raise WebError("the packed answer ends too early")
     return bytes(body)

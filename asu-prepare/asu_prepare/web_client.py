@@ -55,14 +55,14 @@ class WebClient:
         """Fetch `url` within `deadline` seconds; raises FetchError."""
         try:
             async with asyncio.timeout(deadline), self._client.stream("GET", url, headers=dict(validators)) as response:
-                told = {ask: response.headers[tell] for tell, ask in _VALIDATORS.items() if tell in response.headers}
+                told = {ask: value for tell, ask in _VALIDATORS.items() if (value := response.headers.get(tell, "")) and value.isascii()}
                 body = await _bounded(response.aiter_raw(), response.headers.get("content-encoding", "identity").lower(), max_bytes)
                 return Fetched(response.status_code, told, body)
         except TimeoutError:
             raise FetchError(f"no whole answer within {deadline:g} s") from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise ConnectError(type(error).__name__) from error
-        except (httpx2.HTTPError, httpx2.InvalidURL, zlib.error) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, zlib.error, UnicodeError) as error:
             raise FetchError(type(error).__name__) from error
 
 

@@ -5,6 +5,7 @@ Readers raise KeyError, TypeError, AttributeError or ValueError for whatever is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,9 @@ from .knowledge import DeviceDefaults, is_library, without_abi
 from .request_hash import normalised_profile
 from .versions import InvalidVersionError, Version
 
+# What becomes a part of a path: mips_24kc, aarch64_cortex-a53, 6.12.78~4362e98d, luci. It begins with a letter or a digit, so
+# nothing leads to another directory.
+_PATH_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}")
 MAX_NAMES = 100_000  # Ten thousand names of packages, and their versions in some releases.
 
 
@@ -160,18 +164,25 @@ def read_profiles(document: Any) -> TargetProfiles:
     kernel = document.get("linux_kernel")
     return TargetProfiles(
         version_code=str(document["version_code"]),
-        architecture=str(document["arch_packages"]),
-        kmods=f"{kernel['version']}-{kernel['release']}-{kernel['vermagic']}" if kernel else None,
+        architecture=_path_part(document["arch_packages"]),
+        kmods=_path_part("-".join(str(kernel[key]) for key in ("version", "release", "vermagic"))) if kernel else None,
         default_packages=tuple(map(str, document["default_packages"])),
         device_packages={profile: tuple(map(str, entry.get("device_packages") or ())) for profile, entry in document["profiles"].items()},
         aliases={name: tuple(sorted(profiles)) for name, profiles in aliases.items()},
     )
 
 
+def _path_part(text: object) -> str:
+    """Return a text that is put into a path as it stands; ValueError for what could lead elsewhere."""
+    if not isinstance(text, str) or not _PATH_PART.fullmatch(text):
+        raise ValueError("not a part of a path")
+    return text
+
+
 def read_feeds(text: str) -> tuple[str, ...]:
     """Read feeds.conf: the feeds' names, sorted, as the second word of each line; ValueError without any."""
     words = [line.split() for line in text.splitlines() if line.startswith("src-")]
-    names = {line[1] for line in words if len(line) > 1 and "/" not in line[1]}
+    names = {line[1] for line in words if len(line) > 1 and _PATH_PART.fullmatch(line[1])}
     if not names:
         raise ValueError("not a feeds.conf")
     return tuple(sorted(names))
