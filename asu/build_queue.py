@@ -5,7 +5,7 @@ executable: no pickle, and what a worker runs is its own, whatever function a jo
 job, since the job's id is the build's key and a second job of that id is not taken.
 
 RQ hands out work; whether a build waits, runs or has ended is said by its record alone. A job is therefore forgotten as
-soon as it ends, and losing one is harmless: `reconcile` puts the missing jobs of waiting builds back.
+soon as it ends, and losing one is harmless: `Reconciler` puts the missing jobs of waiting builds back.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, Worker
 from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
@@ -49,6 +50,9 @@ class BuildQueue(Protocol):
 
     def replace(self, key: str) -> None:
         """Give a build to the workers whose last one was lost with the job in its hands; raises QueueUnavailable."""
+
+    def out_of_line(self, keys: Iterable[str]) -> set[str]:
+        """Return those of the keys that no worker will get next: their job was taken, or lost; raises QueueUnavailable."""
 
     def live_workers(self) -> int:
         """Return how many workers are alive; raises QueueUnavailable."""
@@ -83,6 +87,13 @@ class RqBuildQueue:
         except RedisError as error:
             raise QueueUnavailable from error
         self.put(key)
+
+    def out_of_line(self, keys: Iterable[str]) -> set[str]:
+        """See BuildQueue."""
+        try:
+            return set(keys).difference(self._queue.get_job_ids())
+        except RedisError as error:
+            raise QueueUnavailable from error
 
     def live_workers(self) -> int:
         """See BuildQueue."""
@@ -119,30 +130,55 @@ class RqBuildQueue:
 
 
 class MemoryBuildQueue:
-    """The in-memory twin: keys in the order in which they were put, each once."""
+    """The in-memory twin: keys in the order in which they were put, each once; `taken` are in the hands of workers."""
 
     def __init__(self) -> None:
         self.keys: list[str] = []
+        self.taken: set[str] = set()
         self.workers = 1
 
     def put(self, key: str) -> None:
         """See BuildQueue."""
-        if key not in self.keys:
+        if key not in self.keys and key not in self.taken:
             self.keys.append(key)
 
     def replace(self, key: str) -> None:
         """See BuildQueue."""
+        self.taken.discard(key)
         self.put(key)
+
+    def out_of_line(self, keys: Iterable[str]) -> set[str]:
+        """See BuildQueue."""
+        return set(keys).difference(self.keys)
 
     def live_workers(self) -> int:
         """See BuildQueue."""
         return self.workers
 
 
-def reconcile(queue: BuildQueue, waiting: Iterable[str]) -> None:
-    """Put each waiting build into the queue that is not there: its job was lost with a process or with Redis' last second."""
-    for key in waiting:
-        queue.put(key)
+class Reconciler:
+    """Gives each waiting build a job that leads to something.
+
+    A job may be lost with Redis' last second, or be in the hands of a process that died before it began the build, or between
+    taking the build back and putting it in again. A worker begins a build a moment after it took the job; so a build that
+    waits out of line for two rounds gets a new job. Should the first worker be alive after all, only one of the two can begin.
+    """
+
+    def __init__(self, queue: BuildQueue) -> None:
+        self._queue = queue
+        self._absent: set[str] = set()
+
+    def __call__(self, waiting: Iterable[str]) -> None:
+        """Do one round; raises QueueUnavailable."""
+        keys = list(waiting)
+        absent = self._queue.out_of_line(keys)
+        for key in keys:
+            if key in absent & self._absent:
+                log.warning("build %s waits, but its job leads nowhere; it gets a new one", key)
+                self._queue.replace(key)
+            elif key in absent:
+                self._queue.put(key)
+        self._absent = absent
 
 
 def runnable(build: Callable[[Mapping[str, Any]], None]) -> type[BuildJob]:
@@ -175,6 +211,14 @@ class BuildWorker(Worker):
     def run_maintenance_tasks(self) -> None:
         """RQ's own maintenance, which keeps its locks for 15 minutes, and ours, which depends on none."""
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
+        self._sweep_safely()
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Sweep while a build runs, too: RQ looks after its other duties only between jobs, and a busy fleet has no between."""
+        super().maintain_heartbeats(job, execution)
+        self._sweep_safely()
+
+    def _sweep_safely(self) -> None:
         try:
             self._sweep()
         except Exception:

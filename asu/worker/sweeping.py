@@ -1,4 +1,4 @@
-"""What a worker tidies between builds: builds whose worker died, jobs that were lost, containers that nobody owns.
+"""What a worker tidies between and during builds: builds whose worker died, jobs that were lost, containers that nobody owns.
 
 Every worker sweeps; the transitions are atomic, so it does no harm when two do at once.
 """
@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from asu.build_queue import BuildQueue, reconcile
+from asu.build_queue import BuildQueue, Reconciler
 from asu.build_record import Attempt, WorkerRecords
 from asu.errors import AsuError, WorkerLost
 from asu.settings import Settings
@@ -26,13 +26,14 @@ class Sweep:
 
     def __init__(self, settings: Settings, *, records: WorkerRecords, queue: BuildQueue, engine: Callable[[], ContainerEngine]) -> None:
         self._settings, self._records, self._queue, self._engine = settings, records, queue, engine
+        self._reconcile = Reconciler(queue)
         self._containers_due = 0.0
 
     def __call__(self) -> None:
         """Tidy once."""
         for attempt in self._records.abandoned():
             self._take_back(attempt)
-        reconcile(self._queue, self._records.waiting_keys())
+        self._reconcile(self._records.waiting_keys())
         if time.monotonic() >= self._containers_due:
             self._containers_due = time.monotonic() + CONTAINERS_EVERY
             self._remove_containers()

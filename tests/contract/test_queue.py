@@ -15,17 +15,19 @@ from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from asu.build_queue import FUNCTION, PAYLOAD_VERSION, QUEUE, BuildQueue, MemoryBuildQueue, RqBuildQueue, reconcile, runnable
+from asu.build_queue import FUNCTION, PAYLOAD_VERSION, QUEUE, BuildQueue, BuildWorker, MemoryBuildQueue, Reconciler, RqBuildQueue, runnable
+from asu.errors import QueueUnavailable
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A queue, and the keys in it as its workers would get them."""
+    """A queue, and the keys in it as its workers would get them; `take` is what a worker does with the first."""
 
     queue: BuildQueue
     keys: Callable[[], list[str]]
+    take: Callable[[], None]
 
 
 class QueueContract:
@@ -61,9 +63,30 @@ class QueueContract:
     def test_reconciling_puts_back_what_was_lost(self, line: Line) -> None:
         """What is there stays where it is."""
         line.queue.put(B)
-        reconcile(line.queue, [A, B, C])
+        Reconciler(line.queue)([A, B, C])
 
         assert line.keys() == [B, A, C]
+
+    def test_a_job_that_was_just_taken_is_not_doubled(self, line: Line) -> None:
+        """Between taking the job and beginning the build lies a moment."""
+        line.queue.put(A)
+        line.take()
+        reconcile = Reconciler(line.queue)
+        reconcile([A])
+        reconcile([])
+        reconcile([A])
+
+        assert line.keys() == []
+
+    def test_a_job_that_leads_nowhere_is_replaced(self, line: Line) -> None:
+        """Its worker died before the build began: at the second round the build gets another job, and only one."""
+        line.queue.put(A)
+        line.take()
+        reconcile = Reconciler(line.queue)
+        for _ in range(3):
+            reconcile([A])
+
+        assert line.keys() == [A]
 
 
 def rq_line(redis: Redis) -> Line:
@@ -73,7 +96,11 @@ def rq_line(redis: Redis) -> Line:
         ids: Any = redis.lrange(f"rq:queue:{QUEUE}", 0, -1)
         return [one.decode() for one in ids]
 
-    return Line(queue=RqBuildQueue(redis, deadline=600), keys=keys)
+    def take() -> None:
+        key: Any = redis.lpop(f"rq:queue:{QUEUE}")
+        redis.hset(f"rq:job:{key.decode()}", "status", "started")
+
+    return Line(queue=RqBuildQueue(redis, deadline=600), keys=keys, take=take)
 
 
 class TestMemoryQueue(QueueContract):
@@ -83,7 +110,7 @@ class TestMemoryQueue(QueueContract):
     def line(self) -> Line:
         """Return a queue and its keys."""
         queue = MemoryBuildQueue()
-        return Line(queue=queue, keys=lambda: list(queue.keys))
+        return Line(queue=queue, keys=lambda: list(queue.keys), take=lambda: queue.taken.add(queue.keys.pop(0)))
 
 
 class RqContract(QueueContract):
@@ -138,6 +165,22 @@ class RqContract(QueueContract):
         runnable(built.append).fetch(A, connection=redis, serializer=JSONSerializer).perform()
 
         assert built == [{"key": B}]
+
+    def test_a_worker_sweeps_while_it_builds(self, line: Line, redis: Redis) -> None:
+        """Where every worker builds, none would notice otherwise that another was lost; a sweep that fails ends no build."""
+        sweeps: list[str] = []
+
+        def sweep() -> None:
+            sweeps.append("swept")
+            raise QueueUnavailable
+
+        worker = BuildWorker(redis, build=lambda _: None, sweep=sweep)
+        worker.register_birth()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
+        line.queue.put(A)
+        job = self.job(redis)
+        worker.maintain_heartbeats(job, worker.prepare_execution(job))
+
+        assert sweeps == ["swept"]
 
     def test_without_workers_there_are_none(self, line: Line) -> None:
         """Operators see that nobody works."""
