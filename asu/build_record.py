@@ -135,6 +135,9 @@ class WorkerRecords(Protocol):
     def requeue(self, key: str, number: int) -> bool:
         """Put an abandoned build back in its old place; False when it is not abandoned any more."""
 
+    def is_known(self, key: str) -> bool:
+        """Whether there is a record, whatever it says."""
+
     def waiting_keys(self) -> list[str]:
         """Return the keys of the waiting builds, oldest first."""
 

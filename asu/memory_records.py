@@ -108,6 +108,10 @@ class MemoryRecords:
         self._entries[key]["record"] = BuildRecord(state=State.QUEUED, step="init", body=self._entries[key]["bodies"].queued)
         return True
 
+    def is_known(self, key: str) -> bool:
+        """See WorkerRecords."""
+        return self._entry(key) is not None
+
     def waiting_keys(self) -> list[str]:
         """See WorkerRecords."""
         queued = [(entry["order"], key) for key, entry in self._entries.items() if entry["record"].state is State.QUEUED]

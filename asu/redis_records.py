@@ -267,6 +267,11 @@ class RedisWorkerRecords:
         with _answers_sync():
             return bool(self._requeue(keys=[PREFIX + key, LEASE + key, RUNNING, WAITING], args=[number, key]))
 
+    def is_known(self, key: str) -> bool:
+        """See WorkerRecords."""
+        with _answers_sync():
+            return bool(self._redis.exists(PREFIX + key))
+
     def waiting_keys(self) -> list[str]:
         """See WorkerRecords."""
         with _answers_sync():

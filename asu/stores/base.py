@@ -1,5 +1,7 @@
 """What every store can do."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +14,14 @@ class StoredFile:
     name: str
     size: int
     path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifetimes:
+    """How many seconds the directories of a store stay at least: builds that nobody knows any more, and workplaces."""
+
+    builds: float
+    workplaces: float
 
 
 class Store(Protocol):
@@ -34,3 +44,17 @@ class Store(Protocol):
 
     def discard(self, directory: Path) -> None:
         """Remove a workplace that will not be published."""
+
+    def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
+        """Remove builds that have outlived their time and whose key is not known, and workplaces of the dead.
+
+        Return the keys of the builds that were removed. What is known stays, however old it is.
+        """
+
+
+def is_older(directory: Path, seconds: float) -> bool:
+    """Whether nothing was put into a directory for so long; one that is gone is not old."""
+    try:
+        return time.time() - directory.stat().st_mtime > seconds
+    except FileNotFoundError:
+        return False

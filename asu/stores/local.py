@@ -1,14 +1,16 @@
 """The store on a local disk: one directory per build, published by rename, served by the gateway or by the API."""
 
+import contextlib
 import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from asu.errors import StoreFailed
 
-from .base import StoredFile
+from .base import Lifetimes, StoredFile, is_older
 
 KEY = re.compile(r"[0-9a-f]{64}")
 # Names as the ImageBuilder makes them; a leading dot would hide a file, a slash leave the directory.
@@ -70,6 +72,29 @@ class LocalStore:
     def discard(self, directory: Path) -> None:
         """See Store."""
         shutil.rmtree(directory, ignore_errors=True)
+
+    def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
+        """See Store."""
+        for place in (self._root / WORKPLACES).iterdir():
+            if is_older(place, lifetimes.workplaces):
+                self.discard(place)
+        removed = []
+        for directory in self._root.iterdir():
+            key = directory.name
+            if KEY.fullmatch(key) and is_older(directory, lifetimes.builds) and not is_known(key) and self._remove(key, lifetimes):
+                removed.append(key)
+        return removed
+
+    def _remove(self, key: str, lifetimes: Lifetimes) -> bool:
+        """Take a build out of sight in one step, then remove it; one that was published anew in between goes back."""
+        place = self.workplace(key)
+        with contextlib.suppress(OSError):  # Another worker may have been faster.
+            os.rename(self._root / key, place / key)  # noqa: PTH104
+            if not is_older(place / key, lifetimes.builds):
+                os.rename(place / key, self._root / key)  # noqa: PTH104
+        is_removed = (place / key).is_dir()
+        self.discard(place)
+        return is_removed
 
     def _publish_again(self, key: str, directory: Path) -> None:
         """Put a later build in the place of an earlier one whose record is gone: the old files go first."""

@@ -3,9 +3,10 @@
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
-from .base import StoredFile
+from .base import Lifetimes, StoredFile, is_older
 from .local import FILE_NAME, KEY
 
 
@@ -45,3 +46,13 @@ class MemoryStore:
         """See Store."""
         if directory not in self._published.values():
             shutil.rmtree(directory, ignore_errors=True)
+
+    def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
+        """See Store."""
+        for place in self._root.iterdir():
+            if is_older(place, lifetimes.workplaces):
+                self.discard(place)
+        removed = [key for key, directory in self._published.items() if is_older(directory, lifetimes.builds) and not is_known(key)]
+        for key in removed:
+            self.discard(self._published.pop(key))
+        return removed

@@ -28,5 +28,6 @@ def run_worker(settings: Settings) -> None:
         return PodmanEngine(settings, system=records.system())
 
     builder = Builder(settings, records=records, store=store, engine=engine)
-    sweep = Sweep(settings, records=records, queue=RqBuildQueue(redis, deadline=settings.build_deadline), engine=engine)
+    queue = RqBuildQueue(redis, deadline=settings.build_deadline)
+    sweep = Sweep(settings, records=records, queue=queue, store=store, engine=engine)
     BuildWorker(redis, build=builder.run, sweep=sweep).work(logging_level=None)

@@ -1,4 +1,6 @@
-"""What a worker tidies between and during builds: builds whose worker died, jobs that were lost, containers that nobody owns.
+"""What a worker tidies between and during builds.
+
+Builds whose worker died, jobs that were lost, containers that nobody owns, files that nobody knows any more.
 
 Every worker sweeps; the transitions are atomic, so it does no harm when two do at once.
 """
@@ -12,6 +14,7 @@ from asu.build_queue import BuildQueue, Reconciler
 from asu.build_record import Attempt, WorkerRecords
 from asu.errors import AsuError, WorkerLost
 from asu.settings import Settings
+from asu.stores.base import Lifetimes, Store
 
 from .container import ContainerEngine
 from .progress import Progress
@@ -19,15 +22,22 @@ from .progress import Progress
 log = logging.getLogger(__name__)
 
 CONTAINERS_EVERY = 15.0  # Seconds; listing containers costs podman 20 ms.
+FILES_EVERY = 60.0  # Seconds; one look at each directory of the store.
+# Seconds. Who was told of an image in the last second of its record may still download it; and a build that waits for Redis
+# to come back has its workplace for longer than its deadline.
+GRACE = 3600
 
 
 class Sweep:
     """The regular tidying of a worker."""
 
-    def __init__(self, settings: Settings, *, records: WorkerRecords, queue: BuildQueue, engine: Callable[[], ContainerEngine]) -> None:
-        self._settings, self._records, self._queue, self._engine = settings, records, queue, engine
+    def __init__(self, settings: Settings, *, records: WorkerRecords, queue: BuildQueue, store: Store, engine: Callable[[], ContainerEngine]) -> None:
+        self._settings, self._records, self._queue, self._store, self._engine = settings, records, queue, store, engine
+        # A directory does not tell whether it holds a snapshot, so the longer life of a release is that of all.
+        longest = max(settings.build_ttl, settings.build_ttl_snapshot)
+        self._lifetimes = Lifetimes(builds=longest + GRACE, workplaces=settings.build_deadline + GRACE)
         self._reconcile = Reconciler(queue)
-        self._containers_due = 0.0
+        self._containers_due = self._files_due = 0.0
 
     def __call__(self) -> None:
         """Tidy once."""
@@ -37,6 +47,10 @@ class Sweep:
         if time.monotonic() >= self._containers_due:
             self._containers_due = time.monotonic() + CONTAINERS_EVERY
             self._remove_containers()
+        if time.monotonic() >= self._files_due:
+            self._files_due = time.monotonic() + FILES_EVERY
+            for key in self._store.expire(self._lifetimes, self._records.is_known):
+                log.info("build %s: its record has ended, its files are removed", key)
 
     def _take_back(self, attempt: Attempt) -> None:
         if attempt.tries < self._settings.max_attempts:

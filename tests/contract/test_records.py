@@ -124,9 +124,9 @@ class RecordsContract:
         assert await sides.api.look(A) == DONE
 
         sides.let_pass(99)
-        assert await sides.api.look(A) == DONE
+        assert (await sides.api.look(A), sides.worker.is_known(A)) == (DONE, True)
         sides.let_pass(1)
-        assert await sides.api.look(A) is None
+        assert (await sides.api.look(A), sides.worker.is_known(A)) == (None, False)
         assert await sides.claim(A) is Claimed.NEW
 
     async def test_what_waits_or_runs_is_never_forgotten(self, sides: Sides) -> None:

@@ -1,11 +1,13 @@
 """The store: one set of rules, held by the in-memory twin and by the disk."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from asu.errors import StoreFailed
-from asu.stores.base import Store
+from asu.errors import QueueUnavailable, StoreFailed
+from asu.stores.base import Lifetimes, Store
 from asu.stores.local import LocalStore
 from asu.stores.memory import MemoryStore
 
@@ -24,6 +26,22 @@ def read(store: Store, name: str, key: str = A) -> str | None:
     """Return the content of a published file."""
     file = store.find(key, name)
     return file.path.read_text(encoding="utf-8") if file else None
+
+
+def let_age(directory: Path, seconds: float) -> None:
+    """Make a directory look as if nothing was put into it for so long."""
+    os.utime(directory, (time.time() - seconds,) * 2)
+
+
+def age_of_build(store: Store, seconds: float, key: str = A) -> None:
+    """Publish a build so many seconds ago."""
+    publish(store, key, a_bin="x")
+    file = store.find(key, "a.bin")
+    assert file is not None
+    let_age(file.path.parent, seconds)
+
+
+LIFETIMES = Lifetimes(builds=1000, workplaces=100)
 
 
 class StoreContract:
@@ -72,6 +90,45 @@ class StoreContract:
         store.publish(A, published)
         store.discard(published)
         assert read(store, "a.bin") == "x"
+
+    def test_what_nobody_knows_any_more_is_removed_after_its_time(self, store: Store) -> None:
+        """Only the old one, and whoever builds it again begins with nothing."""
+        age_of_build(store, 1100)
+        age_of_build(store, 900, B)
+
+        assert store.expire(LIFETIMES, lambda _: False) == [A]
+        assert (store.has(A), store.has(B)) == (False, True)
+        publish(store, a_bin="new")
+        assert read(store, "a.bin") == "new"
+
+    def test_what_is_known_stays_however_old(self, store: Store) -> None:
+        """Never the files that a live record names."""
+        age_of_build(store, 1_000_000)
+        age_of_build(store, 1_000_000, B)
+
+        assert store.expire(LIFETIMES, lambda key: key == A) == [B]
+        assert read(store, "a.bin") == "x"
+
+    def test_workplaces_of_the_dead_are_removed(self, store: Store) -> None:
+        """A killed worker cannot tidy up; a living one is not disturbed."""
+        dead, alive = store.workplace(A), store.workplace(A)
+        (dead / "a.bin").write_text("half", encoding="utf-8")
+        let_age(dead, 110)
+        let_age(alive, 90)
+        store.expire(LIFETIMES, lambda _: True)
+
+        assert (dead.exists(), alive.exists()) == (False, True)
+
+    def test_a_build_that_cannot_be_looked_up_stays(self, store: Store) -> None:
+        """Without the records nobody can say what may go."""
+        age_of_build(store, 1100)
+
+        def is_known(_: str) -> bool:
+            raise QueueUnavailable
+
+        with pytest.raises(QueueUnavailable):
+            store.expire(LIFETIMES, is_known)
+        assert store.has(A)
 
     @pytest.mark.parametrize(
         "name",
@@ -135,6 +192,27 @@ class TestLocalStore(StoreContract):
         store.publish(A, place)
 
         assert (tmp_path / "store" / A).stat().st_ino == number
+        assert list((tmp_path / "store" / ".incoming").iterdir()) == []
+
+    def test_a_build_that_is_published_while_the_old_one_is_removed_stays(self, store: Store) -> None:
+        """The question whether anybody knows it was answered for the old one."""
+        age_of_build(store, 1100)
+
+        def is_known(_: str) -> bool:
+            publish(store, a_bin="new")
+            return False
+
+        assert store.expire(LIFETIMES, is_known) == []
+        assert read(store, "a.bin") == "new"
+
+    def test_expiring_leaves_nothing_behind(self, store: Store, tmp_path: Path) -> None:
+        """Neither the build nor the place where it was moved to; other files of the operator stay."""
+        (tmp_path / "store" / "lost+found").mkdir()
+        let_age(tmp_path / "store" / "lost+found", 1_000_000)
+        age_of_build(store, 1100)
+        store.expire(LIFETIMES, lambda _: False)
+
+        assert [path.name for path in (tmp_path / "store").iterdir() if path.name != ".incoming"] == ["lost+found"]
         assert list((tmp_path / "store" / ".incoming").iterdir()) == []
 
     def test_replacing_leaves_nothing_behind(self, store: Store, tmp_path: Path) -> None:

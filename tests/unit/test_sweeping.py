@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from asu.build_record import LEASE_SECONDS, Attempt, BuildRecord, PendingBodies,
 from asu.errors import ContainerFailed
 from asu.memory_records import MemoryRecords
 from asu.settings import Settings
+from asu.stores.memory import MemoryStore
 from asu.worker.memory_container import MemoryEngine
 from asu.worker.sweeping import Sweep
 
@@ -29,6 +31,7 @@ class World:
     records: MemoryRecords = field(default_factory=MemoryRecords)
     queue: MemoryBuildQueue = field(default_factory=MemoryBuildQueue)
     engine: MemoryEngine = field(default_factory=MemoryEngine)
+    store: MemoryStore = field(default_factory=MemoryStore)
     settings: Settings = field(default_factory=lambda: Settings(max_attempts=2))
 
     def ask(self, key: str = KEY) -> None:
@@ -45,7 +48,17 @@ class World:
 
     def sweep(self) -> None:
         """Let a worker tidy once, its containers too."""
-        Sweep(self.settings, records=self.records, queue=self.queue, engine=lambda: self.engine)()
+        self.new_sweep()()
+
+    def new_sweep(self) -> Sweep:
+        """Return what a worker tidies with."""
+        return Sweep(self.settings, records=self.records, queue=self.queue, store=self.store, engine=lambda: self.engine)
+
+    def publish_long_ago(self, key: str = KEY) -> None:
+        """Publish a build whose files are older than any record of a finished build."""
+        place = self.store.workplace(key)
+        self.store.publish(key, place)
+        os.utime(place, (0, 0))
 
     def let_leases_end(self) -> None:
         """Let the time pass after which a silent worker counts as dead."""
@@ -162,10 +175,28 @@ def test_podman_away_does_not_stop_the_tidying(world: World) -> None:
 
 def test_containers_are_not_listed_all_the_time(world: World) -> None:
     """Records are looked at each time, containers only now and then."""
-    sweep = Sweep(world.settings, records=world.records, queue=world.queue, engine=lambda: world.engine)
+    sweep = world.new_sweep()
     sweep()
     world.engine.start("image", key=OTHER, attempt=1, moving=False)
 
     sweep()
 
     assert world.left() == [(OTHER, 1)]
+
+
+def test_the_files_of_a_forgotten_build_are_removed(world: World) -> None:
+    """A record ends after its time, and the files with it: the disk does not fill up."""
+    world.publish_long_ago(OTHER)
+
+    world.sweep()
+
+    assert not world.store.has(OTHER)
+
+
+def test_the_files_of_a_known_build_stay(world: World) -> None:
+    """Whatever a record says of the build, its files are not taken from under it."""
+    world.publish_long_ago()
+
+    world.sweep()
+
+    assert world.store.has(KEY)
