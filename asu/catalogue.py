@@ -5,6 +5,7 @@ board name (LuCI sends `tplink,archer-c7-v5`), then by `supported_devices` if on
 single profile is `generic` (x86, armsr) takes any name.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -107,13 +108,13 @@ class Catalogue:
     async def branches(self) -> dict[str, dict[str, Any]]:
         """Return branch → description in the shape of overview.json (facts of the wire contract), newest first.
 
-        A branch that the rules know and of which the server has nothing is left out: clients expect targets.
+        A branch of which no targets can be had is left out: no client can do anything with it, and some stumble over it.
         """
         releases = await self.releases()
         names = {version.branch for version in releases.versions} | set(self._rules.branch_off_revisions)
         branches = sorted((Version.parse(name) for name in names if Version.parse(name) >= self._oldest_branch), reverse=True)
-        described = [await self._development(), *[await self._release_branch(branch, releases.versions) for branch in branches]]
-        return {entry["name"]: entry for entry in described if entry["targets"] or len(entry["versions"]) > 1}
+        described = await asyncio.gather(self._development(), *(self._release_branch(branch, releases.versions) for branch in branches))
+        return {entry["name"]: entry for entry in described if entry["targets"]}
 
     async def _development(self) -> dict[str, Any]:
         snapshot = Version.parse("SNAPSHOT")
@@ -137,8 +138,8 @@ class Catalogue:
         versions = [version for version in listed if version.branch == branch.text]
         snapshot = Version.parse(f"{branch}-SNAPSHOT")
         targets: dict[str, str] = {}
-        for version in (snapshot, *reversed(versions[:2])):
-            targets |= await self._targets_or_none(version)
+        for found in await asyncio.gather(*map(self._targets_or_none, (snapshot, *reversed(versions[:2])))):
+            targets |= found
         entry = {
             "path": "releases/{version}",
             "enabled": True,

@@ -67,12 +67,15 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     store = LocalStore(settings.store_path)
     store.open()
     try:
-        async with WebClient(user_agent=f"asu/{__version__}") as client:
+        async with (
+            WebClient(user_agent=f"asu/{__version__}") as client,
+            DownloadsServer(client, url=settings.upstream_url, ttl=settings.metadata_ttl) as upstream,
+        ):
             service = settings.prepare_service_url
             preparer = PrepareService(client, url=service, deadline=settings.prepare_deadline) if service else None
             yield assemble(
                 settings,
-                upstream=DownloadsServer(client, url=settings.upstream_url, ttl=settings.metadata_ttl),
+                upstream=upstream,
                 preparer=preparer,
                 records=RedisRecords(redis),
                 queue=RqBuildQueue(blocking, deadline=settings.build_deadline),

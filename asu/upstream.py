@@ -1,9 +1,11 @@
-"""The downloads server's documents: cached, revalidated, the last good copy kept.
+"""The downloads server's documents: fetched once for all who wait, revalidated, the last good copy kept.
 
-A document is fetched by one task at a time, however many wait for it. A fresh copy is answered from memory; a stale one is
-revalidated (`If-None-Match`, `If-Modified-Since`); where that fails the last good copy stands in and the server is left
-alone for a while. Only what the reader makes of a document is kept, never its text: profiles.json of a large target
-is 400 KiB of JSON, of which a tenth is needed. Large documents are read in a thread, so that polls go on meanwhile.
+A fresh copy is answered from memory. A stale one is revalidated in the background (`If-None-Match`, `If-Modified-Since`), one
+exchange per document at a time; where there is an older answer, nobody waits for it longer than a moment.
+What is missing or failed is noted apart from the copies, so that invented names displace nothing; a server that cannot be
+reached is left alone as a whole for a while. Only what the reader makes of a document is kept, never its text:
+profiles.json of a large target is 400 KiB of JSON, of which a tenth is needed. Large documents are read in a thread, so
+that polls go on meanwhile.
 """
 
 import asyncio
@@ -12,18 +14,23 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from .resolution import DocumentMissingError, Documents, DocumentUnavailableError
-from .web_client import WebAnswer, WebClient, WebError
+from .web_client import WebAnswer, WebClient, WebConnectError, WebError
 
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 32 * 1024 * 1024  # The largest index of the real server has 9 MiB; three times that leaves room.
-DEADLINE = 5.0  # Seconds; a request waits for at most one exchange per document.
-RETRY_AFTER = 15.0  # Seconds in which a server that just failed is not asked again.
-MAX_DOCUMENTS = 512  # Five releases of 70 targets are in use at a time; the least recently used goes first.
+DEADLINE = 5.0  # Seconds of an exchange, and so what a request waits at most for a document of which there is no copy.
+STALE_PATIENCE = 0.25  # Seconds from the beginning of an exchange; an older copy is nearly as good as a newer one.
+PAUSE = 15.0  # Seconds in which a document that could not be had, or a server that could not be reached, is left alone.
+MISSING_SECONDS = 60.0  # A document that does not exist may be published any minute.
+MAX_COPIES = 512  # Five releases of 70 targets are in use at a time; the least recently used goes first.
+MAX_ABSENCES = 4096  # Clients invent versions by the thousand on a bad day; more than that are merely asked for again.
+MAX_FLIGHTS = 64  # Exchanges at a time: twice the connections, so that all are in use and no queue of invented names grows.
 LARGE = 64 * 1024  # Bytes; reading less takes under a millisecond, which a thread would cost too.
 HTTP_OK, HTTP_NOT_MODIFIED, HTTP_NOT_FOUND = 200, 304, 404
 
@@ -33,15 +40,18 @@ class _Copy:
     value: Any
     validators: Mapping[str, str]
     fetched: float  # When the copy was last known to be current, on the monotonic clock.
-    fresh_until: float
 
 
-@dataclass(slots=True)
-class _Slot:
-    copy: _Copy | None = None
-    missing: bool = False
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    retry_at: float = 0.0
+@dataclass(frozen=True, slots=True)
+class _Absence:
+    error: type[DocumentMissingError | DocumentUnavailableError]
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    task: asyncio.Task[None]
+    began: float  # On the clock of the event loop.
 
 
 class Upstream(Documents, Protocol):
@@ -52,66 +62,107 @@ class Upstream(Documents, Protocol):
 
 
 class DownloadsServer:
-    """An upstream server over HTTP."""
+    """An upstream server over HTTP; leaving its context ends the exchanges that are under way."""
 
     def __init__(self, client: WebClient, *, url: str, ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._client, self._url, self._ttl, self._clock = client, url.rstrip("/"), ttl, clock
-        self._slots: OrderedDict[str, _Slot] = OrderedDict()
+        self._copies: OrderedDict[str, _Copy] = OrderedDict()
+        self._absences: OrderedDict[str, _Absence] = OrderedDict()
+        self._flights: dict[str, _Flight] = {}
+        self._pause_ends = 0.0  # Until then the server as a whole is left alone.
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        tasks = [flight.task for flight in self._flights.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def read(self, path: str, reader: Callable[[bytes], Any]) -> Any:
         """See Documents."""
-        slot = self._slot(path)
-        if not self._is_fresh(slot):
-            async with slot.lock:
-                if not self._is_fresh(slot):
-                    await self._refresh(path, slot, reader)
-        if slot.missing:
-            raise DocumentMissingError(path)
-        if slot.copy is None:
-            raise DocumentUnavailableError(path)
-        return slot.copy.value
+        copy = self._copies.get(path)
+        if copy is None or self._clock() - copy.fetched >= self._ttl:
+            await self._refresh(path, reader)
+            copy = self._copies.get(path, copy)
+        if copy is None:
+            absence = self._absences.get(path)
+            raise absence.error(path) if absence else DocumentUnavailableError(path)
+        if path in self._copies:
+            self._copies.move_to_end(path)
+        return copy.value
 
     def oldest(self) -> float:
         """See Upstream."""
-        fetched = [slot.copy.fetched for slot in self._slots.values() if slot.copy]
-        return self._clock() - min(fetched) if fetched else 0.0
-
-    def _slot(self, path: str) -> _Slot:
-        slot = self._slots.setdefault(path, _Slot())
-        self._slots.move_to_end(path)
-        while len(self._slots) > MAX_DOCUMENTS:
-            self._slots.popitem(last=False)
-        return slot
-
-    def _is_fresh(self, slot: _Slot) -> bool:
         now = self._clock()
-        return now < slot.retry_at or (slot.copy is not None and now < slot.copy.fresh_until)
+        return now - min((copy.fetched for copy in self._copies.values()), default=now)
 
-    async def _refresh(self, path: str, slot: _Slot, reader: Callable[[bytes], Any]) -> None:
-        now = self._clock()
+    async def _refresh(self, path: str, reader: Callable[[bytes], Any]) -> None:
+        """Wait for the exchange that is under way, or for a new one where one may be begun."""
+        flight = self._flights.get(path) or self._begin(path, reader)
+        if flight is None:
+            return
+        patience = STALE_PATIENCE if path in self._copies or self._was_missing(path) else DEADLINE
+        left = flight.began + patience - asyncio.get_running_loop().time()
+        # Whoever waits may go away meanwhile; the exchange goes on for the others.
+        await asyncio.wait({flight.task}, timeout=max(left, 0.0))
+
+    def _begin(self, path: str, reader: Callable[[bytes], Any]) -> _Flight | None:
+        """Begin an exchange; None while the document or the server is left alone, and while too many are under way."""
+        now, absence = self._clock(), self._absences.get(path)
+        if now < self._pause_ends or (absence and now < absence.until) or len(self._flights) >= MAX_FLIGHTS:
+            return None
+        task = asyncio.create_task(self._exchange(path, reader), name=f"fetch {path}")
+        flight = self._flights[path] = _Flight(task, asyncio.get_running_loop().time())
+        task.add_done_callback(lambda _: self._flights.pop(path))
+        return flight
+
+    async def _exchange(self, path: str, reader: Callable[[bytes], Any]) -> None:
+        """Ask the server once and keep what that tells; whatever it says, nothing is raised."""
+        old = self._copies.get(path)
         try:
-            answer = await self._client.get(
-                f"{self._url}/{path}", headers=slot.copy.validators if slot.copy else {}, max_bytes=MAX_BYTES, deadline=DEADLINE
-            )
-            slot.missing = answer.status == HTTP_NOT_FOUND and slot.copy is None
-            slot.copy = await self._copy(answer, slot.copy, reader)
+            headers = old.validators if old else {}
+            answer = await self._client.get(f"{self._url}/{path}", headers=headers, max_bytes=MAX_BYTES, deadline=DEADLINE)
+            if answer.status == HTTP_NOT_FOUND and old is None:
+                self._note_absence(path, DocumentMissingError, MISSING_SECONDS)
+                return
+            copy = await self._copy(answer, old, reader)
         except (WebError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            slot.retry_at = now + RETRY_AFTER
-            log.warning("upstream document %s: %s (%s)", path, type(error).__name__, "last good copy stands in" if slot.copy else "no copy")
+            if isinstance(error, WebConnectError):
+                self._pause_ends = self._clock() + PAUSE
+            self._note_absence(path, DocumentMissingError if self._was_missing(path) else DocumentUnavailableError, PAUSE)
+            stands_in = "last good copy stands in" if old else "no copy"
+            log.warning("upstream document %s: %s (%s)", ascii(path), _why(error), stands_in)
+            return
+        self._keep(path, copy)
 
     async def _copy(self, answer: WebAnswer, old: _Copy | None, reader: Callable[[bytes], Any]) -> _Copy:
-        now = self._clock()
+        """Return the copy that an answer leads to; raises what the reader raises, and WebError for other answers than good ones."""
         if answer.status == HTTP_NOT_MODIFIED and old is not None:
-            return replace(old, fetched=now, fresh_until=now + self._ttl)
+            return replace(old, fetched=self._clock())
         if answer.status != HTTP_OK:
             raise WebError(f"status {answer.status}")
         value = await asyncio.to_thread(reader, answer.body) if len(answer.body) > LARGE else reader(answer.body)
-        validators = {}
-        if "etag" in answer.headers:
-            validators["If-None-Match"] = answer.headers["etag"]
-        if "last-modified" in answer.headers:
-            validators["If-Modified-Since"] = answer.headers["last-modified"]
-        return _Copy(value, validators, now, now + self._ttl)
+        return _Copy(value, _validators(answer), self._clock())
+
+    def _keep(self, path: str, copy: _Copy) -> None:
+        self._absences.pop(path, None)
+        self._copies[path] = copy
+        self._copies.move_to_end(path)
+        while len(self._copies) > MAX_COPIES:
+            self._copies.popitem(last=False)
+
+    def _was_missing(self, path: str) -> bool:
+        """Whether the server said so when it last said anything; like an old copy, that holds until it says something else."""
+        absence = self._absences.get(path)
+        return absence is not None and absence.error is DocumentMissingError
+
+    def _note_absence(self, path: str, error: type[DocumentMissingError | DocumentUnavailableError], seconds: float) -> None:
+        self._absences[path] = _Absence(error, self._clock() + seconds)
+        self._absences.move_to_end(path)
+        while len(self._absences) > MAX_ABSENCES:
+            self._absences.popitem(last=False)
 
 
 class MemoryUpstream:
@@ -129,9 +180,20 @@ class MemoryUpstream:
         document = self._documents[path]
         try:
             return reader(document.encode() if isinstance(document, str) else json.dumps(document).encode())
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise DocumentUnavailableError(path) from None
 
     def oldest(self) -> float:
         """See Upstream."""
         return 0.0
+
+
+def _validators(answer: WebAnswer) -> dict[str, str]:
+    """Return the headers that ask for a newer document only; what could not be sent back is left out."""
+    told = {"If-None-Match": answer.headers.get("etag", ""), "If-Modified-Since": answer.headers.get("last-modified", "")}
+    return {name: value for name, value in told.items() if value and value.isascii()}
+
+
+def _why(error: Exception) -> str:
+    """Return what may be logged of an error: a reader's message may hold what the server sent."""
+    return str(error) if isinstance(error, WebError) else f"not such a document ({type(error).__name__})"

@@ -156,6 +156,20 @@ class TestDownloadsServer(UpstreamContract):
         assert set(await asyncio.gather(*(upstream.read("a.json", read_name) for _ in range(50)))) == {"one"}
         assert len(server.requests) == 1
 
+    async def test_the_overview_is_there_at_once_while_the_server_is_slow(self, tree: Path, server: UpstreamServer, web: WebClient) -> None:
+        """A dozen documents whose copies are all stale cost a moment in all, for the first who asks and for those after."""
+        write(tree, metadata())
+        async with DownloadsServer(web, url=server.url, ttl=0) as upstream:
+            catalogue = catalogue_of(upstream)
+            known = await catalogue.branches()
+            await catalogue.validate(BuildRequest(**REQUEST))
+            server.faults.set([Fault(path="*", fault="slow", seconds=30)])
+            begun = time.monotonic()
+
+            assert [await catalogue.branches() for _ in range(3)] == [known] * 3
+            assert (await catalogue.validate(BuildRequest(**REQUEST))).fields["profile"] == REQUEST["profile"]
+            assert time.monotonic() - begun < 2
+
     async def test_one_slow_document_holds_up_no_other(self, tree: Path, server: UpstreamServer, web: WebClient) -> None:
         """Each document has its own line."""
         write(tree, {"slow.json": {"name": "slow"}, "fast.json": {"name": "fast"}})

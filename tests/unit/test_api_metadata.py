@@ -104,6 +104,13 @@ def test_a_branch_of_which_nothing_is_there_is_not_listed() -> None:
     assert "22.03" not in overview(metadata(), oldest_branch="21.02")["branches"]
 
 
+def test_a_listed_branch_without_targets_is_not_listed() -> None:
+    """Its releases are named before anything of them is published: nobody could choose a device in them."""
+    documents = {path: document for path, document in metadata().items() if not path.startswith(("releases/25.12", "snapshots"))}
+
+    assert list(overview(documents)["branches"]) == ["24.10", "23.05"]
+
+
 def test_the_oldest_branch_is_the_operators_choice() -> None:
     """Older ones are not listed."""
     assert list(overview(metadata(), oldest_branch="24.10")["branches"]) == ["SNAPSHOT", "25.12", "24.10"]

@@ -2,14 +2,15 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from asu.resolution import DocumentMissingError, DocumentUnavailableError
-from asu.upstream import MAX_DOCUMENTS, RETRY_AFTER, DownloadsServer
-from asu.web_client import WebAnswer, WebClient, WebError
+from asu.upstream import LARGE, MAX_ABSENCES, MAX_COPIES, MAX_FLIGHTS, MISSING_SECONDS, PAUSE, STALE_PATIENCE, DownloadsServer
+from asu.web_client import WebAnswer, WebClient, WebConnectError, WebError
 
 pytestmark = pytest.mark.anyio
 
@@ -29,13 +30,15 @@ class ScriptedClient(WebClient):
         super().__init__(user_agent="test")
         self.answers = list(answers)
         self.asked: list[tuple[str, dict[str, str]]] = []
+        self.open = asyncio.Event()
+        self.open.set()
 
     async def get(self, url: str, *, headers: Mapping[str, str], max_bytes: int, deadline: float) -> WebAnswer:
         """See WebClient."""
         assert max_bytes > 0
         assert deadline > 0
         self.asked.append((url, dict(headers)))
-        await asyncio.sleep(0)
+        await self.open.wait()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, WebError):
             raise answer
@@ -130,7 +133,7 @@ async def test_it_recovers_by_itself() -> None:
     downloads = Downloads(WebError("down"), ok())
     with pytest.raises(DocumentUnavailableError):
         await downloads.read()
-    downloads.now += RETRY_AFTER
+    downloads.now += PAUSE
 
     assert await downloads.read() == DOCUMENT
 
@@ -141,7 +144,7 @@ async def test_a_missing_document_is_told_from_a_failure() -> None:
     for _ in range(2):
         with pytest.raises(DocumentMissingError):
             await downloads.read()
-    downloads.now += RETRY_AFTER
+    downloads.now += MISSING_SECONDS
 
     assert await downloads.read() == DOCUMENT
     assert len(downloads.client.asked) == 2
@@ -159,14 +162,131 @@ async def test_documents_are_kept_apart() -> None:
 async def test_the_cache_is_bounded() -> None:
     """Somebody who asks for every target of every release does not fill the memory."""
     downloads = Downloads(ok())
-    for number in range(MAX_DOCUMENTS + 1):
+    for number in range(MAX_COPIES + 1):
         await downloads.read(str(number))
-    await downloads.read(str(MAX_DOCUMENTS))
+    await downloads.read(str(MAX_COPIES))
     asked = len(downloads.client.asked)
 
     await downloads.read("0")
 
-    assert (asked, len(downloads.client.asked)) == (MAX_DOCUMENTS + 1, MAX_DOCUMENTS + 2)
+    assert (asked, len(downloads.client.asked)) == (MAX_COPIES + 1, MAX_COPIES + 2)
+
+
+async def test_a_stale_copy_is_not_held_back_for_long() -> None:
+    """While a slow server is asked for a newer copy, the old one is answered; who comes later in the exchange does not wait at all."""
+    downloads = Downloads(ok(), ok({"stable_version": "24.10.5"}))
+    await downloads.read()
+    downloads.now += TTL
+    downloads.client.open.clear()
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+
+    assert [await downloads.read() for _ in range(20)] == [DOCUMENT] * 20
+    assert clock() - begun < 4 * STALE_PATIENCE
+    assert len(downloads.client.asked) == 2
+    downloads.client.open.set()
+    await asyncio.sleep(0.01)
+    assert await downloads.read() == {"stable_version": "24.10.5"}
+
+
+async def test_what_was_missing_is_not_waited_for_either() -> None:
+    """Branches without a snapshot are looked at for each overview; a slow or broken server makes them no more there."""
+    downloads = Downloads(WebAnswer(404, {}, b""), WebError("down"))
+    with pytest.raises(DocumentMissingError):
+        await downloads.read()
+    downloads.now += MISSING_SECONDS
+    downloads.client.open.clear()
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+
+    with pytest.raises(DocumentMissingError):
+        await downloads.read()
+    assert clock() - begun < 4 * STALE_PATIENCE
+    downloads.client.open.set()
+    await asyncio.sleep(0.01)
+    with pytest.raises(DocumentMissingError):
+        await downloads.read()
+
+
+async def test_who_goes_away_does_not_end_the_exchange() -> None:
+    """A client that closes its connection costs the others nothing."""
+    downloads = Downloads(ok())
+    downloads.client.open.clear()
+    first, second = (asyncio.create_task(downloads.read()) for _ in range(2))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    downloads.client.open.set()
+
+    assert await second == DOCUMENT
+    assert len(downloads.client.asked) == 1
+
+
+async def test_a_server_that_is_gone_is_left_alone_as_a_whole() -> None:
+    """One document that cannot be connected for spares the others the wait, for a while."""
+    downloads = Downloads(WebConnectError("gone"), ok())
+    for path in ("one", "other", "third"):
+        with pytest.raises(DocumentUnavailableError):
+            await downloads.read(path)
+    assert len(downloads.client.asked) == 1
+    downloads.now += PAUSE
+
+    assert await downloads.read("other") == DOCUMENT
+
+
+async def test_invented_names_displace_no_copy() -> None:
+    """Thousands of documents that do not exist leave the copies where they are, and are themselves bounded."""
+    downloads = Downloads(ok(), WebAnswer(404, {}, b""))
+    await downloads.read()
+    for number in range(MAX_ABSENCES + 1):
+        with pytest.raises(DocumentMissingError):
+            await downloads.read(str(number))
+    asked = len(downloads.client.asked)
+
+    assert await downloads.read() == DOCUMENT
+    assert len(downloads.client.asked) == asked
+    with pytest.raises(DocumentMissingError):
+        await downloads.read("0")
+    assert len(downloads.client.asked) == asked + 1, "what was noted first made room"
+
+
+async def test_exchanges_at_a_time_are_bounded() -> None:
+    """A slow server and many invented names cannot pile up exchanges; leaving ends those under way."""
+    downloads = Downloads(ok())
+    downloads.client.open.clear()
+    async with downloads.server:
+        readers = [asyncio.create_task(downloads.read(str(number))) for number in range(2 * MAX_FLIGHTS)]
+        await asyncio.sleep(0.05)
+        assert len(downloads.client.asked) == MAX_FLIGHTS
+    outcomes = await asyncio.gather(*readers, return_exceptions=True)
+
+    assert {type(outcome) for outcome in outcomes} == {DocumentUnavailableError}
+
+
+async def test_a_large_document_is_read_in_a_thread() -> None:
+    """Polls are answered meanwhile."""
+    downloads = Downloads(WebAnswer(200, {}, b"x" * (LARGE + 1)), WebAnswer(200, {}, b"x"))
+    threads = [await downloads.server.read(path, lambda _: threading.current_thread()) for path in ("large", "small")]
+
+    assert [thread is threading.current_thread() for thread in threads] == [False, True]
+
+
+async def test_a_validator_that_cannot_be_sent_back_is_left_out() -> None:
+    """Else the copy could never be revalidated."""
+    downloads = Downloads(ok(etag='"\u2026"', **{"last-modified": "Mon"}))
+    await downloads.read()
+    downloads.now += TTL
+    await downloads.read()
+
+    assert downloads.client.asked[1][1] == {"If-Modified-Since": "Mon"}
+
+
+async def test_what_the_server_sent_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A reader's message may hold it; the kind of the error is enough."""
+    downloads = Downloads(WebAnswer(200, {}, b"secret words"))
+    with pytest.raises(DocumentUnavailableError):
+        await downloads.read("evil\nname.json")
+
+    assert caplog.messages == ["upstream document 'evil\\nname.json': not such a document (JSONDecodeError) (no copy)"]
 
 
 async def test_the_age_of_the_oldest_copy() -> None:
