@@ -43,7 +43,7 @@ The docstring of a class is its message; the table of errors in the documentatio
 edge and the application's handlers turn them into HTTP. `code` is stable and meant for programs, `detail` for people.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class AsuError(Exception):
@@ -253,6 +253,15 @@ class InfraError(AsuError):
     fault = "infra"
     status, title = 500, "Server failed"
     retry_after = 30  # A restart of a service takes seconds; half a minute is not too eager.
+
+    # What the ImageBuilder's command had printed when this ended it.
+    stdout = ""
+    stderr = ""
+
+    def after(self, stdout: str, stderr: str) -> Self:
+        """Keep what a command had printed until then, and return the error."""
+        self.stdout, self.stderr = stdout, stderr
+        return self
 
 
 class Overloaded(InfraError):

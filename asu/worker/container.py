@@ -70,7 +70,7 @@ class BuildContainer(Protocol):
     """A running container of one build."""
 
     def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
-        """Run an argument list; raises BuildTimeout and ContainerFailed."""
+        """Run an argument list; raises BuildTimeout and ContainerFailed, which hold what it had printed."""
 
     def put(self, path: str, content: bytes, mode: int) -> None:
         """Write a file below the builder's directory, making its parents."""
@@ -139,16 +139,17 @@ class PodmanContainer:
                     stdout.write(out or b"")
                     stderr.write(err or b"")
                 exit_code = self._client.api.get(f"/exec/{exec_id}/json").json().get("ExitCode")
-        except ContainerFailed:
+        except ContainerFailed as error:
             if not expired.is_set():
+                error.after(stdout.text(), stderr.text())
                 raise
             exit_code = None
         finally:
             timer.cancel()
         if expired.is_set():
-            raise BuildTimeout(step=" ".join(command[:2]), seconds=deadline)
+            raise BuildTimeout(step=" ".join(command[:2]), seconds=deadline).after(stdout.text(), stderr.text())
         if self._killed.is_set():
-            raise ContainerFailed(reason="it was stopped from outside")
+            raise ContainerFailed(reason="it was stopped from outside").after(stdout.text(), stderr.text())
         return CommandResult(int(exit_code if exit_code is not None else -1), stdout.text(), stderr.text())
 
     def put(self, path: str, content: bytes, mode: int) -> None:

@@ -18,7 +18,8 @@ from typing import Any, Self
 
 from asu.build_queue import PAYLOAD_VERSION
 from asu.build_record import Attempt, BuildRecord, WorkerRecords
-from asu.errors import AsuError, ContainerFailed, InternalError, QueueUnavailable, WrongRevision
+from asu.errors import AsuError, BuildFailed, ContainerFailed, InternalError, QueueUnavailable, WrongRevision
+from asu.logs import where_it_failed
 from asu.resolution import Version
 from asu.settings import Settings
 from asu.stores.base import Store
@@ -88,8 +89,9 @@ class Builder:
                 return
             except AsuError as error:
                 record, ttl = progress.failed(error), self._failure_lifetime(error)
-            except Exception:
-                log.exception("build %s attempt %s", attempt.key, attempt.number)
+            except Exception as error:  # noqa: BLE001  # Nothing is lost: it is logged, and told as a mistake of ours.
+                # The message may quote what the user sent, the first-boot script included.
+                log.error("build %s attempt %s failed: %s", attempt.key, attempt.number, where_it_failed(error))  # noqa: TRY400
                 mistake = InternalError(request_id=attempt.key)
                 record, ttl = progress.failed(mistake), self._failure_lifetime(mistake)
             self._finish(attempt, record, ttl)
@@ -226,9 +228,11 @@ def _patiently(ask: Callable[[], bool]) -> bool:
 
 
 def _facts(document: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:
-    """Return profiles.json as clients expect it: its own keys and the profile's on one level."""
+    """Return profiles.json as clients expect it: its own keys and the profile's on one level; raises BuildFailed."""
     profile = attempt.plan["request"]["profile"]
-    entry = document["profiles"].get(profile) or next(iter(document["profiles"].values()))
+    entry = document["profiles"].get(profile)
+    if entry is None:
+        raise BuildFailed(reason=f"it made no image for {profile}")
     common = {name: value for name, value in document.items() if name != "profiles"}
     built_at = datetime.fromtimestamp(int(document["source_date_epoch"]), UTC) if "source_date_epoch" in document else datetime.now(UTC)
     return {**common, **entry, "id": profile, "bin_dir": attempt.key, "build_at": built_at.strftime("%Y-%m-%dT%H:%M:%SZ")}

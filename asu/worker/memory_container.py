@@ -38,6 +38,7 @@ class Script:
     extra: list[tuple[tarfile.TarInfo, bytes]] = field(default_factory=list)
     image_types: tuple[str, ...] = ("sysupgrade", "factory")
     wrong_hash: bool = False
+    builds_profile: str = ""  # Another device than the one that was asked for.
     noise: str = NOISE
 
 
@@ -59,7 +60,7 @@ class MemoryContainer:
         self._script.before.get(goal, lambda: None)()
         if self._script.seconds.get(goal, 0) > deadline:
             self.killed = True
-            raise BuildTimeout(step=" ".join(command[:2]), seconds=deadline)
+            raise BuildTimeout(step=" ".join(command[:2]), seconds=deadline).after("", self._script.noise)
         if self.killed:
             raise ContainerFailed(reason="it was stopped from outside")
         failure = self._script.failures.get(goal)
@@ -142,7 +143,7 @@ class MemoryContainer:
             "arch_packages": "mips_24kc",
             "default_packages": sorted(self._script.defaults),
             "metadata_version": 1,
-            "profiles": {profile: entry},
+            "profiles": {self._script.builds_profile or profile: entry},
             "source_date_epoch": 1760891865,
             "target": "ath79/generic",
             "version_code": self._script.revision,

@@ -13,7 +13,7 @@ from typing import Any
 
 from asu.build_record import BuildRecord, State
 from asu.build_request import echo
-from asu.errors import AsuError
+from asu.errors import AsuError, InfraError
 
 from .container import BuildContainer, CommandResult
 
@@ -62,6 +62,9 @@ class Progress:
 
     def failed(self, error: AsuError) -> BuildRecord:
         """Return the record of a failed build: the reason, whose fault it is, and all that was gathered before."""
+        if isinstance(error, InfraError):
+            self.stdout += error.stdout
+            self.stderr += error.stderr
         body = {
             **self.body(500, f"Error: {error.detail}", "failed", outputs=True),
             "title": error.title,

@@ -152,6 +152,7 @@ def test_a_step_that_takes_too_long_is_stopped(world: World) -> None:
     record = world.build()
 
     assert body_of(record)["detail"] == "Error: `make manifest` took longer than 300 s and was stopped; try again later."
+    assert body_of(record)["stderr"] == world.script.noise, "what it had printed tells where it hung"
     assert record.fault == "infra"
 
 
@@ -171,6 +172,16 @@ def test_a_build_without_an_image_is_a_failure(world: World) -> None:
     world.script.image_types = ()
 
     assert body_of(world.build())["detail"] == "Error: The ImageBuilder failed: it made no image and gave no reason"
+
+
+def test_an_image_of_another_device_is_a_failure(world: World) -> None:
+    """The facts of one device are never told under the name of another."""
+    world.script.builds_profile = "tplink_archer-c7-v4"
+
+    record = world.build()
+
+    assert body_of(record)["detail"] == "Error: The ImageBuilder failed: it made no image for tplink_archer-c7-v5"
+    assert not world.store.has(KEY)
 
 
 def test_an_image_that_changed_on_the_way_is_not_published(world: World) -> None:
@@ -206,11 +217,11 @@ def test_a_store_that_fails_leaves_no_half_build(tmp_path: Path) -> None:
     assert list((tmp_path / ".incoming").iterdir()) == []
 
 
-def test_a_mistake_of_ours_is_told_without_a_traceback(world: World) -> None:
-    """Whatever nobody thought of ends as an internal error whose cause is in the log alone."""
+def test_a_mistake_of_ours_is_told_without_a_traceback(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever nobody thought of ends as an internal error; the log tells where, and no message, which may quote the user."""
 
     def explode() -> None:
-        raise ZeroDivisionError("secret path /srv/asu")
+        raise ZeroDivisionError(f"secret {SCRIPT} /srv/asu")
 
     world.script.before["image"] = explode
 
@@ -219,6 +230,9 @@ def test_a_mistake_of_ours_is_told_without_a_traceback(world: World) -> None:
     assert (body_of(record)["code"], record.fault) == ("internal-error", "infra")
     assert b"ZeroDivision" not in record.body
     assert b"/srv/asu" not in record.body
+    assert "ZeroDivisionError" in caplog.text
+    assert "in explode" in caplog.text
+    assert SCRIPT not in caplog.text
 
 
 @pytest.mark.parametrize("goal", ["info", "manifest", "image"])
