@@ -14,6 +14,8 @@ from misc.native.trouble import Trouble
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from misc.native.users import User
+
 TEMPLATE = ROOT / "misc" / "nginx" / "gateway.conf.template"
 
 # Where every distribution puts nginx; /usr/sbin is not on every user's PATH.
@@ -57,7 +59,7 @@ def fill_in(template: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\$\{([A-Z_]+)\}", lambda match: values.get(match[1], match[0]), template)
 
 
-def write_configuration(directory: Path, *, listen: str, asu: str, prepare: str, store: Path) -> Path:
+def write_configuration(directory: Path, *, listen: str, asu: str, prepare: str, store: Path, user: User | None = None) -> Path:
     """Write a complete configuration below `directory` and return its path; `asu` and `prepare` are address:port."""
     directory.mkdir(parents=True, exist_ok=True)
     if any(character in f"{directory}{store}" for character in " ;{}\"'$"):
@@ -70,10 +72,10 @@ def write_configuration(directory: Path, *, listen: str, asu: str, prepare: str,
         "NGINX_LOCAL_RESOLVERS": "127.0.0.1",  # Demanded by the syntax, never asked.
     }
     (directory / "gateway.conf").write_text(fill_in(TEMPLATE.read_text(), values))
-    # Started by root, nginx would give its workers to a user who may not be let into the checkout's directory.
-    user = "user root;\n" if os.geteuid() == 0 else ""
+    # Left alone, root's nginx would give its workers to a user of its own who may not be let into the checkout's directory.
+    workers = f"user {user.name} {user.group};\n" if user else "user root;\n" if os.geteuid() == 0 else ""
     complete = directory / "nginx.conf"
-    complete.write_text(COMPLETE.format(user=user, directory=directory, asu=asu, prepare=prepare))
+    complete.write_text(COMPLETE.format(user=workers, directory=directory, asu=asu, prepare=prepare))
     return complete
 
 

@@ -6,6 +6,7 @@ name one process for ever, so a recycled pid is never mistaken for ours.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -15,10 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from misc.native.sources import digest_of
 from misc.native.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from misc.native.users import User
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 START_TICK_FIELD = 19  # The 22nd field of /proc/PID/stat, counted from the one after the command's closing bracket (the 3rd).
@@ -33,8 +37,15 @@ class Program:
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    sources: tuple[Path, ...] = ()  # What it reads when it starts; a process is outdated when they change.
+    user: User | None = None  # None: whoever starts it.
     stop_signal: signal.Signals = signal.SIGTERM
     patience: float = 15.0  # Seconds between the stop signal and SIGKILL.
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return a digest of each thing that makes this process what it is."""
+        parts = {"its command": "\0".join(self.command), "its sources": digest_of(self.sources), **self.environment}
+        return {name: hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()[:16] for name, value in parts.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +56,7 @@ class Record:
     pid: int
     start_tick: int
     boot: str
-    fingerprint: str
+    fingerprint: dict[str, str]
     stop_signal: int
     patience: float
 
@@ -60,14 +71,14 @@ class Processes:
     def start(self, program: Program, *, directory: Path) -> bool:
         """Start `program` unless it runs already; say whether it was started now.
 
-        Raises Trouble when it runs with another command or other settings: ending it silently could lose work.
+        Raises Trouble when its command, settings or sources are others by now: ending it silently could lose work.
         """
         running = self.running(program.name)
-        fingerprint = json.dumps([program.command, dict(program.environment)], sort_keys=True)
+        fingerprint = program.fingerprint()
         if running and running.fingerprint == fingerprint:
             return False
         if running:
-            raise Trouble(f"{program.name} runs already (pid {running.pid}), with other settings; end it first: make down")
+            raise Trouble(f"{program.name} runs already (pid {running.pid}), but {_changes(running, fingerprint)} since; end it first: make down")
         self._records.mkdir(parents=True, exist_ok=True)
         self._logs.mkdir(parents=True, exist_ok=True)
         with self.log(program.name).open("ab") as log:
@@ -78,6 +89,9 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                user=program.user.uid if program.user else None,
+                group=program.user.gid if program.user else None,
+                extra_groups=[] if program.user else None,
                 start_new_session=True,  # Ctrl-C at the terminal is for the command in front, not for the system behind it.
             )
         tick = start_tick(process.pid)
@@ -146,6 +160,13 @@ class Processes:
 
     def _path(self, name: str) -> Path:
         return self._records / f"{name}.json"
+
+
+def _changes(running: Record, fingerprint: Mapping[str, str]) -> str:
+    """Say what is no longer as it was when a process was started."""
+    before = running.fingerprint if isinstance(running.fingerprint, dict) else {}  # An older version of this file wrote a string.
+    changed = sorted(name for name in before.keys() | fingerprint.keys() if before.get(name) != fingerprint.get(name))
+    return f"{', '.join(changed)} changed"
 
 
 def start_tick(pid: int) -> int | None:

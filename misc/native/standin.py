@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from misc.native.settings import ROOT
+from misc.native.sources import digest_of
 from misc.native.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from misc.native.podman import Podman
     from misc.native.settings import Settings
 
-SOURCES = ("tests/upstream", "tests/imagebuilder")
+SERVER_SOURCES = (ROOT / "tests" / "upstream",)
+SOURCES = (*SERVER_SOURCES, ROOT / "tests" / "imagebuilder")
 TAIL_LINES = 25
 FILE_FEEDS = "file:///upstream"
 
@@ -51,7 +53,7 @@ def describe_standin(settings: Settings, podman: Podman) -> StandIn:
 def make_tree(settings: Settings, standin: StandIn, say: Callable[[str], None]) -> None:
     """Make the files of the downloads server unless they are there and of the present sources."""
     stamp = standin.tree.with_suffix(".made-from")  # Beside the tree: what lies inside is served.
-    digest = _digest_of_sources()
+    digest = digest_of(SOURCES)
     if standin.tree.is_dir() and stamp.is_file() and stamp.read_text() == digest:
         return
     say("making the stand-in downloads tree")
@@ -73,7 +75,7 @@ def serve_command(settings: Settings, standin: StandIn) -> tuple[str, ...]:
 def make_images(settings: Settings, standin: StandIn, podman: Podman, say: Callable[[str], None]) -> None:
     """Make each wanted ImageBuilder image that is missing or differs; the first time, this takes minutes."""
     stamp = settings.run_dir / "imagebuilder.made-from"
-    wanted = f"{standin} {settings.standin_versions} {settings.standin_targets} {_digest_of_sources()}"
+    wanted = f"{standin} {settings.standin_versions} {settings.standin_targets} {digest_of(SOURCES)}"
     if stamp.is_file() and stamp.read_text() == wanted and _are_there(standin, podman):
         return
     say("making the stand-in ImageBuilder images")
@@ -91,16 +93,6 @@ def _are_there(standin: StandIn, podman: Podman) -> bool:
     command = ["podman", "images", "--quiet", standin.base_container]
     done = subprocess.run(command, check=False, capture_output=True, env={**os.environ, **podman.environment})
     return bool(done.stdout.strip())
-
-
-def _digest_of_sources() -> str:
-    """Digest every file that the stand-ins are made from."""
-    digest = hashlib.sha256()
-    for directory in SOURCES:
-        for path in sorted((ROOT / directory).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("test_"):
-                digest.update(f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()
 
 
 def _run(command: Sequence[str], podman: Podman | None) -> None:

@@ -10,14 +10,16 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from misc.native import gateway, standin, web
+from misc.native import gateway, sources, standin, web
 from misc.native.podman import find_podman
 from misc.native.processes import Processes, Program, wait_for
 from misc.native.settings import ROOT
 from misc.native.trouble import Trouble
+from misc.native.users import choose_users
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from misc.native.podman import Podman
     from misc.native.settings import Settings
@@ -85,19 +87,26 @@ class _Ascent:
         self._say = say
         self._processes = Processes(settings.run_dir)
         self._services: dict[str, str] = {}
+        self._users = choose_users(settings, os.environ)
 
     def start_infrastructure(self) -> None:
         """Start Redis and podman's service."""
         settings = self._settings
+        if os.geteuid() == 0 and self._users.services is None and self._processes.running("asu") is None:
+            self._say("no other user can read this checkout or its Python, so both services run as root")
         data = settings.run_dir / "redis"
         data.mkdir(exist_ok=True)
         settings.store.mkdir(exist_ok=True)
+        if self._users.programs and self._processes.running("redis") is None:
+            self._users.programs.own(data)
+        if self._users.services:  # The API makes its part of the store; finished builds stay the worker's.
+            os.chown(settings.store, self._users.services.uid, self._users.services.gid)
         server = next((path for path in map(shutil.which, ("redis-server", "valkey-server")) if path), None)
         if server is None:
             raise Trouble("redis-server is missing; install it: make install")
         options = ("--port", str(settings.redis_port), "--bind", "127.0.0.1", "--dir", str(data), "--appendonly", "yes", "--save", "")
         self._start(
-            Program(name="redis", command=(server, *options)),
+            Program(name="redis", command=(server, *options), user=self._users.programs),
             port=("127.0.0.1", settings.redis_port, "REDIS_PORT"),
             healthy=lambda: web.takes_connections(("127.0.0.1", settings.redis_port)),
         )
@@ -109,12 +118,14 @@ class _Ascent:
                 environment=self._podman.environment,
             ),
             healthy=lambda: web.takes_connections(settings.podman_socket),
+            directory=settings.run_dir,  # A container that runs out of memory leaves a file `oom` there.
         )
 
     def start_upstream(self) -> None:
         """Start the stand-in downloads server and make its builders, unless others are named."""
         settings = self._settings
         self._services = {
+            **sources.given_settings(os.environ),
             "REDIS_URL": f"redis://127.0.0.1:{settings.redis_port}/0",
             "PREPARE_SERVICE_URL": settings.prepare_url,
             "STORE_PATH": str(settings.store),
@@ -133,7 +144,12 @@ class _Ascent:
         described = standin.describe_standin(settings, self._podman)
         standin.make_tree(settings, described, self._say)
         self._start(
-            Program(name="upstream", command=standin.serve_command(settings, described)),
+            Program(
+                name="upstream",
+                command=standin.serve_command(settings, described),
+                sources=standin.SERVER_SOURCES,
+                user=self._users.services,
+            ),
             port=("0.0.0.0", settings.upstream_port, "UPSTREAM_PORT"),  # noqa: S104 - Where it will listen.
             healthy=lambda: web.takes_connections(("127.0.0.1", settings.upstream_port)),
         )
@@ -145,11 +161,14 @@ class _Ascent:
     def start_services(self) -> None:
         """Start both services, the workers and the gateway."""
         settings, python = self._settings, str(self._settings.python)
+        asu = (*sources.ASU_SOURCES, sources.settings_file(os.environ))
         self._start(
             Program(
                 name="prepare",
                 command=(python, "-m", "asu_prepare", "--host", "127.0.0.1", "--port", str(settings.prepare_port)),
-                environment={"UPSTREAM_URL": self._services["UPSTREAM_URL"]},
+                environment={**sources.given_settings(os.environ), "UPSTREAM_URL": self._services["UPSTREAM_URL"]},
+                sources=sources.PREPARE_SOURCES,
+                user=self._users.services,
             ),
             port=("127.0.0.1", settings.prepare_port, "PREPARE_PORT"),
             healthy=lambda: web.answers_well(f"{settings.prepare_url}/livez"),
@@ -159,14 +178,24 @@ class _Ascent:
                 name="asu",
                 command=(python, "-m", "asu", "api", "--host", "127.0.0.1", "--port", str(settings.asu_port)),
                 environment=self._services,
+                sources=asu,
+                user=self._users.services,
             ),
             port=("127.0.0.1", settings.asu_port, "ASU_PORT"),
             healthy=lambda: web.answers_well(f"{settings.asu_url}/livez"),
         )
         for number in range(1, settings.workers + 1):
-            worker = Program(name=f"{WORKER_PREFIX}{number}", command=(python, "-m", "asu", "worker"), environment=self._services)
-            self._start(worker)
+            command = (python, "-m", "asu", "worker")
+            self._start(Program(name=f"{WORKER_PREFIX}{number}", command=command, environment=self._services, sources=asu))
+        self._stop_surplus_workers()
         self._start_gateway()
+
+    def _stop_surplus_workers(self) -> None:
+        """Stop what an earlier start had more of; each finishes its build."""
+        wanted = {f"{WORKER_PREFIX}{number}" for number in range(1, self._settings.workers + 1)}
+        surplus = [name for name in self._processes.names() if name.startswith(WORKER_PREFIX) and name not in wanted]
+        if _stop(self._processes, surplus, self._settings.drain_seconds, self._say):
+            self._say(f"stopped {', '.join(surplus)}: WORKERS is {self._settings.workers}")
 
     def _start_gateway(self) -> None:
         """Start nginx, and see the API through it."""
@@ -177,10 +206,16 @@ class _Ascent:
             asu=f"127.0.0.1:{settings.asu_port}",
             prepare=f"127.0.0.1:{settings.prepare_port}",
             store=settings.store,
+            user=self._users.programs,
         )
         self._start(
             # SIGQUIT lets answers that are under way end.
-            Program(name="gateway", command=gateway.nginx_command(configuration), stop_signal=signal.SIGQUIT),
+            Program(
+                name="gateway",
+                command=gateway.nginx_command(configuration),
+                sources=(configuration, configuration.with_name("gateway.conf")),
+                stop_signal=signal.SIGQUIT,
+            ),
             port=(settings.gateway_host, settings.gateway_port, "GATEWAY_PORT"),
             healthy=lambda: web.answers_well(f"{settings.gateway_url}/readyz"),
         )
@@ -188,12 +223,19 @@ class _Ascent:
             if self._processes.running(name) is None:
                 raise Trouble(f"{name} ended by itself\n{self._processes.tail(name)}")
 
-    def _start(self, program: Program, *, port: tuple[str, int, str] | None = None, healthy: Callable[[], bool] | None = None) -> None:
+    def _start(
+        self,
+        program: Program,
+        *,
+        port: tuple[str, int, str] | None = None,
+        healthy: Callable[[], bool] | None = None,
+        directory: Path = ROOT,
+    ) -> None:
         """Start one program unless it runs, and wait for its health."""
         is_running = self._processes.running(program.name) is not None
         if port and not is_running and not web.is_free(port[0], port[1]):
             raise Trouble(f"port {port[1]} ({program.name}) is taken by another program; choose another one: make up {port[2]}={port[1] + 10000}")
-        is_new = self._processes.start(program, directory=ROOT)
+        is_new = self._processes.start(program, directory=directory)
         began = time.monotonic()
 
         def is_settled() -> bool:

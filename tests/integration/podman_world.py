@@ -62,7 +62,8 @@ class PodmanWorld:
     def start_service(self) -> None:
         """Start the service and wait until it answers."""
         command = ["podman", "system", "service", "--time=0", f"unix://{self.socket}"]
-        self.process = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        directory = self.socket.parent  # A container that runs out of memory leaves a file `oom` where the service was started.
+        self.process = subprocess.Popen(command, cwd=directory, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         give_up = time.monotonic() + PATIENCE
         while time.monotonic() < give_up:
             with socket.socket(socket.AF_UNIX) as probe:
@@ -155,10 +156,15 @@ def _python(world: PodmanWorld, module: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def builder_image(name: str, version: str = OPKG) -> BuilderImage:
+    """Return an ImageBuilder's image for x86/64."""
+    return BuilderImage(name=name, version=version, target="x86/64")
+
+
 @contextmanager
-def started(engine: PodmanEngine, image: str, *, key: str = "0" * 64, attempt: int = 1) -> Iterator[BuildContainer]:
+def started(engine: PodmanEngine, image: BuilderImage, *, key: str = "0" * 64, attempt: int = 1) -> Iterator[BuildContainer]:
     """Start a build container for the time of a test."""
-    container = engine.start(image, key=key, attempt=attempt, moving=False)
+    container = engine.start(image, key=key, attempt=attempt)
     try:
         yield container
     finally:

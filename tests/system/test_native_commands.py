@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,6 @@ from tests.system.native import CAN_RUN, NativeSystem, brought_up, is_alive, new
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(not CAN_RUN, reason="needs root, podman, redis-server and debootstrap (make install)")
 
@@ -55,12 +56,40 @@ def test_up_brings_back_what_died(system: NativeSystem) -> None:
     assert system.ask("/livez", port="PREPARE_PORT").status == 200
 
 
-def test_up_refuses_other_settings_while_it_runs(system: NativeSystem) -> None:
-    """Other settings are not silently ignored."""
-    done = system.make("up", ALLOW_DEFAULTS="true")
+@pytest.mark.parametrize(("name", "value"), [("ALLOW_DEFAULTS", "true"), ("LOG_LEVEL", "debug"), ("PREPARE_ANSWER_CACHE", "0")])
+def test_up_refuses_other_settings_while_it_runs(system: NativeSystem, name: str, value: str) -> None:
+    """Other settings of either service are not silently ignored; what has changed is named."""
+    done = system.make("up", **{name: value})
 
     assert done.returncode != 0
+    assert name in done.stderr
     assert "make down" in done.stderr
+
+
+def test_fewer_workers_are_fewer(short_lived: NativeSystem) -> None:
+    """Workers beyond the wanted number end, and the others go on."""
+    more = short_lived.make("up", WORKERS="2")
+    pids = short_lived.processes()
+    fewer = short_lived.make("up", WORKERS="1")
+
+    assert (more.returncode, fewer.returncode) == (0, 0), more.stderr + fewer.stderr
+    assert is_alive(pids["worker-1"])
+    assert not is_alive(pids["worker-2"])
+    assert "stopped worker-2" in fewer.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give privileges up")
+def test_redis_needs_no_root() -> None:
+    """Where others may enter the run directory, Redis and nginx's workers run as an unprivileged user; the run directory stays root's."""
+    with tempfile.TemporaryDirectory(prefix="asu-native-") as directory:
+        Path(directory).chmod(0o755)
+        for system in brought_up(new_system(Path(directory) / "run", first_port=18480)):
+            owners = {name: Path(f"/proc/{pid}").stat().st_uid for name, pid in system.processes().items()}
+            ready = system.ask("/readyz")
+
+    assert ready.status == 200
+    assert owners["redis"] != 0
+    assert owners["worker-1"] == 0
 
 
 def test_down_ends_exactly_what_was_started(short_lived: NativeSystem) -> None:
