@@ -28,6 +28,7 @@ STALE_PATIENCE = 0.25  # Seconds that a request waits for a newer copy: the old 
 MAX_COPIES = 512  # Ten targets of five releases have about four hundred documents; the least recently used goes first.
 MAX_ABSENCES = 4096  # Anyone can ask for invented versions and targets; they must not displace what exists.
 MAX_FLIGHTS = 64  # Exchanges at a time, for the same reason; the documents of six devices and releases.
+LARGE = 64 * 1024  # Bytes; reading less takes under a millisecond, which a thread would cost too.
 OK, NOT_MODIFIED, NOT_FOUND = 200, 304, 404
 
 # When the request that is being answered stops waiting, on the monotonic clock; tasks that it starts inherit it.
@@ -122,7 +123,7 @@ class DownloadsServer:
             if answer.status == NOT_FOUND and old is None:
                 self._note_absence(path, DocumentMissingError, MISSING_SECONDS)
                 return
-            copy = _read(answer, old, reader, self._clock())
+            copy = await _read(answer, old, reader, self._clock)
         except (FetchError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, ConnectError):
                 self._pause_ends = self._clock() + PAUSE
@@ -176,13 +177,17 @@ def _patience_left(at_most: float) -> float:
     return max(min(at_most, _patience_ends.get(now + at_most) - now), 0.0)
 
 
-def _read(answer: Fetched, old: _Copy | None, reader: Callable[[bytes], Any], now: float) -> _Copy:
-    """Return the copy that an answer leads to; raises what the reader raises, and FetchError for other answers than good ones."""
+async def _read(answer: Fetched, old: _Copy | None, reader: Callable[[bytes], Any], clock: Callable[[], float]) -> _Copy:
+    """Return the copy that an answer leads to; raises what the reader raises, and FetchError for other answers than good ones.
+
+    A large document is read in a thread: indexes of megabytes must not hold up previews that need none of them.
+    """
     if answer.status == NOT_MODIFIED and old is not None:
-        return replace(old, fetched=now)
+        return replace(old, fetched=clock())
     if answer.status != OK:
         raise FetchError(f"status {answer.status}")
-    return _Copy(reader(answer.body), answer.validators, now)
+    value = await asyncio.to_thread(reader, answer.body) if len(answer.body) > LARGE else reader(answer.body)
+    return _Copy(value, answer.validators, clock())
 
 
 def _why(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -265,6 +266,17 @@ def test_too_many_exchanges_at_once_are_not_begun() -> None:
         assert len(world.server.asked) <= upstream.MAX_FLIGHTS
         await world.documents.close()
         assert world.server.closed
+
+    asyncio.run(check())
+
+
+def test_a_large_document_is_read_in_a_thread() -> None:
+    """Other previews are answered meanwhile."""
+
+    async def check() -> None:
+        world = World(Fetched(200, {}, b"x" * (upstream.LARGE + 1)), Fetched(200, {}, b"x"))
+        threads = [await world.documents.read(path, lambda _: threading.current_thread()) for path in ("large", "small")]
+        assert [thread is threading.current_thread() for thread in threads] == [False, True]
 
     asyncio.run(check())
 

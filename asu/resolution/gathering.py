@@ -8,6 +8,7 @@ requests on release day concern a handful of devices and releases.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections import OrderedDict
@@ -77,13 +78,13 @@ class Gatherer:
 
     async def gather(self, request: PackageRequest) -> Knowledge:
         """Return what is known for a request, as far as it can be had."""
-        place = (request.version, request.target, request.profile, request.diff_packages, request.from_version)
-        kept = self._kept.get(place)
+        place = (request.version, request.target, request.profile, request.diff_packages)
+        kept = self._kept.get((*place, request.known_origin if request.diff_packages else None))
         if kept is not None and self._clock() < kept[0]:
             return kept[1]
-        knowledge = await self._gather(request)
+        knowledge, origin = await self._gather(request)
         if knowledge.index is not None and knowledge.index.complete:  # What could not be had may come in a moment.
-            self._keep(place, knowledge)
+            self._keep((*place, origin), knowledge)
         return knowledge
 
     def _keep(self, place: tuple[Any, ...], knowledge: Knowledge) -> None:
@@ -104,27 +105,29 @@ class Gatherer:
         releases: Releases = await self._documents.read(".versions.json", _versions)
         return releases
 
-    async def _gather(self, request: PackageRequest) -> Knowledge:
+    async def _gather(self, request: PackageRequest) -> tuple[Knowledge, Version | None]:
+        """Return what is known, and the version that the device comes from if the request tells one that there is."""
         try:
             profiles = await self.profiles(request.version, request.target)
         except (DocumentMissingError, DocumentUnavailableError):
-            return NOTHING_KNOWN
-        earlier, index = await asyncio.gather(self._earlier(request), self._index(request.version, request.target, profiles))
-        return Knowledge(defaults=profiles.defaults_of(request.version, request.profile), earlier=earlier, index=index)
+            return NOTHING_KNOWN, None
+        (origin, earlier), index = await asyncio.gather(self._earlier(request), self._index(request.version, request.target, profiles))
+        return Knowledge(defaults=profiles.defaults_of(request.version, request.profile), earlier=earlier, index=index), origin
 
-    async def _earlier(self, request: PackageRequest) -> tuple[DeviceDefaults, ...]:
-        """Return the device's defaults where it comes from, or where it may come from if that is not known."""
+    async def _earlier(self, request: PackageRequest) -> tuple[Version | None, tuple[DeviceDefaults, ...]]:
+        """Return where the device comes from, if that is known, and its defaults there or wherever it may come from.
+
+        Clients may say anything: a version that no list names is neither looked for nor kept. Without the list they are believed.
+        """
         if not request.diff_packages:
-            return ()
-        if request.known_origin is not None:
-            stated = await self._defaults_of([request.known_origin], request)
-            if stated:
-                return stated
-        try:
-            candidates = (await self.releases()).candidates(request.version)
-        except (DocumentMissingError, DocumentUnavailableError):
-            candidates = [request.version]
-        return await self._defaults_of(candidates, request)
+            return None, ()
+        origin, candidates = request.known_origin, [request.version]
+        with contextlib.suppress(DocumentMissingError, DocumentUnavailableError):
+            releases = await self.releases()
+            candidates = releases.candidates(request.version)
+            origin = origin if origin and releases.knows(origin) else None
+        stated = await self._defaults_of([origin], request) if origin else ()
+        return origin, stated or await self._defaults_of(candidates, request)
 
     async def _defaults_of(self, versions: Iterable[Version], request: PackageRequest) -> tuple[DeviceDefaults, ...]:
         found = await asyncio.gather(*(self._one_default(version, request) for version in versions))

@@ -39,6 +39,12 @@ class Releases:
     latest: tuple[str, ...]
     versions: tuple[Version, ...]
 
+    def knows(self, version: Version) -> bool:
+        """Whether there is such a version: a release that is listed, the snapshot of a listed branch, or SNAPSHOT."""
+        if version.is_snapshot and not version.is_development:
+            return any(version.branch == listed.branch for listed in self.versions)
+        return version.is_development or version in self.versions
+
     def candidates(self, wanted: Version) -> list[Version]:
         """Return where a device may come from: the wanted version, and the newest final release of each older branch."""
         newest: dict[str, Version] = {}

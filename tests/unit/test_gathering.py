@@ -81,7 +81,44 @@ def test_a_stated_origin_is_all_that_is_looked_at() -> None:
     knowledge = asyncio.run(Gatherer(documents).gather(hub(since="24.10.7")))
 
     assert earlier(knowledge) == ["24.10.7"]
-    assert ".versions.json" not in documents.reads
+    assert not [path for path in documents.reads if path.startswith(OLDEST)]
+
+
+@pytest.mark.parametrize("origin", ["24.10.9", "24.11.0", "24.11-SNAPSHOT", "24.10.7-rc1"])
+def test_an_invented_origin_is_not_looked_for(origin: str) -> None:
+    """Documents of versions that no list names would only displace others; where the device comes from is inferred instead."""
+    documents = FewDocuments(world())
+
+    knowledge = asyncio.run(Gatherer(documents).gather(hub(since=origin)))
+
+    assert earlier(knowledge) == ["25.12.5", "24.10.7", "23.05.6"]
+    assert not [path for path in documents.reads if f"/{origin}/" in path]
+
+
+@pytest.mark.parametrize(("origin", "directory"), [("24.10-SNAPSHOT", "releases/24.10-SNAPSHOT"), ("SNAPSHOT", "snapshots")])
+def test_a_snapshot_is_a_possible_origin_though_no_list_names_it(origin: str, directory: str) -> None:
+    """That of a listed branch, and the development branch."""
+    documents = {**world(), f"{directory}/targets/lantiq/xrx200/profiles.json": profiles("kmod-snapshot")}
+
+    assert earlier(gather(hub(since=origin), documents)) == [origin]
+
+
+def test_without_the_list_of_versions_a_stated_origin_is_believed() -> None:
+    """Its metadata may well be at hand."""
+    assert earlier(gather(hub(since="24.10.7"), world(), [".versions.json"])) == ["24.10.7"]
+
+
+def test_invented_origins_are_one_to_what_is_kept() -> None:
+    """They displace nothing that was put together for others."""
+    gatherer = Gatherer(FewDocuments(world()), clock=lambda: 0.0)
+
+    async def flood() -> None:
+        for patch in range(500, 600):
+            await gatherer.gather(hub(since=f"24.10.{patch}"))
+
+    asyncio.run(flood())
+
+    assert len(gatherer._kept) == 1  # noqa: SLF001 - The bound is on memory, which nothing else shows.
 
 
 def test_without_an_origin_each_older_branch_is_a_candidate() -> None:
@@ -239,12 +276,16 @@ def test_what_could_not_be_had_is_asked_for_again_at_once() -> None:
 
 
 def test_what_is_kept_is_bounded() -> None:
-    """A stream of invented origins does not grow memory."""
-    gatherer = Gatherer(FewDocuments(world()), clock=lambda: 0.0)
+    """Devices from more releases than are kept do not grow memory."""
+    origins = [f"{number // 100 + 10}.{number % 100:02}.0" for number in range(KEPT_ENTRIES + 10)]
+    documents = {**world(), ".versions.json": json.dumps({"versions_list": [*origins, "24.10.7"]})}
+    for origin in origins:
+        documents[f"releases/{origin}/targets/lantiq/xrx200/profiles.json"] = profiles("kmod-old")
+    gatherer = Gatherer(FewDocuments(documents), clock=lambda: 0.0)
 
     async def flood() -> None:
-        for number in range(KEPT_ENTRIES + 10):
-            await gatherer.gather(hub(since=f"{number // 100 + 10}.{number % 100:02}.0"))
+        for origin in origins:
+            await gatherer.gather(hub(since=origin))
 
     asyncio.run(flood())
 
