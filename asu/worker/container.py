@@ -19,11 +19,13 @@ from typing import Any, Protocol
 from podman import PodmanClient
 from podman.api import stream_frames
 from podman.domain.containers import Container
-from podman.errors import APIError, ImageNotFound, PodmanError
+from podman.errors import PodmanError
 from requests.exceptions import RequestException
 
-from asu.errors import BuildTimeout, ContainerFailed, ImageBuilderMissing
+from asu.errors import AsuError, BuildTimeout, ContainerFailed
 from asu.settings import Settings
+
+from .pulling import BuilderImage, pull
 
 log = logging.getLogger(__name__)
 
@@ -88,11 +90,8 @@ class BuildContainer(Protocol):
 class ContainerEngine(Protocol):
     """Makes containers."""
 
-    def start(self, image: str, *, key: str, attempt: int, moving: bool) -> BuildContainer:
-        """Start a container from an ImageBuilder image; raises ImageBuilderMissing and ContainerFailed.
-
-        `moving` says that the image's tag is one that upstream moves, as for snapshots.
-        """
+    def start(self, image: BuilderImage, *, key: str, attempt: int) -> BuildContainer:
+        """Start a container from an ImageBuilder image; raises ImageBuilderMissing, ContainerFailed and BuildTimeout."""
 
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
         """Return key, attempt and container of each build container of this system, and of those that ended whose system may be gone.
@@ -205,12 +204,12 @@ class PodmanEngine:
         self._socket = f"unix://{settings.container_socket_path.absolute()}"
         self._client = PodmanClient(base_url=self._socket, timeout=API_TIMEOUT)
 
-    def start(self, image: str, *, key: str, attempt: int, moving: bool) -> BuildContainer:
+    def start(self, image: BuilderImage, *, key: str, attempt: int) -> BuildContainer:
         """See ContainerEngine."""
         with _podman_answers("start a build container"):
-            self._ensure_image(image, moving=moving)
+            self._ensure_image(image)
             created = self._client.containers.create(
-                image,
+                image.name,
                 command=["sleep", str(self._settings.build_deadline)],
                 labels={LABEL_SYSTEM: self._system, LABEL_KEY: key, LABEL_ATTEMPT: str(attempt)},
                 cap_drop=["all"],
@@ -253,31 +252,30 @@ class PodmanEngine:
         name = self._settings.container_network
         return {"network_mode": "none"} if name == "none" else {"network_mode": "bridge", "networks": {name: {}}}
 
-    def _ensure_image(self, image: str, *, moving: bool) -> None:
-        """Pull the image where that is asked for; raises ImageBuilderMissing."""
-        policy = "newer" if moving and self._settings.pull_policy != "never" else self._settings.pull_policy
-        if image.startswith("localhost/"):
+    def _ensure_image(self, image: BuilderImage) -> None:
+        """Pull the image where that is asked for; raises ImageBuilderMissing, ContainerFailed and BuildTimeout."""
+        policy = "newer" if image.is_moving and self._settings.pull_policy != "never" else self._settings.pull_policy
+        if image.name.startswith("localhost/"):
             policy = "never"  # Such a name has no registry behind it.
-        exists = self._client.images.exists(image)
+        exists = self._client.images.exists(image.name)
         if policy == "never" or (policy == "missing" and exists):
             if not exists:
-                raise _missing(image)
+                raise image.missing()
             return
         try:
-            pulled = self._client.images.pull(image, policy=policy, timeout=self._settings.pull_deadline)
-        except (ImageNotFound, APIError) as error:
-            if exists:
-                log.warning("pulling %s failed, the copy at hand is used: %s", image, error)
-                return
-            raise _missing(image) from error
-        # podman answers 200 with an image without id when a pull fails, so success is the id, not the status.
-        if not getattr(pulled, "id", None) and not exists:
-            raise _missing(image)
+            pull(lambda: self._ask_for(image, policy), image, deadline=self._settings.pull_deadline)
+        except AsuError as error:
+            if not exists:
+                raise
+            log.warning("%s is not pulled, the copy at hand is used: %s", image.name, error.detail)
 
-
-def _missing(image: str) -> ImageBuilderMissing:
-    target, _, version = image.rpartition(":")[2].partition("-v")
-    return ImageBuilderMissing(version=version or "this version", target=target)
+    def _ask_for(self, image: BuilderImage, policy: str) -> str:
+        """Return podman's whole answer to a pull, or an error in its form; over a connection of its own, which may be left behind."""
+        try:
+            with PodmanClient(base_url=self._socket, timeout=self._settings.pull_deadline) as client:
+                return str(client.api.post("/images/pull", params={"reference": image.name, "policy": policy, "quiet": True}).text)
+        except (PodmanError, RequestException, OSError) as error:
+            return json.dumps({"error": f"podman does not answer ({type(error).__name__})"})
 
 
 def _entry(name: str, *, mode: int, size: int = 0, directory: bool = False) -> tarfile.TarInfo:

@@ -27,6 +27,7 @@ from asu.stores.base import Store
 from . import builder_failures, builder_output, imagebuilder
 from .container import BuildContainer, ContainerEngine
 from .progress import Progress
+from .pulling import BuilderImage
 
 log = logging.getLogger(__name__)
 
@@ -112,12 +113,13 @@ class Builder:
 
     def _container(self, attempt: Attempt, request: Mapping[str, Any], aftermath: contextlib.ExitStack) -> BuildContainer:
         version = Version.parse(request["version"])
-        image = imagebuilder.image_name(self._settings.base_container, version, request["target"])
+        name = imagebuilder.image_name(self._settings.base_container, version, request["target"])
+        image = BuilderImage(name=name, version=request["version"], target=request["target"], is_moving=version.is_snapshot)
         try:
             engine = aftermath.enter_context(contextlib.closing(self._engine()))
         except Exception as error:
             raise ContainerFailed(reason="podman does not answer") from error
-        return engine.start(image, key=attempt.key, attempt=attempt.number, moving=version.is_snapshot)
+        return engine.start(image, key=attempt.key, attempt=attempt.number)
 
     def _info(self, attempt: Attempt, progress: Progress, container: BuildContainer, request: Mapping[str, Any]) -> imagebuilder.BuilderInfo:
         self._show(attempt, progress, "validate_revision")

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from asu.errors import AsuError, BuildTimeout, ContainerFailed, ImageBuilderMissing
+from asu.errors import AsuError, BuildTimeout, ContainerFailed
 
 from .container import BuildContainer, CommandResult
+from .pulling import BuilderImage
 
 PIECE = 512  # Bytes; small, so that readers meet members that lie across pieces.
 NOISE = "Generate local signing keys...\nPackage list missing or not up-to-date, generating it.\n\nBuilding package index...\n"
@@ -164,13 +165,13 @@ class MemoryEngine:
         self.failure: AsuError | None = None
         self.has_image = True
 
-    def start(self, image: str, *, key: str, attempt: int, moving: bool) -> BuildContainer:
+    def start(self, image: BuilderImage, *, key: str, attempt: int) -> BuildContainer:
         """See ContainerEngine."""
-        self.images[image] = moving
+        self.images[image.name] = image.is_moving
         if self.failure:
             raise self.failure
         if not self.has_image:
-            raise ImageBuilderMissing(version="this version", target=image)
+            raise image.missing()
         container = MemoryContainer(self.script, key=key, attempt=attempt)
         self.containers.append(container)
         return container

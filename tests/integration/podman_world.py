@@ -18,6 +18,7 @@ import pytest
 
 from asu.settings import Settings
 from asu.worker.container import PodmanEngine
+from asu.worker.pulling import BuilderImage
 from misc.native.podman import Podman, find_podman
 from misc.native.trouble import Trouble
 from tests.requirements import required_program

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asu.errors import BuildTimeout, ContainerFailed, ImageBuilderMissing
-from tests.integration.podman_world import APK, BASE, OPKG, PodmanWorld, started
+from tests.integration.podman_world import APK, BASE, OPKG, PodmanWorld, builder_image, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # podman-py forgets to close a socket that it could not connect.
 pytestmark = pytest.mark.filterwarnings("ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning", "ignore:.*UDSSocket:ResourceWarning")
 
-IMAGE = f"{BASE}:x86-64-v{OPKG}"
+IMAGE = builder_image(f"{BASE}:x86-64-v{OPKG}")
 EAT = "piece = bytearray(1024 * 1024)\nkept = [bytes(piece) + b'x' for _ in range(400)]\nprint('ate', len(kept))"
 FORK = """
 import os, time
@@ -230,14 +230,26 @@ def test_a_container_that_is_taken_away_is_a_failure_of_ours(podman: PodmanWorld
 
 def test_a_missing_image_is_told_as_such(podman: PodmanWorld) -> None:
     """An ImageBuilder that does not exist (yet) is no failure of podman's."""
-    with pytest.raises(ImageBuilderMissing, match=r"99\.1\.0 and x86-64"):
-        podman.engine().start(f"{BASE}:x86-64-v99.1.0", key="0" * 64, attempt=1, moving=False)
+    with pytest.raises(ImageBuilderMissing, match=r"99\.1\.0 and x86/64"):
+        podman.engine().start(builder_image(f"{BASE}:x86-64-v99.1.0", "99.1.0"), key="0" * 64, attempt=1)
 
 
-def test_an_image_that_cannot_be_pulled_is_told_as_such(podman: PodmanWorld) -> None:
-    """A registry that cannot be reached gives no image either; podman's own success does not count."""
-    with pytest.raises(ImageBuilderMissing):
-        podman.engine(pull_policy="missing").start("127.0.0.1:1/imagebuilder:x86-64-v24.10.4", key="0" * 64, attempt=1, moving=False)
+def test_an_image_that_cannot_be_pulled_is_a_failure_of_ours(podman: PodmanWorld) -> None:
+    """A registry that cannot be reached says nothing about what it has; podman's own success does not count."""
+    image = builder_image("127.0.0.1:1/imagebuilder:x86-64-v24.10.4")
+    with pytest.raises(ContainerFailed, match="cannot be pulled"):
+        podman.engine(pull_policy="missing").start(image, key="0" * 64, attempt=1)
+
+
+def test_a_pull_has_a_deadline(podman: PodmanWorld) -> None:
+    """A registry that takes the connection and says nothing does not hold the worker."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        image = builder_image(f"127.0.0.1:{silent.getsockname()[1]}/imagebuilder:x86-64-v24.10.4")
+        begin = time.monotonic()
+        with pytest.raises(BuildTimeout, match="podman pull"):
+            podman.engine(pull_policy="missing", pull_deadline=1).start(image, key="0" * 64, attempt=1)
+
+        assert time.monotonic() - begin < 4
 
 
 def test_podman_away_is_noticed_at_once_and_forgotten_when_it_is_back(podman: PodmanWorld) -> None:
@@ -246,7 +258,7 @@ def test_podman_away_is_noticed_at_once_and_forgotten_when_it_is_back(podman: Po
     with podman.away():
         begin = time.monotonic()
         with pytest.raises(ContainerFailed):
-            engine.start(IMAGE, key="0" * 64, attempt=1, moving=False)
+            engine.start(IMAGE, key="0" * 64, attempt=1)
         with pytest.raises(ContainerFailed):
             engine.leftovers()
 
@@ -290,7 +302,7 @@ def test_leftovers_are_those_of_this_system_alone(podman: PodmanWorld) -> None:
 def test_a_leftover_can_be_removed(podman: PodmanWorld) -> None:
     """What a dead worker left is removed by another one, running or not."""
     engine = podman.engine()
-    engine.start(IMAGE, key="0" * 64, attempt=1, moving=False)
+    engine.start(IMAGE, key="0" * 64, attempt=1)
 
     for key, _, container in engine.leftovers():
         if key == "0" * 64:
@@ -303,7 +315,7 @@ def test_a_container_whose_system_is_gone_ends_and_is_then_removed_by_any_other(
     """After the longest time that a build may take a forgotten container ends, and belongs to whoever tidies."""
     forgotten, other = podman.engine(pull_deadline=1, info_deadline=1, manifest_deadline=1, image_deadline=1), podman.engine()
     key = secrets.token_hex(32)
-    forgotten.start(IMAGE, key=key, attempt=2, moving=False)
+    forgotten.start(IMAGE, key=key, attempt=2)
     [listed] = podman.containers(podman.systems[-2])
     assert listed["Command"] == ["sleep", "64"]
 
@@ -317,6 +329,6 @@ def test_each_build_starts_from_an_untouched_builder(podman: PodmanWorld) -> Non
     """What one build leaves in its container is not there in the next."""
     engine = podman.engine()
     for _ in range(2):
-        with started(engine, f"{BASE}:x86-64-v{APK}") as container:
+        with started(engine, builder_image(f"{BASE}:x86-64-v{APK}")) as container:
             assert "trace" not in output(container, "ls", "/builder")
             output(container, "touch", "/builder/trace")

@@ -11,7 +11,7 @@ import pytest
 
 from asu.errors import AsuError
 from asu.worker.imagebuilder import BuilderInfo, image_command, manifest_command, parse_info, selection
-from tests.integration.podman_world import APK, BASE, OPKG, PodmanWorld, started
+from tests.integration.podman_world import APK, BASE, OPKG, PodmanWorld, builder_image, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ OTHERS = {"pattern of removals": "-%", "pattern": "%", "newline": f"tmux\n{TOUCH
 @pytest.fixture(scope="module", params=[OPKG, APK])
 def builder(podman: PodmanWorld, request: pytest.FixtureRequest) -> Iterator[BuildContainer]:
     """Start one builder of each package manager."""
-    with started(podman.engine(), f"{BASE}:x86-64-v{request.param}") as container:
+    with started(podman.engine(), builder_image(f"{BASE}:x86-64-v{request.param}")) as container:
         yield container
 
 

@@ -13,6 +13,7 @@ from asu.build_queue import RqBuildQueue
 from asu.build_record import State
 from asu.worker.container import PodmanEngine
 from asu.worker.sweeping import Sweep
+from tests.integration.podman_world import builder_image
 
 if TYPE_CHECKING:
     import subprocess
@@ -172,15 +173,15 @@ def test_the_sweep_removes_containers_of_dead_attempts_only(worker: WorkerWorld)
     """Of two attempts of one build the older's container goes, the current one's stays."""
     key = worker.ask()
     engine = PodmanEngine(worker.settings, system=worker.system)
-    image = f"{worker.settings.base_container}:x86-64-v24.10.4"
+    image = builder_image(f"{worker.settings.base_container}:x86-64-v24.10.4")
     dead = worker.records.start(key)
     assert dead
-    engine.start(image, key=key, attempt=dead.number, moving=False)
+    engine.start(image, key=key, attempt=dead.number)
     worker.client.delete(f"asu:lease:{key}")
     assert worker.records.requeue(key, dead.number)
     alive = worker.records.start(key)
     assert alive
-    current = engine.start(image, key=key, attempt=alive.number, moving=False)
+    current = engine.start(image, key=key, attempt=alive.number)
 
     sweep_of(worker)()
 

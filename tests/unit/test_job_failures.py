@@ -131,6 +131,7 @@ def test_a_missing_imagebuilder_is_upstreams_fault(world: World) -> None:
     record = world.build()
 
     assert (body_of(record)["code"], record.fault) == ("imagebuilder-missing", "upstream")
+    assert "no ImageBuilder for 24.10.4 and ath79/generic yet" in body_of(record)["detail"]
 
 
 def test_podman_away_is_our_fault(world: World) -> None:

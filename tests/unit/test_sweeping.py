@@ -17,10 +17,12 @@ from asu.memory_records import MemoryRecords
 from asu.settings import Settings
 from asu.stores.memory import MemoryStore
 from asu.worker.memory_container import MemoryEngine
+from asu.worker.pulling import BuilderImage
 from asu.worker.sweeping import Sweep
 
 KEY = "ab" * 32
 OTHER = "cd" * 32
+IMAGE = BuilderImage(name="image", version="24.10.4", target="ath79/generic")
 ENQUEUED = "2026-03-01T12:00:00+00:00"
 
 
@@ -43,7 +45,7 @@ class World:
         """Begin a build in a container."""
         attempt = self.records.start(key)
         assert attempt
-        self.engine.start("image", key=key, attempt=attempt.number, moving=False)
+        self.engine.start(IMAGE, key=key, attempt=attempt.number)
         return attempt
 
     def sweep(self) -> None:
@@ -129,7 +131,7 @@ def test_the_container_of_a_finished_build_is_removed(world: World) -> None:
 
 def test_the_container_of_an_unknown_build_is_removed(world: World) -> None:
     """A record that is gone owns nothing."""
-    world.engine.start("image", key=OTHER, attempt=1, moving=False)
+    world.engine.start(IMAGE, key=OTHER, attempt=1)
 
     world.sweep()
 
@@ -177,7 +179,7 @@ def test_containers_are_not_listed_all_the_time(world: World) -> None:
     """Records are looked at each time, containers only now and then."""
     sweep = world.new_sweep()
     sweep()
-    world.engine.start("image", key=OTHER, attempt=1, moving=False)
+    world.engine.start(IMAGE, key=OTHER, attempt=1)
 
     sweep()
 
