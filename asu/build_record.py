@@ -14,8 +14,9 @@ lives of one key; `tries` counts how often the build was begun in this life. Rec
 lifetime; records of waiting and running ones never do.
 """
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -143,25 +144,36 @@ class WorkerRecords(Protocol):
 
 
 class PositionSnapshot:
-    """The waiting builds' places as they were at most a second ago."""
+    """The waiting builds' places as they were at most a second ago.
 
-    def __init__(self) -> None:
-        self.taken = float("-inf")
-        self._places: dict[str, int] = {}
+    One count at a time: whoever finds the last one stale begins it, all others are answered from the last one meanwhile. At
+    the very first there is none, so everybody waits for it. A count that fails counts as none; the next one who polls tries.
+    """
 
-    @property
-    def is_stale(self) -> bool:
-        """Whether it is time to count anew."""
-        return time.monotonic() - self.taken >= SNAPSHOT_SECONDS
+    def __init__(self, count: Callable[[], Awaitable[list[str]]]) -> None:
+        self._count = count
+        self._taken = float("-inf")
+        self._places: dict[str, int] | None = None
+        self._counting: asyncio.Task[None] | None = None
 
-    def begin(self) -> None:
-        """Note that a count is under way; whoever polls meanwhile is answered from the last one."""
-        self.taken = time.monotonic()
-
-    def take(self, keys: list[str]) -> None:
-        """Remember the order of the waiting."""
-        self._places = {key: place for place, key in enumerate(keys)}
-
-    def place(self, key: str) -> int:
+    async def place(self, key: str) -> int:
         """Return the place of a key; one that came after the count stands at the end."""
-        return self._places.get(key, len(self._places))
+        counting = self._counting
+        if counting is None and time.monotonic() - self._taken >= SNAPSHOT_SECONDS:
+            counting = self._counting = asyncio.create_task(self._take())
+            counting.add_done_callback(self._ended)
+            await asyncio.shield(counting)  # Whoever hangs up does not end it for the others.
+        elif counting is not None and self._places is None:
+            await asyncio.shield(counting)
+        places = self._places or {}
+        return places.get(key, len(places))
+
+    async def _take(self) -> None:
+        begun = time.monotonic()
+        self._places = {key: place for place, key in enumerate(await self._count())}
+        self._taken = begun
+
+    def _ended(self, counting: asyncio.Task[None]) -> None:
+        self._counting = None
+        if not counting.cancelled():
+            counting.exception()  # Those who waited for it have got it; nobody else needs to hear of it.

@@ -170,7 +170,7 @@ class RedisRecords:
     def __init__(self, redis: AsyncRedis) -> None:
         self._redis = redis
         self._claim = redis.register_script(_CLAIM)
-        self._snapshot = PositionSnapshot()
+        self._snapshot = PositionSnapshot(self._waiting_keys)
 
     async def look(self, key: str) -> BuildRecord | None:
         """See Records."""
@@ -187,16 +187,16 @@ class RedisRecords:
 
     async def position(self, key: str) -> int:
         """See Records."""
-        if self._snapshot.is_stale:
-            self._snapshot.begin()
-            async with _answers():
-                self._snapshot.take(_texts(await self._redis.zrange(WAITING, 0, -1)))
-        return self._snapshot.place(key)
+        return await self._snapshot.place(key)
 
     async def waiting(self) -> int:
         """See Records."""
         async with _answers():
             return int(await self._redis.zcard(WAITING))
+
+    async def _waiting_keys(self) -> list[str]:
+        async with _answers():
+            return _texts(await self._redis.zrange(WAITING, 0, -1))
 
     async def ping(self) -> None:
         """Ask Redis for a sign of life; raises QueueUnavailable."""
