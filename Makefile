@@ -1,11 +1,12 @@
-# The commands of this repository. Everything that the environment can choose is listed in README.md; a value may also be given to make:
+# The commands of this repository. README.md lists the variables that they read; a value may also be given to make:
 #   make up GATEWAY_PORT=9080 RUN_DIR=/var/tmp/second
 
 PYTHON ?= python3
 VENV := .venv/bin
 export PYTHON
 
-# Containers, their storage and the file systems inside need root; so does nothing else.
+# Containers, their storage and the file systems inside need root, and so do workers. Redis, nginx's workers and both services give it up
+# where another user can read what they need (misc/native/users.py).
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
 NATIVE := $(AS_ROOT) $(PYTHON) -m misc.native
 
@@ -29,8 +30,8 @@ up: install ## Start the whole system natively
 down: ## End exactly what `make up` and `make demo` started
 	@$(NATIVE) down
 
-test: install ## Run every test of both services
-	@$(AS_ROOT) $(VENV)/python -m pytest $(PYTEST_ARGS)
+test: install ## Run every test of both services, and tell which were slow
+	@$(AS_ROOT) $(VENV)/python -m pytest --durations=10 --durations-min=5 $(PYTEST_ARGS)
 
 lint: install ## Check style, types and the walls between the parts
 	$(VENV)/ruff check $(SOURCES)
