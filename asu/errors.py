@@ -49,9 +49,10 @@ from typing import Any, ClassVar, Self
 class AsuError(Exception):
     """Something went wrong."""
 
-    code: ClassVar[str] = "error"
-    status: ClassVar[int] = 500
-    title: ClassVar[str] = "Error"
+    # Of the class, but for refusals of the prepare service, which keep their own.
+    code: str = "error"
+    status: int = 500
+    title: str = "Error"
     fault: ClassVar[str] = "infra"
     retry_after: ClassVar[int | None] = None  # Seconds until trying again may help; None where it cannot.
 
@@ -286,7 +287,10 @@ class PrepareUnavailable(InfraError):
 
 
 class PrepareDisagrees(InfraError):
-    """The prepare service and this server come to different results ({theirs} and {ours}); their versions do not fit together."""
+    """The prepare service and this server disagree about {about}; a build can be asked for without a preview.
+
+    Either their versions do not fit together, or one has not seen yet what OpenWrt published within the last minutes.
+    """
 
     code, status, title = "prepare-disagrees", 503, "Service Unavailable"
 

@@ -1,16 +1,18 @@
 """Previews: asked of asu-prepare over HTTP, or resolved in-process where that service is not configured."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from .catalogue import ValidatedRequest
-from .errors import InvalidRequest, PrepareDisagrees, PrepareUnavailable
+from .errors import AsuError, InvalidRequest, PrepareDisagrees, PrepareUnavailable
 from .preview import Resolver
 from .resolution import request_hash
 from .web_client import WebAnswer, WebClient, WebError
 
 MAX_BYTES = 4 * 1024 * 1024  # A preview of 1 000 packages with every package changed has less than 1 MiB.
-HTTP_OK, HTTP_BAD_REQUEST, HTTP_SERVER_ERROR = 200, 400, 500
+HTTP_OK, HTTP_BAD_REQUEST, HTTP_UNPROCESSABLE = 200, 400, 422
+DECIDED = ("packages", "packages_versions", "diff_packages")  # What a preview may change of a request.
 
 
 class Preparer(Protocol):
@@ -32,36 +34,66 @@ class InProcessPreparer:
 
 
 class PrepareService:
-    """The asu-prepare service."""
+    """The asu-prepare service, whose answers are compared with what would be built here.
 
-    def __init__(self, client: WebClient, *, url: str, deadline: float) -> None:
-        self._client, self._url, self._deadline = client, url.rstrip("/"), deadline
+    A preview goes to the user only if its request is the one that was sent but for the packages, if its hash is that of its
+    request, and, where both sides could look everything up, if it leads to the same build as a direct one.
+    """
+
+    def __init__(self, client: WebClient, *, url: str, deadline: float, resolver: Resolver) -> None:
+        self._client, self._url, self._deadline, self._resolver = client, url.rstrip("/"), deadline, resolver
 
     async def prepare(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:
         """See Preparer."""
+        sent = json.dumps(dict(request.fields)).encode()
         try:
             answer = await self._client.post_json(
                 f"{self._url}/api/v1/prepare",
-                json.dumps(dict(request.fields)).encode(),
+                sent,
                 headers={"X-Request-ID": request_id},
                 max_bytes=MAX_BYTES,
                 deadline=self._deadline,
             )
-            preview_answer = _read(answer)
-            ours = request_hash(preview_answer["prepared_request"])
-            theirs = preview_answer["request_hash"]
-        except (WebError, ValueError, KeyError, TypeError, AttributeError) as error:
+            preview = _read(answer)
+            ours, theirs = request_hash(preview["prepared_request"]), preview["request_hash"]
+            changed = _changed(json.loads(sent), preview["prepared_request"])
+            checked = preview["checked"] is True
+        except AsuError:
+            raise
+        except (WebError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise PrepareUnavailable from error
+        if changed:
+            raise PrepareDisagrees(about=f"the field {changed}")
         if ours != theirs:
-            raise PrepareDisagrees(theirs=str(theirs)[:64], ours=ours)
-        return preview_answer
+            raise PrepareDisagrees(about="how a request is hashed")
+        if checked:
+            await self._compare(request, ours)
+        return preview
+
+    async def _compare(self, request: ValidatedRequest, theirs: str) -> None:
+        """Raise PrepareDisagrees where a direct build would be another; without metadata of our own there is nothing to compare."""
+        preview = await self._resolver.preview(request)
+        if preview["checked"] and preview["request_hash"] != theirs:
+            raise PrepareDisagrees(about="the packages that a request leads to")
+
+
+def _changed(sent: Mapping[str, Any], prepared: Mapping[str, Any]) -> str | None:
+    """Return the name of a field that did not come back as it was sent."""
+    return next((name for name, value in sent.items() if name not in DECIDED and prepared[name] != value), None)
 
 
 def _read(answer: WebAnswer) -> dict[str, Any]:
+    """Return a preview; raises InvalidRequest for a refusal of the request, and much else for what is neither."""
     body = json.loads(answer.body)
-    if HTTP_BAD_REQUEST <= answer.status < HTTP_SERVER_ERROR:
-        # Ours passed a request that theirs refuses: say theirs, as the user can act on it.
-        raise InvalidRequest(reason=str(body["detail"]), errors=list(body.get("errors") or []))
+    if answer.status in (HTTP_BAD_REQUEST, HTTP_UNPROCESSABLE):
+        raise _refusal(answer.status, body)
     if answer.status != HTTP_OK or body["status"] != "prepared":
         raise WebError(f"status {answer.status}")
     return dict(body)
+
+
+def _refusal(status: int, body: Mapping[str, Any]) -> InvalidRequest:
+    """Return a refusal as it was given: ours admits what theirs refuses, and the user can act on their words."""
+    error = InvalidRequest(reason=str(body["detail"]), errors=list(body.get("errors") or []))
+    error.status, error.title, error.code = status, str(body["title"]), str(body["code"])
+    return error

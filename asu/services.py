@@ -11,6 +11,7 @@ from .build_queue import BuildQueue, RqBuildQueue
 from .build_record import Records
 from .builds import Builds
 from .catalogue import Catalogue
+from .listings import Listings
 from .prepare_client import InProcessPreparer, Preparer, PrepareService
 from .preview import Resolver
 from .redis_records import RedisRecords, async_redis, sync_redis
@@ -30,6 +31,7 @@ class Services:
     rules: RuleBook
     upstream: Upstream
     catalogue: Catalogue
+    listings: Listings
     resolver: Resolver
     preparer: Preparer
     records: Records
@@ -46,11 +48,13 @@ def assemble(settings: Settings, *, upstream: Upstream, preparer: Preparer | Non
     rules = load_rules()
     gatherer = Gatherer(upstream)
     resolver = Resolver(gatherer, rules)
+    catalogue = Catalogue(upstream, gatherer, settings, rules)
     return Services(
         settings=settings,
         rules=rules,
         upstream=upstream,
-        catalogue=Catalogue(upstream, gatherer, settings, rules),
+        catalogue=catalogue,
+        listings=Listings(upstream, gatherer, catalogue),
         resolver=resolver,
         preparer=preparer or InProcessPreparer(resolver),
         records=records,
@@ -72,7 +76,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             DownloadsServer(client, url=settings.upstream_url, ttl=settings.metadata_ttl) as upstream,
         ):
             service = settings.prepare_service_url
-            preparer = PrepareService(client, url=service, deadline=settings.prepare_deadline) if service else None
+            resolver = Resolver(Gatherer(upstream), load_rules())  # What the service's previews are compared with.
+            preparer = PrepareService(client, url=service, deadline=settings.prepare_deadline, resolver=resolver) if service else None
             yield assemble(
                 settings,
                 upstream=upstream,

@@ -16,7 +16,7 @@ from asu.catalogue import ValidatedRequest
 from asu.errors import InvalidRequest, PrepareDisagrees, PrepareUnavailable
 from asu.prepare_client import InProcessPreparer, Preparer, PrepareService
 from asu.preview import Resolver, as_it_stands
-from asu.resolution import Gatherer, load_rules
+from asu.resolution import Gatherer, load_rules, request_hash
 from asu.upstream import MemoryUpstream
 from asu.web_client import WebClient
 from asu_prepare.config import Settings as PrepareSettings
@@ -86,7 +86,10 @@ async def web() -> AsyncIterator[WebClient]:
 @pytest.fixture
 def service(web: WebClient, prepare_url: str) -> PrepareService:
     """Return the adapter of the real service."""
-    return PrepareService(web, url=prepare_url, deadline=5)
+    return PrepareService(web, url=prepare_url, deadline=5, resolver=resolver())
+
+
+REFUSAL = b'{"status": 400, "title": "x", "detail": "y", "code": "z"}'
 
 
 class PreparerContract:
@@ -193,17 +196,20 @@ async def outcome(ask: Callable[[], Awaitable[Any]]) -> type[Exception] | None:
         (302, b""),
         (404, b"<html>"),
         (200, b"\xff"),
+        (400, b"<html>Bad Request"),
+        (422, b'{"detail": "no code"}'),
+        *((status, REFUSAL) for status in (401, 404, 405, 413, 429, 500, 503)),
     ],
 )
 async def test_a_broken_service_is_unavailable(web: WebClient, status: int, body: bytes) -> None:
     """Whatever stands in place of a preview: callers are told to come back, and never get it passed on."""
     with answering(status, body) as url:
-        assert await outcome(lambda: PrepareService(web, url=url, deadline=5).prepare(validated(), "id")) is PrepareUnavailable
+        assert await outcome(lambda: PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(validated(), "id")) is PrepareUnavailable
 
 
 async def test_a_service_that_is_down_is_unavailable(web: WebClient) -> None:
     """Nobody listens."""
-    service = PrepareService(web, url=f"http://127.0.0.1:{free_port()}", deadline=5)
+    service = PrepareService(web, url=f"http://127.0.0.1:{free_port()}", deadline=5, resolver=resolver())
 
     assert await outcome(lambda: service.prepare(validated(), "id")) is PrepareUnavailable
 
@@ -212,31 +218,90 @@ async def test_a_slow_service_is_given_up_in_time(web: WebClient) -> None:
     """One deadline bounds the whole exchange."""
     with answering(200, b"{}", seconds=10) as url:
         begun = time.monotonic()
-        assert await outcome(lambda: PrepareService(web, url=url, deadline=0.2).prepare(validated(), "id")) is PrepareUnavailable
+        assert await outcome(lambda: PrepareService(web, url=url, deadline=0.2, resolver=resolver()).prepare(validated(), "id")) is PrepareUnavailable
         assert time.monotonic() - begun < 2
 
 
-async def test_a_service_with_other_hashes_is_noticed(web: WebClient) -> None:
-    """A preview for another build than the one that would be made is a lie to the user."""
-    preview = await InProcessPreparer(resolver()).prepare(validated(), "id")
-    with answering(200, json.dumps({**preview, "request_hash": "0" * 64}).encode()) as url:
-        assert await outcome(lambda: PrepareService(web, url=url, deadline=5).prepare(validated(), "id")) is PrepareDisagrees
+def prepared(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    """Return what changes the prepared request of a preview, and its hash along with it."""
+
+    def lie(preview: dict[str, Any]) -> None:
+        preview["prepared_request"] |= changes
+        preview["request_hash"] = request_hash(preview["prepared_request"])
+
+    return lie
 
 
-async def test_a_refusal_is_passed_on_in_its_words(web: WebClient) -> None:
-    """The user can act on it; `detail` is a string as everywhere."""
-    refusal = {"status": 422, "title": "x", "detail": "packages: too strange", "code": "y", "errors": [{"type": "t", "loc": [], "msg": "m"}]}
-    with answering(422, json.dumps(refusal).encode()) as url, pytest.raises(InvalidRequest) as caught:
-        await PrepareService(web, url=url, deadline=5).prepare(validated(), "id")
+@pytest.mark.parametrize(
+    ("lie", "about"),
+    [
+        (lambda preview: preview.update(request_hash="0" * 64), "how a request is hashed"),
+        (prepared(version="24.10.3"), "the field version"),
+        (prepared(target="x86/64"), "the field target"),
+        (prepared(profile="glinet_gl-ar300m-nor"), "the field profile"),
+        (prepared(defaults="reboot"), "the field defaults"),
+        (prepared(rootfs_size_mb=100), "the field rootfs_size_mb"),
+        (prepared(packages=["luci"]), "the packages that a request leads to"),
+        (prepared(diff_packages=True), "the packages that a request leads to"),
+    ],
+)
+async def test_a_preview_of_another_build_is_noticed(web: WebClient, lie: Callable[[dict[str, Any]], None], about: str) -> None:
+    """What is previewed is what a direct build makes; anything else would be a lie to the user."""
+    preview = await resolver().preview(validated())
+    assert preview["checked"]
+    lie(preview)
 
-    assert (caught.value.detail, len(caught.value.errors)) == ("packages: too strange", 1)
+    with answering(200, json.dumps(preview).encode()) as url, pytest.raises(PrepareDisagrees, match=about):
+        await PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(validated(), "id")
+
+
+async def test_every_field_that_is_sent_has_to_come_back(web: WebClient) -> None:
+    """A service that forgets one would have another image built."""
+    preview = await resolver().preview(validated())
+    del preview["prepared_request"]["filesystem"]
+    preview["request_hash"] = request_hash(preview["prepared_request"])
+
+    with answering(200, json.dumps(preview).encode()) as url:
+        service = PrepareService(web, url=url, deadline=5, resolver=resolver())
+        assert await outcome(lambda: service.prepare(validated(), "id")) is PrepareUnavailable
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+async def test_without_metadata_on_one_side_there_is_nothing_to_compare(web: WebClient, *, theirs: bool) -> None:
+    """One that could not look everything up may come to another result, and says so in its preview."""
+    uninformed = Resolver(Gatherer(MemoryUpstream({}, down=True)), load_rules())
+    request = validated(packages=["base-files", "luci"], diff_packages=True)
+    preview = await (resolver() if theirs else uninformed).preview(request)
+    assert preview["checked"] is theirs
+
+    with answering(200, json.dumps(preview).encode()) as url:
+        service = PrepareService(web, url=url, deadline=5, resolver=uninformed if theirs else resolver())
+        assert (await service.prepare(request, "id"))["request_hash"] == preview["request_hash"]
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, "ambiguous-profile"), (422, "invalid-request")])
+async def test_a_refusal_is_passed_on_in_its_words(web: WebClient, status: int, code: str) -> None:
+    """The user can act on it: status, title and code are theirs, and `detail` is a string as everywhere."""
+    refusal = {"status": status, "title": "x", "detail": "{too} strange", "code": code, "errors": [{"type": "t", "loc": [], "msg": "m"}]}
+    with answering(status, json.dumps(refusal).encode()) as url, pytest.raises(InvalidRequest) as caught:
+        await PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(validated(), "id")
+
+    assert (caught.value.status, caught.value.body()) == (status, refusal)
+
+
+async def test_the_real_service_keeps_its_codes(service: PrepareService) -> None:
+    """A profile that only theirs finds ambiguous stays the user's matter."""
+    with pytest.raises(InvalidRequest) as caught:
+        await service.prepare(validated(profile="gl-ar300m"), "id")
+
+    assert (caught.value.status, caught.value.code) == (400, "ambiguous-profile")
 
 
 async def test_the_id_of_a_request_goes_along(web: WebClient) -> None:
     """One id is found in the logs of all services."""
     seen: list[Mapping[str, str]] = []
     with answering(500, b"", seen=seen) as url:
-        await outcome(lambda: PrepareService(web, url=url, deadline=5).prepare(validated(), "the-id"))
+        await outcome(lambda: PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(validated(), "the-id"))
 
     assert seen[0]["x-request-id"] == "the-id"
     assert seen[0]["content-type"] == "application/json"
