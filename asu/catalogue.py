@@ -86,6 +86,11 @@ class Catalogue:
         except DocumentUnavailableError as error:
             raise UpstreamUnreachable(document=error) from None
 
+    async def known_targets(self, version: Version) -> Mapping[str, str]:
+        """Return target → architecture of a version that is served; raises UserError for any other, and as `targets`."""
+        await self._check_version(version)
+        return await self.targets(version)
+
     async def targets(self, version: Version) -> Mapping[str, str]:
         """Return target → architecture of a version; raises HalfPublished where it has none yet, and UpstreamUnreachable."""
         try:

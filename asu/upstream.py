@@ -62,7 +62,10 @@ class Upstream(Documents, Protocol):
 
 
 class DownloadsServer:
-    """An upstream server over HTTP; leaving its context ends the exchanges that are under way."""
+    """An upstream server over HTTP; leaving its context ends the exchanges that are under way.
+
+    A document is read by one reader. Where another reading is needed beside it, a fragment (`#…`) names that; it is not sent.
+    """
 
     def __init__(self, client: WebClient, *, url: str, ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._client, self._url, self._ttl, self._clock = client, url.rstrip("/"), ttl, clock
@@ -175,9 +178,9 @@ class MemoryUpstream:
         """See Documents."""
         if self._down:
             raise DocumentUnavailableError(path)
-        if path not in self._documents:
+        document = self._documents.get(path.partition("#")[0], DocumentMissingError)
+        if document is DocumentMissingError:
             raise DocumentMissingError(path)
-        document = self._documents[path]
         try:
             return reader(document.encode() if isinstance(document, str) else json.dumps(document).encode())
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

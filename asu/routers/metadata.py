@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from asu import __version__
@@ -44,6 +44,48 @@ async def overview(request: Request) -> dict[str, Any]:
             "max_defaults_length": settings.max_defaults_length,
         },
     }
+
+
+@router.head("/json/v1/releases/{version}/targets/{target}/{subtarget}/index.json", include_in_schema=False)
+@router.get("/json/v1/releases/{version}/targets/{target}/{subtarget}/index.json", summary="The packages of a target")
+async def target_packages(request: Request, version: str, target: str, subtarget: str) -> dict[str, Any]:
+    """Architecture, and name → version of what belongs to the target, kernel modules included."""
+    return await services_of(request).listings.target_packages(version, f"{target}/{subtarget}")
+
+
+@router.head("/json/v1/releases/{version}/targets/{target}/{subtarget}/{profile}.json", include_in_schema=False)
+@router.get("/json/v1/releases/{version}/targets/{target}/{subtarget}/{profile}.json", summary="A profile")
+async def profile(request: Request, version: str, target: str, subtarget: str, profile: str) -> Response:
+    """Return an entry of profiles.json with the metadata of its target; an empty object if there is no such profile."""
+    return Response(await services_of(request).listings.profile(version, f"{target}/{subtarget}", profile), media_type="application/json")
+
+
+@router.head("/json/v1/releases/{version}/packages/{architecture}-index.json", include_in_schema=False)
+@router.get("/json/v1/releases/{version}/packages/{architecture}-index.json", summary="The packages of an architecture")
+async def architecture_packages(request: Request, version: str, architecture: str) -> dict[str, str]:
+    """Name → version over all feeds."""
+    return await services_of(request).listings.architecture_packages(version, architecture)
+
+
+@router.head("/json/v1/snapshots/targets/{target}/{subtarget}/index.json", include_in_schema=False)
+@router.get("/json/v1/snapshots/targets/{target}/{subtarget}/index.json", summary="The packages of a target in the snapshot")
+async def snapshot_target_packages(request: Request, target: str, subtarget: str) -> dict[str, Any]:
+    """As for a release."""
+    return await target_packages(request, "SNAPSHOT", target, subtarget)
+
+
+@router.head("/json/v1/snapshots/targets/{target}/{subtarget}/{profile}.json", include_in_schema=False)
+@router.get("/json/v1/snapshots/targets/{target}/{subtarget}/{profile}.json", summary="A profile in the snapshot")
+async def snapshot_profile(request: Request, target: str, subtarget: str, profile: str) -> Response:
+    """As for a release."""
+    return Response(await services_of(request).listings.profile("SNAPSHOT", f"{target}/{subtarget}", profile), media_type="application/json")
+
+
+@router.head("/json/v1/snapshots/packages/{architecture}-index.json", include_in_schema=False)
+@router.get("/json/v1/snapshots/packages/{architecture}-index.json", summary="The packages of an architecture in the snapshot")
+async def snapshot_architecture_packages(request: Request, architecture: str) -> dict[str, str]:
+    """As for a release."""
+    return await architecture_packages(request, "SNAPSHOT", architecture)
 
 
 @router.head("/api/v1/revision/{version}/{target}/{subtarget}", include_in_schema=False)

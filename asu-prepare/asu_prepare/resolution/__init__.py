@@ -20,7 +20,7 @@ build can never disagree.
 
 from .gathering import DocumentMissingError, Documents, DocumentUnavailableError, Gatherer
 from .knowledge import NOTHING_KNOWN, DeviceDefaults, Knowledge, PackageIndex
-from .metadata import AmbiguousProfileError, Releases, TargetProfiles, UnknownProfileError, directory, read_targets
+from .metadata import AmbiguousProfileError, Releases, TargetProfiles, UnknownProfileError, directory, profiles_path, read_targets
 from .outcome import Change, InferredVersion, PackageRequest, Problem, Resolution
 from .package_changes import Rule, RuleBook, load_rules
 from .package_resolution import resolve
@@ -58,6 +58,7 @@ __all__ = [
     "normalised_request",
     "package_request",
     "preview",
+    "profiles_path",
     "read_targets",
     "request_hash",
     "resolve",

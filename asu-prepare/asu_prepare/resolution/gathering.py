@@ -105,6 +105,18 @@ class Gatherer:
         releases: Releases = await self._documents.read(".versions.json", _versions)
         return releases
 
+    async def packages(self, version: Version, target: str, *, feeds: bool) -> PackageIndex | None:
+        """Return a target's own packages, or those of its architecture's feeds; None if the feeds are not known.
+
+        Raises DocumentMissingError and DocumentUnavailableError where the target is not known.
+        """
+        profiles = await self.profiles(version, target)
+        own = list(index_paths(version, target, profiles, ()))
+        if not feeds:
+            return await self._together(own)
+        names = await self._feeds(version, profiles)
+        return await self._together([path for path in index_paths(version, target, profiles, names) if path not in own]) if names else None
+
     async def _gather(self, request: PackageRequest) -> tuple[Knowledge, Version | None]:
         """Return what is known, and the version that the device comes from if the request tells one that there is."""
         try:
@@ -142,11 +154,19 @@ class Gatherer:
 
     async def _index(self, version: Version, target: str, profiles: TargetProfiles) -> PackageIndex | None:
         """Return all that a target can install; None if not even its feeds are known."""
+        feeds = await self._feeds(version, profiles)
+        return await self._together(index_paths(version, target, profiles, feeds)) if feeds is not None else None
+
+    async def _feeds(self, version: Version, profiles: TargetProfiles) -> tuple[str, ...] | None:
         try:
-            feeds = await self._documents.read(feeds_path(version, profiles.architecture), _feeds)
+            feeds: tuple[str, ...] = await self._documents.read(feeds_path(version, profiles.architecture), _feeds)
         except (DocumentMissingError, DocumentUnavailableError):
             return None
-        parts = await asyncio.gather(*(self._part(path) for path in index_paths(version, target, profiles, feeds)))
+        return feeds
+
+    async def _together(self, paths: Iterable[str]) -> PackageIndex:
+        """Return the indexes at these paths as one, which is incomplete if any of them cannot be had."""
+        parts = await asyncio.gather(*(self._part(path) for path in paths))
         return PackageIndex(tuple(part for part in parts if part is not None), complete=None not in parts)
 
     async def _part(self, path: str) -> dict[str, str] | None:
