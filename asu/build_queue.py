@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 QUEUE = "builds"
 PAYLOAD_VERSION = 1
+PATIENCE = 480  # Seconds; a finished build asks a Redis that is away three times, for two minutes each, and needs some to end.
 FUNCTION = "asu.build"  # A label: RQ wants a name, but no worker looks it up.
 PR_SET_PDEATHSIG = 1  # From <sys/prctl.h>.
 # With these a lost worker is noticed within half a minute even on an idle fleet (RQ's defaults: 400 s).
@@ -108,7 +109,7 @@ class RqBuildQueue:
             kwargs={"payload": {"version": PAYLOAD_VERSION, "key": key}},
             job_id=key,
             unique=True,
-            job_timeout=self._deadline + 60,  # Our own deadlines come first; RQ's ends what even they could not.
+            job_timeout=self._deadline + PATIENCE,  # Our own deadlines come first; RQ's ends what even they could not.
             result_ttl=0,
             failure_ttl=60,
         )

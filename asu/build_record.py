@@ -10,8 +10,8 @@ Lua script, so nobody sees half of one:
 
 `attempt` is the fencing token: `progress` and `finish` of an attempt that is no longer the current one change nothing and
 say so. It is drawn anew at each start from one counter, so that no two attempts ever share a number, not even those of two
-lives of one key; `tries` counts how often the build was begun in this life. Records of finished builds end with their
-lifetime; records of waiting and running ones never do.
+lives of one key (what a Redis that crashes loses of its last second, the counter loses with it); `tries` counts how often the
+build was begun in this life. Records of finished builds end with their lifetime; those of waiting and running ones never do.
 """
 
 import asyncio

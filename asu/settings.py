@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+COPY_MB_PER_SECOND = 20  # MiB; what an old hard disk takes while others use it, too.
+
 
 class Settings(BaseSettings):
     """What an operator can set."""
@@ -65,5 +67,9 @@ class Settings(BaseSettings):
 
     @property
     def build_deadline(self) -> int:
-        """Seconds that one attempt may take in all, with a minute for starting, copying out and publishing."""
-        return self.pull_deadline + self.info_deadline + self.manifest_deadline + self.image_deadline + 60
+        """Seconds that one attempt may take in all, with a minute for starting and publishing.
+
+        `info_deadline` counts three times: choosing a file system takes two more commands as short as `make info`.
+        """
+        commands = 3 * self.info_deadline + self.manifest_deadline + self.image_deadline
+        return self.pull_deadline + commands + self.max_output_mb // COPY_MB_PER_SECOND + 60

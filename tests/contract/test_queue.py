@@ -15,7 +15,7 @@ from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from asu.build_queue import FUNCTION, PAYLOAD_VERSION, QUEUE, BuildQueue, BuildWorker, MemoryBuildQueue, Reconciler, RqBuildQueue, runnable
+from asu.build_queue import FUNCTION, PATIENCE, PAYLOAD_VERSION, QUEUE, BuildQueue, BuildWorker, MemoryBuildQueue, Reconciler, RqBuildQueue, runnable
 from asu.errors import QueueUnavailable
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
@@ -133,7 +133,7 @@ class RqContract(QueueContract):
         """RQ's limit comes after all of ours; an ended job leaves nothing that would keep the next one out."""
         line.queue.put(A)
 
-        assert (self.job(redis).timeout, self.job(redis).result_ttl) == (660, 0)
+        assert (self.job(redis).timeout, self.job(redis).result_ttl) == (600 + PATIENCE, 0)
 
     @pytest.mark.parametrize("status", ["finished", "failed", "stopped", "canceled"])
     def test_a_dead_job_keeps_nobody_out(self, line: Line, redis: Redis, status: str) -> None:

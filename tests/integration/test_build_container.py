@@ -313,11 +313,12 @@ def test_a_leftover_can_be_removed(podman: PodmanWorld) -> None:
 
 def test_a_container_whose_system_is_gone_ends_and_is_then_removed_by_any_other(podman: PodmanWorld) -> None:
     """After the longest time that a build may take a forgotten container ends, and belongs to whoever tidies."""
-    forgotten, other = podman.engine(pull_deadline=1, info_deadline=1, manifest_deadline=1, image_deadline=1), podman.engine()
+    deadlines: dict[str, Any] = {"pull_deadline": 1, "info_deadline": 1, "manifest_deadline": 1, "image_deadline": 1, "max_output_mb": 1}
+    forgotten, other = podman.engine(**deadlines), podman.engine()
     key = secrets.token_hex(32)
     forgotten.start(IMAGE, key=key, attempt=2)
     [listed] = podman.containers(podman.systems[-2])
-    assert listed["Command"] == ["sleep", "64"]
+    assert listed["Command"] == ["sleep", "66"]
 
     podman.run("kill", listed["Id"])
     podman.run("wait", listed["Id"])
