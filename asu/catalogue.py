@@ -113,13 +113,14 @@ class Catalogue:
     async def branches(self) -> dict[str, dict[str, Any]]:
         """Return branch → description in the shape of overview.json (facts of the wire contract), newest first.
 
-        A branch of which no targets can be had is left out: no client can do anything with it, and some stumble over it.
+        A branch of which no targets can be had (now) is there with none: owut and auc pass over it, while LuCI looks its
+        device's branch up before every build and stumbles when it is not there.
         """
         releases = await self.releases()
         names = {version.branch for version in releases.versions} | set(self._rules.branch_off_revisions)
         branches = sorted((Version.parse(name) for name in names if Version.parse(name) >= self._oldest_branch), reverse=True)
         described = await asyncio.gather(self._development(), *(self._release_branch(branch, releases.versions) for branch in branches))
-        return {entry["name"]: entry for entry in described if entry["targets"]}
+        return {entry["name"]: entry for entry in described}
 
     async def _development(self) -> dict[str, Any]:
         snapshot = Version.parse("SNAPSHOT")
