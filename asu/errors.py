@@ -289,7 +289,7 @@ class PrepareUnavailable(InfraError):
 class PrepareDisagrees(InfraError):
     """The prepare service and this server disagree about {about}; a build can be asked for without a preview.
 
-    Either their versions do not fit together, or one has not seen yet what OpenWrt published within the last minutes.
+    Their versions do not fit together.
     """
 
     code, status, title = "prepare-disagrees", 503, "Service Unavailable"

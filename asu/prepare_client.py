@@ -1,6 +1,7 @@
 """Previews: asked of asu-prepare over HTTP, or resolved in-process where that service is not configured."""
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -9,6 +10,8 @@ from .errors import AsuError, InvalidRequest, PrepareDisagrees, PrepareUnavailab
 from .preview import Resolver
 from .resolution import request_hash
 from .web_client import WebAnswer, WebClient, WebError
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 4 * 1024 * 1024  # A preview of 1 000 packages with every package changed has less than 1 MiB.
 HTTP_OK, HTTP_BAD_REQUEST, HTTP_UNPROCESSABLE = 200, 400, 422
@@ -36,8 +39,9 @@ class InProcessPreparer:
 class PrepareService:
     """The asu-prepare service, whose answers are compared with what would be built here.
 
-    A preview goes to the user only if its request is the one that was sent but for the packages, if its hash is that of its
-    request, and, where both sides could look everything up, if it leads to the same build as a direct one.
+    A preview goes to the user only if its request is the one that was sent but for the packages, and if its hash is that of its
+    request. Where both sides could look everything up and a direct build would still be another (one has not seen yet what
+    OpenWrt published within the last minutes, or knows other rules), the user is told what this server would build.
     """
 
     def __init__(self, client: WebClient, *, url: str, deadline: float, resolver: Resolver) -> None:
@@ -66,15 +70,15 @@ class PrepareService:
             raise PrepareDisagrees(about=f"the field {changed}")
         if ours != theirs:
             raise PrepareDisagrees(about="how a request is hashed")
-        if checked:
-            await self._compare(request, ours)
-        return preview
+        return await self._as_it_would_be_built(request, preview) if checked else preview
 
-    async def _compare(self, request: ValidatedRequest, theirs: str) -> None:
-        """Raise PrepareDisagrees where a direct build would be another; without metadata of our own there is nothing to compare."""
-        preview = await self._resolver.preview(request)
-        if preview["checked"] and preview["request_hash"] != theirs:
-            raise PrepareDisagrees(about="the packages that a request leads to")
+    async def _as_it_would_be_built(self, request: ValidatedRequest, theirs: dict[str, Any]) -> dict[str, Any]:
+        """Return their preview, or ours where a direct build would be another; without metadata of our own there is nothing to compare."""
+        ours = await self._resolver.preview(request)
+        if not ours["checked"] or ours["request_hash"] == theirs["request_hash"]:
+            return theirs
+        log.warning("the prepare service previews %s where this server would build %s", ascii(theirs["request_hash"]), ours["request_hash"])
+        return ours
 
 
 def _changed(sent: Mapping[str, Any], prepared: Mapping[str, Any]) -> str | None:
