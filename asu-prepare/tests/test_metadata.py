@@ -96,7 +96,8 @@ def test_versions_and_counts_sum_it_up(informed: TestClient) -> None:
     assert preview["versions"]["vim"] == {"new": "2-r1", "old": "9-r1", "downgrade": True}
     assert preview["versions"]["luci"] == {"new": "2-r1", "old": "1-r1", "downgrade": False}
     assert preview["versions"]["kmod-dsa-gswip"] == {"new": "2-r1"}
-    assert preview["counts"] == {"installed": 5, "added": 3, "replaced": 0, "removed": 0, "problems": 0, "warnings": 0, "downgrades": 1}
+    assert "vim is 2-r1, not 9-r1" in preview["warnings"][0]
+    assert preview["counts"] == {"installed": 5, "added": 3, "replaced": 0, "removed": 0, "problems": 0, "warnings": 1, "downgrades": 1}
 
 
 def test_what_does_not_exist_is_told_all_at_once(informed: TestClient, upgrade: dict[str, Any]) -> None:

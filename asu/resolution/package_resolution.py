@@ -8,7 +8,7 @@ twice changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .device_defaults import Origin, Settlement, find_origin
@@ -42,10 +42,15 @@ def resolve(request: PackageRequest, rules: RuleBook, knowledge: Knowledge = NOT
     diff_packages = request.diff_packages and not explicit
     versions = knowledge.index.versions_of(packages) if knowledge.index else {}
     problems = find_problems(packages, versions, request, knowledge, rules, diff_packages=diff_packages)
-    warnings = [*_warnings(request, packages, knowledge, origin), *(problem.detail for problem in problems if _is_lenient(problem, request))]
+    promised = kept_versions(packages, request, rules, {change.package for change in course.changes if change.action != "add"})
+    warnings = [
+        *_warnings(request, packages, knowledge, origin),
+        *_broken_promises(promised, versions),
+        *(problem.detail for problem in problems if _is_lenient(problem, request)),
+    ]
     return Resolution(
         packages=tuple(packages),
-        packages_versions=kept_versions(packages, request, rules, {change.package for change in course.changes if change.action != "add"}),
+        packages_versions=promised,
         diff_packages=diff_packages,
         changes=tuple(course.changes),
         problems=tuple(problem for problem in problems if not _is_lenient(problem, request)),
@@ -63,6 +68,14 @@ class _Course:
 
     changes: list[Change]
     ignored: list[str]
+
+
+def _broken_promises(promised: Mapping[str, str], versions: Mapping[str, str]) -> Iterable[str]:
+    """Warn of versions that a build would insist on and that the release does not have."""
+    broken = [f"{name} is {versions[name]}, not {version}" for name, version in promised.items() if versions.get(name, version) != version]
+    if broken:
+        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""  # noqa: PLR2004  # As many as are named.
+        yield f"The build would fail, as it insists on packages_versions: {'; '.join(broken[:3])}{more}. Leave them out to take what there is."
 
 
 def _told(request: PackageRequest, origin: Origin | None) -> InferredVersion | None:

@@ -5,7 +5,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from asu.build_request import BuildRequest
-from asu.services import services_of
+from asu.errors import QueueUnavailable
+from asu.services import Services, services_of
 
 router = APIRouter(prefix="/api/v1", tags=["prepare"])
 
@@ -16,4 +17,12 @@ async def prepare(request: Request, build_request: BuildRequest) -> dict[str, An
     services = services_of(request)
     validated = await services.catalogue.validate(build_request)
     preview = await services.preparer.prepare(validated, request.state.request_id)
-    return {**preview, "cache_available": await services.builds.is_cached(preview["request_hash"])}
+    return {**preview, "cache_available": await _is_cached(services, preview["request_hash"])}
+
+
+async def _is_cached(services: Services, key: str) -> bool:
+    """Whether the image is there already; not known while the queue is away, which is no reason to refuse a preview."""
+    try:
+        return await services.builds.is_cached(key)
+    except QueueUnavailable:
+        return False

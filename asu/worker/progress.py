@@ -73,7 +73,7 @@ class Progress:
         }
         if error.retry_after is not None:
             body["retry_after"] = error.retry_after
-        log.warning("build %s: %s (%s)", self.plan["key"], error.code, error.fault)
+        log.warning("build %s: %s (%s): %s", self.plan["key"], error.code, error.fault, error.detail)
         return _record(State.FAILED, "failed", body, fault=error.fault)
 
 

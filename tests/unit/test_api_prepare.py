@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from asu.build_record import BuildRecord
 from asu.catalogue import ValidatedRequest
-from asu.errors import PrepareUnavailable
+from asu.errors import PrepareUnavailable, QueueUnavailable
+from asu.memory_records import MemoryRecords
 from tests.unit.worlds import REQUEST, UntouchableUpstream, World, opened
 
 SKIP = "?skip_package_resolution=true"
@@ -19,6 +21,22 @@ class AbsentPreparer:
         """See Preparer."""
         assert request, request_id
         raise PrepareUnavailable
+
+
+class AwayRecords(MemoryRecords):
+    """Records in a Redis that does not answer."""
+
+    async def look(self, key: str) -> BuildRecord | None:
+        """See Records."""
+        raise QueueUnavailable
+
+
+def test_a_preview_needs_no_queue() -> None:
+    """Whether the image is there already is not known then; everything else is."""
+    with opened(records=AwayRecords()) as world:
+        answer = prepare(world)
+
+    assert (answer.status_code, answer.json()["status"], answer.json()["cache_available"]) == (200, "prepared", False)
 
 
 @pytest.fixture

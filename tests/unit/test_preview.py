@@ -105,9 +105,18 @@ def test_the_counts_sum_an_answer_up() -> None:
         "replaced": 1,
         "removed": 1,
         "problems": 1,
-        "warnings": 1,
+        "warnings": 2,
         "downgrades": 1,
     }
+
+
+def test_versions_that_a_build_would_insist_on_in_vain_are_told() -> None:
+    """The worker holds the manifest against `packages_versions`; that it must fail is known before the queue."""
+    [warning] = answer(packages=["nano"], packages_versions={"nano": "9"})["warnings"]
+
+    assert "nano is " in warning
+    assert "not 9" in warning
+    assert answer(packages=["nano"])["warnings"] == []
 
 
 def test_the_hash_is_that_of_the_prepared_request() -> None:
