@@ -28,6 +28,7 @@ class AwayRecords(MemoryRecords):
 
     async def look(self, key: str) -> BuildRecord | None:
         """See Records."""
+        assert key
         raise QueueUnavailable
 
 
