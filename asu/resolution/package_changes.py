@@ -51,6 +51,12 @@ class Rule:
         """Whether this rule concerns a device."""
         return (self.target is None or self.target == target) and (self.profiles is None or profile in self.profiles)
 
+    def successor_of(self, package: str) -> str | None:
+        """Return the name that takes the place of a package that this rule concerns; None where it is removed."""
+        if self.with_package is None or self.replace:
+            return self.with_package
+        return self.with_package + package[len(self.replace_prefix or "") :]
+
     def lies_between(self, old: Version | None, new: Version) -> bool:
         """Whether an upgrade from `old` to `new` crosses this rule.
 

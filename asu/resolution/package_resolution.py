@@ -9,7 +9,6 @@ twice changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from .device_defaults import Origin, Settlement, find_origin
 from .existence import find_problems
@@ -31,18 +30,19 @@ ESSENTIAL = {
 
 def resolve(request: PackageRequest, rules: RuleBook, knowledge: Knowledge = NOTHING_KNOWN) -> Resolution:
     """Decide what a request leads to, from the rules and from what is known of the device and its release."""
-    course = _Course([], [])
-    packages = without_the_gone(request, rules, course.changes)
+    changes: list[Change] = []
+    ignored: list[str] = []
+    packages = without_the_gone(request, rules, changes)
     origin = find_origin(request, knowledge) if request.diff_packages else None
-    explicit = request.diff_packages and knowledge.defaults is not None
-    if explicit and knowledge.defaults is not None:
-        packages = Settlement(request, knowledge, knowledge.defaults, origin, rules, course.changes, course.ignored).settle(packages)
+    defaults = knowledge.defaults if request.diff_packages else None
+    if defaults is not None:
+        packages = Settlement(request, knowledge, defaults, origin, rules, changes, ignored).settle(packages)
     # Each default of the release is in the list by now, wanted or taken away, so the rules add what no default tells.
-    add_the_new(packages, request, rules, course.changes)
-    diff_packages = request.diff_packages and not explicit
+    add_the_new(packages, request, rules, changes)
+    diff_packages = request.diff_packages and defaults is None
     versions = knowledge.index.versions_of(packages) if knowledge.index else {}
     problems = find_problems(packages, versions, request, knowledge, rules, diff_packages=diff_packages)
-    promised = kept_versions(packages, request, rules, {change.package for change in course.changes if change.action != "add"})
+    promised = kept_versions(packages, request, rules, {change.package for change in changes if change.action != "add"})
     warnings = [
         *_warnings(request, packages, knowledge, origin),
         *_broken_promises(promised, versions),
@@ -52,22 +52,14 @@ def resolve(request: PackageRequest, rules: RuleBook, knowledge: Knowledge = NOT
         packages=tuple(packages),
         packages_versions=promised,
         diff_packages=diff_packages,
-        changes=tuple(course.changes),
+        changes=tuple(changes),
         problems=tuple(problem for problem in problems if not _is_lenient(problem, request)),
         warnings=tuple(warnings),
         from_version=_told(request, origin),
         checked=knowledge.index is not None and knowledge.index.complete,
         versions={name: versions[name] for name in packages if name in versions},
-        ignored=tuple(dict.fromkeys([*_ignored_rules(request, rules), *course.ignored])),
+        ignored=tuple(dict.fromkeys([*_ignored_rules(request, rules), *ignored])),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Course:
-    """What happens on the way to a resolution."""
-
-    changes: list[Change]
-    ignored: list[str]
 
 
 def _broken_promises(promised: Mapping[str, str], versions: Mapping[str, str]) -> Iterable[str]:

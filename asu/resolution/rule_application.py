@@ -70,10 +70,10 @@ def _follow(name: str, request: PackageRequest, rules: RuleBook) -> tuple[str | 
         rule = _first_applicable(rules.rules_for(name), request)
         if rule is None:
             break
-        if rule.with_package is None:
+        new = rule.successor_of(name)
+        if new is None:
             steps.append(change_by("removal", "remove", name, rule, from_package=name))
             return None, steps
-        new = rule.with_package if rule.replace else rule.with_package + name[len(rule.replace_prefix or "") :]
         steps.append(change_by("migration", "replace", name, rule, from_package=name, to_package=new))
         name = new
     return name, steps

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asu.errors import BuildFailed, ImpossibleSelection, UnknownFilesystem
-from asu.resolution import Version
+from asu.resolution import DeviceDefaults, Version
 
 _PACKAGE = re.compile(r"-?[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
 _PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
@@ -69,8 +69,8 @@ def selection(request: Mapping[str, Any], info: BuilderInfo) -> list[str]:
         raise BuildFailed(reason=f"it has no profile {profile}")
     if request["diff_packages"]:
         wanted = {name.removeprefix("-") for name in packages}
-        defaults = _defaults(info.default_packages, info.device_packages[profile])
-        packages += [f"-{name}" for name in defaults if name not in wanted]
+        device = DeviceDefaults.of(Version.parse(request["version"]), info.default_packages, info.device_packages[profile])
+        packages += [f"-{name}" for name in device.defaults if name not in wanted]
     return sorted(_admitted(packages))
 
 
@@ -107,17 +107,6 @@ def filesystem_command(config: str, filesystem: str) -> list[str]:
     others = [_CONFIG_SYMBOLS[name] for name in offered if name != filesystem] + ["TARGZ"]
     edits = [part for symbol in others for part in ("-e", f"s/^CONFIG_TARGET_ROOTFS_{symbol}=y$/# CONFIG_TARGET_ROOTFS_{symbol} is not set/")]
     return ["sed", "-i", *edits, f"{BUILDER}/.config"]
-
-
-def _defaults(default_packages: Iterable[str], device_packages: Iterable[str]) -> list[str]:
-    """Return a device's default packages: the target's, then the profile's, which may take some away."""
-    defaults = dict.fromkeys(default_packages)
-    for name in device_packages:
-        if name.startswith("-"):
-            defaults.pop(name[1:], None)
-        else:
-            defaults[name] = None
-    return list(defaults)
 
 
 def _admitted(packages: Iterable[str]) -> Iterable[str]:

@@ -49,7 +49,7 @@ def _missing(name: str, request: PackageRequest, knowledge: Knowledge, index: Pa
     """Say what has become of a package that the index does not hold."""
     for rule in rules.rules_for(name):
         if rule.lies_between(None, request.version) and rule.holds_for(target=request.target, profile=request.profile):
-            new = rule.with_package if rule.replace else rule.with_package and rule.with_package + name[len(rule.replace_prefix or "") :]
+            new = rule.successor_of(name)
             since = f" (since {rule.since}, rule {rule.id})" if rule.since else f" (rule {rule.id})"
             return Problem(package=name, kind="renamed" if new else "removed", suggestion=new, detail=f"{rule.reason}{since}")
     plain = without_abi(name)
