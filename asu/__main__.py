@@ -1,7 +1,9 @@
-"""`asu api` and `asu worker`: the processes of the build service."""
+"""`asu api` and `asu worker`, the processes of the build service; `asu openapi` prints what the API says of itself."""
 
 import argparse
 import gc
+import json
+import sys
 from collections.abc import Sequence
 
 from .logs import configure_logging
@@ -15,6 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     configure_logging(settings.log_level)
     if options.process == "api":
         _run_api(settings, options.host, options.port)
+    elif options.process == "openapi":
+        _print_openapi(settings)
     else:
         from .worker.process import run_worker  # noqa: PLC0415  # The API has no use for podman's and RQ's worker modules and saves their memory.
 
@@ -46,6 +50,12 @@ def _run_api(settings: Settings, host: str, port: int) -> None:
     )
 
 
+def _print_openapi(settings: Settings) -> None:
+    from .app import create_app  # noqa: PLC0415
+
+    sys.stdout.write(json.dumps(create_app(settings).openapi(), indent=2, sort_keys=True) + "\n")
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="asu", description="OpenWrt firmware images on demand; settings come from the environment and asu.toml.")
     processes = parser.add_subparsers(dest="process", required=True)
@@ -53,6 +63,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     api.add_argument("--host", default="127.0.0.1", help="address to listen on")
     api.add_argument("--port", type=int, default=8000, help="port to listen on")
     processes.add_parser("worker", help="build images, one at a time")
+    processes.add_parser("openapi", help="print the OpenAPI document and end")
     return parser.parse_args(arguments)
 
 

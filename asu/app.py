@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from . import __version__
 from .edge import Cors, Edge, error_response, plain_error, without_input
 from .errors import AsuError, InvalidRequest, MethodNotAllowed, NotFound
+from .openapi import describe
 from .routers import builds, health, metadata, pages, prepare, stats, store
 from .services import OpenServices, Services, open_services
 from .settings import Settings
@@ -29,7 +30,7 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
-        async with open_services(settings) as services:
+        async with open_services(settings) as services, services.renderings:
             yield {"services": services}
 
     app = FastAPI(
@@ -44,6 +45,7 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
     )
     for router in (builds.router, prepare.router, metadata.router, stats.router, store.router, health.router, pages.router):
         app.include_router(router)
+    describe(app)
     app.add_exception_handler(AsuError, _asu_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)

@@ -12,12 +12,11 @@ import logging
 import re
 import uuid
 from collections import deque
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,6 +28,7 @@ log = logging.getLogger(__name__)
 MAX_LISTED = 100  # A body may hold tens of thousands of mistakes; an answer that lists them all would be twenty times its size.
 MAX_BODY_BYTES = 256 * 1024  # The largest request seen from a real device is 14 KiB; 18 times that leaves room for first-boot scripts.
 _SLASHES = re.compile(r"/{2,}")
+_HEADER_NAMES = re.compile(r"[A-Za-z0-9_, -]{1,512}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -111,25 +111,46 @@ class Edge:
             await error_response(InternalError(request_id=request_id))(scope, receive, send_with_id)
 
 
-class Cors(CORSMiddleware):
-    """CORS on every answer, whether the request came with an Origin or not; so caches cannot keep an answer without it."""
+class Cors:
+    """CORS on every answer, whether the request came with an Origin or not; so caches cannot keep an answer without it.
+
+    No credentials are used anywhere, so everybody may be told everything: OPTIONS is answered for any path and for whatever is asked,
+    since a preflight that fails leaves a browser without even the error that the request itself would have got.
+    """
+
+    _PREFLIGHT: ClassVar[Mapping[str, str]] = {
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Allow-Methods": "GET, HEAD, POST, OPTIONS",
+        # LuCI's changing `?timestamp` defeats preflight caches, so a day of lifetime is for those clients that send none.
+        "Access-Control-Max-Age": "86400",
+        "Allow": "GET, HEAD, POST, OPTIONS",
+    }
 
     def __init__(self, app: ASGIApp) -> None:
-        # A changing `?timestamp` defeats preflight caches, so a day of lifetime is for those clients that send none.
-        super().__init__(app, allow_origins=["*"], allow_methods=["GET", "HEAD", "POST", "OPTIONS"], allow_headers=["*"], max_age=86_400)
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a preflight, or pass the request on and mark its answer."""
-        if scope["type"] != "http" or any(name == b"origin" for name, _ in scope["headers"]):
-            await super().__call__(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if scope["method"] == "OPTIONS":
+            headers = {**self._PREFLIGHT, "Access-Control-Allow-Headers": _wanted_headers(scope)}
+            await Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)(scope, receive, send)
             return
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).setdefault("Access-Control-Allow-Origin", "*")
+                message["headers"] = [*message.get("headers", ()), (b"access-control-allow-origin", b"*")]
             await send(message)
 
-        await self.app(scope, receive, send_marked)
+        await self._app(scope, receive, send_marked)
+
+
+def _wanted_headers(scope: Scope) -> str:
+    """Return the headers that a preflight asks for, by name, since some browsers do not take `*`; that where it asks for none."""
+    wanted = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"access-control-request-headers"), "")
+    return wanted if _HEADER_NAMES.fullmatch(wanted) else "*"
 
 
 def _request_id(scope: Scope) -> str:

@@ -13,15 +13,18 @@ from typing import Any
 
 from .catalogue import Catalogue
 from .errors import NotFound, UpstreamUnreachable
+from .renderings import Rendering
 from .resolution import DocumentMissingError, DocumentUnavailableError, Gatherer, InvalidVersionError, Version, normalised_profile, profiles_path
 from .upstream import Upstream
+
+NO_PROFILE = Rendering.of(b"{}")  # What the reference server answers; auc passes over such a version.
 
 
 @dataclass(frozen=True, slots=True)
 class WholeProfiles:
-    """A profiles.json with its profiles as JSON text: auc asks for one profile per version, so it is put together once."""
+    """A profiles.json with its profiles as they are sent: auc asks for one profile per version, so it is put together once."""
 
-    profiles: Mapping[str, bytes]
+    profiles: Mapping[str, Rendering]
 
 
 class Listings:
@@ -30,17 +33,17 @@ class Listings:
     def __init__(self, upstream: Upstream, gatherer: Gatherer, catalogue: Catalogue) -> None:
         self._upstream, self._gatherer, self._catalogue = upstream, gatherer, catalogue
 
-    async def profile(self, version_text: str, target: str, name: str) -> bytes:
-        """Return a profile with the metadata of its target as JSON; an empty object for a profile that is not there."""
+    async def profile(self, version_text: str, target: str, name: str) -> Rendering:
+        """Return a profile with the metadata of its target; an empty object for a profile that is not there."""
         version = await self._version(version_text, target)
         try:
             # The fragment makes this another reading of the document beside the resolver's; it is not sent.
             whole: WholeProfiles = await self._upstream.read(f"{profiles_path(version, target)}#whole", _whole)
         except DocumentMissingError:
-            return b"{}"
+            return NO_PROFILE
         except DocumentUnavailableError as error:
             raise UpstreamUnreachable(document=error) from None
-        return whole.profiles.get(name) or whole.profiles.get(normalised_profile(name), b"{}")
+        return whole.profiles.get(name) or whole.profiles.get(normalised_profile(name), NO_PROFILE)
 
     async def target_packages(self, version_text: str, target: str) -> dict[str, Any]:
         """Return the packages that belong to a target, kernel modules included."""
@@ -88,4 +91,4 @@ def _whole(raw: bytes) -> WholeProfiles:
     common = {name: value for name, value in document.items() if name != "profiles"}
     built = datetime.fromtimestamp(int(document.get("source_date_epoch") or 0), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     entries = {name: {**common, **entry, "id": name, "build_at": built} for name, entry in document["profiles"].items()}
-    return WholeProfiles({name: json.dumps(entry).encode() for name, entry in entries.items()})
+    return WholeProfiles({name: Rendering.of(json.dumps(entry, separators=(",", ":")).encode()) for name, entry in entries.items()})

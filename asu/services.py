@@ -15,6 +15,7 @@ from .listings import Listings
 from .prepare_client import InProcessPreparer, Preparer, PrepareService
 from .preview import Resolver
 from .redis_records import RedisRecords, async_redis, sync_redis
+from .renderings import Renderings
 from .resolution import Gatherer, RuleBook, load_rules
 from .settings import Settings
 from .stores.base import Store
@@ -32,6 +33,7 @@ class Services:
     upstream: Upstream
     catalogue: Catalogue
     listings: Listings
+    renderings: Renderings
     resolver: Resolver
     preparer: Preparer
     records: Records
@@ -55,6 +57,7 @@ def assemble(settings: Settings, *, upstream: Upstream, preparer: Preparer | Non
         upstream=upstream,
         catalogue=catalogue,
         listings=Listings(upstream, gatherer, catalogue),
+        renderings=Renderings(ttl=settings.metadata_ttl),
         resolver=resolver,
         preparer=preparer or InProcessPreparer(resolver),
         records=records,

@@ -20,9 +20,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     redis_url: Annotated[str, Field(description="The Redis or Valkey server with queue and build records.")] = "redis://127.0.0.1:6379/0"
-    upstream_url: Annotated[str, Field(description="The OpenWrt downloads server; clients are told this address too.")] = (
-        "https://downloads.openwrt.org"
-    )
+    upstream_url: Annotated[str, Field(description="The OpenWrt downloads server, as this server reaches it.")] = "https://downloads.openwrt.org"
+    public_upstream_url: Annotated[
+        str | None, Field(description="The downloads server as devices reach it, which owut fetches from; unset, that is UPSTREAM_URL.")
+    ] = None
+    builder_upstream_url: Annotated[
+        str | None,
+        Field(description="The downloads server as build containers reach it, where snapshot builders come from; unset, that is UPSTREAM_URL."),
+    ] = None
     base_container: Annotated[str, Field(description="Name of the ImageBuilder's container images, without tag.")] = "ghcr.io/openwrt/imagebuilder"
     prepare_service_url: Annotated[str | None, Field(description="The asu-prepare service; without it the API resolves previews itself.")] = None
     prepare_deadline: Annotated[float, Field(gt=0, description="Seconds until a preview by asu-prepare is given up.")] = 3.0

@@ -7,13 +7,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 
 from . import __version__
 from .config import Settings
 from .endpoint import PrepareEndpoint
 from .errors import InvalidRequestError, MethodNotAllowedError, NotFoundError, PrepareError
-from .middleware import HeadRequests, RequestLog, UnhandledErrors
+from .middleware import Cors, HeadRequests, RequestLog, UnhandledErrors
 from .previews import AnswerCache, Previews
 from .resolution import load_rules
 from .routes import add_operation_routes, describe_prepare_route
@@ -21,8 +20,6 @@ from .upstream import CachedDocuments, DownloadsServer
 from .web_client import WebClient
 
 _ABOUT = "Says which packages a firmware request leads to, what changes against it and why, before anything is built."
-# Browsers ask from the pages of any router or selector; no credentials are used anywhere.
-_CORS = Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD", "POST", "OPTIONS"], allow_headers=["*"])
 
 
 def create_app(settings: Settings, documents: CachedDocuments | None = None) -> FastAPI:
@@ -49,7 +46,7 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
         middleware=[
             Middleware(RequestLog),
             Middleware(HeadRequests),
-            *([_CORS] if settings.cors else []),
+            *([Middleware(Cors)] if settings.cors else []),
             Middleware(UnhandledErrors),
             Middleware(PrepareEndpoint, previews=previews, max_body_bytes=settings.max_body_bytes),
         ],

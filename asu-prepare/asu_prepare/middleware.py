@@ -1,4 +1,4 @@
-"""What surrounds every request, as plain ASGI: request id and log line, HEAD, and our own mistakes.
+"""What surrounds every request, as plain ASGI: request id and log line, HEAD, CORS, and our own mistakes.
 
 The classes of Starlette that wrap a whole response object cost more than a preview does, so none of them is used.
 """
@@ -10,6 +10,7 @@ import time
 import traceback
 
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import InternalError
@@ -18,6 +19,13 @@ from .logs import LOGGER_NAME
 log = logging.getLogger(LOGGER_NAME)
 
 REQUEST_ID = "asu_prepare.request_id"  # Key of the request id in the ASGI scope.
+_PREFLIGHT = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, OPTIONS",
+    "Access-Control-Max-Age": "86400",
+    "Allow": "GET, HEAD, POST, OPTIONS",
+}
+_HEADER_NAMES = re.compile(rb"[A-Za-z0-9_, -]{1,512}")
 _ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -73,6 +81,33 @@ class HeadRequests:
         await self.app({**scope, "method": "GET"}, receive, send_without_body)
 
 
+class Cors:
+    """Lets browsers ask from the pages of any router or selector: marks every answer, and answers every OPTIONS.
+
+    No credentials are used anywhere, so there is nothing to tell apart; and a cache never keeps an answer without the mark.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a preflight, or pass the request on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if scope["method"] == "OPTIONS":
+            headers = {**_PREFLIGHT, "Access-Control-Allow-Headers": _wanted_headers(scope)}
+            await Response(status_code=204, headers=headers)(scope, receive, send)
+            return
+
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"access-control-allow-origin", b"*")]
+            await send(message)
+
+        await self.app(scope, receive, send_marked)
+
+
 class UnhandledErrors:
     """Turns our own mistakes into a JSON answer and one log entry.
 
@@ -103,6 +138,12 @@ class UnhandledErrors:
             if started or scope["type"] != "http":
                 raise
             await InternalError(request_id=request_id).response()(scope, receive, send)
+
+
+def _wanted_headers(scope: Scope) -> str:
+    """Return the headers that a preflight names, or `*`, which some older browsers do not take."""
+    wanted = next((value for name, value in scope["headers"] if name == b"access-control-request-headers"), b"")
+    return wanted.decode() if _HEADER_NAMES.fullmatch(wanted) else "*"
 
 
 def _request_id(scope: Scope) -> str:

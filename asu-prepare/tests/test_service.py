@@ -150,9 +150,16 @@ def test_a_preflight_is_answered(client: TestClient, method: str) -> None:
         headers={"origin": "http://192.168.1.1", "access-control-request-method": method, "access-control-request-headers": "content-type"},
     )
 
-    assert answer.status_code == 200
+    assert (answer.status_code, answer.content) == (204, b"")
     assert method in answer.headers["access-control-allow-methods"]
-    assert "content-type" in answer.headers["access-control-allow-headers"]
+    assert answer.headers["access-control-allow-headers"] == "content-type"
+    assert answer.headers.get_list("access-control-allow-origin") == ["*"]
+
+
+def test_an_answer_carries_cors_for_whoever_asks(client: TestClient) -> None:
+    """A cache must not keep an answer without it, so a caller without a page gets it too, once, on good answers and refusals."""
+    for path in ("/health", "/no-such", "/api/v1/prepare"):
+        assert client.get(path).headers.get_list("access-control-allow-origin") == ["*"]
 
 
 def test_cors_can_be_left_to_a_proxy() -> None:

@@ -8,20 +8,12 @@ from asu.errors import UnknownBuild
 from asu.preview import as_it_stands
 from asu.services import services_of
 
+from . import examples
+
 router = APIRouter(prefix="/api/v1", tags=["builds"])
 
-BUILD_ANSWERS: dict[int | str, dict[str, str]] = {
-    200: {"description": "The image is finished; `images` names its files below /store/{bin_dir}/."},
-    202: {"description": "The build waits or runs; ask again at /api/v1/build/{request_hash}."},
-    400: {"description": "Unknown version, target or profile, or something that this server does not allow."},
-    422: {"description": "A field is missing or malformed; `errors` lists all of them."},
-    500: {"description": "The build failed; `detail` says why, `stdout` and `stderr` are the ImageBuilder's."},
-    503: {"description": "Queue or downloads server do not answer; try again after `Retry-After` seconds."},
-    529: {"description": "Too many builds wait already; try again after `Retry-After` seconds."},
-}
 
-
-@router.post("/build", summary="Ask for an image", responses=BUILD_ANSWERS)
+@router.post("/build", summary="Ask for an image", responses=examples.BUILD, openapi_extra=examples.REQUEST_BODY)
 async def request_build(request: Request, build_request: BuildRequest, *, skip_package_resolution: bool = False) -> Response:
     """Queue a build, or answer with the one that is already there; a prepared request is built as it stands."""
     services = services_of(request)
@@ -31,7 +23,7 @@ async def request_build(request: Request, build_request: BuildRequest, *, skip_p
 
 
 @router.head("/build/{request_hash}", include_in_schema=False)
-@router.get("/build/{request_hash}", summary="Ask how far a build is", responses=BUILD_ANSWERS)
+@router.get("/build/{request_hash}", summary="Ask how far a build is", responses=examples.POLL)
 async def look_at_build(request: Request, request_hash: str) -> Response:
     """Answer from the build record alone; as cheap as can be, since every client polls."""
     if BUILD_KEY.fullmatch(request_hash) is None:

@@ -9,20 +9,22 @@ from asu import __version__
 from asu.errors import AsuError
 from asu.services import Services, services_of
 
+from . import examples
+
 router = APIRouter(tags=["operations"])
 
 HTTP_UNAVAILABLE = 503
 
 
 @router.head("/livez", include_in_schema=False)
-@router.get("/livez", summary="Whether the process answers")
+@router.get("/livez", summary="Whether the process answers", responses=examples.LIVE)
 async def livez() -> dict[str, str]:
     """Answer at once, whatever the state of the services behind."""
     return {"status": "ok"}
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", summary="Whether requests can be served")
+@router.get("/readyz", summary="Whether requests can be served", responses=examples.READY)
 @router.head("/health", include_in_schema=False)
 @router.get("/health", include_in_schema=False)
 async def readyz(request: Request, response: Response, verbose: str | None = None) -> dict[str, Any]:
@@ -38,7 +40,7 @@ async def readyz(request: Request, response: Response, verbose: str | None = Non
 
 
 @router.head("/version", include_in_schema=False)
-@router.get("/version", summary="What runs here")
+@router.get("/version", summary="What runs here", responses=examples.VERSION)
 async def version() -> dict[str, str]:
     """Name and version of the service."""
     return {"service": "asu", "version": __version__}

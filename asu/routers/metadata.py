@@ -1,4 +1,7 @@
-"""What can be built: the documents that clients read before they ask."""
+"""What can be built: the documents that clients read before they ask.
+
+All are answered from memory and carry an ETag, so that asking again for what has not changed costs next to nothing.
+"""
 
 from typing import Any
 
@@ -6,35 +9,149 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from asu import __version__
-from asu.services import services_of
+from asu.renderings import Rendering
+from asu.services import Services, services_of
+
+from . import examples
 
 router = APIRouter(tags=["metadata"])
 
+HTTP_NOT_MODIFIED = 304
+
 
 @router.head("/json/v1/latest.json", include_in_schema=False)
-@router.get("/json/v1/latest.json", summary="The newest releases")
-async def latest(request: Request) -> dict[str, Any]:
+@router.get("/json/v1/latest.json", summary="The newest releases", responses=examples.LATEST)
+async def latest(request: Request) -> Response:
     """Upcoming, stable and old stable release, newest first."""
-    return {"latest": list((await services_of(request).catalogue.releases()).latest)}
+    services = services_of(request)
+
+    async def render() -> dict[str, Any]:
+        return {"latest": list((await services.catalogue.releases()).latest)}
+
+    return _answer(request, await services.renderings.get("latest", render))
 
 
 @router.head("/json/v1/branches.json", include_in_schema=False)
-@router.get("/json/v1/branches.json", summary="The branches, as an array")
-async def branches(request: Request) -> list[dict[str, Any]]:
+@router.get("/json/v1/branches.json", summary="The branches, as an array", responses=examples.BRANCHES)
+async def branches(request: Request) -> Response:
     """Branches with their versions, targets and package changes; auc reads this one."""
-    return list((await services_of(request).catalogue.branches()).values())
+    services = services_of(request)
+
+    async def render() -> list[dict[str, Any]]:
+        return list((await services.catalogue.branches()).values())
+
+    return _answer(request, await services.renderings.get("branches", render))
 
 
 @router.head("/json/v1/overview.json", include_in_schema=False)
-@router.get("/json/v1/overview.json", summary="Everything at once")
-async def overview(request: Request) -> dict[str, Any]:
+@router.get("/json/v1/overview.json", summary="Everything at once", responses=examples.OVERVIEW)
+async def overview(request: Request) -> Response:
     """Releases, branches keyed by name, and what this server allows; owut and LuCI read this one."""
     services = services_of(request)
+    return _answer(request, await services.renderings.get("overview", lambda: _overview(services)))
+
+
+@router.head("/json/v1/releases/{version}/targets/{target}/{subtarget}/index.json", include_in_schema=False)
+@router.get(
+    "/json/v1/releases/{version}/targets/{target}/{subtarget}/index.json", summary="The packages of a target", responses=examples.TARGET_PACKAGES
+)
+async def target_packages(request: Request, version: str, target: str, subtarget: str) -> Response:
+    """Architecture, and name → version of what belongs to the target, kernel modules included."""
+    services, place = services_of(request), (version, f"{target}/{subtarget}")
+    return _answer(request, await services.renderings.get(place, lambda: services.listings.target_packages(*place)))
+
+
+@router.head("/json/v1/releases/{version}/targets/{target}/{subtarget}/{profile}.json", include_in_schema=False)
+@router.get("/json/v1/releases/{version}/targets/{target}/{subtarget}/{profile}.json", summary="A profile", responses=examples.PROFILE)
+async def profile(request: Request, version: str, target: str, subtarget: str, profile: str) -> Response:
+    """Return an entry of profiles.json with the metadata of its target; an empty object if there is no such profile."""
+    return _answer(request, await services_of(request).listings.profile(version, f"{target}/{subtarget}", profile))
+
+
+@router.head("/json/v1/releases/{version}/packages/{architecture}-index.json", include_in_schema=False)
+@router.get(
+    "/json/v1/releases/{version}/packages/{architecture}-index.json",
+    summary="The packages of an architecture",
+    responses=examples.ARCHITECTURE_PACKAGES,
+)
+async def architecture_packages(request: Request, version: str, architecture: str) -> Response:
+    """Name → version over all feeds."""
+    services, place = services_of(request), (version, architecture)
+    return _answer(request, await services.renderings.get(place, lambda: services.listings.architecture_packages(*place)))
+
+
+@router.head("/json/v1/snapshots/targets/{target}/{subtarget}/index.json", include_in_schema=False)
+@router.get(
+    "/json/v1/snapshots/targets/{target}/{subtarget}/index.json",
+    summary="The packages of a target in the snapshot",
+    responses=examples.TARGET_PACKAGES,
+)
+async def snapshot_target_packages(request: Request, target: str, subtarget: str) -> Response:
+    """As for a release."""
+    return await target_packages(request, "SNAPSHOT", target, subtarget)
+
+
+@router.head("/json/v1/snapshots/targets/{target}/{subtarget}/{profile}.json", include_in_schema=False)
+@router.get("/json/v1/snapshots/targets/{target}/{subtarget}/{profile}.json", summary="A profile in the snapshot", responses=examples.PROFILE)
+async def snapshot_profile(request: Request, target: str, subtarget: str, profile: str) -> Response:
+    """As for a release."""
+    return _answer(request, await services_of(request).listings.profile("SNAPSHOT", f"{target}/{subtarget}", profile))
+
+
+@router.head("/json/v1/snapshots/packages/{architecture}-index.json", include_in_schema=False)
+@router.get(
+    "/json/v1/snapshots/packages/{architecture}-index.json",
+    summary="The packages of an architecture in the snapshot",
+    responses=examples.ARCHITECTURE_PACKAGES,
+)
+async def snapshot_architecture_packages(request: Request, architecture: str) -> Response:
+    """As for a release."""
+    return await architecture_packages(request, "SNAPSHOT", architecture)
+
+
+@router.head("/api/v1/revision/{version}/{target}/{subtarget}", include_in_schema=False)
+@router.get("/api/v1/revision/{version}/{target}/{subtarget}", summary="The revision of a target", responses=examples.REVISION)
+async def revision(request: Request, version: str, target: str, subtarget: str) -> dict[str, str]:
+    """Return the revision that an image of this version and target would have, such as r28739-d9340319c6."""
+    return {"revision": await services_of(request).catalogue.revision(version, f"{target}/{subtarget}")}
+
+
+@router.head("/overview", include_in_schema=False)
+@router.get("/overview", include_in_schema=False)
+@router.head("/api/overview", include_in_schema=False)
+@router.get("/api/overview", include_in_schema=False)
+@router.head("/api/v1/overview", include_in_schema=False)
+@router.get(
+    "/api/v1/overview",
+    summary="The overview, where older clients ask for it",
+    status_code=301,
+    response_class=RedirectResponse,
+    responses=examples.MOVED,
+)
+async def overview_moved() -> RedirectResponse:
+    """LuCI asks here; that of 22.03 and of early 23.05 at /api/overview."""
+    return RedirectResponse("/json/v1/overview.json", status_code=301)
+
+
+@router.head("/api/v1/latest", include_in_schema=False)
+@router.get(
+    "/api/v1/latest",
+    summary="The newest releases, where older clients ask for them",
+    status_code=301,
+    response_class=RedirectResponse,
+    responses=examples.MOVED,
+)
+async def latest_moved() -> RedirectResponse:
+    """Older clients ask here."""
+    return RedirectResponse("/json/v1/latest.json", status_code=301)
+
+
+async def _overview(services: Services) -> dict[str, Any]:
     settings = services.settings
     return {
         "latest": list((await services.catalogue.releases()).latest),
         "branches": await services.catalogue.branches(),
-        "upstream_url": settings.upstream_url,
+        "upstream_url": settings.public_upstream_url or settings.upstream_url,
         "server": {
             "version": __version__,
             "contact": settings.server_contact,
@@ -46,68 +163,9 @@ async def overview(request: Request) -> dict[str, Any]:
     }
 
 
-@router.head("/json/v1/releases/{version}/targets/{target}/{subtarget}/index.json", include_in_schema=False)
-@router.get("/json/v1/releases/{version}/targets/{target}/{subtarget}/index.json", summary="The packages of a target")
-async def target_packages(request: Request, version: str, target: str, subtarget: str) -> dict[str, Any]:
-    """Architecture, and name → version of what belongs to the target, kernel modules included."""
-    return await services_of(request).listings.target_packages(version, f"{target}/{subtarget}")
-
-
-@router.head("/json/v1/releases/{version}/targets/{target}/{subtarget}/{profile}.json", include_in_schema=False)
-@router.get("/json/v1/releases/{version}/targets/{target}/{subtarget}/{profile}.json", summary="A profile")
-async def profile(request: Request, version: str, target: str, subtarget: str, profile: str) -> Response:
-    """Return an entry of profiles.json with the metadata of its target; an empty object if there is no such profile."""
-    return Response(await services_of(request).listings.profile(version, f"{target}/{subtarget}", profile), media_type="application/json")
-
-
-@router.head("/json/v1/releases/{version}/packages/{architecture}-index.json", include_in_schema=False)
-@router.get("/json/v1/releases/{version}/packages/{architecture}-index.json", summary="The packages of an architecture")
-async def architecture_packages(request: Request, version: str, architecture: str) -> dict[str, str]:
-    """Name → version over all feeds."""
-    return await services_of(request).listings.architecture_packages(version, architecture)
-
-
-@router.head("/json/v1/snapshots/targets/{target}/{subtarget}/index.json", include_in_schema=False)
-@router.get("/json/v1/snapshots/targets/{target}/{subtarget}/index.json", summary="The packages of a target in the snapshot")
-async def snapshot_target_packages(request: Request, target: str, subtarget: str) -> dict[str, Any]:
-    """As for a release."""
-    return await target_packages(request, "SNAPSHOT", target, subtarget)
-
-
-@router.head("/json/v1/snapshots/targets/{target}/{subtarget}/{profile}.json", include_in_schema=False)
-@router.get("/json/v1/snapshots/targets/{target}/{subtarget}/{profile}.json", summary="A profile in the snapshot")
-async def snapshot_profile(request: Request, target: str, subtarget: str, profile: str) -> Response:
-    """As for a release."""
-    return Response(await services_of(request).listings.profile("SNAPSHOT", f"{target}/{subtarget}", profile), media_type="application/json")
-
-
-@router.head("/json/v1/snapshots/packages/{architecture}-index.json", include_in_schema=False)
-@router.get("/json/v1/snapshots/packages/{architecture}-index.json", summary="The packages of an architecture in the snapshot")
-async def snapshot_architecture_packages(request: Request, architecture: str) -> dict[str, str]:
-    """As for a release."""
-    return await architecture_packages(request, "SNAPSHOT", architecture)
-
-
-@router.head("/api/v1/revision/{version}/{target}/{subtarget}", include_in_schema=False)
-@router.get("/api/v1/revision/{version}/{target}/{subtarget}", summary="The revision of a target")
-async def revision(request: Request, version: str, target: str, subtarget: str) -> dict[str, str]:
-    """Return the revision that an image of this version and target would have, such as r28739-d9340319c6."""
-    return {"revision": await services_of(request).catalogue.revision(version, f"{target}/{subtarget}")}
-
-
-@router.head("/overview", include_in_schema=False)
-@router.get("/overview", include_in_schema=False)
-@router.head("/api/overview", include_in_schema=False)
-@router.get("/api/overview", include_in_schema=False)
-@router.head("/api/v1/overview", include_in_schema=False)
-@router.get("/api/v1/overview", include_in_schema=False)
-async def overview_moved() -> RedirectResponse:
-    """Older clients ask here; LuCI of 22.03 at /api/overview."""
-    return RedirectResponse("/json/v1/overview.json", status_code=301)
-
-
-@router.head("/api/v1/latest", include_in_schema=False)
-@router.get("/api/v1/latest", include_in_schema=False)
-async def latest_moved() -> RedirectResponse:
-    """Older clients ask here."""
-    return RedirectResponse("/json/v1/latest.json", status_code=301)
+def _answer(request: Request, rendering: Rendering) -> Response:
+    """Answer with a rendering, or say that the caller has it already; caches may keep it, but must ask each time."""
+    headers = {"ETag": rendering.etag, "Cache-Control": "no-cache"}
+    if rendering.etag in request.headers.get("If-None-Match", ""):
+        return Response(status_code=HTTP_NOT_MODIFIED, headers=headers)
+    return Response(rendering.content, headers=headers, media_type="application/json")

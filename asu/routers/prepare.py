@@ -8,10 +8,12 @@ from asu.build_request import BuildRequest
 from asu.errors import QueueUnavailable
 from asu.services import Services, services_of
 
+from . import examples
+
 router = APIRouter(prefix="/api/v1", tags=["prepare"])
 
 
-@router.post("/build/prepare", summary="Preview a request")
+@router.post("/build/prepare", summary="Preview a request", responses=examples.PREVIEW, openapi_extra=examples.REQUEST_BODY)
 async def prepare(request: Request, build_request: BuildRequest) -> dict[str, Any]:
     """Say what will be installed, what changes and why, and whether the image is there already."""
     services = services_of(request)

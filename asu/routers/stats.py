@@ -6,11 +6,13 @@ from fastapi import APIRouter, Request
 
 from asu.services import services_of
 
+from . import examples
+
 router = APIRouter(prefix="/api/v1", tags=["statistics"])
 
 
 @router.head("/stats", include_in_schema=False)
-@router.get("/stats", summary="The queue in figures")
+@router.get("/stats", summary="The queue in figures", responses=examples.STATS)
 async def stats(request: Request) -> dict[str, int]:
     """How many builds wait and how many workers live."""
     services = services_of(request)

@@ -168,3 +168,24 @@ def test_without_upstream_there_is_nothing_to_tell(path: str) -> None:
 
         assert (answer.status_code, answer.json()["code"]) == (503, "upstream-unreachable")
         assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize("path", ["latest.json", "branches.json", "overview.json", "releases/24.10.4/targets/ath79/generic/tplink_archer-c7-v5.json"])
+def test_what_is_current_is_not_sent_again(world: World, path: str) -> None:
+    """Whoever has a document asks with its ETag and is told in a few bytes that it still holds; any other gets it whole."""
+    first = world.client.get(f"/json/v1/{path}")
+    again = world.client.get(f"/json/v1/{path}?1795421294847", headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
+    other = world.client.get(f"/json/v1/{path}", headers={"If-None-Match": '"other"'})
+
+    assert (first.status_code, again.status_code, other.status_code) == (200, 304, 200)
+    assert (again.content, again.headers["etag"]) == (b"", first.headers["etag"])
+    assert first.headers["cache-control"] == "no-cache"
+    assert again.headers.get_list("access-control-allow-origin") == ["*"]
+
+
+def test_devices_are_told_the_public_address() -> None:
+    """With owut the device itself fetches from `upstream_url`; a cache of ours would be out of its reach."""
+    with opened(public_upstream_url="https://public.example.org") as public, opened() as plain:
+        told = [world.client.get("/json/v1/overview.json").json()["upstream_url"] for world in (public, plain)]
+
+    assert told == ["https://public.example.org", "https://downloads.example.org"]

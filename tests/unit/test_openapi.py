@@ -1,0 +1,78 @@
+"""What the API says of itself: complete, with examples that are true, and committed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import asu
+from asu.__main__ import main
+from asu.app import create_app
+from asu.build_request import BuildRequest
+from asu.errors import AsuError
+from asu.routers.documented import example_of
+from misc.reference import app_routes, leaves
+from tests.unit.worlds import settings
+
+FILE = Path(asu.__file__).with_name("openapi.json")
+DOCUMENT: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+OPERATIONS = [(f"{method.upper()} {path}", operation) for path, methods in DOCUMENT["paths"].items() for method, operation in methods.items()]
+ANSWERS = [
+    pytest.param(media["schema"], example, id=f"{name} {status} {number}")
+    for name, operation in OPERATIONS
+    for status, response in operation["responses"].items()
+    for media in response.get("content", {}).values()
+    for number, example in enumerate([media["example"]] if "example" in media else [one["value"] for one in media.get("examples", {}).values()])
+]
+# Pages, and paths that only clients of the past ask for.
+UNDESCRIBED = {"/", "/health", "/overview", "/api/overview"}
+
+
+def test_the_committed_file_is_current(capsys: pytest.CaptureFixture[str]) -> None:
+    """`asu openapi > asu/openapi.json` writes it anew."""
+    main(["openapi"])
+
+    assert capsys.readouterr().out == FILE.read_text(encoding="utf-8")
+
+
+def test_every_route_is_described() -> None:
+    """What is not in the file is on a short list."""
+    paths = {route.path for route in app_routes(create_app(settings()))}
+
+    assert paths - set(DOCUMENT["paths"]) == UNDESCRIBED
+
+
+@pytest.mark.parametrize(("name", "operation"), OPERATIONS, ids=[name for name, _ in OPERATIONS])
+def test_every_operation_says_what_it_does(name: str, operation: dict[str, Any]) -> None:
+    """Each has a summary and a description; each JSON answer has an example, each request too."""
+    assert operation["summary"], name
+    assert operation["description"], name
+    for status, response in operation["responses"].items():
+        for kind, media in response.get("content", {}).items():
+            assert kind != "application/json" or media.get("example") is not None or media.get("examples"), f"{name} {status}"
+    if "requestBody" in operation:
+        assert operation["requestBody"]["content"]["application/json"]["examples"]
+
+
+@pytest.mark.parametrize(("schema", "example"), ANSWERS)
+def test_an_example_keeps_to_its_schema(schema: dict[str, Any], example: Any) -> None:
+    """What is shown is what is promised."""
+    jsonschema.Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(example)
+
+
+@pytest.mark.parametrize("name", ["/api/v1/build", "/api/v1/build/prepare"])
+def test_an_example_of_a_request_is_taken(name: str) -> None:
+    """Whoever copies it gets no 422."""
+    for example in DOCUMENT["paths"][name]["post"]["requestBody"]["content"]["application/json"]["examples"].values():
+        BuildRequest.model_validate(example["value"])
+
+
+@pytest.mark.parametrize("kind", list(leaves(AsuError)), ids=lambda kind: kind.code)
+def test_every_error_can_be_shown(kind: type[AsuError]) -> None:
+    """The example of an error is its own words, with every placeholder filled in."""
+    body = example_of(kind)
+
+    assert (body["status"], body["code"]) == (kind.status, kind.code)
+    assert "{" not in body["detail"]
