@@ -43,8 +43,9 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
         # FastAPI's own telemetry would record exception messages, which can hold what a caller sent.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
-    for router in (builds.router, prepare.router, metadata.router, stats.router, store.router, health.router, pages.router):
-        app.include_router(router)
+    for router in (metadata.documents, builds.router, prepare.router, metadata.router, stats.router, store.router, health.router, pages.router):
+        # Not `include_router`, which keeps each router apart and asks one after the other for every request: a third of a poll's time.
+        app.router.routes.extend(router.routes)
     describe(app)
     app.add_exception_handler(AsuError, _asu_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)

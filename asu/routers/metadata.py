@@ -3,10 +3,12 @@
 All are answered from memory and carry an ETag, so that asking again for what has not changed costs next to nothing.
 """
 
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
 
 from asu import __version__
 from asu.renderings import Rendering
@@ -19,8 +21,20 @@ router = APIRouter(tags=["metadata"])
 HTTP_NOT_MODIFIED = 304
 
 
-@router.head("/json/v1/latest.json", include_in_schema=False)
-@router.get("/json/v1/latest.json", summary="The newest releases", responses=examples.LATEST)
+class DirectRoute(APIRoute):
+    """A route whose function takes the request and nothing else, so that there are no dependencies to solve: half of such an answer's time."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the function as it is."""
+        endpoint: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
+        return endpoint
+
+
+documents = APIRouter(tags=["metadata"], route_class=DirectRoute)
+
+
+@documents.head("/json/v1/latest.json", include_in_schema=False)
+@documents.get("/json/v1/latest.json", summary="The newest releases", responses=examples.LATEST)
 async def latest(request: Request) -> Response:
     """Upcoming, stable and old stable release, newest first."""
     services = services_of(request)
@@ -31,8 +45,8 @@ async def latest(request: Request) -> Response:
     return _answer(request, await services.renderings.get("latest", render))
 
 
-@router.head("/json/v1/branches.json", include_in_schema=False)
-@router.get("/json/v1/branches.json", summary="The branches, as an array", responses=examples.BRANCHES)
+@documents.head("/json/v1/branches.json", include_in_schema=False)
+@documents.get("/json/v1/branches.json", summary="The branches, as an array", responses=examples.BRANCHES)
 async def branches(request: Request) -> Response:
     """Branches with their versions, targets and package changes; auc reads this one."""
     services = services_of(request)
@@ -43,8 +57,8 @@ async def branches(request: Request) -> Response:
     return _answer(request, await services.renderings.get("branches", render))
 
 
-@router.head("/json/v1/overview.json", include_in_schema=False)
-@router.get("/json/v1/overview.json", summary="Everything at once", responses=examples.OVERVIEW)
+@documents.head("/json/v1/overview.json", include_in_schema=False)
+@documents.get("/json/v1/overview.json", summary="Everything at once", responses=examples.OVERVIEW)
 async def overview(request: Request) -> Response:
     """Releases, branches keyed by name, and what this server allows; owut and LuCI read this one."""
     services = services_of(request)

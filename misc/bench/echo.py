@@ -1,6 +1,8 @@
-"""The yardstick: the least that a FastAPI service does with a build request. It parses the request by a pydantic model and returns it.
+"""The yardstick: the least that a FastAPI service does with a request.
 
-    python -m misc.bench.echo PORT
+It parses a build request by a pydantic model and returns it, and hands out so many bytes of JSON for each size that it is given.
+
+    python -m misc.bench.echo PORT [SIZE …]
 
 It runs in the same server as both services do (uvicorn with uvloop and httptools, no access log), so that only the applications differ.
 """
@@ -8,9 +10,10 @@ It runs in the same server as both services do (uvicorn with uvloop and httptool
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from pydantic import BaseModel
 
 PATH = "/echo"
@@ -30,9 +33,16 @@ class EchoRequest(BaseModel):
     client: str | None = None
 
 
-def create_echo() -> FastAPI:
+def bytes_path(size: int) -> str:
+    """Return where so many bytes are handed out."""
+    return f"/bytes/{size}"
+
+
+def create_echo(sizes: Iterable[int] = ()) -> FastAPI:
     """Return the application."""
     app = FastAPI()
+    for size in sizes:
+        _hand_out(app, size)
 
     @app.post(PATH)
     async def echo(request: EchoRequest) -> EchoRequest:
@@ -45,9 +55,17 @@ def create_echo() -> FastAPI:
     return app
 
 
+def _hand_out(app: FastAPI, size: int) -> None:
+    content = b'"' + b"x" * (size - 2) + b'"'
+
+    @app.get(bytes_path(size))
+    async def hand_out() -> Response:
+        return Response(content, media_type="application/json")
+
+
 if __name__ == "__main__":
     uvicorn.run(
-        create_echo(),
+        create_echo(map(int, sys.argv[2:])),
         host="127.0.0.1",
         port=int(sys.argv[1]),
         loop="uvloop",

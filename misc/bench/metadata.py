@@ -52,6 +52,7 @@ def write_tree(root: Path) -> None:
     _write(root / ".versions.json", {"stable_version": stable, "oldstable_version": older[0], "upcoming_version": "", "versions_list": RELEASES})
     for number, release in enumerate(RELEASES):
         base = root / "releases" / release
+        _write(base / ".targets.json", TARGETS)
         wanted = sorted({*sample.PACKAGES, *SUCCESSORS, *DEFAULTS} - (ENDED if release == stable else frozenset()))
         for architecture in set(TARGETS.values()):
             _write_feeds(base / "packages" / architecture, architecture, {**names, "base": [*names["base"], *wanted]}, number)
