@@ -236,10 +236,10 @@ class HalfPublished(UpstreamError):
 
 
 class ImageBuilderMissing(UpstreamError):
-    """There is no ImageBuilder for {version} and {target} yet; it is published some hours after the release, try again later."""
+    """There is no ImageBuilder for {version} and {target} yet; it is published some hours after the release, try again at {again}."""
 
     code = "imagebuilder-missing"
-    retry_after = 600
+    retry_after: ClassVar[int] = 600
 
 
 class DownloadFailed(UpstreamError):

@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     info_deadline: Annotated[PositiveInt, Field(description="Seconds for `make info`.")] = 60
     manifest_deadline: Annotated[PositiveInt, Field(description="Seconds for `make manifest`, which downloads all packages.")] = 300
     image_deadline: Annotated[PositiveInt, Field(description="Seconds for `make image`.")] = 900
-    pull_deadline: Annotated[PositiveInt, Field(description="Seconds for pulling an ImageBuilder image.")] = 600
+    pull_deadline: Annotated[PositiveInt, Field(description="Seconds for pulling an ImageBuilder image, and for unpacking a snapshot's.")] = 600
     max_output_mb: Annotated[PositiveInt, Field(description="Most that a build may put into the store, in MiB.")] = 4096
     build_ttl: Annotated[PositiveInt, Field(description="Seconds that a finished build of a release is remembered.")] = 86_400
     build_ttl_snapshot: Annotated[PositiveInt, Field(description="Seconds that a finished build of a snapshot is remembered.")] = 3_600
@@ -74,7 +74,8 @@ class Settings(BaseSettings):
     def build_deadline(self) -> int:
         """Seconds that one attempt may take in all, with a minute for starting and publishing.
 
-        `info_deadline` counts three times: choosing a file system takes two more commands as short as `make info`.
+        `info_deadline` counts four times: looking at the builder and choosing a file system take three more commands as short as
+        `make info`; `pull_deadline` twice: a snapshot's image is pulled, and then fetches its builder.
         """
-        commands = 3 * self.info_deadline + self.manifest_deadline + self.image_deadline
-        return self.pull_deadline + commands + self.max_output_mb // COPY_MB_PER_SECOND + 60
+        commands = 4 * self.info_deadline + self.manifest_deadline + self.image_deadline
+        return 2 * self.pull_deadline + commands + self.max_output_mb // COPY_MB_PER_SECOND + 60

@@ -19,7 +19,7 @@ Responses = dict[int | str, dict[str, Any]]
 SAMPLES: Mapping[str, object] = {
     "about": "how a request is hashed",
     "allowed": "POST",
-    "again": "2026-03-01T12:10:00Z",
+    "again": "12:10 UTC on 2026-03-01",
     "attempts": 3,
     "available": "squashfs, ext4",
     "branch": "19.07",

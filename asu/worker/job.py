@@ -24,7 +24,7 @@ from asu.resolution import Version
 from asu.settings import Settings
 from asu.stores.base import Store
 
-from . import builder_failures, builder_output, imagebuilder
+from . import builder_failures, builder_output, imagebuilder, snapshot
 from .container import BuildContainer, ContainerEngine
 from .progress import Progress
 from .pulling import BuilderImage
@@ -100,9 +100,12 @@ class Builder:
     def _build(self, attempt: Attempt, progress: Progress, lease: Lease, aftermath: contextlib.ExitStack) -> BuildRecord:
         request = attempt.plan["request"]
         self._show(attempt, progress, "container_setup")
-        container = self._container(attempt, request, aftermath)
+        image = self._builder_image(request)
+        container = self._container(attempt, image, aftermath)
         aftermath.callback(container.remove)
         lease.on_loss = container.kill
+        if image.is_moving:
+            self._unpack(container, image, progress)
         info = self._info(attempt, progress, container, request)
         packages = imagebuilder.selection(request, info)
         self._manifest(attempt, progress, container, packages)
@@ -111,15 +114,22 @@ class Builder:
         self._publish(attempt, progress, container)
         return progress.done()
 
-    def _container(self, attempt: Attempt, request: Mapping[str, Any], aftermath: contextlib.ExitStack) -> BuildContainer:
+    def _builder_image(self, request: Mapping[str, Any]) -> BuilderImage:
         version = Version.parse(request["version"])
         name = imagebuilder.image_name(self._settings.base_container, version, request["target"])
-        image = BuilderImage(name=name, version=request["version"], target=request["target"], is_moving=version.is_snapshot)
+        return BuilderImage(name=name, version=request["version"], target=request["target"], is_moving=version.is_snapshot)
+
+    def _container(self, attempt: Attempt, image: BuilderImage, aftermath: contextlib.ExitStack) -> BuildContainer:
         try:
             engine = aftermath.enter_context(contextlib.closing(self._engine()))
         except Exception as error:
             raise ContainerFailed(reason="podman does not answer") from error
         return engine.start(image, key=attempt.key, attempt=attempt.number)
+
+    def _unpack(self, container: BuildContainer, image: BuilderImage, progress: Progress) -> None:
+        settings = self._settings
+        url = settings.builder_upstream_url or settings.upstream_url
+        snapshot.unpack(container, image, progress, url=url, check_deadline=settings.info_deadline, deadline=settings.pull_deadline)
 
     def _info(self, attempt: Attempt, progress: Progress, container: BuildContainer, request: Mapping[str, Any]) -> imagebuilder.BuilderInfo:
         self._show(attempt, progress, "validate_revision")

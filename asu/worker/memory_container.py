@@ -18,6 +18,8 @@ from .pulling import BuilderImage
 
 PIECE = 512  # Bytes; small, so that readers meet members that lie across pieces.
 NOISE = "Generate local signing keys...\nPackage list missing or not up-to-date, generating it.\n\nBuilding package index...\n"
+# What commands lead to before `setup.sh` has fetched the builder.
+NOT_UNPACKED = {"test": CommandResult(1, "", ""), "info": CommandResult(2, "", "make: *** No rule to make target 'info'.  Stop.\n")}
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class Script:
     wrong_hash: bool = False
     builds_profile: str = ""  # Another device than the one that was asked for.
     noise: str = NOISE
+    needs_setup: bool = False  # As a snapshot's image, which holds no builder but the script that fetches it.
 
 
 class MemoryContainer:
@@ -52,6 +55,7 @@ class MemoryContainer:
         self.files: dict[str, tuple[bytes, int]] = {}
         self.killed = self.removed = False
         self._script = script
+        self._is_unpacked = not script.needs_setup
         self._output: dict[str, bytes] = {}
 
     def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
@@ -69,6 +73,8 @@ class MemoryContainer:
             raise failure
         if failure is not None:
             return failure
+        if not self._is_unpacked and goal in NOT_UNPACKED:
+            return NOT_UNPACKED[goal]
         arguments = dict(word.split("=", 1) for word in command[2:] if "=" in word)
         answers: Mapping[str, Callable[[Mapping[str, str]], str]] = {
             "info": self._info,
@@ -76,6 +82,8 @@ class MemoryContainer:
             "image": self._image,
             "grep": lambda _: "".join(f"CONFIG_TARGET_ROOTFS_{symbol}=y\n" for symbol in self._script.filesystems),
             "sed": lambda _: "",
+            "env": self._set_up,
+            "test": lambda _: "",
         }
         return CommandResult(0, answers[goal](arguments), self._script.noise if goal in {"manifest", "image"} else "")
 
@@ -109,6 +117,10 @@ class MemoryContainer:
         """See BuildContainer."""
         self._script.before.get("remove", lambda: None)()
         self.killed = self.removed = True
+
+    def _set_up(self, _: Mapping[str, str]) -> str:
+        self._is_unpacked = True
+        return ""
 
     def _info(self, _: Mapping[str, str]) -> str:
         profiles = "".join(f"{name}:\n    A device\n    Packages: {' '.join(own)}\n" for name, own in self._script.profiles.items())

@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from asu.errors import AsuError, BuildTimeout, ContainerFailed, ImageBuilderMissing
 
@@ -35,8 +36,9 @@ class BuilderImage:
     is_moving: bool = False
 
     def missing(self) -> ImageBuilderMissing:
-        """Return the error that there is no such image."""
-        return ImageBuilderMissing(version=self.version, target=self.target)
+        """Return the error that there is no such image, which says when to look again."""
+        again = datetime.now(UTC) + timedelta(seconds=ImageBuilderMissing.retry_after)
+        return ImageBuilderMissing(version=self.version, target=self.target, again=again.strftime("%H:%M UTC on %Y-%m-%d"))
 
 
 def pull(ask: Callable[[], str], image: BuilderImage, *, deadline: int) -> None:

@@ -81,7 +81,7 @@ def make_images(settings: Settings, standin: StandIn, podman: Podman, say: Calla
     say("making the stand-in ImageBuilder images")
     _run([str(ROOT / "tests" / "imagebuilder" / "make_base")], podman)
     command = [str(settings.python), "-m", "tests.imagebuilder.build", "--tree", str(standin.tree), "--feeds", standin.feeds]
-    command += ["--base-container", standin.base_container]
+    command += ["--base-container", standin.base_container, "--setup"]
     command += [word for version in settings.standin_versions for word in ("--version", version)]
     command += [word for target in settings.standin_targets for word in ("--target", target)]
     _run(command, podman)

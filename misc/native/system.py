@@ -154,6 +154,7 @@ class _Ascent:
             healthy=lambda: web.takes_connections(("127.0.0.1", settings.upstream_port)),
         )
         self._services["UPSTREAM_URL"] = settings.standin_url
+        self._services.setdefault("BUILDER_UPSTREAM_URL", described.feeds)
         if not settings.base_container:
             standin.make_images(settings, described, self._podman, self._say)
             self._services["BASE_CONTAINER"] = described.base_container

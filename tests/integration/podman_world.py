@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 BASE = "localhost/asu-standin/imagebuilder/worker"  # Apart from other users of the stand-ins, whose images have other feeds.
 OPKG, APK = "24.10.4", "25.12.1"
+FEEDS = "file:///upstream"  # Inside the images.
+SNAPSHOTS = ("SNAPSHOT", "24.10-SNAPSHOT")  # Their images fetch their builder themselves, as the genuine ones.
 TARGETS = ("x86/64", "ath79/generic")
 PATIENCE = 30.0  # Seconds for the service to answer; on an idle machine it takes half of one.
 
@@ -51,6 +53,7 @@ class PodmanWorld:
             "container_socket_path": self.socket,
             "container_network": self.podman.network,
             "pull_policy": "never",
+            "builder_upstream_url": FEEDS,
             "container_memory_mb": 512,
         }
         return Settings(**{**fields, **values})
@@ -140,9 +143,11 @@ def make_builders(world: PodmanWorld, directory: Path) -> None:
         unavailable(f"the stand-in's base image cannot be made here: {made.stderr.strip()}")
     tree = directory / "upstream"
     _python(world, "tests.upstream.make_tree", str(tree))
+    command = ("tests.imagebuilder.build", "--tree", str(tree), "--feeds", FEEDS, "--base-container", BASE, "--setup")
     versions = [word for version in (OPKG, APK) for word in ("--version", version)]
     targets = [word for target in TARGETS for word in ("--target", target)]
-    _python(world, "tests.imagebuilder.build", "--tree", str(tree), "--feeds", "file:///upstream", "--base-container", BASE, *versions, *targets)
+    _python(world, *command, *versions, *targets)
+    _python(world, *command, "--target", TARGETS[0], *[word for version in SNAPSHOTS for word in ("--version", version)])
 
 
 def unavailable(reason: str) -> None:
