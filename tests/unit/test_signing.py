@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import tracemalloc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -213,3 +214,21 @@ def test_a_chain_of_two_goes_into_the_image_as_it_is(output: Output) -> None:
     Signer(key).sign(output.document, output.directory)
 
     assert read_signed(output.read("a.bin")).chain == authority + output.key.chain
+
+
+def test_a_large_image_takes_no_more_memory_than_a_small_one(output: Output) -> None:
+    """An image may have a GiB; the worker holds a few pieces of it at a time."""
+    large = 48 * 1024 * 1024
+    output.put("a.bin", b"", "sdcard")
+    with (output.directory / "a.bin").open("wb") as file:
+        file.truncate(large)
+    del output.document["profiles"]["device"]["images"][0]["sha256_unsigned"]
+    tracemalloc.start()
+    try:
+        output.sign()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert (output.directory / "a.bin").stat().st_size > large
+    assert peak < large / 8
