@@ -1,18 +1,25 @@
-"""`asu api` and `asu worker`, the processes of the build service; `asu openapi` prints what the API says of itself."""
+"""`asu api` and `asu worker`, the processes of the build service.
+
+`asu key` makes the key that images are signed with, `asu openapi` prints what the API says of itself.
+"""
 
 import argparse
 import gc
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from .logs import configure_logging
 from .settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one of the processes until SIGTERM or SIGINT."""
+    """Run one of the processes until SIGTERM or SIGINT, or make a key."""
     options = _options(arguments)
+    if options.process == "key":
+        _make_key(options.path)
+        return
     settings = Settings()
     configure_logging(settings.log_level)
     if options.process == "api":
@@ -56,6 +63,17 @@ def _print_openapi(settings: Settings) -> None:
     sys.stdout.write(json.dumps(create_app(settings).openapi(), indent=2, sort_keys=True) + "\n")
 
 
+def _make_key(path: Path) -> None:
+    from .worker.signing_key import make_signing_key  # noqa: PLC0415  # The processes load the library only where a key is configured.
+    from .worker.usign import UnusableKey  # noqa: PLC0415
+
+    try:
+        made = make_signing_key(path)
+    except UnusableKey as error:
+        raise SystemExit(f"asu key: {error}") from error
+    sys.stdout.write("".join(f"{file}\n" for file in made))
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="asu", description="OpenWrt firmware images on demand; settings come from the environment and asu.toml.")
     processes = parser.add_subparsers(dest="process", required=True)
@@ -64,6 +82,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     api.add_argument("--port", type=int, default=8000, help="port to listen on")
     processes.add_parser("worker", help="build images, one at a time")
     processes.add_parser("openapi", help="print the OpenAPI document and end")
+    key = processes.add_parser("key", help="make a key to sign images with, and its certificate")
+    key.add_argument("path", type=Path, help="file of the secret key, for BUILD_KEY; PATH.pub is for the devices, PATH.ucert goes into the images")
     return parser.parse_args(arguments)
 
 

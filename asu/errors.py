@@ -37,6 +37,7 @@ AsuError
     ├── BuildTimeout
     ├── WorkerLost
     ├── StoreFailed
+    ├── SigningFailed
     └── InternalError
 
 The docstring of a class is its message; the table of errors in the documentation is made from the classes. The
@@ -317,6 +318,12 @@ class StoreFailed(InfraError):
     """The images could not be stored: {reason}; try again later."""
 
     code = "store-failed"
+
+
+class SigningFailed(InfraError):
+    """The images could not be signed: {reason}; your request is not the cause, try again later."""
+
+    code = "signing-failed"
 
 
 class InternalError(InfraError):

@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     prepare_service_url: Annotated[str | None, Field(description="The asu-prepare service; without it the API resolves previews itself.")] = None
     prepare_deadline: Annotated[float, Field(gt=0, description="Seconds until a preview by asu-prepare is given up.")] = 3.0
     store_path: Annotated[Path, Field(description="Directory of the finished images.")] = Path("store")
+    build_key: Annotated[
+        Path | None, Field(description="Secret key (usign) that images are signed with; its certificates are in `.ucert` beside it.")
+    ] = None
     container_socket_path: Annotated[Path, Field(description="Socket of the podman service that runs the builds.")] = Path("/run/podman/podman.sock")
     container_network: Annotated[str, Field(description="podman network of the build containers; `none` gives them no network.")] = "asu-build"
     container_memory_mb: Annotated[PositiveInt, Field(description="Memory limit of a build container, in MiB.")] = 2048
@@ -78,4 +81,5 @@ class Settings(BaseSettings):
         `make info`; `pull_deadline` twice: a snapshot's image is pulled, and then fetches its builder.
         """
         commands = 4 * self.info_deadline + self.manifest_deadline + self.image_deadline
-        return 2 * self.pull_deadline + commands + self.max_output_mb // COPY_MB_PER_SECOND + 60
+        passes = 2 if self.build_key else 1  # Signing reads again what was copied out.
+        return 2 * self.pull_deadline + commands + passes * self.max_output_mb // COPY_MB_PER_SECOND + 60

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from asu.stores.local import FILE_NAME
 
 MAX_FILES = 256  # The largest real target leaves about 40 files per device.
 COPY_CHUNK = 1024 * 1024
+SUM = re.compile(r"[0-9a-f]{64} [ *](?P<name>.+)")  # A line of sha256sums.
 
 
 def parse_manifest(output: str) -> dict[str, str]:
@@ -101,3 +103,22 @@ def read_profiles(directory: Path, hashes: Mapping[str, str]) -> dict[str, Any]:
         if hashes.get(name) != digest:
             raise StoreFailed(reason=f"{name} is not what the ImageBuilder made")
     return document
+
+
+def rewrite_lists(directory: Path, document: Mapping[str, Any], changed: Mapping[str, str]) -> None:
+    """Write profiles.json as it is now, and the new SHA-256 of it and of `changed` files into sha256sums, where there is one.
+
+    Raises OSError, and ValueError where sha256sums is no text.
+    """
+    text = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()  # One line, as the ImageBuilder writes it.
+    (directory / "profiles.json").write_bytes(text)
+    sums = directory / "sha256sums"
+    if sums.exists():
+        hashes = {**changed, "profiles.json": hashlib.sha256(text).hexdigest()}
+        lines = sums.read_text(encoding="utf-8").splitlines()
+        sums.write_text("".join(f"{_with_hash(line, hashes)}\n" for line in lines), encoding="utf-8")
+
+
+def _with_hash(line: str, hashes: Mapping[str, str]) -> str:
+    found = SUM.fullmatch(line)
+    return hashes[found["name"]] + line[64:] if found and found["name"] in hashes else line

@@ -1,6 +1,6 @@
 """One build, from its start to its outcome.
 
-    start the container → make info → make manifest → make image → copy out → publish → record
+    start the container → make info → make manifest → make image → copy out → sign → publish → record
 
 The worker applies no rule and makes no decision: the plan is complete. Each step is shown to those who poll, in the words
 that clients know. Whatever goes wrong is one of our errors, put into the record with the ImageBuilder's own output and never
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 
 from asu.build_queue import PAYLOAD_VERSION
@@ -34,6 +35,15 @@ log = logging.getLogger(__name__)
 RENEWAL = 5.0  # Seconds between renewals of the lease.
 PUBLISH_PATIENCE = 120  # Seconds that a finished build waits for Redis to come back before it is given up.
 PATIENCE_PAUSE = 0.25  # Seconds between the tries.
+
+
+# What may change a build before it is published: takes profiles.json and the directory of the files, returns it as it is then.
+Signing = Callable[[Mapping[str, Any], Path], Mapping[str, Any]]
+
+
+def leave_unsigned(document: Mapping[str, Any], _: Path) -> Mapping[str, Any]:
+    """Change nothing: what the ImageBuilder made is what is published."""
+    return document
 
 
 class Superseded(Exception):
@@ -68,8 +78,16 @@ class Lease(threading.Thread):
 class Builder:
     """Runs builds with one engine, one store and one set of records."""
 
-    def __init__(self, settings: Settings, *, records: WorkerRecords, store: Store, engine: Callable[[], ContainerEngine]) -> None:
-        self._settings, self._records, self._store, self._engine = settings, records, store, engine
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        records: WorkerRecords,
+        store: Store,
+        engine: Callable[[], ContainerEngine],
+        sign: Signing = leave_unsigned,
+    ) -> None:
+        self._settings, self._records, self._store, self._engine, self._sign = settings, records, store, engine, sign
 
     def run(self, payload: Mapping[str, Any]) -> None:
         """Build what a job names, unless somebody else does or has done so; never raises for a failed build."""
@@ -177,7 +195,7 @@ class Builder:
             raise ContainerFailed(reason="the builder's .config cannot be changed")
 
     def _publish(self, attempt: Attempt, progress: Progress, container: BuildContainer) -> None:
-        """Copy the images out, complete the answer, and publish if this attempt is still the current one.
+        """Copy the images out, sign them, complete the answer, and publish if this attempt is still the current one.
 
         Between the question and the rename lies a window, two system calls and no Redis wide: a worker that freezes right
         there for longer than a lease publishes although another has taken over. Either's files are those of the same request,
@@ -192,7 +210,8 @@ class Builder:
             too_big = builder_failures.size_error(f"{progress.stdout}\n{progress.stderr}")
             if too_big and not any("-sysupgrade" in name for name in hashes):
                 raise too_big
-            progress.gathered |= _facts(builder_output.read_profiles(workplace, hashes), attempt)
+            document = self._sign(builder_output.read_profiles(workplace, hashes), workplace)
+            progress.gathered |= _facts(document, attempt)
             if not _patiently(lambda: self._records.renew(attempt)):
                 raise Superseded
             self._store.publish(attempt.key, workplace)

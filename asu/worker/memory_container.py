@@ -41,6 +41,7 @@ class Script:
     extra: list[tuple[tarfile.TarInfo, bytes]] = field(default_factory=list)
     image_types: tuple[str, ...] = ("sysupgrade", "factory")
     wrong_hash: bool = False
+    wrong_unsigned_hash: bool = False
     builds_profile: str = ""  # Another device than the one that was asked for.
     noise: str = NOISE
     needs_setup: bool = False  # As a snapshot's image, which holds no builder but the script that fetches it.
@@ -143,7 +144,8 @@ class MemoryContainer:
         for kind in self._script.image_types:
             name, content = f"{prefix}-squashfs-{kind}.bin", json.dumps([kind, self._installed(arguments)]).encode()
             digest = hashlib.sha256(b"" if self._script.wrong_hash else content).hexdigest()
-            images.append({"filesystem": "squashfs", "name": name, "sha256": digest, "sha256_unsigned": digest, "type": kind})
+            unsigned = hashlib.sha256(b"").hexdigest() if self._script.wrong_unsigned_hash else digest
+            images.append({"filesystem": "squashfs", "name": name, "sha256": digest, "sha256_unsigned": unsigned, "type": kind})
             self._output[name] = content
         entry = {
             "device_packages": [],

@@ -10,14 +10,15 @@ from asu.settings import Settings
 from asu.stores.local import LocalStore
 
 from .container import ContainerEngine, PodmanEngine
-from .job import Builder
+from .job import Builder, Signing, leave_unsigned
 from .sweeping import Sweep
 
 log = logging.getLogger(__name__)
 
 
 def run_worker(settings: Settings) -> None:
-    """Work until SIGTERM; the current build is finished first."""
+    """Work until SIGTERM; the current build is finished first. Ends at once, with words, where images are to be signed and cannot be."""
+    sign = chosen_signing(settings)
     redis = Redis.from_url(settings.redis_url)
     # RQ waits long for its next job; the records must not, so they have connections of their own that give up soon.
     records = RedisWorkerRecords(sync_redis(settings.redis_url))
@@ -27,7 +28,20 @@ def run_worker(settings: Settings) -> None:
     def engine() -> ContainerEngine:
         return PodmanEngine(settings, system=records.system())
 
-    builder = Builder(settings, records=records, store=store, engine=engine)
+    builder = Builder(settings, records=records, store=store, engine=engine, sign=sign)
     queue = RqBuildQueue(redis, deadline=settings.build_deadline)
     sweep = Sweep(settings, records=records, queue=queue, store=store, engine=engine)
     BuildWorker(redis, build=builder.run, sweep=sweep).work(logging_level=None)
+
+
+def chosen_signing(settings: Settings) -> Signing:
+    """Return what signs images with the key in `BUILD_KEY`, or leaves them alone without one; ends the process if the key is unusable."""
+    if settings.build_key is None:
+        return leave_unsigned
+    from .signing import read_signer  # noqa: PLC0415  # Without a key nobody needs the library for it.
+    from .usign import UnusableKey  # noqa: PLC0415
+
+    try:
+        return read_signer(settings.build_key).sign
+    except UnusableKey as error:
+        raise SystemExit(f"asu worker: BUILD_KEY: {error}") from error

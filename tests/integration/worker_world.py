@@ -23,6 +23,7 @@ from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, syn
 from asu.stores.local import LocalStore
 from asu.worker.container import PodmanEngine
 from asu.worker.job import Builder
+from asu.worker.process import chosen_signing
 from tests.integration.podman_world import ROOT, PodmanWorld
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class WorkerWorld:
 
     def builder(self, engine: PodmanEngine, with_settings: Settings | None = None) -> Callable[[str], None]:
         """Return what runs a waiting build in this process."""
-        builder = Builder(with_settings or self.settings, records=self.records, store=self.store, engine=lambda: engine)
+        settings = with_settings or self.settings
+        builder = Builder(settings, records=self.records, store=self.store, engine=lambda: engine, sign=chosen_signing(settings))
         return lambda key: builder.run({"version": PAYLOAD_VERSION, "key": key})
 
     def look(self, key: str) -> BuildRecord:

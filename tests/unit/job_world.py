@@ -17,6 +17,7 @@ from asu.settings import Settings
 from asu.stores.local import LocalStore
 from asu.worker.job import Builder
 from asu.worker.memory_container import MemoryEngine, Script
+from asu.worker.process import chosen_signing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +99,7 @@ class World:
 
     def run(self) -> None:
         """Let the worker take the job."""
-        builder = Builder(self.settings, records=self.records, store=self.store, engine=lambda: self.engine)
+        builder = Builder(self.settings, records=self.records, store=self.store, engine=lambda: self.engine, sign=chosen_signing(self.settings))
         builder.run({"version": PAYLOAD_VERSION, "key": KEY})
 
     def record(self) -> BuildRecord:

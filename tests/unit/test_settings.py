@@ -60,6 +60,13 @@ def test_an_attempt_may_take_as_long_as_its_steps_together() -> None:
     assert settings.build_deadline > 1 + 3 * 10 + 100 + 1000 + 20_000 / COPY_MB_PER_SECOND
 
 
+def test_signing_gives_an_attempt_more_time(tmp_path: Path) -> None:
+    """Images are read again to be signed, which takes as long as copying them once more."""
+    more = Settings(build_key=tmp_path / "key").build_deadline - Settings().build_deadline
+
+    assert more >= Settings().max_output_mb // COPY_MB_PER_SECOND
+
+
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_says_what_it_is(name: str) -> None:
     """The table of settings in the documentation is made from these descriptions."""

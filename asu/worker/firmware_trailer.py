@@ -1,0 +1,61 @@
+"""The blocks at the end of a firmware image, in the format of OpenWrt's fwtool.
+
+An image may be followed by blocks: metadata, by which a device knows what it is offered, then a signature. Each is its data
+and a trailer of 16 bytes, big endian:
+
+    "FWx0"  checksum:u32  kind:u8  zero[3]  length:u32
+
+`length` counts data and trailer. The checksum is a CRC-32 over the whole file up to the trailer, blocks before it included;
+it starts with all ones like the usual one, but is not inverted at its end. Images are read in pieces: some have a GiB.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+MAGIC = b"FWx0"
+SIGNATURE = 0  # Kind of a block; metadata is 1.
+TRAILER = struct.Struct(">4sIB3xI")
+MAX_SIGNATURE = 1024  # Bytes; fwtool puts no more into a block of this kind.
+INVERTED = 0xFFFFFFFF
+PIECE = 1024 * 1024
+
+
+def strip_signature(image: Path) -> bool:
+    """Take the signature block off the end of an image, where there is one; whether there was.
+
+    What stands before it, metadata or anything else, stays as it is. Raises OSError.
+    """
+    with image.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END) - TRAILER.size
+        if end < 0:
+            return False
+        file.seek(end)
+        magic, checksum, kind, length = TRAILER.unpack(file.read(TRAILER.size))
+        if magic != MAGIC or kind != SIGNATURE or not TRAILER.size <= length <= end + TRAILER.size:
+            return False
+        before = 0
+        for piece in pieces(file, end):
+            before = zlib.crc32(piece, before)
+        # Without the right checksum these are bytes of the image that look like a trailer by chance.
+        if checksum != before ^ INVERTED:
+            return False
+        file.truncate(end + TRAILER.size - length)
+        return True
+
+
+def signature_block(data: bytes, *, before: int) -> bytes:
+    """Return the block that a signature makes at the end of an image whose usual CRC-32 (zlib's) is `before`."""
+    checksum = zlib.crc32(data, before) ^ INVERTED
+    return data + TRAILER.pack(MAGIC, checksum, SIGNATURE, len(data) + TRAILER.size)
+
+
+def pieces(file: IO[bytes], length: int) -> Iterator[bytes]:
+    """Yield the first `length` bytes of a file."""
+    file.seek(0)
+    while length and (piece := file.read(min(PIECE, length))):
+        length -= len(piece)
+        yield piece

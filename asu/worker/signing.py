@@ -1,0 +1,114 @@
+"""Signs the images of a build with the server's key.
+
+The bytes are those that OpenWrt's own tools would leave:
+
+    fwtool -t -s /dev/null IMG; cp KEY.ucert IMG.ucert; usign -S -m IMG -s KEY -x IMG.sig
+    ucert -A -c IMG.ucert -x IMG.sig; fwtool -S IMG.ucert IMG
+
+A signature of the builder's, whose key is thrown away with its container, gives way to ours. What is signed is the image
+without it, and only if its hash is the one that the builder told.
+"""
+
+import hashlib
+import logging
+import mmap
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from asu.errors import SigningFailed
+
+from . import builder_output, firmware_trailer
+from .certificate import signature_blob
+from .signing_key import SigningKey, read_signing_key
+from .usign import UnusableKey
+
+log = logging.getLogger(__name__)
+
+NOTICE = timedelta(days=30)  # Time to have a new certificate issued: a worker that starts within it warns.
+SIGNED_TYPES = frozenset({"sysupgrade", "factory", "combined", "combined-efi", "sdcard"})
+
+
+@dataclass(frozen=True, slots=True)
+class SignedFile:
+    """What a signed image is now: its SHA-256 and its size in bytes."""
+
+    sha256: str
+    size: int
+
+
+def read_signer(path: Path) -> "Signer":
+    """Return what signs with the key at `path` and tell the log which one it is; raises UnusableKey, also for an expired certificate."""
+    key = read_signing_key(path)
+    key.check_time(time.time())
+    expiry = datetime.fromtimestamp(key.certificate.expires_at, UTC)
+    level = logging.WARNING if expiry < datetime.now(UTC) + NOTICE else logging.INFO
+    log.log(level, "images are signed by key %s, whose certificate is valid until %s", key.secret.public.fingerprint.hex(), expiry.date())
+    return Signer(key)
+
+
+class Signer:
+    """Signs with one key; `clock` tells the seconds since 1970."""
+
+    def __init__(self, key: SigningKey, *, clock: Callable[[], float] = time.time) -> None:
+        self._key, self._clock = key, clock
+
+    def sign(self, document: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+        """Sign the images in `directory` that profiles.json lists; return it as it is now, and as it stands in the directory.
+
+        `sha256` and `size` become those of the signed images, in sha256sums too; `sha256_unsigned` stays. Raises SigningFailed.
+        """
+        try:
+            self._key.check_time(self._clock())
+        except UnusableKey as error:
+            log.error("images cannot be signed: %s", error)  # noqa: TRY400  # The words say it all.
+            raise SigningFailed(reason="the certificate of this server's key is not valid now") from error
+        try:
+            images = {image["name"]: image for image in _images(document) if image.get("type") in SIGNED_TYPES}
+            signed = {name: self._sign_image(directory / name, image.get("sha256_unsigned")) for name, image in images.items()}
+            changed = _with_signed(document, signed)
+            builder_output.rewrite_lists(directory, changed, {name: file.sha256 for name, file in signed.items()})
+        except (OSError, ValueError) as error:
+            raise SigningFailed(reason=f"the images could not be rewritten ({type(error).__name__})") from error
+        return changed
+
+    def _sign_image(self, image: Path, unsigned: str | None) -> SignedFile:
+        firmware_trailer.strip_signature(image)
+        size, checksum, digest = image.stat().st_size, 0, hashlib.sha256()
+        with image.open("r+b") as file:
+            for piece in firmware_trailer.pieces(file, size):
+                checksum = zlib.crc32(piece, checksum)
+                digest.update(piece)
+            if unsigned and digest.hexdigest() != unsigned:
+                raise SigningFailed(reason=f"{image.name} is not what the ImageBuilder says that it made")
+            # Ed25519 goes through the message twice. Mapped, an image of a GiB takes none of the worker's own memory for that.
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as message:
+                chain = self._key.chain + signature_blob(self._key.secret.sign(message))
+            block = firmware_trailer.signature_block(chain, before=checksum)
+            file.seek(size)
+            file.write(block)
+        digest.update(block)
+        return SignedFile(digest.hexdigest(), size + len(block))
+
+
+def _images(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for profile in document["profiles"].values():
+        yield from profile["images"]
+
+
+def _with_signed(document: Mapping[str, Any], signed: Mapping[str, SignedFile]) -> dict[str, Any]:
+    """Return profiles.json with the hashes and sizes of the signed images; a size is told where the builder tells one."""
+
+    def now(image: Mapping[str, Any]) -> dict[str, Any]:
+        file = signed.get(image["name"])
+        if file is None:
+            return dict(image)
+        size = {"size": file.size} if "size" in image else {}
+        return {**image, "sha256": file.sha256, **size}
+
+    profiles = {name: {**profile, "images": [now(image) for image in profile["images"]]} for name, profile in document["profiles"].items()}
+    return {**document, "profiles": profiles}
