@@ -74,8 +74,11 @@ class BuildRequest(BaseModel):
 
 
 def echo(request: dict[str, Any]) -> dict[str, Any]:
-    """Return a request as answers show it: the first-boot script never leaves the server, its place stays."""
-    return {**request, "defaults": None}
+    """Return a request as answers show it: the first-boot script never leaves the server.
+
+    Its place stays, with an empty text where there was one, since clients know it as a text.
+    """
+    return {**request, "defaults": "" if request.get("defaults") else None}
 
 
 BUILD_KEY = re.compile(r"[0-9a-f]{64}")
