@@ -161,7 +161,7 @@ def test_a_build_that_loses_every_worker_fails_in_the_end(world: World) -> None:
     assert body["detail"] == "Error: The worker of this build was lost 2 times; try again later."
     assert (body["request_hash"], body["stdout"], body["stderr"]) == (KEY, "", "")
     assert (body["fault"], body["enqueued_at"], body["retry_after"]) == ("infra", ENQUEUED, 30)
-    assert body["request"] == {"profile": "generic", "defaults": None}
+    assert body["request"] == {"profile": "generic", "defaults": ""}
 
 
 def test_podman_away_does_not_stop_the_tidying(world: World) -> None:
