@@ -23,7 +23,10 @@ def _listed(value: object) -> object:
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
-        return json.loads(value)
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"begins as a JSON array and is none: {error}") from None
     return [word for word in re.split(r"[,\s]+", value) if word]
 
 

@@ -12,7 +12,7 @@ def test_opkg_until_24_10(version: str) -> None:
     assert package_manager_of(Version.parse(version)) == "opkg"
 
 
-@pytest.mark.parametrize("version", ["25.12.0-rc1", "25.12.0", "25.12-SNAPSHOT", "26.10.1", "SNAPSHOT"])
+@pytest.mark.parametrize("version", ["25.12", "25.12.0-rc1", "25.12.0", "25.12-SNAPSHOT", "26.10.1", "SNAPSHOT"])
 def test_apk_since_25_12(version: str) -> None:
-    """From the first candidate on, and in the development branch."""
+    """From the beginning of the branch on, and in the development branch."""
     assert package_manager_of(Version.parse(version)) == "apk"

@@ -93,7 +93,7 @@ def test_no_feed_is_allowed_unless_said() -> None:
         ("https://operator:secret@feeds.example.org", "entry 1 has an address with a user or a password in it"),
         ("*", "entry 1 has an address that begins with neither"),
         ('["https://feeds.example.org/../a"]', "entry 1 has an address with `.` or `..`"),
-        ('["https://feeds.example.org"', "delimiter"),
+        ('["https://feeds.example.org"', "begins as a JSON array and is none"),
         ("[1]", "valid string"),
     ],
 )
