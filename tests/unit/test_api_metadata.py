@@ -127,7 +127,7 @@ def test_the_overview_lists_allowed_feeds() -> None:
     """As they are compared: a client may offer what lies below them."""
     server = overview(metadata(), repository_allow_list=["HTTPS://Feeds.example.org/own/", "http://192.0.2.7:8080"])["server"]
 
-    assert server["repository_allow_list"] == ["https://feeds.example.org/own", "http://192.0.2.7:8080"]
+    assert server["repository_allow_list"] == ["https://feeds.example.org/own", "http://192.0.2.7:8080/"]
 
 
 @pytest.mark.parametrize("version", ["24.10.4", "SNAPSHOT", "24.10-SNAPSHOT"])

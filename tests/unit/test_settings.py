@@ -53,7 +53,7 @@ def test_a_senseless_value_is_refused_at_the_start(name: str, value: str, monkey
         Settings()
 
 
-ALLOWED = ("https://feeds.example.org/a", "http://192.0.2.7:8080")
+ALLOWED = ("https://feeds.example.org/a", "http://192.0.2.7:8080/")
 
 
 @pytest.mark.parametrize(

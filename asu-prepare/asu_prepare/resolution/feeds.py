@@ -58,9 +58,9 @@ class FeedUrl:
 
     @property
     def text(self) -> str:
-        """The one spelling of the address: letters, digits and `-._~+:/` only, without a slash at its end and without the usual port."""
+        """The one spelling of the address: letters, digits and `-._~+:/` only, without the usual port; a slash ends only what has no path."""
         port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
-        return "/".join((f"{self.scheme}://{self.host}{port}", *self.path))
+        return f"{self.scheme}://{self.host}{port}/{'/'.join(self.path)}"
 
     def lies_below(self, other: FeedUrl) -> bool:
         """Whether this is the other address or lies below it, name by name: /packages-evil does not lie below /packages."""
