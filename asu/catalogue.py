@@ -17,7 +17,6 @@ from .errors import (
     DefaultsNotAllowed,
     DefaultsTooLong,
     HalfPublished,
-    RepositoryNotAllowed,
     RootfsTooLarge,
     UnsupportedBranch,
     UnsupportedDistro,
@@ -27,6 +26,7 @@ from .errors import (
     UpstreamError,
     UpstreamUnreachable,
 )
+from .feeds import FeedPolicy
 from .resolution import (
     AmbiguousProfileError,
     DocumentMissingError,
@@ -58,6 +58,7 @@ class Catalogue:
     def __init__(self, upstream: Upstream, gatherer: Gatherer, settings: Settings, rules: RuleBook) -> None:
         self._upstream, self._gatherer, self._settings, self._rules = upstream, gatherer, settings, rules
         self._oldest_branch = Version.parse(settings.oldest_branch)
+        self._feeds = FeedPolicy.of(settings.repository_allow_list)
 
     async def validate(self, request: BuildRequest) -> ValidatedRequest:
         """Return the request with its exact profile; raises UserError and UpstreamError."""
@@ -211,8 +212,7 @@ class Catalogue:
                 raise DefaultsTooLong(length=length, limit=self._settings.max_defaults_length)
         if request.rootfs_size_mb and request.rootfs_size_mb > self._settings.max_custom_rootfs_size_mb:
             raise RootfsTooLarge(size=request.rootfs_size_mb, limit=self._settings.max_custom_rootfs_size_mb)
-        if request.repositories:
-            raise RepositoryNotAllowed(repository=next(iter(request.repositories)))
+        self._feeds.admit(request.repositories, request.repository_keys, Version.parse(request.version))
 
 
 def _profile(profiles: TargetProfiles, name: str) -> str:

@@ -17,6 +17,9 @@ AsuError
 │   ├── DefaultsTooLong
 │   ├── RootfsTooLarge
 │   ├── RepositoryNotAllowed
+│   │   └── MalformedRepository
+│   ├── MalformedRepositoryKey
+│   ├── UnsuitableRepositoryKey
 │   ├── WrongRevision           found by the worker, as all below
 │   ├── ImpossibleSelection
 │   ├── WrongPackageVersions
@@ -174,9 +177,30 @@ class RootfsTooLarge(UserError):
 
 
 class RepositoryNotAllowed(UserError):
-    """Repository not allowed: {repository}"""
+    """Repository not allowed: {repository}; {reason}
+
+    The beginning is the reference server's.
+    """
 
     code = "repository-not-allowed"
+
+
+class MalformedRepository(RepositoryNotAllowed):
+    """Repository not allowed: {repository} {reason}"""
+
+    code = "malformed-repository"
+
+
+class MalformedRepositoryKey(UserError):
+    """Key {number} of `repository_keys` {reason}"""
+
+    code = "malformed-repository-key"
+
+
+class UnsuitableRepositoryKey(UserError):
+    """Key {number} of `repository_keys` is {kind}; {version} installs with {manager}, so send {wanted}."""
+
+    code = "unsuitable-repository-key"
 
 
 class WrongRevision(UserError):

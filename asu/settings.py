@@ -4,20 +4,50 @@ Read from the environment (upper case names) and from the TOML file that `ASU_CO
 working directory); the environment wins. Read once, by `__main__`, and passed down; nothing else looks at the environment.
 """
 
+import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from .resolution import FeedUrl, InvalidFeedError
 
 COPY_MB_PER_SECOND = 20  # MiB; what an old hard disk takes while others use it, too.
+
+
+def _listed(value: object) -> object:
+    """Return what a variable lists: a JSON array, or words with commas or blanks between them; all else is as it was."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"begins as a JSON array and is none: {error}") from None
+    return [word for word in re.split(r"[,\s]+", value) if word]
+
+
+def _addresses(entries: tuple[str, ...]) -> tuple[str, ...]:
+    """Return addresses in their one spelling; a mistake is told by its place, since an address may hold a password."""
+    addresses = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            addresses.append(FeedUrl.parse(entry).text)
+        except InvalidFeedError as error:
+            raise ValueError(f"entry {number} {error}; write it such as https://feeds.example.org/packages") from None
+    return tuple(addresses)
+
+
+AddressList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_addresses)]
 
 
 class Settings(BaseSettings):
     """What an operator can set."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
     redis_url: Annotated[str, Field(description="The Redis or Valkey server with queue and build records.")] = "redis://127.0.0.1:6379/0"
     upstream_url: Annotated[str, Field(description="The OpenWrt downloads server, as this server reaches it.")] = "https://downloads.openwrt.org"
@@ -57,6 +87,12 @@ class Settings(BaseSettings):
     allow_defaults: Annotated[bool, Field(description="Whether requests may carry a first-boot script.")] = False
     max_defaults_length: Annotated[PositiveInt, Field(description="Most bytes of a first-boot script.")] = 20_480
     max_custom_rootfs_size_mb: Annotated[PositiveInt, Field(description="Largest `rootfs_size_mb`.")] = 1_024
+    repository_allow_list: Annotated[
+        AddressList,
+        Field(
+            description="Addresses below which requests may bring package feeds, as JSON array or with commas between; without any, none is admitted."
+        ),
+    ] = ()
     server_contact: Annotated[str, Field(description="How to reach the operator; shown in overview.json.")] = ""
     cors: Annotated[bool, Field(description="Whether the API adds CORS headers; off where a proxy adds them.")] = True
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least severity that is logged.")] = "info"

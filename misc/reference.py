@@ -32,7 +32,7 @@ def _settings() -> Iterator[str]:
     yield "| setting | default | meaning |"
     yield "|---|---|---|"
     for name, field in Settings.model_fields.items():
-        default = "required" if field.default is PydanticUndefined else "" if field.default in (None, "") else f"`{field.default}`"
+        default = "required" if field.default is PydanticUndefined else "" if field.default in (None, "", ()) else f"`{field.default}`"
         yield f"| `{name.upper()}` | {default} | {field.description} |"
 
 

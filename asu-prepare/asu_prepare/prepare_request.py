@@ -24,7 +24,8 @@ PackageVersion = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+,~-]{1
 Target = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}/[a-z0-9_-]{1,64}$")]
 Profile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.,+-]{0,127}$")]
 VersionCode = Annotated[str, StringConstraints(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9_.+-]{0,63})?$")]
-RepositoryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+# The name of a file for opkg, beside NAME.sig and the packages themselves: no dots. Never an option: no dash before it.
+RepositoryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 # Printable ASCII without the space, both quotes and the backslash.
 RepositoryUrl = Annotated[str, StringConstraints(pattern=r"^[!#-&(-\[\]-~]{1,512}$")]
 RepositoryKey = Annotated[str, StringConstraints(max_length=4_096)]

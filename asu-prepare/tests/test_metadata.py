@@ -100,6 +100,17 @@ def test_versions_and_counts_sum_it_up(informed: TestClient) -> None:
     assert preview["counts"] == {"installed": 5, "added": 3, "replaced": 0, "removed": 0, "problems": 0, "warnings": 1, "downgrades": 1}
 
 
+def test_what_a_feed_of_ones_own_may_hold_is_a_warning(informed: TestClient) -> None:
+    """Where the package is expected from, and what it means that the feeds of OpenWrt are replaced."""
+    request = {"version": "25.12.0", "target": "lantiq/xrx200", "profile": "bt_homehub-v5a", "packages": ["luci", "own-package"]}
+    preview = prepared(informed, {**request, "repositories": {"mine": "HTTPS://Feeds.example.org:443/packages.adb"}})
+
+    assert (preview["checked"], preview["problems"]) == (True, [])
+    assert preview["warnings"][0].startswith("OpenWrt's own feeds are not used, as repositories_mode is replace")
+    assert preview["warnings"][1].endswith("own-package is expected from the feed mine.")
+    assert preview["prepared_request"]["repositories"] == {"mine": "https://feeds.example.org/packages.adb"}
+
+
 def test_what_does_not_exist_is_told_all_at_once(informed: TestClient, upgrade: dict[str, Any]) -> None:
     """Each name that cannot be had is a problem, with a near one where there is any."""
     preview = prepared(informed, {**upgrade, "packages": [*upgrade["packages"], "lucii", "no-such-thing"]})

@@ -45,8 +45,8 @@ def resolve(request: PackageRequest, rules: RuleBook, knowledge: Knowledge = NOT
     promised = kept_versions(packages, request, rules, {change.package for change in changes if change.action != "add"})
     warnings = [
         *_warnings(request, packages, knowledge, origin),
-        *_broken_promises(promised, versions),
-        *(problem.detail for problem in problems if _is_lenient(problem, request)),
+        *_broken_promises(promised, versions, request),
+        *(f"{problem.detail} {problem.package} is expected from {_feeds(request)}." for problem in problems if _is_lenient(problem, request)),
     ]
     return Resolution(
         packages=tuple(packages),
@@ -62,12 +62,13 @@ def resolve(request: PackageRequest, rules: RuleBook, knowledge: Knowledge = NOT
     )
 
 
-def _broken_promises(promised: Mapping[str, str], versions: Mapping[str, str]) -> Iterable[str]:
+def _broken_promises(promised: Mapping[str, str], versions: Mapping[str, str], request: PackageRequest) -> Iterable[str]:
     """Warn of versions that a build would insist on and that the release does not have."""
     broken = [f"{name} is {versions[name]}, not {version}" for name, version in promised.items() if versions.get(name, version) != version]
     if broken:
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""  # noqa: PLR2004  # As many as are named.
-        yield f"The build would fail, as it insists on packages_versions: {'; '.join(broken[:3])}{more}. Leave them out to take what there is."
+        unless = f"Unless {_feeds(request)} brings these versions, the" if request.feeds else "The"
+        yield f"{unless} build would fail, as it insists on packages_versions: {'; '.join(broken[:3])}{more}. Leave them out to take what there is."
 
 
 def _told(request: PackageRequest, origin: Origin | None) -> InferredVersion | None:
@@ -78,8 +79,17 @@ def _told(request: PackageRequest, origin: Origin | None) -> InferredVersion | N
 
 
 def _is_lenient(problem: Problem, request: PackageRequest) -> bool:
-    """Whether a problem is only a warning: a request with repositories of its own may know packages that we do not."""
-    return request.has_repositories and problem.kind != "conflict"
+    """Whether a problem is only a warning: a request with feeds of its own may know packages that we do not."""
+    return bool(request.feeds) and problem.kind != "conflict"
+
+
+def _feeds(request: PackageRequest) -> str:
+    """Return the request's own feeds for a sentence, three at most: it may stand there for each of a thousand packages."""
+    names = request.feeds
+    if len(names) == 1:
+        return f"the feed {names[0]}"
+    named = ", ".join(names[:3])
+    return f"one of the feeds {named}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"  # noqa: PLR2004  # As many as are named.
 
 
 def _ignored_rules(request: PackageRequest, rules: RuleBook) -> Iterable[str]:
@@ -102,6 +112,8 @@ def _warnings(request: PackageRequest, packages: Sequence[str], knowledge: Knowl
         yield "The default packages of this device are not known at the moment; the builder takes away each one that the list does not hold."
     elif request.diff_packages and origin is None:
         yield "The list holds too few default packages of any release to tell where it comes from; what it lacks is left out."
+    if request.replaces_feeds:
+        yield f"OpenWrt's own feeds are not used, as repositories_mode is replace: what the ImageBuilder lacks must come from {_feeds(request)}."
     device_packages = knowledge.defaults.device_packages if knowledge.defaults else frozenset()
     for name in packages:
         if name[0] != "-":

@@ -22,7 +22,8 @@ def package_request(fields: Mapping[str, Any]) -> PackageRequest:
         diff_packages=fields["diff_packages"],
         from_version=Version.parse(from_version) if from_version else None,
         ignored_changes=frozenset(fields["ignored_changes"]),
-        has_repositories=bool(fields["repositories"]),
+        feeds=tuple(sorted(fields["repositories"])),
+        replaces_feeds=bool(fields["repositories"]) and fields["repositories_mode"] == "replace",
     )
 
 

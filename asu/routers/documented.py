@@ -30,10 +30,13 @@ SAMPLES: Mapping[str, object] = {
     "feed": "custom",
     "filesystem": "jffs2",
     "found": "r28971-2ab61a6ab0",
+    "kind": "usign's public key",
     "length": 30_000,
     "limit": 20_480,
     "limit_kib": 256,
+    "manager": "apk",
     "method": "GET",
+    "number": 1,
     "profile": "tplink_archer-c7-v6",
     "reason": "missing (no-such-package)",
     "repository": "https://packages.example.org/custom",
@@ -44,6 +47,7 @@ SAMPLES: Mapping[str, object] = {
     "target": "ath79/generic",
     "version": "24.10.4",
     "waiting": 200,
+    "wanted": "a PEM file with an EC public key",
 }
 
 

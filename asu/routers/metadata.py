@@ -170,7 +170,7 @@ async def _overview(services: Services) -> dict[str, Any]:
             "version": __version__,
             "contact": settings.server_contact,
             "allow_defaults": settings.allow_defaults,
-            "repository_allow_list": [],
+            "repository_allow_list": list(settings.repository_allow_list),
             "max_custom_rootfs_size_mb": settings.max_custom_rootfs_size_mb,
             "max_defaults_length": settings.max_defaults_length,
         },

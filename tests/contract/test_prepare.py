@@ -23,6 +23,7 @@ from asu_prepare.config import Settings as PrepareSettings
 from asu_prepare.main import create_app
 from asu_prepare.upstream import MemoryDocuments
 from tests.requirements import free_port
+from tests.unit.fixtures.feed_keys import PEM, USIGN, USIGN_LINE
 from tests.unit.worlds import REQUEST, metadata
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +49,13 @@ REQUESTS: list[dict[str, Any]] = [
     {"defaults": "echo '\u00e9\n'", "client": "owut/1", "ignored_changes": ["auc-owut"], "rootfs_size_mb": "256", "filesystem": "ext4"},
     {"defaults": "", "repositories": {}, "repository_keys": [], "repositories_mode": "append"},
     {"packages": [f"package-{number}" for number in range(1000)]},
+    {"packages": ["luci", "own-package", "auc"], "repositories": {"mine": "https://feeds.example.org/own"}, "repository_keys": [USIGN]},
+    {
+        "repositories": {"b": "HTTPS://Feeds.example.org:443/%6fwn/", "a": "https://a.example/x"},
+        "repository_keys": [f"{USIGN_LINE}\n", USIGN],
+    },
+    {"packages": ["luci"], "packages_versions": {"luci": "2"}, "repositories": {"a": "https://a.example/x"}, "repositories_mode": "append"},
+    {"version": "25.12.0", "repositories": {"mine": "https://feeds.example.org/packages.adb"}, "repository_keys": [PEM.replace("\n", "\r\n")]},
 ]
 
 

@@ -70,6 +70,13 @@ def test_no_package_is_an_option(service: type[BaseModel], name: str) -> None:
     assert verdict(service, {"packages_versions": {name: "1"}}) is None
 
 
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a.b", "a.sig", "luci_1.0_all.ipk", "-", "-a", "--option", "_a", "a/b", "../a", "a@b"])
+def test_no_feed_is_a_path_or_an_option(service: type[BaseModel], name: str) -> None:
+    """For opkg the name is that of a file, beside NAME.sig and the packages."""
+    assert verdict(service, {"repositories": {name: "https://example.org"}}) is None
+
+
 EDGES: list[dict[str, Any]] = [
     {"packages": ["a" * 128]},
     {"packages": ["-" + "a" * 128]},
@@ -121,11 +128,24 @@ EDGES: list[dict[str, Any]] = [
     {"repositories": {}},
     {"repositories": {f"r{number}": "https://example.org" for number in range(16)}},
     {"repositories": {f"r{number}": "https://example.org" for number in range(17)}},
+    {"repositories": {"a" * 64: "https://example.org"}},
+    {"repositories": {"a" * 65: "https://example.org"}},
+    {"repositories": {"a": "h" * 512}},
+    {"repositories": {"a": "h" * 513}},
+    {"repositories": {"a": ""}},
+    {"repositories": {"openwrt_core": "https://example.org"}},  # For the API to refuse, which knows the operator's list.
+    {"repositories": {"My-feed_1": "https://user@example.org:8443/a%20b/?c=d&e=f#g"}},
+    {"repositories": None},
+    {"repositories": []},
     {"repositories_mode": None},
     {"repositories_mode": "append"},
     {"repository_keys": ["k" * 4096]},
     {"repository_keys": ["k" * 4097]},
+    {"repository_keys": ["k"] * 16},
     {"repository_keys": ["k"] * 17},
+    {"repository_keys": ["untrusted comment: key\nRWQ+/=="]},
+    {"repository_keys": [None]},
+    {"repository_keys": None},
     {"from_version": ""},
     {"from_version": None},
     {"from_version": "SNAPSHOT"},

@@ -123,6 +123,13 @@ def test_the_overview_says_what_the_server_allows(world: World) -> None:
     assert server["repository_allow_list"] == []
 
 
+def test_the_overview_lists_allowed_feeds() -> None:
+    """As they are compared: a client may offer what lies below them."""
+    server = overview(metadata(), repository_allow_list=["HTTPS://Feeds.example.org/own/", "http://192.0.2.7:8080"])["server"]
+
+    assert server["repository_allow_list"] == ["https://feeds.example.org/own", "http://192.0.2.7:8080/"]
+
+
 @pytest.mark.parametrize("version", ["24.10.4", "SNAPSHOT", "24.10-SNAPSHOT"])
 def test_the_revision(world: World, version: str) -> None:
     """LuCI compares its number with the device's, with a timestamp behind the path as always."""

@@ -9,7 +9,9 @@ from asu.build_record import BuildRecord
 from asu.catalogue import ValidatedRequest
 from asu.errors import PrepareUnavailable, QueueUnavailable
 from asu.memory_records import MemoryRecords
-from tests.unit.worlds import REQUEST, UntouchableUpstream, World, opened
+from asu.upstream import MemoryUpstream
+from tests.unit.fixtures.feed_keys import PEM, USIGN, USIGN_LINE, USIGN_SECRET
+from tests.unit.worlds import REQUEST, UntouchableUpstream, World, metadata, opened
 
 SKIP = "?skip_package_resolution=true"
 
@@ -50,7 +52,7 @@ def world() -> Iterator[World]:
 @pytest.fixture(scope="module")
 def shared() -> Iterator[World]:
     """Return an API over in-memory parts for the tests that leave nothing in it, or nothing that matters."""
-    with opened(allow_defaults=True) as world:
+    with opened(allow_defaults=True, repository_allow_list=["https://feeds.example.org/own"]) as world:
         yield world
 
 
@@ -98,6 +100,9 @@ def test_the_cache_is_seen(world: World) -> None:
         {"target": "x86/64", "profile": "some-board", "filesystem": "ext4", "rootfs_size_mb": "256", "version_code": "r1"},
         {"defaults": "echo hi", "client": "owut/1", "ignored_changes": ["auc-owut"]},
         {"defaults": "", "repositories": {}, "repository_keys": []},
+        {"repositories": {"b": "HTTPS://Feeds.Example.org:443/%6fwn/a/", "a": "https://feeds.example.org/own"}, "repository_keys": [USIGN_LINE]},
+        {"repositories": {"mine": "https://feeds.example.org/own/b"}, "repositories_mode": "append", "packages": ["luci", "own-package"]},
+        {"version": "25.12.0-rc1", "repositories": {"mine": "https://feeds.example.org/own/%70ackages.adb"}, "repository_keys": [f"{PEM}\r\n"]},
     ],
 )
 def test_preview_and_builds_meet_in_one_hash(shared: World, fields: dict[str, Any]) -> None:
@@ -108,6 +113,41 @@ def test_preview_and_builds_meet_in_one_hash(shared: World, fields: dict[str, An
     keys = [shared.key({**REQUEST, **fields}), shared.key(prepared, SKIP), shared.key(prepared)]
     assert keys == [preview["request_hash"]] * 3
     assert shared.client.post("/api/v1/build/prepare", json=prepared).json()["request_hash"] == preview["request_hash"]
+
+
+def test_spellings_of_one_feed_and_one_key_are_one_build(shared: World) -> None:
+    """Case, the usual port, encoded letters, a slash at the end, a comment: none of them makes another image."""
+    plain = {**REQUEST, "repositories": {"mine": "https://feeds.example.org/own/x"}, "repository_keys": [USIGN]}
+    spelt = {**REQUEST, "repositories": {"mine": "HTTPS://FEEDS.example.org.:443/own/%78/"}, "repository_keys": [USIGN_LINE, f"{USIGN}\n"]}
+
+    assert shared.key(plain) == shared.key(spelt) != shared.key(REQUEST)
+
+
+def test_a_package_of_a_feed_of_ones_own_is_no_problem() -> None:
+    """Nobody here knows what the feed holds, so the preview says where the package is expected from."""
+    documents = {
+        **metadata(),
+        "releases/24.10.4/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git^0123\n",
+        "releases/24.10.4/packages/mips_24kc/base/index.json": {"version": 2, "architecture": "mips_24kc", "packages": {"luci": "1"}},
+        "releases/24.10.4/targets/ath79/generic/packages/index.json": {"version": 2, "architecture": "mips_24kc", "packages": {}},
+    }
+    fields = {"packages": ["luci", "own-package"], "repositories": {"mine": "https://feeds.example.org/own"}, "repositories_mode": "append"}
+    with opened(upstream=MemoryUpstream(documents), repository_allow_list=["https://feeds.example.org/own"]) as world:
+        body = prepare(world, **fields).json()
+
+    assert (body["checked"], body["problems"], body["resolved_packages"]) == (True, [], ["luci", "own-package"])
+    [warning] = body["warnings"]
+    assert warning.endswith("own-package is expected from the feed mine.")
+    assert body["prepared_request"]["repositories"] == fields["repositories"]
+
+
+def test_a_private_key_comes_back_in_no_answer(shared: World) -> None:
+    """Neither a build nor a preview repeats what should never have been sent."""
+    secret = USIGN_SECRET.split("\n")[1]
+    answers = [shared.post({**REQUEST, "repository_keys": [USIGN_SECRET]}), prepare(shared, repository_keys=[USIGN_SECRET])]
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(400, "malformed-repository-key")] * 2
+    assert not [answer for answer in answers if secret[:12] in answer.text]
 
 
 def test_a_prepared_request_is_built_as_it_stands(world: World) -> None:
@@ -133,6 +173,13 @@ def test_a_prepared_request_is_built_as_it_stands(world: World) -> None:
         ({"packages": ["--force"]}, 422, "invalid-request"),
         ({"profile": "a;b"}, 422, "invalid-request"),
         ({"repositories": {"a": "https://example.org"}}, 400, "repository-not-allowed"),
+        ({"repositories": {"a": "https://feeds.example.org/own/../other"}}, 400, "malformed-repository"),
+        ({"repositories": {"a": "https://feeds.example.org/own/packages.adb"}}, 400, "malformed-repository"),
+        ({"repositories": {"openwrt_core": "https://feeds.example.org/own"}}, 400, "malformed-repository"),
+        ({"repositories": {"../a": "https://feeds.example.org/own"}}, 422, "invalid-request"),
+        ({"repositories": {"a": "https://feeds.example.org/own\n"}}, 422, "invalid-request"),
+        ({"repository_keys": ["key"]}, 400, "malformed-repository-key"),
+        ({"repository_keys": [PEM]}, 400, "unsuitable-repository-key"),
         ({"target": "lantiq/xrx200"}, 503, "half-published"),
     ],
 )

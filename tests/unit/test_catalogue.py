@@ -12,6 +12,7 @@ from asu.errors import (
     DefaultsNotAllowed,
     DefaultsTooLong,
     HalfPublished,
+    MalformedRepositoryKey,
     RepositoryNotAllowed,
     RootfsTooLarge,
     UnsupportedBranch,
@@ -23,6 +24,7 @@ from asu.errors import (
 )
 from asu.resolution import Gatherer, load_rules
 from asu.upstream import MemoryUpstream
+from tests.unit.fixtures.feed_keys import USIGN, USIGN_LINE
 from tests.unit.worlds import REQUEST, REVISION, metadata, settings
 
 pytestmark = pytest.mark.anyio
@@ -135,6 +137,8 @@ async def test_without_upstream_and_copy_nothing_is_valid() -> None:
         ({"allow_defaults": True, "max_defaults_length": 5}, {"defaults": "ééé"}, DefaultsTooLong),
         ({"max_custom_rootfs_size_mb": 100}, {"rootfs_size_mb": 101}, RootfsTooLarge),
         ({}, {"repositories": {"mine": "https://example.org"}}, RepositoryNotAllowed),
+        ({"repository_allow_list": ["https://example.org/feeds"]}, {"repositories": {"mine": "https://example.org"}}, RepositoryNotAllowed),
+        ({}, {"repository_keys": ["key"]}, MalformedRepositoryKey),
     ],
 )
 async def test_limits_of_the_operator(changes: dict[str, Any], fields: dict[str, Any], error: type[AsuError]) -> None:
@@ -147,6 +151,17 @@ async def test_limits_of_the_operator(changes: dict[str, Any], fields: dict[str,
 async def test_empty_is_absent(fields: dict[str, Any]) -> None:
     """The Firmware Selector always sends these, allowed or not."""
     assert (await validate(**fields)).fields == (await validate()).fields
+
+
+async def test_feeds_and_keys_are_handed_on_in_one_spelling() -> None:
+    """The worker and the identity of the build see what was admitted, not how it was written."""
+    where = catalogue(repository_allow_list=["https://feeds.example.org"])
+    repositories = {"mine": "HTTPS://Feeds.example.org:443/%61/", "other": "https://feeds.example.org/b"}
+
+    fields = (await validate(where, repositories=repositories, repository_keys=[USIGN_LINE, f"untrusted comment: x\n{USIGN_LINE}\n"])).fields
+
+    assert fields["repositories"] == {"mine": "https://feeds.example.org/a", "other": "https://feeds.example.org/b"}
+    assert fields["repository_keys"] == [USIGN]
 
 
 async def test_the_last_admitted_script_and_size() -> None:

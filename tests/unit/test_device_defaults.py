@@ -115,7 +115,7 @@ def test_an_old_default_stays_unless_it_surely_exists_no_more(known: object) -> 
 
 def test_repositories_of_ones_own_may_hold_an_old_default() -> None:
     """Where the request brings repositories, nobody knows that a package is nowhere."""
-    request = absolute(PC_THEN.defaults, "25.12.5", since="24.10.7", has_repositories=True)
+    request = absolute(PC_THEN.defaults, "25.12.5", since="24.10.7", feeds=("mine",))
 
     assert "kmod-old" in resolve(request, RULES, knowing(PC_NOW, PC_THEN, index=index(*PC_NOW.defaults))).packages
 

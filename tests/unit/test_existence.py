@@ -120,16 +120,43 @@ def test_without_a_whole_index_nothing_is_called_missing(known: PackageIndex | N
 
 def test_with_repositories_unknown_names_are_warnings() -> None:
     """The user's own repository may hold them."""
-    resolution = checked("nonsense", "auc", since="25.12.0", has_repositories=True)
+    resolution = checked("nonsense", "auc", since="25.12.0", feeds=("mine",))
 
-    assert resolution.problems == ()
-    assert resolution.warnings[0].startswith("There is no package nonsense in 25.12.5")
-    assert resolution.warnings[1].startswith("auc was replaced by owut.")
+    assert (resolution.problems, resolution.checked) == ((), True)
+    assert resolution.warnings == (
+        "There is no package nonsense in 25.12.5 for x86/64. nonsense is expected from the feed mine.",
+        "auc was replaced by owut. (since 24.10, rule auc-owut) auc is expected from the feed mine.",
+    )
+
+
+def test_many_feeds_make_no_long_sentences() -> None:
+    """A thousand warnings of sixteen long names each would be a preview that nobody reads."""
+    [warning] = checked("nonsense", feeds=("a", "b", "c", "d", "e")).warnings
+
+    assert warning.endswith("nonsense is expected from one of the feeds a, b, c and 2 more.")
+
+
+@pytest.mark.parametrize(
+    ("feeds", "beginning"), [((), "The build would fail, as "), (("mine",), "Unless the feed mine brings these versions, the build would fail, ")]
+)
+def test_a_feed_of_ones_own_may_keep_a_promise(feeds: tuple[str, ...], beginning: str) -> None:
+    """The version that a request insists on may be the one that its own feed holds."""
+    [warning] = checked("luci", known=PackageIndex(({"luci": "1"},)), packages_versions={"luci": "2"}, feeds=feeds).warnings
+
+    assert warning.startswith(beginning)
+    assert "luci is 1, not 2" in warning
+
+
+def test_feeds_in_the_place_of_openwrts_are_told() -> None:
+    """Replacing is what a request means that does not say; the index that was looked at is then not the one that is used."""
+    [warning] = checked("luci", feeds=("mine",), replaces_feeds=True).warnings
+
+    assert warning == ("OpenWrt's own feeds are not used, as repositories_mode is replace: what the ImageBuilder lacks must come from the feed mine.")
 
 
 def test_with_repositories_a_conflict_is_still_a_problem() -> None:
     """No repository makes two variants of one program fit beside each other."""
-    assert only_problem(checked("wpad-openssl", has_repositories=True)).kind == "conflict"
+    assert only_problem(checked("wpad-openssl", feeds=("mine",))).kind == "conflict"
 
 
 def test_what_the_image_builder_brings_is_in_no_index_and_exists() -> None:

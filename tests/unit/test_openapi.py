@@ -76,3 +76,16 @@ def test_every_error_can_be_shown(kind: type[AsuError]) -> None:
 
     assert (body["status"], body["code"]) == (kind.status, kind.code)
     assert "{" not in body["detail"]
+
+
+def test_every_error_is_in_the_file() -> None:
+    """Whoever writes a client finds each code where it may come; a method or a path that there is not needs no description."""
+    told = {
+        code
+        for _, operation in OPERATIONS
+        for response in operation["responses"].values()
+        for media in response.get("content", {}).values()
+        for code in media.get("examples", {})
+    }
+
+    assert {kind.code for kind in leaves(AsuError)} - told == {"method-not-allowed"}

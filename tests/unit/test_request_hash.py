@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asu.build_request import BuildRequest
-from asu.resolution import canonical_request, request_hash
+from asu.resolution import canonical_request, normalised_request, request_hash
 from asu.resolution.request_hash import IDENTITY, NOT_IDENTITY
 
 # Each entry: requests that mean the same, and their hash. asu-prepare reads its own copy.
@@ -88,3 +88,13 @@ def test_order_and_doubles_of_packages_do_not_count(packages: list[str], doubled
 def test_scripts_are_told_apart_by_every_character(one: str, other: str) -> None:
     """Two scripts share an identity only if they are the same; an empty one is none."""
     assert (request_hash({**PLAIN, "defaults": one}) == request_hash({**PLAIN, "defaults": other})) == (one == other)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "key", "https://feeds.example.org/../x", "https://user@feeds.example.org", "\u00e4", "-----BEGIN PUBLIC KEY-----"]
+)
+def test_what_is_no_address_and_no_key_stays_as_it_is(text: str) -> None:
+    """Nothing is made of what nobody understands; to refuse it is the part of whoever admits requests."""
+    fields = normalised_request({**PLAIN, "repositories": {"mine": text}, "repository_keys": [text]})
+
+    assert (fields["repositories"], fields["repository_keys"]) == ({"mine": text}, [text])

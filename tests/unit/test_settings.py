@@ -53,6 +53,61 @@ def test_a_senseless_value_is_refused_at_the_start(name: str, value: str, monkey
         Settings()
 
 
+ALLOWED = ("https://feeds.example.org/a", "http://192.0.2.7:8080/")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://feeds.example.org/a,http://192.0.2.7:8080",
+        " https://feeds.example.org/a/ , http://192.0.2.7:8080/ ,",
+        "https://feeds.example.org/a\nhttp://192.0.2.7:8080",
+        '["https://feeds.example.org/a", "http://192.0.2.7:8080"]',
+        ' ["HTTPS://Feeds.Example.org:443/a/", "http://192.0.2.7:8080"] ',
+    ],
+    ids=range(5),
+)
+def test_a_variable_lists_addresses(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As JSON, or with commas, blanks or line breaks between; each address in its one spelling."""
+    monkeypatch.setenv("REPOSITORY_ALLOW_LIST", text)
+
+    assert Settings().repository_allow_list == ALLOWED
+
+
+def test_a_file_lists_addresses(file: Path) -> None:
+    """As an array of TOML."""
+    file.write_text('repository_allow_list = ["https://feeds.example.org/a", "http://192.0.2.7:8080"]\n', encoding="utf-8")
+
+    assert Settings().repository_allow_list == ALLOWED
+
+
+def test_no_feed_is_allowed_unless_said() -> None:
+    """As on the reference server."""
+    assert Settings().repository_allow_list == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("https://feeds.example.org feeds.example.org", "entry 2 has an address that begins with neither"),
+        ("https://operator:secret@feeds.example.org", "entry 1 has an address with a user or a password in it"),
+        ("*", "entry 1 has an address that begins with neither"),
+        ('["https://feeds.example.org/../a"]', "entry 1 has an address with `.` or `..`"),
+        ('["https://feeds.example.org"', "begins as a JSON array and is none"),
+        ("[1]", "valid string"),
+    ],
+)
+def test_a_broken_list_stops_the_start_with_words(text: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that was passed over would refuse what its operator meant to admit; no password gets into a log."""
+    monkeypatch.setenv("REPOSITORY_ALLOW_LIST", text)
+
+    with pytest.raises(ValidationError, match="repository_allow_list") as caught:
+        Settings()
+
+    assert words in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 def test_an_attempt_may_take_as_long_as_its_steps_together() -> None:
     """RQ's limit for a job follows the deadlines of the steps, or it would end builds that are in time."""
     settings = Settings(pull_deadline=1, info_deadline=10, manifest_deadline=100, image_deadline=1000, max_output_mb=20_000)

@@ -15,9 +15,12 @@ build can never disagree.
 `gathering`            looks up what a decision needs to know, through the service's own client, and decides
 `preview`              the answer as clients receive it
 `outcome`              the values that go in and come out
+`feeds`, `feed_keys`   addresses and public keys of a request's own package feeds, each in one spelling
 `request_hash`         the canonical form of a resolved request and its SHA-256
 """
 
+from .feed_keys import FeedKey
+from .feeds import FeedUrl, InvalidFeedError
 from .gathering import DocumentMissingError, Documents, DocumentUnavailableError, Gatherer
 from .knowledge import NOTHING_KNOWN, DeviceDefaults, Knowledge, PackageIndex
 from .metadata import AmbiguousProfileError, Releases, TargetProfiles, UnknownProfileError, directory, profiles_path, read_targets
@@ -36,8 +39,11 @@ __all__ = [
     "DocumentMissingError",
     "DocumentUnavailableError",
     "Documents",
+    "FeedKey",
+    "FeedUrl",
     "Gatherer",
     "InferredVersion",
+    "InvalidFeedError",
     "InvalidVersionError",
     "Knowledge",
     "PackageIndex",

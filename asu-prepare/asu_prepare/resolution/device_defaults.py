@@ -148,7 +148,7 @@ class Settlement:
     def _ended(self) -> set[str]:
         """Return the packages that were there only as defaults, are none any more and do not exist any more."""
         index = self.knowledge.index
-        if self.origin is None or index is None or not index.complete or self.request.has_repositories:
+        if self.origin is None or index is None or not index.complete or self.request.feeds:
             return set()
         no_more = self.origin.releases[0].defaults.keys() - self.defaults.defaults.keys() - BUILT_IN
         return no_more - index.versions_of(no_more).keys()

@@ -15,8 +15,9 @@ class PackageRequest:
 
     `packages` holds names to install and `-names` to take away, in the user's order, each once. `packages_versions` maps
     names to the versions that the finished image must have. `diff_packages` says that the list is absolute: what is not in it
-    is not wanted. `ignored_changes` are the ids of changes that the user does not want; with repositories of its own a
-    request may name packages that no index of OpenWrt holds.
+    is not wanted. `ignored_changes` are the ids of changes that the user does not want. `feeds` names the package feeds that the
+    request brings, which may hold packages that no index of OpenWrt does; `replaces_feeds` says that they stand in the place of
+    OpenWrt's own.
     """
 
     version: Version
@@ -27,7 +28,8 @@ class PackageRequest:
     diff_packages: bool = False
     from_version: Version | None = None
     ignored_changes: frozenset[str] = frozenset()
-    has_repositories: bool = False
+    feeds: tuple[str, ...] = ()
+    replaces_feeds: bool = False
 
     @property
     def known_origin(self) -> Version | None:

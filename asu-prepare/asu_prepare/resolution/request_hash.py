@@ -13,6 +13,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from .feed_keys import key_spelling
+from .feeds import feed_spelling
+
 IDENTITY = (
     "version",
     "version_code",
@@ -57,7 +60,8 @@ def wanted_packages(packages: Sequence[str], packages_versions: Mapping[str, str
 def normalised_request(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request with the spellings that mean the same brought to one, its fields otherwise as they were.
 
-    An empty first-boot script is none; an empty mapping or list is the same as an absent one; doubled packages count once.
+    An empty first-boot script is none; an empty mapping or list is the same as an absent one; doubled packages count once;
+    addresses and keys of feeds have one spelling each.
     """
     packages_versions = dict(request.get("packages_versions") or {})
     return {
@@ -70,9 +74,9 @@ def normalised_request(request: Mapping[str, Any]) -> dict[str, Any]:
         "defaults": request.get("defaults") or None,
         "rootfs_size_mb": request.get("rootfs_size_mb"),
         "filesystem": request.get("filesystem") or None,
-        "repositories": dict(request.get("repositories") or {}),
+        "repositories": {name: feed_spelling(url) for name, url in (request.get("repositories") or {}).items()},
         "repositories_mode": request.get("repositories_mode") or "replace",
-        "repository_keys": list(unique(request.get("repository_keys") or ())),
+        "repository_keys": list(unique(map(key_spelling, request.get("repository_keys") or ()))),
     }
 
 
