@@ -69,7 +69,8 @@ class Settings(BaseSettings):
     def build_deadline(self) -> int:
         """Seconds that one attempt may take in all, with a minute for starting and publishing.
 
-        `info_deadline` counts three times: choosing a file system takes two more commands as short as `make info`.
+        `info_deadline` counts four times: reading the list of feeds and choosing a file system take three more commands as
+        short as `make info`.
         """
-        commands = 3 * self.info_deadline + self.manifest_deadline + self.image_deadline
+        commands = 4 * self.info_deadline + self.manifest_deadline + self.image_deadline
         return self.pull_deadline + commands + self.max_output_mb // COPY_MB_PER_SECOND + 60

@@ -18,6 +18,9 @@ from .pulling import BuilderImage
 
 PIECE = 512  # Bytes; small, so that readers meet members that lie across pieces.
 NOISE = "Generate local signing keys...\nPackage list missing or not up-to-date, generating it.\n\nBuilding package index...\n"
+REPOSITORIES = "src/gz openwrt_base https://mirror.example/base\nsrc imagebuilder file:packages\noption check_signature\n"
+# What opkg says of a feed that it uses; apk says nothing.
+USED = "Downloading {0}/Packages.gz\nUpdated list of available packages in dl\nDownloading {0}/Packages.sig\nSignature check passed.\n"
 
 
 @dataclass(slots=True)
@@ -40,6 +43,9 @@ class Script:
     image_types: tuple[str, ...] = ("sysupgrade", "factory")
     wrong_hash: bool = False
     builds_profile: str = ""  # Another device than the one that was asked for.
+    filesystem_of: dict[str, str] = field(default_factory=dict)  # Of an image's type, where it is not squashfs.
+    unusable_feeds: tuple[str, ...] = ()  # Names of opkg's feeds that do not answer.
+    repositories: str = REPOSITORIES  # What stands in the list of feeds, whatever the package manager.
     noise: str = NOISE
 
 
@@ -76,8 +82,9 @@ class MemoryContainer:
             "image": self._image,
             "grep": lambda _: "".join(f"CONFIG_TARGET_ROOTFS_{symbol}=y\n" for symbol in self._script.filesystems),
             "sed": lambda _: "",
+            "cat": lambda _: self._script.repositories,
         }
-        return CommandResult(0, answers[goal](arguments), self._script.noise if goal in {"manifest", "image"} else "")
+        return CommandResult(0, answers[goal](arguments), self._script.noise + self._used_feeds() if goal in {"manifest", "image"} else "")
 
     def put(self, path: str, content: bytes, mode: int) -> None:
         """See BuildContainer."""
@@ -110,6 +117,10 @@ class MemoryContainer:
         self._script.before.get("remove", lambda: None)()
         self.killed = self.removed = True
 
+    def _used_feeds(self) -> str:
+        lines = [line.split() for line in self.files.get("repositories.conf", (b"", 0))[0].decode().splitlines()]
+        return "".join(USED.format(words[2]) for words in lines if words[:1] == ["src/gz"] and words[1] not in self._script.unusable_feeds)
+
     def _info(self, _: Mapping[str, str]) -> str:
         profiles = "".join(f"{name}:\n    A device\n    Packages: {' '.join(own)}\n" for name, own in self._script.profiles.items())
         defaults = " ".join(self._script.defaults)
@@ -131,7 +142,15 @@ class MemoryContainer:
         for kind in self._script.image_types:
             name, content = f"{prefix}-squashfs-{kind}.bin", json.dumps([kind, self._installed(arguments)]).encode()
             digest = hashlib.sha256(b"" if self._script.wrong_hash else content).hexdigest()
-            images.append({"filesystem": "squashfs", "name": name, "sha256": digest, "sha256_unsigned": digest, "type": kind})
+            images.append(
+                {
+                    "filesystem": self._script.filesystem_of.get(kind, "squashfs"),
+                    "name": name,
+                    "sha256": digest,
+                    "sha256_unsigned": digest,
+                    "type": kind,
+                }
+            )
             self._output[name] = content
         entry = {
             "device_packages": [],
