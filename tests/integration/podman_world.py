@@ -41,6 +41,7 @@ class PodmanWorld:
 
     podman: Podman
     socket: Path
+    tree: Path  # The stand-in downloads server's files, from which the builders were made.
     process: subprocess.Popen[bytes] | None = None
     systems: list[str] = field(default_factory=list)
 
@@ -124,8 +125,8 @@ def podman_world(directory: Path) -> Iterator[PodmanWorld]:
         podman = find_podman(directory, network=None)
     except Trouble as trouble:
         unavailable(str(trouble))
-    world = PodmanWorld(podman, directory / "podman.sock")
-    make_builders(world, directory)
+    world = PodmanWorld(podman, directory / "podman.sock", directory / "upstream")
+    make_builders(world)
     with ExitStack() as stack:
         world.start_service()
         stack.callback(world.stop_service)
@@ -133,16 +134,17 @@ def podman_world(directory: Path) -> Iterator[PodmanWorld]:
         yield world
 
 
-def make_builders(world: PodmanWorld, directory: Path) -> None:
+def make_builders(world: PodmanWorld) -> None:
     """Make the stand-in ImageBuilders that are missing, with their feeds inside."""
     made = subprocess.run([ROOT / "tests/imagebuilder/make_base"], env=world.environment, check=False, capture_output=True, text=True)
     if made.returncode:
         unavailable(f"the stand-in's base image cannot be made here: {made.stderr.strip()}")
-    tree = directory / "upstream"
-    _python(world, "tests.upstream.make_tree", str(tree))
+    _python(world, "tests.upstream.make_tree", str(world.tree))
     versions = [word for version in (OPKG, APK) for word in ("--version", version)]
     targets = [word for target in TARGETS for word in ("--target", target)]
-    _python(world, "tests.imagebuilder.build", "--tree", str(tree), "--feeds", "file:///upstream", "--base-container", BASE, *versions, *targets)
+    _python(
+        world, "tests.imagebuilder.build", "--tree", str(world.tree), "--feeds", "file:///upstream", "--base-container", BASE, *versions, *targets
+    )
 
 
 def unavailable(reason: str) -> None:
