@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from asu.errors import BuildFailed
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-# file: is for builders that hold a copy of their feeds. The rest is what RFC 3986 lets a path consist of, but for quotes.
-_URL = re.compile(r"(?:https?://[A-Za-z0-9\[][A-Za-z0-9.:\]-]{0,255}|file:/)/[A-Za-z0-9._~%!&()*+,;=:@/-]{0,511}")
+# file: is for builders that hold a copy of their feeds. The rest is what RFC 3986 lets a path consist of, but for quotes; no
+# segment leads upwards.
+_URL = re.compile(r"(?!.*/\.\.?(?:/|$))(?:https?://[A-Za-z0-9\[][A-Za-z0-9.:\]-]{0,255}|file:/)/[A-Za-z0-9._~%!&()*+,;=:@/-]{0,511}")
 _USIGN = re.compile(r"(?:untrusted comment:[ -~]{0,512}\n)?([A-Za-z0-9+/]{56})")  # 42 bytes: two for the kind, eight of fingerprint, the key.
 _PEM = re.compile(r"-----BEGIN PUBLIC KEY-----\n(?:[A-Za-z0-9+/]{1,76}={0,2}\n){1,32}-----END PUBLIC KEY-----")
 _ED25519 = b"Ed"
