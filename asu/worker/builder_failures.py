@@ -38,7 +38,7 @@ def check(result: CommandResult, manager: PackageManager, feeds: Mapping[str, st
 
     Builders end well without a feed that cannot be had or trusted. Without a feed of the request, its packages may have come
     from elsewhere, so that is a failure. Without one of the builder's own, each package is still the one that was asked for, since
-    no two of them hold the same; a package that only the missing one has ends the command anyway. With feeds of the
+    no two of them hold it in two versions; a package that only the missing one has ends the command anyway. With feeds of the
     request beside them that does not hold: theirs may have stood in for the official one.
     """
     unusable = manager.unusable_feeds(result.stderr, feeds) if feeds and result.exit_code in MAKE_EXIT_CODES else []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asu.build_record import State
+from asu.worker.container import CommandResult
 from tests.unit.job_world import KEY, World, body_of, new_world
 
 if TYPE_CHECKING:
@@ -79,5 +80,12 @@ def test_a_feed_that_goes_away_between_manifest_and_image_ends_the_build(world: 
 def test_a_list_of_feeds_that_cannot_be_read_is_our_trouble(world: World) -> None:
     """A list of which the middle was dropped would be written back with a hole."""
     world.script.repositories = "src/gz x https://mirror.example/x\n" * 4_000
+
+    assert body_of(world.build(repositories={"own": "https://feeds.example/own"}))["code"] == "container-failed"
+
+
+def test_a_builder_without_a_list_of_feeds_is_our_trouble(world: World) -> None:
+    """What is not there cannot be completed, and says nothing about the request."""
+    world.script.failures["cat"] = CommandResult(1, "", "cat: /builder/repositories.conf: No such file or directory\n")
 
     assert body_of(world.build(repositories={"own": "https://feeds.example/own"}))["code"] == "container-failed"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from asu.errors import BuildFailed
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 # file: is for builders that hold a copy of their feeds. The rest is what RFC 3986 lets a path consist of, but for quotes; no
 # segment leads upwards.
 _URL = re.compile(r"(?!.*/\.\.?(?:/|$))(?:https?://[A-Za-z0-9\[][A-Za-z0-9.:\]-]{0,255}|file:/)/[A-Za-z0-9._~%!&()*+,;=:@/-]{0,511}")
