@@ -30,6 +30,8 @@ AsuError
 │   ├── UpstreamUnreachable
 │   ├── HalfPublished
 │   ├── ImageBuilderMissing
+│   ├── ProfileMissingInBuilder found by the worker, as all below
+│   ├── FeedUnusable
 │   └── DownloadFailed
 └── InfraError                  our own machinery is the cause; retried, never cached
     ├── Overloaded
@@ -49,6 +51,10 @@ edge and the application's handlers turn them into HTTP. `code` is stable and me
 
 from typing import Any, ClassVar, Self
 
+# What an error may list beside its message, for programs: the mistakes of an invalid request, the packages that cannot be
+# installed (`package`, `kind`, `suggestion`, `detail`), the images that do not fit (`image`, `filesystem`, `bytes`, `limit`, `excess`).
+LISTS = ("errors", "problems", "too_big")
+
 
 class AsuError(Exception):
     """Something went wrong."""
@@ -61,8 +67,8 @@ class AsuError(Exception):
     retry_after: ClassVar[int | None] = None  # Seconds until trying again may help; None where it cannot.
 
     def __init__(self, **values: Any) -> None:
+        self.lists: dict[str, list[dict[str, Any]]] = {name: values.pop(name) for name in LISTS if name in values}
         self.values = values
-        self.errors: list[dict[str, Any]] = values.pop("errors", [])
         super().__init__(self.detail)
 
     @property
@@ -72,10 +78,9 @@ class AsuError(Exception):
         return message.format(**self.values)
 
     def body(self) -> dict[str, Any]:
-        """Return the error as clients receive it; `detail` is always a string, lists stand under `errors`."""
+        """Return the error as clients receive it; `detail` is always a string, lists stand under names of their own."""
         body: dict[str, Any] = {"status": self.status, "title": self.title, "detail": self.detail, "code": self.code}
-        if self.errors:
-            body["errors"] = self.errors
+        body |= {name: entries for name, entries in self.lists.items() if entries}
         if self.retry_after is not None:
             body["retry_after"] = self.retry_after
         return body
@@ -228,7 +233,7 @@ class UnknownFilesystem(UserError):
 
 
 class ImageTooBig(UserError):
-    """The image is too big for the device: {reason}; ask for fewer packages."""
+    """The image is too big for the device: {reason}; {advice}."""
 
     code, status, title = "image-too-big", 500, "Build failed"
 
@@ -265,6 +270,19 @@ class ImageBuilderMissing(UpstreamError):
 
     code = "imagebuilder-missing"
     retry_after: ClassVar[int] = 600
+
+
+class ProfileMissingInBuilder(UpstreamError):
+    """The ImageBuilder has no profile {profile}, which the download server lists: one of them is newer than the other; try again later."""
+
+    code = "profile-missing-in-builder"
+    retry_after = 600  # As above.
+
+
+class FeedUnusable(UpstreamError):
+    """Of the repositories that were asked for, {reason}; nothing was built, since packages would have come from elsewhere."""
+
+    code = "feed-unusable"
 
 
 class DownloadFailed(UpstreamError):

@@ -113,9 +113,9 @@ class Settings(BaseSettings):
     def build_deadline(self) -> int:
         """Seconds that one attempt may take in all, with a minute for starting and publishing.
 
-        `info_deadline` counts four times: looking at the builder and choosing a file system take three more commands as short as
-        `make info`; `pull_deadline` twice: a snapshot's image is pulled, and then fetches its builder.
+        `info_deadline` counts five times: looking at the builder, reading its list of feeds and choosing a file system take four more
+        commands as short as `make info`; `pull_deadline` twice: a snapshot's image is pulled, and then fetches its builder.
         """
-        commands = 4 * self.info_deadline + self.manifest_deadline + self.image_deadline
+        commands = 5 * self.info_deadline + self.manifest_deadline + self.image_deadline
         passes = 2 if self.build_key else 1  # Signing reads again what was copied out.
         return 2 * self.pull_deadline + commands + passes * self.max_output_mb // COPY_MB_PER_SECOND + 60

@@ -55,7 +55,8 @@ class FailedBuildAnswer(ErrorAnswer):
     request_hash: Key = ""
     imagebuilder_status: Literal["failed"] = "failed"
     fault: Annotated[Literal["user", "upstream", "infra"], Field(description="A user's fault is remembered, all others are tried again.")] = "user"
-    problems: list[ProblemAnswer] = []
+    problems: Annotated[list[ProblemAnswer], Field(description="The packages that cannot be installed.")] = []
+    too_big: Annotated[list[dict[str, Any]], Field(description="The images that do not fit: `image`, `filesystem`, `bytes`, `limit`, `excess`.")] = []
     stdout: Annotated[str, Field(description="What the ImageBuilder printed, cut in the middle where it is long.")] = ""
     stderr: str = ""
     enqueued_at: str = ""

@@ -17,6 +17,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 # What stands in the examples for the values that errors fill in.
 SAMPLES: Mapping[str, object] = {
+    "advice": "ask for fewer packages",
     "about": "how a request is hashed",
     "allowed": "POST",
     "again": "12:10 UTC on 2026-03-01",
@@ -27,7 +28,6 @@ SAMPLES: Mapping[str, object] = {
     "distro": "lede",
     "document": "releases/24.10.4/targets/ath79/generic/profiles.json",
     "expected": "r28959-29397011cc",
-    "feed": "custom",
     "filesystem": "jffs2",
     "found": "r28971-2ab61a6ab0",
     "kind": "usign's public key",
@@ -79,7 +79,7 @@ def failed_builds(*errors: type[AsuError]) -> Responses:
 def example_of(error: type[AsuError]) -> dict[str, Any]:
     """Return the body of an error with its placeholders filled in."""
     message = (error.__doc__ or "").split("\n\n")[0]
-    return error(**{name: SAMPLES[name] for _, name, _, _ in string.Formatter().parse(message) if name}).body()
+    return error(**{name: SAMPLES.get(name, name) for _, name, _, _ in string.Formatter().parse(message) if name}).body()
 
 
 def summary_of(model: type[BaseModel]) -> str:

@@ -1,4 +1,4 @@
-"""Reads what a successful ImageBuilder prints and leaves: manifests, images and what it says about them."""
+"""Reads what a successful ImageBuilder leaves: images, and what it says about them."""
 
 import hashlib
 import json
@@ -8,33 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
-from asu.errors import BuildFailed, StoreFailed, WrongPackageVersions
+from asu.errors import BuildFailed, StoreFailed
 from asu.stores.local import FILE_NAME
 
 MAX_FILES = 256  # The largest real target leaves about 40 files per device.
 COPY_CHUNK = 1024 * 1024
 SUM = re.compile(r"[0-9a-f]{64} [ *](?P<name>.+)")  # A line of sha256sums.
-
-
-def parse_manifest(output: str) -> dict[str, str]:
-    """Read `make manifest`: name and version per line, with either separator that ImageBuilders have used."""
-    manifest = {}
-    for line in output.splitlines():
-        match line.split():
-            case [name, "-", version] | [name, version]:
-                manifest[name] = version
-    return manifest
-
-
-def check_versions(wanted: Mapping[str, str], manifest: Mapping[str, str]) -> None:
-    """Compare the versions that a client insists on; raises WrongPackageVersions with all that differ."""
-    wrong = [
-        f"{name} is {manifest[name]}, not {version}" if name in manifest else f"{name} is not in the image"
-        for name, version in sorted(wanted.items())
-        if manifest.get(name) != version
-    ]
-    if wrong:
-        raise WrongPackageVersions(reason="; ".join(wrong))
 
 
 class _PieceReader:
@@ -122,3 +101,15 @@ def rewrite_lists(directory: Path, document: Mapping[str, Any], changed: Mapping
 def _with_hash(line: str, hashes: Mapping[str, str]) -> str:
     found = SUM.fullmatch(line)
     return hashes[found["name"]] + line[64:] if found and found["name"] in hashes else line
+
+
+def offered(images: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the images of a profile that a device can start from; raises BuildFailed when there are none.
+
+    The ImageBuilders of 25.12.0 to 25.12.4 take the archive of the root file system for one, and make disk images of it that
+    start nothing. They cannot be left unmade without the archive as such, which is of use: one switch makes both.
+    """
+    bootable = [image for image in images if image.get("filesystem") != "targz"]
+    if not bootable:
+        raise BuildFailed(reason="it made no image and gave no reason")
+    return bootable

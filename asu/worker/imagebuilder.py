@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asu.errors import BuildFailed, ImpossibleSelection, UnknownFilesystem
+from asu.errors import BuildFailed, ImpossibleSelection, ProfileMissingInBuilder, UnknownFilesystem
 from asu.resolution import DeviceDefaults, Version
 
 _PACKAGE = re.compile(r"-?[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
@@ -66,7 +66,7 @@ def selection(request: Mapping[str, Any], info: BuilderInfo) -> list[str]:
     """Return the packages to hand to make: sorted, and for an absolute list with `-name` for each default not in it."""
     profile, packages = request["profile"], list(dict.fromkeys(request["packages"]))
     if profile not in info.device_packages:
-        raise BuildFailed(reason=f"it has no profile {profile}")
+        raise ProfileMissingInBuilder(profile=profile)
     if request["diff_packages"]:
         wanted = {name.removeprefix("-") for name in packages}
         device = DeviceDefaults.of(Version.parse(request["version"]), info.default_packages, info.device_packages[profile])

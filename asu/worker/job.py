@@ -1,6 +1,6 @@
 """One build, from its start to its outcome.
 
-    start the container → make info → make manifest → make image → copy out → sign → publish → record
+    start the container → make info → prepare it → make manifest → make image → copy out → sign → publish → record
 
 The worker applies no rule and makes no decision: the plan is complete. Each step is shown to those who poll, in the words
 that clients know. Whatever goes wrong is one of our errors, put into the record with the ImageBuilder's own output and never
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,8 +26,11 @@ from asu.resolution import Version
 from asu.settings import Settings
 from asu.stores.base import Store
 
-from . import builder_failures, builder_output, imagebuilder, snapshot
-from .container import BuildContainer, ContainerEngine
+from . import builder_failures, builder_output, image_sizes, imagebuilder, snapshot
+from .container import BuildContainer, CommandResult, ContainerEngine
+from .package_managers import package_manager_for
+from .package_managers.manifest import check_versions, parse_manifest
+from .preparation import prepare
 from .progress import Progress
 from .pulling import BuilderImage
 
@@ -36,7 +40,7 @@ RENEWAL = 5.0  # Seconds between renewals of the lease.
 PUBLISH_PATIENCE = 120  # Seconds that a finished build waits for Redis to come back before it is given up.
 PATIENCE_PAUSE = 0.25  # Seconds between the tries.
 
-
+Check = Callable[[CommandResult], None]  # Raises what the outcome of a command means, unless it did what was asked.
 # What may change a build before it is published: takes profiles.json and the directory of the files, returns it as it is then.
 Signing = Callable[[Mapping[str, Any], Path], Mapping[str, Any]]
 
@@ -124,10 +128,14 @@ class Builder:
         lease.on_loss = container.kill
         if image.is_moving:
             self._unpack(container, image, progress)
-        info = self._info(attempt, progress, container, request)
+        manager = package_manager_for(Version.parse(request["version"]))
+        info = self._info(attempt, progress, container, partial(builder_failures.check, manager=manager, feeds={}))
         packages = imagebuilder.selection(request, info)
-        self._manifest(attempt, progress, container, packages)
-        self._image(attempt, progress, container, packages)
+        self._show(attempt, progress, "validate_manifest")
+        feeds = prepare(container, request, manager, deadline=self._settings.info_deadline)
+        check = partial(builder_failures.check, manager=manager, feeds=feeds)
+        self._manifest(attempt, progress, container, packages, check)
+        self._image(attempt, progress, container, packages, check)
         self._show(attempt, progress, "signing_images")
         self._publish(attempt, progress, container)
         return progress.done()
@@ -149,50 +157,36 @@ class Builder:
         url = settings.builder_upstream_url or settings.upstream_url
         snapshot.unpack(container, image, progress, url=url, check_deadline=settings.info_deadline, deadline=settings.pull_deadline)
 
-    def _info(self, attempt: Attempt, progress: Progress, container: BuildContainer, request: Mapping[str, Any]) -> imagebuilder.BuilderInfo:
+    def _info(self, attempt: Attempt, progress: Progress, container: BuildContainer, check: Check) -> imagebuilder.BuilderInfo:
         self._show(attempt, progress, "validate_revision")
+        request = attempt.plan["request"]
         result = progress.timed("info", container, ["make", "info"], deadline=self._settings.info_deadline)
         if result.exit_code:
             progress.heard(result)
-            raise builder_failures.failure(result)
+        check(result)
         info = imagebuilder.parse_info(result.stdout)
         if request["version_code"] and request["version_code"] != info.revision:
             raise WrongRevision(expected=request["version_code"], found=info.revision)
         return info
 
-    def _manifest(self, attempt: Attempt, progress: Progress, container: BuildContainer, packages: list[str]) -> None:
-        self._show(attempt, progress, "validate_manifest")
+    def _manifest(self, attempt: Attempt, progress: Progress, container: BuildContainer, packages: list[str], check: Check) -> None:
         request = attempt.plan["request"]
         command = imagebuilder.manifest_command(request, packages)
         result = progress.timed("manifest", container, command, deadline=self._settings.manifest_deadline)
-        if result.exit_code:
-            progress.heard(result)
-            raise builder_failures.failure(result)
-        manifest = builder_output.parse_manifest(result.stdout)
         progress.stderr += result.stderr
+        progress.stdout += result.stdout if result.exit_code else ""  # After success it is the manifest, which has a key of its own.
+        check(result)
+        manifest = parse_manifest(result.stdout)
         progress.gathered["manifest"] = manifest
-        builder_output.check_versions(request["packages_versions"], manifest)
+        check_versions(request["packages_versions"], manifest)
 
-    def _image(self, attempt: Attempt, progress: Progress, container: BuildContainer, packages: list[str]) -> None:
-        request = attempt.plan["request"]
-        if request["defaults"]:
-            container.put(imagebuilder.FIRST_BOOT_SCRIPT, request["defaults"].encode(), 0o755)
-        if request["filesystem"]:
-            self._choose_filesystem(container, request["filesystem"])
-        command = imagebuilder.image_command(request, packages, attempt.key)
+    def _image(self, attempt: Attempt, progress: Progress, container: BuildContainer, packages: list[str], check: Check) -> None:
+        command = imagebuilder.image_command(attempt.plan["request"], packages, attempt.key)
         progress.gathered["build_cmd"] = command
         self._show(attempt, progress, "building_image")
         result = progress.timed("image", container, command, deadline=self._settings.image_deadline)
         progress.heard(result)
-        if result.exit_code:
-            raise builder_failures.failure(result)
-
-    def _choose_filesystem(self, container: BuildContainer, filesystem: str) -> None:
-        # A genuine .config is longer than what is kept of an output.
-        config = container.run(["grep", "^CONFIG_TARGET_ROOTFS_", f"{imagebuilder.BUILDER}/.config"], deadline=self._settings.info_deadline)
-        result = container.run(imagebuilder.filesystem_command(config.stdout, filesystem), deadline=self._settings.info_deadline)
-        if result.exit_code:
-            raise ContainerFailed(reason="the builder's .config cannot be changed")
+        check(result)
 
     def _publish(self, attempt: Attempt, progress: Progress, container: BuildContainer) -> None:
         """Copy the images out, sign them, complete the answer, and publish if this attempt is still the current one.
@@ -206,10 +200,7 @@ class Builder:
         try:
             pieces = container.read_out(imagebuilder.output_directory(attempt.key))
             hashes = builder_output.copy_out(pieces, workplace, max_bytes=self._settings.max_output_mb * 1024 * 1024)
-            # Builders end well when an image does not fit, and leave it out; without the one to upgrade with, the build is no use.
-            too_big = builder_failures.size_error(f"{progress.stdout}\n{progress.stderr}")
-            if too_big and not any("-sysupgrade" in name for name in hashes):
-                raise too_big
+            image_sizes.check(progress.stdout, progress.stderr, hashes)
             document = self._sign(builder_output.read_profiles(workplace, hashes), workplace)
             progress.gathered |= _facts(document, attempt)
             if not _patiently(lambda: self._records.renew(attempt)):
@@ -264,6 +255,7 @@ def _facts(document: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:
     entry = document["profiles"].get(profile)
     if entry is None:
         raise BuildFailed(reason=f"it made no image for {profile}")
+    images = builder_output.offered(entry["images"])
     common = {name: value for name, value in document.items() if name != "profiles"}
     built_at = datetime.fromtimestamp(int(document["source_date_epoch"]), UTC) if "source_date_epoch" in document else datetime.now(UTC)
-    return {**common, **entry, "id": profile, "bin_dir": attempt.key, "build_at": built_at.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return {**common, **entry, "images": images, "id": profile, "bin_dir": attempt.key, "build_at": built_at.strftime("%Y-%m-%dT%H:%M:%SZ")}

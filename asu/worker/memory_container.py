@@ -1,6 +1,6 @@
 """The containers' in-memory twin: a scripted ImageBuilder without podman, make or files on a disk.
 
-It understands the commands of `imagebuilder.py` and nothing else, keeps what it was told, and fails where a test wants it to.
+It understands the commands of `imagebuilder.py` and `preparation.py` and nothing else, keeps what it was told, and fails where a test wants it to.
 """
 
 import hashlib
@@ -20,6 +20,9 @@ PIECE = 512  # Bytes; small, so that readers meet members that lie across pieces
 NOISE = "Generate local signing keys...\nPackage list missing or not up-to-date, generating it.\n\nBuilding package index...\n"
 # What commands lead to before `setup.sh` has fetched the builder.
 NOT_UNPACKED = {"test": CommandResult(1, "", ""), "info": CommandResult(2, "", "make: *** No rule to make target 'info'.  Stop.\n")}
+REPOSITORIES = "src/gz openwrt_base https://mirror.example/base\nsrc imagebuilder file:packages\noption check_signature\n"
+# What opkg says of a feed that it uses; apk says nothing.
+USED = "Downloading {0}/Packages.gz\nUpdated list of available packages in dl\nDownloading {0}/Packages.sig\nSignature check passed.\n"
 
 
 @dataclass(slots=True)
@@ -43,6 +46,9 @@ class Script:
     wrong_hash: bool = False
     wrong_unsigned_hash: bool = False
     builds_profile: str = ""  # Another device than the one that was asked for.
+    filesystem_of: dict[str, str] = field(default_factory=dict)  # Of an image's type, where it is not squashfs.
+    unusable_feeds: tuple[str, ...] = ()  # Names of opkg's feeds that do not answer.
+    repositories: str = REPOSITORIES  # What stands in the list of feeds, whatever the package manager.
     noise: str = NOISE
     needs_setup: bool = False  # As a snapshot's image, which holds no builder but the script that fetches it.
 
@@ -85,8 +91,9 @@ class MemoryContainer:
             "sed": lambda _: "",
             "env": self._set_up,
             "test": lambda _: "",
+            "cat": lambda _: self._script.repositories,
         }
-        return CommandResult(0, answers[goal](arguments), self._script.noise if goal in {"manifest", "image"} else "")
+        return CommandResult(0, answers[goal](arguments), self._script.noise + self._used_feeds() if goal in {"manifest", "image"} else "")
 
     def put(self, path: str, content: bytes, mode: int) -> None:
         """See BuildContainer."""
@@ -123,6 +130,10 @@ class MemoryContainer:
         self._is_unpacked = True
         return ""
 
+    def _used_feeds(self) -> str:
+        lines = [line.split() for line in self.files.get("repositories.conf", (b"", 0))[0].decode().splitlines()]
+        return "".join(USED.format(words[2]) for words in lines if words[:1] == ["src/gz"] and words[1] not in self._script.unusable_feeds)
+
     def _info(self, _: Mapping[str, str]) -> str:
         profiles = "".join(f"{name}:\n    A device\n    Packages: {' '.join(own)}\n" for name, own in self._script.profiles.items())
         defaults = " ".join(self._script.defaults)
@@ -145,7 +156,15 @@ class MemoryContainer:
             name, content = f"{prefix}-squashfs-{kind}.bin", json.dumps([kind, self._installed(arguments)]).encode()
             digest = hashlib.sha256(b"" if self._script.wrong_hash else content).hexdigest()
             unsigned = hashlib.sha256(b"").hexdigest() if self._script.wrong_unsigned_hash else digest
-            images.append({"filesystem": "squashfs", "name": name, "sha256": digest, "sha256_unsigned": unsigned, "type": kind})
+            images.append(
+                {
+                    "filesystem": self._script.filesystem_of.get(kind, "squashfs"),
+                    "name": name,
+                    "sha256": digest,
+                    "sha256_unsigned": unsigned,
+                    "type": kind,
+                }
+            )
             self._output[name] = content
         entry = {
             "device_packages": [],

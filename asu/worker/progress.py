@@ -65,14 +65,9 @@ class Progress:
         if isinstance(error, InfraError):
             self.stdout += error.stdout
             self.stderr += error.stderr
-        body = {
-            **self.body(500, f"Error: {error.detail}", "failed", outputs=True),
-            "title": error.title,
-            "code": error.code,
-            "fault": error.fault,
-        }
-        if error.retry_after is not None:
-            body["retry_after"] = error.retry_after
+        # A poll always answers 500 for a failed build, whatever status the error has elsewhere.
+        told = {name: value for name, value in error.body().items() if name not in ("status", "detail")}
+        body = {**self.body(500, f"Error: {error.detail}", "failed", outputs=True), **told, "fault": error.fault}
         log.warning("build %s: %s (%s): %s", self.plan["key"], error.code, error.fault, error.detail)
         return _record(State.FAILED, "failed", body, fault=error.fault)
 

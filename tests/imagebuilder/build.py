@@ -79,7 +79,7 @@ def build(release: Release, feeds_url: str, name: str, base: str, *, needs_setup
 
 
 def _copy_feeds(release: Release, destination: Path) -> None:
-    for path in release.feeds.values():
+    for path in (*release.feeds.values(), release.own_feed):
         if (release.tree / path).is_dir():
             shutil.copytree(release.tree / path, destination / path, ignore=shutil.ignore_patterns("local"))
 

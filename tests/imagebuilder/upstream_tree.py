@@ -95,6 +95,11 @@ class Release:
         kernel = self.overview.get("linux_kernel")
         return kernel is None or name == f"{kernel['version']}-{kernel['release']}-{kernel['vermagic']}"
 
+    @property
+    def own_feed(self) -> str:
+        """Path of the feed in the tree that is not OpenWrt's; no builder has it in its list, or its key."""
+        return f"own/{'apk' if self.uses_apk else 'opkg'}"
+
     def local_packages(self) -> list[Path]:
         """List the archives that the builder brings along itself."""
         suffix = "apk" if self.uses_apk else "ipk"

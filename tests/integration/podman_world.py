@@ -43,6 +43,7 @@ class PodmanWorld:
 
     podman: Podman
     socket: Path
+    tree: Path  # The stand-in downloads server's files, from which the builders were made.
     process: subprocess.Popen[bytes] | None = None
     systems: list[str] = field(default_factory=list)
 
@@ -127,8 +128,8 @@ def podman_world(directory: Path) -> Iterator[PodmanWorld]:
         podman = find_podman(directory, network=None)
     except Trouble as trouble:
         unavailable(str(trouble))
-    world = PodmanWorld(podman, directory / "podman.sock")
-    make_builders(world, directory)
+    world = PodmanWorld(podman, directory / "podman.sock", directory / "upstream")
+    make_builders(world)
     with ExitStack() as stack:
         world.start_service()
         stack.callback(world.stop_service)
@@ -136,14 +137,13 @@ def podman_world(directory: Path) -> Iterator[PodmanWorld]:
         yield world
 
 
-def make_builders(world: PodmanWorld, directory: Path) -> None:
+def make_builders(world: PodmanWorld) -> None:
     """Make the stand-in ImageBuilders that are missing, with their feeds inside."""
     made = subprocess.run([ROOT / "tests/imagebuilder/make_base"], env=world.environment, check=False, capture_output=True, text=True)
     if made.returncode:
         unavailable(f"the stand-in's base image cannot be made here: {made.stderr.strip()}")
-    tree = directory / "upstream"
-    _python(world, "tests.upstream.make_tree", str(tree))
-    command = ("tests.imagebuilder.build", "--tree", str(tree), "--feeds", FEEDS, "--base-container", BASE, "--setup")
+    _python(world, "tests.upstream.make_tree", str(world.tree))
+    command = ("tests.imagebuilder.build", "--tree", str(world.tree), "--feeds", FEEDS, "--base-container", BASE, "--setup")
     versions = [word for version in (OPKG, APK) for word in ("--version", version)]
     targets = [word for target in TARGETS for word in ("--target", target)]
     _python(world, *command, *versions, *targets)

@@ -108,9 +108,16 @@ def test_a_chosen_file_system_is_the_only_one(worker: WorkerWorld, version: str,
     assert {"combined", "rootfs"} <= {image["type"] for image in body["images"]}
 
 
-def test_without_a_choice_all_file_systems_are_made(worker: WorkerWorld) -> None:
-    """Who names no file system gets those that the target has."""
-    assert {image["filesystem"] for image in worker.build()["images"]} == {"ext4", "squashfs"}
+@pytest.mark.parametrize("version", [OPKG, APK])
+def test_without_a_choice_all_file_systems_are_made(worker: WorkerWorld, version: str) -> None:
+    """Who names no file system gets those that the target has; disk images of an archive, which 25.12.1 makes too, are not among them."""
+    body = worker.build(version=version)
+
+    assert body["status"] == 200, body
+    assert {image["filesystem"] for image in body["images"]} == {"ext4", "squashfs"}
+    lying = {path.name for path in (worker.settings.store_path / body["bin_dir"]).iterdir()}
+    assert any("-targz-" in name for name in lying) == (version == APK), "the builder makes them"
+    assert any(name.endswith("-rootfs.tar.gz") for name in lying), "and the archive as such, which is of use"
 
 
 FAILURES: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -124,11 +131,12 @@ FAILURES: dict[str, tuple[dict[str, Any], str, str]] = {
     "too big": (
         {"packages": ["test-big"], "target": "ath79/generic", "profile": "tplink_tl-wr841hp-v2"},
         "image-too-big",
-        "more than the device takes",
+        "more than fit",
     ),
     "revision": ({"version_code": "r1-0000"}, "wrong-revision", "expects r1-0000"),
     "versions": ({"packages_versions": {"vim": "0.1"}}, "wrong-package-versions", "not 0.1"),
     "file system": ({"filesystem": "jffs2"}, "unknown-filesystem", "it makes squashfs, ext4"),
+    "profile": ({"profile": "nosuch"}, "profile-missing-in-builder", "has no profile nosuch"),
 }
 
 
@@ -145,6 +153,50 @@ def test_a_failed_build_says_why(worker: WorkerWorld, version: str, name: str) -
     assert words in body["detail"]
     assert "Traceback" not in body["stderr"]
     assert not worker.store.has(body["request_hash"])
+
+
+PROBLEMS: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
+    "unknown": ({"packages": ["no-such-a", "vim", "no-such-b"]}, [("no-such-a", "missing"), ("no-such-b", "missing")]),
+    "missing dependency": ({"packages": ["test-missing-dep"]}, [("no-such-library", "missing")]),
+    "version": ({"packages": ["test-version-dep"]}, [("test-version-dep", "version")]),
+    "clash": ({"packages": ["test-clash-a", "test-clash-b"]}, [("test-clash-b", "clash")]),
+    "versions": ({"packages": ["vim"], "packages_versions": {"vim": "0.1", "nope": "1"}}, [("nope", "missing"), ("vim", "version")]),
+}
+
+
+@pytest.mark.parametrize("version", [OPKG, APK])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_a_failed_selection_is_told_to_programs(worker: WorkerWorld, version: str, name: str) -> None:
+    """The same problems are listed with either package manager, all in one answer."""
+    fields, problems = PROBLEMS[name]
+
+    body = worker.build(version=version, **fields)
+
+    assert [(problem["package"], problem["kind"]) for problem in body["problems"]] == problems
+
+
+# File system, and which sizes are told, of each image; the device's tool decides what it says.
+SIZES: dict[str, tuple[dict[str, Any], list[tuple[str, set[str]]]]] = {
+    "check-size": ({"target": "ath79/generic", "profile": "ubnt_unifiac-lite"}, [("squashfs", {"bytes", "limit", "excess"})]),
+    "tplink-safeloader": ({"target": "ath79/generic", "profile": DEVICE}, [("squashfs", {"limit"})] * 2),
+    "mktplinkfw": ({"target": "ath79/generic", "profile": "tplink_tl-wr841hp-v2"}, [("squashfs", {"excess"})] * 2),
+    "make_ext4fs": ({"filesystem": "ext4", "rootfs_size_mb": 8}, [("ext4", {"limit", "excess"})]),
+}
+
+
+@pytest.mark.parametrize("version", [OPKG, APK])
+@pytest.mark.parametrize("tool", SIZES)
+def test_what_is_too_big_is_told_in_numbers(worker: WorkerWorld, version: str, tool: str) -> None:
+    """Each image that does not fit stands in the answer, with what its tool told of it."""
+    fields, sizes = SIZES[tool]
+
+    body = worker.build(version=version, packages=["test-big"], **fields)
+
+    assert body["code"] == "image-too-big", body
+    assert [(entry["filesystem"], {name for name in ("bytes", "limit", "excess") if entry[name]}) for entry in body["too_big"]] == sizes
+    assert all(entry["image"] is None or "-sysupgrade" in entry["image"] or "-factory" in entry["image"] for entry in body["too_big"])
+    assert "ask for fewer packages" in body["detail"]
+    assert ("`rootfs_size_mb`" in body["detail"]) == (tool == "make_ext4fs")
 
 
 @pytest.mark.parametrize(

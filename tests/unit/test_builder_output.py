@@ -1,7 +1,4 @@
-"""What the ImageBuilder's output is taken to mean, for both package managers.
-
-The fixtures are short texts in the form of genuine outputs, one for each way to fail.
-"""
+"""What a finished ImageBuilder leaves: what is copied out of its container, and what is read from it."""
 
 from __future__ import annotations
 
@@ -9,167 +6,17 @@ import hashlib
 import io
 import json
 import tarfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.errors import AsuError, BuildFailed, ContainerFailed, DownloadFailed, ImageTooBig, ImpossibleSelection, StoreFailed, WrongPackageVersions
-from asu.worker.builder_failures import failure, size_error
-from asu.worker.builder_output import MAX_FILES, check_versions, copy_out, parse_manifest, read_profiles
-from asu.worker.container import CommandResult
+from asu.errors import BuildFailed, StoreFailed
+from asu.worker.builder_output import MAX_FILES, copy_out, offered, read_profiles
 from asu.worker.memory_container import regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-FIXTURES = Path(__file__).parent / "fixtures" / "builder"
-BASE_FEED = "packages/mips_24kc/base/"
-
-SELECTIONS = {
-    "opkg-unknown": "missing (no-such-a, no-such-b)",
-    "opkg-missing-dependency": "missing (no-such-library)",
-    "opkg-missing-dependency-deep": "missing (no-such-library)",
-    "opkg-version": "other version needed (wants-new-curl needs curl (>= 99.0))",
-    "opkg-conflict": "conflicts (wpad-openssl with wpad-basic-mbedtls)",
-    "opkg-conflict-with-two": "conflicts (ip-full with ip-tiny, ip-full with ip-bridge-less)",
-    "opkg-clash": "same file in two packages (/usr/bin/tool of second and first)",
-    "opkg-wrong-architecture": "missing (built-for-another)",
-    "opkg-several": "missing (no-such-a), conflicts (wpad-openssl with wpad-basic-mbedtls)",
-    "apk-unknown": "missing (no-such-a, no-such-b)",
-    "apk-missing-dependency": "missing (no-such-library)",
-    "apk-version": "other version needed (wants-new-curl needs curl (>= 99.0))",
-    "apk-conflict": "conflicts (wpad-basic-mbedtls with wpad-openssl)",
-    "apk-provides": "conflicts (nftables-json with nftables-nojson, nftables-json with nftables-tiny)",
-    "apk-clash": "same file in two packages (/usr/bin/tool of second and first)",
-    "apk-wrong-architecture": "not made for this device (built-for-another)",
-}
-
-DOWNLOADS = {
-    "opkg-package-404": "vim_9.1_mips_24kc.ipk;",
-    "opkg-package-404-file": ": vim;",
-    "opkg-checksum": ": vim;",
-    "opkg-mirror-down": BASE_FEED + "Packages.gz;",
-    "opkg-key-unknown": "does not answer as it should",
-    "opkg-feed-missing-and-unknown": "luci/Packages.gz;",
-    "apk-package-404": ": vim-9.1-r1;",
-    "apk-checksum": ": vim-9.1-r1;",
-    "apk-mirror-down": BASE_FEED + "packages.adb;",
-    "apk-key-unknown": BASE_FEED + "packages.adb;",
-}
-
-OTHERS: dict[str, tuple[type[AsuError], str]] = {
-    "image-postinst-opkg": (BuildFailed, "the installation script of kmod-odd failed"),
-    "image-postinst-apk": (BuildFailed, "the installation script of kmod-odd failed"),
-    "image-unknown-profile": (BuildFailed, "it has no profile nosuch"),
-    "image-no-kernel": (BuildFailed, "it lacks 8dev_lima-kernel.bin"),
-    "image-no-makefile": (BuildFailed, "it lacks info"),
-    "image-prerequisites": (BuildFailed, "its container lacks a program"),
-    "image-odd": (BuildFailed, "something quite unexpected"),
-    "image-ext4": (ImageTooBig, "do not fit into the ext4"),
-    "image-check-size": (ImageTooBig, "25427972 bytes, 9043972 more"),
-    "image-killed": (ContainerFailed, "was killed"),
-    "image-disk-full": (StoreFailed, "is full"),
-}
-
-SIZES = {
-    "image-check-size": "8dev_carambola2-squashfs-sysupgrade.bin has 25427972 bytes, 9043972 more than",
-    "image-check-size-colour": "8dev_carambola2-squashfs-sysupgrade.bin has 25427972 bytes, 9043972 more than",
-    "image-check-size-alone": "has more than the 15728640 bytes",
-    "image-mktplinkfw": "17501967 bytes more than",
-    "image-tplink-safeloader": "more than the 12842208 bytes",
-    "image-ext4": "do not fit into the ext4",
-}
-
-
-def text_of(name: str) -> str:
-    """Return a fixture."""
-    return (FIXTURES / f"{name}.txt").read_text()
-
-
-def failed(name: str) -> AsuError:
-    """Return what a fixture means."""
-    return failure(CommandResult(2, "", text_of(name)))
-
-
-@pytest.mark.parametrize(("name", "reason"), SELECTIONS.items())
-def test_an_impossible_selection_is_explained_by_name(name: str, reason: str) -> None:
-    """Each culprit is named, without version and without a package that is not to blame."""
-    error = failed(name)
-
-    assert isinstance(error, ImpossibleSelection)
-    assert error.detail == f"Impossible package selection: {reason}"
-
-
-@pytest.mark.parametrize(("name", "what"), DOWNLOADS.items())
-def test_a_failed_download_is_never_the_users_fault(name: str, what: str) -> None:
-    """A download that failed is told as such, whatever package errors follow from it."""
-    error = failed(name)
-
-    assert isinstance(error, DownloadFailed)
-    assert error.fault == "upstream"
-    assert what in error.detail
-
-
-@pytest.mark.parametrize(("name", "expected", "words"), [(name, *rest) for name, rest in OTHERS.items()])
-def test_other_failures_have_their_own_class(name: str, expected: type[AsuError], words: str) -> None:
-    """Each way to fail has its class and says what happened."""
-    error = failed(name)
-
-    assert type(error) is expected
-    assert words in error.detail
-
-
-def test_every_fixture_is_expected_to_mean_something() -> None:
-    """No fixture lies about unused."""
-    assert {path.stem for path in FIXTURES.iterdir()} == {*SELECTIONS, *DOWNLOADS, *OTHERS, *SIZES}
-
-
-@pytest.mark.parametrize(("name", "words"), SIZES.items())
-def test_too_big_is_recognised_in_all_its_forms(name: str, words: str) -> None:
-    """Each tool that finds an image too big is understood, with the size where it tells one."""
-    error = size_error(text_of(name))
-
-    assert error is not None
-    assert words in error.detail
-
-
-def test_a_profile_that_is_not_there_is_told_on_standard_output() -> None:
-    """The builder complains about the profile on stdout; stderr has nothing but make's own lines."""
-    error = failure(CommandResult(2, 'Profile "nosuch" does not exist!\n', "make: *** [Makefile:347: manifest] Error 2\n"))
-
-    assert error.detail == "The ImageBuilder failed: it has no profile nosuch"
-
-
-@pytest.mark.parametrize("exit_code", [-1, 125, 126, 127, 137])
-def test_a_command_without_an_end_of_its_own_is_our_trouble(exit_code: int) -> None:
-    """A command that was killed, or that podman could not even start, says nothing about the request."""
-    error = failure(CommandResult(exit_code, "", "Error: runc: exec failed: unable to start container process: OCI runtime error\n"))
-
-    assert isinstance(error, ContainerFailed)
-
-
-def test_a_failure_without_words_says_so() -> None:
-    """Where the builder gave no reason none is made up."""
-    assert failure(CommandResult(2, "", "make: *** [x] Error 2\n")).detail == "The ImageBuilder failed: it gave no reason"
-
-
-def test_manifest_lines_of_both_forms() -> None:
-    """A manifest is read with either separator; what is no such line is passed over."""
-    output = "base-files - 1652-r28959\nlibblkid - 2.40.2-r1\ncurl 8.17.0-r1\n\nsome other line here\nlonely\n"
-
-    assert parse_manifest(output) == {"base-files": "1652-r28959", "libblkid": "2.40.2-r1", "curl": "8.17.0-r1"}
-
-
-def test_versions_that_a_client_insists_on_are_compared() -> None:
-    """All that differ are named at once."""
-    with pytest.raises(WrongPackageVersions, match=r"curl is 8\.17\.0, not 8\.9\.0; vim is not in the image"):
-        check_versions({"vim": "9", "curl": "8.9.0", "ip": "1"}, {"curl": "8.17.0", "ip": "1"})
-
-
-def test_versions_that_agree_pass() -> None:
-    """Nothing happens when the image has what the client insists on."""
-    check_versions({"ip": "1"}, {"ip": "1", "curl": "8"})
+    from pathlib import Path
 
 
 def archive(members: list[tuple[tarfile.TarInfo, bytes]]) -> Iterator[bytes]:
@@ -290,3 +137,16 @@ def test_a_build_without_usable_images_has_failed(content: str, words: str, tmp_
     """Neither a broken profiles.json nor one without images counts as a finished build."""
     with pytest.raises(BuildFailed, match=words):
         read_profiles(tmp_path, profiles(tmp_path, content))
+
+
+def test_disk_images_of_an_archive_are_not_offered() -> None:
+    """25.12.0 to 25.12.4 make images that start nothing; those that do, and artifacts without a file system, stay."""
+    images = [{"name": "a", "filesystem": "targz"}, {"name": "b", "filesystem": "squashfs"}, {"name": "c"}]
+
+    assert [image["name"] for image in offered(images)] == ["b", "c"]
+
+
+def test_a_build_with_nothing_to_start_from_is_a_failure() -> None:
+    """Archives alone are no firmware."""
+    with pytest.raises(BuildFailed, match="it made no image"):
+        offered([{"name": "a", "filesystem": "targz"}])

@@ -119,11 +119,11 @@ def test_no_first_boot_script_means_no_files(world: World) -> None:
 
 
 def test_a_chosen_file_system_is_set_before_the_image_is_made(world: World) -> None:
-    """The builder's configuration is changed between manifest and image."""
+    """The builder's configuration is changed before anything is downloaded."""
     world.build(filesystem="squashfs")
 
     commands = [command[0] if command[0] != "make" else command[1] for command in world.engine.containers[0].commands]
-    assert commands == ["info", "manifest", "grep", "sed", "image"]
+    assert commands == ["info", "grep", "sed", "manifest", "image"]
 
 
 def test_an_absolute_list_is_handed_to_make_with_its_removals(world: World) -> None:
@@ -148,3 +148,10 @@ def test_a_finished_build_is_remembered(world: World, version: str, ttl: int) ->
     world.build(version=version)
 
     assert world.records.lifetimes == [ttl]
+
+
+def test_disk_images_of_an_archive_are_not_told(world: World) -> None:
+    """What 25.12 makes by mistake, and starts nothing, is in no answer."""
+    world.script.filesystem_of["factory"] = "targz"
+
+    assert [image["type"] for image in body_of(world.build())["images"]] == ["sysupgrade"]

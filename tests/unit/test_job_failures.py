@@ -56,12 +56,35 @@ def test_a_failed_build_does_not_tell_the_first_boot_script(world: World) -> Non
     assert b"do not tell" not in world.build(defaults=SCRIPT).body
 
 
-def test_a_file_system_that_the_builder_lacks_fails_before_the_image(world: World) -> None:
-    """The user learns it without a wait for the image."""
+def test_a_file_system_that_the_builder_lacks_fails_before_anything_is_built(world: World) -> None:
+    """The user learns it without a wait for downloads."""
     record = world.build(filesystem="ubifs")
 
     assert body_of(record)["detail"] == "Error: The ImageBuilder of this target makes no ubifs images; it makes squashfs."
-    assert world.goals() == ["info", "manifest"]
+    assert world.goals() == ["info"]
+
+
+def test_a_failed_selection_is_told_to_programs_too(world: World) -> None:
+    """The body of a failure lists the packages that cannot be installed, beside the sentence that clients show."""
+    world.script.failures["manifest"] = CommandResult(2, "", CONFLICT)
+
+    body = body_of(world.build())
+
+    assert body["detail"] == "Error: Impossible package selection: conflicts (wpad-openssl with wpad-basic-mbedtls)"
+    [problem] = body["problems"]
+    assert (problem["package"], problem["kind"], problem["suggestion"]) == ("wpad-openssl", "conflict", None)
+    assert "too_big" not in body
+
+
+def test_the_version_tells_whose_words_are_understood(world: World) -> None:
+    """A builder of 25.12 fails in the words of apk."""
+    world.script.failures["manifest"] = CommandResult(
+        2, "", "ERROR: unable to select packages:\n  nope (no such package):\n    required by: world[nope]\n"
+    )
+
+    body = body_of(world.build(version="25.12.1"))
+
+    assert [(problem["package"], problem["kind"]) for problem in body["problems"]] == [("nope", "missing")]
 
 
 def test_a_wrong_revision_ends_the_build_before_anything_is_downloaded(world: World) -> None:
@@ -79,6 +102,7 @@ def test_wrong_package_versions_end_the_build_before_the_image(world: World) -> 
     record = world.build(packages_versions={"vim": "9.0-r1", "dnsmasq": "1.0-r1"})
 
     assert "vim is 9.1-r1, not 9.0-r1;" in body_of(record)["detail"]
+    assert [(problem["package"], problem["kind"]) for problem in body_of(record)["problems"]] == [("vim", "version")]
     assert "manifest" in body_of(record)
     assert world.goals() == ["info", "manifest"]
 
@@ -87,7 +111,7 @@ FAILURES: dict[str, tuple[str, CommandResult | AsuError, str, str, int]] = {
     "selection": ("manifest", CommandResult(2, "", CONFLICT), "impossible-selection", "user", 600),
     "download": (
         "manifest",
-        CommandResult(2, "", "wget: exited with error 4\nERROR: unable to select packages:\n"),
+        CommandResult(2, "", "opkg_download: Failed to download https://x/Packages.gz, wget returned 4.\n"),
         "download-failed",
         "upstream",
         60,
@@ -165,6 +189,7 @@ def test_an_upgrade_image_that_does_not_fit_is_a_failure(world: World) -> None:
     record = world.build()
 
     assert "x-squashfs-sysupgrade.bin has 300 bytes, 100 more" in body_of(record)["detail"]
+    assert body_of(record)["too_big"] == [{"image": "x-squashfs-sysupgrade.bin", "filesystem": "squashfs", "bytes": 300, "limit": 200, "excess": 100}]
     assert not world.store.has(KEY)
 
 

@@ -1,6 +1,7 @@
 """What the API says of itself: complete, with examples that are true, and committed."""
 
 import json
+import string
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from asu.__main__ import main
 from asu.app import create_app
 from asu.build_request import BuildRequest
 from asu.errors import AsuError
-from asu.routers.documented import example_of
+from asu.routers.documented import SAMPLES, example_of
 from misc.reference import app_routes, leaves
 from tests.unit.worlds import settings
 
@@ -75,6 +76,7 @@ def test_every_error_can_be_shown(kind: type[AsuError]) -> None:
     body = example_of(kind)
 
     assert (body["status"], body["code"]) == (kind.status, kind.code)
+    assert {name for _, name, _, _ in string.Formatter().parse((kind.__doc__ or "").split("\n\n")[0]) if name} <= SAMPLES.keys()
     assert "{" not in body["detail"]
 
 

@@ -38,13 +38,14 @@ def stanza(built: Built) -> str:
     return stanza_text({**control_fields(package), **facts})
 
 
-def index_files(packages: Iterable[Built], *, apk: bool) -> dict[str, bytes]:
-    """Return the index files that a package manager reads, by name."""
+def index_files(packages: Iterable[Built], *, apk: bool, key: str = "") -> dict[str, bytes]:
+    """Return the index files that a package manager reads, by name; signed by OpenWrt's key unless another is named."""
     text = "\n".join(stanza(built) for built in packages)
     if apk:
-        return {"packages.adb": f"{ADB_HEADER}{text}".encode()}
+        signed_by = f"# key {key}\n" if key else ""
+        return {"packages.adb": f"{ADB_HEADER}{signed_by}{text}".encode()}
     plain = text.encode()
-    signature = f"stand-in sha256 {hashlib.sha256(plain).hexdigest()}\n"
+    signature = f"stand-in sha256 {hashlib.sha256(plain).hexdigest()} {key}".rstrip() + "\n"
     return {"Packages": plain, "Packages.gz": gzip_bytes(plain, BEST), "Packages.sig": signature.encode()}
 
 

@@ -15,6 +15,7 @@ from .archives import archive_bytes
 from .catalogue import FEEDS, HERE, Catalogue, Release, Target, load
 from .indexes import LOCAL_ONLY, Built, index_files, index_json
 from .metadata import feeds_conf, overview_json, profiles_json, targets_json, versions_json
+from .own_feeds import FORMATS, feed_files
 from .packages import Package, Shop
 
 if TYPE_CHECKING:
@@ -150,6 +151,9 @@ def _fill(root: Path, digest: str) -> None:
     writer = Writer(root)
     for release in catalogue.releases:
         write_release(writer, catalogue, release)
+    for form in FORMATS:
+        for name, content in feed_files(form).items():
+            writer.file(f"own/{form}/{name}", content)
     writer.file(".versions.json", versions_json(catalogue))
     writer.file(STAMP, f"{digest}\n".encode())
 

@@ -1,0 +1,117 @@
+"""Images that are too big for their device, as the tools say so that make images.
+
+They say it in different ways, mostly with exit code 0: check-size with the image's size, or without one when there is no
+file to measure; mktplinkfw and tplink-safeloader without the image's name, which only stands in the lines that follow;
+make_ext4fs of a whole root file system; and some not at all, when only the image is missing.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass, replace
+
+from asu.errors import ImageTooBig
+
+EXT4_BLOCK = 4096  # Bytes; make_ext4fs says so of every root file system of OpenWrt.
+
+_CHECK_SIZE = re.compile(r"Image file \S*?([^\s/]+) is too big: *(\d*) > (\d+)")
+_TOO_BIG_BY = re.compile(r"images are too big by (\d+) bytes")
+_PARTITION = re.compile(r"partition too big \(more than (\d+) bytes\)")
+_NO_SUCH_IMAGE = re.compile(r"cannot statx? '\S*/([A-Za-z0-9][^\s/']*)': No such file")
+_EXT4 = re.compile(r"ext4_allocate\w*: failed to allocate (\d+) blocks, out of space\?")
+_EXT4_SIZE = re.compile(r"Creating filesystem with parameters:\n +Size: (\d+)\n")
+_SKIPPED = re.compile(r"Skip JSON creation for non existing file \S*/([^\s/]+)")
+_FILESYSTEM = re.compile(r"-(squashfs|ext4|ubifs|jffs2|initramfs)-")
+
+_ADVICE = "ask for fewer packages"
+_EXT4_ADVICE = "ask for fewer packages, a larger `rootfs_size_mb`, or the file system squashfs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TooBig:
+    """An image that does not fit: sizes in bytes, None where the tool does not tell. `image` None means a root file system."""
+
+    image: str | None = None
+    filesystem: str | None = None
+    bytes: int | None = None
+    limit: int | None = None
+    excess: int | None = None
+
+    def words(self) -> str:
+        """Return it as a part of a sentence."""
+        what = self.image or (f"the {self.filesystem} root file system" if self.filesystem else "an image")
+        if self.bytes is not None:
+            return f"{what} has {self.bytes} bytes, {self.excess} more than the {self.limit} that fit"
+        if self.excess is not None:
+            least = "at least " if self.filesystem == "ext4" else ""
+            return f"{what} has {least}{self.excess} bytes more than fit"
+        if self.limit is not None:
+            return f"{what} has more than the {self.limit} bytes that fit"
+        return f"{what} was left out without a word"
+
+
+def size_error(stdout: str, stderr: str) -> ImageTooBig | None:
+    """Return what is too big and by how much, all images in one error, or None."""
+    return _error([*_ext4(stdout, stderr), *_images(stderr)])
+
+
+def check(stdout: str, stderr: str, made: Collection[str]) -> None:
+    """Raise ImageTooBig if a builder that ended well left the image out to upgrade with, or all; `made` are the files' names.
+
+    That another image fits, for the first installation, is no use to one who upgrades. Where nothing was made and nothing
+    is said, the images that were to be described are those that did not fit.
+    """
+    if any("-sysupgrade" in name for name in made):
+        return
+    error = size_error(stdout, stderr)
+    if error is None and "profiles.json" not in made:
+        error = _error([_named(name) for name in dict.fromkeys(_SKIPPED.findall(stdout))])
+    if error:
+        raise error
+
+
+def _error(found: list[TooBig]) -> ImageTooBig | None:
+    if not found:
+        return None
+    advice = _EXT4_ADVICE if any(entry.filesystem == "ext4" for entry in found) else _ADVICE
+    return ImageTooBig(reason="; ".join(entry.words() for entry in found), advice=advice, too_big=[asdict(entry) for entry in found])
+
+
+def _images(stderr: str) -> list[TooBig]:
+    """Return each image once; what is said without a name belongs to the next image that is found missing."""
+    found: dict[str, TooBig] = {}
+    nameless: TooBig | None = None
+    for line in stderr.splitlines():
+        nameless = _nameless(line) or nameless
+        check, missing = _CHECK_SIZE.search(line), _NO_SUCH_IMAGE.search(line)
+        unmeasured = check[1] if check and not check[2] else missing[1] if missing else None
+        if nameless and unmeasured:
+            found[unmeasured] = replace(_named(unmeasured), limit=nameless.limit, excess=nameless.excess)
+            nameless = None
+        elif check and check[1] not in found:
+            found[check[1]] = _measured(check[1], check[2], int(check[3]))
+    return [*found.values(), *([nameless] if nameless else [])]
+
+
+def _nameless(line: str) -> TooBig | None:
+    by, partition = _TOO_BIG_BY.search(line), _PARTITION.search(line)
+    if by:
+        return TooBig(excess=int(by[1]))
+    return TooBig(limit=int(partition[1])) if partition else None
+
+
+def _measured(image: str, size: str, limit: int) -> TooBig:
+    named = replace(_named(image), limit=limit)
+    return replace(named, bytes=int(size), excess=int(size) - limit) if size else named
+
+
+def _named(image: str) -> TooBig:
+    filesystem = _FILESYSTEM.search(image)
+    return TooBig(image=image, filesystem=filesystem[1] if filesystem else None)
+
+
+def _ext4(stdout: str, stderr: str) -> Iterator[TooBig]:
+    """Yield the root file system that was full: the blocks are those of the one file that found no room, so the least that is lacking."""
+    full = _EXT4.search(stderr)
+    if full:
+        sizes = _EXT4_SIZE.findall(stdout)
+        yield TooBig(filesystem="ext4", limit=int(sizes[-1]) if sizes else None, excess=int(full[1]) * EXT4_BLOCK)

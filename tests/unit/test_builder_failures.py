@@ -1,0 +1,232 @@
+"""What the output of a failed ImageBuilder is taken to mean, for both package managers.
+
+The fixtures are short texts in the form of genuine outputs, one for each way to fail.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asu.errors import (
+    AsuError,
+    BuildFailed,
+    ContainerFailed,
+    DownloadFailed,
+    FeedUnusable,
+    ImageTooBig,
+    ImpossibleSelection,
+    ProfileMissingInBuilder,
+    StoreFailed,
+    UnknownFilesystem,
+)
+from asu.worker.builder_failures import check, failure
+from asu.worker.container import CommandResult
+from asu.worker.image_sizes import size_error
+from asu.worker.package_managers import Apk, Opkg
+
+if TYPE_CHECKING:
+    from asu.worker.package_managers import PackageManager
+
+FIXTURES = Path(__file__).parent / "fixtures" / "builder"
+BASE_FEED = "packages/mips_24kc/base/"
+
+SELECTIONS = {
+    "opkg-unknown": "missing (no-such-a, no-such-b)",
+    "opkg-missing-dependency": "missing (no-such-library)",
+    "opkg-missing-dependency-deep": "missing (no-such-library)",
+    "opkg-version": "other version needed (wants-new-curl needs curl (>= 99.0))",
+    "opkg-conflict": "conflicts (wpad-openssl with wpad-basic-mbedtls)",
+    "opkg-conflict-with-two": "conflicts (ip-full with ip-tiny, ip-full with ip-bridge-less)",
+    "opkg-clash": "same file in two packages (/usr/bin/tool of second and first)",
+    "opkg-wrong-architecture": "missing (built-for-another)",
+    "opkg-several": "missing (no-such-a), conflicts (wpad-openssl with wpad-basic-mbedtls)",
+    "apk-unknown": "missing (no-such-a, no-such-b)",
+    "apk-missing-dependency": "missing (no-such-library)",
+    "apk-version": "other version needed (wants-new-curl needs curl (>= 99.0))",
+    "apk-conflict": "conflicts (wpad-basic-mbedtls with wpad-openssl)",
+    "apk-provides": "conflicts (nftables-json with nftables-nojson, nftables-json with nftables-tiny)",
+    "apk-clash": "same file in two packages (/usr/bin/tool of second and first)",
+    "apk-wrong-architecture": "not made for this device (built-for-another)",
+}
+
+# Package and kind of each problem, and words of its sentence.
+PROBLEMS: dict[str, list[tuple[str, str, str]]] = {
+    "opkg-unknown": [("no-such-a", "missing", "no-such-a is in none"), ("no-such-b", "missing", "no-such-b is in none")],
+    "opkg-missing-dependency": [("no-such-library", "missing", "wants-library needs no-such-library")],
+    "opkg-missing-dependency-deep": [("no-such-library", "missing", "middle needs no-such-library")],
+    "opkg-version": [("wants-new-curl", "version", "curl (>= 99.0)")],
+    "opkg-conflict": [("wpad-openssl", "conflict", "wpad-openssl and wpad-basic-mbedtls exclude")],
+    "opkg-conflict-with-two": [("ip-full", "conflict", "ip-tiny"), ("ip-full", "conflict", "ip-bridge-less")],
+    "opkg-clash": [("second", "clash", "second and first both hold /usr/bin/tool")],
+    "opkg-several": [("wpad-openssl", "conflict", "wpad-basic-mbedtls"), ("no-such-a", "missing", "no-such-a")],
+    "apk-unknown": [("no-such-a", "missing", "no-such-a is in none"), ("no-such-b", "missing", "no-such-b is in none")],
+    "apk-missing-dependency": [("no-such-library", "missing", "wants-library needs no-such-library")],
+    "apk-version": [("wants-new-curl", "version", "curl (>= 99.0)")],
+    "apk-conflict": [("wpad-basic-mbedtls", "conflict", "exclude each other")],
+    "apk-provides": [("nftables-json", "conflict", "nftables-nojson"), ("nftables-json", "conflict", "nftables-tiny")],
+    "apk-clash": [("second", "clash", "second and first both hold /usr/bin/tool")],
+    "apk-wrong-architecture": [("built-for-another", "architecture", "not made for the architecture")],
+}
+
+DOWNLOADS = {
+    "opkg-package-404": "vim_9.1_mips_24kc.ipk;",
+    "opkg-package-404-file": ": vim;",
+    "opkg-checksum": ": vim;",
+    "opkg-mirror-down": BASE_FEED + "Packages.gz;",
+    "opkg-key-unknown": "does not answer as it should",
+    "opkg-feed-missing-and-unknown": "luci/Packages.gz;",
+    "apk-package-404": ": vim-9.1-r1;",
+    "apk-checksum": ": vim-9.1-r1;",
+    "apk-mirror-down": BASE_FEED + "packages.adb;",
+    "apk-key-unknown": BASE_FEED + "packages.adb;",
+}
+
+OTHERS: dict[str, tuple[type[AsuError], str]] = {
+    "image-postinst-opkg": (BuildFailed, "the installation script of kmod-odd failed"),
+    "image-postinst-apk": (BuildFailed, "the installation script of kmod-odd failed"),
+    "image-unknown-profile": (ProfileMissingInBuilder, "has no profile nosuch"),
+    "image-unknown-filesystem": (UnknownFilesystem, "makes no jffs2 images; it makes squashfs, ext4"),
+    "image-no-kernel": (BuildFailed, "it lacks 8dev_lima-kernel.bin"),
+    "image-no-makefile": (BuildFailed, "it lacks info"),
+    "image-prerequisites": (BuildFailed, "its container lacks a program"),
+    "image-odd": (BuildFailed, "something quite unexpected"),
+    "image-ext4": (ImageTooBig, "the ext4 root file system has at least"),
+    "image-check-size": (ImageTooBig, "25427972 bytes, 9043972 more"),
+    "image-killed": (ContainerFailed, "was killed"),
+    "image-disk-full": (StoreFailed, "is full"),
+}
+
+# Kinds of outputs that test_image_sizes.py and test_package_managers.py read.
+ELSEWHERE = ("image-check-size-", "image-mktplinkfw", "image-tplink-", "image-several", "image-left-out", "feed-")
+FEEDS = {"own": "https://feeds.example/own"}
+
+
+def text_of(name: str) -> str:
+    """Return a fixture."""
+    return (FIXTURES / f"{name}.txt").read_text()
+
+
+def manager_of(name: str) -> PackageManager:
+    """Return the package manager that a fixture is of; those of the image say the same with either."""
+    return Apk() if "apk" in name else Opkg()
+
+
+def failed(name: str) -> AsuError:
+    """Return what a fixture means."""
+    return failure(CommandResult(2, "", text_of(name)), manager_of(name))
+
+
+@pytest.mark.parametrize(("name", "reason"), SELECTIONS.items())
+def test_an_impossible_selection_is_explained_by_name(name: str, reason: str) -> None:
+    """Each culprit is named, without version and without a package that is not to blame."""
+    error = failed(name)
+
+    assert isinstance(error, ImpossibleSelection)
+    assert error.detail == f"Impossible package selection: {reason}"
+
+
+@pytest.mark.parametrize(("name", "problems"), PROBLEMS.items())
+def test_each_problem_is_told_to_programs(name: str, problems: list[tuple[str, str, str]]) -> None:
+    """Beside the sentence stands a list in the shape of a preview's problems, one entry for each."""
+    told: list[dict[str, Any]] = failed(name).body()["problems"]
+
+    assert [(problem["package"], problem["kind"]) for problem in told] == [(package, kind) for package, kind, _ in problems]
+    assert all(words in problem["detail"] for problem, (_, _, words) in zip(told, problems, strict=True))
+    assert all(list(problem) == ["package", "kind", "suggestion", "detail"] for problem in told)
+
+
+@pytest.mark.parametrize(("name", "what"), DOWNLOADS.items())
+def test_a_failed_download_is_never_the_users_fault(name: str, what: str) -> None:
+    """A download that failed is told as such, whatever package errors follow from it."""
+    error = failed(name)
+
+    assert isinstance(error, DownloadFailed)
+    assert error.fault == "upstream"
+    assert what in error.detail
+    assert "problems" not in error.body()
+
+
+@pytest.mark.parametrize(("name", "expected", "words"), [(name, *rest) for name, rest in OTHERS.items()])
+@pytest.mark.parametrize("manager", [Opkg(), Apk()], ids=["opkg", "apk"])
+def test_other_failures_have_their_own_class(name: str, expected: type[AsuError], words: str, manager: PackageManager) -> None:
+    """Each way to fail has its class and says what happened, whichever package manager the builder has."""
+    error = failure(CommandResult(2, "", text_of(name)), manager)
+
+    assert type(error) is expected
+    assert words in error.detail
+
+
+def test_every_fixture_is_expected_to_mean_something() -> None:
+    """No fixture lies about unused."""
+    others = {path.stem for path in FIXTURES.iterdir() if not path.stem.startswith(ELSEWHERE)}
+
+    assert others == {*SELECTIONS, *DOWNLOADS, *OTHERS}
+
+
+def test_a_profile_that_is_not_there_is_told_on_standard_output() -> None:
+    """The builder complains about the profile on stdout; the server lists it, so the user is not to blame."""
+    error = failure(CommandResult(2, 'Profile "nosuch" does not exist!\n', "make: *** [Makefile:347: manifest] Error 2\n"), Opkg())
+
+    assert error.body()["code"] == "profile-missing-in-builder"
+    assert (error.fault, "nosuch" in error.detail) == ("upstream", True)
+    assert error.retry_after
+
+
+@pytest.mark.parametrize("exit_code", [-1, 125, 126, 127, 137])
+def test_a_command_without_an_end_of_its_own_is_our_trouble(exit_code: int) -> None:
+    """A command that was killed, or that podman could not even start, says nothing about the request or its feeds."""
+    result = CommandResult(exit_code, "", "Error: runc: exec failed: unable to start container process: OCI runtime error\n")
+
+    with pytest.raises(ContainerFailed):
+        check(result, Opkg(), FEEDS)
+
+
+def test_a_failure_without_words_says_so() -> None:
+    """Where the builder gave no reason none is made up."""
+    assert failure(CommandResult(2, "", "make: *** [x] Error 2\n"), Apk()).detail == "The ImageBuilder failed: it gave no reason"
+
+
+@pytest.mark.parametrize("name", ["feed-opkg-missing", "feed-apk-missing", "feed-opkg-untrusted", "feed-apk-untrusted"])
+@pytest.mark.parametrize("exit_code", [0, 2])
+def test_a_feed_of_the_request_that_is_left_out_ends_the_build(name: str, exit_code: int) -> None:
+    """The builder goes on without it and takes packages from elsewhere; that is told as the feed's failure, whatever came of it."""
+    with pytest.raises(FeedUnusable) as raised:
+        check(CommandResult(exit_code, "", text_of(name)), manager_of(name), FEEDS)
+
+    assert "own (https://feeds.example/own" in raised.value.detail
+    assert raised.value.fault == "upstream"
+
+
+@pytest.mark.parametrize("name", ["feed-opkg-official-missing", "feed-apk-official-missing"])
+def test_an_official_feed_that_is_left_out_ends_only_builds_with_feeds_beside_it(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Alone, no other feed can have stood in for it; beside a feed of the request, that one can."""
+    result = CommandResult(0, "", text_of(name))
+    with caplog.at_level(logging.WARNING):
+        check(result, manager_of(name), {})
+
+    assert "telephony" in caplog.text
+    with pytest.raises(DownloadFailed, match="telephony"):
+        check(result, manager_of(name), FEEDS)
+
+
+@pytest.mark.parametrize("name", ["feed-opkg-used", "feed-apk-used"])
+def test_a_feed_that_is_used_is_no_failure(name: str) -> None:
+    """Nothing is raised when all feeds were had and trusted, however full stderr is."""
+    check(CommandResult(0, "", text_of(name)), manager_of(name), FEEDS)
+
+
+@pytest.mark.parametrize("name", ["opkg-conflict", "apk-conflict"])
+def test_the_words_of_the_other_package_manager_mean_nothing(name: str) -> None:
+    """A builder has one of the two; what looks like the other's complaint is none."""
+    other: PackageManager = Opkg() if name.startswith("apk") else Apk()
+
+    assert other.problems(text_of(name)) == []
+
+
+def test_sizes_are_looked_for_after_packages() -> None:
+    """A selection that cannot be installed makes no image, so its size is no reason."""
+    assert size_error("", text_of("opkg-conflict")) is None
