@@ -29,7 +29,7 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
-        async with open_services(settings) as services:
+        async with open_services(settings) as services, services.tally.flushed():
             yield {"services": services}
 
     app = FastAPI(

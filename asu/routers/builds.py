@@ -10,6 +10,8 @@ from asu.services import services_of
 
 router = APIRouter(prefix="/api/v1", tags=["builds"])
 
+HTTP_OK = 200
+
 BUILD_ANSWERS: dict[int | str, dict[str, str]] = {
     200: {"description": "The image is finished; `images` names its files below /store/{bin_dir}/."},
     202: {"description": "The build waits or runs; ask again at /api/v1/build/{request_hash}."},
@@ -27,7 +29,9 @@ async def request_build(request: Request, build_request: BuildRequest, *, skip_p
     services = services_of(request)
     validated = await services.catalogue.validate(build_request)
     resolved = as_it_stands(validated) if skip_package_resolution else await services.resolver.resolve(validated)
-    return _answer(await services.builds.request(resolved))
+    answer = await services.builds.request(resolved)
+    services.tally.note(is_cached=answer.status == HTTP_OK)
+    return _answer(answer)
 
 
 @router.head("/build/{request_hash}", include_in_schema=False)

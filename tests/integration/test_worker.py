@@ -31,7 +31,7 @@ def sweep_of(world: WorkerWorld) -> Sweep:
     """Return what a worker does between builds."""
     engine = PodmanEngine(world.settings, system=world.system)
     queue = RqBuildQueue(world.client, deadline=world.settings.build_deadline)
-    return Sweep(world.settings, records=world.records, queue=queue, store=world.store, engine=lambda: engine)
+    return Sweep(world.settings, records=world.records, queue=queue, store=world.store, engine=lambda: engine, accounts=world.accounts)
 
 
 def wait_until_no_container(world: WorkerWorld, seconds: float) -> None:

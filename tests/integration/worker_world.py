@@ -20,7 +20,9 @@ from asu.build_queue import PAYLOAD_VERSION, RqBuildQueue
 from asu.build_record import PREFIX, BuildRecord, Claimed, PendingBodies, State
 from asu.build_request import BuildRequest
 from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, sync_redis
+from asu.redis_statistics import RedisBuildStatistics
 from asu.stores.local import LocalStore
+from asu.worker.accounting import Accounts
 from asu.worker.container import PodmanEngine
 from asu.worker.job import Builder
 from tests.integration.podman_world import ROOT, PodmanWorld
@@ -51,6 +53,7 @@ class WorkerWorld:
         self.store.open()
         self.client = self.stack.enter_context(sync_redis(self.redis.url))
         self.records = RedisWorkerRecords(self.client)
+        self.accounts = Accounts(RedisBuildStatistics(self.client))
         self.system = self.records.system()
         self.podman.systems.append(self.system)
 
@@ -71,7 +74,8 @@ class WorkerWorld:
 
     def builder(self, engine: PodmanEngine, with_settings: Settings | None = None) -> Callable[[str], None]:
         """Return what runs a waiting build in this process."""
-        builder = Builder(with_settings or self.settings, records=self.records, store=self.store, engine=lambda: engine)
+        settings = with_settings or self.settings
+        builder = Builder(settings, records=self.records, store=self.store, engine=lambda: engine, accounts=self.accounts)
         return lambda key: builder.run({"version": PAYLOAD_VERSION, "key": key})
 
     def look(self, key: str) -> BuildRecord:
