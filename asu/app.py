@@ -44,6 +44,7 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
     )
     for router in (builds.router, prepare.router, metadata.router, stats.router, store.router, health.router, pages.router):
         app.include_router(router)
+    app.mount("/static", pages.StaticAssets(packages=[("asu", "static")]), name="static")
     app.add_exception_handler(AsuError, _asu_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
