@@ -21,6 +21,7 @@ from asu.build_record import PREFIX, BuildRecord, Claimed, PendingBodies, State
 from asu.build_request import BuildRequest
 from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, sync_redis
 from asu.redis_statistics import RedisBuildStatistics
+from asu.statistics import PREFIX as STATISTICS
 from asu.stores.local import LocalStore
 from asu.worker.accounting import Accounts
 from asu.worker.container import PodmanEngine
@@ -136,6 +137,17 @@ class WorkerWorld:
     def wait_until_ended(self, key: str, *, seconds: float) -> BuildRecord:
         """Poll a build until it has an outcome."""
         return self.wait_for(key, lambda record: record.state in (State.DONE, State.FAILED), seconds=seconds)
+
+    def counted_builds(self, *, seconds: float) -> tuple[int, dict[bytes, float]]:
+        """Return how many finished builds the statistics know, and their packages; a worker counts when a build has its outcome."""
+        give_up = time.monotonic() + seconds
+        while not self.client.keys(f"{STATISTICS}packages:*") and time.monotonic() < give_up:
+            time.sleep(0.05)
+        days: Any = self.client.keys(f"{STATISTICS}day:*")
+        weeks: Any = self.client.keys(f"{STATISTICS}packages:*")
+        counts: Any = [self.client.hget(day, "builds") for day in days]
+        packages: Any = [self.client.zrange(week, 0, -1, withscores=True) for week in weeks]
+        return sum(int(count) for count in counts), dict(entry for entries in packages for entry in entries)
 
     def images(self, body: dict[str, Any], kind: str, filesystem: str = "squashfs") -> Path:
         """Return where an image of a finished build lies."""
