@@ -6,7 +6,7 @@ one reader at a time, so a thousand people who open the page cost Redis as much 
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 
 from .build_queue import BuildQueue
@@ -49,7 +49,7 @@ class BuildSeconds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Totals:
     """Totals of all days that are kept; `since` is the first of them with anything to count, None before that.
 
     `cache_hits` are requests whose image was there already, `cache_hit_ratio` is their part of the requests (0 to 1).
@@ -63,6 +63,12 @@ class Summary:
     builds: int
     failures: Failures
     build_seconds: BuildSeconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary(Totals):
+    """The totals, and how busy the server is."""
+
     queue_length: int
     builds_running: int
     workers_alive: int
@@ -121,15 +127,25 @@ class FailureCount:
     count: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What was read of the days, and what every reader of it wants to know: it is worked out once."""
+
+    days: Mapping[date, DayCounts]
+    totals: Totals
+    by_day: DayChart
+    by_branch: WeekChart
+
+
 class Figures:
     """All figures; each call raises QueueUnavailable when Redis does not answer."""
 
     def __init__(self, *, statistics: Statistics, records: Records, queue: BuildQueue) -> None:
         self._statistics, self._records, self._queue = statistics, records, queue
         self._now = Kept(self._read_queue, 0)  # The present is not kept: three counts, which Redis has at hand.
-        self._days = Kept(self._read_days, KEPT_SECONDS)
-        self._packages = Kept(lambda: statistics.packages(weeks_up_to(today(), WEEKS_SHOWN)), KEPT_SECONDS)
-        self._failures = Kept(lambda: statistics.failures(days_up_to(today(), FAILURE_DAYS)), KEPT_SECONDS)
+        self._counts = Kept(self._read_days, KEPT_SECONDS)
+        self._packages = Kept(self._read_packages, KEPT_SECONDS)
+        self._failures = Kept(self._read_failures, KEPT_SECONDS)
 
     async def queue(self) -> QueueFigures:
         """Return how busy the server is."""
@@ -137,41 +153,49 @@ class Figures:
 
     async def summary(self) -> Summary:
         """Return the totals."""
-        return summarise(await self._days.get(), await self._now.get())
+        return summarise((await self._counts.get()).totals, await self._now.get())
 
     async def builds_per_day(self) -> DayChart:
         """Return what happened in each of the last 30 days."""
-        return per_day(await self._days.get())
+        return (await self._counts.get()).by_day
 
     async def builds_by_version(self, branch: str | None = None) -> WeekChart:
         """Return the finished builds of the last 26 weeks: by branch, or by version of one branch."""
-        return by_version(await self._days.get(), branch)
+        counts = await self._counts.get()
+        return by_version(counts.days, branch) if branch else counts.by_branch
 
     async def top_packages(self, limit: int) -> list[PackageCount]:
         """Return the packages that were asked for most, the most frequent first."""
-        counts = await self._packages.get()
-        ranked = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-        return [PackageCount(name=name, count=count) for name, count in ranked[:limit]]
+        return (await self._packages.get())[:limit]
 
     async def build_errors(self) -> list[FailureCount]:
         """Return the last failures, the newest first."""
-        return newest(await self._failures.get())
+        return await self._failures.get()
 
-    async def _read_days(self) -> dict[date, DayCounts]:
-        days = days_up_to(today(), KEPT_DAYS)
-        return dict(zip(days, await self._statistics.days(days), strict=True))
+    async def _read_days(self) -> Counts:
+        names = days_up_to(today(), KEPT_DAYS)
+        days = dict(zip(names, await self._statistics.days(names), strict=True))
+        return Counts(days=days, totals=add_up(days), by_day=per_day(days), by_branch=by_version(days, None))
+
+    async def _read_packages(self) -> list[PackageCount]:
+        counts = await self._statistics.packages(weeks_up_to(today(), WEEKS_SHOWN))
+        ranked = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+        return [PackageCount(name=name, count=count) for name, count in ranked[:PACKAGES_SHOWN]]
+
+    async def _read_failures(self) -> list[FailureCount]:
+        return newest(await self._statistics.failures(days_up_to(today(), FAILURE_DAYS)))
 
     async def _read_queue(self) -> QueueFigures:
         waiting, running = await self._records.waiting(), await self._records.running()
         return QueueFigures(queue_length=waiting, builds_running=running, workers_alive=await asyncio.to_thread(self._queue.live_workers))
 
 
-def summarise(days: Mapping[date, DayCounts], now: QueueFigures) -> Summary:
+def add_up(days: Mapping[date, DayCounts]) -> Totals:
     """Return the totals of all days."""
     counts = list(days.values())
     requests, cache_hits, builds = (sum(getattr(day, name) for day in counts) for name in ("requests", "cache_hits", "builds"))
     failures = {fault: sum(day.failures.get(fault, 0) for day in counts) for fault in ("user", "upstream", "infra")}
-    return Summary(
+    return Totals(
         since=min((day for day, counted in days.items() if counted != DayCounts()), default=None),
         days_kept=len(counts),
         requests=requests,
@@ -179,13 +203,14 @@ def summarise(days: Mapping[date, DayCounts], now: QueueFigures) -> Summary:
         cache_hit_ratio=round(cache_hits / requests, 4) if requests else None,
         builds=builds,
         failures=Failures(**failures),
-        build_seconds=BuildSeconds(
-            median=_median(counts), mean=round(sum(day.milliseconds for day in counts) / builds / 1000, 1) if builds else None
-        ),
-        queue_length=now.queue_length,
-        builds_running=now.builds_running,
-        workers_alive=now.workers_alive,
+        build_seconds=BuildSeconds(median=_median(counts), mean=_mean(counts)),
     )
+
+
+def summarise(totals: Totals, now: QueueFigures) -> Summary:
+    """Return totals and queue as one."""
+    both = {field.name: getattr(value, field.name) for value in (totals, now) for field in fields(value)}
+    return Summary(**both)
 
 
 def per_day(days: Mapping[date, DayCounts]) -> DayChart:
@@ -221,7 +246,8 @@ def by_version(days: Mapping[date, DayCounts], branch: str | None) -> WeekChart:
 
 def newest(counted: Iterable[tuple[Failure, int]]) -> list[FailureCount]:
     """Return the last failures, the newest hour first, and within it the most frequent."""
-    ranked = sorted(sorted(counted, key=lambda entry: (-entry[1], entry[0].encoded())), key=lambda entry: entry[0].hour, reverse=True)
+    by_count = sorted(counted, key=lambda entry: (-entry[1], entry[0].code, entry[0].version, entry[0].target, entry[0].profile))
+    ranked = sorted(by_count, key=lambda entry: entry[0].hour, reverse=True)
     return [
         FailureCount(
             time=failure.hour,

@@ -21,6 +21,7 @@ from .request_tally import RequestTally
 from .resolution import Gatherer, RuleBook, load_rules
 from .settings import Settings
 from .statistics import Statistics
+from .stats_page import StatsPages
 from .stores.base import Store
 from .stores.local import LocalStore
 from .upstream import DownloadsServer, Upstream
@@ -44,6 +45,7 @@ class Services:
     builds: Builds
     tally: RequestTally
     figures: Figures
+    stats_pages: StatsPages
 
 
 OpenServices = Callable[[Settings], AbstractAsyncContextManager[Services]]
@@ -64,6 +66,7 @@ def assemble(
     gatherer = Gatherer(upstream)
     resolver = Resolver(gatherer, rules)
     catalogue = Catalogue(upstream, gatherer, settings, rules)
+    figures = Figures(statistics=statistics, records=records, queue=queue)
     return Services(
         settings=settings,
         rules=rules,
@@ -77,7 +80,8 @@ def assemble(
         store=store,
         builds=Builds(records=records, queue=queue, store=store, limit=settings.max_pending_jobs),
         tally=RequestTally(statistics),
-        figures=Figures(statistics=statistics, records=records, queue=queue),
+        figures=figures,
+        stats_pages=StatsPages(figures),
     )
 
 

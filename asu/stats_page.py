@@ -1,12 +1,15 @@
 """What the pages for people say, made of the figures: text, tables and charts, all drawn by the server."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .charts import Curve, bar, line_chart, stacked_chart
-from .figures import DayChart, FailureCount, PackageCount, QueueFigures, Summary, WeekChart
+from .figures import KEPT_SECONDS, DayChart, FailureCount, Figures, PackageCount, QueueFigures, Summary, WeekChart
+from .kept import Kept
 from .markup import Html, element, fill, joined
 
+PACKAGES_LISTED = 25
 STYLES = 8  # Colours that can be told apart; older branches or versions than that share one curve.
 DAY_STYLES = {"Requests": "green", "Cache-Hits": "orange dash1", "Failures": "red dash2", "Builds": "blue dash3"}
 
@@ -22,6 +25,37 @@ class StatsFigures:
     branch: str | None
     packages: Sequence[PackageCount]
     failures: Sequence[FailureCount]
+
+
+class StatsPages:
+    """Draws the page of statistics, at most once in some seconds for each branch, whoever asks."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+        self._contents: dict[str | None, Kept[Html]] = {}  # As many as there are branches that were built.
+
+    async def content(self, branch: str | None) -> Html:
+        """Return the content of the page: of one branch its versions, where there is anything of it; raises QueueUnavailable."""
+        wanted = branch if branch in await self._branches() else None
+        if wanted not in self._contents:
+            self._contents[wanted] = Kept(lambda: self._draw(wanted), KEPT_SECONDS)
+        return await self._contents[wanted].get()
+
+    async def _draw(self, branch: str | None) -> Html:
+        figures = self._figures
+        shown = StatsFigures(
+            summary=await figures.summary(),
+            days=await figures.builds_per_day(),
+            weeks=await figures.builds_by_version(branch),
+            branches=await self._branches(),
+            branch=branch,
+            packages=await figures.top_packages(PACKAGES_LISTED),
+            failures=await figures.build_errors(),
+        )
+        return await asyncio.to_thread(stats_content, shown)  # It takes tens of milliseconds, for which no poll has to wait.
+
+    async def _branches(self) -> list[str]:
+        return [series.label for series in (await self._figures.builds_by_version()).datasets]
 
 
 def busy_section(now: QueueFigures) -> Html:

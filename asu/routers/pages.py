@@ -7,15 +7,13 @@ from starlette.staticfiles import StaticFiles
 
 from asu import __version__
 from asu.errors import QueueUnavailable
-from asu.figures import Figures
 from asu.markup import Html, asset, element, fill
 from asu.services import services_of
-from asu.stats_page import StatsFigures, busy_section, stats_content
+from asu.stats_page import busy_section
 
 router = APIRouter(include_in_schema=False)
 
 HTTP_OK, HTTP_UNAVAILABLE = 200, 503
-PACKAGES_LISTED = 25
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -55,26 +53,11 @@ async def stats(request: Request, branch: str | None = None) -> HTMLResponse:
     """Show all figures; of one branch its versions, where there is anything of it."""
     title = "Statistics, OpenWrt firmware on demand"
     try:
-        figures = await _figures(services_of(request).figures, branch)
+        content = await services_of(request).stats_pages.content(branch)
     except QueueUnavailable:
         return _page(title, Html(f"<h1>Statistics</h1>{fill('unavailable.html')}"), status=HTTP_UNAVAILABLE)
     script = element("script", src=asset("stats.js"), defer="defer")
-    return _page(title, stats_content(figures), head=script)
-
-
-async def _figures(figures: Figures, branch: str | None) -> StatsFigures:
-    by_branch = await figures.builds_by_version()
-    branches = [series.label for series in by_branch.datasets]
-    wanted = branch if branch in branches else None
-    return StatsFigures(
-        summary=await figures.summary(),
-        days=await figures.builds_per_day(),
-        weeks=await figures.builds_by_version(wanted) if wanted else by_branch,
-        branches=branches,
-        branch=wanted,
-        packages=await figures.top_packages(PACKAGES_LISTED),
-        failures=await figures.build_errors(),
-    )
+    return _page(title, content, head=script)
 
 
 def _page(title: str, content: Html, *, head: Html | str = "", status: int = HTTP_OK) -> HTMLResponse:

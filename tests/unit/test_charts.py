@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from asu.charts import BOTTOM, GRID_LINES, HEIGHT, TOP, Curve, Frame, line_chart, round_up, stacked_chart
-from asu.figures import Series, WeekChart, per_day, summarise
+from asu.figures import Series, WeekChart, add_up, per_day, summarise
 from asu.stats_page import STYLES, StatsFigures, stats_content
 from tests.unit.test_figures import NOW, counted
 
@@ -66,7 +66,13 @@ def test_no_more_curves_than_colours(count: int) -> None:
     """The oldest versions share one curve, and none is lost from the sum."""
     weeks = WeekChart(labels=["2025-01-06Z", "2025-01-13Z"], datasets=[Series(label=f"24.10.{number}", data=[0, 1]) for number in range(count)])
     figures = StatsFigures(
-        summary=summarise(counted({}), NOW), days=per_day(counted({})), weeks=weeks, branches=["24.10"], branch="24.10", packages=[], failures=[]
+        summary=summarise(add_up(counted({})), NOW),
+        days=per_day(counted({})),
+        weeks=weeks,
+        branches=["24.10"],
+        branch="24.10",
+        packages=[],
+        failures=[],
     )
     [row] = re.findall(r'<tr><th scope="row">2025-01-13</th>(.*?)</tr>', stats_content(figures), re.DOTALL)
     numbers = [int(number) for number in re.findall(r">(\d+)<", row)]

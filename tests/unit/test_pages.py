@@ -163,6 +163,15 @@ def test_a_new_server_has_a_page_too() -> None:
     assert (found.unbalanced, len(found.rows)) == ([], 31)
 
 
+def test_a_crowd_before_the_page_costs_one_reading() -> None:
+    """Whoever opens it gets what was drawn a moment ago, whatever branch is asked for that does not exist."""
+    statistics = WatchedStatistics()
+    with opened(statistics=statistics) as world:
+        pages = {world.client.get(f"/stats?branch={number}").text for number in range(20)}
+
+    assert (len(pages), statistics.readings) == (1, 3), "days, packages, failures"
+
+
 def test_without_redis_the_pages_say_so() -> None:
     """The front page is there all the same; that of the statistics has nothing to show."""
     statistics = WatchedStatistics()
