@@ -30,7 +30,7 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
-        async with open_services(settings) as services, services.renderings:
+        async with open_services(settings) as services, services.renderings, services.tally.flushed():
             yield {"services": services}
 
     app = FastAPI(
@@ -47,6 +47,7 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
         # Not `include_router`, which keeps each router apart and asks one after the other for every request: a third of a poll's time.
         app.router.routes.extend(router.routes)
     describe(app)
+    app.mount("/static", pages.StaticAssets(packages=[("asu", "static")]), name="static")
     app.add_exception_handler(AsuError, _asu_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)

@@ -98,6 +98,9 @@ class Records(Protocol):
     async def waiting(self) -> int:
         """Return how many wait."""
 
+    async def running(self) -> int:
+        """Return how many are being built."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:

@@ -55,6 +55,10 @@ class MemoryRecords:
         """See Records."""
         return len(self.waiting_keys())
 
+    async def running(self) -> int:
+        """See Records."""
+        return sum(entry["record"].state is State.RUNNING for entry in self._entries.values())
+
     def system(self) -> str:
         """See WorkerRecords."""
         return self._system

@@ -194,6 +194,12 @@ class RedisRecords:
         async with _answers():
             return int(await self._redis.zcard(WAITING))
 
+    async def running(self) -> int:
+        """See Records."""
+        async with _answers():
+            found: Any = await self._redis.scard(RUNNING)
+        return int(found)
+
     async def _waiting_keys(self) -> list[str]:
         async with _answers():
             return _texts(await self._redis.zrange(WAITING, 0, -1))

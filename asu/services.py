@@ -11,13 +11,18 @@ from .build_queue import BuildQueue, RqBuildQueue
 from .build_record import Records
 from .builds import Builds
 from .catalogue import Catalogue
+from .figures import Figures
 from .listings import Listings
 from .prepare_client import InProcessPreparer, Preparer, PrepareService
 from .preview import Resolver
 from .redis_records import RedisRecords, async_redis, sync_redis
+from .redis_statistics import RedisStatistics
 from .renderings import Renderings
+from .request_tally import RequestTally
 from .resolution import Gatherer, RuleBook, load_rules
 from .settings import Settings
+from .statistics import Statistics
+from .stats_page import StatsPages
 from .stores.base import Store
 from .stores.local import LocalStore
 from .upstream import DownloadsServer, Upstream
@@ -40,17 +45,30 @@ class Services:
     queue: BuildQueue
     store: Store
     builds: Builds
+    tally: RequestTally
+    figures: Figures
+    stats_pages: StatsPages
 
 
 OpenServices = Callable[[Settings], AbstractAsyncContextManager[Services]]
 
 
-def assemble(settings: Settings, *, upstream: Upstream, preparer: Preparer | None, records: Records, queue: BuildQueue, store: Store) -> Services:
+def assemble(
+    settings: Settings,
+    *,
+    upstream: Upstream,
+    preparer: Preparer | None,
+    records: Records,
+    queue: BuildQueue,
+    store: Store,
+    statistics: Statistics,
+) -> Services:
     """Put the parts together; without a prepare service, previews are resolved in this process."""
     rules = load_rules()
     gatherer = Gatherer(upstream)
     resolver = Resolver(gatherer, rules)
     catalogue = Catalogue(upstream, gatherer, settings, rules)
+    figures = Figures(statistics=statistics, records=records, queue=queue)
     return Services(
         settings=settings,
         rules=rules,
@@ -64,6 +82,9 @@ def assemble(settings: Settings, *, upstream: Upstream, preparer: Preparer | Non
         queue=queue,
         store=store,
         builds=Builds(records=records, queue=queue, store=store, limit=settings.max_pending_jobs),
+        tally=RequestTally(statistics),
+        figures=figures,
+        stats_pages=StatsPages(figures),
     )
 
 
@@ -88,6 +109,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 records=RedisRecords(redis),
                 queue=RqBuildQueue(blocking, deadline=settings.build_deadline),
                 store=store,
+                statistics=RedisStatistics(redis),
             )
     finally:
         await redis.aclose()

@@ -215,10 +215,3 @@ class VersionAnswer(_Answer):
 
     service: Literal["asu"]
     version: str
-
-
-class StatsAnswer(_Answer):
-    """The queue in figures."""
-
-    queue_length: int
-    workers_alive: int

@@ -12,6 +12,8 @@ from . import examples
 
 router = APIRouter(prefix="/api/v1", tags=["builds"])
 
+HTTP_OK = 200
+
 
 @router.post("/build", summary="Ask for an image", responses=examples.BUILD, openapi_extra=examples.REQUEST_BODY)
 async def request_build(request: Request, build_request: BuildRequest, *, skip_package_resolution: bool = False) -> Response:
@@ -19,7 +21,9 @@ async def request_build(request: Request, build_request: BuildRequest, *, skip_p
     services = services_of(request)
     validated = await services.catalogue.validate(build_request)
     resolved = as_it_stands(validated) if skip_package_resolution else await services.resolver.resolve(validated)
-    return _answer(await services.builds.request(resolved))
+    answer = await services.builds.request(resolved)
+    services.tally.note(is_cached=answer.status == HTTP_OK)
+    return _answer(answer)
 
 
 @router.head("/build/{request_hash}", include_in_schema=False)

@@ -54,7 +54,6 @@ from .answers import (
     PreviewAnswer,
     ProfileAnswer,
     RevisionAnswer,
-    StatsAnswer,
     TargetPackagesAnswer,
     VersionAnswer,
 )
@@ -281,4 +280,3 @@ READY = {
     },
 }
 VERSION = answers(VersionAnswer, {"service": "asu", "version": "1.0.0"})
-STATS = answers(StatsAnswer, {"queue_length": 3, "workers_alive": 2}, QueueUnavailable)

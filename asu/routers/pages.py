@@ -1,34 +1,66 @@
-"""Pages for people."""
+"""Pages for people, and what they are made of. They load nothing from elsewhere and run no script but our own file."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 
 from asu import __version__
+from asu.errors import QueueUnavailable
+from asu.markup import Html, asset, element, fill
+from asu.services import services_of
+from asu.stats_page import busy_section
 
 router = APIRouter(include_in_schema=False)
 
-PAGE = f"""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>OpenWrt firmware on demand</title>
-<style>body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 42rem; margin: 3rem auto; padding: 0 1rem }}</style>
-<h1>OpenWrt firmware on demand</h1>
-<p>This server builds OpenWrt images with exactly the packages that a device asks for. Devices use it through LuCI's
-attended sysupgrade, <code>owut</code>, <code>auc</code> or the Firmware Selector.</p>
-<ul>
-<li><a href="/docs">Reference of the API</a></li>
-<li><a href="/json/v1/overview.json">Releases, branches and limits</a></li>
-<li><a href="/api/v1/stats">The queue in figures</a></li>
-<li><a href="/readyz?verbose">State of the server</a></li>
-</ul>
-<p><small>asu {__version__}</small></p>
-</html>
-"""
+HTTP_OK, HTTP_UNAVAILABLE = 200, 503
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+
+class StaticAssets(StaticFiles):
+    """The style sheet, the script and the icon; pages name them with a digest of their content, so they can be kept for a day."""
+
+    def file_response(self, *args: object, **options: object) -> Response:
+        """Return a file, or 304 for one that the browser has."""
+        response = super().file_response(*args, **options)  # type: ignore[arg-type]  # Handed on as they are.
+        response.headers["Cache-Control"] = "public, max-age=86400"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
 
 
 @router.head("/", include_in_schema=False)
-@router.get("/")
-async def index() -> HTMLResponse:
-    """Say what this server is."""
-    return HTMLResponse(PAGE)
+@router.get("/", summary="What this server is, for people")
+async def index(request: Request) -> HTMLResponse:
+    """Say what this server is, and how busy."""
+    services = services_of(request)
+    try:
+        busy = busy_section(await services.figures.queue())
+    except QueueUnavailable:
+        busy = fill("unavailable.html")
+    contact = services.settings.server_contact
+    content = fill("index.html", busy=busy, contact=element("p", f"Operator: {contact}") if contact else "")
+    return _page("OpenWrt firmware on demand", content)
+
+
+@router.head("/stats", include_in_schema=False)
+@router.get("/stats", summary="The statistics, for people")
+async def stats(request: Request, branch: str | None = None) -> HTMLResponse:
+    """Show all figures; of one branch its versions, where there is anything of it."""
+    title = "Statistics, OpenWrt firmware on demand"
+    try:
+        content = await services_of(request).stats_pages.content(branch)
+    except QueueUnavailable:
+        return _page(title, Html(f"<h1>Statistics</h1>{fill('unavailable.html')}"), status=HTTP_UNAVAILABLE)
+    script = element("script", src=asset("stats.js"), defer="defer")
+    return _page(title, content, head=script)
+
+
+def _page(title: str, content: Html, *, head: Html | str = "", status: int = HTTP_OK) -> HTMLResponse:
+    icon, style = asset("favicon.svg"), asset("style.css")
+    page = fill("layout.html", title=title, icon=icon, style=style, head=head, content=content, version=__version__)
+    return HTMLResponse(page, status, HEADERS)

@@ -27,6 +27,7 @@ from asu.settings import Settings
 from asu.stores.base import Store
 
 from . import builder_failures, builder_output, image_sizes, imagebuilder, snapshot
+from .accounting import Accounts
 from .container import BuildContainer, CommandResult, ContainerEngine
 from .package_managers import package_manager_for
 from .package_managers.manifest import check_versions, parse_manifest
@@ -89,9 +90,11 @@ class Builder:
         records: WorkerRecords,
         store: Store,
         engine: Callable[[], ContainerEngine],
+        accounts: Accounts,
         sign: Signing = leave_unsigned,
     ) -> None:
-        self._settings, self._records, self._store, self._engine, self._sign = settings, records, store, engine, sign
+        self._settings, self._records, self._store, self._engine = settings, records, store, engine
+        self._accounts, self._sign = accounts, sign
 
     def run(self, payload: Mapping[str, Any]) -> None:
         """Build what a job names, unless somebody else does or has done so; never raises for a failed build."""
@@ -117,7 +120,8 @@ class Builder:
                 log.error("build %s attempt %s failed: %s", attempt.key, attempt.number, where_it_failed(error))  # noqa: TRY400
                 mistake = InternalError(request_id=attempt.key)
                 record, ttl = progress.failed(mistake), self._failure_lifetime(mistake)
-            self._finish(attempt, record, ttl)
+            if self._finish(attempt, record, ttl):
+                self._accounts.note(attempt.plan, record, seconds=progress.seconds)
 
     def _build(self, attempt: Attempt, progress: Progress, lease: Lease, aftermath: contextlib.ExitStack) -> BuildRecord:
         request = attempt.plan["request"]
@@ -222,12 +226,14 @@ class Builder:
         if not current:
             raise Superseded
 
-    def _finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> None:
-        """Put the outcome in place; Redis may be away for a while, and the images are made already."""
-        if _patiently(lambda: self._records.finish(attempt, record, ttl)):
+    def _finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
+        """Put the outcome in place; Redis may be away for a while, and the images are made already. False if it was dropped."""
+        current = _patiently(lambda: self._records.finish(attempt, record, ttl))
+        if current:
             log.info("build %s attempt %s: %s", attempt.key, attempt.number, record.state)
         else:
             log.warning("build %s attempt %s: superseded, outcome dropped", attempt.key, attempt.number)
+        return current
 
     def _lifetime(self, attempt: Attempt) -> int:
         snapshot = Version.parse(attempt.plan["request"]["version"]).is_snapshot

@@ -6,9 +6,11 @@ from redis import Redis
 
 from asu.build_queue import BuildWorker, RqBuildQueue
 from asu.redis_records import RedisWorkerRecords, sync_redis
+from asu.redis_statistics import RedisBuildStatistics
 from asu.settings import Settings
 from asu.stores.local import LocalStore
 
+from .accounting import Accounts
 from .container import ContainerEngine, PodmanEngine
 from .job import Builder, Signing, leave_unsigned
 from .sweeping import Sweep
@@ -21,16 +23,18 @@ def run_worker(settings: Settings) -> None:
     sign = chosen_signing(settings)
     redis = Redis.from_url(settings.redis_url)
     # RQ waits long for its next job; the records must not, so they have connections of their own that give up soon.
-    records = RedisWorkerRecords(sync_redis(settings.redis_url))
+    hasty = sync_redis(settings.redis_url)
+    records = RedisWorkerRecords(hasty)
+    accounts = Accounts(RedisBuildStatistics(hasty))
     store = LocalStore(settings.store_path)
     store.open()
 
     def engine() -> ContainerEngine:
         return PodmanEngine(settings, system=records.system())
 
-    builder = Builder(settings, records=records, store=store, engine=engine, sign=sign)
+    builder = Builder(settings, records=records, store=store, engine=engine, accounts=accounts, sign=sign)
     queue = RqBuildQueue(redis, deadline=settings.build_deadline)
-    sweep = Sweep(settings, records=records, queue=queue, store=store, engine=engine)
+    sweep = Sweep(settings, records=records, queue=queue, store=store, engine=engine, accounts=accounts)
     BuildWorker(redis, build=builder.run, sweep=sweep).work(logging_level=None)
 
 

@@ -28,6 +28,12 @@ class Progress:
     gathered: dict[str, Any] = field(default_factory=dict)
     stdout: str = ""
     stderr: str = ""
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """How long the attempt has taken until now."""
+        return time.monotonic() - self.began
 
     def heard(self, result: CommandResult) -> None:
         """Keep the output of a command."""

@@ -16,6 +16,7 @@ from asu.errors import AsuError, WorkerLost
 from asu.settings import Settings
 from asu.stores.base import Lifetimes, Store
 
+from .accounting import Accounts
 from .container import ContainerEngine
 from .progress import Progress
 
@@ -31,8 +32,17 @@ GRACE = 3600
 class Sweep:
     """The regular tidying of a worker."""
 
-    def __init__(self, settings: Settings, *, records: WorkerRecords, queue: BuildQueue, store: Store, engine: Callable[[], ContainerEngine]) -> None:
-        self._settings, self._records, self._queue, self._store, self._engine = settings, records, queue, store, engine
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        records: WorkerRecords,
+        queue: BuildQueue,
+        store: Store,
+        engine: Callable[[], ContainerEngine],
+        accounts: Accounts,
+    ) -> None:
+        self._settings, self._records, self._queue, self._store, self._engine, self._accounts = settings, records, queue, store, engine, accounts
         # A directory does not tell whether it holds a snapshot, so the longer life of a release is that of all.
         longest = max(settings.build_ttl, settings.build_ttl_snapshot)
         self._lifetimes = Lifetimes(builds=longest + GRACE, workplaces=settings.build_deadline + GRACE)
@@ -59,7 +69,8 @@ class Sweep:
                 log.warning("build %s: its worker was lost, try %s starts over", attempt.key, attempt.tries + 1)
             return
         record = Progress(attempt.plan).failed(WorkerLost(attempts=attempt.tries))
-        self._records.finish(attempt, record, self._settings.retry_failure_ttl)
+        if self._records.finish(attempt, record, self._settings.retry_failure_ttl):
+            self._accounts.note(attempt.plan, record, seconds=0)
 
     def _remove_containers(self) -> None:
         try:

@@ -108,7 +108,7 @@ class RecordsContract:
         assert (attempt.key, attempt.tries, dict(attempt.plan)) == (A, 1, {"key": A})
         assert sides.worker.start(A) is None
         assert await sides.api.look(A) == BuildRecord(state=State.RUNNING, step="init", body=BODIES.started)
-        assert (await sides.api.waiting(), sides.worker.is_current(attempt)) == (0, True)
+        assert (await sides.api.waiting(), await sides.api.running(), sides.worker.is_current(attempt)) == (0, 1, True)
 
     async def test_progress_is_seen(self, sides: Sides) -> None:
         """Each step replaces the last."""

@@ -25,6 +25,7 @@ from tests.unit.worlds import REQUEST, metadata
 from tests.upstream.serve import UpstreamServer
 
 HASTE = 2.0  # Seconds in which a caller learns that Redis is away.
+PATIENCE = 10.0  # Seconds for what should take one.
 SLACK = 0.5  # Seconds for a machine that is busy with other tests.
 
 
@@ -138,6 +139,7 @@ def test_without_redis_callers_learn_it_in_time_and_it_heals_by_itself(client: h
     getattr(redis_server, trouble)()
     refused_in_time(client, "POST", "/api/v1/build")
     refused_in_time(client, "GET", f"/api/v1/build/{key}")
+    refused_in_time(client, "GET", "/api/v1/top-packages")
     assert client.get("/livez").status_code == 200
     assert client.get("/readyz").status_code == 503
     if trouble == "stop":
@@ -178,6 +180,36 @@ def test_a_build_is_followed_to_its_end(client: httpx2.Client, redis: Redis, tmp
     assert (running.content, running.headers["content-length"]) == (b"", str(len(b'{"status": 202}')))
     assert (done.status_code, done.json(), done.headers["x-imagebuilder-status"]) == (200, {"status": 200}, "done")
     assert client.post("/api/v1/build", json=REQUEST).status_code == 200
+
+
+def test_requests_are_counted_in_redis(api: str, redis: Redis, client: httpx2.Client) -> None:
+    """A hundred requests at once are a hundred in the figures, a second or so later."""
+    many(api, "POST", "/api/v1/build", 100, json=REQUEST)
+    give_up = time.monotonic() + PATIENCE
+    while not redis.keys("asu:statistics:day:*") and time.monotonic() < give_up:
+        time.sleep(0.05)
+    time.sleep(1.5)  # The last of them may be in the next second's hand-over.
+
+    totals = client.get("/api/v1/stats/summary").json()
+
+    assert (totals["requests"], totals["cache_hits"], totals["queue_length"]) == (100, 0, 1)
+
+
+def test_an_api_that_ends_hands_over_what_it_has_counted(tmp_path: Path, redis_server: RedisServer, api: str) -> None:
+    """A restart loses no request; nor does it wait for a Redis that is gone."""
+    settings = Settings(redis_url=redis_server.url, store_path=tmp_path / "store", upstream_url=_upstream_of(api))
+    with running_api(settings) as other, httpx2.Client(trust_env=False, timeout=30) as client:
+        assert client.post(f"{other}/api/v1/build", json=REQUEST).status_code == 202
+    with httpx2.Client(trust_env=False, timeout=30) as client:
+        counted = client.get(f"{api}/api/v1/stats/summary").json()
+
+    assert counted["requests"] == 1
+
+
+def _upstream_of(api: str) -> str:
+    """Return the downloads server that an API asks."""
+    url: str = httpx2.get(f"{api}/json/v1/overview.json", trust_env=False).json()["upstream_url"]
+    return url
 
 
 def test_a_restarted_api_forgets_nothing(api: str, redis_server: RedisServer, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Records and queue keep their contracts on a real redis-server, too."""
+"""Records, queue and statistics keep their contracts on a real redis-server, too."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -8,9 +8,11 @@ from redis import Redis
 
 from asu.build_record import LEASE_SECONDS
 from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, sync_redis
+from asu.redis_statistics import RedisBuildStatistics, RedisStatistics
 from tests.contract.redis_clock import let_pass
 from tests.contract.test_queue import Line, RqContract, rq_line
 from tests.contract.test_records import DONE, A, B, RecordsContract, Sides
+from tests.contract.test_statistics import RedisStatisticsContract, StatisticsSides
 from tests.redis_server import RedisServer
 
 
@@ -73,3 +75,14 @@ class TestRealQueue(RqContract):
     def line(self, redis: Redis) -> Line:
         """Return a queue and its keys."""
         return rq_line(redis)
+
+
+class TestRealStatistics(RedisStatisticsContract):
+    """The counts, where they are kept in production."""
+
+    @pytest.fixture
+    async def sides(self, server: RedisServer, redis: Redis) -> AsyncIterator[StatisticsSides]:
+        """Return both sides of one server."""
+        asynchronous = async_redis(server.url)
+        yield StatisticsSides(api=RedisStatistics(asynchronous), worker=RedisBuildStatistics(redis))
+        await asynchronous.aclose()

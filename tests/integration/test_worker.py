@@ -31,7 +31,7 @@ def sweep_of(world: WorkerWorld) -> Sweep:
     """Return what a worker does between builds."""
     engine = PodmanEngine(world.settings, system=world.system)
     queue = RqBuildQueue(world.client, deadline=world.settings.build_deadline)
-    return Sweep(world.settings, records=world.records, queue=queue, store=world.store, engine=lambda: engine)
+    return Sweep(world.settings, records=world.records, queue=queue, store=world.store, engine=lambda: engine, accounts=world.accounts)
 
 
 def wait_until_no_container(world: WorkerWorld, seconds: float) -> None:
@@ -52,6 +52,7 @@ def test_a_worker_process_builds_what_waits(lone_worker: WorkerWorld) -> None:
 
     assert record.state is State.DONE, record.body
     assert lone_worker.store.has(key)
+    assert lone_worker.counted_builds(seconds=10) == (1, {b"vim": 1.0})
     wait_until_no_container(lone_worker, 10)
 
 

@@ -20,7 +20,10 @@ from asu.build_queue import PAYLOAD_VERSION, RqBuildQueue
 from asu.build_record import PREFIX, BuildRecord, Claimed, PendingBodies, State
 from asu.build_request import BuildRequest
 from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, sync_redis
+from asu.redis_statistics import RedisBuildStatistics
+from asu.statistics import PREFIX as STATISTICS
 from asu.stores.local import LocalStore
+from asu.worker.accounting import Accounts
 from asu.worker.container import PodmanEngine
 from asu.worker.job import Builder
 from asu.worker.process import chosen_signing
@@ -52,6 +55,7 @@ class WorkerWorld:
         self.store.open()
         self.client = self.stack.enter_context(sync_redis(self.redis.url))
         self.records = RedisWorkerRecords(self.client)
+        self.accounts = Accounts(RedisBuildStatistics(self.client))
         self.system = self.records.system()
         self.podman.systems.append(self.system)
 
@@ -73,7 +77,8 @@ class WorkerWorld:
     def builder(self, engine: PodmanEngine, with_settings: Settings | None = None) -> Callable[[str], None]:
         """Return what runs a waiting build in this process."""
         settings = with_settings or self.settings
-        builder = Builder(settings, records=self.records, store=self.store, engine=lambda: engine, sign=chosen_signing(settings))
+        sign = chosen_signing(settings)
+        builder = Builder(settings, records=self.records, store=self.store, engine=lambda: engine, accounts=self.accounts, sign=sign)
         return lambda key: builder.run({"version": PAYLOAD_VERSION, "key": key})
 
     def look(self, key: str) -> BuildRecord:
@@ -134,6 +139,17 @@ class WorkerWorld:
     def wait_until_ended(self, key: str, *, seconds: float) -> BuildRecord:
         """Poll a build until it has an outcome."""
         return self.wait_for(key, lambda record: record.state in (State.DONE, State.FAILED), seconds=seconds)
+
+    def counted_builds(self, *, seconds: float) -> tuple[int, dict[bytes, float]]:
+        """Return how many finished builds the statistics know, and their packages; a worker counts when a build has its outcome."""
+        give_up = time.monotonic() + seconds
+        while not self.client.keys(f"{STATISTICS}packages:*") and time.monotonic() < give_up:
+            time.sleep(0.05)
+        days: Any = self.client.keys(f"{STATISTICS}day:*")
+        weeks: Any = self.client.keys(f"{STATISTICS}packages:*")
+        counts: Any = [self.client.hget(day, "builds") for day in days]
+        packages: Any = [self.client.zrange(week, 0, -1, withscores=True) for week in weeks]
+        return sum(int(count) for count in counts), dict(entry for entries in packages for entry in entries)
 
     def images(self, body: dict[str, Any], kind: str, filesystem: str = "squashfs") -> Path:
         """Return where an image of a finished build lies."""

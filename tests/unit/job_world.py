@@ -13,14 +13,19 @@ from asu.build_record import Attempt, BuildRecord, PendingBodies
 from asu.build_request import BuildRequest
 from asu.errors import QueueUnavailable
 from asu.memory_records import MemoryRecords
+from asu.memory_statistics import MemoryStatistics
 from asu.settings import Settings
 from asu.stores.local import LocalStore
+from asu.worker.accounting import Accounts
 from asu.worker.job import Builder
 from asu.worker.memory_container import MemoryEngine, Script
 from asu.worker.process import chosen_signing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from asu.worker.container import ContainerEngine
 
 KEY = hashlib.sha256(b"a build").hexdigest()
 SCRIPT = "uci set wireless.radio0.key='do not tell'"
@@ -76,6 +81,7 @@ class World:
     store: LocalStore
     records: WatchedRecords = field(default_factory=WatchedRecords)
     script: Script = field(default_factory=Script)
+    statistics: MemoryStatistics = field(default_factory=MemoryStatistics)
 
     def __post_init__(self) -> None:
         self.engine = MemoryEngine(self.script)
@@ -99,8 +105,12 @@ class World:
 
     def run(self) -> None:
         """Let the worker take the job."""
-        builder = Builder(self.settings, records=self.records, store=self.store, engine=lambda: self.engine, sign=chosen_signing(self.settings))
-        builder.run({"version": PAYLOAD_VERSION, "key": KEY})
+        self.builder().run({"version": PAYLOAD_VERSION, "key": KEY})
+
+    def builder(self, engine: Callable[[], ContainerEngine] | None = None) -> Builder:
+        """Return what runs builds, with this world's engine or another."""
+        accounts, sign = Accounts(self.statistics), chosen_signing(self.settings)
+        return Builder(self.settings, records=self.records, store=self.store, engine=engine or (lambda: self.engine), accounts=accounts, sign=sign)
 
     def record(self) -> BuildRecord:
         """Return the build's record."""

@@ -24,6 +24,10 @@ class AbsentRecords(MemoryRecords):
         """See Records."""
         raise QueueUnavailable
 
+    async def running(self) -> int:
+        """See Records."""
+        raise QueueUnavailable
+
 
 class AbsentQueue(MemoryBuildQueue):
     """A queue in a Redis that is down."""
@@ -91,10 +95,11 @@ def test_without_redis_callers_are_told_to_come_back(down: World, method: str, p
 
 
 def test_figures(world: World) -> None:
-    """How many wait and how many work."""
-    world.post(REQUEST)
+    """How many wait, how many are being built, and how many work."""
+    world.start(world.key(REQUEST))
+    world.post({**REQUEST, "packages": []})
 
-    assert world.client.get("/api/v1/stats").json() == {"queue_length": 1, "workers_alive": 1}
+    assert world.client.get("/api/v1/stats").json() == {"queue_length": 1, "builds_running": 1, "workers_alive": 1}
 
 
 def test_a_download(world: World) -> None:

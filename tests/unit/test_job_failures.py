@@ -14,7 +14,6 @@ from asu.errors import AsuError, ContainerFailed, StoreFailed
 from asu.settings import Settings
 from asu.stores.local import LocalStore
 from asu.worker.container import CommandResult
-from asu.worker.job import Builder
 from tests.unit.job_world import CONFLICT, KEY, SCRIPT, World, body_of, new_world
 
 if TYPE_CHECKING:
@@ -165,7 +164,7 @@ def test_podman_away_is_our_fault(world: World) -> None:
     def engine() -> MemoryEngine:
         raise OSError("no socket")
 
-    Builder(world.settings, records=world.records, store=world.store, engine=engine).run({"version": PAYLOAD_VERSION, "key": KEY})
+    world.builder(engine).run({"version": PAYLOAD_VERSION, "key": KEY})
 
     assert body_of(world.record())["code"] == "container-failed"
 
@@ -330,9 +329,8 @@ def test_a_build_that_does_not_wait_any_more_is_left_alone(world: World) -> None
 def test_a_job_of_another_version_is_left_alone(world: World) -> None:
     """A worker does not guess what a newer API means."""
     world.ask()
-    builder = Builder(world.settings, records=world.records, store=world.store, engine=lambda: world.engine)
 
-    builder.run({"version": PAYLOAD_VERSION + 1, "key": KEY})
+    world.builder().run({"version": PAYLOAD_VERSION + 1, "key": KEY})
 
     assert world.record().state is State.QUEUED
 

@@ -14,8 +14,11 @@ from asu.build_queue import MemoryBuildQueue
 from asu.build_record import LEASE_SECONDS, Attempt, BuildRecord, PendingBodies, State
 from asu.errors import ContainerFailed
 from asu.memory_records import MemoryRecords
+from asu.memory_statistics import MemoryStatistics
 from asu.settings import Settings
+from asu.statistics import days_up_to, today
 from asu.stores.memory import MemoryStore
+from asu.worker.accounting import Accounts
 from asu.worker.memory_container import MemoryEngine
 from asu.worker.pulling import BuilderImage
 from asu.worker.sweeping import Sweep
@@ -34,11 +37,13 @@ class World:
     queue: MemoryBuildQueue = field(default_factory=MemoryBuildQueue)
     engine: MemoryEngine = field(default_factory=MemoryEngine)
     store: MemoryStore = field(default_factory=MemoryStore)
+    statistics: MemoryStatistics = field(default_factory=MemoryStatistics)
     settings: Settings = field(default_factory=lambda: Settings(max_attempts=2))
 
     def ask(self, key: str = KEY) -> None:
         """Put a build in line."""
-        plan = json.dumps({"version": 1, "key": key, "request": {"profile": "generic", "defaults": "secret"}, "enqueued_at": ENQUEUED})
+        request = {"version": "24.10.4", "target": "x86/64", "profile": "generic", "defaults": "secret"}
+        plan = json.dumps({"version": 1, "key": key, "request": request, "enqueued_at": ENQUEUED})
         asyncio.run(self.records.claim(key, plan=plan, bodies=PendingBodies(b"queued", b"started"), limit=10, renew=False))
 
     def begin(self, key: str = KEY) -> Attempt:
@@ -54,7 +59,8 @@ class World:
 
     def new_sweep(self) -> Sweep:
         """Return what a worker tidies with."""
-        return Sweep(self.settings, records=self.records, queue=self.queue, store=self.store, engine=lambda: self.engine)
+        accounts = Accounts(self.statistics)
+        return Sweep(self.settings, records=self.records, queue=self.queue, store=self.store, engine=lambda: self.engine, accounts=accounts)
 
     def publish_long_ago(self, key: str = KEY) -> None:
         """Publish a build whose files are older than any record of a finished build."""
@@ -158,10 +164,12 @@ def test_a_build_that_loses_every_worker_fails_in_the_end(world: World) -> None:
     body: dict[str, Any] = json.loads(record.body)
     assert (record.state, record.step, record.fault) == (State.FAILED, "failed", "infra")
     assert (body["status"], body["code"], body["imagebuilder_status"]) == (500, "worker-lost", "failed")
+    [(counted, _)] = asyncio.run(world.statistics.failures(days_up_to(today(), 2)))
+    assert counted.code == "worker-lost"
     assert body["detail"] == "Error: The worker of this build was lost 2 times; try again later."
     assert (body["request_hash"], body["stdout"], body["stderr"]) == (KEY, "", "")
     assert (body["fault"], body["enqueued_at"], body["retry_after"]) == ("infra", ENQUEUED, 30)
-    assert body["request"] == {"profile": "generic", "defaults": ""}
+    assert body["request"] == {"version": "24.10.4", "target": "x86/64", "profile": "generic", "defaults": ""}
 
 
 def test_podman_away_does_not_stop_the_tidying(world: World) -> None:

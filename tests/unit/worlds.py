@@ -15,6 +15,7 @@ from asu.build_queue import MemoryBuildQueue
 from asu.build_record import Attempt, BuildRecord, State
 from asu.errors import AsuError
 from asu.memory_records import MemoryRecords
+from asu.memory_statistics import MemoryStatistics
 from asu.prepare_client import Preparer
 from asu.services import Services, assemble
 from asu.settings import Settings
@@ -101,6 +102,7 @@ class World:
     records: MemoryRecords
     queue: MemoryBuildQueue
     store: MemoryStore
+    statistics: MemoryStatistics
 
     def post(self, request: Mapping[str, Any], query: str = "") -> Any:
         """Ask for a build."""
@@ -153,10 +155,12 @@ def opened(
     preparer: Preparer | None = None,
     records: MemoryRecords | None = None,
     queue: MemoryBuildQueue | None = None,
+    statistics: MemoryStatistics | None = None,
     **changes: Any,
 ) -> Iterator[World]:
     """Run the API over in-memory parts, or over those that are given."""
     records, queue, store = records or MemoryRecords(), queue or MemoryBuildQueue(), MemoryStore()
+    counted = statistics or MemoryStatistics()
     wanted = settings(**changes)
 
     @asynccontextmanager
@@ -168,8 +172,9 @@ def opened(
             records=records,
             queue=queue,
             store=store,
+            statistics=counted,
         )
 
     app = create_app(wanted, open_services)
     with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as client:
-        yield World(app=app, client=client, records=records, queue=queue, store=store)
+        yield World(app=app, client=client, records=records, queue=queue, store=store, statistics=counted)

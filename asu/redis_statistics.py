@@ -1,0 +1,145 @@
+"""The statistics in Redis: plain commands, one pipeline per event and per reading.
+
+An event's pipeline is a transaction, so that no key is left without its end of life.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from typing import Any
+
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import RedisError
+
+from .errors import QueueUnavailable
+from .statistics import (
+    FAILURE_DAYS,
+    FAILURES_KEPT,
+    KEPT_DAYS,
+    PACKAGES_KEPT,
+    PACKAGES_READ,
+    PREFIX,
+    DayCounts,
+    Failure,
+    FinishedBuild,
+    duration_step,
+    week_of,
+)
+
+DAY_SECONDS = 86_400
+
+
+@contextmanager
+def _answers() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise QueueUnavailable from error
+
+
+class RedisStatistics:
+    """The API's side."""
+
+    def __init__(self, redis: AsyncRedis) -> None:
+        self._redis = redis
+
+    async def add_requests(self, day: date, *, requests: int, cache_hits: int) -> None:
+        """See Statistics."""
+        key = _day(day)
+        with _answers():
+            async with self._redis.pipeline() as pipeline:
+                pipeline.hincrby(key, "requests", requests)
+                pipeline.hincrby(key, "cache_hits", cache_hits)
+                pipeline.expire(key, KEPT_DAYS * DAY_SECONDS)
+                await pipeline.execute()
+
+    async def days(self, days: Sequence[date]) -> list[DayCounts]:
+        """See Statistics."""
+        with _answers():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for day in days:
+                    pipeline.hgetall(_day(day))
+                return [_counts(found) for found in await pipeline.execute()]
+
+    async def packages(self, weeks: Sequence[date]) -> dict[str, int]:
+        """See Statistics."""
+        with _answers():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for week in weeks:
+                    pipeline.zrange(_packages(week), 0, PACKAGES_READ - 1, desc=True, withscores=True)
+                found = await pipeline.execute()
+        counts: dict[str, int] = {}
+        for name, count in (entry for entries in found for entry in entries):
+            counts[name.decode()] = counts.get(name.decode(), 0) + int(count)
+        return counts
+
+    async def failures(self, days: Sequence[date]) -> list[tuple[Failure, int]]:
+        """See Statistics."""
+        with _answers():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for day in days:
+                    pipeline.zrange(_failures(day), 0, -1, withscores=True)
+                found = await pipeline.execute()
+        return [(Failure.decoded(text), int(count)) for entries in found for text, count in entries]
+
+
+class RedisBuildStatistics:
+    """The worker's side."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def add_finished(self, build: FinishedBuild) -> None:
+        """See BuildStatistics."""
+        day = build.at.date()
+        key, packages = _day(day), _packages(week_of(day))
+        with _answers(), self._redis.pipeline() as pipeline:
+            pipeline.hincrby(key, "builds", 1)
+            pipeline.hincrby(key, "milliseconds", round(build.seconds * 1000))
+            pipeline.hincrby(key, f"version:{build.version}", 1)
+            pipeline.hincrby(key, f"took:{duration_step(build.seconds)}", 1)
+            pipeline.expire(key, KEPT_DAYS * DAY_SECONDS)
+            for name in build.packages:
+                pipeline.zincrby(packages, 1, name)
+            pipeline.zremrangebyrank(packages, 0, -PACKAGES_KEPT - 1)
+            pipeline.expire(packages, KEPT_DAYS * DAY_SECONDS)
+            pipeline.execute()
+
+    def add_failure(self, failure: Failure) -> None:
+        """See BuildStatistics."""
+        key, failures = _day(failure.day), _failures(failure.day)
+        with _answers(), self._redis.pipeline() as pipeline:
+            pipeline.hincrby(key, f"fault:{failure.fault}", 1)
+            pipeline.expire(key, KEPT_DAYS * DAY_SECONDS)
+            pipeline.zincrby(failures, 1, failure.encoded())
+            pipeline.zremrangebyrank(failures, 0, -FAILURES_KEPT - 1)
+            pipeline.expire(failures, FAILURE_DAYS * DAY_SECONDS)
+            pipeline.execute()
+
+
+def _day(day: date) -> str:
+    return f"{PREFIX}day:{day}"
+
+
+def _packages(week: date) -> str:
+    return f"{PREFIX}packages:{week}"
+
+
+def _failures(day: date) -> str:
+    return f"{PREFIX}failures:{day}"
+
+
+def _counts(found: Mapping[bytes, bytes]) -> DayCounts:
+    """Read a day's hash; fields of a later release are passed over."""
+    plain: dict[str, int] = {}
+    named: dict[str, dict[str, int]] = {"fault": {}, "version": {}, "took": {}}
+    for field, value in found.items():
+        kind, _, name = field.decode().partition(":")
+        if name and kind in named:
+            named[kind][name] = int(value)
+        else:
+            plain[kind] = int(value)
+    totals: dict[str, Any] = {name: plain.get(name, 0) for name in ("requests", "cache_hits", "builds", "milliseconds")}
+    durations = {int(step): count for step, count in named["took"].items()}
+    return DayCounts(**totals, failures=named["fault"], versions=named["version"], durations=durations)

@@ -1,0 +1,146 @@
+"""What is counted, and what the counts are kept as; the figures that people see are made of them in `figures`.
+
+    asu:statistics:day:2026-10-26        hash of a UTC day: `requests`, `cache_hits`, `builds`, `milliseconds` (all builds together),
+                                         `fault:NAME`, `version:NAME` (builds), `took:STEP` (builds by their duration)
+    asu:statistics:packages:2026-10-26   sorted set of the week that begins on this Monday: package → finished builds that asked for it
+    asu:statistics:failures:2026-10-26   sorted set of a day: a failure without anything personal, as JSON → how often it was seen
+
+Every key ends by itself, and what stands in one is bounded: versions are those that were built, packages those of finished
+builds, and the two sorted sets are trimmed. So nobody can fill the memory of Redis with invented names.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Protocol, Self
+
+PREFIX = "asu:statistics:"
+KEPT_DAYS = 200  # Half a year of weeks is shown, 182 days; the rest is for a clock that is wrong and a week that has begun.
+PACKAGES_KEPT = 2_000  # Names of a week; a quarter of all that OpenWrt has, and 5 MB of Redis for all weeks together.
+PACKAGES_READ = 300  # The most frequent ones of a week; three times as many as are ever told.
+FAILURES_KEPT = 100  # Different ones of a day; as many as are told, and few enough to read two weeks of them in milliseconds.
+FAILURE_DAYS = 14  # Older failures tell of software that has been mended since.
+DURATION_STEP = 1.1  # Durations are counted in steps of a tenth, so a median is right to 5 %, in a hundred fields at most.
+SHORTEST = 0.001  # Seconds; a duration has a logarithm only above nothing.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayCounts:
+    """What happened in one day; `failures` by fault, `versions` and `durations` (by step, see `duration_step`) of finished builds."""
+
+    requests: int = 0
+    cache_hits: int = 0
+    builds: int = 0
+    milliseconds: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict)
+    versions: Mapping[str, int] = field(default_factory=dict)
+    durations: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedBuild:
+    """A build that ended well at `at` (UTC) after `seconds`; `packages` are the names that were asked for beyond the device's own."""
+
+    at: datetime
+    version: str
+    seconds: float
+    packages: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Problem:
+    """Why a selection of packages cannot be: the kind of the problem, and the package that has it."""
+
+    kind: str
+    package: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A failed build without anything that tells whose it was: `hour` is the time, rounded down (2026-10-26T13:00:00Z)."""
+
+    hour: str
+    code: str
+    fault: str
+    version: str
+    target: str
+    profile: str
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def day(self) -> date:
+        """The day of the failure."""
+        return date.fromisoformat(self.hour[:10])
+
+    def encoded(self) -> str:
+        """Return the failure as JSON that begins with the hour: where counts are equal, Redis sorts by it, and trims the oldest."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def decoded(cls, text: str | bytes) -> Self:
+        """Read what `encoded` wrote."""
+        fields = json.loads(text)
+        return cls(**{**fields, "problems": tuple(Problem(**problem) for problem in fields["problems"])})
+
+
+class Statistics(Protocol):
+    """The API's side: it counts requests and reads everything; each call is one round trip and raises QueueUnavailable."""
+
+    async def add_requests(self, day: date, *, requests: int, cache_hits: int) -> None:
+        """Add to the counts of a day."""
+
+    async def days(self, days: Sequence[date]) -> list[DayCounts]:
+        """Return what happened in each of the days."""
+
+    async def packages(self, weeks: Sequence[date]) -> dict[str, int]:
+        """Return the most frequent packages of the weeks that begin on these days, in no order; counts of a name are summed."""
+
+    async def failures(self, days: Sequence[date]) -> list[tuple[Failure, int]]:
+        """Return the failures of the days in no order, each once with how often it was seen."""
+
+
+class BuildStatistics(Protocol):
+    """The worker's side: it counts outcomes; each call is one round trip and raises QueueUnavailable."""
+
+    def add_finished(self, build: FinishedBuild) -> None:
+        """Count a build that ended well."""
+
+    def add_failure(self, failure: Failure) -> None:
+        """Count a build that failed."""
+
+
+def today() -> date:
+    """Return the day that it is in UTC."""
+    return datetime.now(UTC).date()
+
+
+def days_up_to(day: date, count: int) -> list[date]:
+    """Return as many days, of which `day` is the last."""
+    return [day - timedelta(days=back) for back in reversed(range(count))]
+
+
+def week_of(day: date) -> date:
+    """Return the Monday of a day's week."""
+    return day - timedelta(days=day.weekday())
+
+
+def weeks_up_to(day: date, count: int) -> list[date]:
+    """Return the Mondays of as many weeks, of which `day` lies in the last."""
+    return [week_of(day) - timedelta(weeks=back) for back in reversed(range(count))]
+
+
+def hour_of(at: datetime) -> str:
+    """Return a time (UTC), rounded down to its hour."""
+    return at.strftime("%Y-%m-%dT%H:00:00Z")
+
+
+def duration_step(seconds: float) -> int:
+    """Return the step that a duration is counted in."""
+    return round(math.log(max(seconds, SHORTEST), DURATION_STEP))
+
+
+def seconds_of(step: int) -> float:
+    """Return the middle of a step, in seconds."""
+    return DURATION_STEP**step

@@ -1,0 +1,177 @@
+"""The statistics: one set of rules, held by the in-memory twin and by Redis; the integration ring runs it on a real one."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+
+import fakeredis
+import pytest
+from redis import Redis
+
+from asu.memory_statistics import MemoryStatistics
+from asu.redis_statistics import DAY_SECONDS, RedisBuildStatistics, RedisStatistics
+from asu.statistics import (
+    FAILURE_DAYS,
+    FAILURES_KEPT,
+    KEPT_DAYS,
+    PACKAGES_KEPT,
+    PACKAGES_READ,
+    BuildStatistics,
+    DayCounts,
+    Failure,
+    FinishedBuild,
+    Problem,
+    Statistics,
+    duration_step,
+)
+
+MONDAY, TUESDAY, WEDNESDAY = date(2026, 10, 26), date(2026, 10, 27), date(2026, 10, 28)
+NOON = datetime(2026, 10, 27, 12, 30, 59, tzinfo=UTC)  # On the Tuesday.
+BUILD = FinishedBuild(at=NOON, version="24.10.4", seconds=61.5, packages=frozenset({"vim", "luci"}))
+FAILURE = Failure(
+    hour="2026-10-27T12:00:00Z",
+    code="impossible-selection",
+    fault="user",
+    version="24.10.4",
+    target="ath79/generic",
+    profile="tplink_archer-c7-v5",
+    problems=(Problem(kind="missing", package="nothing"),),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsSides:
+    """Both sides of the same statistics."""
+
+    api: Statistics
+    worker: BuildStatistics
+
+
+class StatisticsContract:
+    """What every implementation does; a subclass brings the fixture `sides`."""
+
+    pytestmark = pytest.mark.anyio
+
+    async def test_nothing_is_counted_at_first(self, sides: StatisticsSides) -> None:
+        """Days without a count are days of zeros."""
+        assert await sides.api.days([MONDAY, TUESDAY]) == [DayCounts(), DayCounts()]
+        assert await sides.api.packages([MONDAY]) == {}
+        assert await sides.api.failures([TUESDAY]) == []
+
+    async def test_requests_are_added_to_their_day(self, sides: StatisticsSides) -> None:
+        """Several API processes add to the same day, and no other day hears of it."""
+        await sides.api.add_requests(TUESDAY, requests=5, cache_hits=2)
+        await sides.api.add_requests(TUESDAY, requests=1, cache_hits=0)
+
+        assert await sides.api.days([MONDAY, TUESDAY, WEDNESDAY]) == [DayCounts(), DayCounts(requests=6, cache_hits=2), DayCounts()]
+
+    async def test_a_finished_build_is_counted_with_version_and_duration(self, sides: StatisticsSides) -> None:
+        """Each on the day on which it ended."""
+        sides.worker.add_finished(BUILD)
+        sides.worker.add_finished(replace(BUILD, version="SNAPSHOT"))
+        sides.worker.add_finished(replace(BUILD, at=NOON.replace(day=28), seconds=0.0))
+
+        assert await sides.api.days([TUESDAY, WEDNESDAY]) == [
+            DayCounts(builds=2, milliseconds=123_000, versions={"24.10.4": 1, "SNAPSHOT": 1}, durations={duration_step(61.5): 2}),
+            DayCounts(builds=1, milliseconds=0, versions={"24.10.4": 1}, durations={duration_step(0.0): 1}),
+        ]
+
+    async def test_packages_are_counted_by_week(self, sides: StatisticsSides) -> None:
+        """Counts of a name are summed over the weeks that are asked for."""
+        sides.worker.add_finished(BUILD)
+        sides.worker.add_finished(replace(BUILD, at=NOON.replace(day=28), packages=frozenset({"vim"})))
+        sides.worker.add_finished(replace(BUILD, at=NOON.replace(day=25), packages=frozenset({"vim"})))
+
+        assert await sides.api.packages([MONDAY]) == {"vim": 2, "luci": 1}
+        assert await sides.api.packages([date(2026, 10, 19), MONDAY]) == {"vim": 3, "luci": 1}
+
+    async def test_a_failure_is_counted_by_fault_and_as_it_was(self, sides: StatisticsSides) -> None:
+        """Equal ones are one with its count; another hour is another one."""
+        later = replace(FAILURE, hour="2026-10-27T13:00:00Z")
+        for failure in (FAILURE, later, FAILURE):
+            sides.worker.add_failure(failure)
+
+        assert sorted(await sides.api.failures([MONDAY, TUESDAY]), key=lambda entry: entry[0].hour) == [(FAILURE, 2), (later, 1)]
+        assert await sides.api.days([TUESDAY]) == [DayCounts(failures={"user": 3})]
+
+    async def test_only_so_many_packages_are_kept(self, sides: StatisticsSides) -> None:
+        """Whoever builds with ever new names drives out the rarest ones, and only the most frequent are read."""
+        sides.worker.add_finished(BUILD)
+        for part in range(4):
+            names = frozenset(f"kmod-{part}-{number}" for number in range(PACKAGES_KEPT // 4))
+            sides.worker.add_finished(replace(BUILD, packages=names | {"vim"}))
+        found = await sides.api.packages([MONDAY])
+
+        assert (len(found), found["vim"]) == (PACKAGES_READ, 5)
+
+    async def test_only_so_many_failures_of_a_day_are_kept(self, sides: StatisticsSides) -> None:
+        """Where counts are equal the newest stay; how many failed is known all the same."""
+        for number in range(FAILURES_KEPT + 24):
+            sides.worker.add_failure(replace(FAILURE, hour=f"2026-10-27T{number % 24:02}:00:00Z", profile=f"device-{number}"))
+        kept = [failure for failure, _ in await sides.api.failures([TUESDAY])]
+
+        assert len(kept) == FAILURES_KEPT
+        assert {failure.hour[11:13] for failure in kept} == {f"{hour:02}" for hour in range(4, 24)}
+        assert (await sides.api.days([TUESDAY]))[0].failures == {"user": FAILURES_KEPT + 24}
+
+
+class RedisStatisticsContract(StatisticsContract):
+    """What holds in Redis besides; a subclass brings `sides` and `redis`."""
+
+    async def test_every_key_ends_by_itself(self, sides: StatisticsSides, redis: Redis) -> None:
+        """Nothing is kept for ever, so Redis does not grow with the years."""
+        await sides.api.add_requests(MONDAY, requests=1, cache_hits=0)
+        sides.worker.add_finished(BUILD)
+        sides.worker.add_failure(FAILURE)
+
+        names = {"day:2026-10-26", "day:2026-10-27", "packages:2026-10-26", "failures:2026-10-27"}
+        lifetimes = {name: redis.ttl(f"asu:statistics:{name}") for name in names}
+        kept = KEPT_DAYS * DAY_SECONDS
+        assert redis.dbsize() == len(names)
+        assert lifetimes == {**dict.fromkeys(names, kept), "failures:2026-10-27": FAILURE_DAYS * DAY_SECONDS}
+
+    async def test_only_so_many_packages_lie_in_redis(self, sides: StatisticsSides, redis: Redis) -> None:
+        """The bound is one of Redis' memory, not only of what is read."""
+        for part in range(4):
+            names = frozenset(f"kmod-{part}-{number}" for number in range(PACKAGES_KEPT // 3))
+            sides.worker.add_finished(replace(BUILD, packages=names))
+
+        assert redis.zcard("asu:statistics:packages:2026-10-26") == PACKAGES_KEPT
+
+    async def test_fields_of_a_later_release_are_passed_over(self, sides: StatisticsSides, redis: Redis) -> None:
+        """An API of this release reads what a newer worker counts."""
+        redis.hset("asu:statistics:day:2026-10-26", mapping={"requests": 3, "refused": 2, "client:luci": 1, "fault:user": 1})
+
+        assert await sides.api.days([MONDAY]) == [DayCounts(requests=3, failures={"user": 1})]
+
+
+class TestMemoryStatistics(StatisticsContract):
+    """The in-memory twin."""
+
+    @pytest.fixture
+    async def sides(self) -> StatisticsSides:
+        """Return both sides, which are one object."""
+        statistics = MemoryStatistics()
+        return StatisticsSides(api=statistics, worker=statistics)
+
+
+class TestRedisStatistics(RedisStatisticsContract):
+    """The commands, in an imitation of Redis."""
+
+    @pytest.fixture
+    def server(self) -> fakeredis.FakeServer:
+        """Return an imitated server."""
+        return fakeredis.FakeServer()
+
+    @pytest.fixture
+    def redis(self, server: fakeredis.FakeServer) -> Redis:
+        """Return a client of it."""
+        return fakeredis.FakeRedis(server=server)
+
+    @pytest.fixture
+    async def sides(self, server: fakeredis.FakeServer, redis: Redis) -> AsyncIterator[StatisticsSides]:
+        """Return both sides of one imitated server."""
+        asynchronous = fakeredis.FakeAsyncRedis(server=server)
+        yield StatisticsSides(api=RedisStatistics(asynchronous), worker=RedisBuildStatistics(redis))
+        await asynchronous.aclose()
+        redis.close()

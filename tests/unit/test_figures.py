@@ -1,0 +1,218 @@
+"""The figures that are made of the counts: totals, days, weeks, packages, failures; and that many readers cost one reading."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from asu.build_queue import MemoryBuildQueue
+from asu.errors import QueueUnavailable
+from asu.figures import (
+    DAYS_SHOWN,
+    FAILURES_SHOWN,
+    WEEKS_SHOWN,
+    BuildSeconds,
+    Failures,
+    Figures,
+    QueueFigures,
+    add_up,
+    by_version,
+    newest,
+    per_day,
+    summarise,
+)
+from asu.memory_records import MemoryRecords
+from asu.memory_statistics import MemoryStatistics
+from asu.statistics import KEPT_DAYS, DayCounts, Failure, FinishedBuild, days_up_to, duration_step, seconds_of, today
+
+pytestmark = pytest.mark.anyio
+
+NOW = QueueFigures(queue_length=3, builds_running=2, workers_alive=4)
+WEDNESDAY = date(2026, 10, 28)
+FAILURE = Failure(hour="2026-10-27T12:00:00Z", code="image-too-big", fault="user", version="24.10.4", target="ath79/generic", profile="a")
+
+
+class WatchedStatistics(MemoryStatistics):
+    """Statistics that count how often they are read, and that can be away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readings = 0
+        self.is_away = False
+
+    async def days(self, days: Sequence[date]) -> list[DayCounts]:
+        """See Statistics."""
+        await self._read()
+        return await super().days(days)
+
+    async def packages(self, weeks: Sequence[date]) -> dict[str, int]:
+        """See Statistics."""
+        await self._read()
+        return await super().packages(weeks)
+
+    async def failures(self, days: Sequence[date]) -> list[tuple[Failure, int]]:
+        """See Statistics."""
+        await self._read()
+        return await super().failures(days)
+
+    async def _read(self) -> None:
+        self.readings += 1
+        await asyncio.sleep(0)
+        if self.is_away:
+            raise QueueUnavailable
+
+
+def counted(days: dict[date, DayCounts], last: date = WEDNESDAY) -> dict[date, DayCounts]:
+    """Return as many days as are kept, with counts in some."""
+    return {day: days.get(day, DayCounts()) for day in days_up_to(last, KEPT_DAYS)}
+
+
+def figures_of(statistics: MemoryStatistics) -> Figures:
+    """Return the figures of an idle server."""
+    return Figures(statistics=statistics, records=MemoryRecords(), queue=MemoryBuildQueue())
+
+
+def test_totals() -> None:
+    """All days together; since when there is anything to count; how long builds take."""
+    days = {
+        date(2026, 9, 1): DayCounts(requests=10, cache_hits=2, failures={"infra": 1}),
+        date(2026, 10, 28): DayCounts(
+            requests=20, cache_hits=8, builds=3, milliseconds=93_000, failures={"user": 2, "infra": 1}, durations={duration_step(30.0): 2}
+        ),
+    }
+
+    totals = summarise(add_up(counted(days)), NOW)
+
+    assert (totals.since, totals.days_kept) == (date(2026, 9, 1), KEPT_DAYS)
+    assert (totals.requests, totals.cache_hits, totals.cache_hit_ratio, totals.builds) == (30, 10, 0.3333, 3)
+    assert totals.failures == Failures(user=2, upstream=0, infra=2)
+    assert totals.build_seconds.mean == 31.0
+    assert (totals.queue_length, totals.builds_running, totals.workers_alive) == (3, 2, 4)
+
+
+def test_totals_of_nothing() -> None:
+    """A new server has no ratio, no duration and no beginning, rather than a division by zero."""
+    totals = summarise(add_up(counted({})), NOW)
+
+    assert (totals.since, totals.cache_hit_ratio, totals.build_seconds) == (None, None, BuildSeconds(median=None, mean=None))
+
+
+@pytest.mark.parametrize("seconds", [0.4, 3.0, 61.5, 700.0])
+def test_a_median_is_right_to_five_per_cent(seconds: float) -> None:
+    """Durations are counted in steps, whose middles lie no further away."""
+    assert seconds_of(duration_step(seconds)) == pytest.approx(seconds, rel=0.05)
+
+
+def test_the_median_is_in_the_middle() -> None:
+    """A few very long builds do not move it."""
+    durations = {duration_step(10.0): 2, duration_step(30.0): 3, duration_step(900.0): 2}
+
+    median = add_up(counted({WEDNESDAY: DayCounts(builds=7, durations=durations)})).build_seconds.median
+
+    assert median == pytest.approx(30.0, rel=0.05)
+
+
+def test_each_of_thirty_days() -> None:
+    """Every day is there, today last, in the shape of the reference server; older days are not."""
+    days = {
+        WEDNESDAY: DayCounts(requests=7, cache_hits=3, builds=2, failures={"user": 1, "upstream": 1}),
+        WEDNESDAY - timedelta(days=29): DayCounts(requests=1),
+        WEDNESDAY - timedelta(days=30): DayCounts(requests=99),
+    }
+
+    chart = per_day(counted(days))
+
+    assert (len(chart.labels), chart.labels[0], chart.labels[-1]) == (DAYS_SHOWN, "2026-09-29Z", "2026-10-28Z")
+    shown = {series.label: (series.data[0], sum(series.data[1:-1]), series.data[-1], series.color) for series in chart.datasets}
+    assert shown == {"Requests": (1, 0, 7, "green"), "Cache-Hits": (0, 0, 3, "orange"), "Failures": (0, 0, 2, "red"), "Builds": (0, 0, 2, "blue")}
+
+
+VERSIONS = {
+    WEDNESDAY: DayCounts(versions={"24.10.4": 2, "24.10.10": 1, "SNAPSHOT": 1}),
+    date(2026, 10, 26): DayCounts(versions={"24.10.4": 1, "25.12.0": 5}),
+    date(2026, 10, 25): DayCounts(versions={"24.10.4": 1}),  # The Sunday before.
+    date(2026, 4, 30): DayCounts(versions={"23.05.5": 9}),  # More than 26 weeks ago.
+}
+
+
+def test_weeks_by_branch() -> None:
+    """One dataset for each branch that was built, oldest first, in weeks that begin on Monday."""
+    chart = by_version(counted(VERSIONS), None)
+
+    assert (len(chart.labels), chart.labels[-2:]) == (WEEKS_SHOWN, ["2026-10-19Z", "2026-10-26Z"])
+    assert [(series.label, series.data[-2:], sum(series.data[:-2])) for series in chart.datasets] == [
+        ("24.10", [1, 4], 0),
+        ("25.12", [0, 5], 0),
+        ("SNAPSHOT", [0, 1], 0),
+    ]
+
+
+def test_weeks_by_version_of_a_branch() -> None:
+    """Versions sort as numbers; other branches stay away, and a branch that nobody builds has none."""
+    chart = by_version(counted(VERSIONS), "24.10")
+
+    assert [(series.label, series.data[-2:]) for series in chart.datasets] == [("24.10.4", [1, 3]), ("24.10.10", [0, 1])]
+    assert by_version(counted(VERSIONS), "19.07").datasets == []
+
+
+def test_failures_newest_first() -> None:
+    """The hour decides, then how often; only the last hundred are told."""
+    older = replace(FAILURE, hour="2026-10-26T23:00:00Z")
+    frequent = replace(FAILURE, profile="b")
+
+    assert [(entry.time, entry.profile, entry.count) for entry in newest([(older, 9), (FAILURE, 1), (frequent, 2)])] == [
+        ("2026-10-27T12:00:00Z", "b", 2),
+        ("2026-10-27T12:00:00Z", "a", 1),
+        ("2026-10-26T23:00:00Z", "a", 9),
+    ]
+    assert len(newest([(replace(FAILURE, profile=str(number)), 1) for number in range(FAILURES_SHOWN + 1)])) == FAILURES_SHOWN
+
+
+async def test_the_most_frequent_packages_come_first() -> None:
+    """Equal ones by name, and not more than were asked for."""
+    statistics = MemoryStatistics()
+    for packages in ({"vim", "luci", "nano"}, {"vim", "htop"}, {"luci", "vim"}):
+        statistics.add_finished(FinishedBuild(at=datetime.now(UTC), version="24.10.4", seconds=1.0, packages=frozenset(packages)))
+
+    ranked = await figures_of(statistics).top_packages(3)
+
+    assert [(entry.name, entry.count) for entry in ranked] == [("vim", 3), ("luci", 2), ("htop", 1)]
+
+
+async def test_many_readers_cost_one_reading() -> None:
+    """Those who come at once share it, and those who come within seconds get what it brought."""
+    statistics = WatchedStatistics()
+    figures = figures_of(statistics)
+    await statistics.add_requests(today(), requests=5, cache_hits=0)
+
+    asked: list[Any] = [read() for _ in range(50) for read in (figures.summary, figures.builds_per_day, figures.builds_by_version)]
+    await asyncio.gather(*asked)
+    await statistics.add_requests(today(), requests=5, cache_hits=0)
+
+    assert ((await figures.summary()).requests, statistics.readings) == (5, 1)
+
+
+async def test_a_reading_that_failed_is_not_kept() -> None:
+    """Everybody who waited is told; as soon as Redis is back, so are the figures."""
+    statistics = WatchedStatistics()
+    figures = figures_of(statistics)
+    statistics.is_away = True
+    failed = await asyncio.gather(*(figures.builds_per_day() for _ in range(3)), return_exceptions=True)
+    statistics.is_away = False
+
+    assert [type(error) for error in failed] == [QueueUnavailable] * 3
+    assert len((await figures.builds_per_day()).labels) == DAYS_SHOWN
+
+
+async def test_whoever_hangs_up_does_not_end_the_reading() -> None:
+    """A browser that is closed costs the others nothing."""
+    figures = figures_of(WatchedStatistics())
+    first = asyncio.create_task(figures.summary())
+    second = asyncio.create_task(figures.summary())
+    await asyncio.sleep(0)
+    first.cancel()
+
+    assert (await second).requests == 0
