@@ -11,14 +11,15 @@ from .build_queue import BuildQueue, RqBuildQueue
 from .build_record import Records
 from .builds import Builds
 from .catalogue import Catalogue
+from .downloads import Downloads
 from .listings import Listings
 from .prepare_client import InProcessPreparer, Preparer, PrepareService
 from .preview import Resolver
 from .redis_records import RedisRecords, async_redis, sync_redis
 from .resolution import Gatherer, RuleBook, load_rules
 from .settings import Settings
+from .stores import open_store
 from .stores.base import Store
-from .stores.local import LocalStore
 from .upstream import DownloadsServer, Upstream
 from .web_client import WebClient
 
@@ -37,6 +38,7 @@ class Services:
     records: Records
     queue: BuildQueue
     store: Store
+    downloads: Downloads
     builds: Builds
 
 
@@ -60,6 +62,7 @@ def assemble(settings: Settings, *, upstream: Upstream, preparer: Preparer | Non
         records=records,
         queue=queue,
         store=store,
+        downloads=Downloads(store),
         builds=Builds(records=records, queue=queue, store=store, limit=settings.max_pending_jobs),
     )
 
@@ -68,8 +71,7 @@ def assemble(settings: Settings, *, upstream: Upstream, preparer: Preparer | Non
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open the real parts; none of them connects before it is used, so the API starts while Redis is still down."""
     redis, blocking = async_redis(settings.redis_url), sync_redis(settings.redis_url)
-    store = LocalStore(settings.store_path)
-    store.open()
+    store = open_store(settings)
     try:
         async with (
             WebClient(user_agent=f"asu/{__version__}") as client,

@@ -7,7 +7,7 @@ from redis import Redis
 from asu.build_queue import BuildWorker, RqBuildQueue
 from asu.redis_records import RedisWorkerRecords, sync_redis
 from asu.settings import Settings
-from asu.stores.local import LocalStore
+from asu.stores import open_store
 
 from .container import ContainerEngine, PodmanEngine
 from .job import Builder
@@ -21,8 +21,7 @@ def run_worker(settings: Settings) -> None:
     redis = Redis.from_url(settings.redis_url)
     # RQ waits long for its next job; the records must not, so they have connections of their own that give up soon.
     records = RedisWorkerRecords(sync_redis(settings.redis_url))
-    store = LocalStore(settings.store_path)
-    store.open()
+    store = open_store(settings)
 
     def engine() -> ContainerEngine:
         return PodmanEngine(settings, system=records.system())

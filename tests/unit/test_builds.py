@@ -59,7 +59,7 @@ class Parts:
         attempt = self.records.start(key)
         assert attempt
         if state is State.DONE:
-            self.store.publish(key, self.store.workplace(key))
+            self.store.publish(key, self.store.workplace(key), 100)
         self.records.finish(attempt, BuildRecord(state=state, step=state.value, body=b"{}", fault=fault), 100)
 
 

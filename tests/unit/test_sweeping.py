@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,10 +56,8 @@ class World:
         return Sweep(self.settings, records=self.records, queue=self.queue, store=self.store, engine=lambda: self.engine)
 
     def publish_long_ago(self, key: str = KEY) -> None:
-        """Publish a build whose files are older than any record of a finished build."""
-        place = self.store.workplace(key)
-        self.store.publish(key, place)
-        os.utime(place, (0, 0))
+        """Publish a build whose life ended long ago."""
+        self.store.publish(key, self.store.workplace(key), -1_000_000)
 
     def let_leases_end(self) -> None:
         """Let the time pass after which a silent worker counts as dead."""

@@ -128,7 +128,7 @@ class World:
         place = self.store.workplace(key)
         for name, content in (files or {"firmware.bin": b"image"}).items():
             (place / name).write_bytes(content)
-        self.store.publish(key, place)
+        self.store.publish(key, place, ttl)
         progress.gathered |= {"bin_dir": key, "images": [], "manifest": {}, "titles": []}
         body = json.dumps(progress.body(200, "done", "done", outputs=True)).encode()
         assert self.records.finish(attempt, BuildRecord(state=State.DONE, step="done", body=body), ttl)
