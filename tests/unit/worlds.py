@@ -153,10 +153,11 @@ def opened(
     preparer: Preparer | None = None,
     records: MemoryRecords | None = None,
     queue: MemoryBuildQueue | None = None,
+    store: MemoryStore | None = None,
     **changes: Any,
 ) -> Iterator[World]:
     """Run the API over in-memory parts, or over those that are given."""
-    records, queue, store = records or MemoryRecords(), queue or MemoryBuildQueue(), MemoryStore()
+    records, queue, store = records or MemoryRecords(), queue or MemoryBuildQueue(), store or MemoryStore()
     wanted = settings(**changes)
 
     @asynccontextmanager
