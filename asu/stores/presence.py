@@ -50,7 +50,7 @@ class Presence:
         return question.task.result() if question.task.done() and not question.task.cancelled() else True
 
     def _put(self, key: str) -> Question:
-        task = asyncio.create_task(to_thread.run_sync(self._ask, key, limiter=self._threads, abandon_on_cancel=True))
+        task = asyncio.create_task(to_thread.run_sync(self._ask, key, limiter=self._threads))
         question = self._questions[key] = Question(task, self._clock() + PATIENCE)
         task.add_done_callback(lambda _: self._answered(key))
         return question

@@ -122,6 +122,26 @@ async def test_who_hangs_up_does_not_end_the_question_for_others() -> None:
     assert world.store.asked == [A]
 
 
+def test_a_store_that_hangs_does_not_hold_up_the_end_of_the_server() -> None:
+    """A question that is still open is given up."""
+    store = FarStore()
+    store.answers.clear()
+
+    async def serve() -> None:
+        asking = asyncio.create_task(Presence(store).has(A))
+        await asyncio.to_thread(store.was_asked.wait)
+        asking.cancel()
+
+    server = threading.Thread(target=asyncio.run, args=(serve(),))
+    server.start()
+    server.join(10)
+    has_ended = not server.is_alive()
+    store.answers.set()
+    server.join()
+
+    assert has_ended
+
+
 async def test_what_is_remembered_is_bounded() -> None:
     """Whatever keys are asked for, the memory of a server is not filled; the oldest are forgotten."""
     world = World()
