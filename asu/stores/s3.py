@@ -7,6 +7,7 @@ is what its manifest names, and without a manifest there is none.
 import io
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
@@ -44,7 +45,9 @@ class S3Store:
     """A store in a bucket; workplaces are local."""
 
     answers_last = 60.0  # A minute: builds are polled every second, and seldom vanish.
-    expire_every = 600.0  # Listing costs a request per thousand files.
+    expire_every = 300.0  # Listing costs a request per thousand files.
+    # Seconds after which `expire` removes no further build until the next time: a worker that sweeps shows no sign of life meanwhile.
+    removal_seconds = 15.0
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -117,9 +120,12 @@ class S3Store:
         failed or is still under way.
         """
         self._workplaces.expire(lifetimes.workplaces)
-        removed = []
+        removed: list[str] = []
+        end = time.monotonic() + self.removal_seconds
         with _translated("old builds were not removed"):
             for key, age in self._builds():
+                if removed and time.monotonic() >= end:
+                    break
                 if is_known(key):
                     continue
                 manifest = self._manifest(key)

@@ -231,6 +231,16 @@ def test_many_builds_are_listed_to_the_last(store: Store, settings: Settings, fa
     assert names(settings) == []
 
 
+def test_tidying_does_not_hold_a_worker_up_for_long(settings: Settings) -> None:
+    """What is left after its time is removed the next time."""
+    store = S3Store(settings)
+    store.removal_seconds = 0
+    for key in (A, B):
+        publish(store, key, lifetime=-2000, a_bin="x")
+
+    assert [store.expire(LIFETIMES, lambda _: False) for _ in range(3)] == [[A], [B], []]
+
+
 def test_clients_can_be_sent_to_the_bucket(settings: Settings, server: tuple[str, Faults]) -> None:
     """To an address without a query, whose last part is the file's name."""
     base = f"{server[0]}/{settings.s3_bucket}/"
