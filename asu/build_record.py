@@ -5,8 +5,9 @@ A record is a Redis hash `asu:build:{key}`; one round trip answers a poll. The o
 Lua script, so nobody sees half of one:
 
     claim ──► queued ──start──► running ──finish──► done | failed
-                ▲                  │
-                └─────requeue──────┘   the lease ended without a result
+                ▲ ▲                │                 │
+                │ └─────requeue────┘                 │   the lease ended without a result
+                └───────────────revive───────────────┘   the files of a done one are gone
 
 `attempt` is the fencing token: `progress` and `finish` of an attempt that is no longer the current one change nothing and
 say so. It is drawn anew at each start from one counter, so that no two attempts ever share a number, not even those of two
@@ -90,6 +91,12 @@ class Records(Protocol):
         """Put a new build in line unless its key is known, or `limit` wait already.
 
         With `renew` a finished record counts as unknown: its files are gone.
+        """
+
+    async def revive(self, key: str) -> bool:
+        """Put a finished build back in line, at its end and however many wait: its files are gone.
+
+        False when it is not finished (any more), or when the record does not hold what to build.
         """
 
     async def position(self, key: str) -> int:

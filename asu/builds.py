@@ -1,10 +1,12 @@
 """Builds as clients see them: asked for, polled, answered.
 
 A known build is answered from its record, a new one is put in line. The polling path is one Redis round trip and touches
-neither the downloads server nor the queue.
+neither the downloads server nor the queue. Of a finished build the files are looked for as well, which costs next to nothing; should they
+be gone, the build goes back in line.
 """
 
 import asyncio
+import contextlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,13 +15,14 @@ from typing import Any
 from .build_queue import BuildQueue
 from .build_record import BuildRecord, Claimed, PendingBodies, Records, State
 from .build_request import echo
-from .errors import InternalError, Overloaded, UnknownBuild
+from .errors import InternalError, Overloaded, QueueUnavailable, UnknownBuild
 from .preview import ResolvedRequest
 from .stores.base import Store
+from .stores.presence import Presence
 
 PLAN_VERSION = 1
 HTTP_STATUS = {State.QUEUED: 202, State.RUNNING: 202, State.DONE: 200, State.FAILED: 500}
-CLAIM_ROUNDS = 3  # A record may end its life between the look and the claim; more than once in a row is not to be expected.
+ROUNDS = 3  # A record may change between the look and what follows from it; more than once in a row is not to be expected.
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +38,14 @@ class Builds:
     """Requests for builds."""
 
     def __init__(self, *, records: Records, queue: BuildQueue, store: Store, limit: int) -> None:
-        self._records, self._queue, self._store, self._limit = records, queue, store, limit
+        self._records, self._queue, self._presence, self._limit = records, queue, Presence(store), limit
 
     async def request(self, resolved: ResolvedRequest) -> BuildAnswer:
         """Answer with the build of a resolved request, put in line if it is new; raises Overloaded, QueueUnavailable."""
         key = resolved.key
-        for _ in range(CLAIM_ROUNDS):
+        for _ in range(ROUNDS):
             record = await self._records.look(key)
-            gone = record is not None and record.state is State.DONE and not await asyncio.to_thread(self._store.has, key)
+            gone = record is not None and record.state is State.DONE and not await self._presence.has(key, is_fresh=True)
             if record is not None and not record.is_retried and not gone:
                 if record.state is State.QUEUED:
                     await asyncio.to_thread(self._queue.put, key)  # Its job may have been lost; putting it twice changes nothing.
@@ -56,16 +59,26 @@ class Builds:
         raise InternalError(request_id=key)
 
     async def look(self, key: str) -> BuildAnswer:
-        """Answer a poll; raises UnknownBuild and QueueUnavailable."""
-        record = await self._records.look(key)
-        if record is None:
-            raise UnknownBuild
-        return await self._answer(key, record)
+        """Answer a poll; raises UnknownBuild and QueueUnavailable.
+
+        A finished build whose files are gone goes back in line, beyond the limit if need be: its client knows it and takes a refusal for
+        its end. One that was finished by a version that kept no plan is unknown, so that the client asks anew.
+        """
+        for _ in range(ROUNDS):
+            record = await self._records.look(key)
+            if record is None:
+                break
+            if record.state is not State.DONE or await self._presence.has(key):
+                return await self._answer(key, record)
+            if await self._records.revive(key):
+                with contextlib.suppress(QueueUnavailable):  # It waits; the next sweep of a worker gives it the job that it lacks.
+                    await asyncio.to_thread(self._queue.put, key)
+        raise UnknownBuild
 
     async def is_cached(self, key: str) -> bool:
         """Whether a request of this identity would be answered with a finished image at once."""
         record = await self._records.look(key)
-        return record is not None and record.state is State.DONE and await asyncio.to_thread(self._store.has, key)
+        return record is not None and record.state is State.DONE and await self._presence.has(key)
 
     async def _answer(self, key: str, record: BuildRecord) -> BuildAnswer:
         status, body = HTTP_STATUS[record.state], record.body

@@ -6,6 +6,7 @@ AsuError
 │   ├── BodyTooLarge
 │   ├── NotFound
 │   │   └── UnknownBuild
+│   ├── RangeNotSatisfiable
 │   ├── MethodNotAllowed
 │   ├── UnsupportedDistro
 │   ├── UnsupportedVersion
@@ -119,6 +120,12 @@ class UnknownBuild(NotFound):
     """
 
     code = "unknown-build"
+
+
+class RangeNotSatisfiable(UserError):
+    """The file has no such range; it has {size} bytes."""
+
+    code, status, title = "range-not-satisfiable", 416, "Range Not Satisfiable"
 
 
 class MethodNotAllowed(UserError):
@@ -357,7 +364,7 @@ class WorkerLost(InfraError):
 
 
 class StoreFailed(InfraError):
-    """The images could not be stored: {reason}; try again later."""
+    """The store of the images failed: {reason}; try again later."""
 
     code = "store-failed"
 

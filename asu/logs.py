@@ -14,7 +14,8 @@ def configure_logging(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Lines("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in ("httpx2", "rq.worker"):  # They report every request and every five-second round at info.
+    # They report every request and every five-second round at info; the last four, at debug, requests with their signatures.
+    for chatty in ("httpx2", "rq.worker", "boto3", "botocore", "s3transfer", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

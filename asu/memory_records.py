@@ -46,6 +46,16 @@ class MemoryRecords:
         }
         return Claimed.NEW
 
+    async def revive(self, key: str) -> bool:
+        """See Records."""
+        entry = self._entry(key)
+        if entry is None or entry["record"].state is not State.DONE:
+            return False
+        self._sequence += 1
+        record = BuildRecord(state=State.QUEUED, step="init", body=entry["bodies"].queued)
+        entry.update(record=record, attempt=0, tries=0, order=self._sequence, expires=None)
+        return True
+
     async def position(self, key: str) -> int:
         """See Records."""
         keys = self.waiting_keys()

@@ -52,6 +52,16 @@ redis.call('ZADD', KEYS[2], redis.call('HGET', KEYS[1], 'order'), ARGV[5])
 return 'new'
 """
 
+_REVIVE = """
+local found = redis.call('HMGET', KEYS[1], 'state', 'plan', 'queued_body', 'started_body')
+if found[1] ~= 'done' or not (found[2] and found[3] and found[4]) then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'attempt', 0, 'tries', 0, 'body', found[3],
+           'order', redis.call('INCR', KEYS[3]))
+redis.call('PERSIST', KEYS[1])
+redis.call('ZADD', KEYS[2], redis.call('HGET', KEYS[1], 'order'), ARGV[1])
+return 1
+"""
+
 _START = """
 if redis.call('HGET', KEYS[1], 'state') ~= 'queued' then return false end
 local attempt = redis.call('INCR', KEYS[5])
@@ -73,11 +83,13 @@ _RENEW = _IF_CURRENT + "redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2]) retur
 
 _PROGRESS = _IF_CURRENT + "redis.call('HSET', KEYS[1], 'step', ARGV[2], 'body', ARGV[3]) return 1"
 
+# A finished build keeps its plan as long as its record lives: its files may vanish before. A failed one has nothing to lose, and
+# begins anew with the next request.
 _FINISH = (
     _IF_CURRENT
     + """
 redis.call('HSET', KEYS[1], 'state', ARGV[2], 'step', ARGV[3], 'body', ARGV[4], 'fault', ARGV[5])
-redis.call('HDEL', KEYS[1], 'plan', 'queued_body', 'started_body')
+if ARGV[2] ~= 'done' then redis.call('HDEL', KEYS[1], 'plan', 'queued_body', 'started_body') end
 redis.call('EXPIRE', KEYS[1], ARGV[6])
 redis.call('SREM', KEYS[2], ARGV[7])
 redis.call('DEL', KEYS[3])
@@ -170,6 +182,7 @@ class RedisRecords:
     def __init__(self, redis: AsyncRedis) -> None:
         self._redis = redis
         self._claim = redis.register_script(_CLAIM)
+        self._revive = redis.register_script(_REVIVE)
         self._snapshot = PositionSnapshot(self._waiting_keys)
 
     async def look(self, key: str) -> BuildRecord | None:
@@ -184,6 +197,11 @@ class RedisRecords:
                 keys=[PREFIX + key, WAITING, SEQUENCE], args=[plan, bodies.queued, limit, int(renew), key, bodies.started]
             )
         return Claimed(outcome.decode())
+
+    async def revive(self, key: str) -> bool:
+        """See Records."""
+        async with _answers():
+            return bool(await self._revive(keys=[PREFIX + key, WAITING, SEQUENCE], args=[key]))
 
     async def position(self, key: str) -> int:
         """See Records."""

@@ -11,6 +11,7 @@ from .build_queue import BuildQueue, RqBuildQueue
 from .build_record import Records
 from .builds import Builds
 from .catalogue import Catalogue
+from .downloads import Downloads
 from .figures import Figures
 from .listings import Listings
 from .prepare_client import InProcessPreparer, Preparer, PrepareService
@@ -23,8 +24,8 @@ from .resolution import Gatherer, RuleBook, load_rules
 from .settings import Settings
 from .statistics import Statistics
 from .stats_page import StatsPages
+from .stores import open_store
 from .stores.base import Store
-from .stores.local import LocalStore
 from .upstream import DownloadsServer, Upstream
 from .web_client import WebClient
 
@@ -44,6 +45,7 @@ class Services:
     records: Records
     queue: BuildQueue
     store: Store
+    downloads: Downloads
     builds: Builds
     tally: RequestTally
     figures: Figures
@@ -81,6 +83,7 @@ def assemble(
         records=records,
         queue=queue,
         store=store,
+        downloads=Downloads(store),
         builds=Builds(records=records, queue=queue, store=store, limit=settings.max_pending_jobs),
         tally=RequestTally(statistics),
         figures=figures,
@@ -92,8 +95,7 @@ def assemble(
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open the real parts; none of them connects before it is used, so the API starts while Redis is still down."""
     redis, blocking = async_redis(settings.redis_url), sync_redis(settings.redis_url)
-    store = LocalStore(settings.store_path)
-    store.open()
+    store = open_store(settings)
     try:
         async with (
             WebClient(user_agent=f"asu/{__version__}") as client,

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from .resolution import FeedUrl, InvalidFeedError
@@ -61,9 +61,29 @@ class Settings(BaseSettings):
     base_container: Annotated[str, Field(description="Name of the ImageBuilder's container images, without tag.")] = "ghcr.io/openwrt/imagebuilder"
     prepare_service_url: Annotated[str | None, Field(description="The asu-prepare service; without it the API resolves previews itself.")] = None
     prepare_deadline: Annotated[float, Field(gt=0, description="Seconds until a preview by asu-prepare is given up.")] = 3.0
-    store_path: Annotated[Path, Field(description="Directory of the finished images.")] = Path("store")
     build_key: Annotated[
         Path | None, Field(description="Secret key (usign) that images are signed with; its certificates are in `.ucert` beside it.")
+    ] = None
+    store_path: Annotated[
+        Path, Field(description="Directory of the finished images, seen by API and workers alike; with `S3_BUCKET`, of those that are being made.")
+    ] = Path("store")
+    s3_bucket: Annotated[str | None, Field(description="Bucket of an S3-compatible server that takes the finished images instead.")] = None
+    s3_endpoint_url: Annotated[
+        str | None, Field(pattern=r"^https?://[^\s?#]+$", description="Address of that server; without it, Amazon's of the region.")
+    ] = None
+    s3_region: Annotated[str, Field(description="Region of the bucket.")] = "us-east-1"
+    s3_prefix: Annotated[
+        str,
+        Field(pattern=r"^([A-Za-z0-9_.-][A-Za-z0-9_./-]*)?$", description="What the names of all objects begin with, a slash at its end included."),
+    ] = ""
+    s3_access_key_id: Annotated[SecretStr | None, Field(description="Key for the bucket; without it, wherever boto3 finds one.")] = None
+    s3_secret_access_key: Annotated[SecretStr | None, Field(description="The key's secret.")] = None
+    s3_public_url: Annotated[
+        str | None,
+        Field(
+            pattern=r"^https?://[^\s?#]+$",
+            description="Address of the bucket to which downloads are redirected; without it they go through the API, as older clients need.",
+        ),
     ] = None
     container_socket_path: Annotated[Path, Field(description="Socket of the podman service that runs the builds.")] = Path("/run/podman/podman.sock")
     container_network: Annotated[str, Field(description="podman network of the build containers; `none` gives them no network.")] = "asu-build"
@@ -78,8 +98,14 @@ class Settings(BaseSettings):
     image_deadline: Annotated[PositiveInt, Field(description="Seconds for `make image`.")] = 900
     pull_deadline: Annotated[PositiveInt, Field(description="Seconds for pulling an ImageBuilder image, and for unpacking a snapshot's.")] = 600
     max_output_mb: Annotated[PositiveInt, Field(description="Most that a build may put into the store, in MiB.")] = 4096
-    build_ttl: Annotated[PositiveInt, Field(description="Seconds that a finished build of a release is remembered.")] = 86_400
-    build_ttl_snapshot: Annotated[PositiveInt, Field(description="Seconds that a finished build of a snapshot is remembered.")] = 3_600
+    build_ttl: Annotated[PositiveInt, Field(description="Seconds that a finished build of a release is remembered and its files are kept.")] = 86_400
+    build_ttl_unversioned: Annotated[
+        PositiveInt, Field(description="Seconds that a finished build of a snapshot is remembered: of `SNAPSHOT`, or of a branch's.")
+    ] = 3_600
+    build_defaults_ttl: Annotated[
+        PositiveInt,
+        Field(description="Most seconds that a finished build with a first-boot script is remembered: it is of use to one device only."),
+    ] = 1_800
     build_failure_ttl: Annotated[PositiveInt, Field(description="Seconds that a failure of the user's making is remembered.")] = 600
     retry_failure_ttl: Annotated[PositiveInt, Field(description="Seconds that pollers still see a failure that a new request would retry.")] = 60
     metadata_ttl: Annotated[PositiveInt, Field(description="Seconds until a document of the downloads server is revalidated.")] = 300
@@ -117,5 +143,6 @@ class Settings(BaseSettings):
         commands as short as `make info`; `pull_deadline` twice: a snapshot's image is pulled, and then fetches its builder.
         """
         commands = 5 * self.info_deadline + self.manifest_deadline + self.image_deadline
-        passes = 2 if self.build_key else 1  # Signing reads again what was copied out.
-        return 2 * self.pull_deadline + commands + passes * self.max_output_mb // COPY_MB_PER_SECOND + 60
+        # Out of the container; to be signed they are read again, and to a bucket they are copied once more.
+        copies = 1 + bool(self.build_key) + bool(self.s3_bucket)
+        return 2 * self.pull_deadline + commands + copies * self.max_output_mb // COPY_MB_PER_SECOND + 60

@@ -1,1 +1,19 @@
 """Where finished images live: one protocol, one module per place."""
+
+from asu.settings import Settings
+
+from .base import Store
+from .local import LocalStore
+
+
+def open_store(settings: Settings) -> Store:
+    """Return the store that the settings name, ready for use; raises StoreFailed."""
+    store: Store
+    if settings.s3_bucket:
+        from .s3 import S3Store  # noqa: PLC0415  # boto3 takes memory, and time at the start, that a server with a local store saves.
+
+        store = S3Store(settings)
+    else:
+        store = LocalStore(settings.store_path)
+    store.open()
+    return store

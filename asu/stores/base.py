@@ -1,60 +1,92 @@
 """What every store can do."""
 
-import time
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+KEY = re.compile(r"[0-9a-f]{64}")
+# Names as the ImageBuilder makes them; a leading dot would hide a file, a slash leave the directory.
+FILE_NAME = re.compile(r"[A-Za-z0-9_+%~-][A-Za-z0-9_.+%~-]{0,254}")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFile:
-    """A published file: its name, its size in bytes and where it can be read."""
+    """A published file of a build: its name, its size in bytes, and what HTTP tells of it.
 
+    `etag` is a strong validator without its quotes, `modified` is in seconds since 1970; `url` is where clients are to fetch the file
+    from, None where the API sends it.
+    """
+
+    key: str
     name: str
     size: int
-    path: Path
+    etag: str
+    modified: int
+    url: str | None = None
+
+
+class Content(Protocol):
+    """The bytes of a published file, from where reading was to begin."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, nothing at the end; raises StoreFailed when the rest cannot be had."""
+
+    def close(self) -> None:
+        """Let go of it, read to its end or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifetimes:
-    """How many seconds the directories of a store stay at least: builds that nobody knows any more, and workplaces."""
+    """How many seconds things stay in a store at least.
 
-    builds: float
+    `grace` is for builds, beyond their own end; `undocumented` for builds without a manifest, as an earlier version of the local store
+    published them; `workplaces` for unpublished files that nobody has touched.
+    """
+
+    grace: float
+    undocumented: float
     workplaces: float
 
 
 class Store(Protocol):
-    """Keeps the files of finished builds, each build a flat directory named by its key.
+    """Keeps the files of finished builds, each build a flat set of names under its key.
 
-    A build is published all at once or not at all, and never changed afterwards.
+    A build is published all at once or not at all, and never changed afterwards. With its files lies a manifest, which says what belongs
+    to it and when its life ends. All calls block.
     """
 
+    answers_last: float  # Seconds for which an answer of `has` is good enough for those who poll; 0 where asking costs next to nothing.
+    expire_every: float  # Seconds between two calls of `expire`: one looks at all that there is.
+
+    def open(self) -> None:
+        """Get ready; raises StoreFailed where that is not possible. Nothing is asked over a network yet."""
+
     def has(self, key: str) -> bool:
-        """Whether the build is published."""
+        """Whether the build is published and its files are there; raises StoreFailed when nobody can say."""
 
     def find(self, key: str, name: str) -> StoredFile | None:
-        """Return a published file; None for anything else, whatever the name holds."""
+        """Return a published file; None for anything else, whatever the name holds. Raises StoreFailed."""
+
+    def content(self, file: StoredFile, start: int, length: int) -> Content | None:
+        """Return `length` bytes of a file that was found, from byte `start` on; None if it has gone since. Raises StoreFailed."""
 
     def workplace(self, key: str) -> Path:
-        """Return a new private directory in which the files of a build are gathered."""
+        """Return a new private local directory in which the files of a build are gathered; raises StoreFailed."""
 
-    def publish(self, key: str, directory: Path) -> None:
-        """Make a workplace the published build, in one step; raises StoreFailed."""
+    def publish(self, key: str, directory: Path, lifetime: int) -> None:
+        """Make the regular files of a workplace the published build, for `lifetime` seconds from now; raises StoreFailed.
 
-    def discard(self, directory: Path) -> None:
-        """Remove a workplace that will not be published."""
-
-    def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
-        """Remove builds that have outlived their time and whose key is not known, and workplaces of the dead.
-
-        Return the keys of the builds that were removed. What is known stays, however old it is.
+        An earlier publication of the same build is replaced as a whole. Afterwards the workplace is to be discarded.
         """
 
+    def discard(self, directory: Path) -> None:
+        """Remove a workplace; what was published from it stays."""
 
-def is_older(directory: Path, seconds: float) -> bool:
-    """Whether nothing was put into a directory for so long; one that is gone is not old."""
-    try:
-        return time.time() - directory.stat().st_mtime > seconds
-    except FileNotFoundError:
-        return False
+    def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
+        """Remove builds that have outlived their time and whose key is not known, and what the dead left unpublished.
+
+        Return the keys of the builds that were removed. What is known stays, however old it is. Raises StoreFailed, and what
+        `is_known` raises.
+        """

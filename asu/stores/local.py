@@ -2,68 +2,103 @@
 
 import contextlib
 import os
-import re
 import shutil
-import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from asu.errors import StoreFailed
 
-from .base import Lifetimes, StoredFile, is_older
+from .base import FILE_NAME, KEY, Content, Lifetimes, StoredFile
+from .manifest import MANIFEST, Manifest, describe_build, read_manifest
+from .workplaces import Workplaces, is_older
 
-KEY = re.compile(r"[0-9a-f]{64}")
-# Names as the ImageBuilder makes them; a leading dot would hide a file, a slash leave the directory.
-FILE_NAME = re.compile(r"[A-Za-z0-9_+%~-][A-Za-z0-9_.+%~-]{0,254}")
-WORKPLACES = ".incoming"
+SEEN_WHOLE = 10_000  # Builds; what is remembered of each takes some 300 bytes.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalFile(StoredFile):
+    """A published file that can be opened where it lies."""
+
+    path: Path
 
 
 class LocalStore:
-    """A store in a directory."""
+    """A store in a directory. API and workers must see the same one."""
+
+    answers_last = 0.0
+    expire_every = 60.0  # One look at each directory.
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._workplaces = Workplaces(root)
+        self._seen_whole: dict[str, tuple[int, int]] = {}
 
     def open(self) -> None:
-        """Make the directories; raises StoreFailed where that is not possible."""
-        try:
-            (self._root / WORKPLACES).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreFailed(reason=f"the store is not writable ({error.strerror})") from error
+        """See Store."""
+        self._workplaces.open()
 
     def has(self, key: str) -> bool:
-        """See Store."""
-        return KEY.fullmatch(key) is not None and (self._root / key).is_dir()
+        """See Store.
 
-    def find(self, key: str, name: str) -> StoredFile | None:
+        The files are looked for once. From then on the directory tells by its own time whether any of them was taken away, so that a poll
+        costs a single stat.
+        """
+        if KEY.fullmatch(key) is None:
+            return False
+        try:
+            status = (self._root / key).stat()
+            mark = (status.st_ino, status.st_mtime_ns)
+            return self._seen_whole.get(key) == mark or (self._is_whole(self._root / key) and self._remember(key, mark))
+        except FileNotFoundError:
+            if self._workplaces.are_there():
+                return False
+            raise StoreFailed(reason="its disk is not there") from None
+        except OSError as error:
+            raise StoreFailed(reason=f"it cannot be looked at ({error.strerror})") from error
+
+    def find(self, key: str, name: str) -> LocalFile | None:
         """See Store."""
         if KEY.fullmatch(key) is None or FILE_NAME.fullmatch(name) is None:
             return None
         path = self._root / key / name
         if path.is_symlink() or not path.is_file():
             return None
-        return StoredFile(name, path.stat().st_size, path)
+        status, manifest = path.stat(), self._manifest(self._root / key)
+        if manifest is None:
+            return LocalFile(
+                key=key, name=name, size=status.st_size, etag=f"{status.st_mtime_ns:x}-{status.st_size:x}", modified=int(status.st_mtime), path=path
+            )
+        file = manifest.stored(name)
+        return LocalFile(key=key, name=name, size=file.size, etag=file.etag, modified=file.modified, path=path) if file else None
+
+    def content(self, file: StoredFile, start: int, length: int) -> Content | None:  # noqa: ARG002  # A file is read as far as is wanted.
+        """See Store."""
+        try:
+            stream = (self._root / file.key / file.name).open("rb", buffering=0)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreFailed(reason=f"{file.name} cannot be read ({error.strerror})") from error
+        stream.seek(start)
+        return stream
 
     def workplace(self, key: str) -> Path:
         """See Store."""
-        try:
-            return Path(tempfile.mkdtemp(prefix=f"{key}.", dir=self._root / WORKPLACES))
-        except OSError as error:
-            raise StoreFailed(reason=f"no workplace ({error.strerror})") from error
+        return self._workplaces.new(key)
 
-    def publish(self, key: str, directory: Path) -> None:
+    def publish(self, key: str, directory: Path, lifetime: int) -> None:
         """See Store."""
         try:
-            # The gateway reads the files under another user's name.
+            (directory / MANIFEST).write_bytes(describe_build(key, directory, lifetime).to_json())
+            # Gateway and API read the files under other users' names.
             directory.chmod(0o755)
             for path in directory.iterdir():
                 path.chmod(0o644)
             try:
                 os.rename(directory, self._root / key)  # noqa: PTH104  # os.rename never replaces a directory that holds files.
-            except FileExistsError:
-                self._publish_again(key, directory)
             except OSError:
-                if not self.has(key):
+                if not (self._root / key).is_dir():
                     raise
                 self._publish_again(key, directory)
         except OSError as error:
@@ -71,26 +106,48 @@ class LocalStore:
 
     def discard(self, directory: Path) -> None:
         """See Store."""
-        shutil.rmtree(directory, ignore_errors=True)
+        self._workplaces.discard(directory)
 
     def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
         """See Store."""
-        for place in (self._root / WORKPLACES).iterdir():
-            if is_older(place, lifetimes.workplaces):
-                self.discard(place)
+        self._workplaces.expire(lifetimes.workplaces)
         removed = []
         for directory in self._root.iterdir():
             key = directory.name
-            if KEY.fullmatch(key) and is_older(directory, lifetimes.builds) and not is_known(key) and self._remove(key, lifetimes):
+            if KEY.fullmatch(key) and self._is_over(directory, lifetimes) and not is_known(key) and self._remove(key, lifetimes):
                 removed.append(key)
         return removed
+
+    def _is_whole(self, directory: Path) -> bool:
+        """Whether all files of a build are there, or any of one that was published without a manifest."""
+        manifest = self._manifest(directory)
+        if manifest is not None:
+            return all((directory / file.name).is_file() for file in manifest.files)
+        return any(path.is_file() for path in directory.iterdir())
+
+    def _remember(self, key: str, mark: tuple[int, int]) -> bool:
+        if len(self._seen_whole) >= SEEN_WHOLE:
+            self._seen_whole.clear()
+        self._seen_whole[key] = mark
+        return True
+
+    def _is_over(self, directory: Path, lifetimes: Lifetimes) -> bool:
+        """Whether a build has outlived its time; one without a manifest goes by its age."""
+        manifest = self._manifest(directory)
+        return manifest.is_over(lifetimes.grace) if manifest else is_older(directory, lifetimes.undocumented)
+
+    def _manifest(self, directory: Path) -> Manifest | None:
+        try:
+            return read_manifest((directory / MANIFEST).read_bytes(), directory.name)
+        except OSError:
+            return None
 
     def _remove(self, key: str, lifetimes: Lifetimes) -> bool:
         """Take a build out of sight in one step, then remove it; one that was published anew in between goes back."""
         place = self.workplace(key)
         with contextlib.suppress(OSError):  # Another worker may have been faster.
             os.rename(self._root / key, place / key)  # noqa: PTH104
-            if not is_older(place / key, lifetimes.builds):
+            if not self._is_over(place / key, lifetimes):
                 os.rename(place / key, self._root / key)  # noqa: PTH104
         is_removed = (place / key).is_dir()
         self.discard(place)

@@ -1,58 +1,78 @@
-"""The store's in-memory twin: what is published is a mapping, the files lie in a temporary directory that goes with it."""
+"""The store's in-memory twin: what is published is a mapping; workplaces lie in a temporary directory that goes with it."""
 
+import io
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from .base import Lifetimes, StoredFile, is_older
-from .local import FILE_NAME, KEY
+from .base import KEY, Content, Lifetimes, StoredFile
+from .manifest import Manifest, describe_build
+from .workplaces import Workplaces
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A build as it was published."""
+
+    manifest: Manifest
+    contents: Mapping[str, bytes]
 
 
 class MemoryStore:
-    """A store that nothing outlives."""
+    """A store that nothing outlives; with a `public_url` it sends clients there, as a store far away may."""
 
-    def __init__(self) -> None:
-        self._root = Path(tempfile.mkdtemp(prefix="asu-store-"))
-        self._published: dict[str, Path] = {}
-        weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
+    answers_last = 0.0
+    expire_every = 60.0
+
+    def __init__(self, public_url: str | None = None) -> None:
+        root = Path(tempfile.mkdtemp(prefix="asu-store-"))
+        weakref.finalize(self, shutil.rmtree, root, ignore_errors=True)
+        self._workplaces = Workplaces(root)
+        self._workplaces.open()
+        self._public_url = public_url
+        self.published: dict[str, Published] = {}
+
+    def open(self) -> None:
+        """See Store."""
 
     def has(self, key: str) -> bool:
         """See Store."""
-        return key in self._published
+        return key in self.published
 
     def find(self, key: str, name: str) -> StoredFile | None:
         """See Store."""
-        directory = self._published.get(key)
-        if directory is None or FILE_NAME.fullmatch(name) is None:
-            return None
-        path = directory / name
-        if path.is_symlink() or not path.is_file():
-            return None
-        return StoredFile(name, path.stat().st_size, path)
+        build = self.published.get(key)
+        url = f"{self._public_url}/{key}/{name}" if self._public_url else None
+        return build.manifest.stored(name, url) if build else None
+
+    def content(self, file: StoredFile, start: int, length: int) -> Content | None:
+        """See Store."""
+        build = self.published.get(file.key)
+        return io.BytesIO(build.contents[file.name][start : start + length]) if build else None
 
     def workplace(self, key: str) -> Path:
         """See Store."""
-        return Path(tempfile.mkdtemp(prefix=f"{key}.", dir=self._root))
+        return self._workplaces.new(key)
 
-    def publish(self, key: str, directory: Path) -> None:
+    def publish(self, key: str, directory: Path, lifetime: int) -> None:
         """See Store."""
         if KEY.fullmatch(key) is None:
             raise ValueError("a build is published under its key")
-        self._published[key] = directory
+        manifest = describe_build(key, directory, lifetime)
+        self.published[key] = Published(manifest, {file.name: (directory / file.name).read_bytes() for file in manifest.files})
 
     def discard(self, directory: Path) -> None:
         """See Store."""
-        if directory not in self._published.values():
-            shutil.rmtree(directory, ignore_errors=True)
+        self._workplaces.discard(directory)
 
     def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
         """See Store."""
-        for place in self._root.iterdir():
-            if is_older(place, lifetimes.workplaces):
-                self.discard(place)
-        removed = [key for key, directory in self._published.items() if is_older(directory, lifetimes.builds) and not is_known(key)]
+        self._workplaces.expire(lifetimes.workplaces)
+        unknown = [key for key in list(self.published) if not is_known(key)]
+        removed = [key for key in unknown if self.published[key].manifest.is_over(lifetimes.grace)]
         for key in removed:
-            self.discard(self._published.pop(key))
+            del self.published[key]
         return removed

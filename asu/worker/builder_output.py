@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from asu.errors import BuildFailed, StoreFailed
-from asu.stores.local import FILE_NAME
+from asu.stores.base import FILE_NAME
 
 MAX_FILES = 256  # The largest real target leaves about 40 files per device.
 COPY_CHUNK = 1024 * 1024

@@ -209,7 +209,7 @@ class Builder:
             progress.gathered |= _facts(document, attempt)
             if not _patiently(lambda: self._records.renew(attempt)):
                 raise Superseded
-            self._store.publish(attempt.key, workplace)
+            self._store.publish(attempt.key, workplace, self._lifetime(attempt))
             if not _patiently(lambda: self._records.renew(attempt)):
                 log.warning(
                     "build %s attempt %s: superseded while it published; its files stand until the next publication", attempt.key, attempt.number
@@ -236,8 +236,10 @@ class Builder:
         return current
 
     def _lifetime(self, attempt: Attempt) -> int:
-        snapshot = Version.parse(attempt.plan["request"]["version"]).is_snapshot
-        return self._settings.build_ttl_snapshot if snapshot else self._settings.build_ttl
+        """Return how many seconds record and files of a finished build are kept: the least that applies."""
+        settings, request = self._settings, attempt.plan["request"]
+        ttl = settings.build_ttl_unversioned if Version.parse(request["version"]).is_snapshot else settings.build_ttl
+        return min(ttl, settings.build_defaults_ttl) if request["defaults"] else ttl
 
     def _failure_lifetime(self, error: AsuError) -> int:
         return self._settings.build_failure_ttl if error.fault == "user" else self._settings.retry_failure_ttl

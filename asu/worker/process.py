@@ -8,7 +8,7 @@ from asu.build_queue import BuildWorker, RqBuildQueue
 from asu.redis_records import RedisWorkerRecords, sync_redis
 from asu.redis_statistics import RedisBuildStatistics
 from asu.settings import Settings
-from asu.stores.local import LocalStore
+from asu.stores import open_store
 
 from .accounting import Accounts
 from .container import ContainerEngine, PodmanEngine
@@ -26,8 +26,7 @@ def run_worker(settings: Settings) -> None:
     hasty = sync_redis(settings.redis_url)
     records = RedisWorkerRecords(hasty)
     accounts = Accounts(RedisBuildStatistics(hasty))
-    store = LocalStore(settings.store_path)
-    store.open()
+    store = open_store(settings)
 
     def engine() -> ContainerEngine:
         return PodmanEngine(settings, system=records.system())

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from asu.build_queue import BuildQueue, Reconciler
 from asu.build_record import Attempt, WorkerRecords
-from asu.errors import AsuError, WorkerLost
+from asu.errors import AsuError, StoreFailed, WorkerLost
 from asu.settings import Settings
 from asu.stores.base import Lifetimes, Store
 
@@ -23,7 +23,6 @@ from .progress import Progress
 log = logging.getLogger(__name__)
 
 CONTAINERS_EVERY = 15.0  # Seconds; listing containers costs podman 20 ms.
-FILES_EVERY = 60.0  # Seconds; one look at each directory of the store.
 # Seconds. Who was told of an image in the last second of its record may still download it; and a build that waits for Redis
 # to come back has its workplace for longer than its deadline.
 GRACE = 3600
@@ -43,9 +42,9 @@ class Sweep:
         accounts: Accounts,
     ) -> None:
         self._settings, self._records, self._queue, self._store, self._engine, self._accounts = settings, records, queue, store, engine, accounts
-        # A directory does not tell whether it holds a snapshot, so the longer life of a release is that of all.
-        longest = max(settings.build_ttl, settings.build_ttl_snapshot)
-        self._lifetimes = Lifetimes(builds=longest + GRACE, workplaces=settings.build_deadline + GRACE)
+        # A directory without a manifest does not tell whether it holds a snapshot, so the longer life of a release is that of all.
+        longest = max(settings.build_ttl, settings.build_ttl_unversioned)
+        self._lifetimes = Lifetimes(grace=GRACE, undocumented=longest + GRACE, workplaces=settings.build_deadline + GRACE)
         self._reconcile = Reconciler(queue)
         self._containers_due = self._files_due = 0.0
 
@@ -58,9 +57,8 @@ class Sweep:
             self._containers_due = time.monotonic() + CONTAINERS_EVERY
             self._remove_containers()
         if time.monotonic() >= self._files_due:
-            self._files_due = time.monotonic() + FILES_EVERY
-            for key in self._store.expire(self._lifetimes, self._records.is_known):
-                log.info("build %s: its record has ended, its files are removed", key)
+            self._files_due = time.monotonic() + self._store.expire_every
+            self._remove_files()
 
     def _take_back(self, attempt: Attempt) -> None:
         if attempt.tries < self._settings.max_attempts:
@@ -81,3 +79,10 @@ class Sweep:
                         container.remove()
         except AsuError as error:
             log.warning("containers not swept: %s", error.detail)
+
+    def _remove_files(self) -> None:
+        try:
+            for key in self._store.expire(self._lifetimes, self._records.is_known):
+                log.info("build %s: its record has ended, its files are removed", key)
+        except StoreFailed as error:
+            log.warning("files not swept: %s", error.detail)

@@ -81,7 +81,7 @@ async def _make_records(redis_url: str, store_path: Path) -> dict[str, str]:
         keys = [await _put_in_line(builds, number) for number in range(WAITING + 2)]
         worker = RedisWorkerRecords(blocking)
         _begin(worker, keys[0])
-        _finish(worker, keys[1])
+        _finish(worker, store, keys[1])
     finally:
         await redis.aclose()
         blocking.close()
@@ -112,10 +112,14 @@ def _begin(worker: RedisWorkerRecords, key: str) -> None:
     worker.progress(attempt, "building_image", _body(progress, 202, "started", "building_image", outputs=False))
 
 
-def _finish(worker: RedisWorkerRecords, key: str) -> None:
-    """Bring a build to its end, with an answer of the usual size."""
+def _finish(worker: RedisWorkerRecords, store: LocalStore, key: str) -> None:
+    """Bring a build to its end, with an answer of the usual size and images in the store."""
     attempt = worker.start(key)
     assert attempt is not None  # noqa: S101 - As above.
+    place = store.workplace(key)
+    for image in _facts(key)["images"]:
+        (place / image["name"]).write_bytes(b"image")
+    store.publish(key, place, LIFETIME)
     output = sample.builder_output()
     progress = Progress(attempt.plan, gathered=_facts(key), stdout=output)
     worker.finish(attempt, BuildRecord(state=State.DONE, step="done", body=_body(progress, 200, "done", "done", outputs=True)), LIFETIME)

@@ -175,6 +175,48 @@ class RecordsContract:
         assert await sides.claim(A, renew=True) is Claimed.NEW
         assert await sides.claim(A, renew=True) is Claimed.KNOWN
 
+    async def test_a_finished_build_is_revived(self, sides: Sides) -> None:
+        """Its files are gone, and a poll puts it back in line: at the end, as a new life of the same plan."""
+        stale = await sides.begin(A)
+        sides.worker.finish(stale, DONE, 100)
+        await sides.claim(B)
+        assert await sides.api.revive(A)
+
+        assert await sides.api.look(A) == BuildRecord(state=State.QUEUED, step="init", body=BODIES.queued)
+        assert sides.worker.waiting_keys() == [B, A]
+        attempt = sides.worker.start(A)
+        assert attempt is not None
+        assert (attempt.tries, dict(attempt.plan), attempt.number > stale.number) == (1, {"key": A}, True)
+        assert await sides.api.look(A) == BuildRecord(state=State.RUNNING, step="init", body=BODIES.started)
+        assert sides.worker.finish(attempt, DONE, 100)
+        assert await sides.api.revive(A), "and again"
+
+    async def test_a_revived_build_is_never_forgotten(self, sides: Sides) -> None:
+        """The lifetime of its earlier outcome does not end it."""
+        sides.worker.finish(await sides.begin(A), DONE, 100)
+        await sides.api.revive(A)
+        sides.let_pass(1_000_000)
+
+        record = await sides.api.look(A)
+        assert record is not None
+        assert record.state is State.QUEUED
+
+    async def test_many_revivals_at_once_make_one_build(self, sides: Sides) -> None:
+        """Everybody who polls finds the files gone in the same second."""
+        sides.worker.finish(await sides.begin(A), DONE, 100)
+
+        assert sorted(await asyncio.gather(*(sides.api.revive(A) for _ in range(20)))) == [False] * 19 + [True]
+        assert sides.worker.waiting_keys() == [A]
+
+    async def test_only_a_finished_build_is_revived(self, sides: Sides) -> None:
+        """Not one that nobody knows, that waits, runs or has failed."""
+        await sides.claim(B)
+        await sides.begin(C)
+        await sides.fail(D, "user")
+
+        assert [await sides.api.revive(key) for key in (A, B, C, D)] == [False] * 4
+        assert sides.worker.waiting_keys() == [B]
+
     async def test_a_renewed_lease_keeps_the_build(self, sides: Sides) -> None:
         """A living worker is never taken for dead."""
         attempt = await sides.begin(A)
@@ -281,6 +323,30 @@ class TestRedisRecords(RecordsContract):
 
         assert await sides.api.position(B) == 1
         assert await sides.another_api().position(B) == 0
+
+
+@pytest.mark.anyio
+async def test_a_record_without_a_plan_is_not_revived() -> None:
+    """An earlier version finished it, and threw the plan away: nobody could build it."""
+    server = fakeredis.FakeServer()
+    async with fakeredis.FakeAsyncRedis(server=server) as redis:
+        await redis.hset(f"asu:build:{A}", mapping={"state": "done", "step": "done", "body": "{}", "fault": ""})
+
+        assert not await RedisRecords(redis).revive(A)
+        assert await redis.zcard("asu:waiting") == 0
+
+
+def test_a_failed_build_keeps_no_plan() -> None:
+    """It may hold a first-boot script, and nothing would be built from it."""
+    server = fakeredis.FakeServer()
+    with fakeredis.FakeRedis(server=server) as redis:
+        records = RedisWorkerRecords(redis)
+        redis.hset(f"asu:build:{A}", mapping={"state": "queued", "plan": '{"secret": 1}', "queued_body": "q", "started_body": "s"})
+        attempt = records.start(A)
+        assert attempt is not None
+        records.finish(attempt, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="user"), 100)
+
+        assert "secret" not in str(redis.hgetall(f"asu:build:{A}"))
 
 
 def test_a_note_of_a_running_build_without_a_record_is_removed() -> None:

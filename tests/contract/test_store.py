@@ -1,31 +1,54 @@
-"""The store: one set of rules, held by the in-memory twin and by the disk."""
+"""The store: one set of rules, held by the in-memory twin, by the disk (test_local_store) and, in the integration ring, by an S3 server."""
 
 import os
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from asu.errors import QueueUnavailable, StoreFailed
+from asu.errors import QueueUnavailable
 from asu.stores.base import Lifetimes, Store
-from asu.stores.local import LocalStore
+from asu.stores.manifest import MANIFEST
 from asu.stores.memory import MemoryStore
 
 A, B = "a" * 64, "b" * 64
 
 
-def publish(store: Store, key: str = A, **files: str) -> None:
-    """Publish files; their names are given with `_` for the dot."""
+def gather(store: Store, key: str = A, **files: str) -> Path:
+    """Put files into a workplace; their names are given with `_` for the dot."""
     place = store.workplace(key)
     for name, content in files.items():
         (place / name.replace("_", ".")).write_text(content, encoding="utf-8")
-    store.publish(key, place)
+    return place
+
+
+def publish(store: Store, key: str = A, lifetime: int = 1000, **files: str) -> None:
+    """Publish files; their names are given with `_` for the dot."""
+    place = gather(store, key, **files)
+    store.publish(key, place, lifetime)
+    store.discard(place)
 
 
 def read(store: Store, name: str, key: str = A) -> str | None:
     """Return the content of a published file."""
     file = store.find(key, name)
-    return file.path.read_text(encoding="utf-8") if file else None
+    return part(store, name, 0, file.size, key) if file else None
+
+
+def part(store: Store, name: str, start: int, length: int, key: str = A) -> str:
+    """Return some bytes of a published file."""
+    file = store.find(key, name)
+    assert file is not None
+    content = store.content(file, start, length)
+    assert content is not None
+    gathered = b""
+    while len(gathered) < length:
+        piece = content.read(length - len(gathered))
+        assert piece
+        gathered += piece
+    content.close()
+    return gathered.decode()
 
 
 def let_age(directory: Path, seconds: float) -> None:
@@ -33,29 +56,46 @@ def let_age(directory: Path, seconds: float) -> None:
     os.utime(directory, (time.time() - seconds,) * 2)
 
 
-def age_of_build(store: Store, seconds: float, key: str = A) -> None:
-    """Publish a build so many seconds ago."""
-    publish(store, key, a_bin="x")
-    file = store.find(key, "a.bin")
-    assert file is not None
-    let_age(file.path.parent, seconds)
-
-
-LIFETIMES = Lifetimes(builds=1000, workplaces=100)
+LIFETIMES = Lifetimes(grace=1000, undocumented=5000, workplaces=100)
 
 
 class StoreContract:
     """What every implementation does; a subclass brings the fixture `store`."""
 
     def test_what_is_published_is_found(self, store: Store) -> None:
-        """With its name and its size."""
+        """With its name, its size, its content, and what HTTP tells of it."""
+        begun = int(time.time())
         publish(store, a_bin="image", sha256sums="x")
 
         file = store.find(A, "a.bin")
         assert file is not None
-        assert (file.name, file.size, file.path.read_bytes()) == ("a.bin", 5, b"image")
+        assert (file.key, file.name, file.size, file.url, read(store, "a.bin")) == (A, "a.bin", 5, None, "image")
+        assert file.etag == sha256(b"image").hexdigest()
+        assert begun <= file.modified <= time.time()
         assert store.has(A)
         assert not store.has(B)
+
+    @pytest.mark.parametrize(("start", "length", "expected"), [(0, 10, "0123456789"), (0, 4, "0123"), (4, 6, "456789"), (9, 1, "9")])
+    def test_a_part_of_a_file_is_read(self, store: Store, start: int, length: int, expected: str) -> None:
+        """From any byte on, as far as is wanted."""
+        publish(store, a_bin="0123456789")
+
+        assert part(store, "a.bin", start, length) == expected
+
+    def test_an_empty_file_is_a_file(self, store: Store) -> None:
+        """It is found, and there is nothing to read."""
+        publish(store, a_bin="")
+
+        assert read(store, "a.bin") == ""
+
+    def test_a_file_that_has_gone_since_it_was_found_is_told(self, store: Store) -> None:
+        """Before the answer begins, so that it can still be a 404."""
+        publish(store, a_bin="x", lifetime=-2000)
+        file = store.find(A, "a.bin")
+        assert file is not None
+        store.expire(LIFETIMES, lambda _: False)
+
+        assert store.content(file, 0, 1) is None
 
     def test_nothing_is_seen_before_it_is_published(self, store: Store) -> None:
         """A build appears as a whole: no half of an image is ever served."""
@@ -73,10 +113,18 @@ class StoreContract:
 
     def test_a_second_publication_replaces_the_first_as_a_whole(self, store: Store) -> None:
         """No file of the earlier build is left among those of the later one."""
-        publish(store, a_bin="old", old_bin="old")
+        publish(store, a_bin="old, and longer", old_bin="old")
         publish(store, a_bin="new")
 
         assert (read(store, "a.bin"), read(store, "old.bin")) == ("new", None)
+
+    def test_a_build_that_is_published_again_begins_a_new_life(self, store: Store) -> None:
+        """Whatever was said of the earlier publication."""
+        publish(store, a_bin="x", lifetime=-2000)
+        publish(store, a_bin="x")
+
+        assert store.expire(LIFETIMES, lambda _: False) == []
+        assert store.has(A)
 
     def test_a_discarded_workplace_is_gone(self, store: Store) -> None:
         """Failed builds leave nothing behind; discarding after publishing takes nothing away."""
@@ -87,14 +135,14 @@ class StoreContract:
 
         published = store.workplace(A)
         (published / "a.bin").write_text("x", encoding="utf-8")
-        store.publish(A, published)
+        store.publish(A, published, 1000)
         store.discard(published)
         assert read(store, "a.bin") == "x"
 
     def test_what_nobody_knows_any_more_is_removed_after_its_time(self, store: Store) -> None:
-        """Only the old one, and whoever builds it again begins with nothing."""
-        age_of_build(store, 1100)
-        age_of_build(store, 900, B)
+        """Its own life and the grace: each build has its own, and whoever builds one again begins with nothing."""
+        publish(store, lifetime=-1100, a_bin="x")
+        publish(store, B, lifetime=-900, a_bin="x")
 
         assert store.expire(LIFETIMES, lambda _: False) == [A]
         assert (store.has(A), store.has(B)) == (False, True)
@@ -103,8 +151,8 @@ class StoreContract:
 
     def test_what_is_known_stays_however_old(self, store: Store) -> None:
         """Never the files that a live record names."""
-        age_of_build(store, 1_000_000)
-        age_of_build(store, 1_000_000, B)
+        publish(store, lifetime=-1_000_000, a_bin="x")
+        publish(store, B, lifetime=-1_000_000, a_bin="x")
 
         assert store.expire(LIFETIMES, lambda key: key == A) == [B]
         assert read(store, "a.bin") == "x"
@@ -121,7 +169,7 @@ class StoreContract:
 
     def test_a_build_that_cannot_be_looked_up_stays(self, store: Store) -> None:
         """Without the records nobody can say what may go."""
-        age_of_build(store, 1100)
+        publish(store, lifetime=-1100, a_bin="x")
 
         def is_known(_: str) -> bool:
             raise QueueUnavailable
@@ -139,7 +187,7 @@ class StoreContract:
         place = store.workplace(A)
         for odd in (".hidden", "a b", "a\\b", "a.bin"):
             (place / odd).write_text("secret", encoding="utf-8")
-        store.publish(A, place)
+        store.publish(A, place, 1000)
 
         assert store.find(A, name) is None
         assert store.find(A, "a.bin") is not None
@@ -152,18 +200,34 @@ class StoreContract:
         assert not store.has(key)
         assert store.find(key, "a.bin") is None
 
-    def test_links_are_not_followed(self, store: Store, tmp_path: Path) -> None:
+    def test_links_and_directories_are_not_published(self, store: Store, tmp_path: Path) -> None:
         """A link that a build left behind leads to no file of the server."""
-        secret = tmp_path / "secret"
-        secret.write_text("secret", encoding="utf-8")
-        publish(store, a_bin="x")
-        file = store.find(A, "a.bin")
-        assert file is not None
-        (file.path.parent / "link.bin").symlink_to(secret)
-        (file.path.parent / "directory").mkdir()
+        (tmp_path / "secret").write_text("secret", encoding="utf-8")
+        place = gather(store, a_bin="x")
+        (place / "link.bin").symlink_to(tmp_path / "secret")
+        (place / "directory").mkdir()
+        store.publish(A, place, 1000)
 
+        assert read(store, "a.bin") == "x"
         assert store.find(A, "link.bin") is None
         assert store.find(A, "directory") is None
+
+    def test_the_manifest_is_not_served(self, store: Store) -> None:
+        """It is the server's own."""
+        publish(store, a_bin="x")
+
+        assert store.find(A, MANIFEST) is None
+
+    def test_a_build_that_is_published_while_the_old_one_is_removed_stays(self, store: Store) -> None:
+        """The question whether anybody knows it was answered for the old one."""
+        publish(store, lifetime=-1100, a_bin="x")
+
+        def is_known(_: str) -> bool:
+            publish(store, a_bin="new")
+            return False
+
+        assert store.expire(LIFETIMES, is_known) == []
+        assert read(store, "a.bin") == "new"
 
 
 class TestMemoryStore(StoreContract):
@@ -173,80 +237,3 @@ class TestMemoryStore(StoreContract):
     def store(self) -> Store:
         """Return an empty store."""
         return MemoryStore()
-
-
-class TestLocalStore(StoreContract):
-    """The disk."""
-
-    @pytest.fixture
-    def store(self, tmp_path: Path) -> Store:
-        """Return an empty store."""
-        store = LocalStore(tmp_path / "store")
-        store.open()
-        return store
-
-    def test_publishing_moves_the_workplace(self, store: Store, tmp_path: Path) -> None:
-        """One rename, so that nobody sees a directory that is still being filled."""
-        place = store.workplace(A)
-        number = place.stat().st_ino
-        store.publish(A, place)
-
-        assert (tmp_path / "store" / A).stat().st_ino == number
-        assert list((tmp_path / "store" / ".incoming").iterdir()) == []
-
-    def test_a_build_that_is_published_while_the_old_one_is_removed_stays(self, store: Store) -> None:
-        """The question whether anybody knows it was answered for the old one."""
-        age_of_build(store, 1100)
-
-        def is_known(_: str) -> bool:
-            publish(store, a_bin="new")
-            return False
-
-        assert store.expire(LIFETIMES, is_known) == []
-        assert read(store, "a.bin") == "new"
-
-    def test_expiring_leaves_nothing_behind(self, store: Store, tmp_path: Path) -> None:
-        """Neither the build nor the place where it was moved to; other files of the operator stay."""
-        (tmp_path / "store" / "lost+found").mkdir()
-        let_age(tmp_path / "store" / "lost+found", 1_000_000)
-        age_of_build(store, 1100)
-        store.expire(LIFETIMES, lambda _: False)
-
-        assert [path.name for path in (tmp_path / "store").iterdir() if path.name != ".incoming"] == ["lost+found"]
-        assert list((tmp_path / "store" / ".incoming").iterdir()) == []
-
-    def test_replacing_leaves_nothing_behind(self, store: Store, tmp_path: Path) -> None:
-        """The files of the earlier build do not fill the disk."""
-        publish(store, a_bin="old")
-        publish(store, a_bin="new")
-
-        assert [path.name for path in (tmp_path / "store").iterdir() if path.name != ".incoming"] == [A]
-        assert list((tmp_path / "store" / ".incoming").iterdir()) == []
-
-    def test_the_gateway_may_read_what_is_published(self, store: Store) -> None:
-        """It runs under another user's name."""
-        place = store.workplace(A)
-        (place / "a.bin").touch(0o600)
-        store.publish(A, place)
-
-        file = store.find(A, "a.bin")
-        assert file is not None
-        assert (file.path.stat().st_mode & 0o777, file.path.parent.stat().st_mode & 0o777) == (0o644, 0o755)
-
-    def test_a_store_that_cannot_be_written_says_so(self, tmp_path: Path) -> None:
-        """At the start, and as a fault of the server."""
-        (tmp_path / "file").touch()
-
-        with pytest.raises(StoreFailed):
-            LocalStore(tmp_path / "file").open()
-
-    def test_a_workplace_that_cannot_be_made_is_a_fault_of_the_server(self, tmp_path: Path) -> None:
-        """As when the disk has gone."""
-        with pytest.raises(StoreFailed):
-            LocalStore(tmp_path / "gone").workplace(A)
-
-    def test_what_cannot_be_published_is_a_fault_of_the_server(self, store: Store, tmp_path: Path) -> None:
-        """As when somebody has cleaned up too much."""
-        with pytest.raises(StoreFailed):
-            store.publish(A, tmp_path / "gone")
-        assert not store.has(A)

@@ -19,6 +19,7 @@ from asu.build_queue import QUEUE
 from asu.build_record import BuildRecord, State
 from asu.redis_records import RedisWorkerRecords
 from asu.settings import Settings
+from asu.stores.local import LocalStore
 from tests.redis_server import RedisServer
 from tests.requirements import free_port
 from tests.unit.worlds import REQUEST, metadata
@@ -112,6 +113,14 @@ def refused_in_time(client: httpx2.Client, method: str, path: str) -> None:
     assert took < HASTE + SLACK
 
 
+def publish(directory: Path, key: str, content: bytes = b"image") -> None:
+    """Publish one file as a worker does."""
+    store = LocalStore(directory / "store")
+    place = store.workplace(key)
+    (place / "a.bin").write_bytes(content)
+    store.publish(key, place, 100)
+
+
 def test_a_hundred_equal_requests_make_one_job(api: str, redis: Redis) -> None:
     """All of them get the same answer, and one worker gets one build."""
     answers = many(api, "POST", "/api/v1/build", 100, json=REQUEST)
@@ -172,7 +181,7 @@ def test_a_build_is_followed_to_its_end(client: httpx2.Client, redis: Redis, tmp
     assert attempt is not None
     worker.progress(attempt, "building_image", b'{"status": 202}')
     running = client.head(f"/api/v1/build/{key}")
-    (tmp_path / "store" / key).mkdir()
+    publish(tmp_path, key)
     worker.finish(attempt, BuildRecord(state=State.DONE, step="done", body=b'{"status": 200}'), 100)
     done = client.get(f"/api/v1/build/{key}")
 
@@ -236,8 +245,7 @@ def test_bodies_in_chunks_over_the_wire(client: httpx2.Client) -> None:
 def test_a_download_over_the_wire(client: httpx2.Client, tmp_path: Path) -> None:
     """One answer with the length of the file, not compressed and not in chunks; HEAD sends no file."""
     key = "a" * 64
-    (tmp_path / "store" / key).mkdir()
-    (tmp_path / "store" / key / "a.bin").write_bytes(b"0" * 100_000)
+    publish(tmp_path, key, b"0" * 100_000)
     answers = [client.request(method, f"/store/{key}/a.bin", headers={"Accept-Encoding": "gzip"}) for method in ("GET", "HEAD")]
 
     assert [len(answer.content) for answer in answers] == [100_000, 0]

@@ -5,20 +5,26 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from asu.build_queue import RqBuildQueue
 from asu.build_record import State
+from asu.stores import open_store
 from asu.worker.container import PodmanEngine
 from asu.worker.sweeping import Sweep
 from tests.integration.podman_world import builder_image
+from tests.integration.worker_world import WorkerWorld
+from tests.s3_server import make_bucket, running_s3
 
 if TYPE_CHECKING:
     import subprocess
+    from pathlib import Path
 
-    from tests.integration.worker_world import WorkerWorld
+    from tests.integration.podman_world import PodmanWorld
+    from tests.redis_server import RedisServer
 
 # podman-py forgets to close a socket that it could not connect.
 pytestmark = pytest.mark.filterwarnings("ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning", "ignore:.*UDSSocket:ResourceWarning")
@@ -54,6 +60,27 @@ def test_a_worker_process_builds_what_waits(lone_worker: WorkerWorld) -> None:
     assert lone_worker.store.has(key)
     assert lone_worker.counted_builds(seconds=10) == (1, {b"vim": 1.0})
     wait_until_no_container(lone_worker, 10)
+
+
+def test_a_worker_process_publishes_into_a_bucket(podman: PodmanWorld, shared_redis: RedisServer, tmp_path: Path) -> None:
+    """Each build runs in a process of its own, which has to find its own way to the bucket; on the disk nothing is left."""
+    with running_s3() as url, ExitStack() as stack:
+        make_bucket(url, "images")
+        values = {"s3_bucket": "images", "s3_endpoint_url": url, "s3_access_key_id": "tester", "s3_secret_access_key": "none"}
+        world = WorkerWorld(podman, shared_redis, tmp_path, stack, values)
+        world.start_worker()
+        keys = [world.ask(packages=["vim"]), world.ask()]
+        for key in keys:
+            world.hand_out(key)
+        outcomes = [world.wait_until_ended(key, seconds=BUILD_SECONDS) for key in keys]
+        store = open_store(world.settings)
+        [image] = [image for image in world.body(keys[0])["images"] if image["type"] == "combined" and image["filesystem"] == "squashfs"]
+        file = store.find(keys[0], image["name"])
+
+        assert [outcome.state for outcome in outcomes] == [State.DONE] * 2, outcomes
+        assert file is not None
+        assert file.etag == image["sha256"]
+        assert [path.name for path in world.settings.store_path.rglob("*")] == [".incoming"]
 
 
 def test_a_build_survives_the_death_of_its_worker(lone_worker: WorkerWorld) -> None:

@@ -147,6 +147,19 @@ def test_asking_again_changes_nothing(world: World) -> None:
     assert answers[-1].json() == poll(world, key).json()
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_poll_never_leads_to_files_that_are_gone(world: World, method: str) -> None:
+    """The build goes back in line; when it is done again, the answer is as it was."""
+    key = world.key(REQUEST)
+    world.finish(key)
+    del world.store.published[key]
+
+    assert marks(poll(world, key, method)) == (202, "queued", "0")
+    assert "images" not in poll(world, key).json()
+    world.finish(key)
+    assert marks(poll(world, key, method)) == (200, "done", "0")
+
+
 @pytest.mark.parametrize(("error", "status"), [(ImpossibleSelection(reason="never"), 500), (ContainerFailed(reason="podman"), 202)])
 def test_only_failures_of_others_are_tried_again(world: World, error: Any, status: int) -> None:
     """A selection that cannot work is not built twice; a fault of the server is never held against the user."""

@@ -8,7 +8,7 @@ import pytest
 from asu.build_queue import MemoryBuildQueue
 from asu.build_record import BuildRecord, Claimed, PendingBodies, State
 from asu.builds import Builds
-from asu.errors import InternalError, Overloaded, QueueUnavailable, UnknownBuild
+from asu.errors import InternalError, Overloaded, QueueUnavailable, StoreFailed, UnknownBuild
 from asu.memory_records import MemoryRecords
 from asu.preview import ResolvedRequest
 from asu.stores.memory import MemoryStore
@@ -47,11 +47,35 @@ class ForgetfulRecords(MemoryRecords):
         return Claimed.KNOWN
 
 
+class WatchedStore(MemoryStore):
+    """A store that counts how often it is asked for a build, and that can be away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.away = 0, False
+
+    def has(self, key: str) -> bool:
+        """See Store."""
+        self.asked += 1
+        if self.away:
+            raise StoreFailed(reason="away")
+        return super().has(key)
+
+
+class PlanlessRecords(MemoryRecords):
+    """Records of finished builds as an earlier version left them."""
+
+    async def revive(self, key: str) -> bool:
+        """See Records."""
+        assert key
+        return False
+
+
 class Parts:
     """Builds over in-memory parts."""
 
     def __init__(self, queue: MemoryBuildQueue | None = None, records: MemoryRecords | None = None, limit: int = 2) -> None:
-        self.records, self.queue, self.store = records or MemoryRecords(), queue or MemoryBuildQueue(), MemoryStore()
+        self.records, self.queue, self.store = records or MemoryRecords(), queue or MemoryBuildQueue(), WatchedStore()
         self.builds = Builds(records=self.records, queue=self.queue, store=self.store, limit=limit)
 
     def finish(self, key: str, *, state: State = State.DONE, fault: str = "") -> None:
@@ -59,7 +83,7 @@ class Parts:
         attempt = self.records.start(key)
         assert attempt
         if state is State.DONE:
-            self.store.publish(key, self.store.workplace(key))
+            self.store.publish(key, self.store.workplace(key), 100)
         self.records.finish(attempt, BuildRecord(state=state, step=state.value, body=b"{}", fault=fault), 100)
 
 
@@ -130,6 +154,80 @@ async def test_a_finished_build_whose_files_are_gone_is_built_again() -> None:
 
     assert not await parts.builds.is_cached(A.key)
     assert (await parts.builds.request(A)).status == 202
+
+
+async def finished_and_gone(parts: Parts) -> None:
+    """Finish a build whose files vanish."""
+    await parts.builds.request(A)
+    parts.finish(A.key)
+    parts.queue.keys.clear()
+    del parts.store.published[A.key]
+
+
+async def test_a_poll_of_a_build_whose_files_are_gone_puts_it_back_in_line() -> None:
+    """Its client is told that it waits, instead of being sent to files that are not there; and it is built from the same plan."""
+    parts = Parts()
+    await finished_and_gone(parts)
+
+    answer = await parts.builds.look(A.key)
+
+    assert (answer.status, answer.headers["X-Imagebuilder-Status"], json.loads(answer.body)["detail"]) == (202, "queued", "queued")
+    assert parts.queue.keys == [A.key]
+    assert (await parts.builds.look(A.key)).status == 202
+    attempt = parts.records.start(A.key)
+    assert attempt
+    assert attempt.plan["request"] == FIELDS
+
+
+async def test_a_poll_is_never_refused_for_the_length_of_the_line() -> None:
+    """Its client takes 529 for the end of its build."""
+    parts = Parts(limit=1)
+    await finished_and_gone(parts)
+    await parts.builds.request(B)
+
+    assert (await parts.builds.look(A.key)).headers["X-Queue-Position"] == "1"
+
+
+async def test_a_poll_that_cannot_put_a_job_into_the_queue_is_answered_all_the_same() -> None:
+    """The build waits, and the next sweep gives it a job."""
+    queue = FailingQueue()
+    queue.away = False
+    parts = Parts(queue)
+    await finished_and_gone(parts)
+    queue.away = True
+
+    assert (await parts.builds.look(A.key)).status == 202
+
+
+async def test_a_finished_build_that_nobody_could_build_again_is_unknown() -> None:
+    """Its client asks anew, which is better than a link that leads nowhere."""
+    parts = Parts(records=PlanlessRecords())
+    await finished_and_gone(parts)
+
+    with pytest.raises(UnknownBuild):
+        await parts.builds.look(A.key)
+
+
+async def test_a_store_that_cannot_be_asked_takes_nothing_away() -> None:
+    """Neither from those who poll nor from those who ask again: an error would end their build, and another build would not help."""
+    parts = Parts()
+    await parts.builds.request(A)
+    parts.finish(A.key)
+    parts.store.away = True
+
+    assert [(await parts.builds.look(A.key)).status, (await parts.builds.request(A)).status] == [200, 200]
+    assert await parts.builds.is_cached(A.key)
+
+
+async def test_the_store_is_not_asked_for_what_waits_or_runs() -> None:
+    """Such a poll is one round trip to Redis and nothing else."""
+    parts = Parts()
+    await parts.builds.request(A)
+    await parts.builds.look(A.key)
+    parts.records.start(A.key)
+    await parts.builds.look(A.key)
+
+    assert parts.store.asked == 0
 
 
 async def test_only_new_builds_are_refused() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from asu.build_record import State
+from asu.stores.manifest import MANIFEST, read_manifest
 from tests.unit.job_world import ENQUEUED, KEY, SCRIPT, World, body_of, new_world
 
 if TYPE_CHECKING:
@@ -142,10 +144,19 @@ def test_images_of_snapshots_move(world: World, version: str, *, moving: bool) -
     assert list(world.engine.images.values()) == [moving]
 
 
-@pytest.mark.parametrize(("version", "ttl"), [("24.10.4", 86_400), ("SNAPSHOT", 3_600)])
-def test_a_finished_build_is_remembered(world: World, version: str, ttl: int) -> None:
-    """Releases are remembered for long, snapshots change."""
-    world.build(version=version)
+@pytest.mark.parametrize(
+    ("version", "defaults", "ttl"),
+    [
+        ("24.10.4", None, 86_400),
+        ("SNAPSHOT", None, 3_600),
+        ("24.10-SNAPSHOT", None, 3_600),
+        ("24.10.4", SCRIPT, 1_800),
+        ("SNAPSHOT", SCRIPT, 1_800),
+    ],
+)
+def test_a_finished_build_is_remembered(world: World, version: str, defaults: str | None, ttl: int) -> None:
+    """Releases for long; snapshots change, and a first-boot script is of use to one device only."""
+    world.build(version=version, defaults=defaults)
 
     assert world.records.lifetimes == [ttl]
 
@@ -155,3 +166,21 @@ def test_disk_images_of_an_archive_are_not_told(world: World) -> None:
     world.script.filesystem_of["factory"] = "targz"
 
     assert [image["type"] for image in body_of(world.build())["images"]] == ["sysupgrade"]
+
+
+def test_the_least_lifetime_counts(tmp_path: Path) -> None:
+    """A script lengthens no life."""
+    world = new_world(tmp_path, build_ttl=900, build_defaults_ttl=1_800)
+    world.build(defaults=SCRIPT)
+
+    assert world.records.lifetimes == [900]
+
+
+def test_record_and_files_share_one_lifetime(world: World, tmp_path: Path) -> None:
+    """The manifest beside the files tells when the record ends."""
+    world.build(version="SNAPSHOT")
+
+    manifest = read_manifest((tmp_path / KEY / MANIFEST).read_bytes(), KEY)
+    assert manifest is not None
+    assert manifest.expires - manifest.published == timedelta(seconds=world.records.lifetimes[0])
+    assert {image["name"] for image in body_of(world.record())["images"]} <= {file.name for file in manifest.files}

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 class BrokenStore(LocalStore):
     """A store on a disk that takes nothing."""
 
-    def publish(self, key: str, directory: Path) -> None:
+    def publish(self, key: str, directory: Path, lifetime: int) -> None:
         """See Store."""
-        raise StoreFailed(reason=f"not published ({key[:4]} {directory.name[:4]})")
+        raise StoreFailed(reason=f"not published ({key[:4]} {directory.name[:4]} {lifetime})")
 
 
 class SlowStore(LocalStore):
@@ -36,10 +36,10 @@ class SlowStore(LocalStore):
 
     meanwhile: Callable[[], None] = staticmethod(lambda: None)
 
-    def publish(self, key: str, directory: Path) -> None:
+    def publish(self, key: str, directory: Path, lifetime: int) -> None:
         """See Store."""
         self.meanwhile()
-        super().publish(key, directory)
+        super().publish(key, directory, lifetime)
 
 
 @pytest.fixture

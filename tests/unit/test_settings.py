@@ -43,7 +43,19 @@ def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("MAX_PENDING_JOBS", "0"), ("BUILD_TTL", "-1"), ("PULL_POLICY", "sometimes"), ("PREPARE_DEADLINE", "0"), ("CORS", "maybe")]
+    ("name", "value"),
+    [
+        ("MAX_PENDING_JOBS", "0"),
+        ("BUILD_TTL", "-1"),
+        ("PULL_POLICY", "sometimes"),
+        ("PREPARE_DEADLINE", "0"),
+        ("CORS", "maybe"),
+        ("S3_PUBLIC_URL", "https://images.example.org/?token=1"),
+        ("S3_PUBLIC_URL", "images.example.org"),
+        ("S3_ENDPOINT_URL", "s3.example.org"),
+        ("S3_PREFIX", "/images/"),
+        ("S3_PREFIX", "im ages/"),
+    ],
 )
 def test_a_senseless_value_is_refused_at_the_start(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server with a wrong setting does not start, instead of failing at the first request."""
@@ -106,6 +118,26 @@ def test_a_broken_list_stops_the_start_with_words(text: str, words: str, monkeyp
 
     assert words in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings may end up in a log; who has the secret opens it where it is used."""
+    monkeypatch.setenv("S3_ACCESS_KEY_ID", "tester")
+    monkeypatch.setenv("S3_SECRET_ACCESS_KEY", "do-not-tell")
+
+    settings = Settings()
+
+    assert settings.s3_secret_access_key is not None
+    assert settings.s3_secret_access_key.get_secret_value() == "do-not-tell"
+    for shown in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "do-not-tell" not in shown
+
+
+def test_an_attempt_has_time_to_upload_what_it_made() -> None:
+    """To a bucket the files are copied once more."""
+    settings = Settings(max_output_mb=COPY_MB_PER_SECOND * 100)
+
+    assert Settings(max_output_mb=COPY_MB_PER_SECOND * 100, s3_bucket="images").build_deadline == settings.build_deadline + 100
 
 
 def test_an_attempt_may_take_as_long_as_its_steps_together() -> None:

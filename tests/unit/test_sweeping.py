@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,21 +12,30 @@ import pytest
 
 from asu.build_queue import MemoryBuildQueue
 from asu.build_record import LEASE_SECONDS, Attempt, BuildRecord, PendingBodies, State
-from asu.errors import ContainerFailed
+from asu.errors import ContainerFailed, StoreFailed
 from asu.memory_records import MemoryRecords
 from asu.memory_statistics import MemoryStatistics
 from asu.settings import Settings
 from asu.statistics import days_up_to, today
+from asu.stores.base import Lifetimes
 from asu.stores.memory import MemoryStore
 from asu.worker.accounting import Accounts
 from asu.worker.memory_container import MemoryEngine
 from asu.worker.pulling import BuilderImage
-from asu.worker.sweeping import Sweep
+from asu.worker.sweeping import GRACE, Sweep
 
 KEY = "ab" * 32
 OTHER = "cd" * 32
 IMAGE = BuilderImage(name="image", version="24.10.4", target="ath79/generic")
 ENQUEUED = "2026-03-01T12:00:00+00:00"
+
+
+class AbsentStore(MemoryStore):
+    """A store that does not answer."""
+
+    def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
+        """See Store."""
+        raise StoreFailed(reason=f"away, with {lifetimes} and {is_known}")
 
 
 @dataclass
@@ -62,11 +71,9 @@ class World:
         accounts = Accounts(self.statistics)
         return Sweep(self.settings, records=self.records, queue=self.queue, store=self.store, engine=lambda: self.engine, accounts=accounts)
 
-    def publish_long_ago(self, key: str = KEY) -> None:
-        """Publish a build whose files are older than any record of a finished build."""
-        place = self.store.workplace(key)
-        self.store.publish(key, place)
-        os.utime(place, (0, 0))
+    def publish(self, key: str = KEY, *, ended: int) -> None:
+        """Publish a build whose life ended so many seconds ago."""
+        self.store.publish(key, self.store.workplace(key), -ended)
 
     def let_leases_end(self) -> None:
         """Let the time pass after which a silent worker counts as dead."""
@@ -196,7 +203,7 @@ def test_containers_are_not_listed_all_the_time(world: World) -> None:
 
 def test_the_files_of_a_forgotten_build_are_removed(world: World) -> None:
     """A record ends after its time, and the files with it: the disk does not fill up."""
-    world.publish_long_ago(OTHER)
+    world.publish(OTHER, ended=GRACE + 60)
 
     world.sweep()
 
@@ -205,8 +212,30 @@ def test_the_files_of_a_forgotten_build_are_removed(world: World) -> None:
 
 def test_the_files_of_a_known_build_stay(world: World) -> None:
     """Whatever a record says of the build, its files are not taken from under it."""
-    world.publish_long_ago()
+    world.publish(ended=1_000_000)
 
     world.sweep()
 
     assert world.store.has(KEY)
+
+
+def test_files_outlive_their_record_by_the_grace(world: World) -> None:
+    """Whoever was told of an image in the last second of its record may still download it."""
+    world.publish(OTHER, ended=GRACE - 60)
+
+    world.sweep()
+
+    assert world.store.has(OTHER)
+
+
+def test_a_store_that_is_away_does_not_stop_the_tidying() -> None:
+    """Builds are taken back and containers removed all the same."""
+    world = World(store=AbsentStore())
+    world.ask()
+    world.begin()
+    world.let_leases_end()
+
+    world.sweep()
+
+    assert world.record().state is State.QUEUED
+    assert world.left() == []

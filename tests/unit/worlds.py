@@ -130,7 +130,7 @@ class World:
         place = self.store.workplace(key)
         for name, content in (files or {"firmware.bin": b"image"}).items():
             (place / name).write_bytes(content)
-        self.store.publish(key, place)
+        self.store.publish(key, place, ttl)
         progress.gathered |= {"bin_dir": key, "images": [], "manifest": {}, "titles": []}
         body = json.dumps(progress.body(200, "done", "done", outputs=True)).encode()
         assert self.records.finish(attempt, BuildRecord(state=State.DONE, step="done", body=body), ttl)
@@ -156,10 +156,11 @@ def opened(
     records: MemoryRecords | None = None,
     queue: MemoryBuildQueue | None = None,
     statistics: MemoryStatistics | None = None,
+    store: MemoryStore | None = None,
     **changes: Any,
 ) -> Iterator[World]:
     """Run the API over in-memory parts, or over those that are given."""
-    records, queue, store = records or MemoryRecords(), queue or MemoryBuildQueue(), MemoryStore()
+    records, queue, store = records or MemoryRecords(), queue or MemoryBuildQueue(), store or MemoryStore()
     counted = statistics or MemoryStatistics()
     wanted = settings(**changes)
 

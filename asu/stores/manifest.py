@@ -1,0 +1,86 @@
+"""What lies with a build's files: which they are, and when its life ends; one format for every store.
+
+The document is small JSON. With the files it says all that must be known to serve a build, so that records which were lost with their
+Redis could be made anew from the store:
+
+    {"version": 1, "key": "…", "published": "2026-03-01T12:00:00+00:00", "expires": "2026-03-02T12:00:00+00:00",
+     "files": [{"name": "…", "size": 7340032, "sha256": "…"}, …]}
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from .base import FILE_NAME, StoredFile
+
+MANIFEST = ".asu-build.json"  # Neither the gateway nor a store serves a name with a leading dot.
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedFile:
+    """One file of a build: its name, its size in bytes, its SHA-256 in hex."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What was published under a key, when, and until when it is wanted; times are in UTC."""
+
+    key: str
+    published: datetime
+    expires: datetime
+    files: tuple[PublishedFile, ...]
+
+    def is_over(self, grace: float) -> bool:
+        """Whether the build's life ended more than `grace` seconds ago."""
+        return datetime.now(UTC) > self.expires + timedelta(seconds=grace)
+
+    def stored(self, name: str, url: str | None = None) -> StoredFile | None:
+        """Return one of the files as it is served; None for names that were not published."""
+        for file in self.files:
+            if file.name == name and FILE_NAME.fullmatch(name):
+                modified = int(self.published.timestamp())
+                return StoredFile(key=self.key, name=name, size=file.size, etag=file.sha256, modified=modified, url=url)
+        return None
+
+    def to_json(self) -> bytes:
+        """Return the document."""
+        files = [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in self.files]
+        times = {"published": self.published.isoformat(), "expires": self.expires.isoformat()}
+        return json.dumps({"version": VERSION, "key": self.key, **times, "files": files}).encode()
+
+
+def read_manifest(document: bytes, key: str) -> Manifest | None:
+    """Read the document of a build; None for one that is damaged, of another version or of another build."""
+    try:
+        values = json.loads(document)
+        if values["version"] != VERSION or values["key"] != key:
+            return None
+        published, expires = (datetime.fromisoformat(values[name]).astimezone(UTC) for name in ("published", "expires"))
+        files = tuple(PublishedFile(name=str(file["name"]), size=int(file["size"]), sha256=str(file["sha256"])) for file in values["files"])
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return None
+    return Manifest(key=key, published=published, expires=expires, files=files)
+
+
+def describe_build(key: str, directory: Path, lifetime: int) -> Manifest:
+    """Return the manifest of the files in a directory, published now for `lifetime` seconds; raises OSError.
+
+    Only regular files with plain names belong to a build. They are read once more for their hashes: between the build and its publication
+    they may have been signed, and what counts is what is served.
+    """
+    now = datetime.now(UTC)
+    found = sorted(path for path in directory.iterdir() if FILE_NAME.fullmatch(path.name) and not path.is_symlink() and path.is_file())
+    files = tuple(PublishedFile(name=path.name, size=path.stat().st_size, sha256=_digest(path)) for path in found)
+    return Manifest(key=key, published=now, expires=now + timedelta(seconds=lifetime), files=files)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,226 @@
+"""The store in a bucket of an S3-compatible server; the only place that knows boto3.
+
+The files of a build are the objects `{prefix}{key}/{name}`. Beside them lies the build's manifest, uploaded last and removed first: a build
+is what its manifest names, and without a manifest there is none.
+"""
+
+import io
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import boto3
+from boto3.exceptions import Boto3Error
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from asu.errors import StoreFailed
+from asu.settings import Settings
+
+from .base import FILE_NAME, KEY, Content, Lifetimes, StoredFile
+from .manifest import MANIFEST, Manifest, describe_build, read_manifest
+from .workplaces import Workplaces
+
+CONNECTIONS = 64  # As many as there are threads of the API that may ask at once, with room for the next of each.
+CONFIG = {
+    "connect_timeout": 3,  # Seconds.
+    "read_timeout": 15,  # Seconds between two pieces, and for the word that a whole file has arrived.
+    "retries": {"mode": "standard", "total_max_attempts": 3},
+    "max_pool_connections": CONNECTIONS,
+    "signature_version": "s3v4",
+    # Checksums that are not demanded are refused by some S3-compatible servers.
+    "request_checksum_calculation": "when_required",
+    "response_checksum_validation": "when_required",
+}
+GONE = frozenset({"404", "NoSuchKey", "NotFound"})
+
+
+class S3Store:
+    """A store in a bucket; workplaces are local."""
+
+    answers_last = 60.0  # A minute: builds are polled every second, and seldom vanish.
+    expire_every = 300.0  # Listing costs a request per thousand files.
+    # Seconds after which `expire` removes no further build until the next time: a worker that sweeps shows no sign of life meanwhile.
+    removal_seconds = 15.0
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._bucket, self._prefix = settings.s3_bucket, settings.s3_prefix
+        self._public_url = settings.s3_public_url.rstrip("/") if settings.s3_public_url else None
+        self._workplaces = Workplaces(settings.store_path)
+        self._making = threading.Lock()
+        self._client: Any = None
+        self._client_pid = 0
+
+    def open(self) -> None:
+        """See Store."""
+        with _translated("it cannot be set up"):
+            self._s3()
+
+    def has(self, key: str) -> bool:
+        """See Store."""
+        return KEY.fullmatch(key) is not None and self._manifest(key) is not None
+
+    def find(self, key: str, name: str) -> StoredFile | None:
+        """See Store."""
+        if KEY.fullmatch(key) is None or FILE_NAME.fullmatch(name) is None:
+            return None
+        manifest = self._manifest(key)
+        url = f"{self._public_url}/{quote(self._name(key, name))}" if self._public_url else None
+        return manifest.stored(name, url) if manifest else None
+
+    def content(self, file: StoredFile, start: int, length: int) -> Content | None:
+        """See Store."""
+        if not length:
+            return io.BytesIO()  # No range names nothing.
+        part = {} if length == file.size else {"Range": f"bytes={start}-{start + length - 1}"}
+        with _translated(f"{file.name} cannot be read"):
+            answer = self._get(self._name(file.key, file.name), **part)
+        if answer is None:
+            return None
+        body = S3Content(answer["Body"], file.name)
+        if answer["ContentLength"] != length or (part and not answer.get("ContentRange", "").endswith(f"/{file.size}")):
+            body.close()
+            raise StoreFailed(reason=f"{file.name} is not what was published")
+        return body
+
+    def workplace(self, key: str) -> Path:
+        """See Store."""
+        self._workplaces.open()
+        return self._workplaces.new(key)
+
+    def publish(self, key: str, directory: Path, lifetime: int) -> None:
+        """See Store."""
+        if KEY.fullmatch(key) is None:
+            raise ValueError("a build is published under its key")
+        with _translated("not published"):
+            manifest = describe_build(key, directory, lifetime)
+            self._remove(key)
+            for file in manifest.files:
+                with (directory / file.name).open("rb") as body:
+                    # Whoever is sent to the bucket gets the headers that the API would send.
+                    disposition = f'attachment; filename="{file.name}"'
+                    self._put(self._name(key, file.name), body, "application/octet-stream", ContentDisposition=disposition)
+            self._put(self._name(key, MANIFEST), manifest.to_json(), "application/json")
+
+    def discard(self, directory: Path) -> None:
+        """See Store."""
+        self._workplaces.discard(directory)
+
+    def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
+        """See Store.
+
+        Most builds are known, and asking Redis costs less than reading a manifest. Files without a manifest were left by a publication that
+        failed or is still under way.
+        """
+        self._workplaces.expire(lifetimes.workplaces)
+        removed: list[str] = []
+        end = time.monotonic() + self.removal_seconds
+        with _translated("old builds were not removed"):
+            for key, age in self._builds():
+                if removed and time.monotonic() >= end:
+                    break
+                if is_known(key):
+                    continue
+                manifest = self._manifest(key)
+                if manifest.is_over(lifetimes.grace) if manifest else age > lifetimes.workplaces:
+                    self._remove(key)
+                    removed.append(key)
+        return removed
+
+    def _name(self, key: str, name: str) -> str:
+        return f"{self._prefix}{key}/{name}"
+
+    def _manifest(self, key: str) -> Manifest | None:
+        with _translated("it does not answer"):
+            answer = self._get(self._name(key, MANIFEST))
+            return read_manifest(answer["Body"].read(), key) if answer else None
+
+    def _get(self, name: str, **options: str) -> Any:
+        """Ask for an object; None if there is none. Must be translated."""
+        try:
+            return self._s3().get_object(Bucket=self._bucket, Key=name, **options)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in GONE:
+                return None
+            raise
+
+    def _put(self, name: str, body: Any, content_type: str, **options: str) -> None:
+        self._s3().put_object(Bucket=self._bucket, Key=name, Body=body, ContentType=content_type, **options)
+
+    def _objects(self, prefix: str) -> Iterator[Any]:
+        for page in self._s3().get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+            yield from page.get("Contents", ())
+
+    def _builds(self) -> Iterator[tuple[str, float]]:
+        """Yield the keys under which there is anything, and how many seconds ago the last of it came; other objects are passed over."""
+
+        def key_of(found: Any) -> str:
+            return str(found["Key"]).removeprefix(self._prefix).partition("/")[0]
+
+        for key, objects in groupby(self._objects(self._prefix), key_of):  # S3 lists in the order of names.
+            newest = max(found["LastModified"] for found in objects)
+            if KEY.fullmatch(key):
+                yield key, (type(newest).now(newest.tzinfo) - newest).total_seconds()
+
+    def _remove(self, key: str) -> None:
+        """Take a build out of sight by its manifest, then remove its files; one by one, since not every server knows more."""
+        self._s3().delete_object(Bucket=self._bucket, Key=self._name(key, MANIFEST))
+        for found in list(self._objects(self._name(key, ""))):
+            self._s3().delete_object(Bucket=self._bucket, Key=found["Key"])
+
+    def _s3(self) -> Any:
+        """Return this process's client: a worker forks for each build, and two processes cannot share a connection."""
+        with self._making:
+            if self._client_pid != os.getpid():
+                settings = self._settings
+                secrets = (settings.s3_access_key_id, settings.s3_secret_access_key)
+                access_key_id, secret_access_key = (secret.get_secret_value() if secret else None for secret in secrets)
+                self._client = boto3.session.Session().client(
+                    "s3",
+                    endpoint_url=settings.s3_endpoint_url,
+                    region_name=settings.s3_region,
+                    aws_access_key_id=access_key_id,
+                    aws_secret_access_key=secret_access_key,
+                    config=Config(**CONFIG),
+                )
+                self._client_pid = os.getpid()
+            return self._client
+
+
+class S3Content:
+    """An object that is being read."""
+
+    def __init__(self, body: Any, name: str) -> None:
+        self._body, self._name = body, name
+
+    def read(self, size: int, /) -> bytes:
+        """See Content."""
+        with _translated(f"{self._name} breaks off"):
+            piece: bytes = self._body.read(size)
+        return piece
+
+    def close(self) -> None:
+        """See Content."""
+        self._body.close()
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn whatever S3 or the disk says into StoreFailed; names are told, never messages, which may quote addresses and keys."""
+    try:
+        yield
+    except ClientError as error:
+        raise StoreFailed(reason=f"{what} (S3 says {error.response.get('Error', {}).get('Code', 'nothing')})") from error
+    except (BotoCoreError, Boto3Error) as error:
+        raise StoreFailed(reason=f"{what} ({type(error).__name__})") from error
+    except ValueError as error:
+        raise StoreFailed(reason=f"{what} ({type(error).__name__})") from error
+    except OSError as error:
+        raise StoreFailed(reason=f"{what} ({error.strerror})") from error

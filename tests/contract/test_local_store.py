@@ -1,0 +1,121 @@
+"""The store on a disk: the contract of all stores, and what is its own."""
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from asu.errors import StoreFailed
+from asu.stores.base import Store
+from asu.stores.local import LocalStore
+from asu.stores.manifest import MANIFEST
+from tests.contract.test_store import LIFETIMES, A, B, StoreContract, let_age, publish, read
+
+
+class TestLocalStore(StoreContract):
+    """The disk."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Store:
+        """Return an empty store."""
+        store = LocalStore(tmp_path / "store")
+        store.open()
+        return store
+
+    def test_publishing_moves_the_workplace(self, store: Store, tmp_path: Path) -> None:
+        """One rename, so that nobody sees a directory that is still being filled."""
+        place = store.workplace(A)
+        number = place.stat().st_ino
+        store.publish(A, place, 1000)
+
+        assert (tmp_path / "store" / A).stat().st_ino == number
+        assert list((tmp_path / "store" / ".incoming").iterdir()) == []
+
+    def test_expiring_leaves_nothing_behind(self, store: Store, tmp_path: Path) -> None:
+        """Neither the build nor the place where it was moved to; other files of the operator stay."""
+        (tmp_path / "store" / "lost+found").mkdir()
+        let_age(tmp_path / "store" / "lost+found", 1_000_000)
+        publish(store, lifetime=-1100, a_bin="x")
+        store.expire(LIFETIMES, lambda _: False)
+
+        assert [path.name for path in (tmp_path / "store").iterdir() if path.name != ".incoming"] == ["lost+found"]
+        assert list((tmp_path / "store" / ".incoming").iterdir()) == []
+
+    def test_replacing_leaves_nothing_behind(self, store: Store, tmp_path: Path) -> None:
+        """The files of the earlier build do not fill the disk."""
+        publish(store, a_bin="old")
+        publish(store, a_bin="new")
+
+        assert [path.name for path in (tmp_path / "store").iterdir() if path.name != ".incoming"] == [A]
+        assert list((tmp_path / "store" / ".incoming").iterdir()) == []
+
+    def test_the_gateway_may_read_what_is_published(self, store: Store, tmp_path: Path) -> None:
+        """It runs under another user's name."""
+        place = store.workplace(A)
+        (place / "a.bin").touch(0o600)
+        store.publish(A, place, 1000)
+
+        directory = tmp_path / "store" / A
+        assert [path.stat().st_mode & 0o777 for path in (directory, directory / "a.bin", directory / MANIFEST)] == [0o755, 0o644, 0o644]
+
+    def test_the_manifest_tells_all_that_a_build_is(self, store: Store, tmp_path: Path) -> None:
+        """Enough to make a lost record anew: key, times and files."""
+        publish(store, lifetime=86_400, a_bin="image")
+
+        document = json.loads((tmp_path / "store" / A / MANIFEST).read_bytes())
+        published, expires = (datetime.fromisoformat(document.pop(name)) for name in ("published", "expires"))
+        assert document == {"version": 1, "key": A, "files": [{"name": "a.bin", "size": 5, "sha256": sha256(b"image").hexdigest()}]}
+        assert expires - published == timedelta(days=1)
+        assert abs(datetime.now(UTC) - published) < timedelta(minutes=1)
+
+    @pytest.mark.parametrize("document", [None, b"", b"{", b"[]", b'{"version": 2}', b'{"version": 1, "key": "x"}'])
+    def test_a_build_without_a_manifest_is_served_and_goes_by_its_age(self, store: Store, tmp_path: Path, document: bytes | None) -> None:
+        """As an earlier version published it, or a later one."""
+        for key, age in ((A, 5100), (B, 4900)):
+            (tmp_path / "store" / key).mkdir()
+            (tmp_path / "store" / key / "a.bin").write_text("image", encoding="utf-8")
+            if document is not None:
+                (tmp_path / "store" / key / MANIFEST).write_bytes(document)
+            let_age(tmp_path / "store" / key, age)
+        assert (store.has(A), read(store, "a.bin")) == (True, "image")
+
+        assert store.expire(LIFETIMES, lambda _: False) == [A]
+        assert store.has(B)
+
+    def test_a_build_whose_file_was_removed_is_not_there(self, store: Store, tmp_path: Path) -> None:
+        """Even if it was a moment ago, and though its directory is still there."""
+        publish(store, a_bin="x", b_bin="x")
+        assert store.has(A)
+        (tmp_path / "store" / A / "a.bin").unlink()
+
+        assert not store.has(A)
+        assert store.find(A, "a.bin") is None
+
+    def test_a_disk_that_is_not_there_is_no_empty_store(self, store: Store, tmp_path: Path) -> None:
+        """Nobody can say what it holds, and nothing is built again for that."""
+        publish(store, a_bin="x")
+        shutil.rmtree(tmp_path / "store")
+
+        with pytest.raises(StoreFailed):
+            store.has(A)
+
+    def test_a_store_that_cannot_be_written_says_so(self, tmp_path: Path) -> None:
+        """At the start, and as a fault of the server."""
+        (tmp_path / "file").touch()
+
+        with pytest.raises(StoreFailed):
+            LocalStore(tmp_path / "file").open()
+
+    def test_a_workplace_that_cannot_be_made_is_a_fault_of_the_server(self, tmp_path: Path) -> None:
+        """As when the disk has gone."""
+        with pytest.raises(StoreFailed):
+            LocalStore(tmp_path / "gone").workplace(A)
+
+    def test_what_cannot_be_published_is_a_fault_of_the_server(self, store: Store, tmp_path: Path) -> None:
+        """As when somebody has cleaned up too much."""
+        with pytest.raises(StoreFailed):
+            store.publish(A, tmp_path / "gone", 1000)
+        assert not store.has(A)

@@ -1,0 +1,57 @@
+"""A download between the store and the event loop."""
+
+import pytest
+
+from asu.downloads import PIECE, Downloads
+from asu.errors import StoreFailed
+from asu.stores.base import Content, StoredFile
+from asu.stores.memory import MemoryStore
+
+pytestmark = pytest.mark.anyio
+
+A = "a" * 64
+
+
+class ShortStore(MemoryStore):
+    """A store that loses the end of each file."""
+
+    def content(self, file: StoredFile, start: int, length: int) -> Content | None:
+        """See Store."""
+        return super().content(file, start, length - 1)
+
+
+def publish(store: MemoryStore, content: bytes) -> None:
+    """Publish one file."""
+    place = store.workplace(A)
+    (place / "a.bin").write_bytes(content)
+    store.publish(A, place, 100)
+
+
+async def read(store: MemoryStore, start: int, length: int) -> list[bytes]:
+    """Return the pieces of a download."""
+    downloads = Downloads(store)
+    file = await downloads.find(A, "a.bin")
+    assert file is not None
+    download = await downloads.open(file, start, length)
+    assert download is not None
+    return [piece async for piece in download]
+
+
+async def test_a_file_comes_in_bounded_pieces() -> None:
+    """However large it is, a piece at a time is held in memory."""
+    store, content = MemoryStore(), bytes(range(256)) * (PIECE // 100)
+    publish(store, content)
+
+    pieces = await read(store, 1, len(content) - 1)
+
+    assert b"".join(pieces) == content[1:]
+    assert max(map(len, pieces)) == PIECE
+
+
+async def test_an_end_before_its_time_is_an_error() -> None:
+    """Whoever sends the file must not take it for the end."""
+    store = ShortStore()
+    publish(store, b"0123456789")
+
+    with pytest.raises(StoreFailed, match="breaks off"):
+        await read(store, 0, 10)
