@@ -20,7 +20,8 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}"
 PackageName = Annotated[str, StringConstraints(pattern=rf"^-?{NAME}$", max_length=129)]
 InstalledName = Annotated[str, StringConstraints(pattern=rf"^{NAME}$", max_length=128)]
 PackageVersion = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+,~-]{1,128}$")]
-Target = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}/[a-z0-9_-]{1,64}$")]
+TARGET = r"[a-z0-9_-]{1,64}/[a-z0-9_-]{1,64}"
+Target = Annotated[str, StringConstraints(pattern=rf"^{TARGET}$")]
 Profile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.,+-]{0,127}$")]
 VersionCode = Annotated[str, StringConstraints(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9_.+-]{0,63})?$")]
 # The name of a file for opkg, beside NAME.sig and the packages themselves: no dots. Never an option: no dash before it.

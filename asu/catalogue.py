@@ -7,11 +7,12 @@ single profile is `generic` (x86, armsr) takes any name.
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .build_request import BuildRequest
+from .build_request import TARGET, BuildRequest
 from .errors import (
     AmbiguousProfile,
     DefaultsNotAllowed,
@@ -65,8 +66,7 @@ class Catalogue:
         self._check_limits(request)
         version = Version.parse(request.version)
         await self._check_version(version)
-        if request.target not in await self.targets(version):
-            raise UnsupportedTarget(target=request.target)
+        await self._check_target(version, request.target)
         profiles = await self.profiles(version, request.target)
         return ValidatedRequest({**request.normalised(), "profile": _profile(profiles, request.profile)})
 
@@ -74,8 +74,7 @@ class Catalogue:
         """Return the revision of a target, such as r28739-d9340319c6; raises as `validate`."""
         version = self._parse(version_text)
         await self._check_version(version)
-        if target not in await self.targets(version):
-            raise UnsupportedTarget(target=target)
+        await self._check_target(version, target)
         return (await self.profiles(version, target)).version_code
 
     async def releases(self) -> Releases:
@@ -90,7 +89,21 @@ class Catalogue:
     async def known_targets(self, version: Version) -> Mapping[str, str]:
         """Return target → architecture of a version that is served; raises UserError for any other, and as `targets`."""
         await self._check_version(version)
-        return await self.targets(version)
+        try:
+            return await self.targets(version)
+        except HalfPublished:
+            if _is_branch_snapshot(version):
+                raise UnsupportedVersion(version=version) from None
+            raise
+
+    async def has_target(self, version: Version, target: str) -> bool:
+        """Whether a version that is served has a target; raises as `known_targets`."""
+        await self._check_version(version)
+        try:
+            await self._check_target(version, target)
+        except UnsupportedTarget:
+            return False
+        return True
 
     async def targets(self, version: Version) -> Mapping[str, str]:
         """Return target → architecture of a version; raises HalfPublished where it has none yet, and UpstreamUnreachable."""
@@ -201,6 +214,28 @@ class Catalogue:
         if version not in listed and not version.is_snapshot:
             raise UnsupportedVersion(version=version)
 
+    async def _check_target(self, version: Version, target: str) -> None:
+        """Raise UnsupportedTarget for a target that the version does not have.
+
+        Snapshots of a branch come and go without being in any list. Where one's list of targets is missing, the target itself tells:
+        it may be there all the same, or the whole snapshot is not (any more), which no later try will change.
+        """
+        try:
+            targets = await self.targets(version)
+        except HalfPublished:
+            if not _is_branch_snapshot(version):
+                raise
+            # What clients put into a path has been compared with nothing yet, and is about to become a part of another one.
+            if re.fullmatch(TARGET, target) is None:
+                raise UnsupportedTarget(target=ascii(target[:64])) from None
+            try:
+                await self.profiles(version, target)
+            except HalfPublished:
+                raise UnsupportedVersion(version=version) from None
+            return
+        if target not in targets:
+            raise UnsupportedTarget(target=target)
+
     def _check_limits(self, request: BuildRequest) -> None:
         if request.distro != "openwrt":
             raise UnsupportedDistro(distro=request.distro)
@@ -213,6 +248,10 @@ class Catalogue:
         if request.rootfs_size_mb and request.rootfs_size_mb > self._settings.max_custom_rootfs_size_mb:
             raise RootfsTooLarge(size=request.rootfs_size_mb, limit=self._settings.max_custom_rootfs_size_mb)
         self._feeds.admit(request.repositories, request.repository_keys, Version.parse(request.version))
+
+
+def _is_branch_snapshot(version: Version) -> bool:
+    return version.is_snapshot and not version.is_development
 
 
 def _profile(profiles: TargetProfiles, name: str) -> str:

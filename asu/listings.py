@@ -62,7 +62,7 @@ class Listings:
 
     async def _version(self, text: str, target: str) -> Version:
         version = self._parsed(text)
-        if target not in await self._catalogue.known_targets(version):
+        if not await self._catalogue.has_target(version, target):
             raise NotFound
         return version
 

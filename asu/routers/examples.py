@@ -63,7 +63,7 @@ KEY = "d28b4fed09577c84cb8ffb79ad7fee19c211c4ed9fd09186b08c1757a833bc4d"
 ENQUEUED = "2026-03-01T12:00:00.000000+00:00"
 DEVICE = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5"}
 
-# As device clients send them: LuCI a list of names, owut and auc the versions that they expect, the Firmware Selector empty fields too.
+# As device clients send them. None names versions or a revision: what is shown is also what a tester tries first, and those pass.
 REQUESTS: dict[str, Any] = {
     "luci": {
         "summary": "LuCI: exactly these packages, on a device whose board name has a comma",
@@ -77,13 +77,13 @@ REQUESTS: dict[str, Any] = {
         },
     },
     "owut": {
-        "summary": "owut: the versions that the image must have",
+        "summary": "owut: exactly these packages, with a size and a file system; where it knows versions, it sends `packages_versions` instead",
         "value": {
             **DEVICE,
-            "version_code": "r28959-29397011cc",
-            "packages_versions": {"busybox": "1.36.1-r2", "luci": "25.292.66247~75e41cb"},
+            "packages": ["base-files", "busybox", "dnsmasq", "dropbear", "firewall4", "luci", "owut"],
             "diff_packages": True,
             "filesystem": "squashfs",
+            "rootfs_size_mb": 128,
             "client": "owut/2026.07.08-r1",
         },
     },

@@ -22,7 +22,7 @@ from asu.errors import (
     UnsupportedVersion,
     UpstreamUnreachable,
 )
-from asu.resolution import Gatherer, load_rules
+from asu.resolution import Gatherer, Version, load_rules
 from asu.upstream import MemoryUpstream
 from tests.unit.fixtures.feed_keys import USIGN, USIGN_LINE
 from tests.unit.worlds import REQUEST, REVISION, metadata, settings
@@ -104,13 +104,45 @@ async def test_versions_of_every_kind(version: str) -> None:
     assert (await validate(version=version)).fields["version"] == version
 
 
-@pytest.mark.parametrize(("version", "target"), [("24.10.4", "lantiq/xrx200"), ("23.05.9", "ath79/generic"), ("25.12-SNAPSHOT", "ath79/generic")])
+@pytest.mark.parametrize(("version", "target"), [("24.10.4", "lantiq/xrx200"), ("23.05.9", "ath79/generic"), ("SNAPSHOT", "lantiq/xrx200")])
 async def test_what_is_half_published_is_not_the_users_fault(version: str, target: str) -> None:
     """The server lists it and does not have it (yet): try again later."""
+    documents = metadata()
+    del documents["snapshots/.targets.json"]
     with pytest.raises(HalfPublished) as caught:
-        await validate(version=version, target=target)
+        await validate(catalogue(documents), version=version, target=target)
 
     assert (caught.value.fault, caught.value.status) == ("upstream", 503)
+
+
+async def test_a_branch_without_a_snapshot_has_none() -> None:
+    """No list names snapshots, so one that is nowhere is not about to be published; asking again would change nothing."""
+    with pytest.raises(UnsupportedVersion, match=r"25\.12-SNAPSHOT"):
+        await validate(version="25.12-SNAPSHOT")
+
+
+async def test_a_snapshot_whose_list_of_targets_is_missing_is_built() -> None:
+    """What the target itself has is enough; the list is one document among many, and may be broken for days."""
+    documents = metadata()
+    del documents["releases/24.10-SNAPSHOT/.targets.json"]
+
+    assert (await validate(catalogue(documents), version="24.10-SNAPSHOT")).fields["version"] == "24.10-SNAPSHOT"
+    with pytest.raises(UnsupportedVersion):
+        await validate(catalogue(documents), version="24.10-SNAPSHOT", target="lantiq/xrx200")
+
+
+@pytest.mark.parametrize("target", ["../../x", "ath79/../../x", "a b/c", "ath79/generic/..", "ath79/gener\u0131c", "x\n/y", "/"])
+async def test_a_path_is_never_made_of_whatever_comes(target: str) -> None:
+    """Where the list of targets is missing, only what can be the name of one is looked for."""
+    documents = metadata()
+    del documents["releases/24.10-SNAPSHOT/.targets.json"]
+
+    with pytest.raises(UnsupportedTarget) as caught:
+        await catalogue(documents).revision("24.10-SNAPSHOT", target)
+
+    assert caught.value.detail.isascii()
+    assert caught.value.detail.isprintable()
+    assert not await catalogue(documents).has_target(Version.parse("24.10-SNAPSHOT"), target)
 
 
 @pytest.mark.parametrize("path", [".versions.json", "releases/24.10.4/.targets.json", "releases/24.10.4/targets/ath79/generic/profiles.json"])
