@@ -115,18 +115,22 @@ class RqBuildQueue:
         )
 
     def _delete(self, key: str) -> None:
+        """Forget a job, and whatever else stands under its name: a heartbeat that came after its end leaves a rest that is no job."""
         with contextlib.suppress(NoSuchJobError):
             BuildJob.fetch(key, connection=self._redis, serializer=JSONSerializer).delete()
+        self._redis.delete(BuildJob.key_for(key))
 
     def _is_alive(self, key: str) -> bool:
         """Whether the job of that id still leads to something; a dead one is deleted."""
         try:
             job = BuildJob.fetch(key, connection=self._redis, serializer=JSONSerializer)
         except NoSuchJobError:
+            self._delete(key)
             return False
-        if job.get_status() in ALIVE:
+        # As it was fetched: asked for once more, the status of a job that has just ended is an error.
+        if job.get_status(refresh=False) in ALIVE:
             return True
-        job.delete()
+        self._delete(key)
         return False
 
 

@@ -146,6 +146,37 @@ class RqContract(QueueContract):
 
         assert line.keys() == [A]
 
+    def test_the_rest_of_a_job_keeps_nobody_out(self, line: Line, redis: Redis) -> None:
+        """A heartbeat that comes after a job has ended leaves something under its name that has no status."""
+        line.queue.put(A)
+        line.take()
+        redis.delete(Job.key_for(A))
+        redis.hset(Job.key_for(A), "last_heartbeat", "2026-03-01T12:00:00.000000Z")
+
+        line.queue.put(A)
+
+        assert line.keys() == [A]
+
+    def test_a_job_that_ends_meanwhile_keeps_nobody_out(self, line: Line, redis: Redis) -> None:
+        """A build that fails at once and is asked for again is put in while a worker still forgets its last job."""
+        ended = threading.Event()
+
+        def end_jobs() -> None:
+            while not ended.is_set():
+                redis.delete(Job.key_for(A), f"rq:queue:{QUEUE}")
+
+        with ThreadPoolExecutor(1) as pool:
+            ending = pool.submit(end_jobs)
+            try:
+                for _ in range(300):
+                    line.queue.put(A)
+            finally:
+                ended.set()
+            ending.result()
+        line.queue.put(A)
+
+        assert line.keys() == [A]
+
     @pytest.mark.parametrize("status", ["started", "queued"])
     def test_a_living_job_is_left_alone(self, line: Line, redis: Redis, status: str) -> None:
         """A worker has it: another job of the same build would be a second build."""

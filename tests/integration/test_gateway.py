@@ -81,6 +81,15 @@ def test_escaped_path_stays_escaped(gateway: Gateway) -> None:
     assert "X-Evil" not in seen.headers
 
 
+@pytest.mark.parametrize("path", ["/api/v1/build/%0A", "/api/v1/prepare/%0A", "/api/v1/prepare%0A"])
+def test_a_line_break_at_the_end_is_part_of_the_path(gateway: Gateway, path: str) -> None:
+    """To a careless pattern the path ends before it, and would mean another address."""
+    gateway.ask("GET", path)
+
+    assert [seen.target for seen in gateway.asu.seen] == [path]
+    assert gateway.prepare.seen == []
+
+
 def test_chunked_body_arrives_whole(gateway: Gateway) -> None:
     """A body without Content-Length, as owut and auc send it, reaches either service whole."""
     for path in ("/api/v1/build", "/api/v1/prepare"):
