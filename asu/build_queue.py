@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, Worker
-from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.exceptions import DuplicateJobError, InvalidJobOperation, NoSuchJobError
 from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
@@ -124,11 +124,10 @@ class RqBuildQueue:
         """Whether the job of that id still leads to something; a dead one is deleted."""
         try:
             job = BuildJob.fetch(key, connection=self._redis, serializer=JSONSerializer)
-        except NoSuchJobError:
-            self._delete(key)
-            return False
-        # As it was fetched: asked for once more, the status of a job that has just ended is an error.
-        if job.get_status(refresh=False) in ALIVE:
+            is_alive = job.get_status() in ALIVE
+        except (NoSuchJobError, InvalidJobOperation):  # The latter says that the job has ended between these two lines.
+            is_alive = False
+        if is_alive:
             return True
         self._delete(key)
         return False
