@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fastapi.testclient import TestClient
 
+from asu.app import create_app
+from asu.worker.container import PodmanEngine
 from tests.imagebuilder.upstream_tree import Release
 from tests.integration.podman_world import APK, OPKG, PodmanWorld
 from tests.integration.test_image_content import has, opened
@@ -135,3 +138,29 @@ def test_the_same_feeds_make_the_same_image(worker: WorkerWorld, feed: Feed) -> 
 
     assert one["status"] == other["status"] == 200, (one["detail"], other["detail"])
     assert {image["sha256_unsigned"] for image in one["images"]} == {image["sha256_unsigned"] for image in other["images"]}
+
+
+@BOTH
+def test_a_feed_below_the_operators_list_reaches_the_image(worker: WorkerWorld, feed: Feed, tmp_path: Path) -> None:
+    """From the request through preview, API and queue to the image, opened; a feed beside the list is refused before any of it."""
+    if not feed.url.startswith("http"):
+        pytest.skip("containers cannot reach this machine, and the API admits no files")
+    wanted = {"version": feed.version, "target": "x86/64", "profile": "generic", "packages": ["own-tool"], "filesystem": "squashfs"}
+    own = {"repositories": {"own": f"{feed.url}/packages.adb" if feed.version == APK else feed.url}, "repositories_mode": "append"}
+    request = {**wanted, **own, "repository_keys": [KEYS[feed.version]]}
+    with UpstreamServer(worker.podman.tree) as upstream:
+        settings = worker.settings.model_copy(update={"upstream_url": upstream.url, "repository_allow_list": (f"{feed.root}/own",)})
+        with TestClient(create_app(settings)) as client:
+            beside = client.post("/api/v1/build", json={**request, "repositories": {"own": f"{feed.root}/other/packages.adb"}})
+            preview = client.post("/api/v1/build/prepare", json=request).json()
+            accepted = client.post("/api/v1/build", json=request).json()
+    key = accepted["request_hash"]
+    worker.builder(PodmanEngine(worker.settings, system=worker.system))(key)
+    body = worker.body(key)
+
+    assert (beside.status_code, beside.json()["code"]) == (400, "repository-not-allowed")
+    assert preview["request_hash"] == key
+    assert [problem["kind"] for problem in preview["problems"]] == []
+    assert any("own-tool is expected from the feed own" in warning for warning in preview["warnings"])
+    assert body["status"] == 200, body
+    assert has(opened(worker.images(body, "rootfs"), tmp_path), "own-tool")
