@@ -121,6 +121,31 @@ def test_without_a_choice_all_file_systems_are_made(worker: WorkerWorld, version
     assert any(name.endswith("-rootfs.tar.gz") for name in lying), "and the archive as such, which is of use"
 
 
+@pytest.mark.parametrize("version", [OPKG, APK])
+def test_the_root_file_system_has_the_size_that_was_asked_for(worker: WorkerWorld, version: str) -> None:
+    """In the image itself, and where those who read the command look for it."""
+    body = worker.build(version=version, filesystem="ext4", rootfs_size_mb=72)
+
+    image = gzip.decompress(worker.images(body, "rootfs", "ext4").read_bytes())
+    assert len(image) == 72 * 1024 * 1024
+    assert body["build_cmd"][6] == "ROOTFS_PARTSIZE=72"
+    assert body["request"]["rootfs_size_mb"] == 72
+
+
+@pytest.mark.parametrize("version", [OPKG, APK])
+def test_versions_and_revision_that_are_right_are_no_obstacle(worker: WorkerWorld, tmp_path: Path, version: str) -> None:
+    """Who insists on what the release has gets it, in those versions; a made-up one fails the same request."""
+    plain = worker.build(version=version, packages=["vim"])
+    insisted = {name: plain["manifest"][name] for name in ("vim", "busybox", "base-files")}
+    body = worker.build(version=version, packages=["vim"], packages_versions=insisted, version_code=plain["version_code"], filesystem="squashfs")
+
+    assert body["status"] == 200, body
+    assert insisted.items() <= body["manifest"].items()
+    assert has(opened(worker.images(body, "rootfs"), tmp_path), "vim")
+    wrong = worker.build(version=version, packages=["vim"], packages_versions={**insisted, "vim": "0", "busybox": "0"})
+    assert [(problem["package"], problem["kind"]) for problem in wrong["problems"]] == [("busybox", "version"), ("vim", "version")]
+
+
 FAILURES: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown": ({"packages": ["no-such-a", "vim", "no-such-b"]}, "impossible-selection", "missing (no-such-a, no-such-b)"),
     "missing dependency": ({"packages": ["test-missing-dep"]}, "impossible-selection", "missing (no-such-library)"),
