@@ -16,7 +16,9 @@ from .routers import builds, health, metadata, pages, prepare, stats, store
 from .services import OpenServices, Services, open_services
 from .settings import Settings
 
-HTTP_NOT_FOUND, HTTP_METHOD_NOT_ALLOWED = 404, 405
+HTTP_BAD_REQUEST, HTTP_NOT_FOUND, HTTP_METHOD_NOT_ALLOWED = 400, 404, 405
+# The framework raises this status for one reason alone: what it was given to parse could not even be decoded.
+BROKEN_BODY = "The request body cannot be read: it must be JSON in UTF-8, not nested without end, with numbers of a usual size."
 
 
 class LifespanState(TypedDict):
@@ -77,7 +79,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
         response = error_response(MethodNotAllowed(method=request.method, allowed=headers.get("Allow", headers.get("allow", "other methods"))))
         response.headers.update(headers)
         return response
-    return plain_error(error.status_code, headers=headers)
+    return plain_error(error.status_code, detail=BROKEN_BODY if error.status_code == HTTP_BAD_REQUEST else None, headers=headers)
 
 
 def _sentence(errors: list[dict[str, Any]]) -> str:

@@ -8,6 +8,7 @@ be gone, the build goes back in line.
 import asyncio
 import contextlib
 import json
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +23,7 @@ from .stores.presence import Presence
 
 PLAN_VERSION = 1
 HTTP_STATUS = {State.QUEUED: 202, State.RUNNING: 202, State.DONE: 200, State.FAILED: 500}
+PAUSE = 0.5  # Seconds between two looks at a Redis that does not answer.
 ROUNDS = 3  # A record may change between the look and what follows from it; more than once in a row is not to be expected.
 
 
@@ -37,8 +39,9 @@ class BuildAnswer:
 class Builds:
     """Requests for builds."""
 
-    def __init__(self, *, records: Records, queue: BuildQueue, store: Store, limit: int) -> None:
-        self._records, self._queue, self._presence, self._limit = records, queue, Presence(store), limit
+    def __init__(self, *, records: Records, queue: BuildQueue, store: Store, limit: int, patience: float = 0.0) -> None:
+        self._records, self._queue, self._presence = records, queue, Presence(store)
+        self._limit, self._patience = limit, patience
 
     async def request(self, resolved: ResolvedRequest) -> BuildAnswer:
         """Answer with the build of a resolved request, put in line if it is new; raises Overloaded, QueueUnavailable."""
@@ -59,7 +62,21 @@ class Builds:
         raise InternalError(request_id=key)
 
     async def look(self, key: str) -> BuildAnswer:
-        """Answer a poll; raises UnknownBuild and QueueUnavailable.
+        """Answer a poll; raises UnknownBuild, and QueueUnavailable where Redis stays away for longer than patience goes.
+
+        Clients take any answer but 200 and 202 for the end of their build, while a Redis that restarts has forgotten nothing.
+        """
+        give_up = time.monotonic() + self._patience
+        while True:
+            try:
+                return await self._look(key)
+            except QueueUnavailable:
+                if time.monotonic() >= give_up:
+                    raise
+                await asyncio.sleep(PAUSE)
+
+    async def _look(self, key: str) -> BuildAnswer:
+        """Answer a poll once.
 
         A finished build whose files are gone goes back in line, beyond the limit if need be: its client knows it and takes a refusal for
         its end. One that was finished by a version that kept no plan is unknown, so that the client asks anew.

@@ -24,6 +24,7 @@ AsuError
 │   ├── WrongRevision           found by the worker, as all below
 │   ├── ImpossibleSelection
 │   ├── WrongPackageVersions
+│   ├── FeedUntrusted
 │   ├── UnknownFilesystem
 │   ├── ImageTooBig
 │   └── BuildFailed
@@ -231,6 +232,15 @@ class WrongPackageVersions(UserError):
     """Impossible package selection: {reason}; these versions cannot be had in this release, leave them out to accept what it has."""
 
     code, status, title = "wrong-package-versions", 500, "Build failed"
+
+
+class FeedUntrusted(UserError):
+    """Of the repositories that were asked for, {reason}; nothing was built, since packages would have come from elsewhere.
+
+    The request brings no key at all that its package manager reads, so no later try will end otherwise.
+    """
+
+    code, status, title = "feed-untrusted", 500, "Build failed"
 
 
 class UnknownFilesystem(UserError):

@@ -40,8 +40,14 @@ class FeedPolicy:
         """
         for name, text in repositories.items():
             self._admit_feed(name, text, version)
+        known: dict[str, FeedKey] = {}
         for number, text in enumerate(keys, start=1):
-            _admit_key(number, text, version)
+            key = _admit_key(number, text, version)
+            # A builder finds a usign key by its fingerprint, which anybody may write into another key: only one of them would count.
+            if known.setdefault(key.file_name, key) != key:
+                raise MalformedRepositoryKey(number=number, reason="has the fingerprint of another one before it; send the one that signs the feed")
+        if known and not repositories:
+            raise MalformedRepositoryKey(number=1, reason="belongs to no feed; name its feed in `repositories`, or leave the key out")
 
     def _admit_feed(self, name: str, text: str, version: Version) -> None:
         if not self.allowed:
@@ -73,7 +79,7 @@ def _check_form(name: str, url: FeedUrl, version: Version) -> None:
         raise MalformedRepository(repository=name, reason=reason)
 
 
-def _admit_key(number: int, text: str, version: Version) -> None:
+def _admit_key(number: int, text: str, version: Version) -> FeedKey:
     try:
         key = FeedKey.parse(text)
         if key.kind == "pem":
@@ -84,6 +90,7 @@ def _admit_key(number: int, text: str, version: Version) -> None:
     if key.kind != KEY_KINDS[manager]:
         wanted = KEY_NAMES[KEY_KINDS[manager]]
         raise UnsuitableRepositoryKey(number=number, kind=KEY_NAMES[key.kind], version=version, manager=manager, wanted=wanted)
+    return key
 
 
 def _check_elliptic(key: FeedKey) -> None:

@@ -84,7 +84,7 @@ def assemble(
         queue=queue,
         store=store,
         downloads=Downloads(store),
-        builds=Builds(records=records, queue=queue, store=store, limit=settings.max_pending_jobs),
+        builds=Builds(records=records, queue=queue, store=store, limit=settings.max_pending_jobs, patience=settings.poll_patience),
         tally=RequestTally(statistics),
         figures=figures,
         stats_pages=StatsPages(figures),

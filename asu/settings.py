@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     container_pids: Annotated[PositiveInt, Field(description="Most processes in a build container.")] = 1024
     container_cpus: Annotated[float, Field(gt=0, description="Processors that a build container may use.")] = 2.0
     pull_policy: Annotated[Literal["missing", "newer", "never"], Field(description="When release images of the ImageBuilder are pulled.")] = "missing"
+    poll_patience: Annotated[
+        float, Field(ge=0, le=25, description="Seconds that a poll waits for a Redis that does not answer: clients take a refused poll for the end.")
+    ] = 15.0  # A restart takes a few seconds; the gateway gives up after 30.
     max_pending_jobs: Annotated[PositiveInt, Field(description="New builds are refused (529) while this many wait.")] = 200
     max_attempts: Annotated[PositiveInt, Field(description="How often a build is begun when its worker is lost.")] = 3
     info_deadline: Annotated[PositiveInt, Field(description="Seconds for `make info`.")] = 60
@@ -139,10 +142,10 @@ class Settings(BaseSettings):
     def build_deadline(self) -> int:
         """Seconds that one attempt may take in all, with a minute for starting and publishing.
 
-        `info_deadline` counts five times: looking at the builder, reading its list of feeds and choosing a file system take four more
+        `info_deadline` counts six times: looking at the builder, reading its feeds and keys and choosing a file system take five more
         commands as short as `make info`; `pull_deadline` twice: a snapshot's image is pulled, and then fetches its builder.
         """
-        commands = 5 * self.info_deadline + self.manifest_deadline + self.image_deadline
+        commands = 6 * self.info_deadline + self.manifest_deadline + self.image_deadline
         # Out of the container; to be signed they are read again, and to a bucket they are copied once more.
         copies = 1 + bool(self.build_key) + bool(self.s3_bucket)
         return 2 * self.pull_deadline + commands + copies * self.max_output_mb // COPY_MB_PER_SECOND + 60

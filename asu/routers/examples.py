@@ -11,6 +11,7 @@ from asu.errors import (
     DefaultsNotAllowed,
     DefaultsTooLong,
     DownloadFailed,
+    FeedUntrusted,
     FeedUnusable,
     HalfPublished,
     ImageBuilderMissing,
@@ -144,6 +145,7 @@ _ASKED_UPSTREAM = (UpstreamUnreachable, HalfPublished)
 _FAILED_BUILDS = failed_builds(
     ImpossibleSelection,
     WrongPackageVersions,
+    FeedUntrusted,
     UnknownFilesystem,
     ImageTooBig,
     BuildFailed,

@@ -180,6 +180,7 @@ async def _overview(services: Services) -> dict[str, Any]:
 def _answer(request: Request, rendering: Rendering) -> Response:
     """Answer with a rendering, or say that the caller has it already; caches may keep it, but must ask each time."""
     headers = {"ETag": rendering.etag, "Cache-Control": "no-cache"}
-    if rendering.etag in request.headers.get("If-None-Match", ""):
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]
+    if rendering.etag in known or "*" in known:
         return Response(status_code=HTTP_NOT_MODIFIED, headers=headers)
     return Response(rendering.content, headers=headers, media_type="application/json")

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from asu import __version__
 from asu.errors import QueueUnavailable
@@ -23,7 +24,14 @@ HEADERS = {
 
 
 class StaticAssets(StaticFiles):
-    """The style sheet, the script and the icon; pages name them with a digest of their content, so they can be kept for a day."""
+    """The style sheet, the script and the icon; pages name them with a digest of their content, so they can be kept for a day.
+
+    They are a few KiB and always sent whole: what the library says of ranges that make no sense is not in the one shape of our errors.
+    """
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Answer without looking at a range."""
+        return await super().get_response(path, {**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]})
 
     def file_response(self, *args: object, **options: object) -> Response:
         """Return a file, or 304 for one that the browser has."""

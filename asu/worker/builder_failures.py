@@ -13,6 +13,7 @@ from asu.errors import (
     BuildFailed,
     ContainerFailed,
     DownloadFailed,
+    FeedUntrusted,
     FeedUnusable,
     ProfileMissingInBuilder,
     StoreFailed,
@@ -33,7 +34,7 @@ LAST_WORDS = 200  # Characters; the whole output stands beside the reason.
 _SCRIPT = re.compile(r"postinst script \S*?/(?:([^/\s]+)\.postinst|([^/\s]+?)-[0-9][^-/\s]*(?:-r[0-9]+)?\.X[0-9a-f]+\.post-install) has failed")
 
 
-def check(result: CommandResult, manager: PackageManager, feeds: Mapping[str, str]) -> None:
+def check(result: CommandResult, manager: PackageManager, feeds: Mapping[str, str], *, has_keys: bool = True) -> None:
     """Raise the error that a command's outcome means, unless it did what was asked; `feeds` are those of the request, name → URL.
 
     Builders end well without a feed that cannot be had or trusted. Without a feed of the request, its packages may have come
@@ -43,7 +44,11 @@ def check(result: CommandResult, manager: PackageManager, feeds: Mapping[str, st
     """
     unusable = manager.unusable_feeds(result.stderr, feeds) if feeds and result.exit_code in MAKE_EXIT_CODES else []
     if unusable:
-        raise FeedUnusable(reason=" and ".join(unusable))
+        # With a key that does not fit, a feed may be half published; without any, the request itself lacks something.
+        reason = " and ".join(feed.words for feed in unusable)
+        if not has_keys and all(feed.is_untrusted for feed in unusable):
+            raise FeedUntrusted(reason=reason)
+        raise FeedUnusable(reason=reason)
     if result.exit_code:
         raise failure(result, manager)
     missing = manager.failed_download(result.stderr)

@@ -47,6 +47,7 @@ class Script:
     wrong_unsigned_hash: bool = False
     builds_profile: str = ""  # Another device than the one that was asked for.
     filesystem_of: dict[str, str] = field(default_factory=dict)  # Of an image's type, where it is not squashfs.
+    keys: tuple[str, ...] = ()  # Names of the files of the builder's own keys.
     unusable_feeds: tuple[str, ...] = ()  # Names of opkg's feeds that do not answer.
     repositories: str = REPOSITORIES  # What stands in the list of feeds, whatever the package manager.
     noise: str = NOISE
@@ -92,6 +93,7 @@ class MemoryContainer:
             "env": self._set_up,
             "test": lambda _: "",
             "cat": lambda _: self._script.repositories,
+            "ls": lambda _: "\n".join(self._script.keys),
         }
         return CommandResult(0, answers[goal](arguments), self._script.noise + self._used_feeds() if goal in {"manifest", "image"} else "")
 

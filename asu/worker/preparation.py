@@ -21,9 +21,8 @@ def prepare(container: BuildContainer, request: Mapping[str, Any], manager: Pack
     ContainerFailed and BuildTimeout.
     """
     feeds = admitted_feeds(request["repositories"])
-    for path, content in manager.key_files(request["repository_keys"]).items():
-        container.put(path, content, 0o644)
     if feeds:
+        _bring_keys(container, manager.key_files(request["repository_keys"]), deadline)
         present = _builders_feeds(container, manager, deadline)
         container.put(manager.repositories_path, manager.repositories(present, feeds, request["repositories_mode"]).encode(), 0o644)
     if request["defaults"]:
@@ -31,6 +30,16 @@ def prepare(container: BuildContainer, request: Mapping[str, Any], manager: Pack
     if request["filesystem"]:
         _choose_filesystem(container, request["filesystem"], deadline)
     return feeds
+
+
+def _bring_keys(container: BuildContainer, files: Mapping[str, bytes], deadline: int) -> None:
+    """Put a request's keys beside the builder's own, which stay as they are: by those OpenWrt's feeds are trusted."""
+    if not files:
+        return
+    present = set(container.run(["ls", f"{imagebuilder.BUILDER}/keys"], deadline=deadline).stdout.split())
+    for path, content in files.items():
+        if path.rpartition("/")[2] not in present:
+            container.put(path, content, 0o644)
 
 
 def _builders_feeds(container: BuildContainer, manager: PackageManager, deadline: int) -> str:

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -142,12 +143,11 @@ def test_a_crowd_of_pollers_is_answered(api: str, client: httpx2.Client) -> None
 
 @pytest.mark.parametrize("trouble", ["stop", "freeze"])
 def test_without_redis_callers_learn_it_in_time_and_it_heals_by_itself(client: httpx2.Client, redis_server: RedisServer, trouble: str) -> None:
-    """Whether it is gone or hangs: 503 within two seconds; once it is back, what was accepted is still there."""
+    """Whether it is gone or hangs: 503 within two seconds, but for polls; once it is back, what was accepted is still there."""
     key = client.post("/api/v1/build", json=REQUEST).json()["request_hash"]
     time.sleep(1.1)  # The server writes to disk once a second, and a crash may lose that second.
     getattr(redis_server, trouble)()
     refused_in_time(client, "POST", "/api/v1/build")
-    refused_in_time(client, "GET", f"/api/v1/build/{key}")
     refused_in_time(client, "GET", "/api/v1/top-packages")
     assert client.get("/livez").status_code == 200
     assert client.get("/readyz").status_code == 503
@@ -159,6 +159,28 @@ def test_without_redis_callers_learn_it_in_time_and_it_heals_by_itself(client: h
     assert client.get(f"/api/v1/build/{key}").status_code == 202
     assert client.post("/api/v1/build", json=REQUEST).status_code == 202
     assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("trouble", ["stop", "freeze"])
+def test_a_poll_waits_for_redis_to_come_back(client: httpx2.Client, redis_server: RedisServer, trouble: str) -> None:
+    """Clients take a refusal for the end of their build, which Redis has not forgotten when it is restarted or hangs for seconds."""
+    key = client.post("/api/v1/build", json=REQUEST).json()["request_hash"]
+    time.sleep(1.1)  # As above.
+    getattr(redis_server, trouble)()
+    with ThreadPoolExecutor(2) as pool:
+        polls = [pool.submit(client.request, method, f"/api/v1/build/{key}") for method in ("GET", "HEAD")]
+        time.sleep(3 * SLACK + HASTE)
+        (redis_server.start if trouble == "stop" else redis_server.thaw)()
+
+    assert [poll.result().status_code for poll in polls] == [202, 202]
+
+
+def test_a_poll_is_refused_when_redis_stays_away(tmp_path: Path, redis_server: RedisServer) -> None:
+    """Patience ends before the gateway's does, in our own words."""
+    redis_server.stop()
+    settings = Settings(redis_url=redis_server.url, store_path=tmp_path / "store", poll_patience=1)
+    with running_api(settings) as url, httpx2.Client(base_url=url, trust_env=False, timeout=30) as client:
+        refused_in_time(client, "GET", f"/api/v1/build/{'0' * 64}")
 
 
 def test_the_api_starts_before_redis(tmp_path: Path, redis_server: RedisServer) -> None:

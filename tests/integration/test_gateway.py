@@ -81,6 +81,16 @@ def test_escaped_path_stays_escaped(gateway: Gateway) -> None:
     assert "X-Evil" not in seen.headers
 
 
+@pytest.mark.parametrize("path", ["/json/v1/overview.json", "/api/v1/build", "/"])
+def test_what_is_no_method_is_refused_in_json(gateway: Gateway, path: str) -> None:
+    """A service's parser would end the exchange in plain text."""
+    answer = gateway.ask("FOO", path)
+
+    assert (answer.status, json.loads(answer.body)["code"]) == (405, "method-not-allowed")
+    assert answer.headers.get_all("Access-Control-Allow-Origin") == ["*"]
+    assert gateway.asu.seen == []
+
+
 @pytest.mark.parametrize("path", ["/api/v1/build/%0A", "/api/v1/prepare/%0A", "/api/v1/prepare%0A"])
 def test_a_line_break_at_the_end_is_part_of_the_path(gateway: Gateway, path: str) -> None:
     """To a careless pattern the path ends before it, and would mean another address."""

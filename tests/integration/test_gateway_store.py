@@ -132,3 +132,19 @@ def test_store_cannot_be_left(gateway: Gateway) -> None:
 def test_gateway_does_not_tell_its_version(gateway: Gateway) -> None:
     """No answer names nginx's version."""
     assert gateway.ask("GET", f"/store/{BUILD}/{IMAGE}").headers["Server"] == "nginx"
+
+
+@pytest.mark.parametrize("condition", [{"If-Match": '"x"'}, {"If-Unmodified-Since": "Tue, 24 Nov 2009 00:00:00 GMT"}])
+def test_a_condition_that_fails_is_said_in_json(gateway: Gateway, condition: dict[str, str]) -> None:
+    """Readable from any page, as every error."""
+    answer = gateway.ask("GET", f"/store/{BUILD}/{IMAGE}", headers=condition)
+
+    assert (answer.status, json.loads(answer.body)["code"]) == (412, "precondition-failed")
+    assert answer.headers.get_all("Access-Control-Allow-Origin") == ["*"]
+
+
+def test_several_ranges_are_answered_with_the_whole_file(gateway: Gateway) -> None:
+    """As asu does; no client asks for them, and every one reads the whole."""
+    answer = gateway.ask("GET", f"/store/{BUILD}/{IMAGE}", headers={"Range": "bytes=0-0,2-3"})
+
+    assert answer.status == 200

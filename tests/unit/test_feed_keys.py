@@ -9,14 +9,17 @@ from hypothesis import strategies as st
 
 from asu.errors import MalformedRepositoryKey
 from asu.feeds import FeedPolicy
+from asu.package_manager import package_manager_of
 from asu.resolution import FeedKey, InvalidFeedError, Version
 from tests.unit.fixtures import feed_keys
 from tests.unit.fixtures.feed_keys import DER, FINGERPRINT, PEM, USIGN, USIGN_LINE
 
 
 def admit(*keys: str, version: str = "24.10.4") -> None:
-    """Let keys pass, on a server that allows no feeds."""
-    FeedPolicy(()).admit({}, keys, Version.parse(version))
+    """Let keys pass, with a feed that they may belong to."""
+    url = "https://feeds.example.org/own"
+    feeds = {"own": f"{url}/packages.adb" if package_manager_of(Version.parse(version)) == "apk" else url}
+    FeedPolicy.of([url]).admit(feeds, keys, Version.parse(version))
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,21 @@ def test_a_pem_key_has_one_spelling(text: str) -> None:
 def test_a_public_key_is_admitted(key: str, version: str) -> None:
     """Both kinds, in the release that can use them; the library reads the PEM file, too."""
     admit(key, version=version)
+
+
+def test_a_key_without_a_feed_is_refused() -> None:
+    """It changes nothing that the user wants, and could stand in the way of OpenWrt's own keys."""
+    with pytest.raises(MalformedRepositoryKey, match="belongs to no feed"):
+        FeedPolicy(()).admit({}, [USIGN], Version.parse("24.10.4"))
+
+
+def test_two_keys_of_one_fingerprint_are_refused() -> None:
+    """Opkg would find one of them only, and which of the two is no part of the build's identity."""
+    other = base64.b64encode(base64.b64decode(USIGN_LINE)[:10] + bytes(32)).decode()
+
+    with pytest.raises(MalformedRepositoryKey, match=r"Key 2 .* fingerprint of another"):
+        admit(USIGN, other)
+    admit(USIGN, USIGN_LINE)
 
 
 MALFORMED = [

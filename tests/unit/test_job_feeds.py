@@ -30,7 +30,7 @@ def test_feeds_and_keys_are_in_their_places_before_anything_is_downloaded(world:
     assert record.state is State.DONE, record.body
     assert container.files["repositories.conf"] == (f"src/gz own https://feeds.example/own\n{world.script.repositories}".encode(), 0o644)
     assert container.files["keys/0123456789abcdef"][0].endswith(f"\n{key}\n".encode())
-    assert [command[:2] for command in container.commands] == [["make", "info"], ["cat", "/builder/repositories.conf"]] + [
+    assert [command[:2] for command in container.commands] == [["make", "info"], ["ls", "/builder/keys"], ["cat", "/builder/repositories.conf"]] + [
         ["make", goal] for goal in ("manifest", "image")
     ]
 
@@ -89,3 +89,20 @@ def test_a_builder_without_a_list_of_feeds_is_our_trouble(world: World) -> None:
     world.script.failures["cat"] = CommandResult(1, "", "cat: /builder/repositories.conf: No such file or directory\n")
 
     assert body_of(world.build(repositories={"own": "https://feeds.example/own"}))["code"] == "container-failed"
+
+
+def test_the_builders_own_keys_stay_as_they_are(world: World) -> None:
+    """By those OpenWrt's feeds are trusted; anybody may write their fingerprint into another key."""
+    key = "RWQBI0VniavN7wABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+    world.script.keys = ("0123456789abcdef", "d310c6f2833e97f7")
+
+    world.build(repositories={"own": "https://feeds.example/own"}, repositories_mode="append", repository_keys=[key])
+
+    assert "keys/0123456789abcdef" not in world.engine.containers[0].files
+
+
+def test_keys_without_feeds_reach_no_builder(world: World) -> None:
+    """They could only take something away."""
+    world.build(repository_keys=["RWQBI0VniavN7wABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"])
+
+    assert not any(path.startswith("keys/") for path in world.engine.containers[0].files)

@@ -142,7 +142,7 @@ def test_apk_is_given_indexes() -> None:
 @pytest.mark.parametrize("text", [USIGN, f"{USIGN}\n", f"untrusted comment: mine\n{USIGN}", f"untrusted comment: mine\r\n{USIGN}\r\n"])
 def test_opkgs_keys_are_named_by_their_fingerprint(text: str) -> None:
     """Opkg finds a key by nothing else; the comment is ours, whatever came."""
-    assert Opkg().key_files([text, PEM]) == {f"keys/{FINGERPRINT}": f"untrusted comment: a repository of the request\n{USIGN}\n".encode()}
+    assert Opkg().key_files([text, PEM]) == {f"keys/{FINGERPRINT}": f"untrusted comment: public key {FINGERPRINT}\n{USIGN}\n".encode()}
 
 
 @pytest.mark.parametrize("text", [PEM, f"{PEM}\n", PEM.replace("\n", "\r\n")])
@@ -157,16 +157,18 @@ def test_apks_keys_are_pem_files(text: str) -> None:
 
 def test_a_feed_without_a_signature_is_not_used() -> None:
     """A list that came without its signature is dropped by opkg, and that is told."""
-    [sentence] = Opkg().unusable_feeds(text_of("feed-opkg-unsigned"), {"own": "https://feeds.example/own"})
+    [feed] = Opkg().unusable_feeds(text_of("feed-opkg-unsigned"), {"own": "https://feeds.example/own"})
 
-    assert "no signature by a known key; `repository_keys` must hold its usign key" in sentence
+    assert "no signature by a known key; `repository_keys` must hold its usign key" in feed.words
+    assert feed.is_untrusted
 
 
 def test_a_feed_that_nobody_mentions_is_not_used() -> None:
     """Silence is no proof that opkg used a feed."""
-    [sentence] = Opkg().unusable_feeds(text_of("feed-opkg-used"), {"other": "https://feeds.example/other"})
+    [feed] = Opkg().unusable_feeds(text_of("feed-opkg-used"), {"other": "https://feeds.example/other"})
 
-    assert sentence.startswith("other (https://feeds.example/other) cannot be downloaded")
+    assert not feed.is_untrusted
+    assert feed.words.startswith("other (https://feeds.example/other) cannot be downloaded")
 
 
 def test_errors_in_the_middle_of_a_line_hide_no_feed() -> None:
@@ -189,9 +191,10 @@ def test_errors_in_the_middle_of_a_line_hide_no_feed() -> None:
 )
 def test_apk_says_why_it_left_a_feed_out(name: str, words: str) -> None:
     """A missing feed and one without a trusted signature need different remedies."""
-    [sentence] = Apk().unusable_feeds(text_of(name), {"own": "https://feeds.example/own"})
+    [feed] = Apk().unusable_feeds(text_of(name), {"own": "https://feeds.example/own"})
 
-    assert sentence.startswith(words)
+    assert feed.words.startswith(words)
+    assert feed.is_untrusted == ("signature" in words)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +239,7 @@ def test_no_odd_name_reaches_the_builder(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://host:8080/a/b", "https://h.example/~x/a+b/25.12/x%20y", "file:///upstream/x", "https://[::1]:8/x/packages.adb"]
+    "url", ["http://host:8080/a/b", "https://h.example/~x/a+b/25.12/x-y_z", "file:///upstream/x", "https://192.0.2.7:8/x/packages.adb"]
 )
 def test_plain_addresses_are_admitted(url: str) -> None:
     """What feeds really look like passes."""

@@ -10,6 +10,7 @@ from asu.package_manager import package_manager_of
 from asu.resolution import Version
 
 from .apk import Apk
+from .feeds import UnusableFeed
 from .opkg import Opkg
 from .problems import PackageProblem
 
@@ -41,8 +42,8 @@ class PackageManager(Protocol):
     def failed_download(self, text: str) -> str | None:
         """Return what could not be downloaded or trusted, or None; it says so of feeds after success, too."""
 
-    def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[str]:
-        """Return a sentence for each of these feeds, name → URL, that was left out; the builder does not fail for that."""
+    def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[UnusableFeed]:
+        """Return each of these feeds, name → URL, that was left out; the builder does not fail for that."""
 
 
 MANAGERS: Mapping[str, PackageManager] = {"opkg": Opkg(), "apk": Apk()}

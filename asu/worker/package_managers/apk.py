@@ -1,16 +1,14 @@
 """apk, of the ImageBuilders from 25.12 on."""
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from .feeds import malformed_key, pem_key, usign_key
+from .feeds import UnusableFeed, key_files
 from .manifest import parse_manifest
 from .problems import PackageProblem, clash, conflict, each_once, missing, other_version, unsuitable
 
 INDEX = "packages.adb"
-KEY_DIGITS = 16  # Of the key's SHA-256, in the name of its file, which apk does not look at.
 
 # `what` names the file or package that failed; the first sign that is found speaks.
 _DOWNLOAD_SIGNS = (
@@ -49,14 +47,7 @@ class Apk:
 
     def key_files(self, keys: Sequence[str]) -> dict[str, bytes]:
         """See PackageManager; apk tries every key that it has."""
-        files = {}
-        for text in keys:
-            key = pem_key(text)
-            if key:
-                files[f"keys/request-{hashlib.sha256(key.encode()).hexdigest()[:KEY_DIGITS]}.pem"] = key.encode()
-            elif usign_key(text) is None:
-                raise malformed_key()
-        return files
+        return key_files(keys, "pem")
 
     def manifest(self, output: str) -> dict[str, str]:
         """See PackageManager."""
@@ -68,13 +59,13 @@ class Apk:
         found = next((match for match in matches if match), None)
         return (found.groupdict().get("what") or "").rstrip(",.") if found else None
 
-    def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[str]:
+    def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[UnusableFeed]:
         """See PackageManager; apk says nothing on stderr of the feeds that it uses, and warns of each that it leaves out."""
         reasons: dict[str, str] = {}
         for address, reason in _LEFT_OUT.findall(stderr):
             reasons.setdefault(address, reason)
         left_out = {name: reasons[self.address(url)] for name, url in feeds.items() if self.address(url) in reasons}
-        return [_sentence(name, self.address(feeds[name]), reason) for name, reason in left_out.items()]
+        return [_unusable(name, self.address(feeds[name]), reason) for name, reason in left_out.items()]
 
     def problems(self, text: str) -> list[PackageProblem]:
         """See PackageManager; apk prints indented blocks, one for each package that cannot be had."""
@@ -92,10 +83,10 @@ class Apk:
         return each_once(found)
 
 
-def _sentence(name: str, address: str, reason: str) -> str:
+def _unusable(name: str, address: str, reason: str) -> UnusableFeed:
     if "UNTRUSTED" in reason:
-        return f"{name} ({address}) has no signature by a known key; `repository_keys` must hold its key in PEM"
-    return f"{name} ({address}) cannot be downloaded or is no feed for apk ({reason}); check its address, or try again later"
+        return UnusableFeed(f"{name} ({address}) has no signature by a known key; `repository_keys` must hold its key in PEM", is_untrusted=True)
+    return UnusableFeed(f"{name} ({address}) cannot be downloaded or is no feed for apk ({reason}); check its address, or try again later")
 
 
 def _subjects(introduced_by: re.Pattern[str], details: str) -> Iterator[tuple[str, str]]:

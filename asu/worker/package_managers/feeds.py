@@ -4,19 +4,25 @@ A name becomes a word of a line and the name of a file, a URL a word of a line: 
 setting of the package manager, such as to check no signatures.
 """
 
-import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from asu.errors import BuildFailed
+from asu.resolution import FeedKey, InvalidFeedError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-# file: is for builders that hold a copy of their feeds. The rest is what RFC 3986 lets a path consist of, but for quotes; no
-# segment leads upwards.
-_URL = re.compile(r"(?!.*/\.\.?(?:/|$))(?:https?://[A-Za-z0-9\[][A-Za-z0-9.:\]-]{0,255}|file:/)/[A-Za-z0-9._~%!&()*+,;=:@/-]{0,511}")
-_USIGN = re.compile(r"(?:untrusted comment:[ -~]{0,512}\n)?([A-Za-z0-9+/]{56})")  # 42 bytes: two for the kind, eight of fingerprint, the key.
-_PEM = re.compile(r"-----BEGIN PUBLIC KEY-----\n(?:[A-Za-z0-9+/]{1,76}={0,2}\n){1,32}-----END PUBLIC KEY-----")
-_ED25519 = b"Ed"
+# The letters of the API's own spelling of an address; file: is for builders that hold a copy of their feeds. No segment leads upwards.
+_URL = re.compile(r"(?!.*/\.\.?(?:/|$))(?:https?://[A-Za-z0-9][A-Za-z0-9.:-]{0,255}|file:/)/[A-Za-z0-9._~+/-]{0,511}")
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableFeed:
+    """A feed that a builder left out: a sentence that says so, and whether it was there but not signed by a known key."""
+
+    words: str
+    is_untrusted: bool = False
 
 
 def admitted_feeds(repositories: Mapping[str, str]) -> dict[str, str]:
@@ -29,23 +35,10 @@ def admitted_feeds(repositories: Mapping[str, str]) -> dict[str, str]:
     return feeds
 
 
-def usign_key(text: str) -> tuple[str, str] | None:
-    """Return fingerprint and Base64 of a public key of usign, with or without its comment; None if it is none."""
-    match = _USIGN.fullmatch(_plain(text))
-    decoded = base64.b64decode(match[1]) if match else b""
-    return (decoded[2:10].hex(), match[1]) if match and decoded.startswith(_ED25519) else None
-
-
-def pem_key(text: str) -> str | None:
-    """Return a public key in PEM as it is to be written; None if it is none."""
-    plain = _plain(text)
-    return f"{plain}\n" if _PEM.fullmatch(plain) else None
-
-
-def malformed_key() -> BuildFailed:
-    """Return the error that a key is of neither kind."""
-    return BuildFailed(reason="the key of a repository is malformed")
-
-
-def _plain(text: str) -> str:
-    return text.replace("\r\n", "\n").strip("\n ")
+def key_files(keys: Iterable[str], kind: Literal["usign", "pem"]) -> dict[str, bytes]:
+    """Return path → content of the keys of that kind, each in its one spelling; raises BuildFailed for what is no key."""
+    try:
+        parsed = [FeedKey.parse(text) for text in keys]
+    except InvalidFeedError as error:
+        raise BuildFailed(reason="the key of a repository is malformed") from error
+    return {f"keys/{key.file_name}": f"{key.text}\n".encode() for key in sorted(parsed, key=lambda key: key.content) if key.kind == kind}

@@ -6,7 +6,7 @@ from typing import Literal
 
 from asu.errors import BuildFailed
 
-from .feeds import malformed_key, pem_key, usign_key
+from .feeds import UnusableFeed, key_files
 from .manifest import parse_manifest
 from .problems import PackageProblem, clash, conflict, each_once, missing, other_version
 
@@ -59,14 +59,7 @@ class Opkg:
 
     def key_files(self, keys: Sequence[str]) -> dict[str, bytes]:
         """See PackageManager; opkg looks a key up by the name of its file, which is the key's fingerprint."""
-        files = {}
-        for text in keys:
-            key = usign_key(text)
-            if key:
-                files[f"keys/{key[0]}"] = f"untrusted comment: a repository of the request\n{key[1]}\n".encode()
-            elif pem_key(text) is None:
-                raise malformed_key()
-        return files
+        return key_files(keys, "usign")
 
     def manifest(self, output: str) -> dict[str, str]:
         """See PackageManager."""
@@ -78,16 +71,17 @@ class Opkg:
         found = next((match for match in matches if match), None)
         return (found.groupdict().get("what") or "").rstrip(",.") if found else None
 
-    def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[str]:
+    def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[UnusableFeed]:
         """See PackageManager; a feed counts as used only if opkg says that it has its list and trusts it."""
         heard = dict(_DOWNLOAD.findall(_COLLECTED.sub("", stderr)))
-        sentences = []
+        unusable = []
         for name, url in feeds.items():
             if "Updated list of available packages" not in heard.get(f"{url}/Packages.gz", ""):
-                sentences.append(f"{name} ({url}) cannot be downloaded or is no feed for opkg; check its address, or try again later")
+                unusable.append(UnusableFeed(f"{name} ({url}) cannot be downloaded or is no feed for opkg; check its address, or try again later"))
             elif "Signature check passed." not in heard.get(f"{url}/Packages.sig", ""):
-                sentences.append(f"{name} ({url}) has no signature by a known key; `repository_keys` must hold its usign key")
-        return sentences
+                words = f"{name} ({url}) has no signature by a known key; `repository_keys` must hold its usign key"
+                unusable.append(UnusableFeed(words, is_untrusted=True))
+        return unusable
 
     def problems(self, text: str) -> list[PackageProblem]:
         """See PackageManager.
