@@ -6,14 +6,15 @@ one reader at a time, so a thousand people who open the page cost Redis as much 
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date
 
 from .build_queue import BuildQueue
 from .build_record import Records
 from .kept import Kept
 from .resolution import Version
-from .statistics import FAILURE_DAYS, KEPT_DAYS, DayCounts, Failure, Problem, Statistics, days_up_to, seconds_of, today, week_of, weeks_up_to
+from .statistics import FAILURE_DAYS, KEPT_DAYS, DayCounts, Failure, Problem, Statistics, days_up_to, seconds_of, today, weeks_up_to
+from .weekly_builds import builds_by_week
 
 KEPT_SECONDS = 3.0  # Nobody watches a figure of half a year more closely.
 DAYS_SHOWN = 30
@@ -129,12 +130,12 @@ class FailureCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What was read of the days, and what every reader of it wants to know: it is worked out once."""
+    """What every reader of the days wants to know: it is worked out once, in a thread, and then only looked up."""
 
-    days: Mapping[date, DayCounts]
     totals: Totals
     by_day: DayChart
     by_branch: WeekChart
+    by_version: Mapping[str, WeekChart]  # By branch; as many as were built.
 
 
 class Figures:
@@ -162,7 +163,7 @@ class Figures:
     async def builds_by_version(self, branch: str | None = None) -> WeekChart:
         """Return the finished builds of the last 26 weeks: by branch, or by version of one branch."""
         counts = await self._counts.get()
-        return by_version(counts.days, branch) if branch else counts.by_branch
+        return counts.by_version.get(branch, replace(counts.by_branch, datasets=[])) if branch else counts.by_branch
 
     async def top_packages(self, limit: int) -> list[PackageCount]:
         """Return the packages that were asked for most, the most frequent first."""
@@ -175,19 +176,34 @@ class Figures:
     async def _read_days(self) -> Counts:
         names = days_up_to(today(), KEPT_DAYS)
         days = dict(zip(names, await self._statistics.days(names), strict=True))
-        return Counts(days=days, totals=add_up(days), by_day=per_day(days), by_branch=by_version(days, None))
+        return await asyncio.to_thread(work_out, days)
 
     async def _read_packages(self) -> list[PackageCount]:
         counts = await self._statistics.packages(weeks_up_to(today(), WEEKS_SHOWN))
-        ranked = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-        return [PackageCount(name=name, count=count) for name, count in ranked[:PACKAGES_SHOWN]]
+        return await asyncio.to_thread(most_frequent, counts)
 
     async def _read_failures(self) -> list[FailureCount]:
-        return newest(await self._statistics.failures(days_up_to(today(), FAILURE_DAYS)))
+        return await asyncio.to_thread(newest, await self._statistics.failures(days_up_to(today(), FAILURE_DAYS)))
 
     async def _read_queue(self) -> QueueFigures:
         waiting, running = await self._records.waiting(), await self._records.running()
         return QueueFigures(queue_length=waiting, builds_running=running, workers_alive=await asyncio.to_thread(self._queue.live_workers))
+
+
+def work_out(days: Mapping[date, DayCounts]) -> Counts:
+    """Return what is told of the days."""
+    weeks = weeks_up_to(max(days), WEEKS_SHOWN)
+    versions = builds_by_week(days, weeks)
+    branches: dict[str, dict[Version, list[int]]] = {}
+    for version, builds in versions.items():
+        branches.setdefault(version.branch, {})[version] = builds
+    sums = {Version.parse(branch): [sum(week) for week in zip(*of_it.values(), strict=True)] for branch, of_it in branches.items()}
+    return Counts(
+        totals=add_up(days),
+        by_day=per_day(days),
+        by_branch=_week_chart(weeks, sums),
+        by_version={branch: _week_chart(weeks, of_it) for branch, of_it in branches.items()},
+    )
 
 
 def add_up(days: Mapping[date, DayCounts]) -> Totals:
@@ -228,20 +244,10 @@ def per_day(days: Mapping[date, DayCounts]) -> DayChart:
     )
 
 
-def by_version(days: Mapping[date, DayCounts], branch: str | None) -> WeekChart:
-    """Return the finished builds of 26 weeks by branch, or by version of `branch`; oldest first, without those that had none."""
-    weeks = weeks_up_to(max(days), WEEKS_SHOWN)
-    places = {week: place for place, week in enumerate(weeks)}
-    found: dict[Version, list[int]] = {}
-    for day, counted in days.items():
-        place = places.get(week_of(day))
-        if place is None:
-            continue
-        for name, builds in counted.versions.items():
-            version = Version.parse(name)
-            if branch is None or version.branch == branch:
-                found.setdefault(version if branch else Version.parse(version.branch), [0] * len(weeks))[place] += builds
-    return WeekChart(labels=_labels(weeks), datasets=[Series(label=version.text, data=found[version]) for version in sorted(found)])
+def most_frequent(counts: Mapping[str, int]) -> list[PackageCount]:
+    """Return the packages that were asked for most, the most frequent first, equal ones by name."""
+    ranked = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    return [PackageCount(name=name, count=count) for name, count in ranked[:PACKAGES_SHOWN]]
 
 
 def newest(counted: Iterable[tuple[Failure, int]]) -> list[FailureCount]:
@@ -279,6 +285,10 @@ def _median(counts: Sequence[DayCounts]) -> float | None:
         if before >= half:
             return round(seconds_of(step), 1)
     return None
+
+
+def _week_chart(weeks: Sequence[date], builds: Mapping[Version, list[int]]) -> WeekChart:
+    return WeekChart(labels=_labels(weeks), datasets=[Series(label=version.text, data=builds[version]) for version in sorted(builds)])
 
 
 def _labels(days: Iterable[date]) -> list[str]:

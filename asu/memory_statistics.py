@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-from .statistics import FAILURES_KEPT, PACKAGES_KEPT, PACKAGES_READ, DayCounts, Failure, FinishedBuild, duration_step, week_of
+from .statistics import FAILURES_KEPT, PACKAGES_KEPT, PACKAGES_READ, DayCounts, Failure, FinishedBuild, duration_step, failures_of, week_of
 
 
 class MemoryStatistics:
@@ -38,7 +38,7 @@ class MemoryStatistics:
 
     async def failures(self, days: Sequence[date]) -> list[tuple[Failure, int]]:
         """See Statistics."""
-        return [(Failure.decoded(text), count) for day in days for text, count in self._failures[day].items()]
+        return failures_of(entry for day in days for entry in self._failures[day].items())
 
     def add_finished(self, build: FinishedBuild) -> None:
         """See BuildStatistics."""

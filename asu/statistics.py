@@ -11,10 +11,10 @@ builds, and the two sorted sets are trimmed. So nobody can fill the memory of Re
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 PREFIX = "asu:statistics:"
 KEPT_DAYS = 200  # Half a year of weeks is shown, 182 days; the rest is for a clock that is wrong and a week that has begun.
@@ -56,6 +56,11 @@ class Problem:
     kind: str
     package: str
 
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the problem that a JSON object tells of, whatever else stands there; raises ValueError if it tells of none."""
+        return cls(kind=_text(fields, "kind"), package=_text(fields, "package"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
@@ -80,9 +85,13 @@ class Failure:
 
     @classmethod
     def decoded(cls, text: str | bytes) -> Self:
-        """Read what `encoded` wrote."""
+        """Read what `encoded` wrote, in this release or a later one, whose further fields are passed over; raises ValueError for all else."""
         fields = json.loads(text)
-        return cls(**{**fields, "problems": tuple(Problem(**problem) for problem in fields["problems"])})
+        problems = fields.get("problems", []) if isinstance(fields, dict) else None
+        if not isinstance(problems, list):
+            raise ValueError("not a failure")  # noqa: TRY004 -- as in _text.
+        names = ("hour", "code", "fault", "version", "target", "profile")
+        return cls(**{name: _text(fields, name) for name in names}, problems=tuple(Problem.of(problem) for problem in problems))
 
 
 class Statistics(Protocol):
@@ -109,6 +118,21 @@ class BuildStatistics(Protocol):
 
     def add_failure(self, failure: Failure) -> None:
         """Count a build that failed."""
+
+
+def failures_of(entries: Iterable[tuple[str | bytes, float]]) -> list[tuple[Failure, int]]:
+    """Return each failure once with how often it was seen; those that are equal but for what a later release adds are one.
+
+    What cannot be read is left out: one odd record of a worker in another release must not cost people all the others.
+    """
+    counts: dict[Failure, int] = {}
+    for text, count in entries:
+        try:
+            failure = Failure.decoded(text)
+        except ValueError:
+            continue
+        counts[failure] = counts.get(failure, 0) + int(count)
+    return list(counts.items())
 
 
 def today() -> date:
@@ -144,3 +168,10 @@ def duration_step(seconds: float) -> int:
 def seconds_of(step: int) -> float:
     """Return the middle of a step, in seconds."""
     return DURATION_STEP**step
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name) if isinstance(fields, dict) else None
+    if not isinstance(value, str):
+        raise ValueError(f"no {name}")  # noqa: TRY004 -- it came from JSON, so its value is wrong, not the caller's type.
+    return value

@@ -91,7 +91,8 @@ def _total_cards(summary: Summary) -> Iterable[tuple[str, str, str]]:
     yield "Requests", f"{summary.requests:,}", ""
     yield "Image was there already", f"{summary.cache_hits:,}", share
     yield "Finished builds", f"{summary.builds:,}", ""
-    by_fault = f"{failures.user:,} by their selection, {failures.upstream:,} by OpenWrt's servers, {failures.infra:,} by this server"
+    upstream = f"{failures.upstream:,} by the servers that packages come from"  # OpenWrt's, and those of feeds.
+    by_fault = f"{failures.user:,} by their selection, {upstream}, {failures.infra:,} by this server"
     yield "Failed builds", f"{failures.user + failures.upstream + failures.infra:,}", by_fault
     if took.median is not None and took.mean is not None:
         yield "A build takes", _duration(took.median), f"median; {_duration(took.mean)} on average"

@@ -1,8 +1,11 @@
 """The statistics: one set of rules, held by the in-memory twin and by Redis; the integration ring runs it on a real one."""
 
-from collections.abc import AsyncIterator
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from typing import Any, Self
 
 import fakeredis
 import pytest
@@ -37,6 +40,11 @@ FAILURE = Failure(
     profile="tplink_archer-c7-v5",
     problems=(Problem(kind="missing", package="nothing"),),
 )
+
+ODD_FAILURES = [
+    json.dumps(json.loads(FAILURE.encoded()) | odd).encode()
+    for odd in ({"hour": None}, {"code": 7}, {"problems": None}, {"problems": ["vim"]}, {"problems": [{"kind": "missing"}]})
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +149,25 @@ class RedisStatisticsContract(StatisticsContract):
     async def test_fields_of_a_later_release_are_passed_over(self, sides: StatisticsSides, redis: Redis) -> None:
         """An API of this release reads what a newer worker counts."""
         redis.hset("asu:statistics:day:2026-10-26", mapping={"requests": 3, "refused": 2, "client:luci": 1, "fault:user": 1})
+        redis.hset("asu:statistics:day:2026-10-26", mapping={"newest": "24.10.4", "took:": 1, "took:long": 1, "version:25.12.0": "few", b"\xff": 1})
 
         assert await sides.api.days([MONDAY]) == [DayCounts(requests=3, failures={"user": 1})]
+
+    async def test_failures_of_a_later_release_are_read(self, sides: StatisticsSides, redis: Redis) -> None:
+        """What it tells besides is passed over, and what is equal without it is one failure."""
+        for builder in ("opkg", "apk"):
+            fields = json.loads(FAILURE.encoded()) | {"builder": builder, "problems": [{"kind": "missing", "package": "nothing", "feed": builder}]}
+            redis.zadd("asu:statistics:failures:2026-10-27", {json.dumps(fields): 2})
+
+        assert await sides.api.failures([TUESDAY]) == [(FAILURE, 4)]
+
+    @pytest.mark.parametrize("odd", [b"", b"{", b"\xff", b"7", b"[]", b"{}", *ODD_FAILURES])
+    async def test_a_failure_that_cannot_be_read_hides_no_other(self, sides: StatisticsSides, redis: Redis, odd: bytes) -> None:
+        """It is left out."""
+        sides.worker.add_failure(FAILURE)
+        redis.zadd("asu:statistics:failures:2026-10-27", {odd: 1})
+
+        assert await sides.api.failures([TUESDAY]) == [(FAILURE, 1)]
 
 
 class TestMemoryStatistics(StatisticsContract):
@@ -175,3 +200,64 @@ class TestRedisStatistics(RedisStatisticsContract):
         yield StatisticsSides(api=RedisStatistics(asynchronous), worker=RedisBuildStatistics(redis))
         await asynchronous.aclose()
         redis.close()
+
+
+class NotedReply(list[Any]):
+    """A reply of nothing that notes in which threads it is gone through."""
+
+    def __init__(self, threads: set[int]) -> None:
+        super().__init__()
+        self.threads = threads
+
+    def __iter__(self) -> Iterator[Any]:
+        """Return the replies as list does."""
+        self.threads.add(threading.get_ident())
+        return super().__iter__()
+
+
+class NotingRedis(fakeredis.FakeAsyncRedis):
+    """An imitated Redis whose pipelines note in which threads their replies are gone through; it has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: set[int] = set()
+
+    def pipeline(self, *_: object, **__: object) -> Any:
+        """Return a pipeline."""
+        return NotingPipeline(self.threads)
+
+
+class NotingPipeline:
+    """Takes the commands of a reading, and answers none."""
+
+    def __init__(self, threads: set[int]) -> None:
+        self.threads = threads
+
+    async def __aenter__(self) -> Self:
+        """Return the pipeline itself."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let go of nothing."""
+
+    def hgetall(self, _: str) -> None:
+        """Take a command."""
+
+    def zrange(self, *_: object, **__: object) -> None:
+        """Take a command."""
+
+    async def execute(self) -> NotedReply:
+        """Return the reply."""
+        return NotedReply(self.threads)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("reading", ["days", "packages", "failures"])
+async def test_replies_are_decoded_beside_the_event_loop(reading: str) -> None:
+    """Polls go on meanwhile."""
+    redis = NotingRedis()
+
+    await getattr(RedisStatistics(redis), reading)([MONDAY])
+
+    assert redis.threads
+    assert threading.get_ident() not in redis.threads

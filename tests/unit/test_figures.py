@@ -1,7 +1,8 @@
 """The figures that are made of the counts: totals, days, weeks, packages, failures; and that many readers cost one reading."""
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import ItemsView, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -19,10 +20,10 @@ from asu.figures import (
     Figures,
     QueueFigures,
     add_up,
-    by_version,
     newest,
     per_day,
     summarise,
+    work_out,
 )
 from asu.memory_records import MemoryRecords
 from asu.memory_statistics import MemoryStatistics
@@ -63,6 +64,52 @@ class WatchedStatistics(MemoryStatistics):
         await asyncio.sleep(0)
         if self.is_away:
             raise QueueUnavailable
+
+
+class NotingStatistics(MemoryStatistics):
+    """Statistics whose counts note the threads in which somebody goes through them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: set[int] = set()
+
+    async def days(self, days: Sequence[date]) -> list[DayCounts]:
+        """See Statistics."""
+        return [DayCounts(versions=NotingCounts(self.threads, {"24.10.4": 1})) for _ in days]
+
+    async def packages(self, weeks: Sequence[date]) -> dict[str, int]:
+        """See Statistics."""
+        return NotingCounts(self.threads, {"vim": len(weeks)})
+
+    async def failures(self, days: Sequence[date]) -> list[tuple[Failure, int]]:
+        """See Statistics."""
+        return NotingList(self.threads, [(FAILURE, len(days))])
+
+
+class NotingCounts(dict[str, int]):
+    """Counts that note in which threads they are gone through."""
+
+    def __init__(self, threads: set[int], counts: dict[str, int]) -> None:
+        super().__init__(counts)
+        self.threads = threads
+
+    def items(self) -> ItemsView[str, int]:  # type: ignore[override] # dict's own view is a class that nobody can name.
+        """Return the counts as dict does."""
+        self.threads.add(threading.get_ident())
+        return super().items()
+
+
+class NotingList(list[tuple[Failure, int]]):
+    """Failures that note in which threads they are gone through."""
+
+    def __init__(self, threads: set[int], entries: list[tuple[Failure, int]]) -> None:
+        super().__init__(entries)
+        self.threads = threads
+
+    def __iter__(self) -> Iterator[tuple[Failure, int]]:
+        """Return the failures as list does."""
+        self.threads.add(threading.get_ident())
+        return super().__iter__()
 
 
 def counted(days: dict[date, DayCounts], last: date = WEDNESDAY) -> dict[date, DayCounts]:
@@ -140,7 +187,7 @@ VERSIONS = {
 
 def test_weeks_by_branch() -> None:
     """One dataset for each branch that was built, oldest first, in weeks that begin on Monday."""
-    chart = by_version(counted(VERSIONS), None)
+    chart = work_out(counted(VERSIONS)).by_branch
 
     assert (len(chart.labels), chart.labels[-2:]) == (WEEKS_SHOWN, ["2026-10-19Z", "2026-10-26Z"])
     assert [(series.label, series.data[-2:], sum(series.data[:-2])) for series in chart.datasets] == [
@@ -152,10 +199,17 @@ def test_weeks_by_branch() -> None:
 
 def test_weeks_by_version_of_a_branch() -> None:
     """Versions sort as numbers; other branches stay away, and a branch that nobody builds has none."""
-    chart = by_version(counted(VERSIONS), "24.10")
+    charts = work_out(counted(VERSIONS)).by_version
 
-    assert [(series.label, series.data[-2:]) for series in chart.datasets] == [("24.10.4", [1, 3]), ("24.10.10", [0, 1])]
-    assert by_version(counted(VERSIONS), "19.07").datasets == []
+    assert [(series.label, series.data[-2:]) for series in charts["24.10"].datasets] == [("24.10.4", [1, 3]), ("24.10.10", [0, 1])]
+    assert set(charts) == {"24.10", "25.12", "SNAPSHOT"}
+
+
+def test_what_is_no_version_is_passed_over() -> None:
+    """A worker of a later release may build what this one cannot name."""
+    chart = work_out(counted({WEDNESDAY: DayCounts(versions={"next": 1, "24.10.4": 2})})).by_branch
+
+    assert [(series.label, series.data[-1]) for series in chart.datasets] == [("24.10", 2)]
 
 
 def test_failures_newest_first() -> None:
@@ -216,3 +270,29 @@ async def test_whoever_hangs_up_does_not_end_the_reading() -> None:
     first.cancel()
 
     assert (await second).requests == 0
+
+
+@pytest.mark.parametrize("figure", ["summary", "builds_per_day", "builds_by_version", "packages", "build_errors"])
+async def test_counts_are_gone_through_beside_the_event_loop(figure: str) -> None:
+    """Half a year takes tens of milliseconds, for which no poll has to wait."""
+    statistics = NotingStatistics()
+    figures = figures_of(statistics)
+
+    await (figures.top_packages(1) if figure == "packages" else getattr(figures, figure)())
+
+    assert statistics.threads
+    assert threading.get_ident() not in statistics.threads
+
+
+async def test_versions_of_a_branch_are_kept_with_the_days() -> None:
+    """Whoever asks for a branch, even one that nobody builds, goes through no count again."""
+    statistics = NotingStatistics()
+    figures = figures_of(statistics)
+    await figures.builds_by_version()
+    statistics.threads.clear()
+
+    charts = [await figures.builds_by_version(branch) for branch in ("24.10", "19.07")]
+
+    assert [[series.label for series in chart.datasets] for chart in charts] == [["24.10.4"], []]
+    assert [len(chart.labels) for chart in charts] == [WEEKS_SHOWN, WEEKS_SHOWN]
+    assert statistics.threads == set()

@@ -163,6 +163,11 @@ def test_a_new_server_has_a_page_too() -> None:
     assert (found.unbalanced, len(found.rows)) == ([], 31)
 
 
+def test_failures_of_servers_are_not_put_down_to_openwrt_alone(busy: World) -> None:
+    """The feeds of a request are served by others, and count there as well."""
+    assert "2 by their selection, 0 by the servers that packages come from, 0 by this server" in " ".join(busy.client.get("/stats").text.split())
+
+
 def test_a_crowd_before_the_page_costs_one_reading() -> None:
     """Whoever opens it gets what was drawn a moment ago, whatever branch is asked for that does not exist."""
     statistics = WatchedStatistics()
