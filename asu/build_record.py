@@ -108,6 +108,9 @@ class Records(Protocol):
     async def running(self) -> int:
         """Return how many are being built."""
 
+    async def longest_wait(self) -> float:
+        """Return for how many seconds the first in line has waited since it was put there; 0 where none waits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
