@@ -121,6 +121,12 @@ class Attempt:
     plan: Mapping[str, Any]
     tries: int = 1
 
+    @property
+    def log_fields(self) -> dict[str, str | int]:
+        """What lines about the attempt carry; a plan of an earlier release does not tell which request it came with."""
+        request_id = self.plan.get("request_id")
+        return {"build": self.key, "attempt": self.number, **({"request_id": str(request_id)} if request_id else {})}
+
 
 class WorkerRecords(Protocol):
     """The worker's side of the records."""

@@ -14,8 +14,10 @@ from asu.app import create_app
 from asu.build_queue import MemoryBuildQueue
 from asu.build_record import Attempt, BuildRecord, State
 from asu.errors import AsuError
+from asu.fleet import MemoryFleet
 from asu.memory_records import MemoryRecords
 from asu.memory_statistics import MemoryStatistics
+from asu.metrics import Counts
 from asu.prepare_client import Preparer
 from asu.services import Services, assemble
 from asu.settings import Settings
@@ -103,6 +105,7 @@ class World:
     queue: MemoryBuildQueue
     store: MemoryStore
     statistics: MemoryStatistics
+    fleet: MemoryFleet
 
     def post(self, request: Mapping[str, Any], query: str = "") -> Any:
         """Ask for a build."""
@@ -161,7 +164,7 @@ def opened(
 ) -> Iterator[World]:
     """Run the API over in-memory parts, or over those that are given."""
     records, queue, store = records or MemoryRecords(), queue or MemoryBuildQueue(), store or MemoryStore()
-    counted = statistics or MemoryStatistics()
+    counted, noted = statistics or MemoryStatistics(), MemoryFleet()
     wanted = settings(**changes)
 
     @asynccontextmanager
@@ -174,8 +177,10 @@ def opened(
             queue=queue,
             store=store,
             statistics=counted,
+            fleet=noted,
+            counts=Counts(),
         )
 
     app = create_app(wanted, open_services)
     with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as client:
-        yield World(app=app, client=client, records=records, queue=queue, store=store, statistics=counted)
+        yield World(app=app, client=client, records=records, queue=queue, store=store, statistics=counted, fleet=noted)
