@@ -43,6 +43,18 @@ class Swept:
     files: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
 
+    def in_words(self) -> str:
+        """Return a line for each thing that was done, and for each that could not be."""
+        done = {
+            "put back in line, its worker was lost": self.taken_back,
+            "given up, all its workers were lost": self.given_up,
+            "its container is left over and removed": self.containers,
+            "its record has ended, its files are removed": self.files,
+        }
+        lines = [f"build {key}: {what}" for what, keys in done.items() for key in keys]
+        lines += [f"not swept: {trouble}" for trouble in self.troubles]
+        return "".join(f"{line}\n" for line in lines or ["nothing was to be done"])
+
 
 class Sweep:
     """The regular tidying of a worker, which leaves its `notes` about podman, disk and store on the way, if it has any to leave."""
