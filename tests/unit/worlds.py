@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from asu.app import create_app
 from asu.build_queue import MemoryBuildQueue
 from asu.build_record import Attempt, BuildRecord, State
+from asu.catalogue import ValidatedRequest
 from asu.errors import AsuError
 from asu.fleet import MemoryFleet
 from asu.memory_records import MemoryRecords
@@ -93,6 +94,17 @@ class BrokenUpstream(UntouchableUpstream):
     async def read(self, path: str, reader: Callable[[Any], Any]) -> Any:
         """Fail as a programming mistake would."""
         raise RuntimeError(f"the secret of {path} and {reader.__name__}")
+
+
+class BrokenPreparer:
+    """A preparer that fails, with a mistake of its own unless another error is given."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error or RuntimeError("a mistake")
+
+    async def prepare(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:  # noqa: ARG002  # The signature is the protocol's.
+        """See Preparer."""
+        raise self._error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
