@@ -1,8 +1,7 @@
 """What all lines belong to that are logged within a task or a thread: a request, a build, an attempt."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
 
 Fields = Mapping[str, str | int]
 _fields: ContextVar[Fields] = ContextVar("fields")
@@ -14,11 +13,17 @@ def log_fields() -> Fields:
     return _fields.get(_NONE)
 
 
-@contextmanager
-def logged_with(**fields: str | int) -> Iterator[None]:
+class logged_with:  # noqa: N801  # It is used as a function is; as a generator it would cost each poll a microsecond more.
     """Let every line that is logged inside carry these fields too; tasks that are begun inside inherit them."""
-    token = _fields.set({**log_fields(), **fields})
-    try:
-        yield
-    finally:
-        _fields.reset(token)
+
+    __slots__ = ("_added", "_token")
+    _token: Token[Fields]
+
+    def __init__(self, **fields: str | int) -> None:
+        self._added = fields
+
+    def __enter__(self) -> None:
+        self._token = _fields.set({**log_fields(), **self._added})
+
+    def __exit__(self, *_: object) -> None:
+        _fields.reset(self._token)

@@ -144,17 +144,21 @@ class Counts:
         counted = (BUILD_REQUESTS, PREVIEWS, UPSTREAM_FETCHES)
         # A counter that is there from the beginning tells its first event, too. The routes would be a thousand of them.
         self._counts: dict[Metric, dict[tuple[str, ...], int]] = {metric: dict.fromkeys(metric.combinations(), 0) for metric in counted}
-        self._counts[HTTP_REQUESTS] = {}
+        self._requests: dict[tuple[str, str, int], int] = {}
 
     def add(self, metric: Metric, *values: str) -> None:
-        """Count an event with these values of the metric's labels."""
-        counts = self._counts[metric]
-        counts[values] = counts.get(values, 0) + 1
+        """Count an event with these values of the metric's labels; raises KeyError for others than are declared."""
+        self._counts[metric][values] += 1
 
     def add_request(self, route: str, method: str, status: int) -> None:
         """Count an answered request by the template of its route, `other` without one."""
-        self.add(HTTP_REQUESTS, route, method if method in METHODS else "other", f"{status // 100}xx")
+        key = route, method if method in METHODS else "other", status
+        self._requests[key] = self._requests.get(key, 0) + 1
 
     def readings(self) -> Readings:
         """Return all counts as they are now."""
-        return {metric: dict(counts) for metric, counts in self._counts.items()}
+        requests: dict[tuple[str, ...], int] = {}
+        for (route, method, status), count in self._requests.items():
+            values = route, method, f"{status // 100}xx"
+            requests[values] = requests.get(values, 0) + count
+        return {HTTP_REQUESTS: requests, **{metric: dict(counts) for metric, counts in self._counts.items()}}
