@@ -41,6 +41,7 @@ class MemoryRecords:
             "attempt": 0,
             "tries": 0,
             "order": self._sequence,
+            "since": self.now,
             "expires": None,
             "lease": None,
         }
@@ -53,7 +54,7 @@ class MemoryRecords:
             return False
         self._sequence += 1
         record = BuildRecord(state=State.QUEUED, step="init", body=entry["bodies"].queued)
-        entry.update(record=record, attempt=0, tries=0, order=self._sequence, expires=None)
+        entry.update(record=record, attempt=0, tries=0, order=self._sequence, since=self.now, expires=None)
         return True
 
     async def position(self, key: str) -> int:
@@ -68,6 +69,11 @@ class MemoryRecords:
     async def running(self) -> int:
         """See Records."""
         return sum(entry["record"].state is State.RUNNING for entry in self._entries.values())
+
+    async def longest_wait(self) -> float:
+        """See Records."""
+        keys = self.waiting_keys()
+        return self.now - self._entries[keys[0]]["since"] if keys else 0.0
 
     def system(self) -> str:
         """See WorkerRecords."""
