@@ -23,6 +23,8 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 LEASE_SECONDS = 20  # Renewed every 5 s, so three renewals may be missed; a dead worker is noticed within half a minute.
+# Files may be lost with a disk, or be taken by a tidy hand. When they go each time, another build would go the same way.
+REVIVALS = 3
 SNAPSHOT_SECONDS = 1.0  # Positions are counted at most this often, however many poll.
 
 PREFIX = "asu:build:"
@@ -81,6 +83,14 @@ class Claimed(StrEnum):
     FULL = "full"
 
 
+class Revived(StrEnum):
+    """What a revival led to."""
+
+    QUEUED = "queued"
+    NOT_DONE = "not-done"
+    TOO_OFTEN = "too-often"
+
+
 class Records(Protocol):
     """The API's side of the records."""
 
@@ -93,10 +103,11 @@ class Records(Protocol):
         With `renew` a finished record counts as unknown: its files are gone.
         """
 
-    async def revive(self, key: str) -> bool:
+    async def revive(self, key: str) -> Revived:
         """Put a finished build back in line, at its end and however many wait: its files are gone.
 
-        False when it is not finished (any more), or when the record does not hold what to build.
+        NOT_DONE when it is not finished (any more), or when the record does not hold what to build; TOO_OFTEN when it was revived
+        REVIVALS times since it was claimed.
         """
 
     async def position(self, key: str) -> int:

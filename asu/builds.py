@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .build_queue import BuildQueue
-from .build_record import BuildRecord, Claimed, PendingBodies, Records, State
+from .build_record import BuildRecord, Claimed, PendingBodies, Records, Revived, State
 from .build_request import echo
-from .errors import InternalError, Overloaded, QueueUnavailable, UnknownBuild
+from .errors import InternalError, Overloaded, QueueUnavailable, StoreFailed, UnknownBuild
 from .preview import ResolvedRequest
 from .stores.base import Store
 from .stores.presence import Presence
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 PLAN_VERSION = 1
 HTTP_STATUS = {State.QUEUED: 202, State.RUNNING: 202, State.DONE: 200, State.FAILED: 500}
 PAUSE = 0.5  # Seconds between two looks at a Redis that does not answer.
+VANISHING = "the images of this build vanish again and again; API and workers may see different stores"
 ROUNDS = 3  # A record may change between the look and what follows from it; more than once in a row is not to be expected.
 
 
@@ -69,7 +70,7 @@ class Builds:
         raise InternalError(request_id=key)
 
     async def look(self, key: str) -> BuildAnswer:
-        """Answer a poll; raises UnknownBuild, and QueueUnavailable where Redis stays away for longer than patience goes.
+        """Answer a poll; raises UnknownBuild, StoreFailed, and QueueUnavailable where Redis stays away for longer than patience goes.
 
         Clients take any answer but 200 and 202 for the end of their build, while a Redis that restarts has forgotten nothing.
         """
@@ -87,6 +88,7 @@ class Builds:
 
         A finished build whose files are gone goes back in line, beyond the limit if need be: its client knows it and takes a refusal for
         its end. One that was finished by a version that kept no plan is unknown, so that the client asks anew.
+        When the files have vanished after each of several builds, StoreFailed says so: nobody would ever see an image of another one.
         """
         for _ in range(ROUNDS):
             record = await self._records.look(key)
@@ -94,7 +96,10 @@ class Builds:
                 break
             if record.state is not State.DONE or await self._presence.has(key):
                 return await self._answer(key, record)
-            if await self._records.revive(key):
+            revived = await self._records.revive(key)
+            if revived is Revived.TOO_OFTEN:
+                raise StoreFailed(reason=VANISHING)
+            if revived is Revived.QUEUED:
                 with contextlib.suppress(QueueUnavailable):  # It waits; the next sweep of a worker gives it the job that it lacks.
                     await asyncio.to_thread(self._queue.put, key)
         raise UnknownBuild

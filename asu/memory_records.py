@@ -7,7 +7,7 @@ import json
 import secrets
 from typing import Any
 
-from .build_record import LEASE_SECONDS, Attempt, BuildRecord, Claimed, PendingBodies, State
+from .build_record import LEASE_SECONDS, REVIVALS, Attempt, BuildRecord, Claimed, PendingBodies, Revived, State
 
 
 class MemoryRecords:
@@ -40,6 +40,7 @@ class MemoryRecords:
             "plan": plan,
             "attempt": 0,
             "tries": 0,
+            "revivals": 0,
             "order": self._sequence,
             "since": self.now,
             "expires": None,
@@ -47,15 +48,17 @@ class MemoryRecords:
         }
         return Claimed.NEW
 
-    async def revive(self, key: str) -> bool:
+    async def revive(self, key: str) -> Revived:
         """See Records."""
         entry = self._entry(key)
         if entry is None or entry["record"].state is not State.DONE:
-            return False
+            return Revived.NOT_DONE
+        if entry["revivals"] >= REVIVALS:
+            return Revived.TOO_OFTEN
         self._sequence += 1
         record = BuildRecord(state=State.QUEUED, step="init", body=entry["bodies"].queued)
-        entry.update(record=record, attempt=0, tries=0, order=self._sequence, since=self.now, expires=None)
-        return True
+        entry.update(record=record, attempt=0, tries=0, revivals=entry["revivals"] + 1, order=self._sequence, since=self.now, expires=None)
+        return Revived.QUEUED
 
     async def position(self, key: str) -> int:
         """See Records."""

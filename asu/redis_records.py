@@ -21,6 +21,7 @@ from .build_record import (
     LEASE,
     LEASE_SECONDS,
     PREFIX,
+    REVIVALS,
     RUNNING,
     SYSTEM,
     WAITING,
@@ -29,6 +30,7 @@ from .build_record import (
     Claimed,
     PendingBodies,
     PositionSnapshot,
+    Revived,
     State,
 )
 from .errors import QueueUnavailable
@@ -53,13 +55,15 @@ return 'new'
 """
 
 _REVIVE = """
-local found = redis.call('HMGET', KEYS[1], 'state', 'plan', 'queued_body', 'started_body')
-if found[1] ~= 'done' or not (found[2] and found[3] and found[4]) then return 0 end
+local found = redis.call('HMGET', KEYS[1], 'state', 'plan', 'queued_body', 'started_body', 'revivals')
+if found[1] ~= 'done' or not (found[2] and found[3] and found[4]) then return 'not-done' end
+if tonumber(found[5] or 0) >= tonumber(ARGV[2]) then return 'too-often' end
+redis.call('HINCRBY', KEYS[1], 'revivals', 1)
 redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'attempt', 0, 'tries', 0, 'body', found[3],
            'since', redis.call('TIME')[1], 'order', redis.call('INCR', KEYS[3]))
 redis.call('PERSIST', KEYS[1])
 redis.call('ZADD', KEYS[2], redis.call('HGET', KEYS[1], 'order'), ARGV[1])
-return 1
+return 'queued'
 """
 
 # A build that was put in line by an earlier release does not tell since when.
@@ -206,10 +210,11 @@ class RedisRecords:
             )
         return Claimed(outcome.decode())
 
-    async def revive(self, key: str) -> bool:
+    async def revive(self, key: str) -> Revived:
         """See Records."""
         async with _answers():
-            return bool(await self._revive(keys=[PREFIX + key, WAITING, SEQUENCE], args=[key]))
+            outcome: Any = await self._revive(keys=[PREFIX + key, WAITING, SEQUENCE], args=[key, REVIVALS])
+        return Revived(outcome.decode())
 
     async def position(self, key: str) -> int:
         """See Records."""

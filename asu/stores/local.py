@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,9 +63,13 @@ class LocalStore:
         if KEY.fullmatch(key) is None or FILE_NAME.fullmatch(name) is None:
             return None
         path = self._root / key / name
-        if path.is_symlink() or not path.is_file():
+        try:
+            status = path.lstat()  # Asked once: between two questions the file may be swept away.
+        except OSError:
             return None
-        status, manifest = path.stat(), self._manifest(self._root / key)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        manifest = self._manifest(self._root / key)
         if manifest is None:
             return LocalFile(
                 key=key, name=name, size=status.st_size, etag=f"{status.st_mtime_ns:x}-{status.st_size:x}", modified=int(status.st_mtime), path=path

@@ -4,7 +4,7 @@ import io
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ class Published:
     """A build as it was published."""
 
     manifest: Manifest
-    contents: Mapping[str, bytes]
+    contents: dict[str, bytes]
 
 
 class MemoryStore:
@@ -40,7 +40,8 @@ class MemoryStore:
 
     def has(self, key: str) -> bool:
         """See Store."""
-        return key in self.published
+        build = self.published.get(key)
+        return build is not None and all(file.name in build.contents for file in build.manifest.files)
 
     def find(self, key: str, name: str) -> StoredFile | None:
         """See Store."""
@@ -51,7 +52,8 @@ class MemoryStore:
     def content(self, file: StoredFile, start: int, length: int) -> Content | None:
         """See Store."""
         build = self.published.get(file.key)
-        return io.BytesIO(build.contents[file.name][start : start + length]) if build else None
+        content = build.contents.get(file.name) if build else None
+        return None if content is None else io.BytesIO(content[start : start + length])
 
     def workplace(self, key: str) -> Path:
         """See Store."""

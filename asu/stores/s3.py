@@ -9,7 +9,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -39,6 +39,8 @@ CONFIG = {
     "request_checksum_calculation": "when_required",
     "response_checksum_validation": "when_required",
 }
+# A worker that tidies builds nothing meanwhile, and what it cannot do now it does the next time: one attempt, and seconds.
+TIDYING = CONFIG | {"connect_timeout": 2, "read_timeout": 5, "retries": {"mode": "standard", "total_max_attempts": 1}}
 GONE = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
@@ -47,8 +49,8 @@ class S3Store:
 
     answers_last = 60.0  # A minute: builds are polled every second, and seldom vanish.
     expire_every = 300.0  # Listing costs a request per thousand files.
-    # Seconds after which `expire` removes no further build until the next time: a worker that sweeps shows no sign of life meanwhile.
-    removal_seconds = 15.0
+    # Seconds after which `expire` looks at no further build until the next time: a worker that sweeps shows no sign of life meanwhile.
+    tidying_seconds = 15.0
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -56,8 +58,9 @@ class S3Store:
         self._public_url = settings.s3_public_url.rstrip("/") if settings.s3_public_url else None
         self._workplaces = Workplaces(settings.store_path)
         self._making = threading.Lock()
-        self._client: Any = None
-        self._client_pid = 0
+        self._clients: tuple[Any, Any] = (None, None)
+        self._clients_pid = 0
+        self._tidied = ""  # The name behind which `expire` goes on; empty for the beginning.
 
     def open(self) -> None:
         """See Store."""
@@ -66,7 +69,11 @@ class S3Store:
 
     def has(self, key: str) -> bool:
         """See Store."""
-        return KEY.fullmatch(key) is not None and self._manifest(key) is not None
+        if KEY.fullmatch(key) is None or (manifest := self._manifest(key)) is None:
+            return False
+        with _translated("it does not answer"):
+            there = {found["Key"] for found in self._objects(self._s3(), self._name(key, ""))}
+        return all(self._name(key, file.name) in there for file in manifest.files)
 
     def find(self, key: str, name: str) -> StoredFile | None:
         """See Store."""
@@ -82,7 +89,7 @@ class S3Store:
             return io.BytesIO()  # No range names nothing.
         part = {} if length == file.size else {"Range": f"bytes={start}-{start + length - 1}"}
         with _translated(f"{file.name} cannot be read"):
-            answer = self._get(self._name(file.key, file.name), **part)
+            answer = self._get(self._s3(), self._name(file.key, file.name), **part)
         if answer is None:
             return None
         body = S3Content(answer["Body"], file.name)
@@ -102,7 +109,7 @@ class S3Store:
             raise ValueError("a build is published under its key")
         with _translated("not published"):
             manifest = describe_build(key, directory, lifetime)
-            self._remove(key)
+            self._remove(self._s3(), key)
             for file in manifest.files:
                 with (directory / file.name).open("rb") as body:
                     # Whoever is sent to the bucket gets the headers that the API would send.
@@ -118,21 +125,22 @@ class S3Store:
         """See Store.
 
         Most builds are known, and asking Redis costs less than reading a manifest. Files without a manifest were left by a publication that
-        failed or is still under way.
+        failed or is still under way. A pass that takes too long ends, and the next one goes on behind it; one that fails, too, lest a single
+        object that cannot be removed keeps all that come after it.
         """
         self._workplaces.expire(lifetimes.workplaces)
         removed: list[str] = []
-        end = time.monotonic() + self.removal_seconds
+        end = time.monotonic() + self.tidying_seconds
         with _translated("old builds were not removed"):
-            for key, age in self._builds():
-                if removed and time.monotonic() >= end:
-                    break
-                if is_known(key):
-                    continue
-                manifest = self._manifest(key)
-                if manifest.is_over(lifetimes.grace) if manifest else age > lifetimes.workplaces:
-                    self._remove(key)
-                    removed.append(key)
+            client = self._s3(is_tidying=True)
+            for name, age in self._groups(client, self._tidied):
+                self._tidied = name
+                if KEY.fullmatch(name) and not is_known(name) and self._is_over(client, name, age, lifetimes):
+                    self._remove(client, name)
+                    removed.append(name)
+                if time.monotonic() >= end:
+                    return removed
+            self._tidied = ""
         return removed
 
     def usage(self) -> StoreUsage:
@@ -140,7 +148,7 @@ class S3Store:
         builds: set[str] = set()
         size = 0
         with _translated("it cannot be looked through"):
-            for found in self._objects(self._prefix):
+            for found in self._objects(self._s3(is_tidying=True), self._prefix):
                 key, _, name = str(found["Key"]).removeprefix(self._prefix).partition("/")
                 if KEY.fullmatch(key):
                     builds.add(key)
@@ -162,18 +170,22 @@ class S3Store:
             self._put(name, b"asu", "application/octet-stream")
             self._s3().delete_object(Bucket=self._bucket, Key=name)
 
+    def _is_over(self, client: Any, key: str, age: float, lifetimes: Lifetimes) -> bool:
+        manifest = self._manifest(key, client)
+        return manifest.is_over(lifetimes.grace) if manifest else age > lifetimes.workplaces
+
     def _name(self, key: str, name: str) -> str:
         return f"{self._prefix}{key}/{name}"
 
-    def _manifest(self, key: str) -> Manifest | None:
+    def _manifest(self, key: str, client: Any = None) -> Manifest | None:
         with _translated("it does not answer"):
-            answer = self._get(self._name(key, MANIFEST))
+            answer = self._get(client or self._s3(), self._name(key, MANIFEST))
             return read_manifest(answer["Body"].read(), key) if answer else None
 
-    def _get(self, name: str, **options: str) -> Any:
+    def _get(self, client: Any, name: str, **options: str) -> Any:
         """Ask for an object; None if there is none. Must be translated."""
         try:
-            return self._s3().get_object(Bucket=self._bucket, Key=name, **options)
+            return client.get_object(Bucket=self._bucket, Key=name, **options)
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in GONE:
                 return None
@@ -182,44 +194,49 @@ class S3Store:
     def _put(self, name: str, body: Any, content_type: str, **options: str) -> None:
         self._s3().put_object(Bucket=self._bucket, Key=name, Body=body, ContentType=content_type, **options)
 
-    def _objects(self, prefix: str) -> Iterator[Any]:
-        for page in self._s3().get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+    def _objects(self, client: Any, prefix: str, after: str = "") -> Iterator[Any]:
+        start = {"StartAfter": after} if after else {}
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix, **start):
             yield from page.get("Contents", ())
 
-    def _builds(self) -> Iterator[tuple[str, float]]:
-        """Yield the keys under which there is anything, and how many seconds ago the last of it came; other objects are passed over."""
+    def _groups(self, client: Any, after: str) -> Iterator[tuple[str, float]]:
+        """Yield the first parts of names behind `after`, most of them keys, and how many seconds ago the last object of each came."""
 
         def key_of(found: Any) -> str:
             return str(found["Key"]).removeprefix(self._prefix).partition("/")[0]
 
-        for key, objects in groupby(self._objects(self._prefix), key_of):  # S3 lists in the order of names.
+        # S3 lists in the order of names, in which "0" comes next to the slash: all that lies under a key comes before, no other key does.
+        start = f"{self._prefix}{after}0" if after else ""
+        for name, objects in groupby(self._objects(client, self._prefix, start), key_of):
             newest = max(found["LastModified"] for found in objects)
-            if KEY.fullmatch(key):
-                yield key, (type(newest).now(newest.tzinfo) - newest).total_seconds()
+            yield name, (type(newest).now(newest.tzinfo) - newest).total_seconds()
 
-    def _remove(self, key: str) -> None:
+    def _remove(self, client: Any, key: str) -> None:
         """Take a build out of sight by its manifest, then remove its files; one by one, since not every server knows more."""
-        self._s3().delete_object(Bucket=self._bucket, Key=self._name(key, MANIFEST))
-        for found in list(self._objects(self._name(key, ""))):
-            self._s3().delete_object(Bucket=self._bucket, Key=found["Key"])
+        client.delete_object(Bucket=self._bucket, Key=self._name(key, MANIFEST))
+        for found in list(self._objects(client, self._name(key, ""))):
+            client.delete_object(Bucket=self._bucket, Key=found["Key"])
 
-    def _s3(self) -> Any:
+    def _s3(self, *, is_tidying: bool = False) -> Any:
         """Return this process's client: a worker forks for each build, and two processes cannot share a connection."""
         with self._making:
-            if self._client_pid != os.getpid():
-                settings = self._settings
-                secrets = (settings.s3_access_key_id, settings.s3_secret_access_key)
-                access_key_id, secret_access_key = (secret.get_secret_value() if secret else None for secret in secrets)
-                self._client = boto3.session.Session().client(
-                    "s3",
-                    endpoint_url=settings.s3_endpoint_url,
-                    region_name=settings.s3_region,
-                    aws_access_key_id=access_key_id,
-                    aws_secret_access_key=secret_access_key,
-                    config=Config(**CONFIG),
-                )
-                self._client_pid = os.getpid()
-            return self._client
+            if self._clients_pid != os.getpid():
+                self._clients = (self._new_client(CONFIG), self._new_client(TIDYING))
+                self._clients_pid = os.getpid()
+            return self._clients[is_tidying]
+
+    def _new_client(self, config: Mapping[str, Any]) -> Any:
+        settings = self._settings
+        secrets = (settings.s3_access_key_id, settings.s3_secret_access_key)
+        access_key_id, secret_access_key = (secret.get_secret_value() if secret else None for secret in secrets)
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=settings.s3_endpoint_url,
+            region_name=settings.s3_region,
+            aws_access_key_id=access_key_id,
+            aws_secret_access_key=secret_access_key,
+            config=Config(**config),
+        )
 
 
 class S3Content:

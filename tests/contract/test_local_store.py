@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PosixPath
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,21 @@ from asu.stores.base import Store
 from asu.stores.local import LocalStore
 from asu.stores.manifest import MANIFEST
 from tests.contract.test_store import LIFETIMES, A, B, StoreContract, let_age, publish, read
+
+
+class SweptPath(PosixPath):
+    """A path below which `a.bin` is swept away as soon as so many questions about it are answered."""
+
+    left = 0
+
+    def stat(self, *, follow_symlinks: bool = True) -> Any:
+        """See Path."""
+        status = super().stat(follow_symlinks=follow_symlinks)
+        if self.name == "a.bin" and SweptPath.left:
+            SweptPath.left -= 1
+            if not SweptPath.left:
+                self.unlink()
+        return status
 
 
 class TestLocalStore(StoreContract):
@@ -24,6 +41,11 @@ class TestLocalStore(StoreContract):
         store = LocalStore(tmp_path / "store")
         store.open()
         return store
+
+    @pytest.fixture
+    def take_away(self, tmp_path: Path) -> Callable[[str, str], None]:
+        """Return what removes a file."""
+        return lambda key, name: (tmp_path / "store" / key / name).unlink()
 
     def test_publishing_moves_the_workplace(self, store: Store, tmp_path: Path) -> None:
         """One rename, so that nobody sees a directory that is still being filled."""
@@ -85,14 +107,24 @@ class TestLocalStore(StoreContract):
         assert store.expire(LIFETIMES, lambda _: False) == [A]
         assert store.has(B)
 
-    def test_a_build_whose_file_was_removed_is_not_there(self, store: Store, tmp_path: Path) -> None:
-        """Even if it was a moment ago, and though its directory is still there."""
+    def test_a_file_that_was_removed_is_not_found(self, store: Store, tmp_path: Path) -> None:
+        """Though the manifest still names it."""
         publish(store, a_bin="x", b_bin="x")
-        assert store.has(A)
         (tmp_path / "store" / A / "a.bin").unlink()
 
-        assert not store.has(A)
         assert store.find(A, "a.bin") is None
+
+    @pytest.mark.parametrize("questions", [1, 2])
+    def test_a_file_that_is_swept_away_while_it_is_looked_for_is_not_there(self, tmp_path: Path, questions: int) -> None:
+        """Whenever that happens, the answer is that there is none, or a file that can no longer be read."""
+        store = LocalStore(SweptPath(tmp_path / "store"))
+        store.open()
+        publish(store, a_bin="x")
+        SweptPath.left = questions
+        found = store.find(A, "a.bin")
+        SweptPath.left = 0
+
+        assert found is None or found.size == 1
 
     def test_a_disk_that_is_not_there_is_no_empty_store(self, store: Store, tmp_path: Path) -> None:
         """Nobody can say what it holds, and nothing is built again for that."""

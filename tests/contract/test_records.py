@@ -8,7 +8,7 @@ from typing import Any
 import fakeredis
 import pytest
 
-from asu.build_record import LEASE_SECONDS, RUNNING, Attempt, BuildRecord, Claimed, PendingBodies, Records, State, WorkerRecords
+from asu.build_record import LEASE_SECONDS, REVIVALS, RUNNING, Attempt, BuildRecord, Claimed, PendingBodies, Records, Revived, State, WorkerRecords
 from asu.memory_records import MemoryRecords
 from asu.redis_records import RedisRecords, RedisWorkerRecords
 from tests.contract.redis_clock import let_pass
@@ -31,9 +31,9 @@ class Sides:
         """Claim a build whose plan is its key."""
         return await self.api.claim(key, plan=f'{{"key": "{key}"}}', bodies=BODIES, limit=limit, renew=renew)
 
-    async def begin(self, key: str) -> Attempt:
+    async def begin(self, key: str, *, renew: bool = False) -> Attempt:
         """Claim a build and start it."""
-        assert await self.claim(key) is Claimed.NEW
+        assert await self.claim(key, renew=renew) is Claimed.NEW
         attempt = self.worker.start(key)
         assert attempt is not None
         return attempt
@@ -191,7 +191,7 @@ class RecordsContract:
         stale = await sides.begin(A)
         sides.worker.finish(stale, DONE, 100)
         await sides.claim(B)
-        assert await sides.api.revive(A)
+        assert await sides.api.revive(A) is Revived.QUEUED
 
         assert await sides.api.look(A) == BuildRecord(state=State.QUEUED, step="init", body=BODIES.queued)
         assert sides.worker.waiting_keys() == [B, A]
@@ -200,7 +200,7 @@ class RecordsContract:
         assert (attempt.tries, dict(attempt.plan), attempt.number > stale.number) == (1, {"key": A}, True)
         assert await sides.api.look(A) == BuildRecord(state=State.RUNNING, step="init", body=BODIES.started)
         assert sides.worker.finish(attempt, DONE, 100)
-        assert await sides.api.revive(A), "and again"
+        assert await sides.api.revive(A) is Revived.QUEUED, "and again"
 
     async def test_a_revived_build_is_never_forgotten(self, sides: Sides) -> None:
         """The lifetime of its earlier outcome does not end it."""
@@ -216,7 +216,7 @@ class RecordsContract:
         """Everybody who polls finds the files gone in the same second."""
         sides.worker.finish(await sides.begin(A), DONE, 100)
 
-        assert sorted(await asyncio.gather(*(sides.api.revive(A) for _ in range(20)))) == [False] * 19 + [True]
+        assert sorted(await asyncio.gather(*(sides.api.revive(A) for _ in range(20)))) == [Revived.NOT_DONE] * 19 + [Revived.QUEUED]
         assert sides.worker.waiting_keys() == [A]
 
     async def test_only_a_finished_build_is_revived(self, sides: Sides) -> None:
@@ -225,8 +225,22 @@ class RecordsContract:
         await sides.begin(C)
         await sides.fail(D, "user")
 
-        assert [await sides.api.revive(key) for key in (A, B, C, D)] == [False] * 4
+        assert [await sides.api.revive(key) for key in (A, B, C, D)] == [Revived.NOT_DONE] * 4
         assert sides.worker.waiting_keys() == [B]
+
+    async def test_a_build_is_revived_only_so_often(self, sides: Sides) -> None:
+        """Its files go each time: it stays as it is until somebody asks for it anew, and then all is as at first."""
+        for _ in range(2):
+            sides.worker.finish(await sides.begin(A, renew=True), DONE, 100)
+            for _ in range(REVIVALS):
+                assert await sides.api.revive(A) is Revived.QUEUED
+                attempt = sides.worker.start(A)
+                assert attempt is not None
+                assert sides.worker.finish(attempt, DONE, 100)
+
+            assert await sides.api.revive(A) is Revived.TOO_OFTEN
+            assert await sides.api.look(A) == DONE
+            assert sides.worker.waiting_keys() == []
 
     async def test_a_renewed_lease_keeps_the_build(self, sides: Sides) -> None:
         """A living worker is never taken for dead."""
@@ -358,7 +372,7 @@ async def test_a_record_without_a_plan_is_not_revived() -> None:
     async with fakeredis.FakeAsyncRedis(server=server) as redis:
         await redis.hset(f"asu:build:{A}", mapping={"state": "done", "step": "done", "body": "{}", "fault": ""})
 
-        assert not await RedisRecords(redis).revive(A)
+        assert await RedisRecords(redis).revive(A) is Revived.NOT_DONE
         assert await redis.zcard("asu:waiting") == 0
 
 

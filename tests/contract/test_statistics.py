@@ -189,7 +189,7 @@ class RedisStatisticsContract(StatisticsContract):
     @pytest.mark.parametrize("odd", [b"", b"{", b"\xff", b"7", b"[]", b"{}", *ODD_FAILURES])
     async def test_a_failure_that_cannot_be_read_hides_no_other(self, sides: StatisticsSides, redis: Redis, odd: bytes) -> None:
         """It is left out."""
-        sides.worker.add_failure(FAILURE)
+        sides.worker.add_failure(FAILURE, {})
         redis.zadd("asu:statistics:failures:2026-10-27", {odd: 1})
 
         assert await sides.api.failures([TUESDAY]) == [(FAILURE, 1)]

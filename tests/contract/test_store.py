@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -60,7 +61,7 @@ LIFETIMES = Lifetimes(grace=1000, undocumented=5000, workplaces=100)
 
 
 class StoreContract:
-    """What every implementation does; a subclass brings the fixture `store`."""
+    """What every implementation does; a subclass brings the fixtures `store` and `take_away`, which removes a file past the store."""
 
     def test_what_is_published_is_found(self, store: Store) -> None:
         """With its name, its size, its content, and what HTTP tells of it."""
@@ -106,6 +107,19 @@ class StoreContract:
         assert read(store, "a.bin") is None
         assert read(store, "a.bin", key=place.name) is None
         assert not store.has(place.name)
+
+    def test_a_build_of_which_a_file_was_taken_away_is_not_there(self, store: Store, take_away: Callable[[str, str], None]) -> None:
+        """Even if it was a moment ago, and though all the others are still there; published anew it is whole again."""
+        publish(store, a_bin="x", b_bin="x")
+        assert store.has(A)
+        file = store.find(A, "a.bin")
+        assert file is not None
+        take_away(A, "a.bin")
+
+        assert not store.has(A)
+        assert store.content(file, 0, 1) is None
+        publish(store, a_bin="x", b_bin="x")
+        assert store.has(A)
 
     def test_workplaces_are_private(self, store: Store) -> None:
         """Two attempts of one build never write into each other's files."""
@@ -251,6 +265,11 @@ class TestMemoryStore(StoreContract):
     """The in-memory twin."""
 
     @pytest.fixture
-    def store(self) -> Store:
+    def store(self) -> MemoryStore:
         """Return an empty store."""
         return MemoryStore()
+
+    @pytest.fixture
+    def take_away(self, store: MemoryStore) -> Callable[[str, str], None]:
+        """Return what removes a file."""
+        return lambda key, name: store.published[key].contents.__delitem__(name)

@@ -19,7 +19,7 @@ from tests.contract.test_store import LIFETIMES, A, B, StoreContract, gather, pa
 from tests.s3_server import Faults, ask, faulty, make_bucket, running_s3
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from asu.stores.base import Store
@@ -78,6 +78,24 @@ def names(settings: Settings) -> list[str]:
 
 class TestS3Store(StoreContract):
     """The bucket."""
+
+    @pytest.fixture
+    def take_away(self, settings: Settings) -> Callable[[str, str], None]:
+        """Return what removes an object."""
+
+        def remove(key: str, name: str) -> None:
+            ask(address(settings, f"{PREFIX}{key}/{name}"), "DELETE")
+
+        return remove
+
+
+def test_a_build_is_looked_for_to_its_last_file(store: Store, settings: Settings) -> None:
+    """Its listing may come in several parts."""
+    publish(store, lifetime=1000, **{f"f{number:02}_bin": "" for number in range(25)})
+    assert store.has(A)
+
+    ask(address(settings, f"{PREFIX}{A}/f24.bin"), "DELETE")
+    assert not store.has(A)
 
 
 def test_a_build_is_one_object_per_file_and_its_manifest(store: Store, settings: Settings) -> None:
@@ -234,11 +252,56 @@ def test_many_builds_are_listed_to_the_last(store: Store, settings: Settings, fa
 def test_tidying_does_not_hold_a_worker_up_for_long(settings: Settings) -> None:
     """What is left after its time is removed the next time."""
     store = S3Store(settings)
-    store.removal_seconds = 0
+    store.tidying_seconds = 0
     for key in (A, B):
         publish(store, key, lifetime=-2000, a_bin="x")
 
     assert [store.expire(LIFETIMES, lambda _: False) for _ in range(3)] == [[A], [B], []]
+
+
+def test_a_pass_over_known_builds_ends_in_time_as_well(settings: Settings) -> None:
+    """Looking takes time, too; the next pass goes on where the last one ended, and after the end from the beginning."""
+    store = S3Store(settings)
+    store.tidying_seconds = 0
+    keys = [A, f"{A[1:]}b", B]
+    for key in keys:
+        publish(store, key, a_bin="x")
+    asked: list[str] = []
+
+    def is_known(key: str) -> bool:
+        asked.append(key)
+        return True
+
+    seen = []
+    for _ in range(5):
+        assert store.expire(LIFETIMES, is_known) == []
+        seen.append(list(asked))
+        asked.clear()
+    assert seen == [*([key] for key in keys), [], [A]]
+
+
+def test_a_build_that_cannot_be_removed_does_not_keep_those_behind_it(store: Store, faults: Faults) -> None:
+    """The next pass goes on behind it."""
+    for key in (A, B):
+        publish(store, key, lifetime=-2000, a_bin="x")
+    faults.fails = lambda request: request.method == "DELETE" and A in request.path
+    with pytest.raises(StoreFailed):
+        store.expire(LIFETIMES, lambda _: False)
+
+    assert store.expire(LIFETIMES, lambda _: False) == [B]
+    faults.heal()
+    assert store.expire(LIFETIMES, lambda _: False) == [A]
+
+
+def test_a_server_that_never_answers_is_asked_once_when_tidying(store: Store, faults: Faults) -> None:
+    """A second attempt would hold the worker up for as long again; the next pass is one."""
+    publish(store, lifetime=-2000, a_bin="x")
+    faults.seen.clear()
+    faults.hangs = lambda _: True
+
+    with pytest.raises(StoreFailed, match="ReadTimeoutError"):
+        store.expire(LIFETIMES, lambda _: False)
+    assert len(faults.seen) == 1
 
 
 def test_clients_can_be_sent_to_the_bucket(settings: Settings, server: tuple[str, Faults]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from asu.build_queue import MemoryBuildQueue
-from asu.build_record import BuildRecord, Claimed, PendingBodies, State
+from asu.build_record import REVIVALS, BuildRecord, Claimed, PendingBodies, Revived, State
 from asu.builds import Builds
 from asu.errors import InternalError, Overloaded, QueueUnavailable, StoreFailed, UnknownBuild
 from asu.memory_records import MemoryRecords
@@ -65,10 +65,10 @@ class WatchedStore(MemoryStore):
 class PlanlessRecords(MemoryRecords):
     """Records of finished builds as an earlier version left them."""
 
-    async def revive(self, key: str) -> bool:
+    async def revive(self, key: str) -> Revived:
         """See Records."""
         assert key
-        return False
+        return Revived.NOT_DONE
 
 
 class Parts:
@@ -206,6 +206,39 @@ async def test_a_finished_build_that_nobody_could_build_again_is_unknown() -> No
 
     with pytest.raises(UnknownBuild):
         await parts.builds.look(A.key)
+
+
+async def vanish(parts: Parts) -> None:
+    """Finish the build that waits, at once without its files."""
+    parts.finish(A.key)
+    del parts.store.published[A.key]
+
+
+async def test_a_build_whose_files_vanish_each_time_is_not_built_without_end() -> None:
+    """API and workers see different stores: those who poll learn it, and nothing is put in line for them."""
+    parts = Parts()
+    await finished_and_gone(parts)
+    for _ in range(REVIVALS):
+        assert (await parts.builds.look(A.key)).status == 202
+        await vanish(parts)
+    parts.queue.keys.clear()
+
+    with pytest.raises(StoreFailed, match="vanish again and again; API and workers may see different stores") as caught:
+        await parts.builds.look(A.key)
+    assert (caught.value.fault, caught.value.status, parts.queue.keys) == ("infra", 500, [])
+
+
+async def test_a_request_builds_again_what_has_vanished_too_often_for_polls() -> None:
+    """Somebody wants it; by then the store may have been mended."""
+    parts = Parts()
+    await finished_and_gone(parts)
+    for _ in range(REVIVALS):
+        await parts.builds.look(A.key)
+        await vanish(parts)
+
+    assert (await parts.builds.request(A, "r1")).status == 202
+    parts.finish(A.key)
+    assert (await parts.builds.look(A.key)).status == 200
 
 
 async def test_a_store_that_cannot_be_asked_takes_nothing_away() -> None:
