@@ -58,7 +58,7 @@ def measure() -> Section:
         rows.append(
             at_least(what, ratio, PART_OF_BARE, "x bare", digits=2) if name in BARRED else Row(what=what, value=ratio, unit="x bare", digits=2)
         )
-    rows += [at_most(f"{name} while a build runs, p99", busy[name].p99_ms, P99_MS, "ms") for name in BARRED]
+    rows += [at_most(f"{name} while a neighbour compresses as a build does, p99", busy[name].p99_ms, P99_MS, "ms") for name in BARRED]
     return Section(title=TITLE, rows=rows, notes=[f"{CONNECTIONS} connections", *noise_notes(quiet), *noise_notes(busy)])
 
 
