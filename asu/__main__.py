@@ -1,6 +1,7 @@
 """`asu api` and `asu worker`, the processes of the build service.
 
-`asu key` makes the key that images are signed with, `asu openapi` prints what the API says of itself.
+`asu alive` says whether the worker of this container lives, `asu key` makes the key that images are signed with, `asu openapi` prints what the
+API says of itself.
 """
 
 import argparse
@@ -26,6 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _run_api(settings, options.host, options.port)
     elif options.process == "openapi":
         _print_openapi(settings)
+    elif options.process == "alive":
+        from .worker.process import expect_live_worker  # noqa: PLC0415  # As below.
+
+        expect_live_worker(settings)
     else:
         from .worker.process import run_worker  # noqa: PLC0415  # The API has no use for podman's and RQ's worker modules and saves their memory.
 
@@ -81,6 +86,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     api.add_argument("--host", default="127.0.0.1", help="address to listen on")
     api.add_argument("--port", type=int, default=8000, help="port to listen on")
     processes.add_parser("worker", help="build images, one at a time")
+    processes.add_parser("alive", help="say by the exit code whether a worker lives on this machine or in this container; for health checks")
     processes.add_parser("openapi", help="print the OpenAPI document and end")
     key = processes.add_parser("key", help="make a key to sign images with, and its certificate")
     key.add_argument("path", type=Path, help="file of the secret key, for BUILD_KEY; PATH.pub is for the devices, PATH.ucert goes into the images")

@@ -1,10 +1,12 @@
 """The worker process: RQ's loop around our builder."""
 
 import logging
+import socket
 
 from redis import Redis
 
-from asu.build_queue import BuildWorker, RqBuildQueue
+from asu.build_queue import BuildWorker, RqBuildQueue, has_live_worker
+from asu.errors import QueueUnavailable
 from asu.redis_records import RedisWorkerRecords, sync_redis
 from asu.redis_statistics import RedisBuildStatistics
 from asu.settings import Settings
@@ -35,6 +37,17 @@ def run_worker(settings: Settings) -> None:
     queue = RqBuildQueue(redis, deadline=settings.build_deadline)
     sweep = Sweep(settings, records=records, queue=queue, store=store, engine=engine, accounts=accounts)
     BuildWorker(redis, build=builder.run, sweep=sweep).work(logging_level=None)
+
+
+def expect_live_worker(settings: Settings) -> None:
+    """Return if a worker of this container or machine lives, as Redis knows it; else end the process with words and exit code 1."""
+    host = socket.gethostname()
+    try:
+        is_alive = has_live_worker(sync_redis(settings.redis_url), host)
+    except QueueUnavailable as error:
+        raise SystemExit(f"asu alive: {error.detail}") from error
+    if not is_alive:
+        raise SystemExit(f"asu alive: no worker on {host} has been heard of within the last minute")
 
 
 def chosen_signing(settings: Settings) -> Signing:
