@@ -1,0 +1,112 @@
+"""The microservices deployment: used, scaled, and its parts stopped and replaced while clients go on."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+from tests.smoke import images
+from tests.smoke.containers import check_containers, check_ports, check_walls, idle_footprint
+from tests.smoke.engine import SmokeError
+from tests.smoke.traffic import ACCEPTED, OK, Client, ask_preview, await_build, download, request_build, under_load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.smoke.deployment import Deployment
+
+LOOKUP_SECONDS = 6.0  # The gateway keeps addresses for five.
+FULL_SECONDS = 4.0  # Long enough that single slow answers do not count.
+RATE = 50.0  # Requests a second during a restart; the bar of the issue.
+CLIENTS = 8
+ANSWERED = re.compile(r'"POST /api/v1/prepare".* by (?:[\d.:]+, )*([\d.]+):8001,')
+
+
+def try_microservices(deployment: Deployment, port: int, network: str, say: Callable[[str], None]) -> None:
+    """Start it and see what it is for; raises SmokeError at the first thing that does not hold."""
+    began = time.monotonic()
+    deployment.up()
+    say(f"up and healthy in {time.monotonic() - began:.0f} s")
+    say(check_containers(deployment))
+    say(check_ports(deployment, "gateway"))
+    services = [("redis", 6379), ("api", 8000), ("prepare", 8001), ("gateway", 8080)]
+    say(check_walls(deployment, network, images.PYTHON, services))
+    for line in idle_footprint(deployment):
+        say(line)
+    client = Client(port)
+    key = request_build(client)
+    build = await_build(client, key)
+    say(f"preview, build and download through the gateway: {len(build['images'])} images, {download(client, build)} bytes")
+    _scale(deployment, port, say)
+    _stop_one(deployment, port, say)
+    _replace(deployment, port, key, say)
+    _drain(deployment, client, say)
+
+
+def _scale(deployment: Deployment, port: int, say: Callable[[str], None]) -> None:
+    """Start more replicas: they are found without a restart, take their part, and bring more throughput."""
+    one = _throughput(port)
+    deployment.scale("prepare", 2)
+    time.sleep(LOOKUP_SECONDS)
+    two = _throughput(port)
+    say(f"previews a second: {one:.0f} by one replica, {two:.0f} by two (ratio {two / one:.2f})")
+    replicas = deployment.scale("prepare", 3)
+    time.sleep(LOOKUP_SECONDS)
+    seen = len(deployment.log(deployment.containers("gateway")[0]))
+    with under_load(port, ask_preview, accepted=(OK,), clients=CLIENTS, rate=RATE) as load:
+        time.sleep(2)
+    load.must_be_flawless("three replicas")
+    answered = set(ANSWERED.findall(deployment.log(deployment.containers("gateway")[0])[seen:]))
+    expected = {address for name in replicas for address in deployment.addresses(name)}
+    if answered != expected:
+        raise SmokeError(f"of the replicas at {sorted(expected)} only those at {sorted(answered)} answered")
+    say(f"scaled to {len(replicas)} replicas of prepare, and each has answered: {', '.join(sorted(answered))}")
+
+
+def _throughput(port: int) -> float:
+    began = time.monotonic()
+    with under_load(port, ask_preview, accepted=(OK,), clients=CLIENTS) as load:
+        time.sleep(FULL_SECONDS)
+    load.must_be_flawless("previews at full speed")
+    return load.sent / (time.monotonic() - began)
+
+
+def _stop_one(deployment: Deployment, port: int, say: Callable[[str], None]) -> None:
+    """Stop a replica under load: it takes nobody's answer with it."""
+    with under_load(port, ask_preview, accepted=(OK,), clients=CLIENTS, rate=RATE) as load:
+        time.sleep(1)
+        deployment.engine.podman("stop", "--time", "10", deployment.containers("prepare")[0])
+        time.sleep(LOOKUP_SECONDS)
+    say(load.must_be_flawless("previews while one of three replicas stopped"))
+
+
+def _replace(deployment: Deployment, port: int, key: str, say: Callable[[str], None]) -> None:
+    """Replace both services by new containers while clients poll and ask for previews."""
+
+    def ask(client: Client, number: int) -> tuple[int, bytes]:
+        if number % 5 == 0:
+            return ask_preview(client, number)
+        return client.ask("GET", f"/api/v1/build/{key}")
+
+    for service in ("api", "prepare"):
+        with under_load(port, ask, accepted=(OK, ACCEPTED), clients=CLIENTS, rate=RATE) as load:
+            deployment.replace(service)
+        say(load.must_be_flawless(f"polls and previews while every replica of {service} was replaced"))
+
+
+def _drain(deployment: Deployment, client: Client, say: Callable[[str], None]) -> None:
+    """Tell a worker to stop: it finishes its build first."""
+    worker = deployment.containers("worker")[0]
+    key = request_build(client, packages=["luci", "tmux"])
+    deadline = time.monotonic() + 30
+    while client.ask_for("GET", f"/api/v1/build/{key}", expected=(OK, ACCEPTED))["imagebuilder_status"] == "init":
+        if time.monotonic() > deadline:
+            raise SmokeError("the worker does not begin")
+        time.sleep(0.05)
+    deployment.engine.podman("stop", "--time", "120", worker)
+    state = deployment.inspect(worker)["State"]
+    status, _ = client.ask("GET", f"/api/v1/build/{key}")
+    if status != OK or state["ExitCode"]:
+        raise SmokeError(f"the worker ended with {state['ExitCode']}, and its build is answered with {status}")
+    say("a worker that was stopped finished its build first")
