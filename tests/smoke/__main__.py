@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 import time
@@ -18,7 +19,7 @@ from tests.smoke.monolith import try_monolith
 if TYPE_CHECKING:
     from pathlib import Path
 
-PORT = 18080  # Not the one that `make up` takes; SMOKE_PORT names another.
+PORTS = range(20_000, 30_000)  # Below those that the kernel gives to connections going out, and beside those of `make up`.
 NETWORK = "asu-smoke-build"  # Apart from a network that real builds use.
 
 
@@ -30,12 +31,9 @@ def main() -> int:
         sys.stderr.write("make smoke: podman's root is needed here; run it as root or with sudo\n")
         return 1
     try:
-        port = int(os.environ.get("SMOKE_PORT") or PORT)
-        if not is_free("127.0.0.1", port):
-            raise SmokeError(f"port {port} is taken; choose another one: make smoke SMOKE_PORT={port + 10000}")
         engine = make_engine(ROOT / os.environ.get("RUN_DIR", ".run") / "smoke")
         with engine.service():
-            _try_all(engine, port)
+            _try_all(engine, _free_port())
     except SmokeError as error:
         sys.stderr.write(f"\nmake smoke: {error}\n")
         return 1
@@ -64,6 +62,11 @@ def _try_all(engine: Engine, port: int) -> None:
             raise
         finally:
             deployment.down()
+
+
+def _free_port() -> int:
+    """Return a port that nobody listens on; a random one, so that runs at the same time do not choose alike."""
+    return next(port for port in random.sample(PORTS, len(PORTS)) if is_free("127.0.0.1", port))
 
 
 def _deployment(engine: Engine, kind: str, port: int, tree: Path) -> Deployment:

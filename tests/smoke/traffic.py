@@ -104,6 +104,7 @@ class Load:
     """What became of many requests."""
 
     sent: int = 0
+    seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
     slowest: float = 0.0
 
@@ -111,7 +112,7 @@ class Load:
         """Return a line for the report; raises SmokeError when one of the requests failed."""
         if self.failures or not self.sent:
             raise SmokeError(f"{what}: {len(self.failures)} of {self.sent} requests failed: {self.failures[:5]}")
-        return f"{what}: 0 of {self.sent} requests failed, the slowest took {self.slowest:.2f} s"
+        return f"{what}: 0 of {self.sent} requests failed ({self.sent / self.seconds:.0f} a second), the slowest took {self.slowest:.2f} s"
 
 
 @contextmanager
@@ -138,6 +139,7 @@ def under_load(
         client.connection.close()
 
     threads = [threading.Thread(target=keep_asking, daemon=True) for _ in range(clients)]
+    started = time.monotonic()
     for thread in threads:
         thread.start()
     try:
@@ -146,6 +148,7 @@ def under_load(
         over.set()
         for thread in threads:
             thread.join(PATIENCE)
+        load.seconds = time.monotonic() - started
 
 
 def ask_preview(client: Client, number: int) -> tuple[int, bytes]:
