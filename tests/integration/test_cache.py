@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from misc.native.gateway import ROOT, fill_in, nginx_command, write_configuration
+from misc.native.gateway import fill_in, nginx_command, write_configuration
+from misc.native.settings import ROOT
 from tests.integration.gateway_world import CAN_RUN, Gateway, free_port, start_service, stop, wait_until_it_listens
 
 if TYPE_CHECKING:
