@@ -34,7 +34,7 @@ test: install ## Run every test of both services, and tell which were slow
 	@$(AS_ROOT) $(VENV)/python -m pytest --durations=10 --durations-min=5 $(PYTEST_ARGS)
 
 smoke: install ## Start the compose files for real, scale and replace their parts under load, and take them down
-	@$(AS_ROOT) $(VENV)/python -m tests.smoke
+	@$(AS_ROOT) $(VENV)/python -m tests.smoke $(PARTS)
 
 lint: install ## Check style, types and the walls between the parts
 	$(VENV)/ruff check $(SOURCES)

@@ -41,9 +41,9 @@ class Deployment:
         self._environment_file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         return self.engine.run(["podman-compose", *self.options, *before, *arguments])
 
-    def up(self) -> None:
-        """Start everything and wait until it is healthy."""
-        self.compose("up", "-d", "--no-build")
+    def up(self, *services: str) -> None:
+        """Start everything, or these services and what they depend on, and wait until it is healthy."""
+        self.compose("up", "-d", "--no-build", *services)
         self.wait_until_healthy()
 
     def scale(self, service: str, replicas: int) -> list[str]:

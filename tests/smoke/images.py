@@ -39,9 +39,14 @@ def make_bases(engine: Engine) -> None:
     engine.run([str(ROOT / "tests" / "containers" / "make_bases"), PYTHON, NGINX, REDIS])
 
 
+def tree_of(engine: Engine) -> Path:
+    """Return where the files of the stand-in downloads server lie."""
+    return engine.directory / "upstream"
+
+
 def make_tree(engine: Engine) -> Path:
     """Make the files of the stand-in downloads server; takes two seconds."""
-    tree = engine.directory / "upstream"
+    tree = tree_of(engine)
     if not tree.is_dir():
         engine.run([sys.executable, "-m", "tests.upstream.make_tree", str(tree)])
     return tree
