@@ -124,6 +124,8 @@ def _deployment(engine: Engine, kind: str, port: int, **more: str) -> Deployment
         "UPSTREAM_URL": images.FEEDS,
         "BASE_CONTAINER": images.BASE_CONTAINER,
         "BUILD_NETWORK": NETWORK,
+        "BACKEND_SUBNET": "10.89.251.0/24",  # Apart from the default, which a real system on this machine has.
+        "REDIS_ADDRESS": "10.89.251.2",
         "PODMAN_SOCKET": str(engine.socket),
         "GATEWAY_PORT": str(port),
         "ASU_PORT": str(port),

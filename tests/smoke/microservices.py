@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.smoke import images
@@ -12,7 +14,7 @@ from tests.smoke.engine import SmokeError
 from tests.smoke.traffic import ACCEPTED, OK, REQUEST, Client, ask_preview, await_build, download, request_build, under_load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.smoke.deployment import Deployment
 
@@ -41,7 +43,7 @@ def try_microservices(deployment: Deployment, port: int, network: str, say: Call
     say(f"preview, build and download through the gateway: {len(build['images'])} images, {download(client, build)} bytes")
     _scale(deployment, port, say)
     _stop_one(deployment, port, say)
-    _replace(deployment, port, key, say)
+    _replace(deployment, port, key, network, say)
     _drain(deployment, Client(port), say)  # A new connection; the gateway has closed the old one, which had nothing to say.
 
 
@@ -82,8 +84,8 @@ def _stop_one(deployment: Deployment, port: int, say: Callable[[str], None]) -> 
     say(load.must_be_flawless("previews while one of three replicas stopped"))
 
 
-def _replace(deployment: Deployment, port: int, key: str, say: Callable[[str], None]) -> None:
-    """Replace both services by new containers while clients poll, ask for previews and ask for builds."""
+def _replace(deployment: Deployment, port: int, key: str, network: str, say: Callable[[str], None]) -> None:
+    """Replace both services by new containers while clients poll, ask for previews and for builds, and builds come and go."""
 
     def ask(client: Client, number: int) -> tuple[int, bytes]:
         if number % 5 == 0:
@@ -93,9 +95,27 @@ def _replace(deployment: Deployment, port: int, key: str, say: Callable[[str], N
         return client.ask("GET", f"/api/v1/build/{key}")
 
     for service in ("api", "prepare"):
-        with under_load(port, ask, accepted=(OK, ACCEPTED), clients=MANY_CLIENTS, rate=RATE) as load:
+        with under_load(port, ask, accepted=(OK, ACCEPTED), clients=MANY_CLIENTS, rate=RATE) as load, _coming_and_going(deployment, network):
             deployment.replace(service)
         say(load.must_be_flawless(f"polls, previews and requests for a build while every replica of {service} was replaced"))
+
+
+@contextmanager
+def _coming_and_going(deployment: Deployment, network: str) -> Iterator[None]:
+    """Have one container after another in the builds' network, as builds are: podman's name server loses questions meanwhile."""
+    over = threading.Event()
+
+    def start_one_after_another() -> None:
+        while not over.is_set():
+            deployment.engine.succeeds("run", "--rm", f"--network={network}", images.PYTHON, "true")
+
+    thread = threading.Thread(target=start_one_after_another)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _drain(deployment: Deployment, client: Client, say: Callable[[str], None]) -> None:
