@@ -31,12 +31,17 @@ def file_headers(file: StoredFile) -> dict[str, str]:
     }
 
 
+def names_tag(tags: str, tag: str) -> bool:
+    """Whether a header such as If-None-Match names an entity tag, given with its quotes; weak tags count, and `*` names all."""
+    named = [one.strip().removeprefix("W/") for one in tags.split(",")]
+    return tag in named or "*" in named
+
+
 def is_unchanged(headers: Mapping[str, str], file: StoredFile) -> bool:
     """Whether the client says that it has the file already; a tag counts, and a date only where there is no tag."""
     tags = headers.get("If-None-Match")
     if tags is not None:
-        known = [tag.strip().removeprefix("W/") for tag in tags.split(",")]
-        return "*" in known or f'"{file.etag}"' in known
+        return names_tag(tags, f'"{file.etag}"')
     since = _seconds(headers.get("If-Modified-Since", ""))
     return since is not None and file.modified <= since
 

@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
 from asu import __version__
+from asu.file_requests import names_tag
 from asu.renderings import Rendering
 from asu.services import Services, services_of
 
@@ -180,7 +181,6 @@ async def _overview(services: Services) -> dict[str, Any]:
 def _answer(request: Request, rendering: Rendering) -> Response:
     """Answer with a rendering, or say that the caller has it already; caches may keep it, but must ask each time."""
     headers = {"ETag": rendering.etag, "Cache-Control": "no-cache"}
-    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]
-    if rendering.etag in known or "*" in known:
+    if names_tag(request.headers.get("If-None-Match", ""), rendering.etag):
         return Response(status_code=HTTP_NOT_MODIFIED, headers=headers)
     return Response(rendering.content, headers=headers, media_type="application/json")

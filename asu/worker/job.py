@@ -30,7 +30,7 @@ from . import builder_failures, builder_output, image_sizes, imagebuilder, snaps
 from .accounting import Accounts
 from .container import BuildContainer, CommandResult, ContainerEngine
 from .package_managers import package_manager_for
-from .package_managers.manifest import check_versions, parse_manifest
+from .package_managers.manifest import check_versions
 from .preparation import prepare
 from .progress import Progress
 from .pulling import BuilderImage
@@ -137,9 +137,9 @@ class Builder:
         packages = imagebuilder.selection(request, info)
         self._show(attempt, progress, "validate_manifest")
         feeds = prepare(container, request, manager, deadline=self._settings.info_deadline)
-        has_keys = bool(manager.key_files(request["repository_keys"]))
-        check = partial(builder_failures.check, manager=manager, feeds=feeds, has_keys=has_keys)
-        self._manifest(attempt, progress, container, packages, check)
+        check = partial(builder_failures.check, manager=manager, feeds=feeds.urls, has_keys=feeds.has_keys)
+        progress.gathered["manifest"] = manifest = manager.manifest(self._manifest(attempt, progress, container, packages, check))
+        check_versions(request["packages_versions"], manifest)
         self._image(attempt, progress, container, packages, check)
         self._show(attempt, progress, "signing_images")
         self._publish(attempt, progress, container)
@@ -174,16 +174,13 @@ class Builder:
             raise WrongRevision(expected=request["version_code"], found=info.revision)
         return info
 
-    def _manifest(self, attempt: Attempt, progress: Progress, container: BuildContainer, packages: list[str], check: Check) -> None:
-        request = attempt.plan["request"]
-        command = imagebuilder.manifest_command(request, packages)
+    def _manifest(self, attempt: Attempt, progress: Progress, container: BuildContainer, packages: list[str], check: Check) -> str:
+        command = imagebuilder.manifest_command(attempt.plan["request"], packages)
         result = progress.timed("manifest", container, command, deadline=self._settings.manifest_deadline)
         progress.stderr += result.stderr
         progress.stdout += result.stdout if result.exit_code else ""  # After success it is the manifest, which has a key of its own.
         check(result)
-        manifest = parse_manifest(result.stdout)
-        progress.gathered["manifest"] = manifest
-        check_versions(request["packages_versions"], manifest)
+        return result.stdout
 
     def _image(self, attempt: Attempt, progress: Progress, container: BuildContainer, packages: list[str], check: Check) -> None:
         command = imagebuilder.image_command(attempt.plan["request"], packages, attempt.key)

@@ -4,6 +4,7 @@ All of it before `make manifest`, which downloads every package: what cannot wor
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from asu.errors import ContainerFailed
@@ -14,22 +15,30 @@ from .package_managers import PackageManager
 from .package_managers.feeds import admitted_feeds
 
 
-def prepare(container: BuildContainer, request: Mapping[str, Any], manager: PackageManager, *, deadline: int) -> dict[str, str]:
-    """Put all that a request brings along into its container; return its feeds, name → URL.
+@dataclass(frozen=True, slots=True)
+class OwnFeeds:
+    """The feeds that a request brings along, name → URL, and whether it brings any key that the package manager reads."""
+
+    urls: Mapping[str, str]
+    has_keys: bool
+
+
+def prepare(container: BuildContainer, request: Mapping[str, Any], manager: PackageManager, *, deadline: int) -> OwnFeeds:
+    """Put all that a request brings along into its container; return its feeds.
 
     Each command of it gets `deadline` seconds. Raises UnknownFilesystem, BuildFailed for what must not reach the builder, and
     ContainerFailed and BuildTimeout.
     """
-    feeds = admitted_feeds(request["repositories"])
+    feeds, keys = admitted_feeds(request["repositories"]), manager.key_files(request["repository_keys"])
     if feeds:
-        _bring_keys(container, manager.key_files(request["repository_keys"]), deadline)
+        _bring_keys(container, keys, deadline)
         present = _builders_feeds(container, manager, deadline)
         container.put(manager.repositories_path, manager.repositories(present, feeds, request["repositories_mode"]).encode(), 0o644)
     if request["defaults"]:
         container.put(imagebuilder.FIRST_BOOT_SCRIPT, request["defaults"].encode(), 0o755)
     if request["filesystem"]:
         _choose_filesystem(container, request["filesystem"], deadline)
-    return feeds
+    return OwnFeeds(feeds, has_keys=bool(keys))
 
 
 def _bring_keys(container: BuildContainer, files: Mapping[str, bytes], deadline: int) -> None:

@@ -7,10 +7,10 @@ from typing import Literal
 from .feeds import UnusableFeed, key_files
 from .manifest import parse_manifest
 from .problems import PackageProblem, clash, conflict, each_once, missing, other_version, unsuitable
+from .signs import named_by
 
 INDEX = "packages.adb"
 
-# `what` names the file or package that failed; the first sign that is found speaks.
 _DOWNLOAD_SIGNS = (
     r"WARNING: updating and opening (?P<what>\S+): ",
     r"wget: exited with error",
@@ -55,9 +55,7 @@ class Apk:
 
     def failed_download(self, text: str) -> str | None:
         """See PackageManager."""
-        matches = (re.search(sign, text) for sign in _DOWNLOAD_SIGNS)
-        found = next((match for match in matches if match), None)
-        return (found.groupdict().get("what") or "").rstrip(",.") if found else None
+        return named_by(_DOWNLOAD_SIGNS, text)
 
     def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[UnusableFeed]:
         """See PackageManager; apk says nothing on stderr of the feeds that it uses, and warns of each that it leaves out."""

@@ -9,12 +9,12 @@ from asu.errors import BuildFailed
 from .feeds import UnusableFeed, key_files
 from .manifest import parse_manifest
 from .problems import PackageProblem, clash, conflict, each_once, missing, other_version
+from .signs import named_by
 
 LOCAL_NAME = "imagebuilder"
 LOCAL = f"src {LOCAL_NAME} file:packages"  # The builder's own packages: without kernel and libc there is no image.
 CHECKED = "option check_signature"
 
-# `what` names the file or package that failed; the first sign that is found speaks.
 _DOWNLOAD_SIGNS = (
     r"Failed to download (?!the package list)(?P<what>\S+)",
     r"Failed to download the package list from (?P<what>\S+)",
@@ -67,9 +67,7 @@ class Opkg:
 
     def failed_download(self, text: str) -> str | None:
         """See PackageManager."""
-        matches = (re.search(sign, text) for sign in _DOWNLOAD_SIGNS)
-        found = next((match for match in matches if match), None)
-        return (found.groupdict().get("what") or "").rstrip(",.") if found else None
+        return named_by(_DOWNLOAD_SIGNS, text)
 
     def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[UnusableFeed]:
         """See PackageManager; a feed counts as used only if opkg says that it has its list and trusts it."""
