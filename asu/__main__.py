@@ -1,6 +1,7 @@
-"""`asu api` and `asu worker`, the processes of the build service.
+"""`asu api` and `asu worker`, the processes of the build service, and the commands of its operator.
 
-`asu key` makes the key that images are signed with, `asu openapi` prints what the API says of itself.
+`asu check` says what is wrong with a server and what to do, `asu sweep` tidies once, `asu key` makes the key that images are
+signed with, `asu openapi` prints what the API says of itself.
 """
 
 import argparse
@@ -9,9 +10,11 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
+from .errors import AsuError
 from .logs import configure_logging
-from .settings import Settings
+from .settings import Settings, UnusableSettings, read_settings
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -20,12 +23,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.process == "key":
         _make_key(options.path)
         return
-    settings = Settings()
-    configure_logging(settings.log_level)
+    try:
+        settings = read_settings()
+    except UnusableSettings as error:
+        _refuse(error, is_check=options.process == "check", as_json=getattr(options, "json", False))
+    configure_logging(settings.log_level, settings.log_format)
     if options.process == "api":
         _run_api(settings, options.host, options.port)
     elif options.process == "openapi":
         _print_openapi(settings)
+    elif options.process == "check":
+        _check(settings, options)
+    elif options.process == "sweep":
+        _sweep(settings)
     else:
         from .worker.process import run_worker  # noqa: PLC0415  # The API has no use for podman's and RQ's worker modules and saves their memory.
 
@@ -57,6 +67,41 @@ def _run_api(settings: Settings, host: str, port: int) -> None:
     )
 
 
+def _refuse(error: UnusableSettings, *, is_check: bool, as_json: bool) -> NoReturn:
+    """End with a line for each mistake in the settings."""
+    if is_check:
+        from .checking.command import in_json, in_words  # noqa: PLC0415
+        from .checking.findings import Finding, Level  # noqa: PLC0415
+
+        advice = "Correct it in the environment or in the file that ASU_CONFIG names; nothing else was checked."
+        findings = [Finding(name="settings", level=Level.PROBLEM, detail=mistake, advice=advice) for mistake in error.mistakes]
+        sys.stdout.write((in_json if as_json else in_words)(findings))
+        raise SystemExit(1)
+    raise SystemExit("\n".join(f"asu: {mistake}" for mistake in error.mistakes))
+
+
+def _check(settings: Settings, options: argparse.Namespace) -> None:
+    from .checking.command import checks_for, in_json, in_words  # noqa: PLC0415  # Only this command has a use for them.
+    from .checking.findings import has_problems, run_checks  # noqa: PLC0415
+
+    findings = run_checks(checks_for(settings, part=options.part, host=options.host, port=options.port))
+    sys.stdout.write((in_json if options.json else in_words)(findings))
+    if has_problems(findings):
+        raise SystemExit(1)
+
+
+def _sweep(settings: Settings) -> None:
+    from .worker.process import sweep_once  # noqa: PLC0415
+
+    try:
+        swept = sweep_once(settings)
+    except AsuError as error:
+        raise SystemExit(f"asu sweep: {error.detail}") from error
+    sys.stdout.write(swept.in_words())
+    if swept.troubles:
+        raise SystemExit(1)
+
+
 def _print_openapi(settings: Settings) -> None:
     from .app import create_app  # noqa: PLC0415
 
@@ -82,6 +127,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     api.add_argument("--port", type=int, default=8000, help="port to listen on")
     processes.add_parser("worker", help="build images, one at a time")
     processes.add_parser("openapi", help="print the OpenAPI document and end")
+    check = processes.add_parser("check", help="say what is wrong with this server, and what to do; ends with 1 if there is a problem")
+    check.add_argument("--part", choices=["all", "api", "worker"], default="all", help="what this machine has of a server (default: all)")
+    check.add_argument("--host", default="127.0.0.1", help="address that the API listens on")
+    check.add_argument("--port", type=int, default=8000, help="port that the API listens on")
+    check.add_argument("--json", action="store_true", help="answer in JSON")
+    processes.add_parser("sweep", help="tidy once, as workers do all the time, and say what was done")
     key = processes.add_parser("key", help="make a key to sign images with, and its certificate")
     key.add_argument("path", type=Path, help="file of the secret key, for BUILD_KEY; PATH.pub is for the devices, PATH.ucert goes into the images")
     return parser.parse_args(arguments)

@@ -7,12 +7,13 @@ from typing import Any, TypedDict
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from . import __version__
 from .edge import Cors, Edge, error_response, plain_error, without_input
 from .errors import AsuError, InvalidRequest, MethodNotAllowed, NotFound
 from .openapi import describe
-from .routers import builds, health, metadata, pages, prepare, stats, store
+from .routers import builds, health, metadata, metrics, pages, prepare, stats, status, store
 from .services import OpenServices, Services, open_services
 from .settings import Settings
 
@@ -45,7 +46,18 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
         # FastAPI's own telemetry would record exception messages, which can hold what a caller sent.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
-    for router in (metadata.documents, builds.router, prepare.router, metadata.router, stats.router, store.router, health.router, pages.router):
+    for router in (
+        metadata.documents,
+        builds.router,
+        prepare.router,
+        metadata.router,
+        stats.router,
+        status.router,
+        store.router,
+        health.router,
+        metrics.router,
+        pages.router,
+    ):
         # Not `include_router`, which keeps each router apart and asks one after the other for every request: a third of a poll's time.
         app.router.routes.extend(router.routes)
     describe(app)
@@ -53,10 +65,16 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
     app.add_exception_handler(AsuError, _asu_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, answered=_count)
     if settings.cors:
         app.add_middleware(Cors)
     return app
+
+
+def _count(scope: Scope, status: int) -> None:
+    """Count an answered request; the router notes in the scope which route it took."""
+    services: Services = scope["state"]["services"]
+    services.counts.add_request(getattr(scope.get("route"), "path", "other"), scope["method"], status)
 
 
 async def _asu_error(_: Request, error: Exception) -> Response:

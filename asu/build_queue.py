@@ -198,7 +198,7 @@ def runnable(build: Callable[[Mapping[str, Any]], None]) -> type[BuildJob]:
 class BuildWorker(Worker):
     """RQ's worker, with our sweep among its regular duties."""
 
-    def __init__(self, redis: Redis, *, build: Callable[[Mapping[str, Any]], None], sweep: Callable[[], None]) -> None:
+    def __init__(self, redis: Redis, *, build: Callable[[Mapping[str, Any]], None], sweep: Callable[[], object]) -> None:
         job_class = runnable(build)
         super().__init__(
             [Queue(QUEUE, connection=redis, serializer=JSONSerializer, job_class=job_class)],

@@ -119,6 +119,9 @@ class Records(Protocol):
     async def running(self) -> int:
         """Return how many are being built."""
 
+    async def longest_wait(self) -> float:
+        """Return for how many seconds the first in line has waited since it was put there; 0 where none waits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
@@ -128,6 +131,12 @@ class Attempt:
     number: int
     plan: Mapping[str, Any]
     tries: int = 1
+
+    @property
+    def log_fields(self) -> dict[str, str | int]:
+        """What lines about the attempt carry; a plan of an earlier release does not tell which request it came with."""
+        request_id = self.plan.get("request_id")
+        return {"build": self.key, "attempt": self.number, **({"request_id": str(request_id)} if request_id else {})}
 
 
 class WorkerRecords(Protocol):

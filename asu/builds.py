@@ -8,6 +8,7 @@ be gone, the build goes back in line.
 import asyncio
 import contextlib
 import json
+import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from .errors import InternalError, Overloaded, QueueUnavailable, StoreFailed, Un
 from .preview import ResolvedRequest
 from .stores.base import Store
 from .stores.presence import Presence
+
+log = logging.getLogger(__name__)
 
 PLAN_VERSION = 1
 HTTP_STATUS = {State.QUEUED: 202, State.RUNNING: 202, State.DONE: 200, State.FAILED: 500}
@@ -44,8 +47,11 @@ class Builds:
         self._records, self._queue, self._presence = records, queue, Presence(store)
         self._limit, self._patience = limit, patience
 
-    async def request(self, resolved: ResolvedRequest) -> BuildAnswer:
-        """Answer with the build of a resolved request, put in line if it is new; raises Overloaded, QueueUnavailable."""
+    async def request(self, resolved: ResolvedRequest, request_id: str) -> BuildAnswer:
+        """Answer with the build of a resolved request, put in line if it is new; raises Overloaded, QueueUnavailable.
+
+        A new build's plan holds the request id, under which the worker's lines are found beside those of the API and the gateway.
+        """
         key = resolved.key
         for _ in range(ROUNDS):
             record = await self._records.look(key)
@@ -54,12 +60,13 @@ class Builds:
                 if record.state is State.QUEUED:
                     await asyncio.to_thread(self._queue.put, key)  # Its job may have been lost; putting it twice changes nothing.
                 return await self._answer(key, record)
-            plan, bodies = _pending(resolved)
+            plan, bodies = _pending(resolved, request_id)
             claimed = await self._records.claim(key, plan=plan, bodies=bodies, limit=self._limit, renew=gone)
             if claimed is Claimed.FULL:
                 raise Overloaded(waiting=await self._records.waiting())
             if claimed is Claimed.NEW:
                 await asyncio.to_thread(self._queue.put, key)
+                log.info("build %s is put in line, request %s", key, request_id)
         raise InternalError(request_id=key)
 
     async def look(self, key: str) -> BuildAnswer:
@@ -111,11 +118,11 @@ class Builds:
         return BuildAnswer(status, {"X-Imagebuilder-Status": "queued", "X-Queue-Position": str(position)}, body)
 
 
-def _pending(resolved: ResolvedRequest) -> tuple[str, PendingBodies]:
+def _pending(resolved: ResolvedRequest, request_id: str) -> tuple[str, PendingBodies]:
     """Return the plan for the worker and the bodies of a build that waits and of one that has just begun."""
     now = datetime.now(UTC).isoformat()
     common: dict[str, Any] = {"status": 202, "enqueued_at": now, "request_hash": resolved.key}
     queued = {**common, "detail": "queued"}
     started = {**common, "detail": "started", "imagebuilder_status": "init", "request": echo(resolved.fields)}
-    plan = {"version": PLAN_VERSION, "key": resolved.key, "request": resolved.fields, "enqueued_at": now}
+    plan = {"version": PLAN_VERSION, "key": resolved.key, "request": resolved.fields, "enqueued_at": now, "request_id": request_id}
     return json.dumps(plan), PendingBodies(json.dumps(queued).encode(), json.dumps(started).encode())

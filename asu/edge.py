@@ -12,7 +12,7 @@ import logging
 import re
 import uuid
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import AsuError, BodyTooLarge, InternalError
+from .log_context import logged_with
 from .logs import where_it_failed
 
 log = logging.getLogger(__name__)
@@ -69,10 +70,10 @@ class BodyBound:
 
 
 class Edge:
-    """The outermost layer but CORS."""
+    """The outermost layer but CORS; `answered` is told of each request, as the application left its scope, and of the answer's status."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, answered: Callable[[Scope, int], None] | None = None) -> None:
+        self._app, self._answered = app, answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
@@ -80,14 +81,18 @@ class Edge:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
+        with logged_with(request_id=request_id):
+            await self._pass_on(scope, receive, send, request_id)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         scope.setdefault("state", {})["request_id"] = request_id
         scope["path"] = _SLASHES.sub("/", scope["path"]).rstrip("/") or "/"
-        started = False
+        status = 0
 
         async def send_with_id(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             await send(message)
 
@@ -98,7 +103,7 @@ class Edge:
                 receive = bound.receive
             await self._app(scope, receive, send_with_id)
         except AsuError as error:
-            if started:
+            if status:
                 raise
             await error_response(error)(scope, receive, send_with_id)
         except HTTPException:
@@ -106,9 +111,12 @@ class Edge:
         except Exception as error:
             # Not `log.exception`, which writes the message: it may quote what was sent, a first-boot script included.
             log.error("request %s failed: %s", request_id, where_it_failed(error))  # noqa: TRY400
-            if started:
+            if status:
                 raise
             await error_response(InternalError(request_id=request_id))(scope, receive, send_with_id)
+        finally:
+            if status and self._answered:
+                self._answered(scope, status)
 
 
 class Cors:

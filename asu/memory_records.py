@@ -42,6 +42,7 @@ class MemoryRecords:
             "tries": 0,
             "revivals": 0,
             "order": self._sequence,
+            "since": self.now,
             "expires": None,
             "lease": None,
         }
@@ -56,7 +57,7 @@ class MemoryRecords:
             return Revived.TOO_OFTEN
         self._sequence += 1
         record = BuildRecord(state=State.QUEUED, step="init", body=entry["bodies"].queued)
-        entry.update(record=record, attempt=0, tries=0, revivals=entry["revivals"] + 1, order=self._sequence, expires=None)
+        entry.update(record=record, attempt=0, tries=0, revivals=entry["revivals"] + 1, order=self._sequence, since=self.now, expires=None)
         return Revived.QUEUED
 
     async def position(self, key: str) -> int:
@@ -71,6 +72,11 @@ class MemoryRecords:
     async def running(self) -> int:
         """See Records."""
         return sum(entry["record"].state is State.RUNNING for entry in self._entries.values())
+
+    async def longest_wait(self) -> float:
+        """See Records."""
+        keys = self.waiting_keys()
+        return self.now - self._entries[keys[0]]["since"] if keys else 0.0
 
     def system(self) -> str:
         """See WorkerRecords."""

@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-from .statistics import FAILURES_KEPT, PACKAGES_KEPT, PACKAGES_READ, DayCounts, Failure, FinishedBuild, duration_step, failures_of, week_of
+from .build_totals import WHOLE, BuildTotals, increments, read_totals
+from .statistics import FAILURES_KEPT, PACKAGES_KEPT, PACKAGES_READ, DayCounts, Failure, FinishedBuild, duration_step, failures_of, hour_of, week_of
 
 
 class MemoryStatistics:
@@ -20,6 +21,8 @@ class MemoryStatistics:
         self._durations: defaultdict[date, Counter[int]] = defaultdict(Counter)
         self._packages: defaultdict[date, Counter[str]] = defaultdict(Counter)
         self._failures: defaultdict[date, Counter[str]] = defaultdict(Counter)
+        self._ended: Counter[str] = Counter()
+        self._hours: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     async def add_requests(self, day: date, *, requests: int, cache_hits: int) -> None:
         """See Statistics."""
@@ -40,6 +43,14 @@ class MemoryStatistics:
         """See Statistics."""
         return failures_of(entry for day in days for entry in self._failures[day].items())
 
+    async def totals(self) -> BuildTotals:
+        """See Statistics."""
+        return read_totals(self._ended)
+
+    async def hours(self, days: Sequence[date]) -> dict[str, dict[str, int]]:
+        """See Statistics."""
+        return {hour: dict(counts) for hour, counts in self._hours.items() if date.fromisoformat(hour[:10]) in days}
+
     def add_finished(self, build: FinishedBuild) -> None:
         """See BuildStatistics."""
         day = build.at.date()
@@ -49,13 +60,19 @@ class MemoryStatistics:
         week = week_of(day)
         self._packages[week].update(build.packages)
         self._packages[week] = _trimmed(self._packages[week], PACKAGES_KEPT)
+        self._count_ended(hour_of(build.at), "done", None, {**build.steps, WHOLE: build.seconds})
 
-    def add_failure(self, failure: Failure) -> None:
+    def add_failure(self, failure: Failure, steps: Mapping[str, float]) -> None:
         """See BuildStatistics."""
         day = failure.day
         self._faults[day][failure.fault] += 1
         self._failures[day][failure.encoded()] += 1
         self._failures[day] = _trimmed(self._failures[day], FAILURES_KEPT)
+        self._count_ended(failure.hour, failure.fault, failure.code, steps)
+
+    def _count_ended(self, hour: str, outcome: str, code: str | None, seconds: Mapping[str, float]) -> None:
+        self._ended.update(dict(increments(outcome, code, seconds)))
+        self._hours[hour][outcome] += 1
 
     def _counts(self, day: date) -> DayCounts:
         return DayCounts(

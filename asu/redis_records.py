@@ -49,7 +49,7 @@ if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[3]) then return 'full' end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'fault', '', 'attempt', 0, 'tries', 0,
            'plan', ARGV[1], 'body', ARGV[2], 'queued_body', ARGV[2], 'started_body', ARGV[6],
-           'order', redis.call('INCR', KEYS[3]))
+           'since', redis.call('TIME')[1], 'order', redis.call('INCR', KEYS[3]))
 redis.call('ZADD', KEYS[2], redis.call('HGET', KEYS[1], 'order'), ARGV[5])
 return 'new'
 """
@@ -60,10 +60,17 @@ if found[1] ~= 'done' or not (found[2] and found[3] and found[4]) then return 'n
 if tonumber(found[5] or 0) >= tonumber(ARGV[2]) then return 'too-often' end
 redis.call('HINCRBY', KEYS[1], 'revivals', 1)
 redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'attempt', 0, 'tries', 0, 'body', found[3],
-           'order', redis.call('INCR', KEYS[3]))
+           'since', redis.call('TIME')[1], 'order', redis.call('INCR', KEYS[3]))
 redis.call('PERSIST', KEYS[1])
 redis.call('ZADD', KEYS[2], redis.call('HGET', KEYS[1], 'order'), ARGV[1])
 return 'queued'
+"""
+
+# A build that was put in line by an earlier release does not tell since when.
+_LONGEST_WAIT = """
+local first = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
+local since = first and redis.call('HGET', ARGV[1] .. first, 'since')
+return since and tonumber(redis.call('TIME')[1]) - tonumber(since) or 0
 """
 
 _START = """
@@ -187,6 +194,7 @@ class RedisRecords:
         self._redis = redis
         self._claim = redis.register_script(_CLAIM)
         self._revive = redis.register_script(_REVIVE)
+        self._longest_wait = redis.register_script(_LONGEST_WAIT)
         self._snapshot = PositionSnapshot(self._waiting_keys)
 
     async def look(self, key: str) -> BuildRecord | None:
@@ -222,6 +230,12 @@ class RedisRecords:
         async with _answers():
             found: Any = await self._redis.scard(RUNNING)
         return int(found)
+
+    async def longest_wait(self) -> float:
+        """See Records."""
+        async with _answers():
+            seconds: Any = await self._longest_wait(keys=[WAITING], args=[PREFIX])
+        return float(seconds)
 
     async def _waiting_keys(self) -> list[str]:
         async with _answers():

@@ -13,12 +13,15 @@ from typing import Any
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.client import Pipeline
 from redis.exceptions import RedisError
 
+from .build_totals import WHOLE, BuildTotals, increments, read_totals
 from .errors import QueueUnavailable
 from .statistics import (
     FAILURE_DAYS,
     FAILURES_KEPT,
+    HOURS_DAYS,
     KEPT_DAYS,
     PACKAGES_KEPT,
     PACKAGES_READ,
@@ -28,10 +31,12 @@ from .statistics import (
     FinishedBuild,
     duration_step,
     failures_of,
+    hour_of,
     week_of,
 )
 
 DAY_SECONDS = 86_400
+TOTALS = f"{PREFIX}totals"
 
 
 @contextmanager
@@ -85,6 +90,26 @@ class RedisStatistics:
                 found = await pipeline.execute()
         return await asyncio.to_thread(_all_failures, found)
 
+    async def totals(self) -> BuildTotals:
+        """See Statistics."""
+        with _answers():
+            found: Any = await self._redis.hgetall(TOTALS)
+        return read_totals({name.decode(): int(value) for name, value in found.items()})
+
+    async def hours(self, days: Sequence[date]) -> dict[str, dict[str, int]]:
+        """See Statistics."""
+        with _answers():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for day in days:
+                    pipeline.hgetall(_hours(day))
+                found = await pipeline.execute()
+        hours: dict[str, dict[str, int]] = {}
+        for day, counts in zip(days, found, strict=True):
+            for name, count in counts.items():
+                hour, _, outcome = name.decode().partition(":")
+                hours.setdefault(f"{day}T{hour}:00:00Z", {})[outcome] = int(count)
+        return hours
+
 
 class RedisBuildStatistics:
     """The worker's side."""
@@ -106,9 +131,10 @@ class RedisBuildStatistics:
                 pipeline.zincrby(packages, 1, name)
             pipeline.zremrangebyrank(packages, 0, -PACKAGES_KEPT - 1)
             pipeline.expire(packages, KEPT_DAYS * DAY_SECONDS)
+            _count_ended(pipeline, hour_of(build.at), "done", None, {**build.steps, WHOLE: build.seconds})
             pipeline.execute()
 
-    def add_failure(self, failure: Failure) -> None:
+    def add_failure(self, failure: Failure, steps: Mapping[str, float]) -> None:
         """See BuildStatistics."""
         key, failures = _day(failure.day), _failures(failure.day)
         with _answers(), self._redis.pipeline() as pipeline:
@@ -117,7 +143,17 @@ class RedisBuildStatistics:
             pipeline.zincrby(failures, 1, failure.encoded())
             pipeline.zremrangebyrank(failures, 0, -FAILURES_KEPT - 1)
             pipeline.expire(failures, FAILURE_DAYS * DAY_SECONDS)
+            _count_ended(pipeline, failure.hour, failure.fault, failure.code, steps)
             pipeline.execute()
+
+
+def _count_ended(pipeline: Pipeline, hour: str, outcome: str, code: str | None, seconds: Mapping[str, float]) -> None:
+    """Add a build to the totals, and to the hour in which it ended."""
+    for field, amount in increments(outcome, code, seconds):
+        pipeline.hincrby(TOTALS, field, amount)
+    key = _hours(date.fromisoformat(hour[:10]))
+    pipeline.hincrby(key, f"{hour[11:13]}:{outcome}", 1)
+    pipeline.expire(key, (HOURS_DAYS + 1) * DAY_SECONDS)
 
 
 def _day(day: date) -> str:
@@ -145,6 +181,10 @@ def _sums(found: Iterable[Iterable[tuple[bytes, float]]]) -> dict[str, int]:
 
 def _all_failures(found: Iterable[Iterable[tuple[bytes, float]]]) -> list[tuple[Failure, int]]:
     return failures_of(chain.from_iterable(found))
+
+
+def _hours(day: date) -> str:
+    return f"{PREFIX}hours:{day}"
 
 
 def _counts(found: Mapping[bytes, bytes]) -> DayCounts:

@@ -13,17 +13,23 @@ from .builds import Builds
 from .catalogue import Catalogue
 from .downloads import Downloads
 from .figures import Figures
+from .fleet import Fleet
+from .health import Health
 from .listings import Listings
+from .metrics import UPSTREAM_FETCHES, Counts
 from .prepare_client import InProcessPreparer, Preparer, PrepareService
 from .preview import Resolver
+from .redis_fleet import RedisFleet
 from .redis_records import RedisRecords, async_redis, sync_redis
 from .redis_statistics import RedisStatistics
 from .renderings import Renderings
 from .request_tally import RequestTally
 from .resolution import Gatherer, RuleBook, load_rules
+from .scrape import Scrape
 from .settings import Settings
 from .statistics import Statistics
 from .stats_page import StatsPages
+from .status import Status
 from .stores import open_store
 from .stores.base import Store
 from .upstream import DownloadsServer, Upstream
@@ -48,8 +54,12 @@ class Services:
     downloads: Downloads
     builds: Builds
     tally: RequestTally
+    counts: Counts
+    scrape: Scrape
+    health: Health
     figures: Figures
     stats_pages: StatsPages
+    status: Status
 
 
 OpenServices = Callable[[Settings], AbstractAsyncContextManager[Services]]
@@ -64,6 +74,8 @@ def assemble(
     queue: BuildQueue,
     store: Store,
     statistics: Statistics,
+    fleet: Fleet,
+    counts: Counts,
 ) -> Services:
     """Put the parts together; without a prepare service, previews are resolved in this process."""
     rules = load_rules()
@@ -86,8 +98,12 @@ def assemble(
         downloads=Downloads(store),
         builds=Builds(records=records, queue=queue, store=store, limit=settings.max_pending_jobs, patience=settings.poll_patience),
         tally=RequestTally(statistics),
+        counts=counts,
+        scrape=Scrape(settings, counts=counts, records=records, queue=queue, statistics=statistics, fleet=fleet, upstream=upstream),
+        health=Health(settings, records=records, queue=queue, store=store, fleet=fleet, upstream=upstream),
         figures=figures,
         stats_pages=StatsPages(figures),
+        status=Status(figures, records=records, statistics=statistics, upstream=upstream),
     )
 
 
@@ -95,11 +111,15 @@ def assemble(
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open the real parts; none of them connects before it is used, so the API starts while Redis is still down."""
     redis, blocking = async_redis(settings.redis_url), sync_redis(settings.redis_url)
-    store = open_store(settings)
+    store, counts = open_store(settings), Counts()
+
+    def fetched(outcome: str) -> None:
+        counts.add(UPSTREAM_FETCHES, outcome)
+
     try:
         async with (
             WebClient(user_agent=f"asu/{__version__}") as client,
-            DownloadsServer(client, url=settings.upstream_url, ttl=settings.metadata_ttl) as upstream,
+            DownloadsServer(client, url=settings.upstream_url, ttl=settings.metadata_ttl, answered=fetched) as upstream,
         ):
             service = settings.prepare_service_url
             resolver = Resolver(Gatherer(upstream), load_rules())  # What the service's previews are compared with.
@@ -112,6 +132,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 queue=RqBuildQueue(blocking, deadline=settings.build_deadline),
                 store=store,
                 statistics=RedisStatistics(redis),
+                fleet=RedisFleet(redis),
+                counts=counts,
             )
     finally:
         await redis.aclose()

@@ -7,10 +7,12 @@ working directory); the environment wins. Read once, by `__main__`, and passed d
 import json
 import os
 import re
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from .resolution import FeedUrl, InvalidFeedError
@@ -42,6 +44,14 @@ def _addresses(entries: tuple[str, ...]) -> tuple[str, ...]:
 
 
 AddressList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_addresses)]
+
+
+class UnusableSettings(Exception):
+    """What the operator has set cannot be used; `mistakes` are sentences that name each setting and never what it was set to."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("; ".join(mistakes))
 
 
 class Settings(BaseSettings):
@@ -124,6 +134,10 @@ class Settings(BaseSettings):
     ] = ()
     server_contact: Annotated[str, Field(description="How to reach the operator; shown in overview.json.")] = ""
     cors: Annotated[bool, Field(description="Whether the API adds CORS headers; off where a proxy adds them.")] = True
+    disk_reserve_mb: Annotated[
+        int, Field(ge=0, description="MiB that should stay free where images lie and are made; `/readyz?verbose`, `asu check` and a metric tell.")
+    ] = 1024
+    log_format: Annotated[Literal["text", "json"], Field(description="Lines for people, or one JSON object per line.")] = "text"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least severity that is logged.")] = "info"
 
     @classmethod
@@ -149,3 +163,15 @@ class Settings(BaseSettings):
         # Out of the container; to be signed they are read again, and to a bucket they are copied once more.
         copies = 1 + bool(self.build_key) + bool(self.s3_bucket)
         return 2 * self.pull_deadline + commands + copies * self.max_output_mb // COPY_MB_PER_SECOND + 60
+
+
+def read_settings() -> Settings:
+    """Return what is set in the environment and in the file; raises UnusableSettings."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise UnusableSettings([f"{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors(include_input=False)]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise UnusableSettings([f"the file that ASU_CONFIG names is not TOML: {error}"]) from None
+    except OSError as error:
+        raise UnusableSettings([f"the file that ASU_CONFIG names cannot be read ({error.strerror})"]) from None

@@ -5,8 +5,9 @@
     asu:statistics:packages:2026-10-26   sorted set of the week that begins on this Monday: package → finished builds that asked for it
     asu:statistics:failures:2026-10-26   sorted set of a day: a failure without anything personal, as JSON → how often it was seen
 
-Every key ends by itself, and what stands in one is bounded: versions are those that were built, packages those of finished
-builds, and the two sorted sets are trimmed. So nobody can fill the memory of Redis with invented names.
+Beside these stand the hashes of `build_totals`. Every key but the totals ends by itself, and what stands in one is bounded: versions are
+those that were built, packages those of finished builds, and the two sorted sets are trimmed. So nobody can fill the memory of Redis with
+invented names.
 """
 
 import json
@@ -16,11 +17,14 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol, Self
 
+from .build_totals import BuildTotals
+
 PREFIX = "asu:statistics:"
 KEPT_DAYS = 200  # Half a year of weeks is shown, 182 days; the rest is for a clock that is wrong and a week that has begun.
 PACKAGES_KEPT = 2_000  # Names of a week; a quarter of all that OpenWrt has, and 5 MB of Redis for all weeks together.
 PACKAGES_READ = 300  # The most frequent ones of a week; three times as many as are ever told.
 FAILURES_KEPT = 100  # Different ones of a day; as many as are told, and few enough to read two weeks of them in milliseconds.
+HOURS_DAYS = 2  # Hours are shown of the last day, which lies in two of them.
 FAILURE_DAYS = 14  # Older failures tell of software that has been mended since.
 DURATION_STEP = 1.1  # Durations are counted in steps of a tenth, so a median is right to 5 %, in a hundred fields at most.
 SHORTEST = 0.001  # Seconds; a duration has a logarithm only above nothing.
@@ -41,12 +45,16 @@ class DayCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedBuild:
-    """A build that ended well at `at` (UTC) after `seconds`; `packages` are the names that were asked for beyond the device's own."""
+    """A build that ended well at `at` (UTC) after `seconds`; `packages` are the names that were asked for beyond the device's own.
+
+    `steps` are the seconds that each of make's commands took.
+    """
 
     at: datetime
     version: str
     seconds: float
     packages: frozenset[str]
+    steps: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -109,6 +117,12 @@ class Statistics(Protocol):
     async def failures(self, days: Sequence[date]) -> list[tuple[Failure, int]]:
         """Return the failures of the days in no order, each once with how often it was seen."""
 
+    async def totals(self) -> BuildTotals:
+        """Return what workers have counted since counting began."""
+
+    async def hours(self, days: Sequence[date]) -> dict[str, dict[str, int]]:
+        """Return how many builds ended in each hour of the days, by outcome; an hour in which none did is left out."""
+
 
 class BuildStatistics(Protocol):
     """The worker's side: it counts outcomes; each call is one round trip and raises QueueUnavailable."""
@@ -116,8 +130,8 @@ class BuildStatistics(Protocol):
     def add_finished(self, build: FinishedBuild) -> None:
         """Count a build that ended well."""
 
-    def add_failure(self, failure: Failure) -> None:
-        """Count a build that failed."""
+    def add_failure(self, failure: Failure, steps: Mapping[str, float]) -> None:
+        """Count a build that failed, and the seconds that each of make's commands took until then."""
 
 
 def failures_of(entries: Iterable[tuple[str | bytes, float]]) -> list[tuple[Failure, int]]:

@@ -60,7 +60,7 @@ class StatsPages:
 
 def busy_section(now: QueueFigures) -> Html:
     """Say how busy the server is."""
-    return fill("busy.html", figures=_cards(_queue_cards(now.queue_length, now.builds_running, now.workers_alive)))
+    return fill("busy.html", figures=cards(queue_cards(now.queue_length, now.builds_running, now.workers_alive)))
 
 
 def stats_content(figures: StatsFigures) -> Html:
@@ -69,7 +69,7 @@ def stats_content(figures: StatsFigures) -> Html:
     return fill(
         "stats.html",
         since=f"Counted since {since}; {figures.summary.days_kept} days are kept." if since else "Nothing has been counted yet.",
-        figures=_cards(_total_cards(figures.summary)),
+        figures=cards(_total_cards(figures.summary)),
         days=_days(figures.days),
         series="version" if figures.branch else "branch",
         branches=_branch_links(figures.branches, figures.branch),
@@ -79,7 +79,8 @@ def stats_content(figures: StatsFigures) -> Html:
     )
 
 
-def _queue_cards(waiting: int, running: int, workers: int) -> Iterable[tuple[str, str, str]]:
+def queue_cards(waiting: int, running: int, workers: int) -> Iterable[tuple[str, str, str]]:
+    """Yield name, value and note of the cards that tell how busy the server is."""
     yield "Builds that wait", f"{waiting:,}", ""
     yield "Builds that run", f"{running:,}", ""
     yield "Workers alive", f"{workers:,}", "" if workers else "builds wait until one starts"
@@ -95,14 +96,15 @@ def _total_cards(summary: Summary) -> Iterable[tuple[str, str, str]]:
     by_fault = f"{failures.user:,} by their selection, {upstream}, {failures.infra:,} by this server"
     yield "Failed builds", f"{failures.user + failures.upstream + failures.infra:,}", by_fault
     if took.median is not None and took.mean is not None:
-        yield "A build takes", _duration(took.median), f"median; {_duration(took.mean)} on average"
-    yield from _queue_cards(summary.queue_length, summary.builds_running, summary.workers_alive)
+        yield "A build takes", duration(took.median), f"median; {duration(took.mean)} on average"
+    yield from queue_cards(summary.queue_length, summary.builds_running, summary.workers_alive)
 
 
-def _cards(cards: Iterable[tuple[str, str, str]]) -> Html:
+def cards(shown: Iterable[tuple[str, str, str]]) -> Html:
+    """Return cards with a name, a value and a note."""
     return joined(
         element("div", joined([element("dt", name), element("dd", joined([value, element("small", note)] if note else [value]))]))
-        for name, value, note in cards
+        for name, value, note in shown
     )
 
 
@@ -140,8 +142,8 @@ def _packages(packages: Sequence[PackageCount]) -> Html:
     if not packages:
         return element("p", "None was asked for.")
     longest = packages[0].count
-    rows = [[_head(entry.name), _number(entry.count), element("td", bar(entry.count, longest), class_="bar")] for entry in packages]
-    return _table("Packages", ["Package", "#Builds", ""], rows)
+    rows = [[head(entry.name), number(entry.count), element("td", bar(entry.count, longest), class_="bar")] for entry in packages]
+    return table("Packages", ["Package", "#Builds", ""], rows)
 
 
 def _failures(failures: Sequence[FailureCount]) -> Html:
@@ -153,21 +155,21 @@ def _failures(failures: Sequence[FailureCount]) -> Html:
             element("td", joined([element("code", entry.code), f" ({entry.fault})"])),
             element("td", f"{entry.version}, {entry.target}, {entry.profile}"),
             element("td", ", ".join(f"{problem.package} ({problem.kind})" for problem in entry.problems)),
-            _number(entry.count),
+            number(entry.count),
         ]
         for entry in failures
     )
-    return _table("Failed builds", ["Hour", "Reason", "Device", "Packages", "#Count"], rows)
+    return table("Failed builds", ["Hour", "Reason", "Device", "Packages", "#Count"], rows)
 
 
 def _numbers(what: str, labels: Sequence[str], curves: Sequence[Curve]) -> Html:
     """Return the numbers of a chart as a table that can be opened, newest first."""
-    rows = [[_head(label.rstrip("Z")), *(_number(curve.data[place]) for curve in curves)] for place, label in reversed(list(enumerate(labels)))]
-    table = _table(f"The numbers of the chart, by {what.lower()}", [what, *(f"#{curve.label}" for curve in curves)], rows)
-    return element("details", joined([element("summary", "As a table"), table]))
+    rows = [[head(label.rstrip("Z")), *(number(curve.data[place]) for curve in curves)] for place, label in reversed(list(enumerate(labels)))]
+    numbers = table(f"The numbers of the chart, by {what.lower()}", [what, *(f"#{curve.label}" for curve in curves)], rows)
+    return element("details", joined([element("summary", "As a table"), numbers]))
 
 
-def _table(name: str, heads: Sequence[str], rows: Iterable[Sequence[Html]]) -> Html:
+def table(name: str, heads: Sequence[str], rows: Iterable[Sequence[Html]]) -> Html:
     """Return a table in a region of its own that keyboards can scroll; a head that begins with # stands over numbers."""
     cells = (element("th", head.removeprefix("#"), scope="col", class_="number" if head.startswith("#") else "text") for head in heads)
     head = element("thead", element("tr", joined(cells)))
@@ -175,14 +177,17 @@ def _table(name: str, heads: Sequence[str], rows: Iterable[Sequence[Html]]) -> H
     return element("div", element("table", joined([head, body])), class_="scroll", tabindex=0, role="region", aria_label=name)
 
 
-def _head(text: str) -> Html:
+def head(text: str) -> Html:
+    """Return the head of a row."""
     return element("th", text, scope="row")
 
 
-def _number(value: int) -> Html:
+def number(value: int) -> Html:
+    """Return a cell with a number."""
     return element("td", f"{value:,}", class_="number")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a duration in words."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"

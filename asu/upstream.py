@@ -64,10 +64,20 @@ class Upstream(Documents, Protocol):
 class DownloadsServer:
     """An upstream server over HTTP; leaving its context ends the exchanges that are under way.
 
-    A document is read by one reader. Where another reading is needed beside it, a fragment (`#…`) names that; it is not sent.
+    A document is read by one reader. Where another reading is needed beside it, a fragment (`#…`) names that; it is not sent. `answered` is
+    told how each exchange ended: fresh, not_modified, missing or failed.
     """
 
-    def __init__(self, client: WebClient, *, url: str, ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        client: WebClient,
+        *,
+        url: str,
+        ttl: float,
+        clock: Callable[[], float] = time.monotonic,
+        answered: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._answered = answered
         self._client, self._url, self._ttl, self._clock = client, url.rstrip("/"), ttl, clock
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
         self._absences: OrderedDict[str, _Absence] = OrderedDict()
@@ -129,6 +139,7 @@ class DownloadsServer:
             answer = await self._client.get(f"{self._url}/{path}", headers=headers, max_bytes=MAX_BYTES, deadline=DEADLINE)
             if answer.status == HTTP_NOT_FOUND and old is None:
                 self._note_absence(path, DocumentMissingError, MISSING_SECONDS)
+                self._answered("missing")
                 return
             copy = await self._copy(answer, old, reader)
         except (WebError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -137,7 +148,9 @@ class DownloadsServer:
             self._note_absence(path, DocumentMissingError if self._was_missing(path) else DocumentUnavailableError, PAUSE)
             stands_in = "last good copy stands in" if old else "no copy"
             log.warning("upstream document %s: %s (%s)", ascii(path), _why(error), stands_in)
+            self._answered("failed")
             return
+        self._answered("not_modified" if answer.status == HTTP_NOT_MODIFIED else "fresh")
         self._keep(path, copy)
 
     async def _copy(self, answer: WebAnswer, old: _Copy | None, reader: Callable[[bytes], Any]) -> _Copy:

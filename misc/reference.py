@@ -1,4 +1,4 @@
-"""Writes REFERENCE.md from the code: settings, routes and errors; a test compares the file with what this would write.
+"""Writes REFERENCE.md from the code: settings, routes, metrics and errors; a test compares the file with what this would write.
 
 python -m misc.reference > REFERENCE.md
 """
@@ -11,18 +11,19 @@ from pydantic_core import PydanticUndefined
 
 from asu.app import create_app
 from asu.errors import AsuError
+from asu.metrics import METRICS, ROUTES, error_codes
 from asu.settings import Settings
 
 INTRODUCTION = """# Reference
 
-Settings, routes and errors of asu. This file is written by `python -m misc.reference` and checked by a test; those of the
+Settings, routes, metrics and errors of asu. This file is written by `python -m misc.reference` and checked by a test; those of the
 preview service stand in [asu-prepare/README.md](asu-prepare/README.md).
 """
 
 
 def reference() -> str:
     """Return the whole file."""
-    parts = [INTRODUCTION, *_settings(), "", *_routes(create_app(Settings())), "", *_errors()]
+    parts = [INTRODUCTION, *_settings(), "", *_routes(create_app(Settings())), "", *_metrics(), "", *_errors()]
     return "\n".join(parts) + "\n"
 
 
@@ -63,6 +64,24 @@ def app_routes(app: FastAPI) -> list[APIRoute]:
         else:
             waiting.extend(getattr(getattr(route, "original_router", None), "routes", ()))
     return sorted(routes, key=lambda route: (route.path, sorted(route.methods or ())))
+
+
+def _metrics() -> Iterator[str]:
+    yield "## Metrics\n"
+    yield "At `/metrics` of each API process, in Prometheus' text format; the gateway lets nobody through to it. Counters of the API are of its"
+    yield "process, those of builds are of all workers together, since counting began. Without Redis, what only it knows is absent and"
+    yield "`asu_redis_up` is 0. Of the process itself there is `process_…` besides. `misc/prometheus` has alert rules, `misc/grafana` a dashboard.\n"
+    yield "| metric | type | labels | meaning |"
+    yield "|---|---|---|---|"
+    for metric in METRICS:
+        labels = "; ".join(f"`{name}`: {_values(values)}" for name, values in metric.labels.items())
+        yield f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |"
+
+
+def _values(values: tuple[str, ...]) -> str:
+    if values is ROUTES:
+        return "a route of the table above, or `other`"
+    return "a code of the table below" if values == error_codes() else ", ".join(values)
 
 
 def _errors() -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -12,10 +13,11 @@ from . import __version__
 from .config import Settings
 from .endpoint import PrepareEndpoint
 from .errors import InvalidRequestError, MethodNotAllowedError, NotFoundError, PrepareError
+from .metrics import FETCHES, Counts
 from .middleware import Cors, HeadRequests, RequestLog, UnhandledErrors
 from .previews import AnswerCache, Previews
 from .resolution import load_rules
-from .routes import add_operation_routes, describe_prepare_route
+from .routes import add_metrics_route, add_operation_routes, describe_prepare_route
 from .upstream import CachedDocuments, DownloadsServer
 from .web_client import WebClient
 
@@ -27,10 +29,11 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
 
     Without `documents` those of the downloads server are used.
     """
-    rules = load_rules()
+    rules, counts = load_rules(), Counts()
     if documents is None:
-        documents = DownloadsServer(WebClient(user_agent=f"asu-prepare/{__version__}"), url=settings.upstream_url, ttl=settings.metadata_ttl)
-    previews = Previews(documents=documents, rules=rules, budget=settings.metadata_budget, cache=AnswerCache(settings.answer_cache))
+        client = WebClient(user_agent=f"asu-prepare/{__version__}")
+        documents = DownloadsServer(client, url=settings.upstream_url, ttl=settings.metadata_ttl, answered=partial(counts.add, FETCHES))
+    previews = Previews(documents=documents, rules=rules, budget=settings.metadata_budget, cache=AnswerCache(settings.answer_cache), counts=counts)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -44,7 +47,7 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
         lifespan=lifespan,
         license_info={"name": "GPL-2.0-only"},
         middleware=[
-            Middleware(RequestLog),
+            Middleware(RequestLog, counts=counts),
             Middleware(HeadRequests),
             *([Middleware(Cors)] if settings.cors else []),
             Middleware(UnhandledErrors),
@@ -55,6 +58,7 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
     )
     describe_prepare_route(app)
     add_operation_routes(app, rules, documents)
+    add_metrics_route(app, counts, documents)
     app.add_exception_handler(PrepareError, _refused)
     app.add_exception_handler(HTTPException, _refused_by_framework)
     app.add_exception_handler(RequestValidationError, _refused_by_framework)

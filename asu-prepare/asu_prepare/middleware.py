@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import InternalError
 from .logs import LOGGER_NAME
+from .metrics import REQUESTS, Counts
 
 log = logging.getLogger(LOGGER_NAME)
 
@@ -30,13 +31,13 @@ _ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestLog:
-    """Gives each request an id, or takes over the caller's, answers it as X-Request-ID and logs one line.
+    """Gives each request an id, or takes over the caller's, answers it as X-Request-ID, counts it and logs one line.
 
     Successes are logged at `debug` only: they are many, and the gateway counts them.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, *, counts: Counts) -> None:
+        self.app, self._counts = app, counts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on under its id."""
@@ -56,6 +57,8 @@ class RequestLog:
             await send(message)
 
         await self.app(scope, receive, send_with_id)
+        if status:
+            self._counts.add(REQUESTS, f"{status // 100}xx")
         level = logging.INFO if status >= 400 else logging.DEBUG  # noqa: PLR2004  # The first status that is an error.
         if log.isEnabledFor(level):
             _log_request(level, scope, status, request_id, time.perf_counter() - started)

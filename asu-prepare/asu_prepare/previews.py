@@ -7,11 +7,13 @@ answered with the same bytes: on release day thousands of routers of one kind as
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from .errors import AmbiguousProfileError, UnsupportedDistroError, UnsupportedProfileError, invalid_fields
+from .errors import AmbiguousProfileError, PrepareError, UnsupportedDistroError, UnsupportedProfileError, invalid_fields
+from .metrics import ANSWER_CACHE, PREVIEWS, Counts
 from .prepare_request import PrepareRequest
 from .resolution import AmbiguousProfileError as SeveralProfilesError
 from .resolution import (
@@ -32,47 +34,68 @@ from .upstream import patience
 KEPT_SECONDS = 5.0  # Far below the minutes in which metadata is revalidated, so no answer gets noticeably older by it.
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A preview as JSON, and how it is counted."""
+
+    body: bytes
+    outcome: str
+
+
 class AnswerCache:
     """Answers by the bytes of their requests, for some seconds and within a bound on the bytes of both."""
 
     def __init__(self, max_bytes: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_bytes, self._clock = max_bytes, clock
         self._bytes = 0
-        self._answers: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()  # In the order in which they end.
+        self._answers: OrderedDict[bytes, tuple[float, Answer]] = OrderedDict()  # In the order in which they end.
 
-    def get(self, body: bytes) -> bytes | None:
+    def get(self, body: bytes) -> Answer | None:
         """Return the answer to the same request, if it was given a moment ago."""
         kept = self._answers.get(body)
         return kept[1] if kept is not None and self._clock() < kept[0] else None
 
-    def put(self, body: bytes, answer: bytes) -> None:
+    def put(self, body: bytes, answer: Answer) -> None:
         """Keep an answer; the oldest ones make room for it."""
         self._drop(body)
         self._answers[body] = (self._clock() + KEPT_SECONDS, answer)
-        self._bytes += len(body) + len(answer)
+        self._bytes += len(body) + len(answer.body)
         while self._bytes > self._max_bytes:
             self._drop(next(iter(self._answers)))
 
     def _drop(self, body: bytes) -> None:
         kept = self._answers.pop(body, None)
         if kept is not None:
-            self._bytes -= len(body) + len(kept[1])
+            self._bytes -= len(body) + len(kept[1].body)
 
 
 class Previews:
     """Answers requests for previews."""
 
-    def __init__(self, *, documents: Documents, rules: RuleBook, budget: float, cache: AnswerCache) -> None:
+    def __init__(self, *, documents: Documents, rules: RuleBook, budget: float, cache: AnswerCache, counts: Counts) -> None:
         self._gatherer, self._rules, self._budget, self._cache = Gatherer(documents), rules, budget, cache
+        self._counts = counts
 
     async def answer(self, body: bytes) -> bytes:
         """Return the preview of a request as JSON; raises PrepareError for what is no request or can be none."""
         answer = self._cache.get(body)
-        if answer is None:
-            found = await self._preview(_parse(body))
-            answer = to_json(found)
-            if found["checked"]:  # What could not be looked up may be known in a moment.
-                self._cache.put(body, answer)
+        self._counts.add(ANSWER_CACHE, "hit" if answer else "miss")
+        try:
+            answer = answer or await self._make(body)
+        except PrepareError:
+            self._counts.add(PREVIEWS, "refused")
+            raise
+        except Exception:
+            self._counts.add(PREVIEWS, "failed")
+            raise
+        self._counts.add(PREVIEWS, answer.outcome)
+        return answer.body
+
+    async def _make(self, body: bytes) -> Answer:
+        found = await self._preview(_parse(body))
+        answer = Answer(to_json(found), "problems" if found["problems"] else "ok")
+        if found["checked"]:  # What could not be looked up may be known in a moment.
+            self._cache.put(body, answer)
         return answer
 
     async def _preview(self, request: PrepareRequest) -> dict[str, object]:

@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
 from . import __version__
 from .answers import ErrorAnswer, HealthAnswer, PreviewAnswer, RulesAnswer, StatusAnswer, VersionAnswer
 from .endpoint import PATH
+from .exposition import CONTENT_TYPE, Exposition
+from .metrics import METADATA_AGE, Counts
 from .resolution import RuleBook, Version
 from .upstream import CachedDocuments
 
@@ -67,6 +69,15 @@ def add_operation_routes(app: FastAPI, rules: RuleBook, documents: CachedDocumen
     @app.get("/api/v1/status", tags=["operations"], summary="What runs, and with which rules")
     async def service_status() -> StatusAnswer:
         return status.model_copy(update={"metadata_age": round(documents.age())})
+
+
+def add_metrics_route(app: FastAPI, counts: Counts, documents: CachedDocuments) -> None:
+    """Add the route that the operator's monitoring asks."""
+    exposition = Exposition()
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(exposition.write({**counts.readings(), METADATA_AGE: {(): documents.age()}}), media_type=CONTENT_TYPE)
 
 
 def _status(rules: RuleBook) -> StatusAnswer:

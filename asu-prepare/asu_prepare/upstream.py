@@ -69,9 +69,21 @@ def patience(seconds: float) -> Iterator[None]:
 
 
 class DownloadsServer:
-    """The documents of a downloads server over HTTP, the in-memory twin of which is below."""
+    """The documents of a downloads server over HTTP, the in-memory twin of which is below.
 
-    def __init__(self, client: WebClient, *, url: str, ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
+    `answered` is told how each exchange ended: fresh, not_modified, missing or failed.
+    """
+
+    def __init__(
+        self,
+        client: WebClient,
+        *,
+        url: str,
+        ttl: float,
+        clock: Callable[[], float] = time.monotonic,
+        answered: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._answered = answered
         self._client, self._url, self._ttl, self._clock = client, url.rstrip("/"), ttl, clock
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
         self._absences: OrderedDict[str, _Absence] = OrderedDict()
@@ -122,6 +134,7 @@ class DownloadsServer:
             answer = await self._client.get(f"{self._url}/{path}", validators=old.validators if old else {}, max_bytes=MAX_BYTES, deadline=DEADLINE)
             if answer.status == NOT_FOUND and old is None:
                 self._note_absence(path, DocumentMissingError, MISSING_SECONDS)
+                self._answered("missing")
                 return
             copy = await _read(answer, old, reader, self._clock)
         except (FetchError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -130,7 +143,9 @@ class DownloadsServer:
             self._note_absence(path, DocumentUnavailableError, PAUSE)
             stands_in = f"the copy of {self._clock() - old.fetched:.0f} s ago stands in" if old else "there is no copy"
             log.warning("document %s: %s; %s", ascii(path), _why(error), stands_in)
+            self._answered("failed")
             return
+        self._answered("not_modified" if answer.status == NOT_MODIFIED else "fresh")
         self._keep(path, copy)
 
     def _keep(self, path: str, copy: _Copy) -> None:

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 from asu_prepare.answers import PreviewAnswer
 from asu_prepare.config import Settings
 from asu_prepare.main import create_app
-from asu_prepare.previews import KEPT_SECONDS, AnswerCache
+from asu_prepare.previews import KEPT_SECONDS, Answer, AnswerCache
 from asu_prepare.upstream import MemoryDocuments
 
 PREPARE = "/api/v1/prepare"
@@ -192,8 +192,8 @@ def test_kept_answers_end() -> None:
     """After some seconds an answer is made anew."""
     now = [0.0]
     cache = AnswerCache(1_000, clock=lambda: now[0])
-    cache.put(b"request", b"answer")
-    assert cache.get(b"request") == b"answer"
+    cache.put(b"request", Answer(b"answer", "ok"))
+    assert cache.get(b"request") == Answer(b"answer", "ok")
     now[0] = KEPT_SECONDS
 
     assert cache.get(b"request") is None
@@ -203,8 +203,8 @@ def test_kept_answers_are_bounded_in_bytes() -> None:
     """The oldest make room, and what is larger than all is not kept."""
     cache = AnswerCache(100)
     for number in range(10):
-        cache.put(b"%d" % number, b"x" * 30)
-    cache.put(b"large", b"x" * 200)
+        cache.put(b"%d" % number, Answer(b"x" * 30, "ok"))
+    cache.put(b"large", Answer(b"x" * 200, "ok"))
 
     assert cache.get(b"0") is None
     assert cache.get(b"large") is None

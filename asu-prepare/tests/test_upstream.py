@@ -48,7 +48,8 @@ class World:
         self.server = ScriptedServer()
         self.server.answers = list(answers)
         self.now = 1_000.0
-        self.documents = DownloadsServer(self.server, url="http://downloads/", ttl=TTL, clock=lambda: self.now)
+        self.outcomes: list[str] = []
+        self.documents = DownloadsServer(self.server, url="http://downloads/", ttl=TTL, clock=lambda: self.now, answered=self.outcomes.append)
 
     async def read(self, path: str = "a.json") -> Any:
         """Read a document."""
@@ -306,3 +307,21 @@ def test_what_the_server_sent_is_not_logged(caplog: pytest.LogCaptureFixture) ->
 
     assert "secret" not in caplog.text
     assert caplog.messages == ["document 'evil\\nname.json': not such a document (JSONDecodeError); there is no copy"]
+
+
+def test_each_exchange_is_told_with_its_outcome() -> None:
+    """Once each, whether a copy stands in or not; what is answered from memory is no exchange."""
+
+    async def check() -> None:
+        world = World(good([1]), Fetched(304, {}, b""), FetchError("away"), Fetched(404, {}, b""))
+        await world.read()
+        await world.read()
+        for _ in range(2):
+            world.now += TTL
+            await world.read()
+        with pytest.raises(DocumentMissingError):
+            await world.read("another.json")
+
+        assert world.outcomes == ["fresh", "not_modified", "failed", "missing"]
+
+    asyncio.run(check())

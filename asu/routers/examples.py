@@ -273,8 +273,16 @@ REVISION = answers(RevisionAnswer, {"revision": "r28959-29397011cc"}, Unsupporte
 MOVED: Responses = {301: {"description": "It is at `Location`."}}
 
 LIVE = answers(HealthAnswer, {"status": "ok"})
+_CHECKS = {
+    "redis": "ok",
+    "workers": "2 alive",
+    "metadata": "oldest copy validated 12 s ago",
+    "store": "ok",
+    "disk": "48211 MiB free",
+    "podman": "ok on 2 of 2 workers",
+}
 READY = {
-    **answers(HealthAnswer, {"status": "ok", "checks": {"redis": "ok", "workers": "2 alive", "metadata": "oldest copy validated 12 s ago"}}),
+    **answers(HealthAnswer, {"status": "ok", "checks": _CHECKS}),
     503: {
         "model": HealthAnswer,
         "description": "Redis does not answer; requests cannot be taken.",

@@ -44,6 +44,18 @@ BY_VERSION = _answers(
     InvalidRequest,
 )
 TOP_PACKAGES = _answers({"packages": [{"name": "luci", "count": 700}, {"name": "owut", "count": 310}]}, InvalidRequest)
+STATUS = _answers(
+    {
+        "version": "1.0.0",
+        "workers_alive": 2,
+        "queue_length": 3,
+        "queue_oldest_seconds": 41.0,
+        "builds_running": 2,
+        "metadata_age_seconds": 12.0,
+        "hours": [{"time": "2026-03-01T12:00:00Z", "done": 31, "user": 2, "upstream": 0, "infra": 0}],
+        "last_failures": [{"fault": "user", "time": "2026-03-01T12:00:00Z", "code": "impossible-selection", "count": 2}],
+    }
+)
 BUILD_ERRORS = _answers(
     {
         "errors": [

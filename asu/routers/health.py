@@ -1,13 +1,11 @@
 """Whether the API lives, and whether it can do its work."""
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from asu import __version__
-from asu.errors import AsuError
-from asu.services import Services, services_of
+from asu.services import services_of
 
 from . import examples
 
@@ -28,12 +26,11 @@ async def livez() -> dict[str, str]:
 @router.head("/health", include_in_schema=False)
 @router.get("/health", include_in_schema=False)
 async def readyz(request: Request, response: Response, verbose: str | None = None) -> dict[str, Any]:
-    """Look at Redis; with `?verbose` tell of workers and metadata too. Without workers requests still wait safely."""
-    services = services_of(request)
-    checks = {"redis": await _redis(services)}
+    """Look at Redis; with `?verbose` tell of all else too, which decides nothing: without workers requests still wait safely."""
+    health = services_of(request).health
+    checks = {"redis": await health.redis()}
     if verbose is not None:
-        checks["workers"] = await _workers(services)
-        checks["metadata"] = f"oldest copy validated {services.upstream.oldest():.0f} s ago"
+        checks |= await health.details()
     ready = checks["redis"] == "ok"
     response.status_code = 200 if ready else HTTP_UNAVAILABLE
     return {"status": "ok" if ready else "unavailable", "checks": checks} if verbose is not None else {"status": "ok" if ready else "unavailable"}
@@ -44,19 +41,3 @@ async def readyz(request: Request, response: Response, verbose: str | None = Non
 async def version() -> dict[str, str]:
     """Name and version of the service."""
     return {"service": "asu", "version": __version__}
-
-
-async def _redis(services: Services) -> str:
-    try:
-        await services.records.waiting()
-    except AsuError as error:
-        return error.detail
-    return "ok"
-
-
-async def _workers(services: Services) -> str:
-    try:
-        alive = await asyncio.to_thread(services.queue.live_workers)
-    except AsuError as error:
-        return error.detail
-    return f"{alive} alive" if alive else "no worker is alive: accepted builds wait until one starts"

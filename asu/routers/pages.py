@@ -11,6 +11,7 @@ from asu.errors import QueueUnavailable
 from asu.markup import Html, asset, element, fill
 from asu.services import services_of
 from asu.stats_page import busy_section
+from asu.status_page import status_content
 
 router = APIRouter(include_in_schema=False)
 
@@ -66,6 +67,17 @@ async def stats(request: Request, branch: str | None = None) -> HTMLResponse:
         return _page(title, Html(f"<h1>Statistics</h1>{fill('unavailable.html')}"), status=HTTP_UNAVAILABLE)
     script = element("script", src=asset("stats.js"), defer="defer")
     return _page(title, content, head=script)
+
+
+@router.head("/status", include_in_schema=False)
+@router.get("/status", summary="How the server does right now, for people")
+async def status(request: Request) -> HTMLResponse:
+    """Show workers, queue, the last 24 hours and the last failures."""
+    title = "Status, OpenWrt firmware on demand"
+    try:
+        return _page(title, status_content(await services_of(request).status.get()))
+    except QueueUnavailable:
+        return _page(title, Html(f"<h1>Status</h1>{fill('unavailable.html')}"), status=HTTP_UNAVAILABLE)
 
 
 def _page(title: str, content: Html, *, head: Html | str = "", status: int = HTTP_OK) -> HTMLResponse:

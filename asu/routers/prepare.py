@@ -5,7 +5,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from asu.build_request import BuildRequest
-from asu.errors import QueueUnavailable
+from asu.errors import AsuError, QueueUnavailable, UserError
+from asu.metrics import PREVIEWS
 from asu.services import Services, services_of
 
 from . import examples
@@ -17,8 +18,13 @@ router = APIRouter(prefix="/api/v1", tags=["prepare"])
 async def prepare(request: Request, build_request: BuildRequest) -> dict[str, Any]:
     """Say what will be installed, what changes and why, and whether the image is there already."""
     services = services_of(request)
-    validated = await services.catalogue.validate(build_request)
-    preview = await services.preparer.prepare(validated, request.state.request_id)
+    try:
+        validated = await services.catalogue.validate(build_request)
+        preview = await services.preparer.prepare(validated, request.state.request_id)
+    except AsuError as error:
+        services.counts.add(PREVIEWS, "refused" if isinstance(error, UserError) else "unavailable")
+        raise
+    services.counts.add(PREVIEWS, "problems" if preview["problems"] else "ok")
     return {**preview, "cache_available": await _is_cached(services, preview["request_hash"])}
 
 

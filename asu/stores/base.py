@@ -50,6 +50,14 @@ class Lifetimes:
     workplaces: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreUsage:
+    """How many builds are published, and how many bytes their files have."""
+
+    builds: int
+    bytes: int
+
+
 class Store(Protocol):
     """Keeps the files of finished builds, each build a flat set of names under its key.
 
@@ -90,3 +98,12 @@ class Store(Protocol):
         Return the keys of the builds that were removed. What is known stays, however old it is. Raises StoreFailed, and what
         `is_known` raises.
         """
+
+    def usage(self) -> StoreUsage:
+        """Look through all that is published; raises StoreFailed."""
+
+    def reach(self) -> None:
+        """Look whether the store can be read; raises StoreFailed."""
+
+    def probe(self) -> None:
+        """Write something where builds are gathered and published, and remove it; raises StoreFailed."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from asu.errors import StoreFailed
 
-from .base import FILE_NAME, KEY, Content, Lifetimes, StoredFile
+from .base import FILE_NAME, KEY, Content, Lifetimes, StoredFile, StoreUsage
 from .manifest import MANIFEST, Manifest, describe_build, read_manifest
 from .workplaces import Workplaces, is_older
 
@@ -122,6 +122,31 @@ class LocalStore:
             if KEY.fullmatch(key) and self._is_over(directory, lifetimes) and not is_known(key) and self._remove(key, lifetimes):
                 removed.append(key)
         return removed
+
+    def usage(self) -> StoreUsage:
+        """See Store."""
+        builds = size = 0
+        try:
+            for directory in self._root.iterdir():
+                if KEY.fullmatch(directory.name):
+                    builds += 1
+                    with contextlib.suppress(FileNotFoundError):  # Another worker may remove it meanwhile.
+                        size += sum(path.stat().st_size for path in directory.iterdir() if path.name != MANIFEST)
+        except OSError as error:
+            raise StoreFailed(reason=f"it cannot be looked through ({error.strerror})") from error
+        return StoreUsage(builds=builds, bytes=size)
+
+    def reach(self) -> None:
+        """See Store."""
+        if not self._workplaces.are_there():
+            raise StoreFailed(reason="its disk is not there")
+
+    def probe(self) -> None:
+        """See Store."""
+        self.open()
+        self._workplaces.probe()
+        if not os.access(self._root, os.W_OK | os.X_OK):
+            raise StoreFailed(reason="the store is not writable (builds cannot be put beside those that are there)")
 
     def _is_whole(self, directory: Path) -> bool:
         """Whether all files of a build are there, or any of one that was published without a manifest."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .base import KEY, Content, Lifetimes, StoredFile
+from .base import KEY, Content, Lifetimes, StoredFile, StoreUsage
 from .manifest import Manifest, describe_build
 from .workplaces import Workplaces
 
@@ -78,3 +78,15 @@ class MemoryStore:
         for key in removed:
             del self.published[key]
         return removed
+
+    def usage(self) -> StoreUsage:
+        """See Store."""
+        sizes = [file.size for build in self.published.values() for file in build.manifest.files]
+        return StoreUsage(builds=len(self.published), bytes=sum(sizes))
+
+    def reach(self) -> None:
+        """See Store."""
+
+    def probe(self) -> None:
+        """See Store."""
+        self._workplaces.probe()

@@ -8,6 +8,7 @@ import io
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
@@ -23,7 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from asu.errors import StoreFailed
 from asu.settings import Settings
 
-from .base import FILE_NAME, KEY, Content, Lifetimes, StoredFile
+from .base import FILE_NAME, KEY, Content, Lifetimes, StoredFile, StoreUsage
 from .manifest import MANIFEST, Manifest, describe_build, read_manifest
 from .workplaces import Workplaces
 
@@ -141,6 +142,33 @@ class S3Store:
                     return removed
             self._tidied = ""
         return removed
+
+    def usage(self) -> StoreUsage:
+        """See Store."""
+        builds: set[str] = set()
+        size = 0
+        with _translated("it cannot be looked through"):
+            for found in self._objects(self._s3(is_tidying=True), self._prefix):
+                key, _, name = str(found["Key"]).removeprefix(self._prefix).partition("/")
+                if KEY.fullmatch(key):
+                    builds.add(key)
+                    size += found["Size"] if name != MANIFEST else 0
+        return StoreUsage(builds=len(builds), bytes=size)
+
+    def reach(self) -> None:
+        """See Store."""
+        with _translated("the bucket does not answer"):
+            self._s3().list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+
+    def probe(self) -> None:
+        """See Store. Each process leaves its object's name free for others."""
+        self._workplaces.open()
+        self._workplaces.probe()
+        self.reach()
+        name = f"{self._prefix}probe-{uuid.uuid4().hex}"
+        with _translated("the bucket cannot be written"):
+            self._put(name, b"asu", "application/octet-stream")
+            self._s3().delete_object(Bucket=self._bucket, Key=name)
 
     def _is_over(self, client: Any, key: str, age: float, lifetimes: Lifetimes) -> bool:
         manifest = self._manifest(key, client)

@@ -34,6 +34,16 @@ class Workplaces:
         except OSError as error:
             raise StoreFailed(reason=f"no workplace ({error.strerror})") from error
 
+    def probe(self) -> None:
+        """Write a file into a new one and remove both; raises StoreFailed."""
+        place = self.new("probe")
+        try:
+            (place / "probe").write_bytes(b"asu")
+        except OSError as error:
+            raise StoreFailed(reason=f"the store is not writable ({error.strerror})") from error
+        finally:
+            self.discard(place)
+
     def discard(self, directory: Path) -> None:
         """Remove one, if it is still there."""
         shutil.rmtree(directory, ignore_errors=True)

@@ -33,7 +33,7 @@ class Accounts:
             if record.state is State.DONE:
                 self._statistics.add_finished(finished_build(plan, body, at=now, seconds=seconds))
             else:
-                self._statistics.add_failure(failure(plan, body, at=now))
+                self._statistics.add_failure(failure(plan, body, at=now), steps_of(body))
         except AsuError as error:
             log.warning("build %s is missing in the statistics: %s", plan.get("key"), error.detail)
         except Exception as error:  # noqa: BLE001  # See above; the message may quote the request.
@@ -49,7 +49,13 @@ def finished_build(plan: Mapping[str, Any], body: Mapping[str, Any], *, at: date
     request = plan["request"]
     defaults = {*body.get("default_packages", ()), *body.get("device_packages", ())}
     asked = {*request["packages"], *request["packages_versions"]}
-    return FinishedBuild(at=at, version=request["version"], seconds=seconds, packages=frozenset(asked & body["manifest"].keys() - defaults))
+    packages = frozenset(asked & body["manifest"].keys() - defaults)
+    return FinishedBuild(at=at, version=request["version"], seconds=seconds, packages=packages, steps=steps_of(body))
+
+
+def steps_of(body: Mapping[str, Any]) -> dict[str, float]:
+    """Return the seconds of each of make's commands that came to an end, whether well or not."""
+    return {step: float(seconds) for step, seconds in body.get("make_seconds", {}).items()}
 
 
 def failure(plan: Mapping[str, Any], body: Mapping[str, Any], *, at: datetime) -> Failure:

@@ -21,6 +21,7 @@ from typing import Any, Self
 from asu.build_queue import PAYLOAD_VERSION
 from asu.build_record import Attempt, BuildRecord, WorkerRecords
 from asu.errors import AsuError, BuildFailed, ContainerFailed, InternalError, QueueUnavailable, WrongRevision
+from asu.log_context import logged_with
 from asu.logs import where_it_failed
 from asu.resolution import Version
 from asu.settings import Settings
@@ -105,6 +106,11 @@ class Builder:
         if attempt is None:
             log.info("build %s does not wait any more", payload["key"])
             return
+        with logged_with(**attempt.log_fields):
+            self._run(attempt)
+
+    def _run(self, attempt: Attempt) -> None:
+        log.info("build %s attempt %s begins, request %s", attempt.key, attempt.number, attempt.plan.get("request_id", "unknown"))
         progress = Progress(attempt.plan)
         # The container is removed when all is said and done: that takes up to 0.7 s, and nobody has to wait for it.
         with Lease(self._records, attempt) as lease, contextlib.ExitStack() as aftermath:

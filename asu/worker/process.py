@@ -5,6 +5,7 @@ import logging
 from redis import Redis
 
 from asu.build_queue import BuildWorker, RqBuildQueue
+from asu.redis_fleet import RedisFleetNotes
 from asu.redis_records import RedisWorkerRecords, sync_redis
 from asu.redis_statistics import RedisBuildStatistics
 from asu.settings import Settings
@@ -13,7 +14,7 @@ from asu.stores import open_store
 from .accounting import Accounts
 from .container import ContainerEngine, PodmanEngine
 from .job import Builder, Signing, leave_unsigned
-from .sweeping import Sweep
+from .sweeping import Sweep, Swept
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,21 @@ def run_worker(settings: Settings) -> None:
 
     builder = Builder(settings, records=records, store=store, engine=engine, accounts=accounts, sign=sign)
     queue = RqBuildQueue(redis, deadline=settings.build_deadline)
-    sweep = Sweep(settings, records=records, queue=queue, store=store, engine=engine, accounts=accounts)
+    notes = RedisFleetNotes(hasty)
+    sweep = Sweep(settings, records=records, queue=queue, store=store, engine=engine, accounts=accounts, notes=notes)
     BuildWorker(redis, build=builder.run, sweep=sweep).work(logging_level=None)
+
+
+def sweep_once(settings: Settings) -> Swept:
+    """Tidy once, as a worker does; raises StoreFailed and QueueUnavailable."""
+    with sync_redis(settings.redis_url) as redis:
+        records, queue = RedisWorkerRecords(redis), RqBuildQueue(redis, deadline=settings.build_deadline)
+
+        def engine() -> ContainerEngine:
+            return PodmanEngine(settings, system=records.system())
+
+        accounts = Accounts(RedisBuildStatistics(redis))
+        return Sweep(settings, records=records, queue=queue, store=open_store(settings), engine=engine, accounts=accounts)()
 
 
 def chosen_signing(settings: Settings) -> Signing:

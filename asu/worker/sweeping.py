@@ -7,12 +7,17 @@ Every worker sweeps; the transitions are atomic, so it does no harm when two do 
 
 import contextlib
 import logging
+import secrets
+import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from asu.build_queue import BuildQueue, Reconciler
 from asu.build_record import Attempt, WorkerRecords
 from asu.errors import AsuError, StoreFailed, WorkerLost
+from asu.fleet import FleetNotes, WorkerNote
+from asu.log_context import logged_with
 from asu.settings import Settings
 from asu.stores.base import Lifetimes, Store
 
@@ -28,8 +33,31 @@ CONTAINERS_EVERY = 15.0  # Seconds; listing containers costs podman 20 ms.
 GRACE = 3600
 
 
+@dataclass(slots=True, kw_only=True)
+class Swept:
+    """What one sweep did, by the keys of builds, and in words what it could not do."""
+
+    taken_back: list[str] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
+    containers: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+    def in_words(self) -> str:
+        """Return a line for each thing that was done, and for each that could not be."""
+        done = {
+            "put back in line, its worker was lost": self.taken_back,
+            "given up, all its workers were lost": self.given_up,
+            "its container is left over and removed": self.containers,
+            "its record has ended, its files are removed": self.files,
+        }
+        lines = [f"build {key}: {what}" for what, keys in done.items() for key in keys]
+        lines += [f"not swept: {trouble}" for trouble in self.troubles]
+        return "".join(f"{line}\n" for line in lines or ["nothing was to be done"])
+
+
 class Sweep:
-    """The regular tidying of a worker."""
+    """The regular tidying of a worker, which leaves its `notes` about podman, disk and store on the way, if it has any to leave."""
 
     def __init__(
         self,
@@ -40,49 +68,66 @@ class Sweep:
         store: Store,
         engine: Callable[[], ContainerEngine],
         accounts: Accounts,
+        notes: FleetNotes | None = None,
     ) -> None:
         self._settings, self._records, self._queue, self._store, self._engine, self._accounts = settings, records, queue, store, engine, accounts
+        self._notes, self._name = notes, secrets.token_hex(8)
         # A directory without a manifest does not tell whether it holds a snapshot, so the longer life of a release is that of all.
         longest = max(settings.build_ttl, settings.build_ttl_unversioned)
         self._lifetimes = Lifetimes(grace=GRACE, undocumented=longest + GRACE, workplaces=settings.build_deadline + GRACE)
         self._reconcile = Reconciler(queue)
         self._containers_due = self._files_due = 0.0
 
-    def __call__(self) -> None:
-        """Tidy once."""
+    def __call__(self) -> Swept:
+        """Tidy once, containers and files only if it is time for them; return what was done."""
+        swept = Swept()
         for attempt in self._records.abandoned():
-            self._take_back(attempt)
+            with logged_with(**attempt.log_fields):
+                self._take_back(attempt, swept)
         self._reconcile(self._records.waiting_keys())
         if time.monotonic() >= self._containers_due:
             self._containers_due = time.monotonic() + CONTAINERS_EVERY
-            self._remove_containers()
+            self._remove_containers(swept)
         if time.monotonic() >= self._files_due:
             self._files_due = time.monotonic() + self._store.expire_every
-            self._remove_files()
+            self._remove_files(swept)
+        return swept
 
-    def _take_back(self, attempt: Attempt) -> None:
+    def _take_back(self, attempt: Attempt, swept: Swept) -> None:
         if attempt.tries < self._settings.max_attempts:
             if self._records.requeue(attempt.key, attempt.number):
                 self._queue.replace(attempt.key)
+                swept.taken_back.append(attempt.key)
                 log.warning("build %s: its worker was lost, try %s starts over", attempt.key, attempt.tries + 1)
             return
         record = Progress(attempt.plan).failed(WorkerLost(attempts=attempt.tries))
         if self._records.finish(attempt, record, self._settings.retry_failure_ttl):
+            swept.given_up.append(attempt.key)
             self._accounts.note(attempt.plan, record, seconds=0)
 
-    def _remove_containers(self) -> None:
+    def _remove_containers(self, swept: Swept) -> None:
+        trouble = ""
         try:
             with contextlib.closing(self._engine()) as engine:
                 for key, number, container in engine.leftovers():
                     if not self._records.is_current(Attempt(key=key, number=number, plan={})):
                         log.warning("build %s attempt %s: its container is left over and removed", key, number)
                         container.remove()
+                        swept.containers.append(key)
         except AsuError as error:
-            log.warning("containers not swept: %s", error.detail)
+            trouble = error.detail
+            log.warning("containers not swept: %s", trouble)
+            swept.troubles.append(f"containers: {trouble}")
+        if self._notes:
+            self._notes.note_worker(self._name, WorkerNote(trouble=trouble, disk_free=shutil.disk_usage(self._settings.store_path).free))
 
-    def _remove_files(self) -> None:
+    def _remove_files(self, swept: Swept) -> None:
         try:
             for key in self._store.expire(self._lifetimes, self._records.is_known):
                 log.info("build %s: its record has ended, its files are removed", key)
+                swept.files.append(key)
+            if self._notes:
+                self._notes.note_store(self._store.usage())
         except StoreFailed as error:
             log.warning("files not swept: %s", error.detail)
+            swept.troubles.append(f"files: {error.detail}")

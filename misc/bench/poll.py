@@ -100,7 +100,7 @@ async def _put_in_line(builds: Builds, number: int) -> str:
     }
     fields = normalised_request({**plain, **sample.REQUEST, "repositories_mode": "replace", "rootfs_size_mb": 100 + number})
     resolved = ResolvedRequest(fields, request_hash(fields))
-    await builds.request(resolved)
+    await builds.request(resolved, "bench")
     return resolved.key
 
 

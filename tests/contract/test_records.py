@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import fakeredis
 import pytest
@@ -100,6 +101,16 @@ class RecordsContract:
         later = sides.another_api()
         assert [await later.position(key) for key in (A, B)] == [0, 1]
         assert sides.worker.waiting_keys() == [A, B]
+
+    async def test_the_longest_wait_is_that_of_the_first_in_line(self, sides: Sides) -> None:
+        """It ends with the start, and one whose files were lost begins to wait anew."""
+        assert await sides.api.longest_wait() == 0
+        attempt = await sides.begin(A)
+        sides.worker.finish(attempt, DONE, 100)
+        assert await sides.api.longest_wait() == 0
+        await sides.api.revive(A)
+
+        assert 0 <= await sides.api.longest_wait() < 90  # It has only just begun.
 
     async def test_a_start_takes_a_waiting_build_once(self, sides: Sides) -> None:
         """One worker gets it, with its plan; the second gets nothing."""
@@ -337,6 +348,21 @@ class TestRedisRecords(RecordsContract):
 
         assert await sides.api.position(B) == 1
         assert await sides.another_api().position(B) == 0
+
+
+@pytest.mark.anyio
+async def test_the_longest_wait_is_told_in_seconds() -> None:
+    """Redis' own clock tells, whichever process put the build in line; a build of an earlier release does not say."""
+    server = fakeredis.FakeServer()
+    async with fakeredis.FakeAsyncRedis(server=server) as redis:
+        records = RedisRecords(redis)
+        await records.claim(A, plan="{}", bodies=BODIES, limit=1, renew=False)
+        before: Any = await redis.hget(f"asu:build:{A}", "since")
+        await redis.hset(f"asu:build:{A}", "since", int(before) - 3600)
+        assert await records.longest_wait() >= 3600
+        await redis.hdel(f"asu:build:{A}", "since")
+
+        assert await records.longest_wait() == 0
 
 
 @pytest.mark.anyio

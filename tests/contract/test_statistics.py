@@ -11,11 +11,13 @@ import fakeredis
 import pytest
 from redis import Redis
 
+from asu.build_totals import BOUNDS, WHOLE, Durations
 from asu.memory_statistics import MemoryStatistics
 from asu.redis_statistics import DAY_SECONDS, RedisBuildStatistics, RedisStatistics
 from asu.statistics import (
     FAILURE_DAYS,
     FAILURES_KEPT,
+    HOURS_DAYS,
     KEPT_DAYS,
     PACKAGES_KEPT,
     PACKAGES_READ,
@@ -97,7 +99,7 @@ class StatisticsContract:
         """Equal ones are one with its count; another hour is another one."""
         later = replace(FAILURE, hour="2026-10-27T13:00:00Z")
         for failure in (FAILURE, later, FAILURE):
-            sides.worker.add_failure(failure)
+            sides.worker.add_failure(failure, {})
 
         assert sorted(await sides.api.failures([MONDAY, TUESDAY]), key=lambda entry: entry[0].hour) == [(FAILURE, 2), (later, 1)]
         assert await sides.api.days([TUESDAY]) == [DayCounts(failures={"user": 3})]
@@ -115,28 +117,51 @@ class StatisticsContract:
     async def test_only_so_many_failures_of_a_day_are_kept(self, sides: StatisticsSides) -> None:
         """Where counts are equal the newest stay; how many failed is known all the same."""
         for number in range(FAILURES_KEPT + 24):
-            sides.worker.add_failure(replace(FAILURE, hour=f"2026-10-27T{number % 24:02}:00:00Z", profile=f"device-{number}"))
+            sides.worker.add_failure(replace(FAILURE, hour=f"2026-10-27T{number % 24:02}:00:00Z", profile=f"device-{number}"), {})
         kept = [failure for failure, _ in await sides.api.failures([TUESDAY])]
 
         assert len(kept) == FAILURES_KEPT
         assert {failure.hour[11:13] for failure in kept} == {f"{hour:02}" for hour in range(4, 24)}
         assert (await sides.api.days([TUESDAY]))[0].failures == {"user": FAILURES_KEPT + 24}
 
+    async def test_totals_only_grow(self, sides: StatisticsSides) -> None:
+        """Outcomes, codes and durations of all workers are summed, each duration with the bound that it stays below."""
+        sides.worker.add_finished(replace(BUILD, steps={"info": 0.4, "image": 60.0}))
+        sides.worker.add_finished(replace(BUILD, seconds=5000.0, steps={"image": 0.7}))
+        sides.worker.add_failure(FAILURE, {"info": 0.5})
+
+        totals = await sides.api.totals()
+        assert (totals.outcomes, totals.codes) == ({"done": 2, "user": 1}, {"impossible-selection": 1})
+        assert totals.durations["info"] == Durations(counts=(2, *[0] * len(BOUNDS[1:]), 0), seconds=0.9)
+        assert totals.durations["image"].counts[BOUNDS.index(60.0)] == 1
+        assert totals.durations["image"].counts[BOUNDS.index(1.0)] == 1
+        assert (totals.durations[WHOLE].counts[-1], totals.durations[WHOLE].seconds) == (1, 5061.5)
+
+    async def test_builds_are_counted_by_the_hour(self, sides: StatisticsSides) -> None:
+        """Of each day that is asked for, by how they ended."""
+        sides.worker.add_finished(BUILD)
+        sides.worker.add_finished(replace(BUILD, at=NOON.replace(hour=13)))
+        sides.worker.add_failure(FAILURE, {})
+
+        assert await sides.api.hours([MONDAY, TUESDAY]) == {"2026-10-27T12:00:00Z": {"done": 1, "user": 1}, "2026-10-27T13:00:00Z": {"done": 1}}
+        assert await sides.api.hours([MONDAY]) == {}
+
 
 class RedisStatisticsContract(StatisticsContract):
     """What holds in Redis besides; a subclass brings `sides` and `redis`."""
 
     async def test_every_key_ends_by_itself(self, sides: StatisticsSides, redis: Redis) -> None:
-        """Nothing is kept for ever, so Redis does not grow with the years."""
+        """Nothing but some hundred totals is kept for ever, so Redis does not grow with the years."""
         await sides.api.add_requests(MONDAY, requests=1, cache_hits=0)
         sides.worker.add_finished(BUILD)
-        sides.worker.add_failure(FAILURE)
+        sides.worker.add_failure(FAILURE, {})
 
-        names = {"day:2026-10-26", "day:2026-10-27", "packages:2026-10-26", "failures:2026-10-27"}
+        names = {"day:2026-10-26", "day:2026-10-27", "packages:2026-10-26", "failures:2026-10-27", "hours:2026-10-27", "totals"}
         lifetimes = {name: redis.ttl(f"asu:statistics:{name}") for name in names}
         kept = KEPT_DAYS * DAY_SECONDS
         assert redis.dbsize() == len(names)
-        assert lifetimes == {**dict.fromkeys(names, kept), "failures:2026-10-27": FAILURE_DAYS * DAY_SECONDS}
+        others = {"failures:2026-10-27": FAILURE_DAYS * DAY_SECONDS, "hours:2026-10-27": (HOURS_DAYS + 1) * DAY_SECONDS, "totals": -1}
+        assert lifetimes == {**dict.fromkeys(names, kept), **others}
 
     async def test_only_so_many_packages_lie_in_redis(self, sides: StatisticsSides, redis: Redis) -> None:
         """The bound is one of Redis' memory, not only of what is read."""
@@ -164,10 +189,18 @@ class RedisStatisticsContract(StatisticsContract):
     @pytest.mark.parametrize("odd", [b"", b"{", b"\xff", b"7", b"[]", b"{}", *ODD_FAILURES])
     async def test_a_failure_that_cannot_be_read_hides_no_other(self, sides: StatisticsSides, redis: Redis, odd: bytes) -> None:
         """It is left out."""
-        sides.worker.add_failure(FAILURE)
+        sides.worker.add_failure(FAILURE, {})
         redis.zadd("asu:statistics:failures:2026-10-27", {odd: 1})
 
         assert await sides.api.failures([TUESDAY]) == [(FAILURE, 1)]
+
+    async def test_totals_of_a_later_release_are_read(self, sides: StatisticsSides, redis: Redis) -> None:
+        """A bound that this release does not have counts with the next one, and other fields are passed over."""
+        redis.hset("asu:statistics:totals", mapping={"bucket:image:45.0": 2, "bucket:image:60.0": 1, "milliseconds:image": 100, "a:b:c:d": 1})
+
+        durations = (await sides.api.totals()).durations
+        assert set(durations) == {"image"}
+        assert durations["image"].counts[BOUNDS.index(60.0)] == 3
 
 
 class TestMemoryStatistics(StatisticsContract):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from asu.errors import QueueUnavailable
-from asu.stores.base import Lifetimes, Store
+from asu.stores.base import Lifetimes, Store, StoreUsage
 from asu.stores.manifest import MANIFEST
 from asu.stores.memory import MemoryStore
 
@@ -225,6 +225,23 @@ class StoreContract:
         assert read(store, "a.bin") == "x"
         assert store.find(A, "link.bin") is None
         assert store.find(A, "directory") is None
+
+    def test_what_is_published_is_counted(self, store: Store) -> None:
+        """Builds, and the bytes that clients may download of them; what is still being gathered is none."""
+        assert store.usage() == StoreUsage(builds=0, bytes=0)
+        publish(store, a_bin="12345", b_bin="123")
+        publish(store, key=B, a_bin="1")
+        gather(store, a_bin="another")
+
+        assert store.usage() == StoreUsage(builds=2, bytes=9)
+
+    def test_a_probe_leaves_nothing_behind(self, store: Store) -> None:
+        """A store that works can be looked at and written to, and has nothing more afterwards."""
+        store.reach()
+        store.probe()
+
+        assert store.usage() == StoreUsage(builds=0, bytes=0)
+        assert store.expire(LIFETIMES, lambda _: False) == []
 
     def test_the_manifest_is_not_served(self, store: Store) -> None:
         """It is the server's own."""

@@ -53,6 +53,17 @@ def test_everything_else_reaches_asu(gateway: Gateway, path: str) -> None:
     assert [seen.target for seen in gateway.asu.seen] == [path]
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "//metrics", "/metrics?name=asu_queue_length", "/%6detrics", "/x/../metrics"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_metrics_are_not_for_the_public(gateway: Gateway, path: str, method: str) -> None:
+    """However the path is written, there is nothing: the operator's monitoring asks each service itself."""
+    answer = gateway.ask(method, path)
+
+    assert answer.status == 404
+    assert method == "HEAD" or error_of(answer)["code"] == "not-found"
+    assert gateway.asu.seen == []
+
+
 @pytest.mark.parametrize("path", ["//api/v1/build", "/api/v1/build/", "//api///v1/build//"])
 def test_extra_slashes_keep_method_and_body(gateway: Gateway, path: str) -> None:
     """A POST with doubled or trailing slashes arrives as a POST at the proper path; a redirect would lose its body."""

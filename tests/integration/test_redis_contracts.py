@@ -7,9 +7,11 @@ import pytest
 from redis import Redis
 
 from asu.build_record import LEASE_SECONDS
+from asu.redis_fleet import RedisFleet, RedisFleetNotes
 from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, sync_redis
 from asu.redis_statistics import RedisBuildStatistics, RedisStatistics
 from tests.contract.redis_clock import let_pass
+from tests.contract.test_fleet import FleetSides, RedisFleetContract
 from tests.contract.test_queue import Line, RqContract, rq_line
 from tests.contract.test_records import DONE, A, B, RecordsContract, Sides
 from tests.contract.test_statistics import RedisStatisticsContract, StatisticsSides
@@ -85,4 +87,15 @@ class TestRealStatistics(RedisStatisticsContract):
         """Return both sides of one server."""
         asynchronous = async_redis(server.url)
         yield StatisticsSides(api=RedisStatistics(asynchronous), worker=RedisBuildStatistics(redis))
+        await asynchronous.aclose()
+
+
+class TestRealFleet(RedisFleetContract):
+    """The workers' notes, where they are kept in production."""
+
+    @pytest.fixture
+    async def sides(self, server: RedisServer, redis: Redis) -> AsyncIterator[FleetSides]:
+        """Return both sides of one server."""
+        asynchronous = async_redis(server.url)
+        yield FleetSides(api=RedisFleet(asynchronous), worker=RedisFleetNotes(redis))
         await asynchronous.aclose()

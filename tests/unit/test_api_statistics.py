@@ -33,7 +33,7 @@ def busy() -> Iterator[World]:
         problems=(Problem(kind="missing", package="nothing"),),
     )
     for _ in range(2):
-        statistics.add_failure(failure)
+        statistics.add_failure(failure, {})
     asyncio.run(statistics.add_requests(today(), requests=8, cache_hits=2))
     with opened(statistics=statistics) as world:
         yield world

@@ -90,7 +90,7 @@ class Parts:
 async def test_the_plan_is_complete_and_the_answers_keep_the_script_to_themselves() -> None:
     """The worker gets the first-boot script, nobody else does."""
     parts = Parts()
-    await parts.builds.request(A)
+    await parts.builds.request(A, "r1")
 
     attempt = parts.records.start(A.key)
 
@@ -102,10 +102,10 @@ async def test_the_plan_is_complete_and_the_answers_keep_the_script_to_themselve
 async def test_a_waiting_build_whose_job_was_lost_is_put_in_again() -> None:
     """Asking again heals what a crash left behind."""
     parts = Parts()
-    await parts.builds.request(A)
+    await parts.builds.request(A, "r1")
     parts.queue.keys.clear()
 
-    await parts.builds.request(A)
+    await parts.builds.request(A, "r1")
 
     assert parts.queue.keys == [A.key]
 
@@ -115,50 +115,50 @@ async def test_a_build_is_not_lost_when_the_queue_fails_after_its_claim() -> Non
     queue = FailingQueue()
     parts = Parts(queue)
     with pytest.raises(QueueUnavailable):
-        await parts.builds.request(A)
+        await parts.builds.request(A, "r1")
     queue.away = False
 
-    assert (await parts.builds.request(A)).status == 202
+    assert (await parts.builds.request(A, "r1")).status == 202
     assert queue.keys == [A.key]
 
 
 async def test_a_failure_of_the_users_making_is_kept() -> None:
     """The same request would fail again, so nobody builds it again while the failure is remembered."""
     parts = Parts()
-    await parts.builds.request(A)
+    await parts.builds.request(A, "r1")
     parts.finish(A.key, state=State.FAILED, fault="user")
 
-    assert (await parts.builds.request(A)).status == 500
+    assert (await parts.builds.request(A, "r1")).status == 500
     parts.records.now += 100
-    assert (await parts.builds.request(A)).status == 202
+    assert (await parts.builds.request(A, "r1")).status == 202
 
 
 @pytest.mark.parametrize("fault", ["infra", "upstream"])
 async def test_any_other_failure_is_tried_again(fault: str) -> None:
     """Pollers see it, and the next request begins anew."""
     parts = Parts()
-    await parts.builds.request(A)
+    await parts.builds.request(A, "r1")
     parts.finish(A.key, state=State.FAILED, fault=fault)
 
     assert (await parts.builds.look(A.key)).status == 500
-    assert (await parts.builds.request(A)).status == 202
+    assert (await parts.builds.request(A, "r1")).status == 202
 
 
 async def test_a_finished_build_whose_files_are_gone_is_built_again() -> None:
     """A record alone is no image."""
     parts = Parts()
-    await parts.builds.request(A)
+    await parts.builds.request(A, "r1")
     attempt = parts.records.start(A.key)
     assert attempt
     parts.records.finish(attempt, BuildRecord(state=State.DONE, step="done", body=b"{}"), 100)
 
     assert not await parts.builds.is_cached(A.key)
-    assert (await parts.builds.request(A)).status == 202
+    assert (await parts.builds.request(A, "r1")).status == 202
 
 
 async def finished_and_gone(parts: Parts) -> None:
     """Finish a build whose files vanish."""
-    await parts.builds.request(A)
+    await parts.builds.request(A, "r1")
     parts.finish(A.key)
     parts.queue.keys.clear()
     del parts.store.published[A.key]
@@ -183,7 +183,7 @@ async def test_a_poll_is_never_refused_for_the_length_of_the_line() -> None:
     """Its client takes 529 for the end of its build."""
     parts = Parts(limit=1)
     await finished_and_gone(parts)
-    await parts.builds.request(B)
+    await parts.builds.request(B, "r1")
 
     assert (await parts.builds.look(A.key)).headers["X-Queue-Position"] == "1"
 
@@ -236,7 +236,7 @@ async def test_a_request_builds_again_what_has_vanished_too_often_for_polls() ->
         await parts.builds.look(A.key)
         await vanish(parts)
 
-    assert (await parts.builds.request(A)).status == 202
+    assert (await parts.builds.request(A, "r1")).status == 202
     parts.finish(A.key)
     assert (await parts.builds.look(A.key)).status == 200
 
@@ -244,18 +244,18 @@ async def test_a_request_builds_again_what_has_vanished_too_often_for_polls() ->
 async def test_a_store_that_cannot_be_asked_takes_nothing_away() -> None:
     """Neither from those who poll nor from those who ask again: an error would end their build, and another build would not help."""
     parts = Parts()
-    await parts.builds.request(A)
+    await parts.builds.request(A, "r1")
     parts.finish(A.key)
     parts.store.away = True
 
-    assert [(await parts.builds.look(A.key)).status, (await parts.builds.request(A)).status] == [200, 200]
+    assert [(await parts.builds.look(A.key)).status, (await parts.builds.request(A, "r1")).status] == [200, 200]
     assert await parts.builds.is_cached(A.key)
 
 
 async def test_the_store_is_not_asked_for_what_waits_or_runs() -> None:
     """Such a poll is one round trip to Redis and nothing else."""
     parts = Parts()
-    await parts.builds.request(A)
+    await parts.builds.request(A, "r1")
     await parts.builds.look(A.key)
     parts.records.start(A.key)
     await parts.builds.look(A.key)
@@ -266,20 +266,20 @@ async def test_the_store_is_not_asked_for_what_waits_or_runs() -> None:
 async def test_only_new_builds_are_refused() -> None:
     """Above the limit a new one is told to come back, whatever is known still gets its answer."""
     parts = Parts(limit=1)
-    await parts.builds.request(A)
+    await parts.builds.request(A, "r1")
     parts.finish(A.key)
-    await parts.builds.request(B)
+    await parts.builds.request(B, "r1")
 
     with pytest.raises(Overloaded, match="requests: 1"):
-        await parts.builds.request(C)
-    assert [(await parts.builds.request(known)).status for known in (A, B)] == [200, 202]
+        await parts.builds.request(C, "r1")
+    assert [(await parts.builds.request(known, "r1")).status for known in (A, B)] == [200, 202]
     assert len(parts.queue.keys) == 2
 
 
 async def test_a_position_belongs_to_those_who_wait() -> None:
     """The first in line has position 0; who runs has none."""
     parts = Parts()
-    answers = [await parts.builds.request(build) for build in (A, B)]
+    answers = [await parts.builds.request(build, "r1") for build in (A, B)]
 
     assert [json.loads(answer.body)["queue_position"] for answer in answers] == [0, 1]
     assert [answer.headers["X-Queue-Position"] for answer in answers] == ["0", "1"]
@@ -291,7 +291,7 @@ async def test_only_a_finished_and_stored_build_is_cached() -> None:
     """The preview promises an image only if it is there."""
     parts = Parts()
     assert not await parts.builds.is_cached(A.key)
-    await parts.builds.request(A)
+    await parts.builds.request(A, "r1")
     assert not await parts.builds.is_cached(A.key)
     parts.finish(A.key)
 
@@ -307,4 +307,4 @@ async def test_an_unknown_build_is_unknown() -> None:
 async def test_records_that_contradict_themselves_end_in_an_error() -> None:
     """A request never goes round in circles."""
     with pytest.raises(InternalError):
-        await Parts(records=ForgetfulRecords()).builds.request(A)
+        await Parts(records=ForgetfulRecords()).builds.request(A, "r1")

@@ -69,8 +69,8 @@ def busy() -> Iterator[World]:
     statistics, now = MemoryStatistics(), datetime.now(UTC)
     for version in ("24.10.3", "24.10.4", "24.10.4", "25.12.0"):
         statistics.add_finished(FinishedBuild(at=now, version=version, seconds=90.0, packages=frozenset({"vim", "luci"})))
-    statistics.add_failure(FAILURE)
-    statistics.add_failure(replace(FAILURE, profile="<script>alert(1)</script>"))
+    statistics.add_failure(FAILURE, {})
+    statistics.add_failure(replace(FAILURE, profile="<script>alert(1)</script>"), {})
     asyncio.run(statistics.add_requests(today(), requests=1234, cache_hits=617))
     with opened(statistics=statistics, server_contact="<b>me</b> & you") as world:
         yield world

@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_reference_is_current() -> None:
-    """REFERENCE.md holds every setting, route and error as they are now; `python -m misc.reference > REFERENCE.md` writes it anew."""
+    """REFERENCE.md holds every setting, route, metric and error as they are now; `python -m misc.reference > REFERENCE.md` writes it anew."""
     assert (ROOT / "REFERENCE.md").read_text(encoding="utf-8") == reference()
 
 

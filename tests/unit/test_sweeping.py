@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,16 +14,17 @@ import pytest
 from asu.build_queue import MemoryBuildQueue
 from asu.build_record import LEASE_SECONDS, Attempt, BuildRecord, PendingBodies, State
 from asu.errors import ContainerFailed, StoreFailed
+from asu.fleet import MemoryFleet
 from asu.memory_records import MemoryRecords
 from asu.memory_statistics import MemoryStatistics
 from asu.settings import Settings
 from asu.statistics import days_up_to, today
-from asu.stores.base import Lifetimes
+from asu.stores.base import Lifetimes, StoreUsage
 from asu.stores.memory import MemoryStore
 from asu.worker.accounting import Accounts
 from asu.worker.memory_container import MemoryEngine
 from asu.worker.pulling import BuilderImage
-from asu.worker.sweeping import GRACE, Sweep
+from asu.worker.sweeping import GRACE, Sweep, Swept
 
 KEY = "ab" * 32
 OTHER = "cd" * 32
@@ -47,7 +49,9 @@ class World:
     engine: MemoryEngine = field(default_factory=MemoryEngine)
     store: MemoryStore = field(default_factory=MemoryStore)
     statistics: MemoryStatistics = field(default_factory=MemoryStatistics)
-    settings: Settings = field(default_factory=lambda: Settings(max_attempts=2))
+    fleet: MemoryFleet = field(default_factory=MemoryFleet)
+    # Every machine has a root directory, whose free bytes a worker notes.
+    settings: Settings = field(default_factory=lambda: Settings(max_attempts=2, store_path=Path("/")))
 
     def ask(self, key: str = KEY) -> None:
         """Put a build in line."""
@@ -62,14 +66,16 @@ class World:
         self.engine.start(IMAGE, key=key, attempt=attempt.number)
         return attempt
 
-    def sweep(self) -> None:
+    def sweep(self) -> Swept:
         """Let a worker tidy once, its containers too."""
-        self.new_sweep()()
+        return self.new_sweep()()
 
     def new_sweep(self) -> Sweep:
         """Return what a worker tidies with."""
         accounts = Accounts(self.statistics)
-        return Sweep(self.settings, records=self.records, queue=self.queue, store=self.store, engine=lambda: self.engine, accounts=accounts)
+        return Sweep(
+            self.settings, records=self.records, queue=self.queue, store=self.store, engine=lambda: self.engine, accounts=accounts, notes=self.fleet
+        )
 
     def publish(self, key: str = KEY, *, ended: int) -> None:
         """Publish a build whose life ended so many seconds ago."""
@@ -239,3 +245,38 @@ def test_a_store_that_is_away_does_not_stop_the_tidying() -> None:
 
     assert world.record().state is State.QUEUED
     assert world.left() == []
+
+
+def test_a_sweep_tells_what_it_did(world: World) -> None:
+    """An operator who tidies by hand sees each build by its key."""
+    world.begin()
+    world.let_leases_end()
+    world.engine.start(IMAGE, key=OTHER, attempt=1)
+    world.publish("ef" * 32, ended=GRACE + 60)
+
+    swept = world.sweep()
+
+    assert (swept.taken_back, sorted(swept.containers), swept.files, swept.troubles) == ([KEY], [KEY, OTHER], ["ef" * 32], [])
+    assert swept.in_words().splitlines()[0] == f"build {KEY}: put back in line, its worker was lost"
+    assert world.sweep().in_words() == "nothing was to be done\n"
+
+
+def test_a_sweep_tells_what_it_could_not_do() -> None:
+    """Whatever was away."""
+    world = World(store=AbsentStore())
+    world.engine.failure = ContainerFailed(reason="podman did not list the build containers")
+
+    assert [trouble.split(":")[0] for trouble in world.sweep().troubles] == ["containers", "files"]
+
+
+def test_a_worker_notes_how_it_does(world: World) -> None:
+    """Its podman and its disk, which only it sees, and what the store holds."""
+    world.publish(OTHER, ended=-100)
+    world.sweep()
+    [note] = world.fleet.workers.values()
+    assert (note.trouble, note.disk_free > 0, world.fleet.usage) == ("", True, StoreUsage(builds=1, bytes=0))
+
+    world.engine.failure = ContainerFailed(reason="podman did not list the build containers")
+    sweep = world.new_sweep()
+    sweep()
+    assert sum("podman did not list" in note.trouble for note in world.fleet.workers.values()) == 1

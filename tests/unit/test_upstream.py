@@ -51,7 +51,9 @@ class Downloads:
     def __init__(self, *answers: WebAnswer | WebError) -> None:
         self.client = ScriptedClient(*answers)
         self.now = 1000.0
-        self.server = DownloadsServer(self.client, url="https://downloads.example.org/", ttl=TTL, clock=lambda: self.now)
+        self.outcomes: list[str] = []
+        url = "https://downloads.example.org/"
+        self.server = DownloadsServer(self.client, url=url, ttl=TTL, clock=lambda: self.now, answered=self.outcomes.append)
 
     async def read(self, path: str = ".versions.json") -> Any:
         """Return a document as it is."""
@@ -301,3 +303,17 @@ async def test_the_age_of_the_oldest_copy() -> None:
     assert downloads.server.oldest() == TTL
     await downloads.read("one")
     assert downloads.server.oldest() == TTL - 50
+
+
+async def test_each_exchange_is_told_with_its_outcome() -> None:
+    """Once each, whether a copy stands in or not; what is answered from memory is no exchange."""
+    downloads = Downloads(ok(etag='"1"'), WebAnswer(304, {}, b""), WebError("away"), WebAnswer(404, {}, b""))
+    await downloads.read()
+    await downloads.read()
+    for _ in range(2):
+        downloads.now += TTL
+        await downloads.read()
+    with pytest.raises(DocumentMissingError):
+        await downloads.read("another")
+
+    assert downloads.outcomes == ["fresh", "not_modified", "failed", "missing"]

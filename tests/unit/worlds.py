@@ -13,9 +13,12 @@ from fastapi.testclient import TestClient
 from asu.app import create_app
 from asu.build_queue import MemoryBuildQueue
 from asu.build_record import Attempt, BuildRecord, State
+from asu.catalogue import ValidatedRequest
 from asu.errors import AsuError
+from asu.fleet import MemoryFleet
 from asu.memory_records import MemoryRecords
 from asu.memory_statistics import MemoryStatistics
+from asu.metrics import Counts
 from asu.prepare_client import Preparer
 from asu.services import Services, assemble
 from asu.settings import Settings
@@ -93,6 +96,17 @@ class BrokenUpstream(UntouchableUpstream):
         raise RuntimeError(f"the secret of {path} and {reader.__name__}")
 
 
+class BrokenPreparer:
+    """A preparer that fails, with a mistake of its own unless another error is given."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error or RuntimeError("a mistake")
+
+    async def prepare(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:  # noqa: ARG002  # The signature is the protocol's.
+        """See Preparer."""
+        raise self._error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """An API over in-memory parts, which the test may use from behind."""
@@ -103,6 +117,7 @@ class World:
     queue: MemoryBuildQueue
     store: MemoryStore
     statistics: MemoryStatistics
+    fleet: MemoryFleet
 
     def post(self, request: Mapping[str, Any], query: str = "") -> Any:
         """Ask for a build."""
@@ -161,7 +176,7 @@ def opened(
 ) -> Iterator[World]:
     """Run the API over in-memory parts, or over those that are given."""
     records, queue, store = records or MemoryRecords(), queue or MemoryBuildQueue(), store or MemoryStore()
-    counted = statistics or MemoryStatistics()
+    counted, noted = statistics or MemoryStatistics(), MemoryFleet()
     wanted = settings(**changes)
 
     @asynccontextmanager
@@ -174,8 +189,10 @@ def opened(
             queue=queue,
             store=store,
             statistics=counted,
+            fleet=noted,
+            counts=Counts(),
         )
 
     app = create_app(wanted, open_services)
     with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as client:
-        yield World(app=app, client=client, records=records, queue=queue, store=store, statistics=counted)
+        yield World(app=app, client=client, records=records, queue=queue, store=store, statistics=counted, fleet=noted)

@@ -1,0 +1,71 @@
+"""What is counted of builds for ever, and by the hour: the fields of two kinds of hashes, and how they are read.
+
+    asu:statistics:totals             hash that never ends, for metrics that only grow: `ended:OUTCOME`, `code:NAME`,
+                                      `bucket:STEP:BOUND` (durations up to that many seconds and above the bound before), `milliseconds:STEP`
+    asu:statistics:hours:2026-10-26   hash of a UTC day: `13:OUTCOME`, what ended in the hour that begins at 13:00
+
+Workers are processes that come and go, so a worker adds to Redis and the API reads there. An outcome is `done`, or the fault of a failure.
+All words are of closed sets, so neither hash grows beyond some hundred fields.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+WHOLE = "build"  # Beside the steps: the whole of a build that ended well, from its start by a worker.
+# Seconds. An image of a small target takes ten, one of x86 a minute, and the longest deadline of a step is a quarter of an hour.
+BOUNDS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0)
+OVER = "inf"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Durations:
+    """How long something took: how often up to each of `BOUNDS` and above the one before, then how often longer; and all seconds together."""
+
+    counts: tuple[int, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildTotals:
+    """What workers have counted since Redis began: builds by outcome, failures by code, durations by step."""
+
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    codes: Mapping[str, int] = field(default_factory=dict)
+    durations: Mapping[str, Durations] = field(default_factory=dict)
+
+
+def increments(outcome: str, code: str | None, seconds: Mapping[str, float]) -> Iterator[tuple[str, int]]:
+    """Yield the fields of the totals that a build adds to, and how much; `seconds` are by step."""
+    yield f"ended:{outcome}", 1
+    if code is not None:
+        yield f"code:{code}", 1
+    for step, took in seconds.items():
+        bound = next((str(bound) for bound in BOUNDS if took <= bound), OVER)
+        yield f"bucket:{step}:{bound}", 1
+        yield f"milliseconds:{step}", round(took * 1000)
+
+
+def read_totals(found: Mapping[str, int]) -> BuildTotals:
+    """Return what a hash of totals holds; fields of a later release are passed over."""
+    outcomes: dict[str, int] = {}
+    codes: dict[str, int] = {}
+    counts: dict[str, list[int]] = {}
+    milliseconds: dict[str, int] = {}
+    for name, value in found.items():
+        match name.split(":"):
+            case ["ended", outcome]:
+                outcomes[outcome] = value
+            case ["code", code]:
+                codes[code] = value
+            case ["bucket", step, bound]:
+                counts.setdefault(step, [0] * (len(BOUNDS) + 1))[_place(bound)] += value
+            case ["milliseconds", step]:
+                milliseconds[step] = value
+    durations = {step: Durations(counts=tuple(taken), seconds=milliseconds.get(step, 0) / 1000) for step, taken in counts.items()}
+    return BuildTotals(outcomes=outcomes, codes=codes, durations=durations)
+
+
+def _place(bound: str) -> int:
+    """Return where a bound's count belongs; a bound of another release goes to the next one of ours, so that no count is lost."""
+    seconds = float(bound)
+    return next((place for place, ours in enumerate(BOUNDS) if seconds <= ours), len(BOUNDS))

@@ -1,0 +1,117 @@
+"""Checks of what lies on the machine: podman with its network and builders, the store, the disk, the key."""
+
+import re
+import shutil
+from pathlib import Path
+
+from asu.errors import ContainerFailed, StoreFailed
+from asu.settings import Settings
+from asu.stores import open_store
+
+from .findings import Verdict, fine, problem, warning
+
+MIB = 1024 * 1024
+# A name of a container image without tag or digest: host with an optional port, then words between slashes.
+IMAGE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
+STORE_ADVICE = "Make the directory of STORE_PATH, and let the user of API and workers write into it."
+START_PODMAN = "Start podman's service (`systemctl enable --now podman.socket`) and set CONTAINER_SOCKET_PATH to its socket."
+
+
+def check_socket(path: Path) -> Verdict:
+    """Say whether something may be podman's socket at all, before it is asked."""
+    try:
+        if path.is_socket():
+            return fine(f"{path} is a socket")
+    except OSError as error:
+        return problem(f"{path} cannot be looked at ({error.strerror})", "Run the worker as a user that may use podman's socket.")
+    return problem(f"{path} is not a socket" if path.exists() else f"there is no {path}", START_PODMAN)
+
+
+def judge_podman(settings: Settings) -> Verdict:
+    """Say whether podman answers at its socket."""
+    found = check_socket(settings.container_socket_path)
+    if found.advice:
+        return found
+    from asu.worker.podman_condition import read_podman_condition  # noqa: PLC0415  # Only a worker's machine needs podman's library.
+
+    try:
+        return fine(f"podman {read_podman_condition(settings).version} answers")
+    except ContainerFailed:
+        return problem(f"podman does not answer at {settings.container_socket_path}", START_PODMAN)
+
+
+def check_network(settings: Settings) -> Verdict:
+    """Say whether the network of the build containers exists."""
+    name = settings.container_network
+    if name == "none":
+        return warning("containers have no network", "Builders need one to fetch packages, unless they hold all of them: set CONTAINER_NETWORK.")
+    from asu.worker.podman_condition import read_podman_condition  # noqa: PLC0415
+
+    try:
+        networks = read_podman_condition(settings).networks
+    except ContainerFailed:
+        return problem("not known, since podman does not answer", "See podman.")
+    if name in networks:
+        return fine(f"{name} exists")
+    return problem(f"podman has no network {name}", f"Make it, `podman network create {name}`, or name another in CONTAINER_NETWORK.")
+
+
+def check_builders(settings: Settings) -> Verdict:
+    """Say whether there are ImageBuilders, or where they would come from; nothing is pulled."""
+    base = settings.base_container
+    if IMAGE_NAME.fullmatch(base) is None:
+        return problem(f"{base} is no name of container images", "Set BASE_CONTAINER to such as ghcr.io/openwrt/imagebuilder, without a tag.")
+    from asu.worker.podman_condition import read_podman_condition  # noqa: PLC0415
+
+    try:
+        builders = read_podman_condition(settings).builders
+    except ContainerFailed:
+        return problem("not known, since podman does not answer", "See podman.")
+    if builders:
+        return fine(f"{len(builders)} of {base} at hand")
+    if settings.pull_policy == "never" or base.startswith("localhost/"):
+        return problem(
+            f"none of {base} is at hand, and none will be pulled", "Pull or make them, or set PULL_POLICY=missing and a name with registry."
+        )
+    return fine(f"none of {base} is at hand; the first build of a target pulls it")
+
+
+def check_store(settings: Settings) -> Verdict:
+    """Say whether images can be put into the store."""
+    path = settings.store_path.absolute()
+    if not path.exists():  # Opening it would make it, for the user of this command, whom the services may not be.
+        above = next(parent for parent in path.parents if parent.exists())
+        if not above.is_dir():
+            return problem(f"{path} cannot be made: {above} is no directory", STORE_ADVICE)
+        return warning(f"there is no {path} yet", STORE_ADVICE)
+    try:
+        open_store(settings).probe()
+    except StoreFailed as error:
+        if settings.s3_bucket:
+            return problem(error.detail, "Compare S3_BUCKET, S3_ENDPOINT_URL and the key's rights: to list the bucket, get, put and delete objects.")
+        return problem(error.detail, STORE_ADVICE)
+    return fine(f"bucket {settings.s3_bucket} can be written" if settings.s3_bucket else f"{settings.store_path} can be written")
+
+
+def check_disk(settings: Settings) -> Verdict:
+    """Say whether the disk has its reserve, where images are gathered."""
+    path = next((parent for parent in (settings.store_path.absolute(), *settings.store_path.absolute().parents) if parent.is_dir()), Path("/"))
+    free = shutil.disk_usage(path).free // MIB
+    if free >= settings.disk_reserve_mb:
+        return fine(f"{free} MiB free")
+    advice = "Free some, shorten BUILD_TTL, or lower DISK_RESERVE_MB."
+    return problem(f"{free} MiB free, less than the reserve of {settings.disk_reserve_mb} MiB", advice)
+
+
+def check_key(settings: Settings) -> Verdict:
+    """Say whether images can be signed, where they are to be."""
+    if settings.build_key is None:
+        return fine("images are not signed")
+    from asu.worker.signing import read_signer  # noqa: PLC0415  # Without a key nobody needs the library for it.
+    from asu.worker.usign import UnusableKey  # noqa: PLC0415
+
+    try:
+        read_signer(settings.build_key)
+    except UnusableKey as error:
+        return problem(str(error), "Make a key with `asu key PATH`, and let the worker's user read it.")
+    return fine(f"images are signed with {settings.build_key}")

@@ -1,0 +1,127 @@
+"""Checks of what lies elsewhere: Redis and its workers, the downloads server, the prepare service, the API's own port."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+
+from asu import __version__
+from asu.build_queue import BuildQueue
+from asu.errors import QueueUnavailable
+from asu.redis_condition import RedisCondition
+from asu.web_client import WebAnswer, WebClient, WebError
+
+from .findings import Verdict, fine, problem, warning
+
+Judge = Callable[[RedisCondition], Verdict]
+
+OLDEST_REDIS = (5, 0)  # Our scripts ask for the time before they write, which earlier ones forbid.
+DEADLINE = 4.0  # Seconds of an exchange; a check has five in all.
+MAX_BYTES = 1024 * 1024
+HTTP_OK = 200
+PERSISTENCE_ADVICE = "Set `appendonly yes` in its configuration, and give its directory a disk that stays."
+
+
+def judge_redis(condition: RedisCondition) -> Verdict:
+    """Say whether Redis can run our scripts and write."""
+    said = f"{condition.name} {'.'.join(map(str, condition.version))} answers"
+    if condition.version < OLDEST_REDIS and condition.name == "Redis":
+        return problem(f"{said}, which is too old", "Upgrade Redis to 5.0 or newer, or use Valkey.")
+    if not condition.is_writing:
+        return problem(f"{said}, but its last write to the disk failed", "Look into its log; mostly its disk is full. It may refuse new builds.")
+    return fine(said)
+
+
+def judge_persistence(condition: RedisCondition) -> Verdict:
+    """Say whether builds that wait outlive a restart of Redis."""
+    if condition.is_append_only:
+        return fine("append-only file is on: a crash loses a second at most")
+    if condition.saves_snapshots:
+        return warning("only snapshots are saved: a crash loses the builds of minutes", PERSISTENCE_ADVICE)
+    if condition.saves_snapshots is None:
+        return warning("the append-only file is off, and Redis does not tell whether it saves snapshots", PERSISTENCE_ADVICE)
+    return problem("nothing is saved: a restart of Redis loses all builds that wait", PERSISTENCE_ADVICE)
+
+
+def judge_eviction(condition: RedisCondition) -> Verdict:
+    """Say whether Redis may drop what it was given."""
+    policy = condition.eviction
+    if policy == "noeviction":
+        return fine("nothing is dropped when memory runs out")
+    if not condition.max_memory:
+        return warning(f"policy {policy} would drop builds once `maxmemory` is set", "Set `maxmemory-policy noeviction`.")
+    return problem(f"policy {policy} drops builds, leases and queue when memory runs out", "Set `maxmemory-policy noeviction`.")
+
+
+def check_workers(queue: BuildQueue) -> Verdict:
+    """Say whether a worker is alive."""
+    try:
+        alive = queue.live_workers()
+    except QueueUnavailable:
+        return problem("not known, since Redis does not answer", "See redis.")
+    return fine(f"{alive} alive") if alive else problem("no worker is alive: builds are accepted and wait", "Start one: `asu worker`.")
+
+
+def check_upstream(url: str) -> Verdict:
+    """Say whether the downloads server lists its versions."""
+    advice = "Set UPSTREAM_URL to a downloads server such as https://downloads.openwrt.org, without a path below it."
+    try:
+        answer = _get(f"{url.rstrip('/')}/.versions.json")
+        if answer.status != HTTP_OK:
+            return problem(f"{url} answers {answer.status} for .versions.json", advice)
+        listed = len(json.loads(answer.body)["versions_list"])
+    except WebError as error:
+        return problem(f"{url} does not answer ({error})", advice)
+    except (ValueError, KeyError, TypeError):
+        return problem(f"{url} answers, but is no downloads server", advice)
+    return fine(f"{url} lists {listed} versions")
+
+
+def check_prepare(url: str | None) -> Verdict:
+    """Say whether the prepare service answers, where one is named."""
+    if url is None:
+        return fine("previews are resolved by the API itself")
+    advice = "Start asu-prepare there, correct PREPARE_SERVICE_URL, or leave it out: then the API resolves previews itself."
+    try:
+        return fine(f"{url} answers") if _service(url) == "asu-prepare" else problem(f"{url} is not asu-prepare", advice)
+    except WebError as error:
+        return problem(f"{url} does not answer ({error}); previews fail, builds do not", advice)
+
+
+def check_port(host: str, port: int) -> Verdict:
+    """Say whether the API can listen, or does so already."""
+    if _is_free(host, port):
+        return fine(f"port {port} is free")
+    try:
+        if _service(f"http://{host}:{port}") == "asu":
+            return fine(f"port {port} is asu's own")
+    except WebError:
+        pass
+    return problem(f"port {port} is taken by another program", "End that program, or choose another port: `asu api --port`, `asu check --port`.")
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As the API itself: connections of its last life do not matter.
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _service(url: str) -> str | None:
+    """Return the name that a service tells under /version; None for one that tells none. Raises WebError."""
+    answer = _get(f"{url.rstrip('/')}/version")
+    try:
+        return str(json.loads(answer.body)["service"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _get(url: str) -> WebAnswer:
+    async def fetch() -> WebAnswer:
+        async with WebClient(user_agent=f"asu/{__version__}", connections=1) as client:
+            return await client.get(url, headers={}, max_bytes=MAX_BYTES, deadline=DEADLINE)
+
+    return asyncio.run(fetch())

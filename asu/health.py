@@ -1,0 +1,105 @@
+"""How the server does, each part in words that say what to do."""
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+
+from .build_queue import BuildQueue
+from .build_record import Records
+from .errors import AsuError, QueueUnavailable
+from .fleet import Fleet, WorkerNote
+from .kept import Kept
+from .settings import Settings
+from .stores.base import Store
+from .upstream import Upstream
+
+# Seconds. Anyone may ask, and a bucket or a disk need not be looked at for each of them.
+KEPT_SECONDS = 5.0
+STORE_PATIENCE = 3.0  # Seconds; a store that hangs must not hold up the rest.
+MIB = 1024 * 1024
+FREE_UP = "free some, or shorten BUILD_TTL"
+
+
+class Health:
+    """Looks at the parts."""
+
+    def __init__(self, settings: Settings, *, records: Records, queue: BuildQueue, store: Store, fleet: Fleet, upstream: Upstream) -> None:
+        self._settings, self._records, self._queue, self._store = settings, records, queue, store
+        self._fleet, self._upstream = fleet, upstream
+        self._details = Kept(self._look, KEPT_SECONDS)
+
+    async def redis(self) -> str:
+        """Return `ok` if Redis answers, else what to say instead; without it no request can be served."""
+        try:
+            await self._records.waiting()
+        except AsuError as error:
+            return error.detail
+        return "ok"
+
+    async def details(self) -> dict[str, str]:
+        """Return the state of everything else; kept for some seconds."""
+        return await self._details.get()
+
+    async def _look(self) -> dict[str, str]:
+        workers, notes, store, disk = await asyncio.gather(self._workers(), self._notes(), self._reach_store(), asyncio.to_thread(self._free))
+        reserve = self._settings.disk_reserve_mb * MIB
+        return {
+            "workers": workers,
+            "metadata": f"oldest copy validated {self._upstream.oldest():.0f} s ago",
+            "store": store,
+            "disk": disk_words(disk, reserve) if notes is None else _fullest(disk, notes, reserve),
+            "podman": _podman(notes),
+        }
+
+    async def _workers(self) -> str:
+        try:
+            alive = await asyncio.to_thread(self._queue.live_workers)
+        except AsuError as error:
+            return error.detail
+        return f"{alive} alive" if alive else "no worker is alive: accepted builds wait until one starts"
+
+    async def _notes(self) -> list[WorkerNote] | None:
+        try:
+            return await self._fleet.notes()
+        except QueueUnavailable:
+            return None
+
+    async def _reach_store(self) -> str:
+        try:
+            async with asyncio.timeout(STORE_PATIENCE):
+                await asyncio.to_thread(self._store.reach)
+        except TimeoutError:
+            return f"no answer within {STORE_PATIENCE:g} s; look at the disk of STORE_PATH, or at the server of S3_BUCKET"
+        except AsuError as error:
+            return error.detail
+        return "ok"
+
+    def _free(self) -> int | None:
+        try:
+            return shutil.disk_usage(self._settings.store_path).free
+        except OSError:
+            return None
+
+
+def disk_words(free: int | None, reserve: int) -> str:
+    """Say whether enough bytes are free."""
+    if free is None:
+        return "the disk of STORE_PATH is not there"
+    said = f"{free // MIB} MiB free"
+    return said if free >= reserve else f"only {said}, less than the reserve of {reserve // MIB} MiB (DISK_RESERVE_MB): {FREE_UP}"
+
+
+def _fullest(free: int | None, notes: Sequence[WorkerNote], reserve: int) -> str:
+    """Say it of the API's own disk, and of the worker's that has least."""
+    own = disk_words(free, reserve)
+    least = min((note.disk_free for note in notes), default=None)
+    return own if least is None or least == free else f"{own}; of workers at least {disk_words(least, reserve)}"
+
+
+def _podman(notes: Sequence[WorkerNote] | None) -> str:
+    if not notes:
+        return "no worker has told of its podman within the last minute"
+    troubled = [note.trouble for note in notes if note.trouble]
+    if not troubled:
+        return f"ok on {len(notes)} of {len(notes)} workers" if len(notes) > 1 else "ok"
+    return f"not on {len(troubled)} of {len(notes)} workers: {troubled[0]} Start podman's service where CONTAINER_SOCKET_PATH names its socket."

@@ -1,0 +1,47 @@
+"""What an operator's podman has of all that a worker needs."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from podman import PodmanClient
+from podman.errors import PodmanError
+from requests.exceptions import RequestException
+
+from asu.errors import ContainerFailed
+from asu.settings import Settings
+
+TIMEOUT = 4  # Seconds; a check has five in all.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodmanCondition:
+    """Its version, the names of its networks, and those images at hand that are ImageBuilders of `BASE_CONTAINER`."""
+
+    version: str
+    networks: tuple[str, ...]
+    builders: tuple[str, ...]
+
+
+def read_podman_condition(settings: Settings) -> PodmanCondition:
+    """Ask podman at its socket; raises ContainerFailed."""
+    with _answers(), PodmanClient(base_url=f"unix://{settings.container_socket_path.absolute()}", timeout=TIMEOUT) as client:
+        version = client.version()["Version"]  # type: ignore[no-untyped-call]  # podman-py leaves it untyped.
+        networks = client.api.get("/networks/json")
+        networks.raise_for_status()
+        images = client.api.get("/images/json", params={"filters": json.dumps({"reference": [f"{settings.base_container}:*"]})})
+        images.raise_for_status()
+        return PodmanCondition(
+            version=str(version),
+            networks=tuple(str(network["name"]) for network in networks.json()),
+            builders=tuple(str(name) for image in images.json() for name in image.get("Names") or image.get("RepoTags") or ()),
+        )
+
+
+@contextmanager
+def _answers() -> Iterator[None]:
+    try:
+        yield
+    except (PodmanError, RequestException, OSError, KeyError, ValueError) as error:
+        raise ContainerFailed(reason="podman does not answer") from error
