@@ -13,7 +13,7 @@ NATIVE := $(AS_ROOT) $(PYTHON) -m misc.native
 SOURCES := asu asu-prepare tests misc
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test lint format bench fuzz sync-resolution lock
+.PHONY: help install demo up down test smoke lint format bench fuzz sync-resolution lock
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ down: ## End exactly what `make up` and `make demo` started
 
 test: install ## Run every test of both services, and tell which were slow
 	@$(AS_ROOT) $(VENV)/python -m pytest --durations=10 --durations-min=5 $(PYTEST_ARGS)
+
+smoke: install ## Start the compose files for real, scale and replace their parts under load, and take them down
+	@$(AS_ROOT) $(VENV)/python -m tests.smoke $(PARTS)
 
 lint: install ## Check style, types and the walls between the parts
 	$(VENV)/ruff check $(SOURCES)

@@ -1,7 +1,7 @@
 """`asu api` and `asu worker`, the processes of the build service, and the commands of its operator.
 
-`asu check` says what is wrong with a server and what to do, `asu sweep` tidies once, `asu key` makes the key that images are
-signed with, `asu openapi` prints what the API says of itself.
+`asu check` says what is wrong with a server and what to do, `asu alive` whether the worker of this container lives, `asu sweep` tidies
+once, `asu key` makes the key that images are signed with, `asu openapi` prints what the API says of itself.
 """
 
 import argparse
@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _check(settings, options)
     elif options.process == "sweep":
         _sweep(settings)
+    elif options.process == "alive":
+        from .worker.process import expect_live_worker  # noqa: PLC0415  # As below.
+
+        expect_live_worker(settings)
     else:
         from .worker.process import run_worker  # noqa: PLC0415  # The API has no use for podman's and RQ's worker modules and saves their memory.
 
@@ -126,6 +130,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     api.add_argument("--host", default="127.0.0.1", help="address to listen on")
     api.add_argument("--port", type=int, default=8000, help="port to listen on")
     processes.add_parser("worker", help="build images, one at a time")
+    processes.add_parser("alive", help="say by the exit code whether a worker lives on this machine or in this container; for health checks")
     processes.add_parser("openapi", help="print the OpenAPI document and end")
     check = processes.add_parser("check", help="say what is wrong with this server, and what to do; ends with 1 if there is a problem")
     check.add_argument("--part", choices=["all", "api", "worker"], default="all", help="what this machine has of a server (default: all)")

@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from redis import Redis
@@ -36,6 +37,7 @@ PR_SET_PDEATHSIG = 1  # From <sys/prctl.h>.
 # With these a lost worker is noticed within half a minute even on an idle fleet (RQ's defaults: 400 s).
 WORKER_TTL = 20
 MAINTENANCE_INTERVAL = 5
+SILENCE = 60.0  # Seconds; a worker says every five that it lives, unless Redis or its machine is away for a moment.
 ALIVE = (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
 
 
@@ -131,6 +133,16 @@ class RqBuildQueue:
             return True
         self._delete(key)
         return False
+
+
+def has_live_worker(redis: Redis, host: str) -> bool:
+    """Whether a worker on `host` has said within a minute that it lives; raises QueueUnavailable."""
+    try:
+        workers = Worker.all(connection=redis, serializer=JSONSerializer)
+    except RedisError as error:
+        raise QueueUnavailable from error
+    since = datetime.now(UTC) - timedelta(seconds=SILENCE)
+    return any(worker.hostname == host and worker.last_heartbeat and worker.last_heartbeat > since for worker in workers)
 
 
 class MemoryBuildQueue:

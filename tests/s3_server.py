@@ -23,11 +23,11 @@ PATIENCE = 60.0  # Seconds; moto's server imports much, which takes two seconds 
 
 
 @contextmanager
-def running_s3() -> Iterator[str]:
-    """Run a server without any bucket; yield its URL."""
+def running_s3(host: str = "127.0.0.1") -> Iterator[str]:
+    """Run a server without any bucket, which listens on `host`; yield its URL on this machine."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "moto.server", "-H", host, "-p", str(port)]
     environment = {**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

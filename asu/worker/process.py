@@ -1,10 +1,12 @@
 """The worker process: RQ's loop around our builder."""
 
 import logging
+import socket
 
 from redis import Redis
 
-from asu.build_queue import BuildWorker, RqBuildQueue
+from asu.build_queue import BuildWorker, RqBuildQueue, has_live_worker
+from asu.errors import QueueUnavailable
 from asu.redis_fleet import RedisFleetNotes
 from asu.redis_records import RedisWorkerRecords, sync_redis
 from asu.redis_statistics import RedisBuildStatistics
@@ -49,6 +51,17 @@ def sweep_once(settings: Settings) -> Swept:
 
         accounts = Accounts(RedisBuildStatistics(redis))
         return Sweep(settings, records=records, queue=queue, store=open_store(settings), engine=engine, accounts=accounts)()
+
+
+def expect_live_worker(settings: Settings) -> None:
+    """Return if a worker of this container or machine lives, as Redis knows it; else end the process with words and exit code 1."""
+    host = socket.gethostname()
+    try:
+        is_alive = has_live_worker(sync_redis(settings.redis_url), host)
+    except QueueUnavailable as error:
+        raise SystemExit(f"asu alive: {error.detail}") from error
+    if not is_alive:
+        raise SystemExit(f"asu alive: no worker on {host} has been heard of within the last minute")
 
 
 def chosen_signing(settings: Settings) -> Signing:

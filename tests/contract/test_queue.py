@@ -1,6 +1,7 @@
 """The build queue: one set of rules, held by the in-memory twin and by RQ; the integration ring runs it on a real Redis."""
 
 import json
+import socket
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,19 @@ from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from asu.build_queue import FUNCTION, PATIENCE, PAYLOAD_VERSION, QUEUE, BuildQueue, BuildWorker, MemoryBuildQueue, Reconciler, RqBuildQueue, runnable
+from asu.build_queue import (
+    FUNCTION,
+    PATIENCE,
+    PAYLOAD_VERSION,
+    QUEUE,
+    BuildQueue,
+    BuildWorker,
+    MemoryBuildQueue,
+    Reconciler,
+    RqBuildQueue,
+    has_live_worker,
+    runnable,
+)
 from asu.errors import QueueUnavailable
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
@@ -192,6 +205,21 @@ class RqContract(QueueContract):
         worker.maintain_heartbeats(job, worker.prepare_execution(job))
 
         assert sweeps == ["swept"]
+
+    def test_a_worker_is_known_to_live_where_it_works(self, redis: Redis) -> None:
+        """A health check looks for its own worker, not for anybody's."""
+        BuildWorker(redis, build=lambda _: None, sweep=lambda: None).register_birth()  # type: ignore[no-untyped-call]  # As above.
+
+        assert has_live_worker(redis, socket.gethostname())
+        assert not has_live_worker(redis, "elsewhere")
+
+    def test_a_worker_that_fell_silent_is_not_alive(self, redis: Redis) -> None:
+        """A worker that hangs keeps its name in Redis for a while, and is found out by its last sign of life."""
+        worker = BuildWorker(redis, build=lambda _: None, sweep=lambda: None)
+        worker.register_birth()  # type: ignore[no-untyped-call]  # As above.
+        redis.hset(worker.key, "last_heartbeat", "2026-01-01T00:00:00.000000Z")
+
+        assert not has_live_worker(redis, socket.gethostname())
 
     def test_without_workers_there_are_none(self, line: Line) -> None:
         """Operators see that nobody works."""

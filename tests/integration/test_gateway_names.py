@@ -122,3 +122,27 @@ def test_dead_replica_costs_no_preview(gateway: Gateway, names: NameServer, repl
     replicas[0].server.server_close()
 
     assert {service_that_answers(gateway, "/api/v1/prepare") for _ in range(10)} == {"second"}
+
+
+@pytest.mark.parametrize("path", ["/api/v1/prepare", "/api/v1/build"])
+def test_replica_that_ends_costs_no_request(gateway: Gateway, names: NameServer, replicas: list[Service], path: str) -> None:
+    """What a replica took and did not answer is given to another: a build that is asked for twice is one build."""
+    names.addresses = ["127.0.0.2", "127.0.0.3"]
+    address = replicas[0].server.server_address
+    replicas[0].server.shutdown()
+    replicas[0].server.server_close()
+    with socket.create_server((str(address[0]), int(address[1]))) as ending:
+        threading.Thread(target=_take_and_close, args=(ending,), daemon=True).start()
+
+        assert {service_that_answers(gateway, path) for _ in range(10)} == {"second"}
+
+
+def _take_and_close(listener: socket.socket) -> None:
+    """Read each request and end the connection without an answer."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return  # Closed.
+        with connection:
+            connection.recv(65536)
