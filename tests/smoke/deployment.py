@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,14 @@ class Deployment:
         self.compose("up", "-d", "--no-build", "--no-recreate", "--scale", f"{service}={replicas}")
         self.wait_until_healthy()
         return self.containers(service)
+
+    def with_replicas(self, **replicas: int) -> Deployment:
+        """Have that many replicas of each service, in one call and for good: the numbers go where an operator writes them, into .env."""
+        settings = {**self.settings, **{f"{service.upper()}_REPLICAS": str(number) for service, number in replicas.items()}}
+        grown = replace(self, settings=settings)
+        grown.compose("up", "-d", "--no-build", "--no-recreate")
+        grown.wait_until_healthy()
+        return grown
 
     def replace(self, service: str) -> None:
         """Replace the replicas of a service as the documentation says."""

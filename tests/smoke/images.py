@@ -11,6 +11,7 @@ from tests.smoke.engine import ROOT, Engine, SmokeError, fetch_builder_base, pac
 
 # What the compose files name unless .env says otherwise; a name from there would do as well.
 PYTHON, NGINX, REDIS = "docker.io/library/python:3.13-slim", "docker.io/library/nginx:1.28", "docker.io/library/redis:8-bookworm"
+PROMETHEUS = "docker.io/prom/prometheus:v3.5.0"
 ASU, PREPARE = "localhost/asu:smoke", "localhost/asu-prepare:smoke"
 BASE_CONTAINER = "localhost/asu-standin-smoke/imagebuilder"
 FEEDS = "http://upstream:8002"  # The name that standin.yml gives it, as builders see it.
@@ -36,7 +37,7 @@ print(json.dumps([name for name in modules if has(name)] + [name for name in too
 def make_bases(engine: Engine) -> None:
     """Pull the base images, or make what stands in for them."""
     fetch_builder_base(engine)
-    engine.run([str(ROOT / "tests" / "containers" / "make_bases"), PYTHON, NGINX, REDIS])
+    engine.run([str(ROOT / "tests" / "containers" / "make_bases"), PYTHON, NGINX, REDIS, PROMETHEUS])
 
 
 def tree_of(engine: Engine) -> Path:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tests.smoke import images
 from tests.smoke.containers import check_containers, check_ports, check_walls, idle_footprint
 from tests.smoke.engine import SmokeError
+from tests.smoke.monitoring import try_monitoring
 from tests.smoke.traffic import ACCEPTED, OK, REQUEST, Client, ask_preview, await_build, download, request_build, under_load
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def try_microservices(deployment: Deployment, port: int, network: str, say: Call
     _stop_one(deployment, port, say)
     _replace(deployment, port, key, network, say)
     _drain(deployment, Client(port), say)  # A new connection; the gateway has closed the old one, which had nothing to say.
+    _scale_for_good(deployment, say)
+    try_monitoring(deployment, say)
 
 
 def _scale(deployment: Deployment, port: int, say: Callable[[str], None]) -> None:
@@ -65,6 +68,17 @@ def _scale(deployment: Deployment, port: int, say: Callable[[str], None]) -> Non
     if answered != expected:
         raise SmokeError(f"of the replicas at {sorted(expected)} only those at {sorted(answered)} answered")
     say(f"scaled to {len(replicas)} replicas of prepare, and each has answered: {', '.join(sorted(answered))}")
+
+
+def _scale_for_good(deployment: Deployment, say: Callable[[str], None]) -> None:
+    """Have more of two services with one call; what ran already goes on."""
+    before = {deployment.inspect(name)["Id"] for name in deployment.containers()}
+    grown = deployment.with_replicas(prepare=4, worker=2)
+    counts = {service: len(grown.containers(service)) for service in ("prepare", "worker")}
+    untouched = before <= {grown.inspect(name)["Id"] for name in grown.containers()}
+    if counts != {"prepare": 4, "worker": 2} or not untouched:
+        raise SmokeError(f"PREPARE_REPLICAS=4 WORKER_REPLICAS=2 led to {counts}, and what ran before is {'' if untouched else 'not '}there")
+    say("scaled to 4 replicas of prepare and 2 workers in one call, and nothing was restarted")
 
 
 def _throughput(port: int) -> float:
