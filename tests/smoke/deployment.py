@@ -70,7 +70,7 @@ class Deployment:
         with suppress(SmokeError):
             self.compose("down", "--volumes", "--timeout", "10")
         for name in self.containers(everything=True):
-            self.engine.podman("rm", "--force", "--time", "0", "--volumes", name)
+            self.engine.podman("rm", "--force", "--ignore", "--depend", "--time", "0", "--volumes", name)
         label = f"label=io.podman.compose.project={self.project}"
         for kind in ("volume", "network"):
             for name in self.engine.podman(kind, "ls", "--quiet", "--filter", label).split():
