@@ -1,7 +1,9 @@
 """Previews: asked of asu-prepare over HTTP, or resolved in-process where that service is not configured."""
 
+import asyncio
 import json
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -9,12 +11,13 @@ from .catalogue import ValidatedRequest
 from .errors import AsuError, InvalidRequest, PrepareDisagrees, PrepareUnavailable
 from .preview import Resolver
 from .resolution import request_hash
-from .web_client import WebAnswer, WebClient, WebError
+from .web_client import WebAnswer, WebBrokenError, WebClient, WebConnectError, WebError
 
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 4 * 1024 * 1024  # A preview of 1 000 packages with every package changed has less than 1 MiB.
 HTTP_OK, HTTP_BAD_REQUEST, HTTP_UNPROCESSABLE = 200, 400, 422
+PAUSES = (0.1, 0.3)  # Seconds before another try: a replica that goes takes connections, or a moment of its name, with it; others answer.
 DECIDED = ("packages", "packages_versions", "diff_packages")  # What a preview may change of a request.
 
 
@@ -51,14 +54,7 @@ class PrepareService:
         """See Preparer."""
         sent = json.dumps(dict(request.fields)).encode()
         try:
-            answer = await self._client.post_json(
-                f"{self._url}/api/v1/prepare",
-                sent,
-                headers={"X-Request-ID": request_id},
-                max_bytes=MAX_BYTES,
-                deadline=self._deadline,
-            )
-            preview = _read(answer)
+            preview = _read(await self._ask(sent, request_id))
             ours, theirs = request_hash(preview["prepared_request"]), preview["request_hash"]
             changed = _changed(json.loads(sent), preview["prepared_request"])
             checked = preview["checked"] is True
@@ -71,6 +67,19 @@ class PrepareService:
         if ours != theirs:
             raise PrepareDisagrees(about="how a request is hashed")
         return await self._as_it_would_be_built(request, preview) if checked else preview
+
+    async def _ask(self, sent: bytes, request_id: str) -> WebAnswer:
+        """Ask within the deadline, again where nobody has answered: a preview changes nothing. Raises WebError."""
+        url, headers = f"{self._url}/api/v1/prepare", {"X-Request-ID": request_id}
+        give_up = time.monotonic() + self._deadline
+        for pause in PAUSES:
+            try:
+                return await self._client.post_json(url, sent, headers=headers, max_bytes=MAX_BYTES, deadline=give_up - time.monotonic())
+            except (WebConnectError, WebBrokenError):
+                if time.monotonic() + pause >= give_up:
+                    raise
+            await asyncio.sleep(pause)
+        return await self._client.post_json(url, sent, headers=headers, max_bytes=MAX_BYTES, deadline=give_up - time.monotonic())
 
     async def _as_it_would_be_built(self, request: ValidatedRequest, theirs: dict[str, Any]) -> dict[str, Any]:
         """Return their preview, or ours where a direct build would be another; without metadata of our own there is nothing to compare."""

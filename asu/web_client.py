@@ -25,6 +25,10 @@ class WebConnectError(WebError):
     """The peer cannot be reached at all."""
 
 
+class WebBrokenError(WebError):
+    """The connection ended before there was a whole answer, as when the peer is stopped."""
+
+
 @dataclass(frozen=True, slots=True)
 class WebAnswer:
     """An answer: status, headers with lower-case names, and the whole body."""
@@ -72,6 +76,8 @@ class WebClient:
             raise WebError(f"no whole answer within {deadline:g} s") from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise WebConnectError(type(error).__name__) from error
+        except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
+            raise WebBrokenError(type(error).__name__) from error
         except (httpx2.HTTPError, httpx2.InvalidURL, zlib.error, UnicodeError) as error:
             raise WebError(type(error).__name__) from error
 

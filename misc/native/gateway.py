@@ -33,7 +33,6 @@ events {{
 }}
 
 http {{
-    access_log off;
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/unused;
@@ -50,6 +49,7 @@ http {{
     }}
 
     include {directory}/gateway.conf;
+    access_log {directory}/access.log served;
 }}
 """
 

@@ -1,5 +1,6 @@
 """Previews: the same answer in-process and from the real asu-prepare over HTTP, and what happens when that service fails."""
 
+import itertools
 import json
 import threading
 import time
@@ -149,15 +150,17 @@ class TestPrepareService(PreparerContract):
 
 
 @contextmanager
-def answering(status: int, body: bytes, *, seconds: float = 0, seen: list[Mapping[str, str]] | None = None) -> Iterator[str]:
-    """Run a service that always gives this answer."""
-    ended = threading.Event()
+def answering(status: int, body: bytes, *, seconds: float = 0, seen: list[Mapping[str, str]] | None = None, broken: int = 0) -> Iterator[str]:
+    """Run a service that always gives this answer, but for the first `broken` times, when it hangs up."""
+    ended, asked = threading.Event(), itertools.count()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             if seen is not None:
                 seen.append({name.lower(): value for name, value in self.headers.items()})
             self.rfile.read(int(self.headers["Content-Length"]))
+            if next(asked) < broken:
+                return
             ended.wait(seconds)
             self.send_response(status)
             self.end_headers()
@@ -220,6 +223,14 @@ async def test_a_service_that_is_down_is_unavailable(web: WebClient) -> None:
     service = PrepareService(web, url=f"http://127.0.0.1:{free_port()}", deadline=5, resolver=resolver())
 
     assert await outcome(lambda: service.prepare(validated(), "id")) is PrepareUnavailable
+
+
+@pytest.mark.parametrize(("broken", "expected"), [(1, None), (2, None), (5, PrepareUnavailable)])
+async def test_a_replica_that_goes_takes_no_preview_with_it(web: WebClient, broken: int, expected: type[Exception] | None) -> None:
+    """A connection that breaks before the answer is followed by another one, but not for ever."""
+    preview = json.dumps(await resolver().preview(validated())).encode()
+    with answering(200, preview, broken=broken) as url:
+        assert await outcome(lambda: PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(validated(), "id")) is expected
 
 
 async def test_a_slow_service_is_given_up_in_time(web: WebClient) -> None:

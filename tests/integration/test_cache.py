@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(not CAN_RUN, reason="nginx is not installed (make install)")
 
+LIST_SECONDS = 2  # As short as it can be while three requests in a row take less.
+LIST = "/releases/25.12.1/targets/x86/64/profiles.json"
 PACKAGE = "/releases/25.12.1/packages/mips_24kc/base/tmux-3.5-r1.apk"
 
 
@@ -25,7 +28,13 @@ def cache(tmp_path: Path) -> Iterator[Gateway]:
     """Run a cache that may ask one server, known under the address at which the cache itself is asked."""
     port, origin = free_port(), start_service("origin")
     configuration = write_configuration(tmp_path / "nginx", listen=str(port), asu="127.0.0.1:1", prepare="127.0.0.1:1", store=tmp_path)
-    values = {"CACHE_LISTEN": f"127.0.0.1:{port}", "CACHE_DIR": str(tmp_path / "kept"), "CACHE_SIZE": "1m", "NGINX_LOCAL_RESOLVERS": "127.0.0.1"}
+    values = {
+        "CACHE_LISTEN": f"127.0.0.1:{port}",
+        "CACHE_DIR": str(tmp_path / "kept"),
+        "CACHE_SIZE": "1m",
+        "CACHE_LIST_SECONDS": str(LIST_SECONDS),
+        "NGINX_LOCAL_RESOLVERS": "127.0.0.1",
+    }
     template = (ROOT / "misc" / "nginx" / "cache.conf.template").read_text()
     (configuration.parent / "gateway.conf").write_text(fill_in(template, values))
     (configuration.parent / "cache-hosts.conf").write_text(f"127.0.0.1 http://{origin.address};\n")
@@ -35,14 +44,23 @@ def cache(tmp_path: Path) -> Iterator[Gateway]:
     stop(process, origin)
 
 
-@pytest.mark.parametrize("path", [PACKAGE, "/releases/25.12.1/targets/x86/64/profiles.json"])
+@pytest.mark.parametrize("path", [PACKAGE, LIST])
 def test_what_was_fetched_once_is_kept(cache: Gateway, path: str) -> None:
-    """The downloads server is asked once for a package, and once a minute for a list."""
+    """The downloads server is asked once for a package, and once for a list while it is new."""
     answers = [cache.ask("GET", path) for _ in range(3)]
 
     assert [answer.status for answer in answers] == [200] * 3
     assert [answer.headers["X-Cache"] for answer in answers] == ["MISS", "HIT", "HIT"]
     assert [seen.target for seen in cache.asu.seen] == [path]
+
+
+def test_an_old_list_is_asked_for_before_it_is_handed_out(cache: Gateway) -> None:
+    """However long nobody wanted it: who gets yesterday's checksums with today's archive has a broken build."""
+    cache.ask("GET", LIST)
+    time.sleep(LIST_SECONDS + 1)
+
+    assert cache.ask("GET", LIST).headers["X-Cache"] not in {"HIT", "STALE", "UPDATING"}
+    assert len(cache.asu.seen) == 2
 
 
 def test_a_kept_file_outlives_its_server(cache: Gateway) -> None:

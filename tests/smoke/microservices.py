@@ -24,7 +24,7 @@ FULL_SECONDS = 4.0  # Long enough that single slow answers do not count.
 RATE = 50.0  # Requests a second during a restart; the bar of the issue.
 CLIENTS = 8
 MANY_CLIENTS = 40  # So many that the rate holds while some wait the gateway's two seconds for a replica that is gone.
-ANSWERED = re.compile(r'"POST /api/v1/prepare".* by (?:[\d.:]+, )*([\d.]+):8001,')
+ANSWERED = re.compile(r'"path": "/api/v1/prepare".* "upstream": "(?:[\d.:]+, )*([\d.]+):8001"')
 
 
 def try_microservices(deployment: Deployment, port: int, network: str, say: Callable[[str], None]) -> None:
@@ -102,8 +102,10 @@ def _replace(deployment: Deployment, port: int, key: str, network: str, say: Cal
     """Replace both services by new containers while clients poll, ask for previews and for builds, and builds come and go."""
 
     def ask(client: Client, number: int) -> tuple[int, bytes]:
-        if number % 5 == 0:
+        if number % 10 == 0:
             return ask_preview(client, number)
+        if number % 10 == 5:  # Half of the previews; the API asks asu-prepare itself.
+            return client.ask("POST", "/api/v1/build/prepare", REQUEST)
         if number % 5 == 1:
             return client.ask("POST", "/api/v1/build", REQUEST)
         return client.ask("GET", f"/api/v1/build/{key}")

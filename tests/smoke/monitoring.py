@@ -1,4 +1,4 @@
-"""The profile `monitoring`: Prometheus finds every replica, and understands every alert and every panel."""
+"""The profile `monitoring`: Prometheus finds every replica, understands every panel, and calls when it should."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import yaml
 
+from tests.smoke import images
 from tests.smoke.engine import ROOT, SmokeError
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     from tests.smoke.deployment import Deployment
 
-PATIENCE = 60.0  # Seconds; names are looked up and replicas asked every 15.
+PATIENCE = 60.0  # Seconds; names are looked up, replicas asked and rules applied every 15.
+CASES = ROOT / "tests" / "smoke" / "alert_cases.yml"
 ASK = "import sys, urllib.request; print(urllib.request.urlopen('http://prometheus:9090/api/v1/' + sys.argv[1], timeout=5).read().decode())"
 
 
@@ -38,7 +40,23 @@ def try_monitoring(deployment: Deployment, say: Callable[[str], None]) -> None:
     expressions = [rule["expr"] for rule in _alert_rules()] + [*_panel_expressions()]
     for expression in expressions:
         _ask(deployment, f"query?query={quote(expression)}")
+    deployment.engine.podman(
+        *("run", "--rm", "--network=none", f"--volume={ROOT / 'misc' / 'prometheus'}:/rules:ro,z", f"--volume={CASES}:/cases.yml:ro,z"),
+        *("--entrypoint=promtool", images.PROMETHEUS, "test", "rules", "/cases.yml"),
+    )
     say(f"Prometheus reads all {asked} replicas and understands {len(rules)} alerts and {len(expressions) - len(rules)} panels")
+    _lose_a_service(deployment, deadline=time.monotonic() + PATIENCE)
+    say("an alert is on its way once no asu-prepare is left")
+
+
+def _lose_a_service(deployment: Deployment, deadline: float) -> None:
+    """Stop all of asu-prepare: its name leads nowhere then, and what is not there cannot be found to be down."""
+    for name in deployment.containers("prepare"):
+        deployment.engine.podman("stop", "--time", "5", name)
+    while "AsuPrepareDown" not in {alert["labels"]["alertname"] for alert in _ask(deployment, "alerts")["alerts"]}:
+        if time.monotonic() > deadline:
+            raise SmokeError("no asu-prepare is left, and no alert tells")
+        time.sleep(1)
 
 
 def _asked(deployment: Deployment) -> int:
@@ -52,7 +70,7 @@ def _asked(deployment: Deployment) -> int:
 
 def _ask(deployment: Deployment, question: str) -> Any:
     """Ask Prometheus from a container that shares its network, since it publishes no port."""
-    answer = json.loads(deployment.engine.podman("exec", deployment.containers("prepare")[0], "python", "-c", ASK, question))
+    answer = json.loads(deployment.engine.podman("exec", deployment.containers("api")[0], "python", "-c", ASK, question))
     return answer["data"]
 
 
