@@ -1,5 +1,6 @@
 """Checks of what lies on the machine: podman with its network and builders, the store, the disk, the key."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ MIB = 1024 * 1024
 # A name of a container image without tag or digest: host with an optional port, then words between slashes.
 IMAGE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
 STORE_ADVICE = "Make the directory of STORE_PATH, and let the user of API and workers write into it."
+LET_IN = "Run the worker as a user that may use it, or give it the group of the socket (PODMAN_SOCKET_GROUP in the compose files)."
 START_PODMAN = "Start podman's service (`systemctl enable --now podman.socket`) and set CONTAINER_SOCKET_PATH to its socket."
 
 
@@ -21,9 +23,9 @@ def check_socket(path: Path) -> Verdict:
     """Say whether something may be podman's socket at all, before it is asked."""
     try:
         if path.is_socket():
-            return fine(f"{path} is a socket")
+            return fine(f"{path} is a socket") if os.access(path, os.R_OK | os.W_OK) else problem(f"{path} is closed to this user", LET_IN)
     except OSError as error:
-        return problem(f"{path} cannot be looked at ({error.strerror})", "Run the worker as a user that may use podman's socket.")
+        return problem(f"{path} cannot be looked at ({error.strerror})", LET_IN)
     return problem(f"{path} is not a socket" if path.exists() else f"there is no {path}", START_PODMAN)
 
 
@@ -79,13 +81,17 @@ def check_builders(settings: Settings) -> Verdict:
 def check_store(settings: Settings) -> Verdict:
     """Say whether images can be put into the store."""
     path = settings.store_path.absolute()
-    if not path.exists():  # Opening it would make it, for the user of this command, whom the services may not be.
+    if not path.exists():  # Opening it would make it, for the user of this command, whom the services may not be; so only a bucket is asked then.
         above = next(parent for parent in path.parents if parent.exists())
         if not above.is_dir():
             return problem(f"{path} cannot be made: {above} is no directory", STORE_ADVICE)
-        return warning(f"there is no {path} yet", STORE_ADVICE)
     try:
-        open_store(settings).probe()
+        if path.exists():
+            open_store(settings).probe()
+        else:
+            if settings.s3_bucket:
+                open_store(settings).reach()
+            return warning(f"there is no {path} yet", STORE_ADVICE)
     except StoreFailed as error:
         if settings.s3_bucket:
             return problem(error.detail, "Compare S3_BUCKET, S3_ENDPOINT_URL and the key's rights: to list the bucket, get, put and delete objects.")

@@ -1,7 +1,9 @@
 """Checks of what lies elsewhere: Redis and its workers, the downloads server, the prepare service, the API's own port."""
 
 import asyncio
+import errno
 import json
+import os
 import socket
 from collections.abc import Callable
 
@@ -90,8 +92,12 @@ def check_prepare(url: str | None) -> Verdict:
 
 def check_port(host: str, port: int) -> Verdict:
     """Say whether the API can listen, or does so already."""
-    if _is_free(host, port):
+    refusal = _refusal(host, port)
+    if refusal is None:
         return fine(f"port {port} is free")
+    if refusal != errno.EADDRINUSE:
+        advice = "Listen on an address of this machine, and a port from 1024 on: `asu api --host --port`, and the same for `asu check`."
+        return problem(f"{host} port {port} cannot be listened on ({os.strerror(refusal)})", advice)
     try:
         if _service(f"http://{host}:{port}") == "asu":
             return fine(f"port {port} is asu's own")
@@ -100,14 +106,15 @@ def check_port(host: str, port: int) -> Verdict:
     return problem(f"port {port} is taken by another program", "End that program, or choose another port: `asu api --port`, `asu check --port`.")
 
 
-def _is_free(host: str, port: int) -> bool:
+def _refusal(host: str, port: int) -> int | None:
+    """Return the number of the error with which listening fails; None where it does not."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As the API itself: connections of its last life do not matter.
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error.errno
+    return None
 
 
 def _service(url: str) -> str | None:

@@ -8,10 +8,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,7 +28,6 @@ from tests.requirements import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 BUILDER = f"{BASE}:x86-64-v24.10.4"
 
@@ -171,19 +172,42 @@ def test_a_store_that_cannot_be_written_is_found(running: Operator, tmp_path: Pa
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None or os.geteuid() != 0, reason="to be another user takes root and setpriv")
+def as_another_user(program: str, argument: Path) -> str:
+    """Return what a Python program says on its standard error that a user without rights runs; skips where he cannot even begin."""
+    command = ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-all", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    done = subprocess.run([*command, sys.executable, "-c", program, str(argument)], cwd=ROOT, check=False, capture_output=True, text=True, timeout=60)
+    if not any(word in done.stderr for word in ("StoreFailed", "Verdict")):
+        pytest.skip("that user cannot read this checkout or reach the directory")
+    return done.stderr
+
+
 def test_a_store_of_another_user_is_found(tmp_path: Path) -> None:
     """The commonest case: the directory was made by root, and the services are not root's."""
     (tmp_path / "store").mkdir(mode=0o755)
     tmp_path.chmod(0o755)
-    command = ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-all", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
     probe = "import sys; from pathlib import Path; from asu.stores.local import LocalStore; LocalStore(Path(sys.argv[1])).probe()"
-    done = subprocess.run(
-        [*command, sys.executable, "-c", probe, str(tmp_path / "store")], cwd=ROOT, check=False, capture_output=True, text=True, timeout=60
-    )
-    if "StoreFailed" not in done.stderr:
-        pytest.skip("that user cannot read this checkout or reach the directory")
 
-    assert "the store is not writable (Permission denied)" in done.stderr
+    assert "the store is not writable (Permission denied)" in as_another_user(probe, tmp_path / "store")
+
+
+def test_a_socket_that_is_closed_to_the_worker_is_found() -> None:
+    """Podman is well and the worker's user lacks the socket's group: to start podman again would not help."""
+    with socket.socket(socket.AF_UNIX) as podman, tempfile.TemporaryDirectory() as name:  # pytest's own are closed to others as a whole.
+        path = Path(name) / "podman.sock"
+        podman.bind(str(path))
+        path.chmod(0o660)
+        path.parent.chmod(0o755)
+        probe = "import sys; from pathlib import Path; from asu.checking.machine import check_socket; sys.exit(repr(check_socket(Path(sys.argv[1]))))"
+
+        assert "podman.sock is closed to this user" in as_another_user(probe, path)
+
+
+def test_a_bucket_is_asked_before_there_is_a_directory(running: Operator, tmp_path: Path) -> None:
+    """Where the first build has not been made yet, a wrong address is found all the same."""
+    settings = {"S3_BUCKET": "asu", "S3_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}", "S3_ACCESS_KEY_ID": "k", "S3_SECRET_ACCESS_KEY": "s"}
+
+    assert running.check(STORE_PATH=str(tmp_path / "later"), **settings)["store"][0] == "problem"
+    assert not (tmp_path / "later").exists()
 
 
 def test_a_wrong_downloads_server_is_found(running: Operator, upstream: str) -> None:
@@ -201,6 +225,13 @@ def test_a_port_that_is_taken_is_found(running: Operator) -> None:
     """By another program; the API's own is fine, as another test shows with a running one."""
     with socket.create_server(("127.0.0.1", running.port)):
         assert "is taken by another program" in running.check()["port"][1]
+
+
+def test_an_address_of_another_machine_is_found(running: Operator) -> None:
+    """No program is in the way there."""
+    found = json.loads(running.run("check", "--json", "--host", "192.0.2.1").stdout)["findings"]
+
+    assert any("cannot be listened on" in finding["detail"] for finding in found if finding["name"] == "port")
 
 
 def test_the_port_of_the_api_itself_is_fine(running: Operator) -> None:

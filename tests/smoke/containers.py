@@ -27,6 +27,13 @@ for target in sys.argv[1:]:
 """
 
 
+def check_settings(deployment: Deployment) -> str:
+    """Return a line for the report; raises SmokeError when `asu check` finds a problem, as the API and the worker see it."""
+    for part in ("api", "worker"):
+        deployment.engine.podman("exec", deployment.containers(part)[0], "asu", "check", "--part", part)
+    return "asu check has nothing to complain of, neither in the API's container nor in the worker's"
+
+
 def check_containers(deployment: Deployment) -> str:
     """Return a line for the report; raises SmokeError when a container may do more than it needs."""
     names = [name for name in deployment.containers() if _service(deployment, name) not in STANDINS]

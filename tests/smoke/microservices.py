@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.smoke import images
-from tests.smoke.containers import check_containers, check_ports, check_walls, idle_footprint
+from tests.smoke.containers import check_containers, check_ports, check_settings, check_walls, idle_footprint
 from tests.smoke.engine import SmokeError
 from tests.smoke.monitoring import try_monitoring
 from tests.smoke.traffic import ACCEPTED, OK, REQUEST, Client, ask_preview, await_build, download, request_build, under_load
@@ -33,6 +33,7 @@ def try_microservices(deployment: Deployment, port: int, network: str, say: Call
     deployment.up()
     say(f"up and healthy in {time.monotonic() - began:.0f} s")
     say(check_containers(deployment))
+    say(check_settings(deployment))
     say(check_ports(deployment, "gateway"))
     services = [("redis", 6379), ("api", 8000), ("prepare", 8001), ("gateway", 8080)]
     say(check_walls(deployment, network, images.PYTHON, services))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.smoke import images
-from tests.smoke.containers import check_containers, check_ports, check_walls
+from tests.smoke.containers import check_containers, check_ports, check_settings, check_walls
 from tests.smoke.traffic import Client, await_build, download, request_build
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def try_monolith(deployment: Deployment, port: int, network: str, say: Callable[
     """Start it and upgrade one device; raises SmokeError at the first thing that does not hold."""
     deployment.up()
     say(check_containers(deployment))
+    say(check_settings(deployment))
     say(check_ports(deployment, "api"))
     say(check_walls(deployment, network, images.PYTHON, [("redis", 6379), ("api", 8000)]))
     client = Client(port)
