@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Request, Response
 
 from asu.build_request import BUILD_KEY, BuildRequest
-from asu.builds import BuildAnswer
 from asu.errors import UnknownBuild
 from asu.metrics import BUILD_REQUESTS
+from asu.poll_answer import BuildAnswer
 from asu.preview import as_it_stands
 from asu.services import services_of
 

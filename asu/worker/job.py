@@ -120,11 +120,15 @@ class Builder:
                 log.warning("build %s attempt %s: superseded, nothing published", attempt.key, attempt.number)
                 return
             except AsuError as error:
+                if self._put_back(attempt, error):
+                    return
                 record, ttl = progress.failed(error), self._failure_lifetime(error)
             except Exception as error:  # noqa: BLE001  # Nothing is lost: it is logged, and told as a mistake of ours.
                 # The message may quote what the user sent, the first-boot script included.
                 log.error("build %s attempt %s failed: %s", attempt.key, attempt.number, where_it_failed(error))  # noqa: TRY400
                 mistake = InternalError(request_id=attempt.key)
+                if self._put_back(attempt, mistake):
+                    return
                 record, ttl = progress.failed(mistake), self._failure_lifetime(mistake)
             if self._finish(attempt, record, ttl):
                 self._accounts.note(attempt.plan, record, seconds=progress.seconds)
@@ -229,6 +233,27 @@ class Builder:
             return
         if not current:
             raise Superseded
+
+    def _put_back(self, attempt: Attempt, error: AsuError) -> bool:
+        """Put a build back in line whose next attempt may go better; False if there is to be none, or another attempt is the current one.
+
+        A lost worker's attempt counts, so no build is begun more often than the settings say, whatever ends it. Of a full disk nobody
+        knows whether the next worker has the same, or whether it is tidied meanwhile; so it is tried again like all that is ours. While
+        Redis is away nothing can be put back: the lease ends, and the build is taken back as that of a lost worker.
+        """
+        delays = self._settings.retry_delays[attempt.tries - 1 :]
+        if not error.is_passing or not delays or not _patiently(lambda: self._records.retry(attempt, error.code, delays[0])):
+            return False
+        log.warning(
+            "build %s attempt %s: %s (%s): %s; it is begun again in %g s",
+            attempt.key,
+            attempt.number,
+            error.code,
+            error.fault,
+            error.detail,
+            delays[0],
+        )
+        return True
 
     def _finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
         """Put the outcome in place; Redis may be away for a while, and the images are made already. False if it was dropped."""
