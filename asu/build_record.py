@@ -35,6 +35,7 @@ WAITING = "asu:waiting"
 RUNNING = "asu:running"
 SYSTEM = "asu:system"
 LEASE = "asu:lease:"
+HOLDER = "asu:holder:"  # With a client's address: the keys that it has put in line.
 PACE = "asu:pace"  # How many seconds builds took lately.
 
 
@@ -105,6 +106,15 @@ class Claimed(StrEnum):
     NEW = "new"
     KNOWN = "known"
     FULL = "full"
+    SHARE = "share"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who puts a build in line, and how many builds of theirs may wait at the same time."""
+
+    name: str
+    places: int
 
 
 class Revived(StrEnum):
@@ -121,10 +131,10 @@ class Records(Protocol):
     async def look(self, key: str) -> BuildRecord | None:
         """Return the record in one round trip."""
 
-    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool) -> Claimed:
-        """Put a new build in line unless its key is known, or `limit` wait already.
+    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool, holder: Holder | None = None) -> Claimed:
+        """Put a new build in line unless its key is known, `limit` wait already (FULL), or as many of the holder's as may (SHARE).
 
-        With `renew` a finished record counts as unknown: its files are gone.
+        With `renew` a finished record counts as unknown: its files are gone. A place is held until the build begins.
         """
 
     async def revive(self, key: str) -> Revived:

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .build_queue import BuildQueue
-from .build_record import BuildRecord, Claimed, PendingBodies, Records, Revived, State
+from .build_record import BuildRecord, Claimed, Holder, PendingBodies, Records, Revived, State
 from .build_request import echo
-from .errors import InternalError, Overloaded, QueueUnavailable, StoreFailed, UnknownBuild
+from .errors import InternalError, Overloaded, QueueUnavailable, ShareExceeded, StoreFailed, UnknownBuild
 from .pace import Pace, PaceReader
 from .poll_answer import BuildAnswer, answer_of
 from .preview import ResolvedRequest
@@ -35,17 +35,20 @@ ROUNDS = 3  # A record may change between the look and what follows from it; mor
 class Builds:
     """Requests for builds."""
 
-    def __init__(self, *, records: Records, queue: BuildQueue, store: Store, limit: int, patience: float = 0.0) -> None:
+    def __init__(self, *, records: Records, queue: BuildQueue, store: Store, limit: int, share: float = 1.0, patience: float = 0.0) -> None:
         self._records, self._queue, self._presence = records, queue, Presence(store)
         self._limit, self._patience = limit, patience
+        self._places = max(1, int(limit * share))  # Of one client.
         self._pace = PaceReader(records, queue)
 
-    async def request(self, resolved: ResolvedRequest, request_id: str) -> BuildAnswer:
-        """Answer with the build of a resolved request, put in line if it is new; raises Overloaded, QueueUnavailable.
+    async def request(self, resolved: ResolvedRequest, request_id: str, client: str = "") -> BuildAnswer:
+        """Answer with the build of a resolved request, put in line if it is new; raises Overloaded, ShareExceeded, QueueUnavailable.
 
-        A new build's plan holds the request id, under which the worker's lines are found beside those of the API and the gateway.
+        `client` is who asks, empty where that cannot be told. A new build's plan holds the request id, under which the worker's lines
+        are found beside those of the API and the gateway.
         """
         key = resolved.key
+        holder = Holder(client, self._places) if client else None
         for _ in range(ROUNDS):
             record = await self._records.look(key)
             gone = record is not None and record.state is State.DONE and not await self._presence.has(key, is_fresh=True)
@@ -54,9 +57,11 @@ class Builds:
                     await asyncio.to_thread(self._queue.put, key)  # Its job may have been lost; putting it twice changes nothing.
                 return await self._answer(record)
             plan, bodies = _pending(resolved, request_id)
-            claimed = await self._records.claim(key, plan=plan, bodies=bodies, limit=self._limit, renew=gone)
+            claimed = await self._records.claim(key, plan=plan, bodies=bodies, limit=self._limit, renew=gone, holder=holder)
             if claimed is Claimed.FULL:
                 raise Overloaded(waiting=await self._records.waiting())
+            if claimed is Claimed.SHARE:
+                raise ShareExceeded(places=self._places)
             if claimed is Claimed.NEW:
                 await asyncio.to_thread(self._queue.put, key)
                 log.info("build %s is put in line, request %s", key, request_id)

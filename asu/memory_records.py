@@ -16,6 +16,7 @@ from .build_record import (
     Attempt,
     BuildRecord,
     Claimed,
+    Holder,
     PendingBodies,
     Revived,
     Standing,
@@ -39,7 +40,7 @@ class MemoryRecords:
         entry = self._entry(key)
         return replace(entry["record"], code="", standing=self._standing(key, entry)) if entry else None
 
-    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool) -> Claimed:
+    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool, holder: Holder | None = None) -> Claimed:
         """See Records."""
         entry = self._entry(key)
         if entry is not None:
@@ -48,11 +49,14 @@ class MemoryRecords:
                 return Claimed.KNOWN
         if len(self._line()) >= limit:
             return Claimed.FULL
+        if holder and sum(self._entries[waiting]["holder"] == holder.name for waiting in self._line()) >= holder.places:
+            return Claimed.SHARE
         self._sequence += 1
         self._entries[key] = {
             "record": BuildRecord(state=State.QUEUED, step="init", body=bodies.queued),
             "bodies": bodies,
             "plan": plan,
+            "holder": holder.name if holder else None,
             "attempt": 0,
             "tries": 0,
             "tried": [],
@@ -106,7 +110,7 @@ class MemoryRecords:
         if entry is None or entry["record"].state is not State.QUEUED or entry["due"] > self.now:
             return None
         self._attempts += 1
-        entry["begun"] = self.now
+        entry.update(begun=self.now, holder=None)
         entry["attempt"] = self._attempts
         entry["tries"] += 1
         entry["lease"] = self.now + LEASE_SECONDS

@@ -19,6 +19,7 @@ from redis.retry import Retry
 
 from . import redis_scripts as scripts
 from .build_record import (
+    HOLDER,
     LEASE,
     LEASE_SECONDS,
     PACE,
@@ -30,6 +31,7 @@ from .build_record import (
     Attempt,
     BuildRecord,
     Claimed,
+    Holder,
     PendingBodies,
     Revived,
     Standing,
@@ -39,7 +41,9 @@ from .errors import QueueUnavailable, WorkerLost
 
 TIMEOUT = 1.0  # Seconds; with one retry a request learns within two that Redis is down.
 CONNECTIONS = 64  # A command takes well under a millisecond, so more of them at once would wait in Redis instead of here.
-
+# Who asked is forgotten a day after they asked last; builds do not wait longer. The address is no secret to whoever reads Redis, where the
+# requests themselves stand; a hash whose key lay beside it would only look like one.
+HELD_SECONDS = 86_400
 SEQUENCE = "asu:sequence"
 ATTEMPTS = "asu:attempts"
 
@@ -119,12 +123,12 @@ class RedisRecords:
             found: Any = await self._look(keys=[PREFIX + key, WAITING], args=[key])
         return _record(found)
 
-    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool) -> Claimed:
+    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool, holder: Holder | None = None) -> Claimed:
         """See Records."""
+        name, places = (holder.name, holder.places) if holder else ("", 0)
+        arguments: list[str | bytes | int] = [plan, bodies.queued, limit, int(renew), key, bodies.started, name, places, PREFIX, HELD_SECONDS]
         async with _answers():
-            outcome: Any = await self._claim(
-                keys=[PREFIX + key, WAITING, SEQUENCE], args=[plan, bodies.queued, limit, int(renew), key, bodies.started]
-            )
+            outcome: Any = await self._claim(keys=[PREFIX + key, WAITING, SEQUENCE, HOLDER + name], args=arguments)
         return Claimed(outcome.decode())
 
     async def revive(self, key: str) -> Revived:

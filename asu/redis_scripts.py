@@ -2,7 +2,8 @@
 
 A record's hash has these fields: `state`, `step`, `body`, `fault` are what those who poll are told; `plan`, `queued_body` and `started_body`
 what a worker needs; `attempt` the fencing token; `tries` how often the build was begun in this life, `begun` when last, `tried` how those
-ended that did; `due` before when it may not begin; `since` when it was put in line, `order` its place there; `revivals`; `client` who put it there.
+ended that did; `due` before when it may not begin; `since` when it was put in line, `order` its place there; `client` who put it there,
+until it begins; `revivals` how often it was revived.
 
 Times are seconds since 1970 by Redis' own clock, so that no two machines disagree about them.
 """
@@ -55,6 +56,7 @@ return {found[1], found[2], found[3], found[4] or '', found[5] or '', position, 
 """
 )
 
+# What a client holds is a set of keys that is looked through when it seems full: no number has to be right after whatever may happen.
 CLAIM = (
     _NOW
     + """
@@ -65,12 +67,25 @@ if state then
   if not retried and not renewed then return 'known' end
 end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[3]) then return 'full' end
+local holder, places = ARGV[7], tonumber(ARGV[8])
+if holder ~= '' and redis.call('SCARD', KEYS[4]) >= places then
+  for _, key in ipairs(redis.call('SMEMBERS', KEYS[4])) do
+    local waits = redis.call('ZSCORE', KEYS[2], key)
+    if not waits or redis.call('HGET', ARGV[9] .. key, 'client') ~= holder then redis.call('SREM', KEYS[4], key) end
+  end
+  if redis.call('SCARD', KEYS[4]) >= places then return 'share' end
+end
 redis.call('DEL', KEYS[1])
 local order = redis.call('INCR', KEYS[3])
 redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'fault', '', 'attempt', 0, 'tries', 0,
            'plan', ARGV[1], 'body', ARGV[2], 'queued_body', ARGV[2], 'started_body', ARGV[6],
            'since', time[1], 'order', order)
 redis.call('ZADD', KEYS[2], order, ARGV[5])
+if holder ~= '' then
+  redis.call('HSET', KEYS[1], 'client', holder)
+  redis.call('SADD', KEYS[4], ARGV[5])
+  redis.call('EXPIRE', KEYS[4], ARGV[10])
+end
 return 'new'
 """
 )
@@ -103,6 +118,7 @@ if found[1] ~= 'queued' or tonumber(found[2] or 0) > now then return false end
 local attempt = redis.call('INCR', KEYS[5])
 local tries = redis.call('HINCRBY', KEYS[1], 'tries', 1)
 redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', attempt, 'body', found[3], 'begun', stamp(now))
+redis.call('HDEL', KEYS[1], 'client')
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('SADD', KEYS[3], ARGV[1])
 redis.call('SET', KEYS[4], attempt, 'EX', ARGV[2])

@@ -106,6 +106,13 @@ class Settings(BaseSettings):
         float, Field(ge=0, le=25, description="Seconds that a poll waits for a Redis that does not answer: clients take a refused poll for the end.")
     ] = 15.0  # A restart takes a few seconds; the gateway gives up after 30.
     max_pending_jobs: Annotated[PositiveInt, Field(description="New builds are refused (529) while this many wait.")] = 200
+    client_share: Annotated[
+        float,
+        Field(gt=0, le=1, description="Part of these places that builds asked for from one public address (IPv6: one /64) may hold (else 429)."),
+    ] = 0.5  # A provider's NAT or a build farm may well ask for a hundred different images, and still leaves room for all others.
+    trusted_proxies: Annotated[
+        str, Field(description="Addresses or networks, comma separated, whose `X-Forwarded-For` is believed: those of the gateway.")
+    ] = "127.0.0.1"
     max_attempts: Annotated[PositiveInt, Field(description="How often a build is begun when its worker is lost.")] = 3
     retry_delays: Annotated[
         DelayList,

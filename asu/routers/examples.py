@@ -29,6 +29,7 @@ from asu.errors import (
     QueueUnavailable,
     RepositoryNotAllowed,
     RootfsTooLarge,
+    ShareExceeded,
     SigningFailed,
     StoreFailed,
     UnknownBuild,
@@ -183,7 +184,7 @@ _STATES: Responses = {
     **_FAILED_BUILDS,
 }
 
-BUILD: Responses = {**_STATES, **failures(*_REFUSALS, *_ASKED_UPSTREAM, QueueUnavailable, Overloaded)}
+BUILD: Responses = {**_STATES, **failures(*_REFUSALS, *_ASKED_UPSTREAM, QueueUnavailable, Overloaded, ShareExceeded)}
 POLL: Responses = {**_STATES, **failures(UnknownBuild, QueueUnavailable)}
 
 _PREVIEW = {

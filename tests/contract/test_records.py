@@ -11,6 +11,7 @@ import pytest
 
 from asu.build_record import (
     HISTORY,
+    HOLDER,
     LEASE_SECONDS,
     PACE,
     REVIVALS,
@@ -18,6 +19,7 @@ from asu.build_record import (
     Attempt,
     BuildRecord,
     Claimed,
+    Holder,
     PendingBodies,
     Records,
     Revived,
@@ -31,6 +33,7 @@ from tests.contract.redis_clock import let_pass
 
 BODIES = PendingBodies(queued=b'{"state": "queued"}', started=b'{"state": "started"}')
 DONE = BuildRecord(state=State.DONE, step="done", body=b'{"state": "done"}')
+ONE, OTHER = Holder("5.9.0.1", 2), Holder("5.9.0.2", 2)
 A, B, C, D = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
 
 
@@ -43,9 +46,9 @@ class Sides:
     another_api: Callable[[], Records]
     let_pass: Callable[[int], None]
 
-    async def claim(self, key: str, *, limit: int = 100, renew: bool = False) -> Claimed:
+    async def claim(self, key: str, *, limit: int = 100, renew: bool = False, holder: Holder | None = None) -> Claimed:
         """Claim a build whose plan is its key."""
-        return await self.api.claim(key, plan=f'{{"key": "{key}"}}', bodies=BODIES, limit=limit, renew=renew)
+        return await self.api.claim(key, plan=f'{{"key": "{key}"}}', bodies=BODIES, limit=limit, renew=renew, holder=holder)
 
     async def begin(self, key: str, *, renew: bool = False) -> Attempt:
         """Claim a build and start it."""
@@ -120,6 +123,57 @@ class RecordsContract:
 
         sides.worker.start(A)
         assert await sides.claim(B, limit=1) is Claimed.NEW
+
+    async def test_the_limit_is_exact_however_many_claim_at_once(self, sides: Sides) -> None:
+        """A hundred different builds, thirty places: thirty get one, and nobody more."""
+        keys = [f"{number:064x}" for number in range(100)]
+        outcomes = await asyncio.gather(*(sides.claim(key, limit=30) for key in keys))
+
+        assert sorted(outcomes) == [Claimed.FULL] * 70 + [Claimed.NEW] * 30
+        assert await sides.api.waiting() == len(sides.worker.waiting_keys()) == 30
+
+    async def test_a_share_is_exact_however_many_claim_at_once(self, sides: Sides) -> None:
+        """One client asks for a hundred at once and gets its places; there is room for all others."""
+        keys = [f"{number:064x}" for number in range(100)]
+        outcomes = await asyncio.gather(*(sides.claim(key, limit=30, holder=ONE) for key in keys))
+
+        assert sorted(outcomes) == [Claimed.NEW] * 2 + [Claimed.SHARE] * 98
+        assert await sides.claim(A, limit=30, holder=OTHER) is Claimed.NEW
+        assert await sides.claim(B, limit=30) is Claimed.NEW
+
+    async def test_a_refused_share_leaves_no_trace(self, sides: Sides) -> None:
+        """What others know by then is everybody's, and a known build takes no place."""
+        for key in (A, B):
+            assert await sides.claim(key, holder=ONE) is Claimed.NEW
+        assert [await sides.claim(key, holder=ONE) for key in (A, C)] == [Claimed.KNOWN, Claimed.SHARE]
+        assert await sides.api.look(C) is None
+
+        assert await sides.claim(C, holder=OTHER) is Claimed.NEW
+        assert await sides.claim(C, holder=ONE) is Claimed.KNOWN
+
+    async def test_a_place_is_given_back_when_the_build_begins(self, sides: Sides) -> None:
+        """And is not taken again when the build comes back into the line."""
+        for key in (A, B):
+            await sides.claim(key, holder=ONE)
+        attempt = sides.worker.start(A)
+        assert attempt
+        assert await sides.claim(C, holder=ONE) is Claimed.NEW
+        assert await sides.claim(D, holder=ONE) is Claimed.SHARE
+        assert sides.worker.start(B)
+        sides.worker.retry(attempt, "download-failed", 0)
+
+        assert await sides.claim(D, holder=ONE) is Claimed.NEW
+
+    async def test_a_build_is_held_by_who_asked_for_it_last(self, sides: Sides) -> None:
+        """A failed build that another client asks for anew is the other's."""
+        for key in (A, B):
+            await sides.claim(key, holder=ONE)
+        attempt = sides.worker.start(A)
+        assert attempt
+        sides.worker.finish(attempt, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="infra"), 100)
+        await sides.claim(A, holder=OTHER)
+
+        assert await sides.claim(C, holder=ONE) is Claimed.NEW
 
     async def test_positions_follow_the_order_of_claims(self, sides: Sides) -> None:
         """Counted from 0, only among those who wait, and as they are at the moment of the look, whichever process is asked."""
@@ -528,3 +582,16 @@ async def test_the_mean_follows_the_newest_builds() -> None:
         assert running.standing.seconds == pytest.approx(130, abs=5)
         assert await records.build_seconds() == pytest.approx(40, abs=1)
         assert 0 < await redis.ttl(PACE) <= 7 * 86_400
+
+
+@pytest.mark.anyio
+async def test_who_asked_is_forgotten() -> None:
+    """The address goes from the record when the build begins, and from Redis a day after it was last seen."""
+    server = fakeredis.FakeServer()
+    async with fakeredis.FakeAsyncRedis(server=server) as redis:
+        await RedisRecords(redis).claim(A, plan="{}", bodies=BODIES, limit=1, renew=False, holder=ONE)
+        before: Any = await redis.hget(f"asu:build:{A}", "client")
+        assert RedisWorkerRecords(fakeredis.FakeRedis(server=server)).start(A)
+
+        assert (before.decode(), await redis.hget(f"asu:build:{A}", "client")) == (ONE.name, None)
+        assert 0 < await redis.ttl(f"{HOLDER}{ONE.name}") <= 86_400
