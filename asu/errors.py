@@ -68,8 +68,6 @@ class AsuError(Exception):
     title: str = "Error"
     fault: ClassVar[str] = "infra"
     retry_after: ClassVar[int | None] = None  # Seconds until trying again may help; None where it cannot.
-    # Whether it may be gone within a minute: a build that ends with such an error is begun again, after RETRY_DELAYS.
-    is_passing: ClassVar[bool] = False
 
     def __init__(self, **values: Any) -> None:
         self.lists: dict[str, list[dict[str, Any]]] = {name: values.pop(name) for name in LISTS if name in values}
@@ -268,7 +266,6 @@ class UpstreamError(AsuError):
     """OpenWrt's servers are the cause."""
 
     fault = "upstream"
-    is_passing = True
     status, title = 500, "Upstream failed"
     retry_after = 60  # Upstream faults seen in practice pass within minutes.
 
@@ -291,7 +288,6 @@ class ImageBuilderMissing(UpstreamError):
 
     code = "imagebuilder-missing"
     retry_after: ClassVar[int] = 600
-    is_passing = False  # It will not be there within the minute after which a build is given up.
 
 
 class ProfileMissingInBuilder(UpstreamError):
@@ -299,7 +295,6 @@ class ProfileMissingInBuilder(UpstreamError):
 
     code = "profile-missing-in-builder"
     retry_after = 600  # As above.
-    is_passing = False
 
 
 class FeedUnusable(UpstreamError):
@@ -318,7 +313,6 @@ class InfraError(AsuError):
     """This server itself is the cause."""
 
     fault = "infra"
-    is_passing = True
     status, title = 500, "Server failed"
     retry_after = 30  # A restart of a service takes seconds; half a minute is not too eager.
 

@@ -35,6 +35,7 @@ from .package_managers.manifest import check_versions
 from .preparation import prepare
 from .progress import Progress
 from .pulling import BuilderImage
+from .retrying import delay_before_next
 
 log = logging.getLogger(__name__)
 
@@ -237,21 +238,13 @@ class Builder:
     def _put_back(self, attempt: Attempt, error: AsuError) -> bool:
         """Put a build back in line whose next attempt may go better; False if there is to be none, or another attempt is the current one.
 
-        A lost worker's attempt counts, so no build is begun more often than the settings say, whatever ends it. Of a full disk nobody
-        knows whether the next worker has the same, or whether it is tidied meanwhile; so it is tried again like all that is ours. While
-        Redis is away nothing can be put back: the lease ends, and the build is taken back as that of a lost worker.
+        While Redis is away nothing can be put back: the lease ends, and the build is taken back as that of a lost worker.
         """
-        delays = self._settings.retry_delays[attempt.tries - 1 :]
-        if not error.is_passing or not delays or not _patiently(lambda: self._records.retry(attempt, error.code, delays[0])):
+        delay = delay_before_next(error, attempt.tries, self._settings.retry_delays)
+        if delay is None or not _patiently(lambda: self._records.retry(attempt, error.code, delay)):
             return False
         log.warning(
-            "build %s attempt %s: %s (%s): %s; it is begun again in %g s",
-            attempt.key,
-            attempt.number,
-            error.code,
-            error.fault,
-            error.detail,
-            delays[0],
+            "build %s attempt %s: %s (%s): %s; begun again in %g s", attempt.key, attempt.number, error.code, error.fault, error.detail, delay
         )
         return True
 
