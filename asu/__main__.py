@@ -66,7 +66,7 @@ def _run_api(settings: Settings, host: str, port: int) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        forwarded_allow_ips="127.0.0.1",
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=30,  # Seconds for downloads under way; polls take milliseconds.
     )
 

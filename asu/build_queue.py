@@ -24,6 +24,7 @@ from rq.exceptions import DuplicateJobError, InvalidJobOperation, NoSuchJobError
 from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
+from rq.worker import BaseWorker
 
 from .errors import QueueUnavailable
 
@@ -58,7 +59,7 @@ class BuildQueue(Protocol):
         """Return those of the keys that no worker will get next: their job was taken, or lost; raises QueueUnavailable."""
 
     def live_workers(self) -> int:
-        """Return how many workers are alive; raises QueueUnavailable."""
+        """Return how many workers have said within a minute that they live; raises QueueUnavailable."""
 
 
 class RqBuildQueue:
@@ -101,7 +102,7 @@ class RqBuildQueue:
     def live_workers(self) -> int:
         """See BuildQueue."""
         try:
-            return Worker.count(connection=self._redis, queue=self._queue)
+            return len(_heard_of(Worker.all(queue=self._queue, serializer=JSONSerializer)))
         except RedisError as error:
             raise QueueUnavailable from error
 
@@ -141,8 +142,13 @@ def has_live_worker(redis: Redis, host: str) -> bool:
         workers = Worker.all(connection=redis, serializer=JSONSerializer)
     except RedisError as error:
         raise QueueUnavailable from error
+    return any(worker.hostname == host for worker in _heard_of(workers))
+
+
+def _heard_of(workers: Iterable[BaseWorker]) -> list[BaseWorker]:
+    """Return those that have said within a minute that they live: one that was killed keeps its name in Redis until another tidies."""
     since = datetime.now(UTC) - timedelta(seconds=SILENCE)
-    return any(worker.hostname == host and worker.last_heartbeat and worker.last_heartbeat > since for worker in workers)
+    return [worker for worker in workers if worker.last_heartbeat and worker.last_heartbeat > since]
 
 
 class MemoryBuildQueue:

@@ -6,8 +6,12 @@ Lua script, so nobody sees half of one:
 
     claim ──► queued ──start──► running ──finish──► done | failed
                 ▲ ▲                │                 │
-                │ └─────requeue────┘                 │   the lease ended without a result
+                │ ├─────requeue────┤                 │   the lease ended without a result
+                │ └──────retry─────┘                 │   the attempt failed, and not by its user's fault
                 └───────────────revive───────────────┘   the files of a done one are gone
+
+A build that comes back into the line begins before all that were never begun, and is not counted in their places: whoever
+waits sees a place that only ever becomes better.
 
 `attempt` is the fencing token: `progress` and `finish` of an attempt that is no longer the current one change nothing and
 say so. It is drawn anew at each start from one counter, so that no two attempts ever share a number, not even those of two
@@ -15,23 +19,24 @@ lives of one key (what a Redis that crashes loses of its last second, the counte
 build was begun in this life. Records of finished builds end with their lifetime; those of waiting and running ones never do.
 """
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
 LEASE_SECONDS = 20  # Renewed every 5 s, so three renewals may be missed; a dead worker is noticed within half a minute.
 # Files may be lost with a disk, or be taken by a tidy hand. When they go each time, another build would go the same way.
 REVIVALS = 3
-SNAPSHOT_SECONDS = 1.0  # Positions are counted at most this often, however many poll.
+HISTORY = 10  # As many attempts are told of a build; by default none is begun more than three times.
+NEWEST_PART = 0.1  # What the newest build makes up of the mean duration: the last ten or so count.
 
 PREFIX = "asu:build:"
 WAITING = "asu:waiting"
 RUNNING = "asu:running"
 SYSTEM = "asu:system"
 LEASE = "asu:lease:"
+HOLDER = "asu:holder:"  # With a client's address: the keys that it has put in line.
+PACE = "asu:pace"  # How many seconds builds took lately.
 
 
 class State(StrEnum):
@@ -44,17 +49,37 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a build stands at the moment of the look.
+
+    `position` is how many wait before it that were never begun; `seconds` how long it has run or, while it waits, must still wait before
+    it may begin again. `tried` is a JSON array of its attempts that have ended, the last `HISTORY` of this life: `number` (from 1),
+    `begun` and `ended` (seconds since 1970), `outcome` (done, failed, or lost with its worker), `code` of the error.
+    """
+
+    position: int = 0
+    seconds: float = 0.0
+    tried: bytes = b"[]"
+
+
+NOWHERE = Standing()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRecord:
     """What is known of a build.
 
-    `step` is a word of the closed vocabulary of `imagebuilder_status`; `body` is the answer's JSON, complete but for the
-    queue position; `fault` is user, upstream or infra for a failed build, else empty.
+    `step` is a word of the closed vocabulary of `imagebuilder_status`; `body` is the answer's JSON, complete but for what changes
+    from poll to poll; `fault` is user, upstream or infra for a failed build, else empty, and so is the error's `code`, which whoever looks
+    finds in the body. Where the build stands does not make two records different.
     """
 
     state: State
     step: str
     body: bytes
     fault: str = ""
+    code: str = field(default="", compare=False)
+    standing: Standing = field(default=NOWHERE, compare=False)
 
     @property
     def is_pending(self) -> bool:
@@ -81,6 +106,15 @@ class Claimed(StrEnum):
     NEW = "new"
     KNOWN = "known"
     FULL = "full"
+    SHARE = "share"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who puts a build in line, and how many builds of theirs may wait at the same time."""
+
+    name: str
+    places: int
 
 
 class Revived(StrEnum):
@@ -97,10 +131,10 @@ class Records(Protocol):
     async def look(self, key: str) -> BuildRecord | None:
         """Return the record in one round trip."""
 
-    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool) -> Claimed:
-        """Put a new build in line unless its key is known, or `limit` wait already.
+    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool, holder: Holder | None = None) -> Claimed:
+        """Put a new build in line unless its key is known, `limit` wait already (FULL), or as many of the holder's as may (SHARE).
 
-        With `renew` a finished record counts as unknown: its files are gone.
+        With `renew` a finished record counts as unknown: its files are gone. A place is held until the build begins.
         """
 
     async def revive(self, key: str) -> Revived:
@@ -110,9 +144,6 @@ class Records(Protocol):
         REVIVALS times since it was claimed.
         """
 
-    async def position(self, key: str) -> int:
-        """Return how many wait before this one; counted at most once a second."""
-
     async def waiting(self) -> int:
         """Return how many wait."""
 
@@ -121,6 +152,9 @@ class Records(Protocol):
 
     async def longest_wait(self) -> float:
         """Return for how many seconds the first in line has waited since it was put there; 0 where none waits."""
+
+    async def build_seconds(self) -> float | None:
+        """Return how long finished builds took lately, as a mean in which the last ten or so count; None where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +180,7 @@ class WorkerRecords(Protocol):
         """Return the name of the system whose records these are; drawn once, it tells systems that share a podman apart."""
 
     def start(self, key: str) -> Attempt | None:
-        """Take a waiting build; None if it does not wait (any more)."""
+        """Take a waiting build; None if it does not wait (any more), or may not begin yet."""
 
     def renew(self, attempt: Attempt) -> bool:
         """Prolong the lease; False when the attempt is no longer the current one."""
@@ -164,46 +198,16 @@ class WorkerRecords(Protocol):
         """Return the attempts whose lease has ended without an outcome; a note of one whose record is gone is removed."""
 
     def requeue(self, key: str, number: int) -> bool:
-        """Put an abandoned build back in its old place; False when it is not abandoned any more."""
+        """Put an abandoned build back in line, before all that were never begun; False when it is not abandoned any more."""
+
+    def retry(self, attempt: Attempt, code: str, seconds: float) -> bool:
+        """Put a build back in line, before all that were never begun; it may begin after so many seconds.
+
+        `code` is that of the error with which the attempt ended. False when the attempt is no longer the current one.
+        """
 
     def is_known(self, key: str) -> bool:
         """Whether there is a record, whatever it says."""
 
     def waiting_keys(self) -> list[str]:
-        """Return the keys of the waiting builds, oldest first."""
-
-
-class PositionSnapshot:
-    """The waiting builds' places as they were at most a second ago.
-
-    One count at a time: whoever finds the last one stale begins it, all others are answered from the last one meanwhile. At
-    the very first there is none, so everybody waits for it. A count that fails counts as none; the next one who polls tries.
-    """
-
-    def __init__(self, count: Callable[[], Awaitable[list[str]]]) -> None:
-        self._count = count
-        self._taken = float("-inf")
-        self._places: dict[str, int] | None = None
-        self._counting: asyncio.Task[None] | None = None
-
-    async def place(self, key: str) -> int:
-        """Return the place of a key; one that came after the count stands at the end."""
-        counting = self._counting
-        if counting is None and time.monotonic() - self._taken >= SNAPSHOT_SECONDS:
-            counting = self._counting = asyncio.create_task(self._take())
-            counting.add_done_callback(self._ended)
-            await asyncio.shield(counting)  # Whoever hangs up does not end it for the others.
-        elif counting is not None and self._places is None:
-            await asyncio.shield(counting)
-        places = self._places or {}
-        return places.get(key, len(places))
-
-    async def _take(self) -> None:
-        begun = time.monotonic()
-        self._places = {key: place for place, key in enumerate(await self._count())}
-        self._taken = begun
-
-    def _ended(self, counting: asyncio.Task[None]) -> None:
-        self._counting = None
-        if not counting.cancelled():
-            counting.exception()  # Those who waited for it have got it; nobody else needs to hear of it.
+        """Return the keys of the waiting builds that may begin now, in the order in which they should."""

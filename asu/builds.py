@@ -10,14 +10,15 @@ import contextlib
 import json
 import logging
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from .build_queue import BuildQueue
-from .build_record import BuildRecord, Claimed, PendingBodies, Records, Revived, State
+from .build_record import BuildRecord, Claimed, Holder, PendingBodies, Records, Revived, State
 from .build_request import echo
-from .errors import InternalError, Overloaded, QueueUnavailable, StoreFailed, UnknownBuild
+from .errors import InternalError, Overloaded, QueueUnavailable, ShareExceeded, StoreFailed, UnknownBuild
+from .pace import Pace, PaceReader
+from .poll_answer import BuildAnswer, answer_of
 from .preview import ResolvedRequest
 from .stores.base import Store
 from .stores.presence import Presence
@@ -25,45 +26,42 @@ from .stores.presence import Presence
 log = logging.getLogger(__name__)
 
 PLAN_VERSION = 1
-HTTP_STATUS = {State.QUEUED: 202, State.RUNNING: 202, State.DONE: 200, State.FAILED: 500}
 PAUSE = 0.5  # Seconds between two looks at a Redis that does not answer.
 VANISHING = "the images of this build vanish again and again; API and workers may see different stores"
+UNKNOWN_PACE = Pace()
 ROUNDS = 3  # A record may change between the look and what follows from it; more than once in a row is not to be expected.
-
-
-@dataclass(frozen=True, slots=True)
-class BuildAnswer:
-    """What a client is told about a build: status, headers, and the JSON body."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
 
 
 class Builds:
     """Requests for builds."""
 
-    def __init__(self, *, records: Records, queue: BuildQueue, store: Store, limit: int, patience: float = 0.0) -> None:
+    def __init__(self, *, records: Records, queue: BuildQueue, store: Store, limit: int, share: float = 1.0, patience: float = 0.0) -> None:
         self._records, self._queue, self._presence = records, queue, Presence(store)
         self._limit, self._patience = limit, patience
+        self._places = max(1, int(limit * share))  # Of one client.
+        self._pace = PaceReader(records, queue)
 
-    async def request(self, resolved: ResolvedRequest, request_id: str) -> BuildAnswer:
-        """Answer with the build of a resolved request, put in line if it is new; raises Overloaded, QueueUnavailable.
+    async def request(self, resolved: ResolvedRequest, request_id: str, client: str = "") -> BuildAnswer:
+        """Answer with the build of a resolved request, put in line if it is new; raises Overloaded, ShareExceeded, QueueUnavailable.
 
-        A new build's plan holds the request id, under which the worker's lines are found beside those of the API and the gateway.
+        `client` is who asks, empty where that cannot be told. A new build's plan holds the request id, under which the worker's lines
+        are found beside those of the API and the gateway.
         """
         key = resolved.key
+        holder = Holder(client, self._places) if client else None
         for _ in range(ROUNDS):
             record = await self._records.look(key)
             gone = record is not None and record.state is State.DONE and not await self._presence.has(key, is_fresh=True)
             if record is not None and not record.is_retried and not gone:
                 if record.state is State.QUEUED:
                     await asyncio.to_thread(self._queue.put, key)  # Its job may have been lost; putting it twice changes nothing.
-                return await self._answer(key, record)
+                return await self._answer(record)
             plan, bodies = _pending(resolved, request_id)
-            claimed = await self._records.claim(key, plan=plan, bodies=bodies, limit=self._limit, renew=gone)
+            claimed = await self._records.claim(key, plan=plan, bodies=bodies, limit=self._limit, renew=gone, holder=holder)
             if claimed is Claimed.FULL:
                 raise Overloaded(waiting=await self._records.waiting())
+            if claimed is Claimed.SHARE:
+                raise ShareExceeded(places=self._places)
             if claimed is Claimed.NEW:
                 await asyncio.to_thread(self._queue.put, key)
                 log.info("build %s is put in line, request %s", key, request_id)
@@ -95,7 +93,7 @@ class Builds:
             if record is None:
                 break
             if record.state is not State.DONE or await self._presence.has(key):
-                return await self._answer(key, record)
+                return await self._answer(record)
             revived = await self._records.revive(key)
             if revived is Revived.TOO_OFTEN:
                 raise StoreFailed(reason=VANISHING)
@@ -109,13 +107,8 @@ class Builds:
         record = await self._records.look(key)
         return record is not None and record.state is State.DONE and await self._presence.has(key)
 
-    async def _answer(self, key: str, record: BuildRecord) -> BuildAnswer:
-        status, body = HTTP_STATUS[record.state], record.body
-        if record.state is not State.QUEUED:
-            return BuildAnswer(status, {"X-Imagebuilder-Status": record.step, "X-Queue-Position": "0"}, body)
-        position = await self._records.position(key)
-        body = json.dumps({**json.loads(body), "queue_position": position}).encode()
-        return BuildAnswer(status, {"X-Imagebuilder-Status": "queued", "X-Queue-Position": str(position)}, body)
+    async def _answer(self, record: BuildRecord) -> BuildAnswer:
+        return answer_of(record, await self._pace.get() if record.is_pending else UNKNOWN_PACE)
 
 
 def _pending(resolved: ResolvedRequest, request_id: str) -> tuple[str, PendingBodies]:

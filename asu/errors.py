@@ -37,6 +37,7 @@ AsuError
 │   └── DownloadFailed
 └── InfraError                  our own machinery is the cause; retried, never cached
     ├── Overloaded
+    │   └── ShareExceeded
     ├── QueueUnavailable
     ├── PrepareUnavailable
     ├── PrepareDisagrees
@@ -330,6 +331,13 @@ class Overloaded(InfraError):
 
     code, status, title = "overloaded", 529, "Server overloaded"
     retry_after = 60
+
+
+class ShareExceeded(Overloaded):
+    """{places} builds that were asked for from your address wait already, and no more may at the same time; try again when some have begun."""
+
+    # Clients treat it as they do 529; but it is the address that asks for much, not the server that has too little.
+    code, status, title = "share-exceeded", 429, "Too Many Requests"
 
 
 class QueueUnavailable(InfraError):

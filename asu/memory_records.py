@@ -5,9 +5,24 @@ The same contract tests run against it and against Redis.
 
 import json
 import secrets
+from dataclasses import replace
 from typing import Any
 
-from .build_record import LEASE_SECONDS, REVIVALS, Attempt, BuildRecord, Claimed, PendingBodies, Revived, State
+from .build_record import (
+    HISTORY,
+    LEASE_SECONDS,
+    NEWEST_PART,
+    REVIVALS,
+    Attempt,
+    BuildRecord,
+    Claimed,
+    Holder,
+    PendingBodies,
+    Revived,
+    Standing,
+    State,
+)
+from .errors import WorkerLost
 
 
 class MemoryRecords:
@@ -18,28 +33,34 @@ class MemoryRecords:
         self._entries: dict[str, dict[str, Any]] = {}
         self._sequence = self._attempts = 0
         self._system = secrets.token_hex(8)
+        self._build_seconds: float | None = None
 
     async def look(self, key: str) -> BuildRecord | None:
         """See Records."""
         entry = self._entry(key)
-        return entry["record"] if entry else None
+        return replace(entry["record"], code="", standing=self._standing(key, entry)) if entry else None
 
-    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool) -> Claimed:
+    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool, holder: Holder | None = None) -> Claimed:
         """See Records."""
         entry = self._entry(key)
         if entry is not None:
             record: BuildRecord = entry["record"]
             if not record.is_retried and not (renew and record.state is State.DONE):
                 return Claimed.KNOWN
-        if len(self.waiting_keys()) >= limit:
+        if len(self._line()) >= limit:
             return Claimed.FULL
+        if holder and sum(self._entries[waiting]["holder"] == holder.name for waiting in self._line()) >= holder.places:
+            return Claimed.SHARE
         self._sequence += 1
         self._entries[key] = {
             "record": BuildRecord(state=State.QUEUED, step="init", body=bodies.queued),
             "bodies": bodies,
             "plan": plan,
+            "holder": holder.name if holder else None,
             "attempt": 0,
             "tries": 0,
+            "tried": [],
+            "due": self.now,
             "revivals": 0,
             "order": self._sequence,
             "since": self.now,
@@ -57,17 +78,13 @@ class MemoryRecords:
             return Revived.TOO_OFTEN
         self._sequence += 1
         record = BuildRecord(state=State.QUEUED, step="init", body=entry["bodies"].queued)
-        entry.update(record=record, attempt=0, tries=0, revivals=entry["revivals"] + 1, order=self._sequence, since=self.now, expires=None)
+        entry.update(record=record, attempt=0, tries=0, tried=[], revivals=entry["revivals"] + 1)
+        entry.update(order=self._sequence, since=self.now, due=self.now, expires=None)
         return Revived.QUEUED
-
-    async def position(self, key: str) -> int:
-        """See Records."""
-        keys = self.waiting_keys()
-        return keys.index(key) if key in keys else len(keys)
 
     async def waiting(self) -> int:
         """See Records."""
-        return len(self.waiting_keys())
+        return len(self._line())
 
     async def running(self) -> int:
         """See Records."""
@@ -75,8 +92,13 @@ class MemoryRecords:
 
     async def longest_wait(self) -> float:
         """See Records."""
-        keys = self.waiting_keys()
-        return self.now - self._entries[keys[0]]["since"] if keys else 0.0
+        line = self._line()
+        first = next((key for key in line if not self._entries[key]["tries"]), line[0] if line else None)
+        return self.now - self._entries[first]["since"] if first else 0.0
+
+    async def build_seconds(self) -> float | None:
+        """See Records."""
+        return self._build_seconds
 
     def system(self) -> str:
         """See WorkerRecords."""
@@ -85,9 +107,10 @@ class MemoryRecords:
     def start(self, key: str) -> Attempt | None:
         """See WorkerRecords."""
         entry = self._entry(key)
-        if entry is None or entry["record"].state is not State.QUEUED:
+        if entry is None or entry["record"].state is not State.QUEUED or entry["due"] > self.now:
             return None
         self._attempts += 1
+        entry.update(begun=self.now, holder=None)
         entry["attempt"] = self._attempts
         entry["tries"] += 1
         entry["lease"] = self.now + LEASE_SECONDS
@@ -116,7 +139,11 @@ class MemoryRecords:
         """See WorkerRecords."""
         entry = self._current(attempt)
         if entry is not None:
+            self._note(entry, record.state.value, record.code)
             entry.update(record=record, expires=self.now + ttl, lease=None)
+            if record.state is State.DONE:
+                took, mean = self.now - entry["begun"], self._build_seconds
+                self._build_seconds = took if mean is None else mean + NEWEST_PART * (took - mean)
         return entry is not None
 
     def abandoned(self) -> list[Attempt]:
@@ -128,8 +155,16 @@ class MemoryRecords:
         """See WorkerRecords."""
         if (key, number) not in [(attempt.key, attempt.number) for attempt in self.abandoned()]:
             return False
-        self._entries[key]["record"] = BuildRecord(state=State.QUEUED, step="init", body=self._entries[key]["bodies"].queued)
+        self._put_back(self._entries[key], "lost", WorkerLost.code)
         return True
+
+    def retry(self, attempt: Attempt, code: str, seconds: float) -> bool:
+        """See WorkerRecords."""
+        entry = self._current(attempt)
+        if entry is not None:
+            self._put_back(entry, "failed", code)
+            entry["due"] = self.now + seconds
+        return entry is not None
 
     def is_known(self, key: str) -> bool:
         """See WorkerRecords."""
@@ -137,8 +172,27 @@ class MemoryRecords:
 
     def waiting_keys(self) -> list[str]:
         """See WorkerRecords."""
-        queued = [(entry["order"], key) for key, entry in self._entries.items() if entry["record"].state is State.QUEUED]
-        return [key for _, key in sorted(queued)]
+        return [key for key in self._line() if self._entries[key]["due"] <= self.now]
+
+    def _line(self) -> list[str]:
+        """Return the keys of all that wait; those that were begun before stand before all others."""
+        queued = [(not entry["tries"], entry["order"], key) for key, entry in self._entries.items() if entry["record"].state is State.QUEUED]
+        return [key for _, _, key in sorted(queued)]
+
+    def _standing(self, key: str, entry: dict[str, Any]) -> Standing:
+        state, tried = entry["record"].state, json.dumps(entry["tried"]).encode()
+        if state is State.QUEUED:
+            fresh = [waiting for waiting in self._line() if not self._entries[waiting]["tries"]]
+            return Standing(position=fresh.index(key) if key in fresh else 0, seconds=max(0.0, entry["due"] - self.now), tried=tried)
+        return Standing(seconds=self.now - entry["begun"] if state is State.RUNNING else 0.0, tried=tried)
+
+    def _note(self, entry: dict[str, Any], outcome: str, code: str) -> None:
+        ended = {"number": entry["tries"], "begun": entry["begun"], "ended": self.now, "outcome": outcome, "code": code}
+        entry["tried"] = [*entry["tried"], ended][-HISTORY:]
+
+    def _put_back(self, entry: dict[str, Any], outcome: str, code: str) -> None:
+        self._note(entry, outcome, code)
+        entry.update(record=BuildRecord(state=State.QUEUED, step="init", body=entry["bodies"].queued), since=self.now, lease=None)
 
     def _entry(self, key: str) -> dict[str, Any] | None:
         entry = self._entries.get(key)

@@ -1,4 +1,4 @@
-"""The build records in Redis: one Lua script per transition, so that each is atomic and one round trip.
+"""The build records in Redis: one Lua script per transition (`redis_scripts`), so that each is atomic and one round trip.
 
 `RedisRecords` is the API's asynchronous side, `RedisWorkerRecords` the worker's. Both wait at most a second for Redis and
 say so with QueueUnavailable. Only plain commands are used; Redis and Valkey serve alike, without modules.
@@ -17,9 +17,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from . import redis_scripts as scripts
 from .build_record import (
+    HOLDER,
     LEASE,
     LEASE_SECONDS,
+    PACE,
     PREFIX,
     REVIVALS,
     RUNNING,
@@ -28,111 +31,21 @@ from .build_record import (
     Attempt,
     BuildRecord,
     Claimed,
+    Holder,
     PendingBodies,
-    PositionSnapshot,
     Revived,
+    Standing,
     State,
 )
-from .errors import QueueUnavailable
+from .errors import QueueUnavailable, WorkerLost
 
 TIMEOUT = 1.0  # Seconds; with one retry a request learns within two that Redis is down.
 CONNECTIONS = 64  # A command takes well under a millisecond, so more of them at once would wait in Redis instead of here.
-
-_CLAIM = """
-local state = redis.call('HGET', KEYS[1], 'state')
-if state then
-  local retried = state == 'failed' and redis.call('HGET', KEYS[1], 'fault') ~= 'user'
-  local renewed = state == 'done' and ARGV[4] == '1'
-  if not retried and not renewed then return 'known' end
-end
-if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[3]) then return 'full' end
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'fault', '', 'attempt', 0, 'tries', 0,
-           'plan', ARGV[1], 'body', ARGV[2], 'queued_body', ARGV[2], 'started_body', ARGV[6],
-           'since', redis.call('TIME')[1], 'order', redis.call('INCR', KEYS[3]))
-redis.call('ZADD', KEYS[2], redis.call('HGET', KEYS[1], 'order'), ARGV[5])
-return 'new'
-"""
-
-_REVIVE = """
-local found = redis.call('HMGET', KEYS[1], 'state', 'plan', 'queued_body', 'started_body', 'revivals')
-if found[1] ~= 'done' or not (found[2] and found[3] and found[4]) then return 'not-done' end
-if tonumber(found[5] or 0) >= tonumber(ARGV[2]) then return 'too-often' end
-redis.call('HINCRBY', KEYS[1], 'revivals', 1)
-redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'attempt', 0, 'tries', 0, 'body', found[3],
-           'since', redis.call('TIME')[1], 'order', redis.call('INCR', KEYS[3]))
-redis.call('PERSIST', KEYS[1])
-redis.call('ZADD', KEYS[2], redis.call('HGET', KEYS[1], 'order'), ARGV[1])
-return 'queued'
-"""
-
-# A build that was put in line by an earlier release does not tell since when.
-_LONGEST_WAIT = """
-local first = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
-local since = first and redis.call('HGET', ARGV[1] .. first, 'since')
-return since and tonumber(redis.call('TIME')[1]) - tonumber(since) or 0
-"""
-
-_START = """
-if redis.call('HGET', KEYS[1], 'state') ~= 'queued' then return false end
-local attempt = redis.call('INCR', KEYS[5])
-local tries = redis.call('HINCRBY', KEYS[1], 'tries', 1)
-redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', attempt, 'body', redis.call('HGET', KEYS[1], 'started_body'))
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('SADD', KEYS[3], ARGV[1])
-redis.call('SET', KEYS[4], attempt, 'EX', ARGV[2])
-return {attempt, tries, redis.call('HGET', KEYS[1], 'plan')}
-"""
-
-# Shared by all that an attempt does after its start: nothing happens unless it is still the current one.
-_IF_CURRENT = """
-local current = redis.call('HMGET', KEYS[1], 'state', 'attempt')
-if current[1] ~= 'running' or current[2] ~= ARGV[1] then return 0 end
-"""
-
-_RENEW = _IF_CURRENT + "redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2]) return 1"
-
-_PROGRESS = _IF_CURRENT + "redis.call('HSET', KEYS[1], 'step', ARGV[2], 'body', ARGV[3]) return 1"
-
-# A finished build keeps its plan as long as its record lives: its files may vanish before. A failed one has nothing to lose, and
-# begins anew with the next request.
-_FINISH = (
-    _IF_CURRENT
-    + """
-redis.call('HSET', KEYS[1], 'state', ARGV[2], 'step', ARGV[3], 'body', ARGV[4], 'fault', ARGV[5])
-if ARGV[2] ~= 'done' then redis.call('HDEL', KEYS[1], 'plan', 'queued_body', 'started_body') end
-redis.call('EXPIRE', KEYS[1], ARGV[6])
-redis.call('SREM', KEYS[2], ARGV[7])
-redis.call('DEL', KEYS[3])
-return 1
-"""
-)
-
-_REQUEUE = (
-    _IF_CURRENT
-    + """
-if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'body', redis.call('HGET', KEYS[1], 'queued_body'))
-redis.call('SREM', KEYS[3], ARGV[2])
-redis.call('ZADD', KEYS[4], redis.call('HGET', KEYS[1], 'order'), ARGV[2])
-return 1
-"""
-)
-
-# A key may be noted as running while its record is gone (removed by hand, or with Redis' last second) or lives anew.
-_ABANDONED = """
-local found = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'tries', 'plan')
-if found[1] ~= 'running' then
-  redis.call('SREM', KEYS[3], ARGV[1])
-  return false
-end
-if redis.call('EXISTS', KEYS[2]) == 1 then return false end
-return {found[2], found[3], found[4]}
-"""
-
+# Who asked is forgotten a day after they asked last; builds do not wait longer. The address is no secret to whoever reads Redis, where the
+# requests themselves stand; a hash whose key lay beside it would only look like one.
+HELD_SECONDS = 86_400
 SEQUENCE = "asu:sequence"
 ATTEMPTS = "asu:attempts"
-_FIELDS = ["state", "step", "body", "fault"]
 
 
 def async_redis(url: str) -> AsyncRedis:
@@ -168,11 +81,18 @@ def _answers_sync() -> Iterator[None]:
         raise QueueUnavailable from error
 
 
-def _record(values: Sequence[Any]) -> BuildRecord | None:
-    state, step, body, fault = values
-    if state is None or step is None or body is None:
+def _record(values: Sequence[Any] | None) -> BuildRecord | None:
+    """Read what the script tells of a build; it returns nothing where there is no record."""
+    if not values:
         return None
-    return BuildRecord(state=State(state.decode()), step=step.decode(), body=body, fault=(fault or b"").decode())
+    state, step, body, fault, tried, position, seconds = values
+    return BuildRecord(
+        state=State(state.decode()),
+        step=step.decode(),
+        body=body,
+        fault=fault.decode(),
+        standing=Standing(position=int(position), seconds=float(seconds), tried=b"[%b]" % tried),
+    )
 
 
 def _attempt(key: str, values: Any) -> Attempt | None:
@@ -192,22 +112,23 @@ class RedisRecords:
 
     def __init__(self, redis: AsyncRedis) -> None:
         self._redis = redis
-        self._claim = redis.register_script(_CLAIM)
-        self._revive = redis.register_script(_REVIVE)
-        self._longest_wait = redis.register_script(_LONGEST_WAIT)
-        self._snapshot = PositionSnapshot(self._waiting_keys)
+        self._look = redis.register_script(scripts.LOOK)
+        self._claim = redis.register_script(scripts.CLAIM)
+        self._revive = redis.register_script(scripts.REVIVE)
+        self._longest_wait = redis.register_script(scripts.LONGEST_WAIT)
 
     async def look(self, key: str) -> BuildRecord | None:
         """See Records."""
         async with _answers():
-            return _record(await self._redis.hmget(PREFIX + key, _FIELDS))
+            found: Any = await self._look(keys=[PREFIX + key, WAITING], args=[key])
+        return _record(found)
 
-    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool) -> Claimed:
+    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool, holder: Holder | None = None) -> Claimed:
         """See Records."""
+        name, places = (holder.name, holder.places) if holder else ("", 0)
+        arguments: list[str | bytes | int] = [plan, bodies.queued, limit, int(renew), key, bodies.started, name, places, PREFIX, HELD_SECONDS]
         async with _answers():
-            outcome: Any = await self._claim(
-                keys=[PREFIX + key, WAITING, SEQUENCE], args=[plan, bodies.queued, limit, int(renew), key, bodies.started]
-            )
+            outcome: Any = await self._claim(keys=[PREFIX + key, WAITING, SEQUENCE, HOLDER + name], args=arguments)
         return Claimed(outcome.decode())
 
     async def revive(self, key: str) -> Revived:
@@ -215,10 +136,6 @@ class RedisRecords:
         async with _answers():
             outcome: Any = await self._revive(keys=[PREFIX + key, WAITING, SEQUENCE], args=[key, REVIVALS])
         return Revived(outcome.decode())
-
-    async def position(self, key: str) -> int:
-        """See Records."""
-        return await self._snapshot.place(key)
 
     async def waiting(self) -> int:
         """See Records."""
@@ -237,9 +154,11 @@ class RedisRecords:
             seconds: Any = await self._longest_wait(keys=[WAITING], args=[PREFIX])
         return float(seconds)
 
-    async def _waiting_keys(self) -> list[str]:
+    async def build_seconds(self) -> float | None:
+        """See Records."""
         async with _answers():
-            return _texts(await self._redis.zrange(WAITING, 0, -1))
+            found: Any = await self._redis.get(PACE)
+        return None if found is None else float(found)
 
     async def ping(self) -> None:
         """Ask Redis for a sign of life; raises QueueUnavailable."""
@@ -252,12 +171,14 @@ class RedisWorkerRecords:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._start = redis.register_script(_START)
-        self._renew = redis.register_script(_RENEW)
-        self._progress = redis.register_script(_PROGRESS)
-        self._finish = redis.register_script(_FINISH)
-        self._requeue = redis.register_script(_REQUEUE)
-        self._abandoned = redis.register_script(_ABANDONED)
+        self._start = redis.register_script(scripts.START)
+        self._renew = redis.register_script(scripts.RENEW)
+        self._progress = redis.register_script(scripts.PROGRESS)
+        self._finish = redis.register_script(scripts.FINISH)
+        self._requeue = redis.register_script(scripts.REQUEUE)
+        self._retry = redis.register_script(scripts.RETRY)
+        self._abandoned = redis.register_script(scripts.ABANDONED)
+        self._startable = redis.register_script(scripts.STARTABLE)
 
     def system(self) -> str:
         """See WorkerRecords."""
@@ -293,8 +214,8 @@ class RedisWorkerRecords:
         with _answers_sync():
             return bool(
                 self._finish(
-                    keys=[PREFIX + key, RUNNING, LEASE + key],
-                    args=[attempt.number, record.state.value, record.step, record.body, record.fault, ttl, key],
+                    keys=[PREFIX + key, RUNNING, LEASE + key, PACE],
+                    args=[attempt.number, record.state.value, record.step, record.body, record.fault, ttl, key, record.code],
                 )
             )
 
@@ -308,7 +229,13 @@ class RedisWorkerRecords:
     def requeue(self, key: str, number: int) -> bool:
         """See WorkerRecords."""
         with _answers_sync():
-            return bool(self._requeue(keys=[PREFIX + key, LEASE + key, RUNNING, WAITING], args=[number, key]))
+            return bool(self._requeue(keys=[PREFIX + key, LEASE + key, RUNNING, WAITING], args=[number, key, WorkerLost.code]))
+
+    def retry(self, attempt: Attempt, code: str, seconds: float) -> bool:
+        """See WorkerRecords."""
+        key = attempt.key
+        with _answers_sync():
+            return bool(self._retry(keys=[PREFIX + key, LEASE + key, RUNNING, WAITING], args=[attempt.number, key, code, seconds]))
 
     def is_known(self, key: str) -> bool:
         """See WorkerRecords."""
@@ -318,4 +245,4 @@ class RedisWorkerRecords:
     def waiting_keys(self) -> list[str]:
         """See WorkerRecords."""
         with _answers_sync():
-            return _texts(self._redis.zrange(WAITING, 0, -1))
+            return _texts(self._startable(keys=[WAITING], args=[PREFIX]))

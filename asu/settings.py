@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeFloat, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from .resolution import FeedUrl, InvalidFeedError
@@ -43,6 +43,7 @@ def _addresses(entries: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(addresses)
 
 
+DelayList = Annotated[tuple[NonNegativeFloat, ...], NoDecode, BeforeValidator(_listed)]
 AddressList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_addresses)]
 
 
@@ -105,7 +106,21 @@ class Settings(BaseSettings):
         float, Field(ge=0, le=25, description="Seconds that a poll waits for a Redis that does not answer: clients take a refused poll for the end.")
     ] = 15.0  # A restart takes a few seconds; the gateway gives up after 30.
     max_pending_jobs: Annotated[PositiveInt, Field(description="New builds are refused (529) while this many wait.")] = 200
+    client_share: Annotated[
+        float,
+        Field(gt=0, le=1, description="Part of these places that builds asked for from one public address (IPv6: one /64) may hold (else 429)."),
+    ] = 0.5  # A provider's NAT or a build farm may well ask for a hundred different images, and still leaves room for all others.
+    trusted_proxies: Annotated[
+        str, Field(description="Addresses or networks, comma separated, whose `X-Forwarded-For` is believed: those of the gateway.")
+    ] = "127.0.0.1"
     max_attempts: Annotated[PositiveInt, Field(description="How often a build is begun when its worker is lost.")] = 3
+    retry_delays: Annotated[
+        DelayList,
+        Field(
+            description="Seconds until a build that failed by the server's or upstream's fault is begun again: before its second attempt, its third, "
+            "and so on, as JSON array or with commas between; `[]` for never."
+        ),
+    ] = (5.0, 30.0)
     info_deadline: Annotated[PositiveInt, Field(description="Seconds for `make info`.")] = 60
     manifest_deadline: Annotated[PositiveInt, Field(description="Seconds for `make manifest`, which downloads all packages.")] = 300
     image_deadline: Annotated[PositiveInt, Field(description="Seconds for `make image`.")] = 900

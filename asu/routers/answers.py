@@ -49,6 +49,19 @@ class ErrorAnswer(_Answer):
     retry_after: Annotated[int, Field(description="Seconds until trying again may help.")] = 0
 
 
+class AttemptAnswer(_Answer):
+    """An attempt to build that has ended."""
+
+    number: Annotated[int, Field(description="From 1.", ge=1)]
+    begun: Annotated[str, Field(description="RFC 3339, with its zone.")]
+    ended: str
+    outcome: Annotated[Literal["done", "failed", "lost"], Field(description="A lost one ended with its worker.")]
+    code: Annotated[str, Field(description="Of the error, where there was one.")] = ""
+
+
+Attempts = Annotated[list[AttemptAnswer], Field(description="What was tried so far; the server begins a build again that did not fail by its user.")]
+
+
 class FailedBuildAnswer(ErrorAnswer):
     """A build that failed, with all that was known until then."""
 
@@ -60,6 +73,7 @@ class FailedBuildAnswer(ErrorAnswer):
     stdout: Annotated[str, Field(description="What the ImageBuilder printed, cut in the middle where it is long.")] = ""
     stderr: str = ""
     enqueued_at: str = ""
+    attempts: Attempts = []
 
 
 class PendingAnswer(_Answer):
@@ -71,6 +85,12 @@ class PendingAnswer(_Answer):
     enqueued_at: Annotated[str, Field(description="RFC 3339, with its zone.")]
     queue_position: Annotated[int, Field(description="How many wait before this one; only while it waits.", ge=0)] = 0
     imagebuilder_status: Annotated[Step, Field(description="Only once it runs.")] = "init"
+    eta_seconds: Annotated[
+        int | None, Field(description="Until it may be finished, by what builds took lately; null where nobody knows, or no worker lives.")
+    ] = None
+    workers_alive: Annotated[int | None, Field(description="How many workers live.")] = None
+    attempts: Attempts = []
+    notice: Annotated[str, Field(description="What the user should know while it waits; mostly absent.")] = ""
 
 
 class ImageAnswer(_Answer):
@@ -102,6 +122,7 @@ class BuildAnswer(_Answer):
     target: str = ""
     version_number: str = ""
     version_code: str = ""
+    attempts: Attempts = []
 
 
 class ChangeAnswer(_Answer):

@@ -3,9 +3,10 @@
 from fastapi import APIRouter, Request, Response
 
 from asu.build_request import BUILD_KEY, BuildRequest
-from asu.builds import BuildAnswer
+from asu.client_address import client_of
 from asu.errors import UnknownBuild
 from asu.metrics import BUILD_REQUESTS
+from asu.poll_answer import BuildAnswer
 from asu.preview import as_it_stands
 from asu.services import services_of
 
@@ -22,7 +23,7 @@ async def request_build(request: Request, build_request: BuildRequest, *, skip_p
     services = services_of(request)
     validated = await services.catalogue.validate(build_request)
     resolved = as_it_stands(validated) if skip_package_resolution else await services.resolver.resolve(validated)
-    answer = await services.builds.request(resolved, request.state.request_id)
+    answer = await services.builds.request(resolved, request.state.request_id, client_of(request.client.host if request.client else ""))
     services.tally.note(is_cached=answer.status == HTTP_OK)
     services.counts.add(BUILD_REQUESTS, "hit" if answer.status == HTTP_OK else "miss")
     return _answer(answer)

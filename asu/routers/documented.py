@@ -37,6 +37,7 @@ SAMPLES: Mapping[str, object] = {
     "manager": "apk",
     "method": "GET",
     "number": 1,
+    "places": 100,
     "profile": "tplink_archer-c7-v6",
     "reason": "missing (no-such-package)",
     "repository": "https://packages.example.org/custom",

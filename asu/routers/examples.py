@@ -29,6 +29,7 @@ from asu.errors import (
     QueueUnavailable,
     RepositoryNotAllowed,
     RootfsTooLarge,
+    ShareExceeded,
     SigningFailed,
     StoreFailed,
     UnknownBuild,
@@ -100,8 +101,10 @@ _RESOLVED: dict[str, Any] = {
     "diff_packages": False,
     "defaults": None,
 }
-_PENDING = {"status": 202, "detail": "queued", "queue_position": 3, "enqueued_at": ENQUEUED, "request_hash": KEY}
-_STARTED = {"status": 202, "detail": "started", "imagebuilder_status": "building_image", "enqueued_at": ENQUEUED, "request_hash": KEY}
+_COMMON = {"status": 202, "enqueued_at": ENQUEUED, "request_hash": KEY, "workers_alive": 2}
+_PENDING = {**_COMMON, "detail": "queued", "queue_position": 3, "eta_seconds": 90, "attempts": []}
+_ATTEMPT = {"number": 1, "begun": "2026-03-01T12:00:02+00:00", "ended": "2026-03-01T12:00:09+00:00", "outcome": "failed", "code": "download-failed"}
+_STARTED = {**_COMMON, "detail": "started", "imagebuilder_status": "building_image", "eta_seconds": 12, "attempts": [_ATTEMPT]}
 _IMAGE = "openwrt-24.10.4-d28b4fed0957-ath79-generic-tplink_archer-c7-v5-squashfs-sysupgrade.bin"
 _FINISHED = {
     "status": 200,
@@ -181,7 +184,7 @@ _STATES: Responses = {
     **_FAILED_BUILDS,
 }
 
-BUILD: Responses = {**_STATES, **failures(*_REFUSALS, *_ASKED_UPSTREAM, QueueUnavailable, Overloaded)}
+BUILD: Responses = {**_STATES, **failures(*_REFUSALS, *_ASKED_UPSTREAM, QueueUnavailable, Overloaded, ShareExceeded)}
 POLL: Responses = {**_STATES, **failures(UnknownBuild, QueueUnavailable)}
 
 _PREVIEW = {

@@ -35,6 +35,7 @@ from .package_managers.manifest import check_versions
 from .preparation import prepare
 from .progress import Progress
 from .pulling import BuilderImage
+from .retrying import delay_before_next
 
 log = logging.getLogger(__name__)
 
@@ -120,11 +121,15 @@ class Builder:
                 log.warning("build %s attempt %s: superseded, nothing published", attempt.key, attempt.number)
                 return
             except AsuError as error:
+                if self._put_back(attempt, error):
+                    return
                 record, ttl = progress.failed(error), self._failure_lifetime(error)
             except Exception as error:  # noqa: BLE001  # Nothing is lost: it is logged, and told as a mistake of ours.
                 # The message may quote what the user sent, the first-boot script included.
                 log.error("build %s attempt %s failed: %s", attempt.key, attempt.number, where_it_failed(error))  # noqa: TRY400
                 mistake = InternalError(request_id=attempt.key)
+                if self._put_back(attempt, mistake):
+                    return
                 record, ttl = progress.failed(mistake), self._failure_lifetime(mistake)
             if self._finish(attempt, record, ttl):
                 self._accounts.note(attempt.plan, record, seconds=progress.seconds)
@@ -229,6 +234,19 @@ class Builder:
             return
         if not current:
             raise Superseded
+
+    def _put_back(self, attempt: Attempt, error: AsuError) -> bool:
+        """Put a build back in line whose next attempt may go better; False if there is to be none, or another attempt is the current one.
+
+        While Redis is away nothing can be put back: the lease ends, and the build is taken back as that of a lost worker.
+        """
+        delay = delay_before_next(error, attempt.tries, self._settings.retry_delays)
+        if delay is None or not _patiently(lambda: self._records.retry(attempt, error.code, delay)):
+            return False
+        log.warning(
+            "build %s attempt %s: %s (%s): %s; begun again in %g s", attempt.key, attempt.number, error.code, error.fault, error.detail, delay
+        )
+        return True
 
     def _finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
         """Put the outcome in place; Redis may be away for a while, and the images are made already. False if it was dropped."""

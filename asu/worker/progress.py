@@ -75,8 +75,8 @@ class Progress:
         told = {name: value for name, value in error.body().items() if name not in ("status", "detail")}
         body = {**self.body(500, f"Error: {error.detail}", "failed", outputs=True), **told, "fault": error.fault}
         log.warning("build %s: %s (%s): %s", self.plan["key"], error.code, error.fault, error.detail)
-        return _record(State.FAILED, "failed", body, fault=error.fault)
+        return _record(State.FAILED, "failed", body, fault=error.fault, code=error.code)
 
 
-def _record(state: State, step: str, body: Mapping[str, Any], *, fault: str = "") -> BuildRecord:
-    return BuildRecord(state=state, step=step, body=json.dumps(body).encode(), fault=fault)
+def _record(state: State, step: str, body: Mapping[str, Any], *, fault: str = "", code: str = "") -> BuildRecord:
+    return BuildRecord(state=state, step=step, body=json.dumps(body).encode(), fault=fault, code=code)

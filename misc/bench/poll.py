@@ -78,7 +78,7 @@ async def _make_records(redis_url: str, store_path: Path) -> dict[str, str]:
     store.open()
     try:
         builds = Builds(records=RedisRecords(redis), queue=MemoryBuildQueue(), store=store, limit=WAITING + 2)
-        keys = [await _put_in_line(builds, number) for number in range(WAITING + 2)]
+        keys = [await put_in_line(builds, number) for number in range(WAITING + 2)]
         worker = RedisWorkerRecords(blocking)
         _begin(worker, keys[0])
         _finish(worker, store, keys[1])
@@ -88,7 +88,7 @@ async def _make_records(redis_url: str, store_path: Path) -> dict[str, str]:
     return {QUEUED: keys[-1], RUNNING: keys[0], FINISHED: keys[1]}
 
 
-async def _put_in_line(builds: Builds, number: int) -> str:
+async def put_in_line(builds: Builds, number: int) -> str:
     """Ask for a build that nobody has asked for; return its key."""
     plain: dict[str, Any] = {
         "distro": "openwrt",

@@ -221,6 +221,16 @@ class RqContract(QueueContract):
 
         assert not has_live_worker(redis, socket.gethostname())
 
+    def test_only_workers_that_were_heard_of_live(self, line: Line, redis: Redis) -> None:
+        """One that was killed keeps its name in Redis until another tidies, and there may be no other."""
+        workers = [BuildWorker(redis, build=lambda _: None, sweep=lambda: None) for _ in range(2)]
+        for worker in workers:
+            worker.register_birth()  # type: ignore[no-untyped-call]  # As above.
+        both = line.queue.live_workers()
+        redis.hset(workers[0].key, "last_heartbeat", "2026-01-01T00:00:00.000000Z")
+
+        assert (both, line.queue.live_workers()) == (2, 1)
+
     def test_without_workers_there_are_none(self, line: Line) -> None:
         """Operators see that nobody works."""
         assert line.queue.live_workers() == 0

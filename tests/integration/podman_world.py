@@ -56,6 +56,7 @@ class PodmanWorld:
             "pull_policy": "never",
             "builder_upstream_url": FEEDS,
             "container_memory_mb": 512,
+            "retry_delays": (),  # A failure is the end unless a test is about the attempts after it.
         }
         return Settings(**{**fields, **values})
 

@@ -134,6 +134,28 @@ def test_a_hundred_equal_requests_make_one_job(api: str, redis: Redis) -> None:
     assert redis.zcard("asu:waiting") == 1
 
 
+def test_one_address_cannot_take_all_places(client: httpx2.Client, tmp_path: Path, redis_server: RedisServer, api: str) -> None:
+    """The address is the one that the gateway saw; no answer repeats it, and the gateway's own neighbours have no share."""
+    settings = Settings(
+        redis_url=redis_server.url, store_path=tmp_path / "store", upstream_url=_upstream_of(api), max_pending_jobs=6, client_share=0.5
+    )
+
+    def ask(package: str, address: str | None) -> httpx2.Response:
+        headers = {"X-Forwarded-For": address} if address else {}
+        return client.post(f"{url}/api/v1/build", json={**REQUEST, "packages": [package]}, headers=headers)
+
+    with running_api(settings) as url:
+        answers = [ask(package, "5.9.0.1") for package in ("a", "b", "c", "d")]
+        others = [ask("d", "5.9.0.2"), ask("e", None), ask("f", None)]
+        full = ask("g", "5.9.0.3")
+
+    assert [answer.status_code for answer in answers] == [202, 202, 202, 429]
+    assert (answers[3].json()["code"], answers[3].json()["status"], answers[3].headers["retry-after"]) == ("share-exceeded", 429, "60")
+    assert "5.9.0.1" not in answers[3].text
+    assert [answer.status_code for answer in others] == [202, 202, 202]
+    assert (full.status_code, full.json()["code"]) == (529, "overloaded")
+
+
 def test_a_crowd_of_pollers_is_answered(api: str, client: httpx2.Client) -> None:
     """Clients take anything but 200 and 202 for the end of their build, so nobody is refused however many ask at once."""
     key = client.post("/api/v1/build", json=REQUEST).json()["request_hash"]
@@ -208,8 +230,9 @@ def test_a_build_is_followed_to_its_end(client: httpx2.Client, redis: Redis, tmp
     done = client.get(f"/api/v1/build/{key}")
 
     assert (running.status_code, running.headers["x-imagebuilder-status"], running.headers["x-queue-position"]) == (202, "building_image", "0")
-    assert (running.content, running.headers["content-length"]) == (b"", str(len(b'{"status": 202}')))
-    assert (done.status_code, done.json(), done.headers["x-imagebuilder-status"]) == (200, {"status": 200}, "done")
+    assert (running.content, int(running.headers["content-length"]) > len(b'{"status": 202}')) == (b"", True)
+    assert (done.status_code, done.json()["status"], done.headers["x-imagebuilder-status"]) == (200, 200, "done")
+    assert [(one["number"], one["outcome"]) for one in done.json()["attempts"]] == [(1, "done")]
     assert client.post("/api/v1/build", json=REQUEST).status_code == 200
 
 

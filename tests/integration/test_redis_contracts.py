@@ -1,6 +1,5 @@
 """Records, queue and statistics keep their contracts on a real redis-server, too."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -47,17 +46,6 @@ class TestRealRecords(RecordsContract):
             let_pass=lambda seconds: let_pass(redis, seconds),
         )
         await asynchronous.aclose()
-
-    async def test_positions_are_counted_anew_after_a_second(self, sides: Sides) -> None:
-        """Those who poll see that they come nearer."""
-        await sides.claim(A)
-        await sides.claim(B)
-        assert await sides.api.position(B) == 1
-        sides.worker.start(A)
-        assert await sides.api.position(B) == 1
-        await asyncio.sleep(1.05)
-
-        assert await sides.api.position(B) == 0
 
     async def test_lifetimes_are_those_of_redis(self, sides: Sides, redis: Redis) -> None:
         """A lease ends by itself, and so does the record of a finished build; no other key does."""

@@ -117,8 +117,9 @@ class WorkerWorld:
             "CONTAINER_SOCKET_PATH": str(self.settings.container_socket_path),
             "CONTAINER_NETWORK": self.settings.container_network,
             "PULL_POLICY": self.settings.pull_policy,
+            "RETRY_DELAYS": json.dumps(self.settings.retry_delays),
             "ASU_CONFIG": os.devnull,
-            **{name.upper(): str(value) for name, value in self.settings_values.items()},
+            **{name.upper(): str(value) for name, value in self.settings_values.items() if name != "retry_delays"},
         }
         log = self.stack.enter_context((self.directory / f"worker-{secrets.token_hex(4)}.log").open("wb"))
         worker = subprocess.Popen([sys.executable, "-m", "asu", "worker"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)

@@ -15,6 +15,7 @@ from asu.errors import QueueUnavailable
 from asu.memory_records import MemoryRecords
 from asu.memory_statistics import MemoryStatistics
 from asu.settings import Settings
+from asu.statistics import days_up_to, today
 from asu.stores.local import LocalStore
 from asu.worker.accounting import Accounts
 from asu.worker.job import Builder
@@ -60,6 +61,11 @@ class WatchedRecords(MemoryRecords):
         self.steps.append(step)
         self.bodies.append(body)
         return super().progress(attempt, step, body)
+
+    def retry(self, attempt: Attempt, code: str, seconds: float) -> bool:
+        """See WorkerRecords."""
+        self._be_away("retry")
+        return super().retry(attempt, code, seconds)
 
     def finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
         """See WorkerRecords."""
@@ -118,6 +124,15 @@ class World:
         assert record is not None
         return record
 
+    def tried(self) -> list[dict[str, Any]]:
+        """Return the attempts that have ended."""
+        tried: list[dict[str, Any]] = json.loads(self.record().standing.tried)
+        return tried
+
+    def counted_failures(self) -> int:
+        """Return how many failures the statistics know."""
+        return sum(count for _, count in asyncio.run(self.statistics.failures(days_up_to(today(), 2))))
+
     def goals(self) -> list[str]:
         """Return what make was asked for."""
         return [command[1] for container in self.engine.containers for command in container.commands if command[0] == "make"]
@@ -127,7 +142,8 @@ def new_world(store_path: Path, **settings: Any) -> World:
     """Return a world with an empty store."""
     store = LocalStore(store_path)
     store.open()
-    return World(Settings(store_path=store_path, **settings), store)
+    # A failure is the end unless a test is about the attempts after it.
+    return World(Settings(**{"store_path": store_path, "retry_delays": (), **settings}), store)
 
 
 def body_of(record: BuildRecord) -> dict[str, Any]:

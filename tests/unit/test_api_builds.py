@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from asu.build_queue import MemoryBuildQueue
+from asu.build_record import BuildRecord, State
 from asu.errors import ContainerFailed, ImpossibleSelection
 from tests.unit.worlds import REQUEST, UntouchableUpstream, World, opened
 
@@ -36,7 +38,8 @@ def test_a_new_build_is_queued(world: World) -> None:
     body = answer.json()
     assert marks(answer) == (202, "queued", "0")
     assert (body["status"], body["detail"], body["queue_position"]) == (202, "queued", 0)
-    assert set(body) == {"status", "detail", "queue_position", "enqueued_at", "request_hash"}
+    told = {"status", "detail", "queue_position", "enqueued_at", "request_hash"}
+    assert set(body) == told | {"eta_seconds", "workers_alive", "attempts"}
     assert datetime.fromisoformat(body["enqueued_at"]).tzinfo is not None
     assert world.queue.keys == [body["request_hash"]]
 
@@ -128,6 +131,54 @@ def test_head_is_get_without_body(world: World) -> None:
     statuses.append(agree())
 
     assert statuses == [202, 202, 200, 404]
+
+
+def test_those_who_wait_learn_when_it_may_be_finished(world: World) -> None:
+    """From the last builds, their place and the workers that live; at first nobody knows."""
+    unknown = world.post(REQUEST).json()
+    key = unknown["request_hash"]
+    attempt, _ = world.start(key)
+    world.records.now += 40
+    world.records.finish(attempt, BuildRecord(state=State.DONE, step="done", body=b"{}"), 1)
+    world.records.now += 1
+    with opened(records=world.records) as later:
+        known = [later.post({**REQUEST, "packages": [name]}).json() for name in ("vim", "nano")]
+        later.start(known[0]["request_hash"], "building_image")
+        world.records.now += 10
+        started = poll(later, known[0]["request_hash"]).json()
+
+    assert (unknown["eta_seconds"], unknown["workers_alive"], "notice" in unknown) == (None, 1, False)
+    assert [one["eta_seconds"] for one in known] == [80, 120]
+    assert (started["eta_seconds"], started["workers_alive"], "queue_position" in started) == (30, 1, False)
+
+
+def test_that_nobody_works_is_said() -> None:
+    """Clients show a build that waits for ever; whoever looks closer is told why."""
+    queue = MemoryBuildQueue()
+    queue.workers = 0
+    with opened(queue=queue) as world:
+        body = world.post(REQUEST).json()
+
+    assert (body["status"], body["detail"], body["workers_alive"], body["eta_seconds"]) == (202, "queued", 0, None)
+    assert body["notice"].startswith("no worker is alive")
+
+
+def test_an_attempt_that_failed_is_told_and_is_no_end(world: World) -> None:
+    """While the build waits for its next attempt, clients see what they know: a build that waits."""
+    key = world.key(REQUEST)
+    attempt, _ = world.start(key)
+    assert world.records.retry(attempt, "download-failed", 5)
+
+    answer = poll(world, key)
+
+    [one] = answer.json()["attempts"]
+    assert marks(answer) == (202, "queued", "0")
+    assert (one["number"], one["outcome"], one["code"]) == (1, "failed", "download-failed")
+    assert all(datetime.fromisoformat(one[name]).tzinfo is not None for name in ("begun", "ended"))
+    world.records.now += 5
+    world.finish(key)
+    done = poll(world, key)
+    assert (done.status_code, [(one["number"], one["outcome"]) for one in done.json()["attempts"]]) == (200, [(1, "failed"), (2, "done")])
 
 
 def test_asking_again_changes_nothing(world: World) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from asu.build_queue import MemoryBuildQueue
-from asu.build_record import REVIVALS, BuildRecord, Claimed, PendingBodies, Revived, State
+from asu.build_record import REVIVALS, BuildRecord, Claimed, Holder, PendingBodies, Revived, State
 from asu.builds import Builds
-from asu.errors import InternalError, Overloaded, QueueUnavailable, StoreFailed, UnknownBuild
+from asu.errors import InternalError, Overloaded, QueueUnavailable, ShareExceeded, StoreFailed, UnknownBuild
 from asu.memory_records import MemoryRecords
 from asu.preview import ResolvedRequest
 from asu.stores.memory import MemoryStore
@@ -41,9 +41,9 @@ class ForgetfulRecords(MemoryRecords):
         assert key
         return None
 
-    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool) -> Claimed:
+    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool, holder: Holder | None = None) -> Claimed:
         """See Records."""
-        assert all((key, plan, bodies, limit)), renew
+        assert all((key, plan, bodies, limit)), (renew, holder)
         return Claimed.KNOWN
 
 
@@ -308,3 +308,17 @@ async def test_records_that_contradict_themselves_end_in_an_error() -> None:
     """A request never goes round in circles."""
     with pytest.raises(InternalError):
         await Parts(records=ForgetfulRecords()).builds.request(A, "r1")
+
+
+async def test_one_client_holds_no_more_than_its_share() -> None:
+    """It is told how many that are and when to come again; others, and those of whom nobody knows who they are, are served."""
+    parts = Parts()
+    builds = Builds(records=parts.records, queue=parts.queue, store=parts.store, limit=4, share=0.25)
+    await builds.request(A, "r1", "5.9.0.1")
+    with pytest.raises(ShareExceeded, match="1 builds that were asked for from your address") as refusal:
+        await builds.request(B, "r2", "5.9.0.1")
+
+    assert (refusal.value.status, refusal.value.retry_after) == (429, 60)
+    assert (await builds.request(B, "r3", "5.9.0.2")).status == 202
+    assert (await builds.request(B, "r4", "5.9.0.1")).status == 202, "a known build is everybody's"
+    assert (await builds.request(C, "r5")).status == 202

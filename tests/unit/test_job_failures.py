@@ -236,7 +236,7 @@ def test_a_store_that_fails_leaves_no_half_build(tmp_path: Path) -> None:
     store = BrokenStore(tmp_path)
     store.open()
 
-    record = World(Settings(store_path=tmp_path), store).build()
+    record = World(Settings(store_path=tmp_path, retry_delays=()), store).build()
 
     assert (body_of(record)["code"], record.fault) == ("store-failed", "infra")
     assert list((tmp_path / ".incoming").iterdir()) == []
@@ -282,7 +282,7 @@ def test_an_attempt_that_is_superseded_while_it_publishes_is_no_outcome(tmp_path
     """It removes nothing, since the files may be the other's by then, and leaves the outcome to the other."""
     store = SlowStore(tmp_path)
     store.open()
-    world = World(Settings(store_path=tmp_path), store)
+    world = World(Settings(store_path=tmp_path, retry_delays=()), store)
 
     def lose() -> None:
         world.records.now += 1_000

@@ -1,0 +1,211 @@
+"""The transitions of a build record, one Lua script each, as Redis runs them: atomic, and one round trip.
+
+A record's hash has these fields: `state`, `step`, `body`, `fault` are what those who poll are told; `plan`, `queued_body` and `started_body`
+what a worker needs; `attempt` the fencing token; `tries` how often the build was begun in this life, `begun` when last, `tried` how those
+ended that did; `due` before when it may not begin; `since` when it was put in line, `order` its place there; `client` who put it there,
+until it begins; `revivals` how often it was revived.
+
+Times are seconds since 1970 by Redis' own clock, so that no two machines disagree about them.
+"""
+
+from .build_record import HISTORY, NEWEST_PART
+
+# What the score of a build is lowered by that was begun before: it stands before all that were not, in the old order. Redis keeps whole
+# numbers exactly up to 9e15, and a trillion builds take a server that ends one in each second thirty thousand years.
+RETURNING = 1_000_000_000_000
+PACE_SECONDS = 7 * 86_400  # Of a server that has built nothing for a week, nobody knows how fast it is.
+
+_NOW = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local function stamp(seconds) return string.format('%.6f', seconds) end
+"""
+
+# Tells in the record how the attempt ended that runs now. Codes are our own words, so they need no escaping.
+_NOTE = (
+    _NOW
+    + f"""
+local function note(outcome, code)
+  local found = redis.call('HMGET', KEYS[1], 'tried', 'tries', 'begun')
+  local tried = found[1] or ''
+  local _, count = string.gsub(tried, '}}', '}}')
+  if count >= {HISTORY} then tried = string.gsub(tried, '^.-}},', '') end
+  local one = '{{"number":' .. (found[2] or 1) .. ',"begun":' .. (found[3] or stamp(now)) .. ',"ended":' .. stamp(now)
+    .. ',"outcome":"' .. outcome .. '","code":"' .. code .. '"}}'
+  redis.call('HSET', KEYS[1], 'tried', tried == '' and one or tried .. ',' .. one)
+end
+"""
+)
+
+# A place is counted among those that were never begun: a build that comes back so makes nobody's place worse. It begins before all others,
+# and is not counted in their places.
+LOOK = (
+    _NOW
+    + """
+local found = redis.call('HMGET', KEYS[1], 'state', 'step', 'body', 'fault', 'tried', 'begun', 'due')
+if not (found[1] and found[2] and found[3]) then return false end
+local position, seconds = 0, 0
+if found[1] == 'queued' then
+  local rank = redis.call('ZRANK', KEYS[2], ARGV[1])
+  if rank then position = math.max(0, rank - redis.call('ZCOUNT', KEYS[2], '-inf', '(0')) end
+  seconds = math.max(0, tonumber(found[7] or 0) - now)
+elseif found[1] == 'running' then
+  seconds = now - tonumber(found[6] or now)
+end
+return {found[1], found[2], found[3], found[4] or '', found[5] or '', position, stamp(seconds)}
+"""
+)
+
+# What a client holds is a set of keys that is looked through when it seems full: no number has to be right after whatever may happen.
+CLAIM = (
+    _NOW
+    + """
+local state = redis.call('HGET', KEYS[1], 'state')
+if state then
+  local retried = state == 'failed' and redis.call('HGET', KEYS[1], 'fault') ~= 'user'
+  local renewed = state == 'done' and ARGV[4] == '1'
+  if not retried and not renewed then return 'known' end
+end
+if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[3]) then return 'full' end
+local holder, places = ARGV[7], tonumber(ARGV[8])
+if holder ~= '' and redis.call('SCARD', KEYS[4]) >= places then
+  for _, key in ipairs(redis.call('SMEMBERS', KEYS[4])) do
+    local waits = redis.call('ZSCORE', KEYS[2], key)
+    if not waits or redis.call('HGET', ARGV[9] .. key, 'client') ~= holder then redis.call('SREM', KEYS[4], key) end
+  end
+  if redis.call('SCARD', KEYS[4]) >= places then return 'share' end
+end
+redis.call('DEL', KEYS[1])
+local order = redis.call('INCR', KEYS[3])
+redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'fault', '', 'attempt', 0, 'tries', 0,
+           'plan', ARGV[1], 'body', ARGV[2], 'queued_body', ARGV[2], 'started_body', ARGV[6],
+           'since', time[1], 'order', order)
+redis.call('ZADD', KEYS[2], order, ARGV[5])
+if holder ~= '' then
+  redis.call('HSET', KEYS[1], 'client', holder)
+  redis.call('SADD', KEYS[4], ARGV[5])
+  redis.call('EXPIRE', KEYS[4], ARGV[10])
+end
+return 'new'
+"""
+)
+
+REVIVE = """
+local found = redis.call('HMGET', KEYS[1], 'state', 'plan', 'queued_body', 'started_body', 'revivals')
+if found[1] ~= 'done' or not (found[2] and found[3] and found[4]) then return 'not-done' end
+if tonumber(found[5] or 0) >= tonumber(ARGV[2]) then return 'too-often' end
+redis.call('HINCRBY', KEYS[1], 'revivals', 1)
+redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'attempt', 0, 'tries', 0, 'body', found[3],
+           'since', redis.call('TIME')[1], 'order', redis.call('INCR', KEYS[3]))
+redis.call('HDEL', KEYS[1], 'tried', 'due')
+redis.call('PERSIST', KEYS[1])
+redis.call('ZADD', KEYS[2], redis.call('HGET', KEYS[1], 'order'), ARGV[1])
+return 'queued'
+"""
+
+# Of those that were never begun, if there are any. A build that was put in line by an earlier release does not tell since when.
+LONGEST_WAIT = """
+local first = redis.call('ZRANGEBYSCORE', KEYS[1], 0, '+inf', 'LIMIT', 0, 1)[1] or redis.call('ZRANGE', KEYS[1], 0, 0)[1]
+local since = first and redis.call('HGET', ARGV[1] .. first, 'since')
+return since and tonumber(redis.call('TIME')[1]) - tonumber(since) or 0
+"""
+
+START = (
+    _NOW
+    + """
+local found = redis.call('HMGET', KEYS[1], 'state', 'due', 'started_body')
+if found[1] ~= 'queued' or tonumber(found[2] or 0) > now then return false end
+local attempt = redis.call('INCR', KEYS[5])
+local tries = redis.call('HINCRBY', KEYS[1], 'tries', 1)
+redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', attempt, 'body', found[3], 'begun', stamp(now))
+redis.call('HDEL', KEYS[1], 'client')
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('SADD', KEYS[3], ARGV[1])
+redis.call('SET', KEYS[4], attempt, 'EX', ARGV[2])
+return {attempt, tries, redis.call('HGET', KEYS[1], 'plan')}
+"""
+)
+
+# Shared by all that an attempt does after its start: nothing happens unless it is still the current one.
+_IF_CURRENT = """
+local current = redis.call('HMGET', KEYS[1], 'state', 'attempt')
+if current[1] ~= 'running' or current[2] ~= ARGV[1] then return 0 end
+"""
+
+RENEW = _IF_CURRENT + "redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2]) return 1"
+
+PROGRESS = _IF_CURRENT + "redis.call('HSET', KEYS[1], 'step', ARGV[2], 'body', ARGV[3]) return 1"
+
+# A finished build keeps its plan as long as its record lives: its files may vanish before. A failed one has nothing to lose, and
+# begins anew with the next request.
+FINISH = (
+    _IF_CURRENT
+    + _NOTE
+    + f"""
+note(ARGV[2], ARGV[8])
+redis.call('HSET', KEYS[1], 'state', ARGV[2], 'step', ARGV[3], 'body', ARGV[4], 'fault', ARGV[5])
+local begun = tonumber(redis.call('HGET', KEYS[1], 'begun') or now)
+if ARGV[2] == 'done' then
+  local mean = tonumber(redis.call('GET', KEYS[4]) or now - begun)
+  redis.call('SET', KEYS[4], stamp(mean + {NEWEST_PART} * (now - begun - mean)), 'EX', {PACE_SECONDS})
+else
+  redis.call('HDEL', KEYS[1], 'plan', 'queued_body', 'started_body')
+end
+redis.call('EXPIRE', KEYS[1], ARGV[6])
+redis.call('SREM', KEYS[2], ARGV[7])
+redis.call('DEL', KEYS[3])
+return 1
+"""
+)
+
+_BACK_IN_LINE = f"""
+redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'body', redis.call('HGET', KEYS[1], 'queued_body'), 'since', time[1])
+redis.call('SREM', KEYS[3], ARGV[2])
+redis.call('ZADD', KEYS[4], redis.call('HGET', KEYS[1], 'order') - {RETURNING}, ARGV[2])
+return 1
+"""
+
+RETRY = (
+    _IF_CURRENT
+    + _NOTE
+    + """
+note('failed', ARGV[3])
+redis.call('HSET', KEYS[1], 'due', stamp(now + ARGV[4]))
+redis.call('DEL', KEYS[2])
+"""
+    + _BACK_IN_LINE
+)
+
+REQUEUE = (
+    _IF_CURRENT
+    + _NOTE
+    + """
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+note('lost', ARGV[3])
+"""
+    + _BACK_IN_LINE
+)
+
+# A key may be noted as running while its record is gone (removed by hand, or with Redis' last second) or lives anew.
+ABANDONED = """
+local found = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'tries', 'plan')
+if found[1] ~= 'running' then
+  redis.call('SREM', KEYS[3], ARGV[1])
+  return false
+end
+if redis.call('EXISTS', KEYS[2]) == 1 then return false end
+return {found[2], found[3], found[4]}
+"""
+
+# Those that were begun before are few; only they may have to wait for their time.
+STARTABLE = (
+    _NOW
+    + """
+local keys = {}
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(0')) do
+  if tonumber(redis.call('HGET', ARGV[1] .. key, 'due') or 0) <= now then table.insert(keys, key) end
+end
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, '+inf')) do table.insert(keys, key) end
+return keys
+"""
+)

@@ -1,0 +1,136 @@
+"""What happens to a build that fails, and not by its user's fault: it is begun again, and everybody may see it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asu.build_record import State
+from asu.errors import AsuError, ContainerFailed, DownloadFailed
+from asu.worker.container import CommandResult
+from tests.unit.job_world import CONFLICT, KEY, World, body_of, new_world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FIRST, SECOND = 5, 30
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Return a world that tries as often as a server of default settings."""
+    return new_world(tmp_path, retry_delays=(FIRST, SECOND))
+
+
+def tried(world: World) -> list[tuple[str, str]]:
+    """Return outcome and code of each attempt that has ended."""
+    return [(one["outcome"], one["code"]) for one in world.tried()]
+
+
+def after(world: World, seconds: float) -> State:
+    """Let time pass and a worker try; return what became of the build."""
+    world.records.now += seconds
+    world.run()
+    return world.record().state
+
+
+@pytest.mark.parametrize("error", [ContainerFailed(reason="podman did not run make"), DownloadFailed(reason="no answer")])
+def test_a_failure_that_may_pass_is_tried_again(world: World, error: AsuError) -> None:
+    """After five seconds, and not before; those who poll see nothing but a build that waits, and then its image."""
+    world.script.failures["manifest"] = error
+    assert world.build().state is State.QUEUED
+    assert after(world, FIRST - 0.1) is State.QUEUED
+    world.script.failures.clear()
+
+    assert after(world, 0.1) is State.DONE
+    assert tried(world) == [("failed", error.code), ("done", "")]
+    assert world.store.has(KEY)
+
+
+def test_the_third_failure_is_the_last(world: World) -> None:
+    """It is told with its own words, and each attempt beside it; the statistics count one failure."""
+    world.script.failures["image"] = CommandResult(2, "", "Killed\n")
+    states = [world.build().state, after(world, FIRST), after(world, SECOND)]
+
+    assert states == [State.QUEUED, State.QUEUED, State.FAILED]
+    assert (body_of(world.record())["code"], world.record().fault) == ("container-failed", "infra")
+    assert tried(world) == [("failed", "container-failed")] * 3
+    assert world.counted_failures() == 1
+
+
+def test_a_users_failure_is_told_at_once(world: World) -> None:
+    """It would fail again."""
+    world.script.failures["manifest"] = CommandResult(2, "", CONFLICT)
+
+    assert world.build().state is State.FAILED
+    assert tried(world) == [("failed", "impossible-selection")]
+
+
+def test_a_missing_imagebuilder_is_told_at_once(world: World) -> None:
+    """It is published within hours; nobody has to wait half a minute to be told so."""
+    world.engine.has_image = False
+
+    assert world.build().state is State.FAILED
+    assert tried(world) == [("failed", "imagebuilder-missing")]
+
+
+def test_a_mistake_of_ours_is_tried_again(world: World) -> None:
+    """Nobody knows what it was, so it may be gone."""
+
+    def explode() -> None:
+        raise ZeroDivisionError
+
+    world.script.before["image"] = explode
+
+    assert world.build().state is State.QUEUED
+    assert tried(world) == [("failed", "internal-error")]
+
+
+def test_a_lost_worker_counts_as_an_attempt(world: World) -> None:
+    """However the attempts ended, no build is begun more often than the settings say."""
+    world.ask()
+    for _ in range(2):
+        attempt = world.records.start(KEY)
+        assert attempt
+        world.records.now += 1000
+        assert world.records.requeue(KEY, attempt.number)
+    world.script.failures["info"] = ContainerFailed(reason="podman did not run make")
+    world.run()
+
+    assert world.record().state is State.FAILED
+    assert tried(world) == [("lost", "worker-lost"), ("lost", "worker-lost"), ("failed", "container-failed")]
+
+
+def test_a_superseded_failure_puts_nothing_back(world: World) -> None:
+    """Another attempt runs: the older one neither ends it nor puts a second build in line."""
+
+    def lose() -> None:
+        world.records.now += 1000
+        assert world.records.requeue(KEY, 1)
+        assert world.records.start(KEY)
+
+    world.script.before["manifest"] = lose
+    world.script.failures["manifest"] = ContainerFailed(reason="podman did not run make")
+
+    assert world.build().state is State.RUNNING
+    assert tried(world) == [("lost", "worker-lost")]
+
+
+@pytest.mark.parametrize("absences", [0, 1])
+def test_a_short_absence_of_redis_costs_no_attempt(world: World, absences: int) -> None:
+    """The build is put back as soon as Redis answers."""
+    world.records.away["retry"] = absences
+    world.script.failures["info"] = ContainerFailed(reason="podman did not run make")
+
+    assert world.build().state is State.QUEUED
+    assert world.records.away["retry"] == 0
+
+
+def test_nothing_is_left_of_a_failed_attempt(world: World) -> None:
+    """Its container is gone before the next one begins."""
+    world.script.failures["manifest"] = ContainerFailed(reason="podman did not run make")
+    world.build()
+
+    assert [container.removed for container in world.engine.containers] == [True]
+    assert world.records.abandoned() == []
