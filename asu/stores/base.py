@@ -72,7 +72,7 @@ class Store(Protocol):
         """Get ready; raises StoreFailed where that is not possible. Nothing is asked over a network yet."""
 
     def has(self, key: str) -> bool:
-        """Whether the build is published and its files are there; raises StoreFailed when nobody can say."""
+        """Whether the build is published and its files are there, each as long as it was; raises StoreFailed when nobody can say."""
 
     def find(self, key: str, name: str) -> StoredFile | None:
         """Return a published file; None for anything else, whatever the name holds. Raises StoreFailed."""
@@ -97,6 +97,12 @@ class Store(Protocol):
 
         Return the keys of the builds that were removed. What is known stays, however old it is. Raises StoreFailed, and what
         `is_known` raises.
+        """
+
+    def remove_damaged(self) -> list[str]:
+        """Remove builds of which a file is gone, or has not the size that it was published with, known or not; return their keys.
+
+        Where a gateway serves the files, nothing else keeps what is left of them from clients. Raises StoreFailed.
         """
 
     def usage(self) -> StoreUsage:

@@ -20,6 +20,14 @@ class Published:
     manifest: Manifest
     contents: dict[str, bytes]
 
+    def is_whole(self) -> bool:
+        """Whether each file is there and has its size."""
+        return all(self.has_whole(file.name, file.size) for file in self.manifest.files)
+
+    def has_whole(self, name: str, size: int) -> bool:
+        """Whether a file is there and has this size."""
+        return name in self.contents and len(self.contents[name]) == size
+
 
 class MemoryStore:
     """A store that nothing outlives; with a `public_url` it sends clients there, as a store far away may."""
@@ -41,13 +49,14 @@ class MemoryStore:
     def has(self, key: str) -> bool:
         """See Store."""
         build = self.published.get(key)
-        return build is not None and all(file.name in build.contents for file in build.manifest.files)
+        return build is not None and build.is_whole()
 
     def find(self, key: str, name: str) -> StoredFile | None:
         """See Store."""
         build = self.published.get(key)
         url = f"{self._public_url}/{key}/{name}" if self._public_url else None
-        return build.manifest.stored(name, url) if build else None
+        file = build.manifest.stored(name, url) if build else None
+        return file if build and file and build.has_whole(name, file.size) else None
 
     def content(self, file: StoredFile, start: int, length: int) -> Content | None:
         """See Store."""
@@ -75,6 +84,13 @@ class MemoryStore:
         self._workplaces.expire(lifetimes.workplaces)
         unknown = [key for key in list(self.published) if not is_known(key)]
         removed = [key for key in unknown if self.published[key].manifest.is_over(lifetimes.grace)]
+        for key in removed:
+            del self.published[key]
+        return removed
+
+    def remove_damaged(self) -> list[str]:
+        """See Store."""
+        removed = [key for key, build in self.published.items() if not build.is_whole()]
         for key in removed:
             del self.published[key]
         return removed

@@ -41,6 +41,7 @@ class Swept:
     given_up: list[str] = field(default_factory=list)
     containers: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
 
     def in_words(self) -> str:
@@ -50,6 +51,7 @@ class Swept:
             "given up, all its workers were lost": self.given_up,
             "its container is left over and removed": self.containers,
             "its record has ended, its files are removed": self.files,
+            "its files were damaged and are removed, it is built again when it is asked for": self.damaged,
         }
         lines = [f"build {key}: {what}" for what, keys in done.items() for key in keys]
         lines += [f"not swept: {trouble}" for trouble in self.troubles]
@@ -126,6 +128,9 @@ class Sweep:
             for key in self._store.expire(self._lifetimes, self._records.is_known):
                 log.info("build %s: its record has ended, its files are removed", key)
                 swept.files.append(key)
+            for key in self._store.remove_damaged():
+                log.warning("build %s: its files were damaged and are removed; look at the disk", key)
+                swept.damaged.append(key)
             if self._notes:
                 self._notes.note_store(self._store.usage())
         except StoreFailed as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asu.errors import QueueUnavailable
+from asu.errors import QueueUnavailable, StoreFailed
 from asu.stores.base import Lifetimes, Store, StoreUsage
 from asu.stores.manifest import MANIFEST
 from asu.stores.memory import MemoryStore
@@ -61,7 +61,7 @@ LIFETIMES = Lifetimes(grace=1000, undocumented=5000, workplaces=100)
 
 
 class StoreContract:
-    """What every implementation does; a subclass brings the fixtures `store` and `take_away`, which removes a file past the store."""
+    """What every implementation does; a subclass brings `store`, and what reaches past it: `take_away` removes a file, `shorten` cuts it."""
 
     def test_what_is_published_is_found(self, store: Store) -> None:
         """With its name, its size, its content, and what HTTP tells of it."""
@@ -120,6 +120,35 @@ class StoreContract:
         assert store.content(file, 0, 1) is None
         publish(store, a_bin="x", b_bin="x")
         assert store.has(A)
+
+    def test_a_build_of_which_a_file_was_shortened_is_not_there(self, store: Store, shorten: Callable[[str, str], None]) -> None:
+        """Where it lies, so that nothing but its size tells; what is left of it is never served as the file."""
+        publish(store, a_bin="image", b_bin="x")
+        assert store.has(A)
+        file = store.find(A, "a.bin")
+        assert file is not None
+        shorten(A, "a.bin")
+
+        assert not store.has(A)
+        found = store.find(A, "a.bin")
+        if found is not None:  # A bucket tells it when the file is read.
+            with pytest.raises(StoreFailed):
+                store.content(file, 0, 5)
+        publish(store, a_bin="image", b_bin="x")
+        assert store.has(A)
+
+    def test_what_is_damaged_is_taken_out_of_sight(
+        self, store: Store, shorten: Callable[[str, str], None], take_away: Callable[[str, str], None]
+    ) -> None:
+        """Known or not; what is whole stays."""
+        for key in (A, B, "c" * 64):
+            publish(store, key, a_bin="image", b_bin="x")
+        shorten(A, "a.bin")
+        take_away(B, "b.bin")
+        store.remove_damaged()
+
+        assert [store.has(key) for key in (A, B, "c" * 64)] == [False, False, True]
+        assert store.remove_damaged() == []
 
     def test_workplaces_are_private(self, store: Store) -> None:
         """Two attempts of one build never write into each other's files."""
@@ -273,3 +302,13 @@ class TestMemoryStore(StoreContract):
     def take_away(self, store: MemoryStore) -> Callable[[str, str], None]:
         """Return what removes a file."""
         return lambda key, name: store.published[key].contents.__delitem__(name)
+
+    @pytest.fixture
+    def shorten(self, store: MemoryStore) -> Callable[[str, str], None]:
+        """Return what takes the last byte of a file away."""
+
+        def cut(key: str, name: str) -> None:
+            contents = store.published[key].contents
+            contents[name] = contents[name][:-1]
+
+        return cut
