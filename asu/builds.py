@@ -19,6 +19,7 @@ from .build_record import BuildRecord, Claimed, PendingBodies, Records, Revived,
 from .build_request import echo
 from .errors import InternalError, Overloaded, QueueUnavailable, StoreFailed, UnknownBuild
 from .preview import ResolvedRequest
+from .room import Room
 from .stores.base import Store
 from .stores.presence import Presence
 
@@ -43,14 +44,15 @@ class BuildAnswer:
 class Builds:
     """Requests for builds."""
 
-    def __init__(self, *, records: Records, queue: BuildQueue, store: Store, limit: int, patience: float = 0.0) -> None:
-        self._records, self._queue, self._presence = records, queue, Presence(store)
+    def __init__(self, *, records: Records, queue: BuildQueue, store: Store, room: Room, limit: int, patience: float = 0.0) -> None:
+        self._records, self._queue, self._presence, self._room = records, queue, Presence(store), room
         self._limit, self._patience = limit, patience
 
     async def request(self, resolved: ResolvedRequest, request_id: str) -> BuildAnswer:
-        """Answer with the build of a resolved request, put in line if it is new; raises Overloaded, QueueUnavailable.
+        """Answer with the build of a resolved request, put in line if it is new; raises Overloaded, DiskFull, QueueUnavailable.
 
-        A new build's plan holds the request id, under which the worker's lines are found beside those of the API and the gateway.
+        Only what would be built is refused: a full disk keeps nobody from images that are there, nor from a place in line. A new build's plan
+        holds the request id, under which the worker's lines are found beside those of the API and the gateway.
         """
         key = resolved.key
         for _ in range(ROUNDS):
@@ -60,6 +62,7 @@ class Builds:
                 if record.state is State.QUEUED:
                     await asyncio.to_thread(self._queue.put, key)  # Its job may have been lost; putting it twice changes nothing.
                 return await self._answer(key, record)
+            await self._room.expect()
             plan, bodies = _pending(resolved, request_id)
             claimed = await self._records.claim(key, plan=plan, bodies=bodies, limit=self._limit, renew=gone)
             if claimed is Claimed.FULL:

@@ -37,6 +37,7 @@ AsuError
 │   └── DownloadFailed
 └── InfraError                  our own machinery is the cause; retried, never cached
     ├── Overloaded
+    ├── DiskFull
     ├── QueueUnavailable
     ├── PrepareUnavailable
     ├── PrepareDisagrees
@@ -330,6 +331,16 @@ class Overloaded(InfraError):
 
     code, status, title = "overloaded", 529, "Server overloaded"
     retry_after = 60
+
+
+class DiskFull(InfraError):
+    """server overload, its disk is too full for new builds: {free} MiB are free, {reserve} MiB are its reserve; try again later
+
+    It begins as the words for a full queue do, and with its status, which is the one refusal of a good request that clients know.
+    """
+
+    code, status, title = "disk-full", 529, "Server overloaded"
+    retry_after = 600  # Files of finished builds are removed as their lifetimes end, over hours; somebody may free more any minute.
 
 
 class QueueUnavailable(InfraError):

@@ -25,6 +25,7 @@ from .redis_statistics import RedisStatistics
 from .renderings import Renderings
 from .request_tally import RequestTally
 from .resolution import Gatherer, RuleBook, load_rules
+from .room import Room
 from .scrape import Scrape
 from .settings import Settings
 from .statistics import Statistics
@@ -96,7 +97,14 @@ def assemble(
         queue=queue,
         store=store,
         downloads=Downloads(store),
-        builds=Builds(records=records, queue=queue, store=store, limit=settings.max_pending_jobs, patience=settings.poll_patience),
+        builds=Builds(
+            records=records,
+            queue=queue,
+            store=store,
+            room=Room(settings, fleet),
+            limit=settings.max_pending_jobs,
+            patience=settings.poll_patience,
+        ),
         tally=RequestTally(statistics),
         counts=counts,
         scrape=Scrape(settings, counts=counts, records=records, queue=queue, statistics=statistics, fleet=fleet, upstream=upstream),

@@ -135,7 +135,12 @@ class Settings(BaseSettings):
     server_contact: Annotated[str, Field(description="How to reach the operator; shown in overview.json.")] = ""
     cors: Annotated[bool, Field(description="Whether the API adds CORS headers; off where a proxy adds them.")] = True
     disk_reserve_mb: Annotated[
-        int, Field(ge=0, description="MiB that should stay free where images lie and are made; `/readyz?verbose`, `asu check` and a metric tell.")
+        int,
+        Field(
+            ge=0,
+            description="MiB that stay free where images lie and are made: below it new builds are refused (529), all else goes on. "
+            "`/readyz?verbose`, `asu check` and a metric tell.",
+        ),
     ] = 1024
     log_format: Annotated[Literal["text", "json"], Field(description="Lines for people, or one JSON object per line.")] = "text"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least severity that is logged.")] = "info"

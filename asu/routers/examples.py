@@ -10,6 +10,7 @@ from asu.errors import (
     ContainerFailed,
     DefaultsNotAllowed,
     DefaultsTooLong,
+    DiskFull,
     DownloadFailed,
     FeedUntrusted,
     FeedUnusable,
@@ -181,7 +182,7 @@ _STATES: Responses = {
     **_FAILED_BUILDS,
 }
 
-BUILD: Responses = {**_STATES, **failures(*_REFUSALS, *_ASKED_UPSTREAM, QueueUnavailable, Overloaded)}
+BUILD: Responses = {**_STATES, **failures(*_REFUSALS, *_ASKED_UPSTREAM, QueueUnavailable, Overloaded, DiskFull)}
 POLL: Responses = {**_STATES, **failures(UnknownBuild, QueueUnavailable)}
 
 _PREVIEW = {

@@ -24,6 +24,7 @@ from asu.errors import AsuError, BuildFailed, ContainerFailed, InternalError, Qu
 from asu.log_context import logged_with
 from asu.logs import where_it_failed
 from asu.resolution import Version
+from asu.room import expect_room
 from asu.settings import Settings
 from asu.stores.base import Store
 
@@ -132,6 +133,7 @@ class Builder:
     def _build(self, attempt: Attempt, progress: Progress, lease: Lease, aftermath: contextlib.ExitStack) -> BuildRecord:
         request = attempt.plan["request"]
         self._show(attempt, progress, "container_setup")
+        expect_room(self._settings.store_path, self._settings.disk_reserve_mb)
         image = self._builder_image(request)
         container = self._container(attempt, image, aftermath)
         aftermath.callback(container.remove)
@@ -207,7 +209,8 @@ class Builder:
         workplace = self._store.workplace(attempt.key)
         try:
             pieces = container.read_out(imagebuilder.output_directory(attempt.key))
-            hashes = builder_output.copy_out(pieces, workplace, max_bytes=self._settings.max_output_mb * 1024 * 1024)
+            settings = self._settings
+            hashes = builder_output.copy_out(pieces, workplace, max_bytes=settings.max_output_mb * 1024 * 1024, reserve_mb=settings.disk_reserve_mb)
             image_sizes.check(progress.stdout, progress.stderr, hashes)
             document = self._sign(builder_output.read_profiles(workplace, hashes), workplace)
             progress.gathered |= _facts(document, attempt)

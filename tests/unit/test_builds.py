@@ -9,8 +9,11 @@ from asu.build_queue import MemoryBuildQueue
 from asu.build_record import REVIVALS, BuildRecord, Claimed, PendingBodies, Revived, State
 from asu.builds import Builds
 from asu.errors import InternalError, Overloaded, QueueUnavailable, StoreFailed, UnknownBuild
+from asu.fleet import MemoryFleet
 from asu.memory_records import MemoryRecords
 from asu.preview import ResolvedRequest
+from asu.room import Room
+from asu.settings import Settings
 from asu.stores.memory import MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -76,7 +79,8 @@ class Parts:
 
     def __init__(self, queue: MemoryBuildQueue | None = None, records: MemoryRecords | None = None, limit: int = 2) -> None:
         self.records, self.queue, self.store = records or MemoryRecords(), queue or MemoryBuildQueue(), WatchedStore()
-        self.builds = Builds(records=self.records, queue=self.queue, store=self.store, limit=limit)
+        room = Room(Settings(disk_reserve_mb=0), MemoryFleet())
+        self.builds = Builds(records=self.records, queue=self.queue, store=self.store, room=room, limit=limit)
 
     def finish(self, key: str, *, state: State = State.DONE, fault: str = "") -> None:
         """End a waiting build; a good one is in the store."""
