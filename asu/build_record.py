@@ -166,6 +166,12 @@ class WorkerRecords(Protocol):
     def requeue(self, key: str, number: int) -> bool:
         """Put an abandoned build back in its old place; False when it is not abandoned any more."""
 
+    def restore(self, key: str, record: BuildRecord, *, plan: str | None, bodies: PendingBodies | None, ttl: int) -> bool:
+        """Put the record of a finished build that was lost in place for `ttl` seconds; False when there is one, whatever it says.
+
+        Without a plan it is never revived.
+        """
+
     def is_known(self, key: str) -> bool:
         """Whether there is a record, whatever it says."""
 

@@ -11,12 +11,10 @@ import json
 import logging
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
+from .build_plan import new_plan, pending_bodies
 from .build_queue import BuildQueue
-from .build_record import BuildRecord, Claimed, PendingBodies, Records, Revived, State
-from .build_request import echo
+from .build_record import BuildRecord, Claimed, Records, Revived, State
 from .errors import InternalError, Overloaded, QueueUnavailable, StoreFailed, UnknownBuild
 from .preview import ResolvedRequest
 from .room import Room
@@ -25,7 +23,6 @@ from .stores.presence import Presence
 
 log = logging.getLogger(__name__)
 
-PLAN_VERSION = 1
 HTTP_STATUS = {State.QUEUED: 202, State.RUNNING: 202, State.DONE: 200, State.FAILED: 500}
 PAUSE = 0.5  # Seconds between two looks at a Redis that does not answer.
 VANISHING = "the images of this build vanish again and again; API and workers may see different stores"
@@ -63,8 +60,8 @@ class Builds:
                     await asyncio.to_thread(self._queue.put, key)  # Its job may have been lost; putting it twice changes nothing.
                 return await self._answer(key, record)
             await self._room.expect()
-            plan, bodies = _pending(resolved, request_id)
-            claimed = await self._records.claim(key, plan=plan, bodies=bodies, limit=self._limit, renew=gone)
+            plan = new_plan(key, resolved.fields, request_id)
+            claimed = await self._records.claim(key, plan=json.dumps(plan), bodies=pending_bodies(plan), limit=self._limit, renew=gone)
             if claimed is Claimed.FULL:
                 raise Overloaded(waiting=await self._records.waiting())
             if claimed is Claimed.NEW:
@@ -119,13 +116,3 @@ class Builds:
         position = await self._records.position(key)
         body = json.dumps({**json.loads(body), "queue_position": position}).encode()
         return BuildAnswer(status, {"X-Imagebuilder-Status": "queued", "X-Queue-Position": str(position)}, body)
-
-
-def _pending(resolved: ResolvedRequest, request_id: str) -> tuple[str, PendingBodies]:
-    """Return the plan for the worker and the bodies of a build that waits and of one that has just begun."""
-    now = datetime.now(UTC).isoformat()
-    common: dict[str, Any] = {"status": 202, "enqueued_at": now, "request_hash": resolved.key}
-    queued = {**common, "detail": "queued"}
-    started = {**common, "detail": "started", "imagebuilder_status": "init", "request": echo(resolved.fields)}
-    plan = {"version": PLAN_VERSION, "key": resolved.key, "request": resolved.fields, "enqueued_at": now, "request_id": request_id}
-    return json.dumps(plan), PendingBodies(json.dumps(queued).encode(), json.dumps(started).encode())

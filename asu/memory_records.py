@@ -34,24 +34,13 @@ class MemoryRecords:
         if len(self.waiting_keys()) >= limit:
             return Claimed.FULL
         self._sequence += 1
-        self._entries[key] = {
-            "record": BuildRecord(state=State.QUEUED, step="init", body=bodies.queued),
-            "bodies": bodies,
-            "plan": plan,
-            "attempt": 0,
-            "tries": 0,
-            "revivals": 0,
-            "order": self._sequence,
-            "since": self.now,
-            "expires": None,
-            "lease": None,
-        }
+        self._entries[key] = self._new_entry(BuildRecord(state=State.QUEUED, step="init", body=bodies.queued), plan, bodies)
         return Claimed.NEW
 
     async def revive(self, key: str) -> Revived:
         """See Records."""
         entry = self._entry(key)
-        if entry is None or entry["record"].state is not State.DONE:
+        if entry is None or entry["record"].state is not State.DONE or entry["plan"] is None:
             return Revived.NOT_DONE
         if entry["revivals"] >= REVIVALS:
             return Revived.TOO_OFTEN
@@ -131,6 +120,13 @@ class MemoryRecords:
         self._entries[key]["record"] = BuildRecord(state=State.QUEUED, step="init", body=self._entries[key]["bodies"].queued)
         return True
 
+    def restore(self, key: str, record: BuildRecord, *, plan: str | None, bodies: PendingBodies | None, ttl: int) -> bool:
+        """See WorkerRecords."""
+        if self.is_known(key):
+            return False
+        self._entries[key] = self._new_entry(record, plan, bodies) | {"expires": self.now + ttl}
+        return True
+
     def is_known(self, key: str) -> bool:
         """See WorkerRecords."""
         return self._entry(key) is not None
@@ -139,6 +135,20 @@ class MemoryRecords:
         """See WorkerRecords."""
         queued = [(entry["order"], key) for key, entry in self._entries.items() if entry["record"].state is State.QUEUED]
         return [key for _, key in sorted(queued)]
+
+    def _new_entry(self, record: BuildRecord, plan: str | None, bodies: PendingBodies | None) -> dict[str, Any]:
+        return {
+            "record": record,
+            "bodies": bodies,
+            "plan": plan,
+            "attempt": 0,
+            "tries": 0,
+            "revivals": 0,
+            "order": self._sequence,
+            "since": self.now,
+            "expires": None,
+            "lease": None,
+        }
 
     def _entry(self, key: str) -> dict[str, Any] | None:
         entry = self._entries.get(key)

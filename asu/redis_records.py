@@ -130,6 +130,14 @@ if redis.call('EXISTS', KEYS[2]) == 1 then return false end
 return {found[2], found[3], found[4]}
 """
 
+_RESTORE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'state', ARGV[1], 'step', ARGV[2], 'body', ARGV[3], 'fault', ARGV[4], 'attempt', 0, 'tries', 0)
+if #ARGV > 5 then redis.call('HSET', KEYS[1], 'plan', ARGV[6], 'queued_body', ARGV[7], 'started_body', ARGV[8]) end
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+return 1
+"""
+
 SEQUENCE = "asu:sequence"
 ATTEMPTS = "asu:attempts"
 _FIELDS = ["state", "step", "body", "fault"]
@@ -258,6 +266,7 @@ class RedisWorkerRecords:
         self._finish = redis.register_script(_FINISH)
         self._requeue = redis.register_script(_REQUEUE)
         self._abandoned = redis.register_script(_ABANDONED)
+        self._restore = redis.register_script(_RESTORE)
 
     def system(self) -> str:
         """See WorkerRecords."""
@@ -309,6 +318,12 @@ class RedisWorkerRecords:
         """See WorkerRecords."""
         with _answers_sync():
             return bool(self._requeue(keys=[PREFIX + key, LEASE + key, RUNNING, WAITING], args=[number, key]))
+
+    def restore(self, key: str, record: BuildRecord, *, plan: str | None, bodies: PendingBodies | None, ttl: int) -> bool:
+        """See WorkerRecords."""
+        again: list[str | bytes] = [plan, bodies.queued, bodies.started] if plan is not None and bodies is not None else []
+        with _answers_sync():
+            return bool(self._restore(keys=[PREFIX + key], args=[record.state.value, record.step, record.body, record.fault, ttl, *again]))
 
     def is_known(self, key: str) -> bool:
         """See WorkerRecords."""

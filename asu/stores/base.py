@@ -1,14 +1,21 @@
 """What every store can do."""
 
+from __future__ import annotations
+
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from .manifest import Manifest  # Which needs what stands here.
 
 KEY = re.compile(r"[0-9a-f]{64}")
 # Names as the ImageBuilder makes them; a leading dot would hide a file, a slash leave the directory.
 FILE_NAME = re.compile(r"[A-Za-z0-9_+%~-][A-Za-z0-9_.+%~-]{0,254}")
+ACCOUNT = ".asu-record.json"  # What a lost record can be made from; see build_account. Nobody serves a name with a leading dot.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +87,22 @@ class Store(Protocol):
     def content(self, file: StoredFile, start: int, length: int) -> Content | None:
         """Return `length` bytes of a file that was found, from byte `start` on; None if it has gone since. Raises StoreFailed."""
 
+    def published_keys(self) -> Iterator[str]:
+        """Yield the keys of all builds that there are, whole or not; raises StoreFailed."""
+
+    def manifest(self, key: str) -> Manifest | None:
+        """Return what was published under a key; None where nothing was, or nobody can tell. Raises StoreFailed."""
+
+    def account(self, key: str) -> bytes | None:
+        """Return what was kept beside the files of a build; None if nothing was. Raises StoreFailed."""
+
     def workplace(self, key: str) -> Path:
         """Return a new private local directory in which the files of a build are gathered; raises StoreFailed."""
 
     def publish(self, key: str, directory: Path, lifetime: int) -> None:
         """Make the regular files of a workplace the published build, for `lifetime` seconds from now; raises StoreFailed.
 
+        A file named ACCOUNT is kept beside them and never served.
         An earlier publication of the same build is replaced as a whole. Afterwards the workplace is to be discarded.
         """
 

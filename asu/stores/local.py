@@ -10,7 +10,7 @@ from pathlib import Path
 
 from asu.errors import StoreFailed
 
-from .base import FILE_NAME, KEY, Content, Lifetimes, StoredFile, StoreUsage
+from .base import ACCOUNT, FILE_NAME, KEY, Content, Lifetimes, StoredFile, StoreUsage
 from .manifest import MANIFEST, Manifest, describe_build, read_manifest
 from .workplaces import Workplaces, is_older
 
@@ -82,7 +82,7 @@ class LocalStore:
             return None
         if not stat.S_ISREG(status.st_mode):
             return None
-        manifest = self._manifest(self._root / key)
+        manifest = self._manifest_in(self._root / key)
         if manifest is None:
             return LocalFile(
                 key=key, name=name, size=status.st_size, etag=f"{status.st_mtime_ns:x}-{status.st_size:x}", modified=int(status.st_mtime), path=path
@@ -102,6 +102,24 @@ class LocalStore:
             raise StoreFailed(reason=f"{file.name} cannot be read ({error.strerror})") from error
         stream.seek(start)
         return stream
+
+    def published_keys(self) -> Iterator[str]:
+        """See Store."""
+        for key, _ in self._directories():
+            yield key
+
+    def manifest(self, key: str) -> Manifest | None:
+        """See Store."""
+        return self._manifest_in(self._root / key) if KEY.fullmatch(key) else None
+
+    def account(self, key: str) -> bytes | None:
+        """See Store."""
+        try:
+            return (self._root / key / ACCOUNT).read_bytes() if KEY.fullmatch(key) else None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreFailed(reason=f"{ACCOUNT} cannot be read ({error.strerror})") from error
 
     def workplace(self, key: str) -> Path:
         """See Store."""
@@ -172,7 +190,7 @@ class LocalStore:
 
     def _look_at(self, key: str, mark: tuple[int, int]) -> bool:
         """Whether all files of a build are there as they were published, or any of one that was published without a manifest."""
-        manifest = self._manifest(self._root / key)
+        manifest = self._manifest_in(self._root / key)
         if manifest is None:
             return any(path.is_file() for path in (self._root / key).iterdir())
         if len(self._seen) >= SEEN:
@@ -182,10 +200,10 @@ class LocalStore:
 
     def _is_over(self, directory: Path, lifetimes: Lifetimes) -> bool:
         """Whether a build has outlived its time; one without a manifest goes by its age."""
-        manifest = self._manifest(directory)
+        manifest = self._manifest_in(directory)
         return manifest.is_over(lifetimes.grace) if manifest else is_older(directory, lifetimes.undocumented)
 
-    def _manifest(self, directory: Path) -> Manifest | None:
+    def _manifest_in(self, directory: Path) -> Manifest | None:
         try:
             return read_manifest((directory / MANIFEST).read_bytes(), directory.name)
         except OSError:
@@ -193,7 +211,7 @@ class LocalStore:
 
     def _is_damaged(self, directory: Path) -> bool:
         """Whether a file that the manifest names is gone, or has another size."""
-        manifest = self._manifest(directory)
+        manifest = self._manifest_in(directory)
         return manifest is not None and not all(_has_size(path, size) for path, size in _sizes(directory, manifest))
 
     def _remove(self, key: str, may_go: Callable[[Path], bool]) -> bool:

@@ -4,11 +4,11 @@ import io
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .base import KEY, Content, Lifetimes, StoredFile, StoreUsage
+from .base import ACCOUNT, KEY, Content, Lifetimes, StoredFile, StoreUsage
 from .manifest import Manifest, describe_build
 from .workplaces import Workplaces
 
@@ -19,6 +19,7 @@ class Published:
 
     manifest: Manifest
     contents: dict[str, bytes]
+    account: bytes | None = None
 
     def is_whole(self) -> bool:
         """Whether each file is there and has its size."""
@@ -64,6 +65,20 @@ class MemoryStore:
         content = build.contents.get(file.name) if build else None
         return None if content is None else io.BytesIO(content[start : start + length])
 
+    def published_keys(self) -> Iterator[str]:
+        """See Store."""
+        yield from list(self.published)
+
+    def manifest(self, key: str) -> Manifest | None:
+        """See Store."""
+        build = self.published.get(key)
+        return build.manifest if build else None
+
+    def account(self, key: str) -> bytes | None:
+        """See Store."""
+        build = self.published.get(key)
+        return build.account if build else None
+
     def workplace(self, key: str) -> Path:
         """See Store."""
         return self._workplaces.new(key)
@@ -73,7 +88,9 @@ class MemoryStore:
         if KEY.fullmatch(key) is None:
             raise ValueError("a build is published under its key")
         manifest = describe_build(key, directory, lifetime)
-        self.published[key] = Published(manifest, {file.name: (directory / file.name).read_bytes() for file in manifest.files})
+        contents = {file.name: (directory / file.name).read_bytes() for file in manifest.files}
+        account = directory / ACCOUNT
+        self.published[key] = Published(manifest, contents, account.read_bytes() if account.exists() else None)
 
     def discard(self, directory: Path) -> None:
         """See Store."""

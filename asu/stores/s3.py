@@ -24,7 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from asu.errors import StoreFailed
 from asu.settings import Settings
 
-from .base import FILE_NAME, KEY, Content, Lifetimes, StoredFile, StoreUsage
+from .base import ACCOUNT, FILE_NAME, KEY, Content, Lifetimes, StoredFile, StoreUsage
 from .manifest import MANIFEST, Manifest, describe_build, read_manifest
 from .workplaces import Workplaces
 
@@ -69,7 +69,7 @@ class S3Store:
 
     def has(self, key: str) -> bool:
         """See Store."""
-        if KEY.fullmatch(key) is None or (manifest := self._manifest(key)) is None:
+        if KEY.fullmatch(key) is None or (manifest := self._read_manifest(key)) is None:
             return False
         with _translated("it does not answer"):
             sizes = {found["Key"]: found["Size"] for found in self._objects(self._s3(), self._name(key, ""))}
@@ -79,7 +79,7 @@ class S3Store:
         """See Store."""
         if KEY.fullmatch(key) is None or FILE_NAME.fullmatch(name) is None:
             return None
-        manifest = self._manifest(key)
+        manifest = self._read_manifest(key)
         url = f"{self._public_url}/{quote(self._name(key, name))}" if self._public_url else None
         return manifest.stored(name, url) if manifest else None
 
@@ -98,6 +98,23 @@ class S3Store:
             raise StoreFailed(reason=f"{file.name} is not what was published")
         return body
 
+    def published_keys(self) -> Iterator[str]:
+        """See Store."""
+        with _translated("it cannot be looked through"):
+            yield from (name for name, _ in self._groups(self._s3(), "") if KEY.fullmatch(name))
+
+    def manifest(self, key: str) -> Manifest | None:
+        """See Store."""
+        return self._read_manifest(key) if KEY.fullmatch(key) else None
+
+    def account(self, key: str) -> bytes | None:
+        """See Store."""
+        if KEY.fullmatch(key) is None:
+            return None
+        with _translated(f"{ACCOUNT} cannot be read"):
+            answer = self._get(self._s3(), self._name(key, ACCOUNT))
+            return bytes(answer["Body"].read()) if answer else None
+
     def workplace(self, key: str) -> Path:
         """See Store."""
         self._workplaces.open()
@@ -115,6 +132,8 @@ class S3Store:
                     # Whoever is sent to the bucket gets the headers that the API would send.
                     disposition = f'attachment; filename="{file.name}"'
                     self._put(self._name(key, file.name), body, "application/octet-stream", ContentDisposition=disposition)
+            if (directory / ACCOUNT).exists():
+                self._put(self._name(key, ACCOUNT), (directory / ACCOUNT).read_bytes(), "application/json")
             self._put(self._name(key, MANIFEST), manifest.to_json(), "application/json")
 
     def discard(self, directory: Path) -> None:
@@ -156,7 +175,7 @@ class S3Store:
                 key, _, name = str(found["Key"]).removeprefix(self._prefix).partition("/")
                 if KEY.fullmatch(key):
                     builds.add(key)
-                    size += found["Size"] if name != MANIFEST else 0
+                    size += found["Size"] if FILE_NAME.fullmatch(name) else 0
         return StoreUsage(builds=len(builds), bytes=size)
 
     def reach(self) -> None:
@@ -175,13 +194,13 @@ class S3Store:
             self._s3().delete_object(Bucket=self._bucket, Key=name)
 
     def _is_over(self, client: Any, key: str, age: float, lifetimes: Lifetimes) -> bool:
-        manifest = self._manifest(key, client)
+        manifest = self._read_manifest(key, client)
         return manifest.is_over(lifetimes.grace) if manifest else age > lifetimes.workplaces
 
     def _name(self, key: str, name: str) -> str:
         return f"{self._prefix}{key}/{name}"
 
-    def _manifest(self, key: str, client: Any = None) -> Manifest | None:
+    def _read_manifest(self, key: str, client: Any = None) -> Manifest | None:
         with _translated("it does not answer"):
             answer = self._get(client or self._s3(), self._name(key, MANIFEST))
             return read_manifest(answer["Body"].read(), key) if answer else None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from asu.errors import QueueUnavailable, StoreFailed
-from asu.stores.base import Lifetimes, Store, StoreUsage
+from asu.stores.base import ACCOUNT, Lifetimes, Store, StoreUsage
 from asu.stores.manifest import MANIFEST
 from asu.stores.memory import MemoryStore
 
@@ -149,6 +149,29 @@ class StoreContract:
 
         assert [store.has(key) for key in (A, B, "c" * 64)] == [False, False, True]
         assert store.remove_damaged() == []
+
+    def test_what_a_record_can_be_made_from_lies_with_the_files(self, store: Store) -> None:
+        """Nobody can ask for it, it is no image, and it goes with the build; what is looked through is told by its keys."""
+        place = gather(store, a_bin="image")
+        (place / ACCOUNT).write_bytes(b"account")
+        store.publish(A, place, 1000)
+        publish(store, B, lifetime=-2000, a_bin="x")
+
+        assert (store.account(A), store.account(B), store.account("c" * 64)) == (b"account", None, None)
+        assert sorted(store.published_keys()) == [A, B]
+        manifest = store.manifest(A)
+        assert manifest
+        assert [file.name for file in manifest.files] == ["a.bin"]
+        assert (store.find(A, ACCOUNT), store.usage().bytes, store.manifest("c" * 64)) == (None, 6, None)
+        store.expire(LIFETIMES, lambda _: False)
+        assert list(store.published_keys()) == [A]
+        publish(store, a_bin="later")
+        assert store.account(A) is None
+
+    @pytest.mark.parametrize("key", ["", "..", ".incoming", A[1:], f"../{A}"])
+    def test_other_keys_have_neither_manifest_nor_account(self, store: Store, key: str) -> None:
+        """Only whole keys name a build."""
+        assert (store.manifest(key), store.account(key)) == (None, None)
 
     def test_workplaces_are_private(self, store: Store) -> None:
         """Two attempts of one build never write into each other's files."""
