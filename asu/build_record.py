@@ -17,7 +17,7 @@ build was begun in this life. Records of finished builds end with their lifetime
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -110,6 +110,9 @@ class Records(Protocol):
         REVIVALS times since it was claimed.
         """
 
+    async def note_use(self, key: str) -> None:
+        """Note that a finished build was of use at this moment; nothing happens to any other."""
+
     async def position(self, key: str) -> int:
         """Return how many wait before this one; counted at most once a second."""
 
@@ -170,6 +173,16 @@ class WorkerRecords(Protocol):
         """Put the record of a finished build that was lost in place for `ttl` seconds; False when there is one, whatever it says.
 
         Without a plan it is never revived.
+        """
+
+    def idle(self, keys: Sequence[str]) -> dict[str, float]:
+        """Return for how many seconds builds were of no use, of those of which any use was noted."""
+
+    def forget(self, key: str, grace: float) -> bool:
+        """Remove the record of a finished build, so that its files may be removed, too.
+
+        False where they must stay: it waits or runs, or it was of use within `grace` seconds. True without a record, and for a failed build,
+        whose record stays.
         """
 
     def is_known(self, key: str) -> bool:

@@ -20,6 +20,7 @@ from .preview import ResolvedRequest
 from .room import Room
 from .stores.base import Store
 from .stores.presence import Presence
+from .uses import Uses
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Builds:
 
     def __init__(self, *, records: Records, queue: BuildQueue, store: Store, room: Room, limit: int, patience: float = 0.0) -> None:
         self._records, self._queue, self._presence, self._room = records, queue, Presence(store), room
+        self._uses = Uses(records)
         self._limit, self._patience = limit, patience
 
     async def request(self, resolved: ResolvedRequest, request_id: str) -> BuildAnswer:
@@ -104,6 +106,10 @@ class Builds:
                     await asyncio.to_thread(self._queue.put, key)
         raise UnknownBuild
 
+    async def note_download(self, key: str) -> None:
+        """Note that a file of a build is on its way to somebody."""
+        await self._uses.note(key)
+
     async def is_cached(self, key: str) -> bool:
         """Whether a request of this identity would be answered with a finished image at once."""
         record = await self._records.look(key)
@@ -111,6 +117,8 @@ class Builds:
 
     async def _answer(self, key: str, record: BuildRecord) -> BuildAnswer:
         status, body = HTTP_STATUS[record.state], record.body
+        if record.state is State.DONE:
+            await self._uses.note(key)
         if record.state is not State.QUEUED:
             return BuildAnswer(status, {"X-Imagebuilder-Status": record.step, "X-Queue-Position": "0"}, body)
         position = await self._records.position(key)

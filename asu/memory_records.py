@@ -5,6 +5,7 @@ The same contract tests run against it and against Redis.
 
 import json
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from .build_record import LEASE_SECONDS, REVIVALS, Attempt, BuildRecord, Claimed, PendingBodies, Revived, State
@@ -48,6 +49,12 @@ class MemoryRecords:
         record = BuildRecord(state=State.QUEUED, step="init", body=entry["bodies"].queued)
         entry.update(record=record, attempt=0, tries=0, revivals=entry["revivals"] + 1, order=self._sequence, since=self.now, expires=None)
         return Revived.QUEUED
+
+    async def note_use(self, key: str) -> None:
+        """See Records."""
+        entry = self._entry(key)
+        if entry is not None and entry["record"].state is State.DONE:
+            entry["used"] = self.now
 
     async def position(self, key: str) -> int:
         """See Records."""
@@ -127,6 +134,21 @@ class MemoryRecords:
         self._entries[key] = self._new_entry(record, plan, bodies) | {"expires": self.now + ttl}
         return True
 
+    def idle(self, keys: Sequence[str]) -> dict[str, float]:
+        """See WorkerRecords."""
+        found = {key: self._entry(key) for key in keys}
+        return {key: self.now - entry["used"] for key, entry in found.items() if entry and entry["used"] is not None}
+
+    def forget(self, key: str, grace: float) -> bool:
+        """See WorkerRecords."""
+        entry = self._entry(key)
+        if entry is None or entry["record"].state is State.FAILED:
+            return True
+        if entry["record"].is_pending or (key in self.idle([key]) and self.idle([key])[key] <= grace):
+            return False
+        del self._entries[key]
+        return True
+
     def is_known(self, key: str) -> bool:
         """See WorkerRecords."""
         return self._entry(key) is not None
@@ -148,6 +170,7 @@ class MemoryRecords:
             "since": self.now,
             "expires": None,
             "lease": None,
+            "used": None,
         }
 
     def _entry(self, key: str) -> dict[str, Any] | None:

@@ -138,6 +138,19 @@ redis.call('EXPIRE', KEYS[1], ARGV[5])
 return 1
 """
 
+_NOTE_USE = """
+if redis.call('HGET', KEYS[1], 'state') == 'done' then redis.call('HSET', KEYS[1], 'used', redis.call('TIME')[1]) end
+"""
+
+_FORGET = """
+local found = redis.call('HMGET', KEYS[1], 'state', 'used')
+if found[1] == 'queued' or found[1] == 'running' then return 0 end
+if found[1] ~= 'done' then return 1 end
+if found[2] and tonumber(redis.call('TIME')[1]) - tonumber(found[2]) <= tonumber(ARGV[1]) then return 0 end
+redis.call('DEL', KEYS[1])
+return 1
+"""
+
 SEQUENCE = "asu:sequence"
 ATTEMPTS = "asu:attempts"
 _FIELDS = ["state", "step", "body", "fault"]
@@ -203,6 +216,7 @@ class RedisRecords:
         self._claim = redis.register_script(_CLAIM)
         self._revive = redis.register_script(_REVIVE)
         self._longest_wait = redis.register_script(_LONGEST_WAIT)
+        self._note_use = redis.register_script(_NOTE_USE)
         self._snapshot = PositionSnapshot(self._waiting_keys)
 
     async def look(self, key: str) -> BuildRecord | None:
@@ -223,6 +237,11 @@ class RedisRecords:
         async with _answers():
             outcome: Any = await self._revive(keys=[PREFIX + key, WAITING, SEQUENCE], args=[key, REVIVALS])
         return Revived(outcome.decode())
+
+    async def note_use(self, key: str) -> None:
+        """See Records."""
+        async with _answers():
+            await self._note_use(keys=[PREFIX + key])
 
     async def position(self, key: str) -> int:
         """See Records."""
@@ -267,6 +286,7 @@ class RedisWorkerRecords:
         self._requeue = redis.register_script(_REQUEUE)
         self._abandoned = redis.register_script(_ABANDONED)
         self._restore = redis.register_script(_RESTORE)
+        self._forget = redis.register_script(_FORGET)
 
     def system(self) -> str:
         """See WorkerRecords."""
@@ -324,6 +344,20 @@ class RedisWorkerRecords:
         again: list[str | bytes] = [plan, bodies.queued, bodies.started] if plan is not None and bodies is not None else []
         with _answers_sync():
             return bool(self._restore(keys=[PREFIX + key], args=[record.state.value, record.step, record.body, record.fault, ttl, *again]))
+
+    def idle(self, keys: Sequence[str]) -> dict[str, float]:
+        """See WorkerRecords."""
+        with _answers_sync(), self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.time()
+            for key in keys:
+                pipeline.hget(PREFIX + key, "used")
+            (now, _), *used = pipeline.execute()
+        return {key: float(now - int(since)) for key, since in zip(keys, used, strict=True) if since is not None}
+
+    def forget(self, key: str, grace: float) -> bool:
+        """See WorkerRecords."""
+        with _answers_sync():
+            return bool(self._forget(keys=[PREFIX + key], args=[grace]))
 
     def is_known(self, key: str) -> bool:
         """See WorkerRecords."""

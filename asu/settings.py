@@ -121,6 +121,10 @@ class Settings(BaseSettings):
     ] = 1_800
     build_failure_ttl: Annotated[PositiveInt, Field(description="Seconds that a failure of the user's making is remembered.")] = 600
     retry_failure_ttl: Annotated[PositiveInt, Field(description="Seconds that pollers still see a failure that a new request would retry.")] = 60
+    store_budget_mb: Annotated[
+        int,
+        Field(ge=0, description="MiB that the store may hold; beyond, builds that were of no use for longest are removed before their time. 0: any."),
+    ] = 0
     metadata_ttl: Annotated[PositiveInt, Field(description="Seconds until a document of the downloads server is revalidated.")] = 300
     oldest_branch: Annotated[str, Field(description="The oldest branch that is served.")] = "21.02"
     allow_defaults: Annotated[bool, Field(description="Whether requests may carry a first-boot script.")] = False

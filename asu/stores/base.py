@@ -65,6 +65,15 @@ class StoreUsage:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBuild:
+    """A published build: the bytes of its files, and for how many seconds it was neither published nor, as far as the store knows, read."""
+
+    key: str
+    bytes: int
+    idle: float
+
+
 class Store(Protocol):
     """Keeps the files of finished builds, each build a flat set of names under its key.
 
@@ -121,6 +130,12 @@ class Store(Protocol):
 
         Where a gateway serves the files, nothing else keeps what is left of them from clients. Raises StoreFailed.
         """
+
+    def builds(self) -> list[StoredBuild]:
+        """Return all that is published; raises StoreFailed."""
+
+    def remove(self, key: str, grace: float) -> bool:
+        """Remove a build and return whether it is gone; False for one that was published within `grace` seconds. Raises StoreFailed."""
 
     def usage(self) -> StoreUsage:
         """Look through all that is published; raises StoreFailed."""

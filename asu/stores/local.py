@@ -4,13 +4,14 @@ import contextlib
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from asu.errors import StoreFailed
 
-from .base import ACCOUNT, FILE_NAME, KEY, Content, Lifetimes, StoredFile, StoreUsage
+from .base import ACCOUNT, FILE_NAME, KEY, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage
 from .manifest import MANIFEST, Manifest, describe_build, read_manifest
 from .workplaces import Workplaces, is_older
 
@@ -159,6 +160,22 @@ class LocalStore:
         """See Store."""
         return [key for key, directory in self._directories() if self._is_damaged(directory) and self._remove(key, self._is_damaged)]
 
+    def builds(self) -> list[StoredBuild]:
+        """See Store. The time at which a file was last accessed tells of downloads, where the file system notes it."""
+        return [
+            StoredBuild(key=key, bytes=_bytes_in(directory), idle=max(0.0, time.time() - self._last_use(directory)))
+            for key, directory in self._directories()
+        ]
+
+    def remove(self, key: str, grace: float) -> bool:
+        """See Store."""
+
+        def may_go(directory: Path) -> bool:
+            manifest = self._manifest_in(directory)
+            return manifest.age > grace if manifest else is_older(directory, grace)
+
+        return self._remove(key, may_go) or not (self._root / key).exists()
+
     def usage(self) -> StoreUsage:
         """See Store."""
         builds = size = 0
@@ -202,6 +219,15 @@ class LocalStore:
         """Whether a build has outlived its time; one without a manifest goes by its age."""
         manifest = self._manifest_in(directory)
         return manifest.is_over(lifetimes.grace) if manifest else is_older(directory, lifetimes.undocumented)
+
+    def _last_use(self, directory: Path) -> float:
+        """Return when a build was published or one of its files was last read, in seconds since 1970."""
+        manifest = self._manifest_in(directory)
+        try:
+            published = manifest.published.timestamp() if manifest else directory.stat().st_mtime
+            return max([published, *(path.stat().st_atime for path in directory.iterdir() if FILE_NAME.fullmatch(path.name))])
+        except FileNotFoundError:
+            return time.time()  # Another worker has just removed it.
 
     def _manifest_in(self, directory: Path) -> Manifest | None:
         try:

@@ -41,6 +41,11 @@ class Manifest:
         """Whether the build's life ended more than `grace` seconds ago."""
         return datetime.now(UTC) > self.expires + timedelta(seconds=grace)
 
+    @property
+    def age(self) -> float:
+        """For how many seconds the build has been published."""
+        return (datetime.now(UTC) - self.published).total_seconds()
+
     def stored(self, name: str, url: str | None = None) -> StoredFile | None:
         """Return one of the files as it is served; None for names that were not published."""
         for file in self.files:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .base import ACCOUNT, KEY, Content, Lifetimes, StoredFile, StoreUsage
+from .base import ACCOUNT, KEY, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage
 from .manifest import Manifest, describe_build
 from .workplaces import Workplaces
 
@@ -111,6 +111,19 @@ class MemoryStore:
         for key in removed:
             del self.published[key]
         return removed
+
+    def builds(self) -> list[StoredBuild]:
+        """See Store. It does not know of downloads."""
+        return [
+            StoredBuild(key=key, bytes=sum(file.size for file in build.manifest.files), idle=build.manifest.age)
+            for key, build in self.published.items()
+        ]
+
+    def remove(self, key: str, grace: float) -> bool:
+        """See Store."""
+        if key in self.published and self.published[key].manifest.age > grace:
+            del self.published[key]
+        return key not in self.published
 
     def usage(self) -> StoreUsage:
         """See Store."""

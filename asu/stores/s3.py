@@ -24,7 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from asu.errors import StoreFailed
 from asu.settings import Settings
 
-from .base import ACCOUNT, FILE_NAME, KEY, Content, Lifetimes, StoredFile, StoreUsage
+from .base import ACCOUNT, FILE_NAME, KEY, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage
 from .manifest import MANIFEST, Manifest, describe_build, read_manifest
 from .workplaces import Workplaces
 
@@ -166,6 +166,28 @@ class S3Store:
         """See Store. There is nothing to do: objects do not change where they lie, and the API compares sizes before it serves one."""
         return []
 
+    def builds(self) -> list[StoredBuild]:
+        """See Store. It does not know of downloads past the API; those through it are noted in the records."""
+        sizes: dict[str, int] = {}
+        ages: dict[str, float] = {}
+        with _translated("it cannot be looked through"):
+            for found in self._objects(self._s3(is_tidying=True), self._prefix):
+                key, _, name = str(found["Key"]).removeprefix(self._prefix).partition("/")
+                sizes[key] = sizes.get(key, 0) + (found["Size"] if FILE_NAME.fullmatch(name) else 0)
+                if name == MANIFEST:  # It came last; without one there is no build.
+                    ages[key] = _age(found)
+        return [StoredBuild(key=key, bytes=sizes[key], idle=age) for key, age in ages.items() if KEY.fullmatch(key)]
+
+    def remove(self, key: str, grace: float) -> bool:
+        """See Store."""
+        with _translated("a build was not removed"):
+            client = self._s3(is_tidying=True)
+            manifest = self._read_manifest(key, client)
+            if manifest is None or manifest.age > grace:
+                self._remove(client, key)
+                return True
+        return False
+
     def usage(self) -> StoreUsage:
         """See Store."""
         builds: set[str] = set()
@@ -231,8 +253,7 @@ class S3Store:
         # S3 lists in the order of names, in which "0" comes next to the slash: all that lies under a key comes before, no other key does.
         start = f"{self._prefix}{after}0" if after else ""
         for name, objects in groupby(self._objects(client, self._prefix, start), key_of):
-            newest = max(found["LastModified"] for found in objects)
-            yield name, (type(newest).now(newest.tzinfo) - newest).total_seconds()
+            yield name, min(_age(found) for found in objects)
 
     def _remove(self, client: Any, key: str) -> None:
         """Take a build out of sight by its manifest, then remove its files; one by one, since not every server knows more."""
@@ -260,6 +281,12 @@ class S3Store:
             aws_secret_access_key=secret_access_key,
             config=Config(**config),
         )
+
+
+def _age(found: Any) -> float:
+    """Return how many seconds ago an object came."""
+    came = found["LastModified"]
+    return float((type(came).now(came.tzinfo) - came).total_seconds())
 
 
 class S3Content:

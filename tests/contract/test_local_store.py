@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -72,6 +73,19 @@ class TestLocalStore(StoreContract):
 
         assert store.remove_damaged() == [A]
         assert not (tmp_path / "store" / A).exists()
+
+    def test_a_file_that_was_read_past_the_api_was_of_use(self, store: Store, tmp_path: Path) -> None:
+        """The gateway sends files without a word; of that only the time of the last access tells."""
+        publish(store, a_bin="x", b_bin="x")
+        directory = tmp_path / "store" / A
+        document = json.loads((directory / MANIFEST).read_bytes())
+        document["published"] = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+        (directory / MANIFEST).write_text(json.dumps(document), encoding="utf-8")
+        for name, age in (("a.bin", 5000), ("b.bin", 300)):
+            os.utime(directory / name, (time.time() - age,) * 2)
+
+        [build] = store.builds()
+        assert 290 < build.idle < 310
 
     def test_publishing_moves_the_workplace(self, store: Store, tmp_path: Path) -> None:
         """One rename, so that nobody sees a directory that is still being filled."""

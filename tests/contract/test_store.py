@@ -173,6 +173,27 @@ class StoreContract:
         """Only whole keys name a build."""
         assert (store.manifest(key), store.account(key)) == (None, None)
 
+    def test_what_is_published_is_listed(self, store: Store) -> None:
+        """With its size, and for how long nobody has published or read it; what is being gathered is not."""
+        publish(store, a_bin="12345", b_bin="123")
+        publish(store, B, a_bin="1")
+        gather(store, "c" * 64, a_bin="x")
+
+        found = {build.key: build for build in store.builds()}
+        assert {key: build.bytes for key, build in found.items()} == {A: 8, B: 1}
+        assert all(0 <= build.idle < 60 for build in found.values())
+
+    def test_a_build_is_removed_before_its_time(self, store: Store) -> None:
+        """Unless it was published a moment ago; one that is gone already is gone."""
+        publish(store, a_bin="x")
+        publish(store, B, a_bin="x")
+
+        assert not store.remove(A, 60)
+        assert store.remove(A, -1)
+        assert (store.has(A), store.has(B), store.find(A, "a.bin")) == (False, True, None)
+        assert store.remove(A, 60)
+        assert list(store.published_keys()) == [B]
+
     def test_workplaces_are_private(self, store: Store) -> None:
         """Two attempts of one build never write into each other's files."""
         assert store.workplace(A) != store.workplace(A)
