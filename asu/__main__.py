@@ -1,7 +1,8 @@
 """`asu api` and `asu worker`, the processes of the build service, and the commands of its operator.
 
 `asu check` says what is wrong with a server and what to do, `asu alive` whether the worker of this container lives, `asu sweep` tidies
-once, `asu key` makes the key that images are signed with, `asu openapi` prints what the API says of itself.
+once, `asu recover` makes lost records anew from the store, `asu key` makes the key that images are signed with, `asu openapi` prints what
+the API says of itself.
 """
 
 import argparse
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _check(settings, options)
     elif options.process == "sweep":
         _sweep(settings)
+    elif options.process == "recover":
+        _recover(settings)
     elif options.process == "alive":
         from .worker.process import expect_live_worker  # noqa: PLC0415  # As below.
 
@@ -106,6 +109,15 @@ def _sweep(settings: Settings) -> None:
         raise SystemExit(1)
 
 
+def _recover(settings: Settings) -> None:
+    from .worker.process import recover_once  # noqa: PLC0415
+
+    try:
+        sys.stdout.write(recover_once(settings).in_words())
+    except AsuError as error:
+        raise SystemExit(f"asu recover: {error.detail}") from error
+
+
 def _print_openapi(settings: Settings) -> None:
     from .app import create_app  # noqa: PLC0415
 
@@ -138,6 +150,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     check.add_argument("--port", type=int, default=8000, help="port that the API listens on")
     check.add_argument("--json", action="store_true", help="answer in JSON")
     processes.add_parser("sweep", help="tidy once, as workers do all the time, and say what was done")
+    processes.add_parser("recover", help="after Redis has lost its data: make the records of finished builds anew from the store")
     key = processes.add_parser("key", help="make a key to sign images with, and its certificate")
     key.add_argument("path", type=Path, help="file of the secret key, for BUILD_KEY; PATH.pub is for the devices, PATH.ucert goes into the images")
     return parser.parse_args(arguments)

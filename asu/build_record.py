@@ -19,7 +19,7 @@ lives of one key (what a Redis that crashes loses of its last second, the counte
 build was begun in this life. Records of finished builds end with their lifetime; those of waiting and running ones never do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -144,6 +144,9 @@ class Records(Protocol):
         REVIVALS times since it was claimed.
         """
 
+    async def note_use(self, key: str) -> None:
+        """Note that a finished build was of use at this moment; nothing happens to any other."""
+
     async def waiting(self) -> int:
         """Return how many wait."""
 
@@ -204,6 +207,22 @@ class WorkerRecords(Protocol):
         """Put a build back in line, before all that were never begun; it may begin after so many seconds.
 
         `code` is that of the error with which the attempt ended. False when the attempt is no longer the current one.
+        """
+
+    def restore(self, key: str, record: BuildRecord, *, plan: str | None, bodies: PendingBodies | None, ttl: int) -> bool:
+        """Put the record of a finished build that was lost in place for `ttl` seconds; False when there is one, whatever it says.
+
+        Without a plan it is never revived.
+        """
+
+    def idle(self, keys: Sequence[str]) -> dict[str, float]:
+        """Return for how many seconds builds were of no use, of those of which any use was noted."""
+
+    def forget(self, key: str, grace: float) -> bool:
+        """Remove the record of a finished build, so that its files may be removed, too.
+
+        False where they must stay: it waits or runs, or it was of use within `grace` seconds. True without a record, and for a failed build,
+        whose record stays.
         """
 
     def is_known(self, key: str) -> bool:

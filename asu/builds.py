@@ -10,22 +10,21 @@ import contextlib
 import json
 import logging
 import time
-from datetime import UTC, datetime
-from typing import Any
 
+from .build_plan import new_plan, pending_bodies
 from .build_queue import BuildQueue
-from .build_record import BuildRecord, Claimed, Holder, PendingBodies, Records, Revived, State
-from .build_request import echo
+from .build_record import BuildRecord, Claimed, Holder, Records, Revived, State
 from .errors import InternalError, Overloaded, QueueUnavailable, ShareExceeded, StoreFailed, UnknownBuild
 from .pace import Pace, PaceReader
 from .poll_answer import BuildAnswer, answer_of
 from .preview import ResolvedRequest
+from .room import Room
 from .stores.base import Store
 from .stores.presence import Presence
+from .uses import Uses
 
 log = logging.getLogger(__name__)
 
-PLAN_VERSION = 1
 PAUSE = 0.5  # Seconds between two looks at a Redis that does not answer.
 VANISHING = "the images of this build vanish again and again; API and workers may see different stores"
 UNKNOWN_PACE = Pace()
@@ -35,17 +34,21 @@ ROUNDS = 3  # A record may change between the look and what follows from it; mor
 class Builds:
     """Requests for builds."""
 
-    def __init__(self, *, records: Records, queue: BuildQueue, store: Store, limit: int, share: float = 1.0, patience: float = 0.0) -> None:
-        self._records, self._queue, self._presence = records, queue, Presence(store)
+    def __init__(
+        self, *, records: Records, queue: BuildQueue, store: Store, room: Room, limit: int, share: float = 1.0, patience: float = 0.0
+    ) -> None:
+        self._records, self._queue, self._presence, self._room = records, queue, Presence(store), room
+        self._uses = Uses(records)
         self._limit, self._patience = limit, patience
         self._places = max(1, int(limit * share))  # Of one client.
         self._pace = PaceReader(records, queue)
 
     async def request(self, resolved: ResolvedRequest, request_id: str, client: str = "") -> BuildAnswer:
-        """Answer with the build of a resolved request, put in line if it is new; raises Overloaded, ShareExceeded, QueueUnavailable.
+        """Answer with the build of a resolved request, put in line if it is new; raises Overloaded, ShareExceeded, DiskFull, QueueUnavailable.
 
-        `client` is who asks, empty where that cannot be told. A new build's plan holds the request id, under which the worker's lines
-        are found beside those of the API and the gateway.
+        `client` is who asks, empty where that cannot be told. Only what would be built is refused: a full disk keeps nobody from images that
+        are there, nor from a place in line. A new build's plan holds the request id, under which the worker's lines are found beside those of
+        the API and the gateway.
         """
         key = resolved.key
         holder = Holder(client, self._places) if client else None
@@ -55,9 +58,10 @@ class Builds:
             if record is not None and not record.is_retried and not gone:
                 if record.state is State.QUEUED:
                     await asyncio.to_thread(self._queue.put, key)  # Its job may have been lost; putting it twice changes nothing.
-                return await self._answer(record)
-            plan, bodies = _pending(resolved, request_id)
-            claimed = await self._records.claim(key, plan=plan, bodies=bodies, limit=self._limit, renew=gone, holder=holder)
+                return await self._answer(key, record)
+            await self._room.expect()
+            plan = new_plan(key, resolved.fields, request_id)
+            claimed = await self._records.claim(key, plan=json.dumps(plan), bodies=pending_bodies(plan), limit=self._limit, renew=gone, holder=holder)
             if claimed is Claimed.FULL:
                 raise Overloaded(waiting=await self._records.waiting())
             if claimed is Claimed.SHARE:
@@ -93,7 +97,7 @@ class Builds:
             if record is None:
                 break
             if record.state is not State.DONE or await self._presence.has(key):
-                return await self._answer(record)
+                return await self._answer(key, record)
             revived = await self._records.revive(key)
             if revived is Revived.TOO_OFTEN:
                 raise StoreFailed(reason=VANISHING)
@@ -102,20 +106,16 @@ class Builds:
                     await asyncio.to_thread(self._queue.put, key)
         raise UnknownBuild
 
+    async def note_download(self, key: str) -> None:
+        """Note that a file of a build is on its way to somebody."""
+        await self._uses.note(key)
+
     async def is_cached(self, key: str) -> bool:
         """Whether a request of this identity would be answered with a finished image at once."""
         record = await self._records.look(key)
         return record is not None and record.state is State.DONE and await self._presence.has(key)
 
-    async def _answer(self, record: BuildRecord) -> BuildAnswer:
+    async def _answer(self, key: str, record: BuildRecord) -> BuildAnswer:
+        if record.state is State.DONE:
+            await self._uses.note(key)
         return answer_of(record, await self._pace.get() if record.is_pending else UNKNOWN_PACE)
-
-
-def _pending(resolved: ResolvedRequest, request_id: str) -> tuple[str, PendingBodies]:
-    """Return the plan for the worker and the bodies of a build that waits and of one that has just begun."""
-    now = datetime.now(UTC).isoformat()
-    common: dict[str, Any] = {"status": 202, "enqueued_at": now, "request_hash": resolved.key}
-    queued = {**common, "detail": "queued"}
-    started = {**common, "detail": "started", "imagebuilder_status": "init", "request": echo(resolved.fields)}
-    plan = {"version": PLAN_VERSION, "key": resolved.key, "request": resolved.fields, "enqueued_at": now, "request_id": request_id}
-    return json.dumps(plan), PendingBodies(json.dumps(queued).encode(), json.dumps(started).encode())

@@ -38,6 +38,7 @@ AsuError
 └── InfraError                  our own machinery is the cause; retried, never cached
     ├── Overloaded
     │   └── ShareExceeded
+    ├── DiskFull
     ├── QueueUnavailable
     ├── PrepareUnavailable
     ├── PrepareDisagrees
@@ -338,6 +339,16 @@ class ShareExceeded(Overloaded):
 
     # Clients treat it as they do 529; but it is the address that asks for much, not the server that has too little.
     code, status, title = "share-exceeded", 429, "Too Many Requests"
+
+
+class DiskFull(InfraError):
+    """server overload, its disk is too full for new builds: {free} MiB are free, {reserve} MiB are its reserve; try again later
+
+    It begins as the words for a full queue do, and with its status, which is the one refusal of a good request that clients know.
+    """
+
+    code, status, title = "disk-full", 529, "Server overloaded"
+    retry_after = 600  # Files of finished builds are removed as their lifetimes end, over hours; somebody may free more any minute.
 
 
 class QueueUnavailable(InfraError):

@@ -5,6 +5,7 @@ The same contract tests run against it and against Redis.
 
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -52,27 +53,14 @@ class MemoryRecords:
         if holder and sum(self._entries[waiting]["holder"] == holder.name for waiting in self._line()) >= holder.places:
             return Claimed.SHARE
         self._sequence += 1
-        self._entries[key] = {
-            "record": BuildRecord(state=State.QUEUED, step="init", body=bodies.queued),
-            "bodies": bodies,
-            "plan": plan,
-            "holder": holder.name if holder else None,
-            "attempt": 0,
-            "tries": 0,
-            "tried": [],
-            "due": self.now,
-            "revivals": 0,
-            "order": self._sequence,
-            "since": self.now,
-            "expires": None,
-            "lease": None,
-        }
+        entry = self._new_entry(BuildRecord(state=State.QUEUED, step="init", body=bodies.queued), plan, bodies)
+        self._entries[key] = entry | {"holder": holder.name if holder else None}
         return Claimed.NEW
 
     async def revive(self, key: str) -> Revived:
         """See Records."""
         entry = self._entry(key)
-        if entry is None or entry["record"].state is not State.DONE:
+        if entry is None or entry["record"].state is not State.DONE or entry["plan"] is None:
             return Revived.NOT_DONE
         if entry["revivals"] >= REVIVALS:
             return Revived.TOO_OFTEN
@@ -81,6 +69,12 @@ class MemoryRecords:
         entry.update(record=record, attempt=0, tries=0, tried=[], revivals=entry["revivals"] + 1)
         entry.update(order=self._sequence, since=self.now, due=self.now, expires=None)
         return Revived.QUEUED
+
+    async def note_use(self, key: str) -> None:
+        """See Records."""
+        entry = self._entry(key)
+        if entry is not None and entry["record"].state is State.DONE:
+            entry["used"] = self.now
 
     async def waiting(self) -> int:
         """See Records."""
@@ -166,6 +160,28 @@ class MemoryRecords:
             entry["due"] = self.now + seconds
         return entry is not None
 
+    def restore(self, key: str, record: BuildRecord, *, plan: str | None, bodies: PendingBodies | None, ttl: int) -> bool:
+        """See WorkerRecords."""
+        if self.is_known(key):
+            return False
+        self._entries[key] = self._new_entry(record, plan, bodies) | {"expires": self.now + ttl}
+        return True
+
+    def idle(self, keys: Sequence[str]) -> dict[str, float]:
+        """See WorkerRecords."""
+        found = {key: self._entry(key) for key in keys}
+        return {key: self.now - entry["used"] for key, entry in found.items() if entry and entry["used"] is not None}
+
+    def forget(self, key: str, grace: float) -> bool:
+        """See WorkerRecords."""
+        entry = self._entry(key)
+        if entry is None or entry["record"].state is State.FAILED:
+            return True
+        if entry["record"].is_pending or (key in self.idle([key]) and self.idle([key])[key] <= grace):
+            return False
+        del self._entries[key]
+        return True
+
     def is_known(self, key: str) -> bool:
         """See WorkerRecords."""
         return self._entry(key) is not None
@@ -193,6 +209,24 @@ class MemoryRecords:
     def _put_back(self, entry: dict[str, Any], outcome: str, code: str) -> None:
         self._note(entry, outcome, code)
         entry.update(record=BuildRecord(state=State.QUEUED, step="init", body=entry["bodies"].queued), since=self.now, lease=None)
+
+    def _new_entry(self, record: BuildRecord, plan: str | None, bodies: PendingBodies | None) -> dict[str, Any]:
+        return {
+            "record": record,
+            "bodies": bodies,
+            "plan": plan,
+            "holder": None,
+            "attempt": 0,
+            "tries": 0,
+            "tried": [],
+            "due": self.now,
+            "revivals": 0,
+            "order": self._sequence,
+            "since": self.now,
+            "expires": None,
+            "lease": None,
+            "used": None,
+        }
 
     def _entry(self, key: str) -> dict[str, Any] | None:
         entry = self._entries.get(key)

@@ -19,14 +19,15 @@ TIMEOUT = 3.0  # Seconds; a check has five in all.
 class RedisCondition:
     """What Redis tells of itself.
 
-    `eviction` is the policy that applies when `max_memory` bytes are used, 0 without a limit; `saves_snapshots` is None where Redis does
-    not tell; `is_writing` is False after a write to its disk has failed.
+    `eviction` is the policy that applies when `max_memory` bytes are used, 0 without a limit; `saves_snapshots`, and whether a write is answered
+    only when it is on the disk (`waits_for_disk`), are None where Redis does not tell; `is_writing` is False after a write has failed.
     """
 
     name: str
     version: tuple[int, ...]
     is_append_only: bool
     saves_snapshots: bool | None
+    waits_for_disk: bool | None
     is_writing: bool
     eviction: str
     max_memory: int
@@ -37,28 +38,29 @@ def read_condition(url: str) -> RedisCondition:
     with closing(Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0))) as redis:
         try:
             info: Any = redis.info()
-            return _condition(info, _saves_snapshots(redis))
+            return _condition(info, _setting(redis, "save"), _setting(redis, "appendfsync"))
         except RedisError as error:
             raise QueueUnavailable from error
 
 
-def _condition(info: Mapping[str, Any], saves_snapshots: bool | None) -> RedisCondition:  # noqa: FBT001  # A value that is passed on.
+def _condition(info: Mapping[str, Any], save: str | None, appendfsync: str | None) -> RedisCondition:
     version = str(info.get("valkey_version") or info["redis_version"])
     return RedisCondition(
         name="Valkey" if "valkey_version" in info else "Redis",
         version=tuple(int(part) for part in version.split(".") if part.isdecimal()),
         is_append_only=bool(info["aof_enabled"]),
-        saves_snapshots=saves_snapshots,
+        saves_snapshots=None if save is None else bool(save),
+        waits_for_disk=None if appendfsync is None else appendfsync == "always",
         is_writing=info["aof_last_write_status"] == "ok" and info["rdb_last_bgsave_status"] == "ok",
         eviction=str(info["maxmemory_policy"]),
         max_memory=int(info["maxmemory"]),
     )
 
 
-def _saves_snapshots(redis: Redis) -> bool | None:
-    """Whether Redis writes its data to the disk now and then; hosted ones often do not tell."""
+def _setting(redis: Redis, name: str) -> str | None:
+    """Return one of Redis' settings; hosted ones often do not tell."""
     try:
-        told: Any = redis.config_get("save")
+        told: Any = redis.config_get(name)
     except RedisError:
         return None
-    return bool(told.get("save"))
+    return str(told.get(name, ""))

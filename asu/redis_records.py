@@ -116,6 +116,7 @@ class RedisRecords:
         self._claim = redis.register_script(scripts.CLAIM)
         self._revive = redis.register_script(scripts.REVIVE)
         self._longest_wait = redis.register_script(scripts.LONGEST_WAIT)
+        self._note_use = redis.register_script(scripts.NOTE_USE)
 
     async def look(self, key: str) -> BuildRecord | None:
         """See Records."""
@@ -136,6 +137,11 @@ class RedisRecords:
         async with _answers():
             outcome: Any = await self._revive(keys=[PREFIX + key, WAITING, SEQUENCE], args=[key, REVIVALS])
         return Revived(outcome.decode())
+
+    async def note_use(self, key: str) -> None:
+        """See Records."""
+        async with _answers():
+            await self._note_use(keys=[PREFIX + key])
 
     async def waiting(self) -> int:
         """See Records."""
@@ -179,6 +185,8 @@ class RedisWorkerRecords:
         self._retry = redis.register_script(scripts.RETRY)
         self._abandoned = redis.register_script(scripts.ABANDONED)
         self._startable = redis.register_script(scripts.STARTABLE)
+        self._restore = redis.register_script(scripts.RESTORE)
+        self._forget = redis.register_script(scripts.FORGET)
 
     def system(self) -> str:
         """See WorkerRecords."""
@@ -236,6 +244,26 @@ class RedisWorkerRecords:
         key = attempt.key
         with _answers_sync():
             return bool(self._retry(keys=[PREFIX + key, LEASE + key, RUNNING, WAITING], args=[attempt.number, key, code, seconds]))
+
+    def restore(self, key: str, record: BuildRecord, *, plan: str | None, bodies: PendingBodies | None, ttl: int) -> bool:
+        """See WorkerRecords."""
+        again: list[str | bytes] = [plan, bodies.queued, bodies.started] if plan is not None and bodies is not None else []
+        with _answers_sync():
+            return bool(self._restore(keys=[PREFIX + key], args=[record.state.value, record.step, record.body, record.fault, ttl, *again]))
+
+    def idle(self, keys: Sequence[str]) -> dict[str, float]:
+        """See WorkerRecords."""
+        with _answers_sync(), self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.time()
+            for key in keys:
+                pipeline.hget(PREFIX + key, "used")
+            (now, _), *used = pipeline.execute()
+        return {key: float(now - int(since)) for key, since in zip(keys, used, strict=True) if since is not None}
+
+    def forget(self, key: str, grace: float) -> bool:
+        """See WorkerRecords."""
+        with _answers_sync():
+            return bool(self._forget(keys=[PREFIX + key], args=[grace]))
 
     def is_known(self, key: str) -> bool:
         """See WorkerRecords."""

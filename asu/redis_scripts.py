@@ -3,7 +3,7 @@
 A record's hash has these fields: `state`, `step`, `body`, `fault` are what those who poll are told; `plan`, `queued_body` and `started_body`
 what a worker needs; `attempt` the fencing token; `tries` how often the build was begun in this life, `begun` when last, `tried` how those
 ended that did; `due` before when it may not begin; `since` when it was put in line, `order` its place there; `client` who put it there,
-until it begins; `revivals` how often it was revived.
+until it begins; `revivals` how often it was revived; `used` when it was of use to somebody last.
 
 Times are seconds since 1970 by Redis' own clock, so that no two machines disagree about them.
 """
@@ -209,3 +209,24 @@ for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, '+inf')) do table.i
 return keys
 """
 )
+
+RESTORE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'state', ARGV[1], 'step', ARGV[2], 'body', ARGV[3], 'fault', ARGV[4], 'attempt', 0, 'tries', 0)
+if #ARGV > 5 then redis.call('HSET', KEYS[1], 'plan', ARGV[6], 'queued_body', ARGV[7], 'started_body', ARGV[8]) end
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+return 1
+"""
+
+NOTE_USE = """
+if redis.call('HGET', KEYS[1], 'state') == 'done' then redis.call('HSET', KEYS[1], 'used', redis.call('TIME')[1]) end
+"""
+
+FORGET = """
+local found = redis.call('HMGET', KEYS[1], 'state', 'used')
+if found[1] == 'queued' or found[1] == 'running' then return 0 end
+if found[1] ~= 'done' then return 1 end
+if found[2] and tonumber(redis.call('TIME')[1]) - tonumber(found[2]) <= tonumber(ARGV[1]) then return 0 end
+redis.call('DEL', KEYS[1])
+return 1
+"""

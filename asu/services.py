@@ -25,6 +25,7 @@ from .redis_statistics import RedisStatistics
 from .renderings import Renderings
 from .request_tally import RequestTally
 from .resolution import Gatherer, RuleBook, load_rules
+from .room import Room
 from .scrape import Scrape
 from .settings import Settings
 from .statistics import Statistics
@@ -100,6 +101,7 @@ def assemble(
             records=records,
             queue=queue,
             store=store,
+            room=Room(settings, fleet),
             limit=settings.max_pending_jobs,
             share=settings.client_share,
             patience=settings.poll_patience,

@@ -136,6 +136,10 @@ class Settings(BaseSettings):
     ] = 1_800
     build_failure_ttl: Annotated[PositiveInt, Field(description="Seconds that a failure of the user's making is remembered.")] = 600
     retry_failure_ttl: Annotated[PositiveInt, Field(description="Seconds that pollers still see a failure that a new request would retry.")] = 60
+    store_budget_mb: Annotated[
+        int,
+        Field(ge=0, description="MiB that the store may hold; beyond, builds that were of no use for longest are removed before their time. 0: any."),
+    ] = 0
     metadata_ttl: Annotated[PositiveInt, Field(description="Seconds until a document of the downloads server is revalidated.")] = 300
     oldest_branch: Annotated[str, Field(description="The oldest branch that is served.")] = "21.02"
     allow_defaults: Annotated[bool, Field(description="Whether requests may carry a first-boot script.")] = False
@@ -150,7 +154,12 @@ class Settings(BaseSettings):
     server_contact: Annotated[str, Field(description="How to reach the operator; shown in overview.json.")] = ""
     cors: Annotated[bool, Field(description="Whether the API adds CORS headers; off where a proxy adds them.")] = True
     disk_reserve_mb: Annotated[
-        int, Field(ge=0, description="MiB that should stay free where images lie and are made; `/readyz?verbose`, `asu check` and a metric tell.")
+        int,
+        Field(
+            ge=0,
+            description="MiB that stay free where images lie and are made: below it new builds are refused (529), all else goes on. "
+            "`/readyz?verbose`, `asu check` and a metric tell.",
+        ),
     ] = 1024
     log_format: Annotated[Literal["text", "json"], Field(description="Lines for people, or one JSON object per line.")] = "text"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least severity that is logged.")] = "info"

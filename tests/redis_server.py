@@ -16,7 +16,7 @@ PATIENCE = 10.0  # Seconds; a server on an idle machine starts within a tenth of
 
 
 class RedisServer:
-    """A context manager with a `url`; appends to disk, as every shipped deployment does."""
+    """A context manager with a `url`; appends to disk before it answers, as every shipped deployment does."""
 
     def __init__(self, directory: Path) -> None:
         self._program = required_program("redis-server")
@@ -41,6 +41,8 @@ class RedisServer:
             str(self._directory),
             "--appendonly",
             "yes",
+            "--appendfsync",
+            "always",
             "--save",
             "",
         ]
@@ -61,6 +63,13 @@ class RedisServer:
             self._process.terminate()
             self._process.wait(PATIENCE)
             self._process = None
+
+    def kill(self) -> None:
+        """End it as a crash does; it cannot write anything any more."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(PATIENCE)
+        self._process = None
 
     def freeze(self) -> None:
         """Let it hold its connections and answer nothing."""

@@ -35,9 +35,13 @@ def judge_redis(condition: RedisCondition) -> Verdict:
 
 
 def judge_persistence(condition: RedisCondition) -> Verdict:
-    """Say whether builds that wait outlive a restart of Redis."""
+    """Say whether builds that wait outlive a restart of Redis, or a crash."""
+    if condition.is_append_only and condition.waits_for_disk is False:
+        said = "append-only file is on, but builds are accepted up to two seconds before they are on the disk, and a crash loses those"
+        return warning(said, "Set `appendfsync always`, unless its disk is too slow for that: polls then wait for it.")
     if condition.is_append_only:
-        return fine("append-only file is on: a crash loses a second at most")
+        told = "" if condition.waits_for_disk else ", and Redis does not tell whether it waits for the disk (`appendfsync always`)"
+        return fine(f"append-only file is on: a restart loses nothing{told}")
     if condition.saves_snapshots:
         return warning("only snapshots are saved: a crash loses the builds of minutes", PERSISTENCE_ADVICE)
     if condition.saves_snapshots is None:

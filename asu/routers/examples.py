@@ -10,6 +10,7 @@ from asu.errors import (
     ContainerFailed,
     DefaultsNotAllowed,
     DefaultsTooLong,
+    DiskFull,
     DownloadFailed,
     FeedUntrusted,
     FeedUnusable,
@@ -184,7 +185,7 @@ _STATES: Responses = {
     **_FAILED_BUILDS,
 }
 
-BUILD: Responses = {**_STATES, **failures(*_REFUSALS, *_ASKED_UPSTREAM, QueueUnavailable, Overloaded, ShareExceeded)}
+BUILD: Responses = {**_STATES, **failures(*_REFUSALS, *_ASKED_UPSTREAM, QueueUnavailable, Overloaded, ShareExceeded, DiskFull)}
 POLL: Responses = {**_STATES, **failures(UnknownBuild, QueueUnavailable)}
 
 _PREVIEW = {

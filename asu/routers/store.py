@@ -56,6 +56,7 @@ async def download(request: Request, request_hash: str, name: str) -> Response:
     file = await services_of(request).downloads.find(request_hash, name)
     if file is None:
         raise NotFound
+    await services_of(request).builds.note_download(request_hash)
     if file.url is not None:
         return Response(status_code=302, headers={"Location": file.url})
     headers = file_headers(file)

@@ -1,14 +1,21 @@
 """What every store can do."""
 
+from __future__ import annotations
+
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from .manifest import Manifest  # Which needs what stands here.
 
 KEY = re.compile(r"[0-9a-f]{64}")
 # Names as the ImageBuilder makes them; a leading dot would hide a file, a slash leave the directory.
 FILE_NAME = re.compile(r"[A-Za-z0-9_+%~-][A-Za-z0-9_.+%~-]{0,254}")
+ACCOUNT = ".asu-record.json"  # What a lost record can be made from; see build_account. Nobody serves a name with a leading dot.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,15 @@ class StoreUsage:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBuild:
+    """A published build: the bytes of its files, and for how many seconds it was neither published nor, as far as the store knows, read."""
+
+    key: str
+    bytes: int
+    idle: float
+
+
 class Store(Protocol):
     """Keeps the files of finished builds, each build a flat set of names under its key.
 
@@ -72,7 +88,7 @@ class Store(Protocol):
         """Get ready; raises StoreFailed where that is not possible. Nothing is asked over a network yet."""
 
     def has(self, key: str) -> bool:
-        """Whether the build is published and its files are there; raises StoreFailed when nobody can say."""
+        """Whether the build is published and its files are there, each as long as it was; raises StoreFailed when nobody can say."""
 
     def find(self, key: str, name: str) -> StoredFile | None:
         """Return a published file; None for anything else, whatever the name holds. Raises StoreFailed."""
@@ -80,12 +96,22 @@ class Store(Protocol):
     def content(self, file: StoredFile, start: int, length: int) -> Content | None:
         """Return `length` bytes of a file that was found, from byte `start` on; None if it has gone since. Raises StoreFailed."""
 
+    def published_keys(self) -> Iterator[str]:
+        """Yield the keys of all builds that there are, whole or not; raises StoreFailed."""
+
+    def manifest(self, key: str) -> Manifest | None:
+        """Return what was published under a key; None where nothing was, or nobody can tell. Raises StoreFailed."""
+
+    def account(self, key: str) -> bytes | None:
+        """Return what was kept beside the files of a build; None if nothing was. Raises StoreFailed."""
+
     def workplace(self, key: str) -> Path:
         """Return a new private local directory in which the files of a build are gathered; raises StoreFailed."""
 
     def publish(self, key: str, directory: Path, lifetime: int) -> None:
         """Make the regular files of a workplace the published build, for `lifetime` seconds from now; raises StoreFailed.
 
+        A file named ACCOUNT is kept beside them and never served.
         An earlier publication of the same build is replaced as a whole. Afterwards the workplace is to be discarded.
         """
 
@@ -98,6 +124,18 @@ class Store(Protocol):
         Return the keys of the builds that were removed. What is known stays, however old it is. Raises StoreFailed, and what
         `is_known` raises.
         """
+
+    def remove_damaged(self) -> list[str]:
+        """Remove builds of which a file is gone, or has not the size that it was published with, known or not; return their keys.
+
+        Where a gateway serves the files, nothing else keeps what is left of them from clients. Raises StoreFailed.
+        """
+
+    def builds(self) -> list[StoredBuild]:
+        """Return all that is published; raises StoreFailed."""
+
+    def remove(self, key: str, grace: float) -> bool:
+        """Remove a build and return whether it is gone; False for one that was published within `grace` seconds. Raises StoreFailed."""
 
     def usage(self) -> StoreUsage:
         """Look through all that is published; raises StoreFailed."""

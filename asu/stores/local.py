@@ -4,17 +4,30 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from asu.errors import StoreFailed
 
-from .base import FILE_NAME, KEY, Content, Lifetimes, StoredFile, StoreUsage
+from .base import ACCOUNT, FILE_NAME, KEY, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage
 from .manifest import MANIFEST, Manifest, describe_build, read_manifest
 from .workplaces import Workplaces, is_older
 
-SEEN_WHOLE = 10_000  # Builds; what is remembered of each takes some 300 bytes.
+SEEN = 10_000  # Builds; what is remembered of each takes some 600 bytes.
+
+
+@dataclass(frozen=True, slots=True)
+class SeenBuild:
+    """A build as it was looked at: the mark of its directory then, and the sizes that its files were published with, by their paths."""
+
+    mark: tuple[int, int]
+    sizes: tuple[tuple[str, int], ...]
+
+    def is_whole(self) -> bool:
+        """Whether each file is there and has its size: one that was shortened where it lies leaves no mark on the directory."""
+        return all(_has_size(path, size) for path, size in self.sizes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +46,7 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._workplaces = Workplaces(root)
-        self._seen_whole: dict[str, tuple[int, int]] = {}
+        self._seen: dict[str, SeenBuild] = {}
 
     def open(self) -> None:
         """See Store."""
@@ -42,15 +55,16 @@ class LocalStore:
     def has(self, key: str) -> bool:
         """See Store.
 
-        The files are looked for once. From then on the directory tells by its own time whether any of them was taken away, so that a poll
-        costs a single stat.
+        The manifest is read once. From then on the directory tells by its own time whether the build is still that one, and a poll costs a
+        stat of it and of each file, 2 µs apiece.
         """
         if KEY.fullmatch(key) is None:
             return False
         try:
             status = (self._root / key).stat()
             mark = (status.st_ino, status.st_mtime_ns)
-            return self._seen_whole.get(key) == mark or (self._is_whole(self._root / key) and self._remember(key, mark))
+            seen = self._seen.get(key)
+            return seen.is_whole() if seen is not None and seen.mark == mark else self._look_at(key, mark)
         except FileNotFoundError:
             if self._workplaces.are_there():
                 return False
@@ -69,13 +83,15 @@ class LocalStore:
             return None
         if not stat.S_ISREG(status.st_mode):
             return None
-        manifest = self._manifest(self._root / key)
+        manifest = self._manifest_in(self._root / key)
         if manifest is None:
             return LocalFile(
                 key=key, name=name, size=status.st_size, etag=f"{status.st_mtime_ns:x}-{status.st_size:x}", modified=int(status.st_mtime), path=path
             )
         file = manifest.stored(name)
-        return LocalFile(key=key, name=name, size=file.size, etag=file.etag, modified=file.modified, path=path) if file else None
+        if file is None or file.size != status.st_size:
+            return None
+        return LocalFile(key=key, name=name, size=file.size, etag=file.etag, modified=file.modified, path=path)
 
     def content(self, file: StoredFile, start: int, length: int) -> Content | None:  # noqa: ARG002  # A file is read as far as is wanted.
         """See Store."""
@@ -87,6 +103,24 @@ class LocalStore:
             raise StoreFailed(reason=f"{file.name} cannot be read ({error.strerror})") from error
         stream.seek(start)
         return stream
+
+    def published_keys(self) -> Iterator[str]:
+        """See Store."""
+        for key, _ in self._directories():
+            yield key
+
+    def manifest(self, key: str) -> Manifest | None:
+        """See Store."""
+        return self._manifest_in(self._root / key) if KEY.fullmatch(key) else None
+
+    def account(self, key: str) -> bytes | None:
+        """See Store."""
+        try:
+            return (self._root / key / ACCOUNT).read_bytes() if KEY.fullmatch(key) else None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreFailed(reason=f"{ACCOUNT} cannot be read ({error.strerror})") from error
 
     def workplace(self, key: str) -> Path:
         """See Store."""
@@ -116,24 +150,38 @@ class LocalStore:
     def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
         """See Store."""
         self._workplaces.expire(lifetimes.workplaces)
-        removed = []
-        for directory in self._root.iterdir():
-            key = directory.name
-            if KEY.fullmatch(key) and self._is_over(directory, lifetimes) and not is_known(key) and self._remove(key, lifetimes):
-                removed.append(key)
-        return removed
+
+        def is_over(directory: Path) -> bool:
+            return self._is_over(directory, lifetimes)
+
+        return [key for key, directory in self._directories() if is_over(directory) and not is_known(key) and self._remove(key, is_over)]
+
+    def remove_damaged(self) -> list[str]:
+        """See Store."""
+        return [key for key, directory in self._directories() if self._is_damaged(directory) and self._remove(key, self._is_damaged)]
+
+    def builds(self) -> list[StoredBuild]:
+        """See Store. The time at which a file was last accessed tells of downloads, where the file system notes it."""
+        return [
+            StoredBuild(key=key, bytes=_bytes_in(directory), idle=max(0.0, time.time() - self._last_use(directory)))
+            for key, directory in self._directories()
+        ]
+
+    def remove(self, key: str, grace: float) -> bool:
+        """See Store."""
+
+        def may_go(directory: Path) -> bool:
+            manifest = self._manifest_in(directory)
+            return manifest.age > grace if manifest else is_older(directory, grace)
+
+        return self._remove(key, may_go) or not (self._root / key).exists()
 
     def usage(self) -> StoreUsage:
         """See Store."""
         builds = size = 0
-        try:
-            for directory in self._root.iterdir():
-                if KEY.fullmatch(directory.name):
-                    builds += 1
-                    with contextlib.suppress(FileNotFoundError):  # Another worker may remove it meanwhile.
-                        size += sum(path.stat().st_size for path in directory.iterdir() if path.name != MANIFEST)
-        except OSError as error:
-            raise StoreFailed(reason=f"it cannot be looked through ({error.strerror})") from error
+        for _, directory in self._directories():
+            builds += 1
+            size += _bytes_in(directory)
         return StoreUsage(builds=builds, bytes=size)
 
     def reach(self) -> None:
@@ -148,36 +196,56 @@ class LocalStore:
         if not os.access(self._root, os.W_OK | os.X_OK):
             raise StoreFailed(reason="the store is not writable (builds cannot be put beside those that are there)")
 
-    def _is_whole(self, directory: Path) -> bool:
-        """Whether all files of a build are there, or any of one that was published without a manifest."""
-        manifest = self._manifest(directory)
-        if manifest is not None:
-            return all((directory / file.name).is_file() for file in manifest.files)
-        return any(path.is_file() for path in directory.iterdir())
+    def _directories(self) -> Iterator[tuple[str, Path]]:
+        """Yield the builds that there are; raises StoreFailed."""
+        try:
+            directories = [directory for directory in self._root.iterdir() if KEY.fullmatch(directory.name)]
+        except OSError as error:
+            raise StoreFailed(reason=f"it cannot be looked through ({error.strerror})") from error
+        for directory in directories:
+            yield directory.name, directory
 
-    def _remember(self, key: str, mark: tuple[int, int]) -> bool:
-        if len(self._seen_whole) >= SEEN_WHOLE:
-            self._seen_whole.clear()
-        self._seen_whole[key] = mark
-        return True
+    def _look_at(self, key: str, mark: tuple[int, int]) -> bool:
+        """Whether all files of a build are there as they were published, or any of one that was published without a manifest."""
+        manifest = self._manifest_in(self._root / key)
+        if manifest is None:
+            return any(path.is_file() for path in (self._root / key).iterdir())
+        if len(self._seen) >= SEEN:
+            self._seen.clear()
+        seen = self._seen[key] = SeenBuild(mark, _sizes(self._root / key, manifest))
+        return seen.is_whole()
 
     def _is_over(self, directory: Path, lifetimes: Lifetimes) -> bool:
         """Whether a build has outlived its time; one without a manifest goes by its age."""
-        manifest = self._manifest(directory)
+        manifest = self._manifest_in(directory)
         return manifest.is_over(lifetimes.grace) if manifest else is_older(directory, lifetimes.undocumented)
 
-    def _manifest(self, directory: Path) -> Manifest | None:
+    def _last_use(self, directory: Path) -> float:
+        """Return when a build was published or one of its files was last read, in seconds since 1970."""
+        manifest = self._manifest_in(directory)
+        try:
+            published = manifest.published.timestamp() if manifest else directory.stat().st_mtime
+            return max([published, *(path.stat().st_atime for path in directory.iterdir() if FILE_NAME.fullmatch(path.name))])
+        except FileNotFoundError:
+            return time.time()  # Another worker has just removed it.
+
+    def _manifest_in(self, directory: Path) -> Manifest | None:
         try:
             return read_manifest((directory / MANIFEST).read_bytes(), directory.name)
         except OSError:
             return None
 
-    def _remove(self, key: str, lifetimes: Lifetimes) -> bool:
+    def _is_damaged(self, directory: Path) -> bool:
+        """Whether a file that the manifest names is gone, or has another size."""
+        manifest = self._manifest_in(directory)
+        return manifest is not None and not all(_has_size(path, size) for path, size in _sizes(directory, manifest))
+
+    def _remove(self, key: str, may_go: Callable[[Path], bool]) -> bool:
         """Take a build out of sight in one step, then remove it; one that was published anew in between goes back."""
         place = self.workplace(key)
         with contextlib.suppress(OSError):  # Another worker may have been faster.
             os.rename(self._root / key, place / key)  # noqa: PTH104
-            if not self._is_over(place / key, lifetimes):
+            if not may_go(place / key):
                 os.rename(place / key, self._root / key)  # noqa: PTH104
         is_removed = (place / key).is_dir()
         self.discard(place)
@@ -189,3 +257,25 @@ class LocalStore:
         os.rename(self._root / key, old / "old")  # noqa: PTH104
         os.rename(directory, self._root / key)  # noqa: PTH104
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _sizes(directory: Path, manifest: Manifest) -> tuple[tuple[str, int], ...]:
+    """Return the paths that the files of a build have in a directory, and the sizes that they should have."""
+    return tuple((f"{directory}/{file.name}", file.size) for file in manifest.files)
+
+
+def _bytes_in(directory: Path) -> int:
+    """Return the size of what clients may download; 0 for a build that another worker has just removed."""
+    try:
+        return sum(path.stat().st_size for path in directory.iterdir() if FILE_NAME.fullmatch(path.name))
+    except FileNotFoundError:
+        return 0
+
+
+def _has_size(path: str, size: int) -> bool:
+    """Whether there is a regular file of this size."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == size

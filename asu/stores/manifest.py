@@ -1,7 +1,7 @@
 """What lies with a build's files: which they are, and when its life ends; one format for every store.
 
-The document is small JSON. With the files it says all that must be known to serve a build, so that records which were lost with their
-Redis could be made anew from the store:
+The document is small JSON. With the files it says all that must be known to serve a build; what a record is made of lies in a document of its
+own (`build_account`), since this one is read for each download:
 
     {"version": 1, "key": "…", "published": "2026-03-01T12:00:00+00:00", "expires": "2026-03-02T12:00:00+00:00",
      "files": [{"name": "…", "size": 7340032, "sha256": "…"}, …]}
@@ -40,6 +40,11 @@ class Manifest:
     def is_over(self, grace: float) -> bool:
         """Whether the build's life ended more than `grace` seconds ago."""
         return datetime.now(UTC) > self.expires + timedelta(seconds=grace)
+
+    @property
+    def age(self) -> float:
+        """For how many seconds the build has been published."""
+        return (datetime.now(UTC) - self.published).total_seconds()
 
     def stored(self, name: str, url: str | None = None) -> StoredFile | None:
         """Return one of the files as it is served; None for names that were not published."""

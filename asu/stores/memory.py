@@ -4,11 +4,11 @@ import io
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .base import KEY, Content, Lifetimes, StoredFile, StoreUsage
+from .base import ACCOUNT, KEY, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage
 from .manifest import Manifest, describe_build
 from .workplaces import Workplaces
 
@@ -19,6 +19,15 @@ class Published:
 
     manifest: Manifest
     contents: dict[str, bytes]
+    account: bytes | None = None
+
+    def is_whole(self) -> bool:
+        """Whether each file is there and has its size."""
+        return all(self.has_whole(file.name, file.size) for file in self.manifest.files)
+
+    def has_whole(self, name: str, size: int) -> bool:
+        """Whether a file is there and has this size."""
+        return name in self.contents and len(self.contents[name]) == size
 
 
 class MemoryStore:
@@ -41,19 +50,34 @@ class MemoryStore:
     def has(self, key: str) -> bool:
         """See Store."""
         build = self.published.get(key)
-        return build is not None and all(file.name in build.contents for file in build.manifest.files)
+        return build is not None and build.is_whole()
 
     def find(self, key: str, name: str) -> StoredFile | None:
         """See Store."""
         build = self.published.get(key)
         url = f"{self._public_url}/{key}/{name}" if self._public_url else None
-        return build.manifest.stored(name, url) if build else None
+        file = build.manifest.stored(name, url) if build else None
+        return file if build and file and build.has_whole(name, file.size) else None
 
     def content(self, file: StoredFile, start: int, length: int) -> Content | None:
         """See Store."""
         build = self.published.get(file.key)
         content = build.contents.get(file.name) if build else None
         return None if content is None else io.BytesIO(content[start : start + length])
+
+    def published_keys(self) -> Iterator[str]:
+        """See Store."""
+        yield from list(self.published)
+
+    def manifest(self, key: str) -> Manifest | None:
+        """See Store."""
+        build = self.published.get(key)
+        return build.manifest if build else None
+
+    def account(self, key: str) -> bytes | None:
+        """See Store."""
+        build = self.published.get(key)
+        return build.account if build else None
 
     def workplace(self, key: str) -> Path:
         """See Store."""
@@ -64,7 +88,9 @@ class MemoryStore:
         if KEY.fullmatch(key) is None:
             raise ValueError("a build is published under its key")
         manifest = describe_build(key, directory, lifetime)
-        self.published[key] = Published(manifest, {file.name: (directory / file.name).read_bytes() for file in manifest.files})
+        contents = {file.name: (directory / file.name).read_bytes() for file in manifest.files}
+        account = directory / ACCOUNT
+        self.published[key] = Published(manifest, contents, account.read_bytes() if account.exists() else None)
 
     def discard(self, directory: Path) -> None:
         """See Store."""
@@ -78,6 +104,26 @@ class MemoryStore:
         for key in removed:
             del self.published[key]
         return removed
+
+    def remove_damaged(self) -> list[str]:
+        """See Store."""
+        removed = [key for key, build in self.published.items() if not build.is_whole()]
+        for key in removed:
+            del self.published[key]
+        return removed
+
+    def builds(self) -> list[StoredBuild]:
+        """See Store. It does not know of downloads."""
+        return [
+            StoredBuild(key=key, bytes=sum(file.size for file in build.manifest.files), idle=build.manifest.age)
+            for key, build in self.published.items()
+        ]
+
+    def remove(self, key: str, grace: float) -> bool:
+        """See Store."""
+        if key in self.published and self.published[key].manifest.age > grace:
+            del self.published[key]
+        return key not in self.published
 
     def usage(self) -> StoreUsage:
         """See Store."""

@@ -24,7 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from asu.errors import StoreFailed
 from asu.settings import Settings
 
-from .base import FILE_NAME, KEY, Content, Lifetimes, StoredFile, StoreUsage
+from .base import ACCOUNT, FILE_NAME, KEY, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage
 from .manifest import MANIFEST, Manifest, describe_build, read_manifest
 from .workplaces import Workplaces
 
@@ -69,17 +69,17 @@ class S3Store:
 
     def has(self, key: str) -> bool:
         """See Store."""
-        if KEY.fullmatch(key) is None or (manifest := self._manifest(key)) is None:
+        if KEY.fullmatch(key) is None or (manifest := self._read_manifest(key)) is None:
             return False
         with _translated("it does not answer"):
-            there = {found["Key"] for found in self._objects(self._s3(), self._name(key, ""))}
-        return all(self._name(key, file.name) in there for file in manifest.files)
+            sizes = {found["Key"]: found["Size"] for found in self._objects(self._s3(), self._name(key, ""))}
+        return all(sizes.get(self._name(key, file.name)) == file.size for file in manifest.files)
 
     def find(self, key: str, name: str) -> StoredFile | None:
         """See Store."""
         if KEY.fullmatch(key) is None or FILE_NAME.fullmatch(name) is None:
             return None
-        manifest = self._manifest(key)
+        manifest = self._read_manifest(key)
         url = f"{self._public_url}/{quote(self._name(key, name))}" if self._public_url else None
         return manifest.stored(name, url) if manifest else None
 
@@ -98,6 +98,23 @@ class S3Store:
             raise StoreFailed(reason=f"{file.name} is not what was published")
         return body
 
+    def published_keys(self) -> Iterator[str]:
+        """See Store."""
+        with _translated("it cannot be looked through"):
+            yield from (name for name, _ in self._groups(self._s3(), "") if KEY.fullmatch(name))
+
+    def manifest(self, key: str) -> Manifest | None:
+        """See Store."""
+        return self._read_manifest(key) if KEY.fullmatch(key) else None
+
+    def account(self, key: str) -> bytes | None:
+        """See Store."""
+        if KEY.fullmatch(key) is None:
+            return None
+        with _translated(f"{ACCOUNT} cannot be read"):
+            answer = self._get(self._s3(), self._name(key, ACCOUNT))
+            return bytes(answer["Body"].read()) if answer else None
+
     def workplace(self, key: str) -> Path:
         """See Store."""
         self._workplaces.open()
@@ -115,6 +132,8 @@ class S3Store:
                     # Whoever is sent to the bucket gets the headers that the API would send.
                     disposition = f'attachment; filename="{file.name}"'
                     self._put(self._name(key, file.name), body, "application/octet-stream", ContentDisposition=disposition)
+            if (directory / ACCOUNT).exists():
+                self._put(self._name(key, ACCOUNT), (directory / ACCOUNT).read_bytes(), "application/json")
             self._put(self._name(key, MANIFEST), manifest.to_json(), "application/json")
 
     def discard(self, directory: Path) -> None:
@@ -143,6 +162,32 @@ class S3Store:
             self._tidied = ""
         return removed
 
+    def remove_damaged(self) -> list[str]:
+        """See Store. There is nothing to do: objects do not change where they lie, and the API compares sizes before it serves one."""
+        return []
+
+    def builds(self) -> list[StoredBuild]:
+        """See Store. It does not know of downloads past the API; those through it are noted in the records."""
+        sizes: dict[str, int] = {}
+        ages: dict[str, float] = {}
+        with _translated("it cannot be looked through"):
+            for found in self._objects(self._s3(is_tidying=True), self._prefix):
+                key, _, name = str(found["Key"]).removeprefix(self._prefix).partition("/")
+                sizes[key] = sizes.get(key, 0) + (found["Size"] if FILE_NAME.fullmatch(name) else 0)
+                if name == MANIFEST:  # It came last; without one there is no build.
+                    ages[key] = _age(found)
+        return [StoredBuild(key=key, bytes=sizes[key], idle=age) for key, age in ages.items() if KEY.fullmatch(key)]
+
+    def remove(self, key: str, grace: float) -> bool:
+        """See Store."""
+        with _translated("a build was not removed"):
+            client = self._s3(is_tidying=True)
+            manifest = self._read_manifest(key, client)
+            if manifest is None or manifest.age > grace:
+                self._remove(client, key)
+                return True
+        return False
+
     def usage(self) -> StoreUsage:
         """See Store."""
         builds: set[str] = set()
@@ -152,7 +197,7 @@ class S3Store:
                 key, _, name = str(found["Key"]).removeprefix(self._prefix).partition("/")
                 if KEY.fullmatch(key):
                     builds.add(key)
-                    size += found["Size"] if name != MANIFEST else 0
+                    size += found["Size"] if FILE_NAME.fullmatch(name) else 0
         return StoreUsage(builds=len(builds), bytes=size)
 
     def reach(self) -> None:
@@ -171,13 +216,13 @@ class S3Store:
             self._s3().delete_object(Bucket=self._bucket, Key=name)
 
     def _is_over(self, client: Any, key: str, age: float, lifetimes: Lifetimes) -> bool:
-        manifest = self._manifest(key, client)
+        manifest = self._read_manifest(key, client)
         return manifest.is_over(lifetimes.grace) if manifest else age > lifetimes.workplaces
 
     def _name(self, key: str, name: str) -> str:
         return f"{self._prefix}{key}/{name}"
 
-    def _manifest(self, key: str, client: Any = None) -> Manifest | None:
+    def _read_manifest(self, key: str, client: Any = None) -> Manifest | None:
         with _translated("it does not answer"):
             answer = self._get(client or self._s3(), self._name(key, MANIFEST))
             return read_manifest(answer["Body"].read(), key) if answer else None
@@ -208,8 +253,7 @@ class S3Store:
         # S3 lists in the order of names, in which "0" comes next to the slash: all that lies under a key comes before, no other key does.
         start = f"{self._prefix}{after}0" if after else ""
         for name, objects in groupby(self._objects(client, self._prefix, start), key_of):
-            newest = max(found["LastModified"] for found in objects)
-            yield name, (type(newest).now(newest.tzinfo) - newest).total_seconds()
+            yield name, min(_age(found) for found in objects)
 
     def _remove(self, client: Any, key: str) -> None:
         """Take a build out of sight by its manifest, then remove its files; one by one, since not every server knows more."""
@@ -237,6 +281,12 @@ class S3Store:
             aws_secret_access_key=secret_access_key,
             config=Config(**config),
         )
+
+
+def _age(found: Any) -> float:
+    """Return how many seconds ago an object came."""
+    came = found["LastModified"]
+    return float((type(came).now(came.tzinfo) - came).total_seconds())
 
 
 class S3Content:

@@ -1,5 +1,6 @@
 """Reads what a successful ImageBuilder leaves: images, and what it says about them."""
 
+import errno
 import hashlib
 import json
 import re
@@ -8,11 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
-from asu.errors import BuildFailed, StoreFailed
+from asu.errors import BuildFailed, DiskFull, StoreFailed
+from asu.room import MIB, expect_room, free_bytes
 from asu.stores.base import FILE_NAME
 
 MAX_FILES = 256  # The largest real target leaves about 40 files per device.
 COPY_CHUNK = 1024 * 1024
+FULL = (errno.ENOSPC, errno.EDQUOT)  # What a write says when the disk, or the share of this user, is full.
 SUM = re.compile(r"[0-9a-f]{64} [ *](?P<name>.+)")  # A line of sha256sums.
 
 
@@ -34,11 +37,11 @@ class _PieceReader:
         return bytes(gathered[:size])
 
 
-def copy_out(pieces: Iterator[bytes], directory: Path, *, max_bytes: int) -> dict[str, str]:
+def copy_out(pieces: Iterator[bytes], directory: Path, *, max_bytes: int, reserve_mb: int = 0) -> dict[str, str]:
     """Write the regular files of a tar stream into `directory`; return name → SHA-256.
 
     Names must be plain, no file may come twice, count and size are bounded; links, devices and directories are passed over.
-    Raises StoreFailed.
+    Nothing is written that would leave fewer than `reserve_mb` MiB free. Raises StoreFailed, DiskFull.
     """
     hashes: dict[str, str] = {}
     left = max_bytes
@@ -51,17 +54,21 @@ def copy_out(pieces: Iterator[bytes], directory: Path, *, max_bytes: int) -> dic
                 left -= member.size
                 if left < 0 or len(hashes) >= MAX_FILES:
                     raise StoreFailed(reason="the build left more than the store takes")
+                expect_room(directory, reserve_mb, member.size)
                 source = archive.extractfile(member)
-                hashes[name] = _write(source, directory / name) if source else ""
+                hashes[name] = _write(source, directory / name, reserve_mb) if source else ""
     except (tarfile.TarError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise DiskFull(free=(free_bytes(directory) or 0) // MIB, reserve=reserve_mb) from error
         raise StoreFailed(reason=f"the images could not be copied ({type(error).__name__})") from error
     return hashes
 
 
-def _write(source: IO[bytes], path: Path) -> str:
+def _write(source: IO[bytes], path: Path, reserve_mb: int) -> str:
     digest = hashlib.sha256()
     with path.open("xb") as target:
         while piece := source.read(COPY_CHUNK):
+            expect_room(path.parent, reserve_mb, len(piece))  # Others write meanwhile; asking takes microseconds.
             digest.update(piece)
             target.write(piece)
     return digest.hexdigest()

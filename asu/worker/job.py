@@ -18,14 +18,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from asu.build_account import write_account
 from asu.build_queue import PAYLOAD_VERSION
 from asu.build_record import Attempt, BuildRecord, WorkerRecords
-from asu.errors import AsuError, BuildFailed, ContainerFailed, InternalError, QueueUnavailable, WrongRevision
+from asu.errors import AsuError, BuildFailed, ContainerFailed, InternalError, QueueUnavailable, StoreFailed, WrongRevision
 from asu.log_context import logged_with
 from asu.logs import where_it_failed
 from asu.resolution import Version
+from asu.room import expect_room
 from asu.settings import Settings
-from asu.stores.base import Store
+from asu.stores.base import ACCOUNT, Store
 
 from . import builder_failures, builder_output, image_sizes, imagebuilder, snapshot
 from .accounting import Accounts
@@ -137,6 +139,7 @@ class Builder:
     def _build(self, attempt: Attempt, progress: Progress, lease: Lease, aftermath: contextlib.ExitStack) -> BuildRecord:
         request = attempt.plan["request"]
         self._show(attempt, progress, "container_setup")
+        expect_room(self._settings.store_path, self._settings.disk_reserve_mb)
         image = self._builder_image(request)
         container = self._container(attempt, image, aftermath)
         aftermath.callback(container.remove)
@@ -212,10 +215,12 @@ class Builder:
         workplace = self._store.workplace(attempt.key)
         try:
             pieces = container.read_out(imagebuilder.output_directory(attempt.key))
-            hashes = builder_output.copy_out(pieces, workplace, max_bytes=self._settings.max_output_mb * 1024 * 1024)
+            settings = self._settings
+            hashes = builder_output.copy_out(pieces, workplace, max_bytes=settings.max_output_mb * 1024 * 1024, reserve_mb=settings.disk_reserve_mb)
             image_sizes.check(progress.stdout, progress.stderr, hashes)
             document = self._sign(builder_output.read_profiles(workplace, hashes), workplace)
             progress.gathered |= _facts(document, attempt)
+            _keep_account(workplace / ACCOUNT, write_account(attempt.plan, progress.done()))
             if not _patiently(lambda: self._records.renew(attempt)):
                 raise Superseded
             self._store.publish(attempt.key, workplace, self._lifetime(attempt))
@@ -277,6 +282,13 @@ def _patiently(ask: Callable[[], bool]) -> bool:
             if time.monotonic() > give_up:
                 raise
             time.sleep(PATIENCE_PAUSE)
+
+
+def _keep_account(path: Path, document: bytes) -> None:
+    try:
+        path.write_bytes(document)
+    except OSError as error:
+        raise StoreFailed(reason=f"{path.name} cannot be written ({error.strerror})") from error
 
 
 def _facts(document: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:

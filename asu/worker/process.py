@@ -16,6 +16,7 @@ from asu.stores import open_store
 from .accounting import Accounts
 from .container import ContainerEngine, PodmanEngine
 from .job import Builder, Signing, leave_unsigned
+from .recovery import Recovered, recover
 from .sweeping import Sweep, Swept
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,12 @@ def sweep_once(settings: Settings) -> Swept:
 
         accounts = Accounts(RedisBuildStatistics(redis))
         return Sweep(settings, records=records, queue=queue, store=open_store(settings), engine=engine, accounts=accounts)()
+
+
+def recover_once(settings: Settings) -> Recovered:
+    """Make lost records anew from the store; raises StoreFailed and QueueUnavailable."""
+    with sync_redis(settings.redis_url) as redis:
+        return recover(open_store(settings), RedisWorkerRecords(redis))
 
 
 def expect_live_worker(settings: Settings) -> None:

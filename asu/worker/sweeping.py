@@ -24,6 +24,7 @@ from asu.stores.base import Lifetimes, Store
 from .accounting import Accounts
 from .container import ContainerEngine
 from .progress import Progress
+from .retention import keep_within
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class Swept:
     given_up: list[str] = field(default_factory=list)
     containers: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    evicted: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
 
     def in_words(self) -> str:
@@ -50,6 +53,8 @@ class Swept:
             "given up, all its workers were lost": self.given_up,
             "its container is left over and removed": self.containers,
             "its record has ended, its files are removed": self.files,
+            "the store has more than its budget, and nobody wanted it for longest; record and files are removed": self.evicted,
+            "its files were damaged and are removed, it is built again when it is asked for": self.damaged,
         }
         lines = [f"build {key}: {what}" for what, keys in done.items() for key in keys]
         lines += [f"not swept: {trouble}" for trouble in self.troubles]
@@ -126,6 +131,12 @@ class Sweep:
             for key in self._store.expire(self._lifetimes, self._records.is_known):
                 log.info("build %s: its record has ended, its files are removed", key)
                 swept.files.append(key)
+            for key in self._store.remove_damaged():
+                log.warning("build %s: its files were damaged and are removed; look at the disk", key)
+                swept.damaged.append(key)
+            for key in keep_within(self._settings.store_budget_mb, self._store, self._records):
+                log.info("build %s: removed before its time, to keep the store within its budget", key)
+                swept.evicted.append(key)
             if self._notes:
                 self._notes.note_store(self._store.usage())
         except StoreFailed as error:

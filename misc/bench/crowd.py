@@ -17,7 +17,10 @@ from multiprocessing import get_context
 
 from asu.build_queue import MemoryBuildQueue
 from asu.builds import Builds
+from asu.fleet import MemoryFleet
 from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, sync_redis
+from asu.room import Room
+from asu.settings import Settings
 from asu.stores.local import LocalStore
 from misc.bench.poll import MODULE, put_in_line
 from misc.bench.report import Row, Section, at_least, at_most
@@ -74,7 +77,8 @@ async def _fill(redis_url: str, store: LocalStore) -> list[str]:
     """Put all builds in line; return their keys in order."""
     redis = async_redis(redis_url)
     try:
-        builds = Builds(records=RedisRecords(redis), queue=MemoryBuildQueue(), store=store, limit=WAITING)
+        room = Room(Settings(disk_reserve_mb=0), MemoryFleet())
+        builds = Builds(records=RedisRecords(redis), queue=MemoryBuildQueue(), store=store, room=room, limit=WAITING)
         return [await put_in_line(builds, number) for number in range(WAITING)]
     finally:
         await redis.aclose()

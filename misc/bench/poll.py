@@ -15,9 +15,12 @@ from typing import Any
 from asu.build_queue import MemoryBuildQueue
 from asu.build_record import BuildRecord, State
 from asu.builds import Builds
+from asu.fleet import MemoryFleet
 from asu.preview import ResolvedRequest
 from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, sync_redis
 from asu.resolution import normalised_request, request_hash
+from asu.room import Room
+from asu.settings import Settings
 from asu.stores.local import LocalStore
 from asu.worker.progress import Progress
 from misc.bench import echo, sample
@@ -77,7 +80,8 @@ async def _make_records(redis_url: str, store_path: Path) -> dict[str, str]:
     store = LocalStore(store_path)
     store.open()
     try:
-        builds = Builds(records=RedisRecords(redis), queue=MemoryBuildQueue(), store=store, limit=WAITING + 2)
+        room = Room(Settings(disk_reserve_mb=0), MemoryFleet())
+        builds = Builds(records=RedisRecords(redis), queue=MemoryBuildQueue(), store=store, room=room, limit=WAITING + 2)
         keys = [await put_in_line(builds, number) for number in range(WAITING + 2)]
         worker = RedisWorkerRecords(blocking)
         _begin(worker, keys[0])

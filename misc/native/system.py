@@ -104,7 +104,9 @@ class _Ascent:
         server = next((path for path in map(shutil.which, ("redis-server", "valkey-server")) if path), None)
         if server is None:
             raise Trouble("redis-server is missing; install it: make install")
-        options = ("--port", str(settings.redis_port), "--bind", "127.0.0.1", "--dir", str(data), "--appendonly", "yes", "--save", "")
+        # A build is accepted when it is on the disk.
+        durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
+        options = ("--port", str(settings.redis_port), "--bind", "127.0.0.1", "--dir", str(data), *durable)
         self._start(
             Program(name="redis", command=(server, *options), user=self._users.programs),
             port=("127.0.0.1", settings.redis_port, "REDIS_PORT"),

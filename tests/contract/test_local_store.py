@@ -1,7 +1,9 @@
 """The store on a disk: the contract of all stores, and what is its own."""
 
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -46,6 +48,44 @@ class TestLocalStore(StoreContract):
     def take_away(self, tmp_path: Path) -> Callable[[str, str], None]:
         """Return what removes a file."""
         return lambda key, name: (tmp_path / "store" / key / name).unlink()
+
+    @pytest.fixture
+    def shorten(self, tmp_path: Path) -> Callable[[str, str], None]:
+        """Return what takes the last byte of a file away."""
+
+        def cut(key: str, name: str) -> None:
+            path = tmp_path / "store" / key / name
+            os.truncate(path, path.stat().st_size - 1)
+
+        return cut
+
+    def test_a_shortened_file_is_not_found(self, store: Store, tmp_path: Path) -> None:
+        """Half an image under its name would be flashed."""
+        publish(store, a_bin="image")
+        os.truncate(tmp_path / "store" / A / "a.bin", 3)
+
+        assert store.find(A, "a.bin") is None
+
+    def test_a_damaged_build_leaves_nothing_for_the_gateway(self, store: Store, tmp_path: Path) -> None:
+        """It serves whatever lies there."""
+        publish(store, a_bin="image", b_bin="x")
+        os.truncate(tmp_path / "store" / A / "a.bin", 3)
+
+        assert store.remove_damaged() == [A]
+        assert not (tmp_path / "store" / A).exists()
+
+    def test_a_file_that_was_read_past_the_api_was_of_use(self, store: Store, tmp_path: Path) -> None:
+        """The gateway sends files without a word; of that only the time of the last access tells."""
+        publish(store, a_bin="x", b_bin="x")
+        directory = tmp_path / "store" / A
+        document = json.loads((directory / MANIFEST).read_bytes())
+        document["published"] = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+        (directory / MANIFEST).write_text(json.dumps(document), encoding="utf-8")
+        for name, age in (("a.bin", 5000), ("b.bin", 300)):
+            os.utime(directory / name, (time.time() - age,) * 2)
+
+        [build] = store.builds()
+        assert 290 < build.idle < 310
 
     def test_publishing_moves_the_workplace(self, store: Store, tmp_path: Path) -> None:
         """One rename, so that nobody sees a directory that is still being filled."""

@@ -287,6 +287,89 @@ class RecordsContract:
 
         assert 0 <= await sides.api.longest_wait() < 90  # It has only just begun.
 
+    async def test_a_lost_record_is_restored(self, sides: Sides) -> None:
+        """As it was, for what is left of its life; and it can be revived, from its plan."""
+        assert sides.worker.restore(A, DONE, plan=f'{{"key": "{A}"}}', bodies=BODIES, ttl=100)
+        assert await sides.api.look(A) == DONE
+        assert await sides.claim(A) is Claimed.KNOWN
+        assert await sides.api.revive(A) is Revived.QUEUED
+        attempt = sides.worker.start(A)
+        assert attempt
+        assert (attempt.tries, dict(attempt.plan)) == (1, {"key": A})
+
+    async def test_a_restored_record_ends_with_its_lifetime(self, sides: Sides) -> None:
+        """Which is what was left of it."""
+        sides.worker.restore(A, DONE, plan=None, bodies=None, ttl=100)
+        sides.let_pass(99)
+        assert sides.worker.is_known(A)
+        sides.let_pass(2)
+
+        assert not sides.worker.is_known(A)
+
+    async def test_a_record_that_is_there_is_never_restored(self, sides: Sides) -> None:
+        """Whether it waits, runs or is done: it is newer."""
+        await sides.claim(A)
+        assert not sides.worker.restore(A, DONE, plan=None, bodies=None, ttl=100)
+        attempt = sides.worker.start(A)
+        assert attempt
+        assert not sides.worker.restore(A, DONE, plan=None, bodies=None, ttl=100)
+
+        assert sides.worker.is_current(attempt)
+
+    async def test_a_record_that_was_restored_without_a_plan_is_not_revived(self, sides: Sides) -> None:
+        """What nobody remembers cannot be built again; whoever asks anew brings it along."""
+        sides.worker.restore(A, DONE, plan=None, bodies=None, ttl=100)
+
+        assert await sides.api.revive(A) is Revived.NOT_DONE
+        assert await sides.api.look(A) == DONE
+        assert await sides.claim(A, renew=True) is Claimed.NEW
+
+    async def test_the_last_use_of_a_finished_build_is_known(self, sides: Sides) -> None:
+        """Of those that were of any use; what waits or runs is of none yet."""
+        sides.worker.finish(await sides.begin(A), DONE, 10_000)
+        sides.worker.finish(await sides.begin(B), DONE, 10_000)
+        await sides.claim(C)
+        assert sides.worker.idle([A, B, C, D]) == {}
+        for key in (A, C, D):
+            await sides.api.note_use(key)
+        sides.let_pass(70)
+        assert list(sides.worker.idle([A, B, C, D])) == [A]
+        assert 69 <= sides.worker.idle([A])[A] <= 71
+        await sides.api.note_use(A)
+
+        assert sides.worker.idle([A])[A] <= 1
+        assert not sides.worker.is_known(D)
+        assert sides.worker.idle([]) == {}
+
+    async def test_a_finished_build_is_forgotten(self, sides: Sides) -> None:
+        """As a whole; the next request begins anew."""
+        sides.worker.finish(await sides.begin(A), DONE, 10_000)
+        await sides.api.note_use(A)
+        assert not sides.worker.forget(A, 60)
+        sides.let_pass(70)
+
+        assert sides.worker.forget(A, 60)
+        assert await sides.api.look(A) is None
+        assert sides.worker.forget(A, 60)
+        assert await sides.claim(A) is Claimed.NEW
+
+    async def test_what_waits_or_runs_is_not_forgotten(self, sides: Sides) -> None:
+        """Its files, if it has any, are about to be replaced."""
+        await sides.claim(A)
+        assert not sides.worker.forget(A, 0)
+        attempt = sides.worker.start(A)
+        assert attempt
+        assert not sides.worker.forget(A, 0)
+
+        assert sides.worker.is_current(attempt)
+
+    async def test_a_failure_stays_when_its_files_go(self, sides: Sides) -> None:
+        """It never promised any."""
+        await sides.fail(A, "user")
+
+        assert sides.worker.forget(A, 0)
+        assert sides.worker.is_known(A)
+
     async def test_a_start_takes_a_waiting_build_once(self, sides: Sides) -> None:
         """One worker gets it, with its plan; the second gets nothing."""
         attempt = await sides.begin(A)

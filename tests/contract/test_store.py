@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from asu.errors import QueueUnavailable
-from asu.stores.base import Lifetimes, Store, StoreUsage
+from asu.errors import QueueUnavailable, StoreFailed
+from asu.stores.base import ACCOUNT, Lifetimes, Store, StoreUsage
 from asu.stores.manifest import MANIFEST
 from asu.stores.memory import MemoryStore
 
@@ -61,7 +61,7 @@ LIFETIMES = Lifetimes(grace=1000, undocumented=5000, workplaces=100)
 
 
 class StoreContract:
-    """What every implementation does; a subclass brings the fixtures `store` and `take_away`, which removes a file past the store."""
+    """What every implementation does; a subclass brings `store`, and what reaches past it: `take_away` removes a file, `shorten` cuts it."""
 
     def test_what_is_published_is_found(self, store: Store) -> None:
         """With its name, its size, its content, and what HTTP tells of it."""
@@ -120,6 +120,79 @@ class StoreContract:
         assert store.content(file, 0, 1) is None
         publish(store, a_bin="x", b_bin="x")
         assert store.has(A)
+
+    def test_a_build_of_which_a_file_was_shortened_is_not_there(self, store: Store, shorten: Callable[[str, str], None]) -> None:
+        """Where it lies, so that nothing but its size tells; what is left of it is never served as the file."""
+        publish(store, a_bin="image", b_bin="x")
+        assert store.has(A)
+        file = store.find(A, "a.bin")
+        assert file is not None
+        shorten(A, "a.bin")
+
+        assert not store.has(A)
+        found = store.find(A, "a.bin")
+        if found is not None:  # A bucket tells it when the file is read.
+            with pytest.raises(StoreFailed):
+                store.content(file, 0, 5)
+        publish(store, a_bin="image", b_bin="x")
+        assert store.has(A)
+
+    def test_what_is_damaged_is_taken_out_of_sight(
+        self, store: Store, shorten: Callable[[str, str], None], take_away: Callable[[str, str], None]
+    ) -> None:
+        """Known or not; what is whole stays."""
+        for key in (A, B, "c" * 64):
+            publish(store, key, a_bin="image", b_bin="x")
+        shorten(A, "a.bin")
+        take_away(B, "b.bin")
+        store.remove_damaged()
+
+        assert [store.has(key) for key in (A, B, "c" * 64)] == [False, False, True]
+        assert store.remove_damaged() == []
+
+    def test_what_a_record_can_be_made_from_lies_with_the_files(self, store: Store) -> None:
+        """Nobody can ask for it, it is no image, and it goes with the build; what is looked through is told by its keys."""
+        place = gather(store, a_bin="image")
+        (place / ACCOUNT).write_bytes(b"account")
+        store.publish(A, place, 1000)
+        publish(store, B, lifetime=-2000, a_bin="x")
+
+        assert (store.account(A), store.account(B), store.account("c" * 64)) == (b"account", None, None)
+        assert sorted(store.published_keys()) == [A, B]
+        manifest = store.manifest(A)
+        assert manifest
+        assert [file.name for file in manifest.files] == ["a.bin"]
+        assert (store.find(A, ACCOUNT), store.usage().bytes, store.manifest("c" * 64)) == (None, 6, None)
+        store.expire(LIFETIMES, lambda _: False)
+        assert list(store.published_keys()) == [A]
+        publish(store, a_bin="later")
+        assert store.account(A) is None
+
+    @pytest.mark.parametrize("key", ["", "..", ".incoming", A[1:], f"../{A}"])
+    def test_other_keys_have_neither_manifest_nor_account(self, store: Store, key: str) -> None:
+        """Only whole keys name a build."""
+        assert (store.manifest(key), store.account(key)) == (None, None)
+
+    def test_what_is_published_is_listed(self, store: Store) -> None:
+        """With its size, and for how long nobody has published or read it; what is being gathered is not."""
+        publish(store, a_bin="12345", b_bin="123")
+        publish(store, B, a_bin="1")
+        gather(store, "c" * 64, a_bin="x")
+
+        found = {build.key: build for build in store.builds()}
+        assert {key: build.bytes for key, build in found.items()} == {A: 8, B: 1}
+        assert all(0 <= build.idle < 60 for build in found.values())
+
+    def test_a_build_is_removed_before_its_time(self, store: Store) -> None:
+        """Unless it was published a moment ago; one that is gone already is gone."""
+        publish(store, a_bin="x")
+        publish(store, B, a_bin="x")
+
+        assert not store.remove(A, 60)
+        assert store.remove(A, -1)
+        assert (store.has(A), store.has(B), store.find(A, "a.bin")) == (False, True, None)
+        assert store.remove(A, 60)
+        assert list(store.published_keys()) == [B]
 
     def test_workplaces_are_private(self, store: Store) -> None:
         """Two attempts of one build never write into each other's files."""
@@ -273,3 +346,13 @@ class TestMemoryStore(StoreContract):
     def take_away(self, store: MemoryStore) -> Callable[[str, str], None]:
         """Return what removes a file."""
         return lambda key, name: store.published[key].contents.__delitem__(name)
+
+    @pytest.fixture
+    def shorten(self, store: MemoryStore) -> Callable[[str, str], None]:
+        """Return what takes the last byte of a file away."""
+
+        def cut(key: str, name: str) -> None:
+            contents = store.published[key].contents
+            contents[name] = contents[name][:-1]
+
+        return cut

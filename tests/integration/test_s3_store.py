@@ -88,6 +88,16 @@ class TestS3Store(StoreContract):
 
         return remove
 
+    @pytest.fixture
+    def shorten(self, settings: Settings) -> Callable[[str, str], None]:
+        """Return what puts a shorter object in the place of one."""
+
+        def cut(key: str, name: str) -> None:
+            where = address(settings, f"{PREFIX}{key}/{name}")
+            ask(where, "PUT", ask(where)[1][:-1])
+
+        return cut
+
 
 def test_a_build_is_looked_for_to_its_last_file(store: Store, settings: Settings) -> None:
     """Its listing may come in several parts."""

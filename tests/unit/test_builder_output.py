@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.errors import BuildFailed, StoreFailed
+from asu.errors import BuildFailed, DiskFull, StoreFailed
 from asu.worker.builder_output import MAX_FILES, copy_out, offered, read_profiles
 from asu.worker.memory_container import regular
 
@@ -150,3 +151,21 @@ def test_a_build_with_nothing_to_start_from_is_a_failure() -> None:
     """Archives alone are no firmware."""
     with pytest.raises(BuildFailed, match="it made no image"):
         offered([{"name": "a", "filesystem": "targz"}])
+
+
+def test_the_reserve_of_the_disk_is_not_written_into(tmp_path: Path) -> None:
+    """A file that would take of it is not begun."""
+    with pytest.raises(DiskFull):
+        copy_out(archive([plain("out/image.bin")]), tmp_path, max_bytes=1_000, reserve_mb=1024**3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_says_that_it_is_full_is_told_as_such(tmp_path: Path) -> None:
+    """Others may fill it between the question and the write, or a quota may know less room than the disk."""
+
+    def pieces() -> Iterator[bytes]:
+        yield next(archive([plain("out/image.bin")]))
+        raise OSError(errno.EDQUOT, "quota exceeded")
+
+    with pytest.raises(DiskFull):
+        copy_out(pieces(), tmp_path, max_bytes=1_000)

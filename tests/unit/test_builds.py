@@ -9,8 +9,11 @@ from asu.build_queue import MemoryBuildQueue
 from asu.build_record import REVIVALS, BuildRecord, Claimed, Holder, PendingBodies, Revived, State
 from asu.builds import Builds
 from asu.errors import InternalError, Overloaded, QueueUnavailable, ShareExceeded, StoreFailed, UnknownBuild
+from asu.fleet import MemoryFleet
 from asu.memory_records import MemoryRecords
 from asu.preview import ResolvedRequest
+from asu.room import Room
+from asu.settings import Settings
 from asu.stores.memory import MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -74,9 +77,10 @@ class PlanlessRecords(MemoryRecords):
 class Parts:
     """Builds over in-memory parts."""
 
-    def __init__(self, queue: MemoryBuildQueue | None = None, records: MemoryRecords | None = None, limit: int = 2) -> None:
+    def __init__(self, queue: MemoryBuildQueue | None = None, records: MemoryRecords | None = None, limit: int = 2, share: float = 1.0) -> None:
         self.records, self.queue, self.store = records or MemoryRecords(), queue or MemoryBuildQueue(), WatchedStore()
-        self.builds = Builds(records=self.records, queue=self.queue, store=self.store, limit=limit)
+        room = Room(Settings(disk_reserve_mb=0), MemoryFleet())
+        self.builds = Builds(records=self.records, queue=self.queue, store=self.store, room=room, limit=limit, share=share)
 
     def finish(self, key: str, *, state: State = State.DONE, fault: str = "") -> None:
         """End a waiting build; a good one is in the store."""
@@ -312,8 +316,7 @@ async def test_records_that_contradict_themselves_end_in_an_error() -> None:
 
 async def test_one_client_holds_no_more_than_its_share() -> None:
     """It is told how many that are and when to come again; others, and those of whom nobody knows who they are, are served."""
-    parts = Parts()
-    builds = Builds(records=parts.records, queue=parts.queue, store=parts.store, limit=4, share=0.25)
+    builds = Parts(limit=4, share=0.25).builds
     await builds.request(A, "r1", "5.9.0.1")
     with pytest.raises(ShareExceeded, match="1 builds that were asked for from your address") as refusal:
         await builds.request(B, "r2", "5.9.0.1")

@@ -19,7 +19,14 @@ from asu.stores.local import LocalStore
 from tests.unit.test_api_operations import AbsentQueue
 
 GOOD = RedisCondition(
-    name="Redis", version=(7, 0, 15), is_append_only=True, saves_snapshots=False, is_writing=True, eviction="noeviction", max_memory=0
+    name="Redis",
+    version=(7, 0, 15),
+    is_append_only=True,
+    saves_snapshots=False,
+    waits_for_disk=True,
+    is_writing=True,
+    eviction="noeviction",
+    max_memory=0,
 )
 
 
@@ -39,6 +46,7 @@ def test_a_well_kept_redis_is_fine() -> None:
         (services.judge_persistence, {"is_append_only": False}, Level.PROBLEM, "nothing is saved"),
         (services.judge_persistence, {"is_append_only": False, "saves_snapshots": True}, Level.WARNING, "only snapshots"),
         (services.judge_persistence, {"is_append_only": False, "saves_snapshots": None}, Level.WARNING, "does not tell"),
+        (services.judge_persistence, {"waits_for_disk": False}, Level.WARNING, "a crash loses those"),
         (services.judge_eviction, {"eviction": "allkeys-lru", "max_memory": 1}, Level.PROBLEM, "allkeys-lru drops"),
         (services.judge_eviction, {"eviction": "volatile-ttl"}, Level.WARNING, "volatile-ttl would drop"),
     ],

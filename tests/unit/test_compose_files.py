@@ -85,10 +85,10 @@ def test_only_the_door_is_published(name: str, doors: set[str]) -> None:
 
 @pytest.mark.parametrize("name", FILES[:2])
 def test_redis_keeps_what_it_was_given(name: str) -> None:
-    """Redis writes down every accepted build into a volume, and forgets none when its memory is full."""
+    """Redis writes every accepted build down before it is answered, into a volume, and forgets none when its memory is full."""
     redis = services(name)["redis"]
 
-    assert "--appendonly yes" in redis["command"]
+    assert "--appendonly yes --appendfsync always" in redis["command"]
     assert "--maxmemory-policy noeviction" in redis["command"]
     assert redis["volumes"] == ["redis:/data"]
     assert set(redis["networks"]) == {"backend"}

@@ -344,3 +344,14 @@ def test_nothing_odd_from_the_records_reaches_the_container(world: World) -> Non
 
     assert world.goals() == ["info"]
     assert body_of(world.record())["code"] == "impossible-selection"
+
+
+def test_a_build_does_not_begin_on_a_disk_that_is_full(tmp_path: Path) -> None:
+    """It would fail at its end; nobody waits for that, and the next request may find room."""
+    world = new_world(tmp_path, disk_reserve_mb=1024**3)
+
+    record = world.build()
+
+    assert (record.state, record.fault, body_of(record)["code"]) == (State.FAILED, "infra", "disk-full")
+    assert "too full for new builds" in body_of(record)["detail"]
+    assert (world.engine.containers, list((tmp_path / ".incoming").iterdir())) == ([], [])

@@ -234,6 +234,20 @@ def test_files_outlive_their_record_by_the_grace(world: World) -> None:
     assert world.store.has(OTHER)
 
 
+def test_damaged_files_are_removed_though_their_record_lives(world: World) -> None:
+    """A gateway would serve them; without them the next poll has the build made again."""
+    place = world.store.workplace(KEY)
+    (place / "a.bin").write_bytes(b"image")
+    world.store.publish(KEY, place, 1000)
+    world.store.published[KEY].contents["a.bin"] = b"im"
+
+    swept = world.sweep()
+
+    assert KEY not in world.store.published
+    assert swept.damaged == [KEY]
+    assert f"build {KEY}: its files were damaged" in swept.in_words()
+
+
 def test_a_store_that_is_away_does_not_stop_the_tidying() -> None:
     """Builds are taken back and containers removed all the same."""
     world = World(store=AbsentStore())

@@ -172,11 +172,12 @@ def opened(
     queue: MemoryBuildQueue | None = None,
     statistics: MemoryStatistics | None = None,
     store: MemoryStore | None = None,
+    fleet: MemoryFleet | None = None,
     **changes: Any,
 ) -> Iterator[World]:
     """Run the API over in-memory parts, or over those that are given."""
     records, queue, store = records or MemoryRecords(), queue or MemoryBuildQueue(), store or MemoryStore()
-    counted, noted = statistics or MemoryStatistics(), MemoryFleet()
+    counted, noted = statistics or MemoryStatistics(), fleet or MemoryFleet()
     wanted = settings(**changes)
 
     @asynccontextmanager

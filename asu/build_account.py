@@ -1,0 +1,49 @@
+"""What lies beside a build's files of its record, so that a record that was lost with its Redis can be made anew from the store.
+
+It is small JSON in a file that no client can ask for:
+
+    {"version": 1, "key": "…", "body": {the answer of the finished build}, "plan": {what the worker was told} or null}
+
+A first-boot script never gets there. What was built with one has no plan therefore: it can be served, but not be built again.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .build_plan import pending_bodies
+from .build_record import BuildRecord, PendingBodies, State
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A finished build's record, and what it takes to build it again: its plan as JSON, None where that is not known any more."""
+
+    record: BuildRecord
+    plan: str | None
+    bodies: PendingBodies | None
+    hashes: Mapping[str, str]  # SHA-256 of each image that the answer names.
+
+
+def write_account(plan: Mapping[str, Any], record: BuildRecord) -> bytes:
+    """Return the document of a finished build."""
+    kept = None if plan["request"].get("defaults") else plan
+    return json.dumps({"version": VERSION, "key": plan["key"], "body": json.loads(record.body), "plan": kept}).encode()
+
+
+def read_account(document: bytes, key: str) -> Account | None:
+    """Read the document of a build; None for one that is damaged, of another version or of another build."""
+    try:
+        values = json.loads(document)
+        body, plan = values["body"], values["plan"]
+        if (values["version"], values["key"], body["request_hash"]) != (VERSION, key, key) or (plan is not None and plan["key"] != key):
+            return None
+        hashes = {str(image["name"]): str(image["sha256"]) for image in body["images"]}
+        bodies = None if plan is None else pending_bodies(plan)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    record = BuildRecord(state=State.DONE, step="done", body=json.dumps(body).encode())
+    return Account(record=record, plan=None if plan is None else json.dumps(plan), bodies=bodies, hashes=hashes)

@@ -1,0 +1,58 @@
+"""Whether there is room for another build, so that a disk that fills up stops new builds and nothing else."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+from .errors import DiskFull, QueueUnavailable
+from .fleet import Fleet
+from .kept import Kept
+from .settings import Settings
+
+KEPT_SECONDS = 1.0  # A burst of requests looks once; in a second a build copies out less than the reserve.
+PATIENCE = 2.0  # Seconds that a request waits for a disk that hangs; whether it is full will be the worker's to find out.
+MIB = 1024 * 1024
+
+
+def free_bytes(path: Path) -> int | None:
+    """Return how many bytes are free on the disk of a path; None where it cannot be looked at."""
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return None
+
+
+def expect_room(path: Path, reserve_mb: int, wanted: int = 0) -> None:
+    """Return if the reserve stays free when `wanted` more bytes are written; raises DiskFull."""
+    _judge(free_bytes(path), reserve_mb, wanted)
+
+
+class Room:
+    """Looks at the disk where the images of new builds would go.
+
+    With a local store that is the one that API and workers share. With a bucket it is the workers' own, of which they write notes; while any
+    of them has room, a build may find it. What nobody knows keeps no build away.
+    """
+
+    def __init__(self, settings: Settings, fleet: Fleet) -> None:
+        self._settings, self._fleet = settings, fleet
+        self._free = Kept(self._look, KEPT_SECONDS)
+
+    async def expect(self) -> None:
+        """Return if there is room for another build; raises DiskFull."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                free = await self._free.get()
+        except (TimeoutError, QueueUnavailable):
+            return
+        _judge(free, self._settings.disk_reserve_mb)
+
+    async def _look(self) -> int | None:
+        if self._settings.s3_bucket:
+            return max((note.disk_free for note in await self._fleet.notes()), default=None)
+        return await asyncio.to_thread(free_bytes, self._settings.store_path)
+
+
+def _judge(free: int | None, reserve_mb: int, wanted: int = 0) -> None:
+    if free is not None and free - wanted < reserve_mb * MIB:
+        raise DiskFull(free=free // MIB, reserve=reserve_mb)
