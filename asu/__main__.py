@@ -1,7 +1,8 @@
 """`asu api` and `asu worker`, the processes of the build service, and the commands of its operator.
 
 `asu check` says what is wrong with a server and what to do, `asu alive` whether the worker of this container lives, `asu sweep` tidies
-once, `asu key` makes the key that images are signed with, `asu openapi` prints what the API says of itself.
+once, `asu key` makes the key that images are signed with, `asu verify` checks images against their provenance, `asu openapi` prints what
+the API says of itself.
 """
 
 import argparse
@@ -22,6 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     if options.process == "key":
         _make_key(options.path)
+        return
+    if options.process == "verify":
+        from .provenance.command import run_verify  # noqa: PLC0415  # As below; and it is for those, too, who have no server to set up.
+
+        run_verify(options.place, options.files, options.key)
         return
     try:
         settings = read_settings()
@@ -140,6 +146,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     processes.add_parser("sweep", help="tidy once, as workers do all the time, and say what was done")
     key = processes.add_parser("key", help="make a key to sign images with, and its certificate")
     key.add_argument("path", type=Path, help="file of the secret key, for BUILD_KEY; PATH.pub is for the devices, PATH.ucert goes into the images")
+    verify = processes.add_parser(
+        "verify", help="check images against their provenance, and say what they were built from; ends with 1 if they differ"
+    )
+    verify.add_argument("place", help="the build's directory or its provenance, as path or URL: https://HOST/store/KEY/")
+    verify.add_argument("files", type=Path, nargs="*", help="files to check instead of all that lie beside the provenance")
+    verify.add_argument("--key", type=Path, help="public key (usign) that must have signed it")
     return parser.parse_args(arguments)
 
 

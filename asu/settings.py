@@ -74,6 +74,13 @@ class Settings(BaseSettings):
     build_key: Annotated[
         Path | None, Field(description="Secret key (usign) that images are signed with; its certificates are in `.ucert` beside it.")
     ] = None
+    builder_id: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[a-z][a-z0-9+.-]*:[!-~]+$",
+            description="URI by which provenances name this server as the builder; unset, it is made of the name that its Redis drew.",
+        ),
+    ] = None
     store_path: Annotated[
         Path, Field(description="Directory of the finished images, seen by API and workers alike; with `S3_BUCKET`, of those that are being made.")
     ] = Path("store")
@@ -156,10 +163,11 @@ class Settings(BaseSettings):
     def build_deadline(self) -> int:
         """Seconds that one attempt may take in all, with a minute for starting and publishing.
 
-        `info_deadline` counts six times: looking at the builder, reading its feeds and keys and choosing a file system take five more
-        commands as short as `make info`; `pull_deadline` twice: a snapshot's image is pulled, and then fetches its builder.
+        `info_deadline` counts eight times: looking at the builder, reading its feeds and keys, choosing a file system and noting what the
+        feeds held take seven more commands as short as `make info`; `pull_deadline` twice: a snapshot's image is pulled, and then fetches
+        its builder.
         """
-        commands = 6 * self.info_deadline + self.manifest_deadline + self.image_deadline
+        commands = 8 * self.info_deadline + self.manifest_deadline + self.image_deadline
         # Out of the container; to be signed they are read again, and to a bucket they are copied once more.
         copies = 1 + bool(self.build_key) + bool(self.s3_bucket)
         return 2 * self.pull_deadline + commands + copies * self.max_output_mb // COPY_MB_PER_SECOND + 60

@@ -15,8 +15,9 @@ from asu.stores import open_store
 
 from .accounting import Accounts
 from .container import ContainerEngine, PodmanEngine
-from .job import Builder, Signing, leave_unsigned
+from .job import Builder
 from .sweeping import Sweep, Swept
+from .unsigned import UNSIGNED, Signing
 
 log = logging.getLogger(__name__)
 
@@ -65,13 +66,13 @@ def expect_live_worker(settings: Settings) -> None:
 
 
 def chosen_signing(settings: Settings) -> Signing:
-    """Return what signs images with the key in `BUILD_KEY`, or leaves them alone without one; ends the process if the key is unusable."""
+    """Return what signs with the key in `BUILD_KEY`, or leaves them alone without one; ends the process if the key is unusable."""
     if settings.build_key is None:
-        return leave_unsigned
+        return UNSIGNED
     from .signing import read_signer  # noqa: PLC0415  # Without a key nobody needs the library for it.
     from .usign import UnusableKey  # noqa: PLC0415
 
     try:
-        return read_signer(settings.build_key).sign
+        return read_signer(settings.build_key)
     except UnusableKey as error:
         raise SystemExit(f"asu worker: BUILD_KEY: {error}") from error
