@@ -144,6 +144,12 @@ class Settings(BaseSettings):
     disk_reserve_mb: Annotated[
         int, Field(ge=0, description="MiB that should stay free where images lie and are made; `/readyz?verbose`, `asu check` and a metric tell.")
     ] = 1024
+    audit_log: Annotated[
+        Path | None,
+        Field(
+            description="File that workers add a line of JSON to for each build that ended, with the hashes of its files; each machine has its own."
+        ),
+    ] = None
     log_format: Annotated[Literal["text", "json"], Field(description="Lines for people, or one JSON object per line.")] = "text"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least severity that is logged.")] = "info"
 

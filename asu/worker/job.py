@@ -30,6 +30,7 @@ from asu.stores.base import Store
 
 from . import builder_failures, builder_output, image_sizes, imagebuilder, snapshot
 from .accounting import Accounts
+from .audit import AuditLog
 from .container import BuildContainer, CommandResult, ContainerEngine
 from .origins import Origins, read_feeds, write_provenance
 from .package_managers import package_manager_for
@@ -91,7 +92,7 @@ class Builder:
         sign: Signing = UNSIGNED,
     ) -> None:
         self._settings, self._records, self._store, self._engine = settings, records, store, engine
-        self._accounts, self._signing = accounts, sign
+        self._accounts, self._audit, self._signing = accounts, AuditLog(settings.audit_log), sign
 
     def run(self, payload: Mapping[str, Any]) -> None:
         """Build what a job names, unless somebody else does or has done so; never raises for a failed build."""
@@ -123,6 +124,7 @@ class Builder:
                 mistake = InternalError(request_id=attempt.key)
                 record, ttl = progress.failed(mistake), self._failure_lifetime(mistake)
             if self._finish(attempt, record, ttl):
+                self._audit.note(attempt, record, seconds=progress.seconds, files=progress.files)
                 self._accounts.note(attempt.plan, record, seconds=progress.seconds)
 
     def _build(self, attempt: Attempt, progress: Progress, lease: Lease, aftermath: contextlib.ExitStack) -> BuildRecord:
