@@ -1,8 +1,8 @@
 """`asu api` and `asu worker`, the processes of the build service, and the commands of its operator.
 
 `asu check` says what is wrong with a server and what to do, `asu alive` whether the worker of this container lives, `asu sweep` tidies
-once, `asu key` makes the key that images are signed with, `asu verify` checks images against their provenance, `asu openapi` prints what
-the API says of itself.
+once, `asu key` makes the key that images are signed with, `asu verify` checks images against their provenance, `asu rebuild` builds anew
+what is in the store and compares, `asu openapi` prints what the API says of itself.
 """
 
 import argparse
@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _check(settings, options)
     elif options.process == "sweep":
         _sweep(settings)
+    elif options.process == "rebuild":
+        _rebuild(settings, options.build)
     elif options.process == "alive":
         from .worker.process import expect_live_worker  # noqa: PLC0415  # As below.
 
@@ -112,6 +114,21 @@ def _sweep(settings: Settings) -> None:
         raise SystemExit(1)
 
 
+def _rebuild(settings: Settings, key: str) -> None:
+    from .worker.process import rebuild_once  # noqa: PLC0415
+    from .worker.rebuilding import CannotRebuild  # noqa: PLC0415
+
+    try:
+        comparison = rebuild_once(settings, key)
+    except CannotRebuild as error:
+        raise SystemExit(f"asu rebuild: {error}") from error
+    except AsuError as error:
+        raise SystemExit(f"asu rebuild: {error.detail}") from error
+    sys.stdout.write(comparison.in_words())
+    if comparison.differs:
+        raise SystemExit(1)
+
+
 def _print_openapi(settings: Settings) -> None:
     from .app import create_app  # noqa: PLC0415
 
@@ -146,6 +163,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     processes.add_parser("sweep", help="tidy once, as workers do all the time, and say what was done")
     key = processes.add_parser("key", help="make a key to sign images with, and its certificate")
     key.add_argument("path", type=Path, help="file of the secret key, for BUILD_KEY; PATH.pub is for the devices, PATH.ucert goes into the images")
+    rebuild = processes.add_parser(
+        "rebuild", help="build what is in the store once more, publish nothing, and compare; ends with 1 if an image differs"
+    )
+    rebuild.add_argument("build", metavar="KEY", help="key of the build: its directory in the store")
+    rebuild.add_argument("--verify", action="store_true", required=True, help="compare with what is published; there is no other way to rebuild")
     verify = processes.add_parser(
         "verify", help="check images against their provenance, and say what they were built from; ends with 1 if they differ"
     )

@@ -5,6 +5,7 @@ The same contract tests run against it and against Redis.
 
 import json
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from .build_record import LEASE_SECONDS, REVIVALS, Attempt, BuildRecord, Claimed, PendingBodies, Revived, State
@@ -134,6 +135,14 @@ class MemoryRecords:
     def is_known(self, key: str) -> bool:
         """See WorkerRecords."""
         return self._entry(key) is not None
+
+    def plan(self, key: str) -> Mapping[str, Any] | None:
+        """See WorkerRecords."""
+        entry = self._entry(key)
+        if entry is None or entry["record"].state is State.FAILED:
+            return None
+        plan: Mapping[str, Any] = json.loads(entry["plan"])
+        return plan
 
     def waiting_keys(self) -> list[str]:
         """See WorkerRecords."""

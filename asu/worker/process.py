@@ -1,6 +1,7 @@
 """The worker process: RQ's loop around our builder."""
 
 import logging
+import secrets
 import socket
 
 from redis import Redis
@@ -16,6 +17,7 @@ from asu.stores import open_store
 from .accounting import Accounts
 from .container import ContainerEngine, PodmanEngine
 from .job import Builder
+from .rebuilding import Comparison, rebuild
 from .sweeping import Sweep, Swept
 from .unsigned import UNSIGNED, Signing
 
@@ -52,6 +54,16 @@ def sweep_once(settings: Settings) -> Swept:
 
         accounts = Accounts(RedisBuildStatistics(redis))
         return Sweep(settings, records=records, queue=queue, store=open_store(settings), engine=engine, accounts=accounts)()
+
+
+def rebuild_once(settings: Settings, key: str) -> Comparison:
+    """Build what is published under a key once more and compare; raises CannotRebuild and StoreFailed."""
+
+    def engine() -> ContainerEngine:
+        return PodmanEngine(settings, system=f"rebuild-{secrets.token_hex(8)}")
+
+    with sync_redis(settings.redis_url) as redis:
+        return rebuild(settings, key, records=RedisWorkerRecords(redis), store=open_store(settings), engine=engine)
 
 
 def expect_live_worker(settings: Settings) -> None:
