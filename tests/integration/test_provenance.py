@@ -15,9 +15,11 @@ from asu.provenance.envelope import PROVENANCE_FILE, read_envelope
 from asu.provenance.statement import read_statement
 from asu.worker.container import PodmanEngine
 from asu.worker.rebuilding import rebuild
-from tests.integration.podman_world import APK, OPKG, ROOT
+from misc.supply.sbom import installed_packages
+from tests.integration.podman_world import APK, BASE, OPKG, ROOT
 
 if TYPE_CHECKING:
+    from tests.integration.podman_world import PodmanWorld
     from tests.integration.worker_world import WorkerWorld
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning", "ignore:.*UDSSocket:ResourceWarning")
@@ -74,6 +76,17 @@ def test_the_command_compares_and_ends_well(worker: WorkerWorld) -> None:
     assert unknown.returncode == 1
     assert "asu rebuild: there are no images of this build" in unknown.stderr
     assert "as it was built" in verified.stdout
+
+
+def test_the_debian_packages_of_an_image_are_listed(podman: PodmanWorld) -> None:
+    """The bill of materials asks the image itself; of one that is not there it says so."""
+    found, words = installed_packages(f"{BASE}:x86-64-v{OPKG}", podman.environment)
+    none, why = installed_packages(f"{BASE}:no-such-tag", podman.environment)
+
+    assert {"libc6", "make"} <= {name for name, _, _ in found}, words
+    assert all(version and architecture for _, version, architecture in found)
+    assert none == []
+    assert "there is no image" in why
 
 
 def command(worker: WorkerWorld, *arguments: str) -> subprocess.CompletedProcess[str]:
