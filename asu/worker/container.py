@@ -213,7 +213,7 @@ class PodmanEngine:
 
     def pin(self, image: BuilderImage) -> BuilderImage:
         """See ContainerEngine."""
-        with _podman_answers("find the ImageBuilder's image"):
+        with _podman_answers("look at the ImageBuilder's image"):
             self._ensure_image(image)
             response = self._client.api.get(f"/images/{quote(image.name, safe='')}/json")
             response.raise_for_status()
