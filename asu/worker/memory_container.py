@@ -31,7 +31,7 @@ class Script:
     """What the ImageBuilder has and how it behaves; tests change what they are about.
 
     `failures`, `seconds` and `before` are looked up by make's goal: info, manifest or image. `before` is called when the
-    command begins, or the removal (`remove`); `extra` is put into the output as it is, whatever its kind.
+    command begins, or the start (`start`) or removal (`remove`) of a container; `extra` is put into the output as it is, whatever its kind.
     """
 
     revision: str = "r28959-29397011cc"
@@ -202,6 +202,7 @@ class MemoryEngine:
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
         self.images: dict[str, bool] = {}
+        self.pinned: list[BuilderImage] = []
         self.started: list[BuilderImage] = []
         self.containers: list[MemoryContainer] = []
         self.failure: AsuError | None = None
@@ -215,10 +216,12 @@ class MemoryEngine:
         if not self.has_image:
             raise image.missing()
         content = hashlib.sha256(f"{image.name} {self.script.revision}".encode()).hexdigest()
-        return replace(image, id=content, digest=f"sha256:{content}")
+        self.pinned.append(replace(image, id=content, digest=f"sha256:{content}"))
+        return self.pinned[-1]
 
     def start(self, image: BuilderImage, *, key: str, attempt: int) -> BuildContainer:
         """See ContainerEngine."""
+        self.script.before.get("start", lambda: None)()
         self.started.append(image if image.id else self.pin(image))
         container = MemoryContainer(self.script, key=key, attempt=attempt)
         self.containers.append(container)

@@ -66,7 +66,7 @@ def rebuild(settings: Settings, key: str, *, records: WorkerRecords, store: Stor
     try:
         again = LocalStore(place)
         again.open()
-        _build(settings.model_copy(update={"build_key": None, "audit_log": None}), key, request, again, engine)
+        _build(settings.model_copy(update={"audit_log": None}), key, request, again, engine)
         return compare(before, read_published(again, key))
     finally:
         store.discard(place)

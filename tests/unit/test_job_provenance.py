@@ -40,10 +40,11 @@ def provenance_of(world: World) -> Provenance:
 
 def test_the_builder_is_pinned_for_the_attempt(world: World) -> None:
     """The name is looked up once; what is run, told and written down is the image that it led to then."""
+    world.script.before["start"] = lambda: setattr(world.script, "revision", "r1-another")
     body = body_of(world.build())
 
     [started] = world.engine.started
-    assert started.id
+    assert started == world.engine.pinned[0]
     assert body["builder_digest"] == started.digest == provenance_of(world).builder.digest
 
 
