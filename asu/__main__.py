@@ -1,15 +1,15 @@
 """`asu api` and `asu worker`, the processes of the build service, and the commands of its operator.
 
 `asu check` says what is wrong with a server and what to do, `asu alive` whether the worker of this container lives, `asu sweep` tidies
-once, `asu recover` makes lost records anew from the store, `asu key` makes the key that images are signed with, `asu openapi` prints what
-the API says of itself.
+once, `asu recover` makes lost records anew from the store, `asu key` makes the key that images are signed with, `asu verify` checks images
+against their provenance, `asu rebuild` builds anew what is in the store and compares, `asu openapi` prints what the API says of itself.
 """
 
 import argparse
 import gc
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,37 +19,25 @@ from .settings import Settings, UnusableSettings, read_settings
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one of the processes until SIGTERM or SIGINT, or make a key."""
+    """Run one of the processes until SIGTERM or SIGINT, or a command to its end."""
     options = _options(arguments)
     if options.process == "key":
         _make_key(options.path)
+        return
+    if options.process == "verify":
+        from .provenance.command import run_verify  # noqa: PLC0415  # For those, too, who have no server to set up.
+
+        run_verify(options.place, options.files, options.key)
         return
     try:
         settings = read_settings()
     except UnusableSettings as error:
         _refuse(error, is_check=options.process == "check", as_json=getattr(options, "json", False))
     configure_logging(settings.log_level, settings.log_format)
-    if options.process == "api":
-        _run_api(settings, options.host, options.port)
-    elif options.process == "openapi":
-        _print_openapi(settings)
-    elif options.process == "check":
-        _check(settings, options)
-    elif options.process == "sweep":
-        _sweep(settings)
-    elif options.process == "recover":
-        _recover(settings)
-    elif options.process == "alive":
-        from .worker.process import expect_live_worker  # noqa: PLC0415  # As below.
-
-        expect_live_worker(settings)
-    else:
-        from .worker.process import run_worker  # noqa: PLC0415  # The API has no use for podman's and RQ's worker modules and saves their memory.
-
-        run_worker(settings)
+    _COMMANDS[options.process](settings, options)
 
 
-def _run_api(settings: Settings, host: str, port: int) -> None:
+def _run_api(settings: Settings, options: argparse.Namespace) -> None:
     import uvicorn  # noqa: PLC0415  # The worker has no use for it.
 
     from .app import create_app  # noqa: PLC0415
@@ -61,8 +49,8 @@ def _run_api(settings: Settings, host: str, port: int) -> None:
     gc.freeze()
     uvicorn.run(
         app,
-        host=host,
-        port=port,
+        host=options.host,
+        port=options.port,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -72,6 +60,18 @@ def _run_api(settings: Settings, host: str, port: int) -> None:
         forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=30,  # Seconds for downloads under way; polls take milliseconds.
     )
+
+
+def _run_worker(settings: Settings, _: argparse.Namespace) -> None:
+    from .worker.process import run_worker  # noqa: PLC0415  # The API has no use for podman's and RQ's worker modules and saves their memory.
+
+    run_worker(settings)
+
+
+def _alive(settings: Settings, _: argparse.Namespace) -> None:
+    from .worker.process import expect_live_worker  # noqa: PLC0415
+
+    expect_live_worker(settings)
 
 
 def _refuse(error: UnusableSettings, *, is_check: bool, as_json: bool) -> NoReturn:
@@ -97,7 +97,7 @@ def _check(settings: Settings, options: argparse.Namespace) -> None:
         raise SystemExit(1)
 
 
-def _sweep(settings: Settings) -> None:
+def _sweep(settings: Settings, _: argparse.Namespace) -> None:
     from .worker.process import sweep_once  # noqa: PLC0415
 
     try:
@@ -109,7 +109,7 @@ def _sweep(settings: Settings) -> None:
         raise SystemExit(1)
 
 
-def _recover(settings: Settings) -> None:
+def _recover(settings: Settings, _: argparse.Namespace) -> None:
     from .worker.process import recover_once  # noqa: PLC0415
 
     try:
@@ -118,7 +118,22 @@ def _recover(settings: Settings) -> None:
         raise SystemExit(f"asu recover: {error.detail}") from error
 
 
-def _print_openapi(settings: Settings) -> None:
+def _rebuild(settings: Settings, options: argparse.Namespace) -> None:
+    from .worker.process import rebuild_once  # noqa: PLC0415
+    from .worker.rebuilding import CannotRebuild  # noqa: PLC0415
+
+    try:
+        comparison = rebuild_once(settings, options.build)
+    except CannotRebuild as error:
+        raise SystemExit(f"asu rebuild: {error}") from error
+    except AsuError as error:
+        raise SystemExit(f"asu rebuild: {error.detail}") from error
+    sys.stdout.write(comparison.in_words())
+    if comparison.differs:
+        raise SystemExit(1)
+
+
+def _print_openapi(settings: Settings, _: argparse.Namespace) -> None:
     from .app import create_app  # noqa: PLC0415
 
     sys.stdout.write(json.dumps(create_app(settings).openapi(), indent=2, sort_keys=True) + "\n")
@@ -133,6 +148,18 @@ def _make_key(path: Path) -> None:
     except UnusableKey as error:
         raise SystemExit(f"asu key: {error}") from error
     sys.stdout.write("".join(f"{file}\n" for file in made))
+
+
+_COMMANDS: Mapping[str, Callable[[Settings, argparse.Namespace], None]] = {
+    "api": _run_api,
+    "worker": _run_worker,
+    "alive": _alive,
+    "check": _check,
+    "sweep": _sweep,
+    "recover": _recover,
+    "rebuild": _rebuild,
+    "openapi": _print_openapi,
+}
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -153,6 +180,17 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     processes.add_parser("recover", help="after Redis has lost its data: make the records of finished builds anew from the store")
     key = processes.add_parser("key", help="make a key to sign images with, and its certificate")
     key.add_argument("path", type=Path, help="file of the secret key, for BUILD_KEY; PATH.pub is for the devices, PATH.ucert goes into the images")
+    rebuild = processes.add_parser(
+        "rebuild", help="build what is in the store once more, publish nothing, and compare; ends with 1 if an image differs"
+    )
+    rebuild.add_argument("build", metavar="KEY", help="key of the build: its directory in the store")
+    rebuild.add_argument("--verify", action="store_true", required=True, help="compare with what is published; there is no other way to rebuild")
+    verify = processes.add_parser(
+        "verify", help="check images against their provenance, and say what they were built from; ends with 1 if they differ"
+    )
+    verify.add_argument("place", help="the build's directory or its provenance, as path or URL: https://HOST/store/KEY/")
+    verify.add_argument("files", type=Path, nargs="*", help="files to check instead of all that lie beside the provenance")
+    verify.add_argument("--key", type=Path, help="public key (usign) that must have signed it")
     return parser.parse_args(arguments)
 
 

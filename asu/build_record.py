@@ -228,5 +228,8 @@ class WorkerRecords(Protocol):
     def is_known(self, key: str) -> bool:
         """Whether there is a record, whatever it says."""
 
+    def plan(self, key: str) -> Mapping[str, Any] | None:
+        """Return what to build, as long as a record knows it: a waiting, running or finished one does, a failed one does not."""
+
     def waiting_keys(self) -> list[str]:
         """Return the keys of the waiting builds that may begin now, in the order in which they should."""

@@ -5,7 +5,7 @@ The same contract tests run against it and against Redis.
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -185,6 +185,14 @@ class MemoryRecords:
     def is_known(self, key: str) -> bool:
         """See WorkerRecords."""
         return self._entry(key) is not None
+
+    def plan(self, key: str) -> Mapping[str, Any] | None:
+        """See WorkerRecords."""
+        entry = self._entry(key)
+        if entry is None or entry["record"].state is State.FAILED:
+            return None
+        plan: Mapping[str, Any] = json.loads(entry["plan"])
+        return plan
 
     def waiting_keys(self) -> list[str]:
         """See WorkerRecords."""

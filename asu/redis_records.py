@@ -6,7 +6,7 @@ say so with QueueUnavailable. Only plain commands are used; Redis and Valkey ser
 
 import json
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -269,6 +269,12 @@ class RedisWorkerRecords:
         """See WorkerRecords."""
         with _answers_sync():
             return bool(self._redis.exists(PREFIX + key))
+
+    def plan(self, key: str) -> Mapping[str, Any] | None:
+        """See WorkerRecords."""
+        with _answers_sync():
+            found: Any = self._redis.hget(PREFIX + key, "plan")
+        return json.loads(found) if found else None
 
     def waiting_keys(self) -> list[str]:
         """See WorkerRecords."""

@@ -75,6 +75,13 @@ class Settings(BaseSettings):
     build_key: Annotated[
         Path | None, Field(description="Secret key (usign) that images are signed with; its certificates are in `.ucert` beside it.")
     ] = None
+    builder_id: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[a-z][a-z0-9+.-]*:[!-~]+$",
+            description="URI by which provenances name this server as the builder; unset, it is made of the name that its Redis drew.",
+        ),
+    ] = None
     store_path: Annotated[
         Path, Field(description="Directory of the finished images, seen by API and workers alike; with `S3_BUCKET`, of those that are being made.")
     ] = Path("store")
@@ -161,6 +168,12 @@ class Settings(BaseSettings):
             "`/readyz?verbose`, `asu check` and a metric tell.",
         ),
     ] = 1024
+    audit_log: Annotated[
+        Path | None,
+        Field(
+            description="File that workers add a line of JSON to for each build that ended, with the hashes of its files; each machine has its own."
+        ),
+    ] = None
     log_format: Annotated[Literal["text", "json"], Field(description="Lines for people, or one JSON object per line.")] = "text"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least severity that is logged.")] = "info"
 
@@ -180,10 +193,11 @@ class Settings(BaseSettings):
     def build_deadline(self) -> int:
         """Seconds that one attempt may take in all, with a minute for starting and publishing.
 
-        `info_deadline` counts six times: looking at the builder, reading its feeds and keys and choosing a file system take five more
-        commands as short as `make info`; `pull_deadline` twice: a snapshot's image is pulled, and then fetches its builder.
+        `info_deadline` counts eight times: looking at the builder, reading its feeds and keys, choosing a file system and noting what the
+        feeds held take seven more commands as short as `make info`; `pull_deadline` twice: a snapshot's image is pulled, and then fetches
+        its builder.
         """
-        commands = 6 * self.info_deadline + self.manifest_deadline + self.image_deadline
+        commands = 8 * self.info_deadline + self.manifest_deadline + self.image_deadline
         # Out of the container; to be signed they are read again, and to a bucket they are copied once more.
         copies = 1 + bool(self.build_key) + bool(self.s3_bucket)
         return 2 * self.pull_deadline + commands + copies * self.max_output_mb // COPY_MB_PER_SECOND + 60

@@ -7,13 +7,15 @@ followed, because a downloads server that is asked for metadata has no reason to
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import httpx2
 
+HTTP_OK = 200
 _GZIP = 16 + zlib.MAX_WBITS  # Makes zlib expect the head and the checksum of gzip.
 
 
@@ -66,20 +68,47 @@ class WebClient:
         """Send JSON to `url` and read the answer within `deadline` seconds; raises WebError."""
         return await self._exchange("POST", url, content, {"Content-Type": "application/json", **headers}, max_bytes, deadline)
 
+    async def download(self, url: str, take: Callable[[bytes], object], *, max_bytes: int, deadline: float) -> WebAnswer:
+        """Hand the body of a good answer (200) over piece by piece, as it is sent; the answer returned has none. Raises WebError."""
+        async with _translated(deadline), self._client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+            if response.headers.get("content-encoding", "identity").lower() != "identity":
+                raise WebError("the answer is packed in a way that was not asked for")
+            if response.status_code == HTTP_OK:
+                await _hand_over(response.aiter_raw(), take, max_bytes)
+            return WebAnswer(response.status_code, dict(response.headers), b"")
+
     async def _exchange(self, method: str, url: str, content: bytes | None, headers: Mapping[str, str], max_bytes: int, deadline: float) -> WebAnswer:
-        try:
-            # The address and the headers may hold what a peer sent earlier, so even putting them together can fail.
-            async with asyncio.timeout(deadline), self._client.stream(method, url, content=content, headers=dict(headers)) as response:
-                encoding = response.headers.get("content-encoding", "identity").lower()
-                return WebAnswer(response.status_code, dict(response.headers), await _bounded(response.aiter_raw(), encoding, max_bytes))
-        except TimeoutError:
-            raise WebError(f"no whole answer within {deadline:g} s") from None
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise WebConnectError(type(error).__name__) from error
-        except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
-            raise WebBrokenError(type(error).__name__) from error
-        except (httpx2.HTTPError, httpx2.InvalidURL, zlib.error, UnicodeError) as error:
-            raise WebError(type(error).__name__) from error
+        async with _translated(deadline), self._client.stream(method, url, content=content, headers=dict(headers)) as response:
+            encoding = response.headers.get("content-encoding", "identity").lower()
+            return WebAnswer(response.status_code, dict(response.headers), await _bounded(response.aiter_raw(), encoding, max_bytes))
+
+
+@asynccontextmanager
+async def _translated(deadline: float) -> AsyncIterator[None]:
+    """Give an exchange so many seconds, and turn whatever goes wrong with it into WebError.
+
+    The address and the headers may hold what a peer sent earlier, so even putting them together can fail.
+    """
+    try:
+        async with asyncio.timeout(deadline):
+            yield
+    except TimeoutError:
+        raise WebError(f"no whole answer within {deadline:g} s") from None
+    except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+        raise WebConnectError(type(error).__name__) from error
+    except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
+        raise WebBrokenError(type(error).__name__) from error
+    except (httpx2.HTTPError, httpx2.InvalidURL, zlib.error, UnicodeError) as error:
+        raise WebError(type(error).__name__) from error
+
+
+async def _hand_over(pieces: AsyncIterator[bytes], take: Callable[[bytes], object], max_bytes: int) -> None:
+    left = max_bytes
+    async for piece in pieces:
+        left -= len(piece)
+        if left < 0:
+            raise WebError(f"the answer is larger than {max_bytes} bytes")
+        take(piece)
 
 
 async def _bounded(pieces: AsyncIterator[bytes], encoding: str, max_bytes: int) -> bytes:

@@ -39,6 +39,7 @@ def checks_for(settings: Settings, *, part: Part, host: str, port: int) -> Mappi
         "network": partial(machine.check_network, settings),
         "builders": partial(machine.check_builders, settings),
         "key": partial(machine.check_key, settings),
+        "audit": partial(machine.check_audit, settings),
     }
     return {**common, **(of_api if part != "worker" else {}), **(of_worker if part != "api" else {})}
 

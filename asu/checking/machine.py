@@ -121,3 +121,13 @@ def check_key(settings: Settings) -> Verdict:
     except UnusableKey as error:
         return problem(str(error), "Make a key with `asu key PATH`, and let the worker's user read it.")
     return fine(f"images are signed with {settings.build_key}")
+
+
+def check_audit(settings: Settings) -> Verdict:
+    """Say whether a worker with this user's rights could add to the audit log, where there is to be one; nothing is written."""
+    path = settings.audit_log
+    if path is None:
+        return fine("builds are not written down")
+    if path.is_symlink() or not (os.access(path, os.R_OK | os.W_OK) if path.exists() else os.access(path.parent, os.W_OK | os.X_OK)):
+        return problem(f"{path} cannot be written", "Make its directory, and let the worker's user read and write the file, which may be no link.")
+    return fine(f"builds are written down in {path}")

@@ -115,6 +115,8 @@ class BuildAnswer(_Answer):
     images: list[ImageAnswer]
     manifest: Annotated[dict[str, str], Field(description="Name → version of all packages in the image.")]
     titles: list[dict[str, Any]]
+    builder_digest: Annotated[str, Field(description="The ImageBuilder's container image that was run: `sha256:` and 64 digits.")] = ""
+    provenance: Annotated[str, Field(description="The file beside the images that says what they were made from; signed where they are.")] = ""
     build_cmd: list[str] = []
     build_at: str = ""
     enqueued_at: str = ""

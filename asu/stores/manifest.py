@@ -75,15 +75,19 @@ def read_manifest(document: bytes, key: str) -> Manifest | None:
 
 
 def describe_build(key: str, directory: Path, lifetime: int) -> Manifest:
-    """Return the manifest of the files in a directory, published now for `lifetime` seconds; raises OSError.
-
-    Only regular files with plain names belong to a build. They are read once more for their hashes: between the build and its publication
-    they may have been signed, and what counts is what is served.
-    """
+    """Return the manifest of the files in a directory, published now for `lifetime` seconds; raises OSError."""
     now = datetime.now(UTC)
+    return Manifest(key=key, published=now, expires=now + timedelta(seconds=lifetime), files=published_files(directory))
+
+
+def published_files(directory: Path) -> tuple[PublishedFile, ...]:
+    """Return those files of a directory that belong to a build, regular ones with plain names; raises OSError.
+
+    They are read once more for their hashes: between the build and its publication they may have been signed, and what counts is what
+    is served.
+    """
     found = sorted(path for path in directory.iterdir() if FILE_NAME.fullmatch(path.name) and not path.is_symlink() and path.is_file())
-    files = tuple(PublishedFile(name=path.name, size=path.stat().st_size, sha256=_digest(path)) for path in found)
-    return Manifest(key=key, published=now, expires=now + timedelta(seconds=lifetime), files=files)
+    return tuple(PublishedFile(name=path.name, size=path.stat().st_size, sha256=_digest(path)) for path in found)
 
 
 def _digest(path: Path) -> str:

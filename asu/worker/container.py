@@ -12,9 +12,10 @@ import logging
 import tarfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from podman import PodmanClient
 from podman.api import stream_frames
@@ -90,8 +91,14 @@ class BuildContainer(Protocol):
 class ContainerEngine(Protocol):
     """Makes containers."""
 
+    def pin(self, image: BuilderImage) -> BuilderImage:
+        """Return the image with id and digest of what its name leads to now, pulled where that is asked for.
+
+        Raises ImageBuilderMissing, ContainerFailed and BuildTimeout.
+        """
+
     def start(self, image: BuilderImage, *, key: str, attempt: int) -> BuildContainer:
-        """Start a container from an ImageBuilder image; raises ImageBuilderMissing, ContainerFailed and BuildTimeout."""
+        """Start a container from an ImageBuilder image, the very one that was pinned; one that was not is pinned first. Raises as `pin`."""
 
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
         """Return key, attempt and container of each build container of this system, and of those that ended whose system may be gone.
@@ -204,12 +211,21 @@ class PodmanEngine:
         self._socket = f"unix://{settings.container_socket_path.absolute()}"
         self._client = PodmanClient(base_url=self._socket, timeout=API_TIMEOUT)
 
+    def pin(self, image: BuilderImage) -> BuilderImage:
+        """See ContainerEngine."""
+        with _podman_answers("look at the ImageBuilder's image"):
+            self._ensure_image(image)
+            response = self._client.api.get(f"/images/{quote(image.name, safe='')}/json")
+            response.raise_for_status()
+            found = response.json()
+            return replace(image, id=str(found["Id"]), digest=str(found["Digest"]))
+
     def start(self, image: BuilderImage, *, key: str, attempt: int) -> BuildContainer:
         """See ContainerEngine."""
+        pinned = image if image.id else self.pin(image)
         with _podman_answers("start a build container"):
-            self._ensure_image(image)
             created = self._client.containers.create(
-                image.name,
+                pinned.id,
                 command=["sleep", str(self._settings.build_deadline)],
                 labels={LABEL_SYSTEM: self._system, LABEL_KEY: key, LABEL_ATTEMPT: str(attempt)},
                 cap_drop=["all"],

@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from asu.build_record import Attempt, BuildRecord, WorkerRecords
 from asu.errors import AsuError, BuildFailed, ContainerFailed, InternalError, QueueUnavailable, StoreFailed, WrongRevision
 from asu.log_context import logged_with
 from asu.logs import where_it_failed
+from asu.provenance.envelope import PROVENANCE_FILE
 from asu.resolution import Version
 from asu.room import expect_room
 from asu.settings import Settings
@@ -31,13 +33,16 @@ from asu.stores.base import ACCOUNT, Store
 
 from . import builder_failures, builder_output, image_sizes, imagebuilder, snapshot
 from .accounting import Accounts
+from .audit import AuditLog
 from .container import BuildContainer, CommandResult, ContainerEngine
+from .origins import Origins, read_feeds, write_provenance
 from .package_managers import package_manager_for
 from .package_managers.manifest import check_versions
 from .preparation import prepare
 from .progress import Progress
 from .pulling import BuilderImage
 from .retrying import delay_before_next
+from .unsigned import UNSIGNED, Signing
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +51,6 @@ PUBLISH_PATIENCE = 120  # Seconds that a finished build waits for Redis to come 
 PATIENCE_PAUSE = 0.25  # Seconds between the tries.
 
 Check = Callable[[CommandResult], None]  # Raises what the outcome of a command means, unless it did what was asked.
-# What may change a build before it is published: takes profiles.json and the directory of the files, returns it as it is then.
-Signing = Callable[[Mapping[str, Any], Path], Mapping[str, Any]]
-
-
-def leave_unsigned(document: Mapping[str, Any], _: Path) -> Mapping[str, Any]:
-    """Change nothing: what the ImageBuilder made is what is published."""
-    return document
 
 
 class Superseded(Exception):
@@ -95,10 +93,10 @@ class Builder:
         store: Store,
         engine: Callable[[], ContainerEngine],
         accounts: Accounts,
-        sign: Signing = leave_unsigned,
+        sign: Signing = UNSIGNED,
     ) -> None:
         self._settings, self._records, self._store, self._engine = settings, records, store, engine
-        self._accounts, self._sign = accounts, sign
+        self._accounts, self._audit, self._signing = accounts, AuditLog(settings.audit_log), sign
 
     def run(self, payload: Mapping[str, Any]) -> None:
         """Build what a job names, unless somebody else does or has done so; never raises for a failed build."""
@@ -134,14 +132,18 @@ class Builder:
                     return
                 record, ttl = progress.failed(mistake), self._failure_lifetime(mistake)
             if self._finish(attempt, record, ttl):
+                self._audit.note(attempt, record, seconds=progress.seconds, files=progress.files)
                 self._accounts.note(attempt.plan, record, seconds=progress.seconds)
 
     def _build(self, attempt: Attempt, progress: Progress, lease: Lease, aftermath: contextlib.ExitStack) -> BuildRecord:
         request = attempt.plan["request"]
         self._show(attempt, progress, "container_setup")
         expect_room(self._settings.store_path, self._settings.disk_reserve_mb)
-        image = self._builder_image(request)
-        container = self._container(attempt, image, aftermath)
+        engine = self._opened(aftermath)
+        image = engine.pin(self._builder_image(request))
+        progress.gathered["builder_digest"] = image.digest
+        origins = Origins(builder_id=self._builder_id(), started=progress.started, image=image)
+        container = engine.start(image, key=attempt.key, attempt=attempt.number)
         aftermath.callback(container.remove)
         lease.on_loss = container.kill
         if image.is_moving:
@@ -154,22 +156,25 @@ class Builder:
         check = partial(builder_failures.check, manager=manager, feeds=feeds.urls, has_keys=feeds.has_keys)
         progress.gathered["manifest"] = manifest = manager.manifest(self._manifest(attempt, progress, container, packages, check))
         check_versions(request["packages_versions"], manifest)
+        origins = replace(origins, revision=info.revision, feeds=read_feeds(container, manager, deadline=self._settings.info_deadline))
         self._image(attempt, progress, container, packages, check)
         self._show(attempt, progress, "signing_images")
-        self._publish(attempt, progress, container)
+        self._publish(attempt, progress, container, origins)
         return progress.done()
+
+    def _builder_id(self) -> str:
+        return self._settings.builder_id or f"urn:x-asu:system:{self._records.system()}"
 
     def _builder_image(self, request: Mapping[str, Any]) -> BuilderImage:
         version = Version.parse(request["version"])
         name = imagebuilder.image_name(self._settings.base_container, version, request["target"])
         return BuilderImage(name=name, version=request["version"], target=request["target"], is_moving=version.is_snapshot)
 
-    def _container(self, attempt: Attempt, image: BuilderImage, aftermath: contextlib.ExitStack) -> BuildContainer:
+    def _opened(self, aftermath: contextlib.ExitStack) -> ContainerEngine:
         try:
-            engine = aftermath.enter_context(contextlib.closing(self._engine()))
+            return aftermath.enter_context(contextlib.closing(self._engine()))
         except Exception as error:
             raise ContainerFailed(reason="podman does not answer") from error
-        return engine.start(image, key=attempt.key, attempt=attempt.number)
 
     def _unpack(self, container: BuildContainer, image: BuilderImage, progress: Progress) -> None:
         settings = self._settings
@@ -204,7 +209,7 @@ class Builder:
         progress.heard(result)
         check(result)
 
-    def _publish(self, attempt: Attempt, progress: Progress, container: BuildContainer) -> None:
+    def _publish(self, attempt: Attempt, progress: Progress, container: BuildContainer, origins: Origins) -> None:
         """Copy the images out, sign them, complete the answer, and publish if this attempt is still the current one.
 
         Between the question and the rename lies a window, two system calls and no Redis wide: a worker that freezes right
@@ -218,8 +223,10 @@ class Builder:
             settings = self._settings
             hashes = builder_output.copy_out(pieces, workplace, max_bytes=settings.max_output_mb * 1024 * 1024, reserve_mb=settings.disk_reserve_mb)
             image_sizes.check(progress.stdout, progress.stderr, hashes)
-            document = self._sign(builder_output.read_profiles(workplace, hashes), workplace)
+            document = self._signing.sign(builder_output.read_profiles(workplace, hashes), workplace)
             progress.gathered |= _facts(document, attempt)
+            progress.gathered["provenance"] = PROVENANCE_FILE
+            progress.files = write_provenance(workplace, attempt, origins, progress.gathered, self._signing.seal)
             _keep_account(workplace / ACCOUNT, write_account(attempt.plan, progress.done()))
             if not _patiently(lambda: self._records.renew(attempt)):
                 raise Superseded

@@ -8,12 +8,13 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from asu.errors import AsuError, BuildTimeout, ContainerFailed
 
 from .container import BuildContainer, CommandResult
+from .imagebuilder import BUILDER
 from .pulling import BuilderImage
 
 PIECE = 512  # Bytes; small, so that readers meet members that lie across pieces.
@@ -30,7 +31,7 @@ class Script:
     """What the ImageBuilder has and how it behaves; tests change what they are about.
 
     `failures`, `seconds` and `before` are looked up by make's goal: info, manifest or image. `before` is called when the
-    command begins, or the removal (`remove`); `extra` is put into the output as it is, whatever its kind.
+    command begins, or the start (`start`) or removal (`remove`) of a container; `extra` is put into the output as it is, whatever its kind.
     """
 
     revision: str = "r28959-29397011cc"
@@ -50,6 +51,7 @@ class Script:
     keys: tuple[str, ...] = ()  # Names of the files of the builder's own keys.
     unusable_feeds: tuple[str, ...] = ()  # Names of opkg's feeds that do not answer.
     repositories: str = REPOSITORIES  # What stands in the list of feeds, whatever the package manager.
+    indexes: tuple[str, ...] = ("openwrt_base",)  # Names of the files in which the package manager keeps what its feeds hold.
     noise: str = NOISE
     needs_setup: bool = False  # As a snapshot's image, which holds no builder but the script that fetches it.
 
@@ -93,6 +95,7 @@ class MemoryContainer:
             "env": self._set_up,
             "test": lambda _: "",
             "cat": lambda _: self._script.repositories,
+            "find": lambda _: self._indexes(),
             "ls": lambda _: "\n".join(self._script.keys),
         }
         return CommandResult(0, answers[goal](arguments), self._script.noise + self._used_feeds() if goal in {"manifest", "image"} else "")
@@ -131,6 +134,9 @@ class MemoryContainer:
     def _set_up(self, _: Mapping[str, str]) -> str:
         self._is_unpacked = True
         return ""
+
+    def _indexes(self) -> str:
+        return "".join(f"{hashlib.sha256(name.encode()).hexdigest()}  {BUILDER}/dl/{name}\n" for name in self._script.indexes)
 
     def _used_feeds(self) -> str:
         lines = [line.split() for line in self.files.get("repositories.conf", (b"", 0))[0].decode().splitlines()]
@@ -196,17 +202,27 @@ class MemoryEngine:
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
         self.images: dict[str, bool] = {}
+        self.pinned: list[BuilderImage] = []
+        self.started: list[BuilderImage] = []
         self.containers: list[MemoryContainer] = []
         self.failure: AsuError | None = None
         self.has_image = True
 
-    def start(self, image: BuilderImage, *, key: str, attempt: int) -> BuildContainer:
+    def pin(self, image: BuilderImage) -> BuilderImage:
         """See ContainerEngine."""
         self.images[image.name] = image.is_moving
         if self.failure:
             raise self.failure
         if not self.has_image:
             raise image.missing()
+        content = hashlib.sha256(f"{image.name} {self.script.revision}".encode()).hexdigest()
+        self.pinned.append(replace(image, id=content, digest=f"sha256:{content}"))
+        return self.pinned[-1]
+
+    def start(self, image: BuilderImage, *, key: str, attempt: int) -> BuildContainer:
+        """See ContainerEngine."""
+        self.script.before.get("start", lambda: None)()
+        self.started.append(image if image.id else self.pin(image))
         container = MemoryContainer(self.script, key=key, attempt=attempt)
         self.containers.append(container)
         return container

@@ -32,7 +32,7 @@ def prepare(container: BuildContainer, request: Mapping[str, Any], manager: Pack
     feeds, keys = admitted_feeds(request["repositories"]), manager.key_files(request["repository_keys"])
     if feeds:
         _bring_keys(container, keys, deadline)
-        present = _builders_feeds(container, manager, deadline)
+        present = builders_feeds(container, manager, deadline)
         container.put(manager.repositories_path, manager.repositories(present, feeds, request["repositories_mode"]).encode(), 0o644)
     if request["defaults"]:
         container.put(imagebuilder.FIRST_BOOT_SCRIPT, request["defaults"].encode(), 0o755)
@@ -51,8 +51,8 @@ def _bring_keys(container: BuildContainer, files: Mapping[str, bytes], deadline:
             container.put(path, content, 0o644)
 
 
-def _builders_feeds(container: BuildContainer, manager: PackageManager, deadline: int) -> str:
-    """Return the list of feeds that the builder came with; a genuine one has a dozen lines."""
+def builders_feeds(container: BuildContainer, manager: PackageManager, deadline: int) -> str:
+    """Return the list of feeds that stands in the builder; a genuine one has a dozen lines. Raises as `run`, and ContainerFailed."""
     listed = container.run(["cat", f"{imagebuilder.BUILDER}/{manager.repositories_path}"], deadline=deadline)
     # Of a longer output the middle is dropped, and a list with a hole is not to be written back.
     if listed.exit_code or len(listed.stdout) > LOG_HALF:

@@ -1,6 +1,7 @@
 """The worker process: RQ's loop around our builder."""
 
 import logging
+import secrets
 import socket
 
 from redis import Redis
@@ -15,9 +16,11 @@ from asu.stores import open_store
 
 from .accounting import Accounts
 from .container import ContainerEngine, PodmanEngine
-from .job import Builder, Signing, leave_unsigned
+from .job import Builder
+from .rebuilding import Comparison, rebuild
 from .recovery import Recovered, recover
 from .sweeping import Sweep, Swept
+from .unsigned import UNSIGNED, Signing
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +63,16 @@ def recover_once(settings: Settings) -> Recovered:
         return recover(open_store(settings), RedisWorkerRecords(redis))
 
 
+def rebuild_once(settings: Settings, key: str) -> Comparison:
+    """Build what is published under a key once more and compare; raises CannotRebuild and StoreFailed."""
+
+    def engine() -> ContainerEngine:
+        return PodmanEngine(settings, system=f"rebuild-{secrets.token_hex(8)}")
+
+    with sync_redis(settings.redis_url) as redis:
+        return rebuild(settings, key, records=RedisWorkerRecords(redis), store=open_store(settings), engine=engine)
+
+
 def expect_live_worker(settings: Settings) -> None:
     """Return if a worker of this container or machine lives, as Redis knows it; else end the process with words and exit code 1."""
     host = socket.gethostname()
@@ -72,13 +85,13 @@ def expect_live_worker(settings: Settings) -> None:
 
 
 def chosen_signing(settings: Settings) -> Signing:
-    """Return what signs images with the key in `BUILD_KEY`, or leaves them alone without one; ends the process if the key is unusable."""
+    """Return what signs with the key in `BUILD_KEY`, or leaves them alone without one; ends the process if the key is unusable."""
     if settings.build_key is None:
-        return leave_unsigned
+        return UNSIGNED
     from .signing import read_signer  # noqa: PLC0415  # Without a key nobody needs the library for it.
     from .usign import UnusableKey  # noqa: PLC0415
 
     try:
-        return read_signer(settings.build_key).sign
+        return read_signer(settings.build_key)
     except UnusableKey as error:
         raise SystemExit(f"asu worker: BUILD_KEY: {error}") from error

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from asu.build_record import BuildRecord, State
@@ -28,6 +29,8 @@ class Progress:
     gathered: dict[str, Any] = field(default_factory=dict)
     stdout: str = ""
     stderr: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)  # Name → SHA-256 of what is published, provenance apart.
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
     began: float = field(default_factory=time.monotonic)
 
     @property

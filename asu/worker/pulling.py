@@ -28,12 +28,18 @@ _NO_SUCH_IMAGE = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderImage:
-    """A container image with an ImageBuilder, and for which version and target it is; upstream moves the tags of snapshots."""
+    """A container image with an ImageBuilder, and for which version and target it is; upstream moves the tags of snapshots.
+
+    What a name leads to may be another image a minute later. A pinned one has `id`, by which podman knows it for good, and `digest`, by
+    which everybody does: that of its manifest, `sha256:` and 64 hexadecimal digits.
+    """
 
     name: str
     version: str
     target: str
     is_moving: bool = False
+    id: str = ""
+    digest: str = ""
 
     def missing(self) -> ImageBuilderMissing:
         """Return the error that there is no such image, which says when to look again."""

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from asu.errors import SigningFailed
+from asu.provenance.envelope import Seal
 
 from . import builder_output, firmware_trailer
 from .certificate import signature_blob
@@ -75,6 +76,10 @@ class Signer:
         except (OSError, ValueError) as error:
             raise SigningFailed(reason=f"the images could not be rewritten ({type(error).__name__})") from error
         return changed
+
+    def seal(self, message: bytes) -> list[Seal]:
+        """Return the signature of a message that is no image."""
+        return [Seal(self._key.secret.public.fingerprint.hex(), self._key.secret.signature(message))]
 
     def _sign_image(self, image: Path, unsigned: str | None) -> SignedFile:
         firmware_trailer.strip_signature(image)

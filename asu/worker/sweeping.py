@@ -22,6 +22,7 @@ from asu.settings import Settings
 from asu.stores.base import Lifetimes, Store
 
 from .accounting import Accounts
+from .audit import AuditLog
 from .container import ContainerEngine
 from .progress import Progress
 from .retention import keep_within
@@ -76,7 +77,7 @@ class Sweep:
         notes: FleetNotes | None = None,
     ) -> None:
         self._settings, self._records, self._queue, self._store, self._engine, self._accounts = settings, records, queue, store, engine, accounts
-        self._notes, self._name = notes, secrets.token_hex(8)
+        self._notes, self._name, self._audit = notes, secrets.token_hex(8), AuditLog(settings.audit_log)
         # A directory without a manifest does not tell whether it holds a snapshot, so the longer life of a release is that of all.
         longest = max(settings.build_ttl, settings.build_ttl_unversioned)
         self._lifetimes = Lifetimes(grace=GRACE, undocumented=longest + GRACE, workplaces=settings.build_deadline + GRACE)
@@ -108,6 +109,7 @@ class Sweep:
         record = Progress(attempt.plan).failed(WorkerLost(attempts=attempt.tries))
         if self._records.finish(attempt, record, self._settings.retry_failure_ttl):
             swept.given_up.append(attempt.key)
+            self._audit.note(attempt, record, seconds=0, files={})
             self._accounts.note(attempt.plan, record, seconds=0)
 
     def _remove_containers(self, swept: Swept) -> None:

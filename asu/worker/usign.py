@@ -19,7 +19,8 @@ import secrets
 import struct
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 ALGORITHM, KEY_DERIVATION = b"Ed", b"BK"
 SECRET = struct.Struct(">2s2sI16s8s8s32s32s")
@@ -40,6 +41,14 @@ class PublicKey:
     fingerprint: bytes
     point: bytes
 
+    def verifies(self, message: bytes, signature: bytes) -> bool:
+        """Whether the 64 bytes of a signature are this key's over a message."""
+        try:
+            Ed25519PublicKey.from_public_bytes(self.point).verify(signature, message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
     def text(self) -> str:
         """Return the key as usign writes it to a file."""
         return _text(f"public key {self.fingerprint.hex()}", PUBLIC.pack(ALGORITHM, self.fingerprint, self.point))
@@ -54,8 +63,12 @@ class SecretKey:
 
     def sign(self, message: bytes | memoryview) -> bytes:
         """Return the text of a signature file; the same message always gets the same."""
-        signature = SIGNATURE.pack(ALGORITHM, self.public.fingerprint, self._key.sign(message))
+        signature = SIGNATURE.pack(ALGORITHM, self.public.fingerprint, self.signature(message))
         return _text(f"signed by key {self.public.fingerprint.hex()}", signature).encode()
+
+    def signature(self, message: bytes | memoryview) -> bytes:
+        """Return the 64 bytes of a signature alone."""
+        return self._key.sign(message)
 
     def text(self) -> str:
         """Return the key as usign writes it to a file, without passphrase."""

@@ -95,6 +95,21 @@ class RecordsContract:
         assert await sides.api.look(A) == BuildRecord(state=State.QUEUED, step="init", body=BODIES.queued)
         assert await sides.api.waiting() == 1
 
+    async def test_a_plan_is_known_as_long_as_it_may_be_needed(self, sides: Sides) -> None:
+        """While the build waits and runs, and when it is done; a failed one begins anew with the next request."""
+        await sides.claim(A)
+        await sides.fail(B, "user")
+        known = [sides.worker.plan(A)]
+        attempt = sides.worker.start(A)
+        assert attempt is not None
+        known.append(sides.worker.plan(A))
+        sides.worker.finish(attempt, DONE, 100)
+        known.append(sides.worker.plan(A))
+
+        assert known == [{"key": A}] * 3
+        assert sides.worker.plan(B) is None
+        assert sides.worker.plan(C) is None
+
     async def test_a_known_build_is_not_claimed_twice(self, sides: Sides) -> None:
         """Whether it waits, runs or is done."""
         attempt = await sides.begin(A)

@@ -75,3 +75,21 @@ async def test_nobody_there_is_told_from_a_bad_answer() -> None:
     """Whoever asks for many documents can stop at the first."""
     with pytest.raises(WebConnectError):
         await get(f"http://127.0.0.1:{free_port()}")
+
+
+async def test_a_download_is_handed_over_and_bounded() -> None:
+    """An image is never held as a whole; one that is larger than allowed is given up on the way."""
+    pieces: list[bytes] = []
+    async with answering(b"x" * 200_000) as url, WebClient(user_agent="test") as web:
+        answer = await web.download(url, pieces.append, max_bytes=200_000, deadline=5)
+        with pytest.raises(WebError, match="larger than 1000 bytes"):
+            await web.download(url, lambda _: None, max_bytes=1000, deadline=5)
+
+    assert (answer.status, b"".join(pieces)) == (200, b"x" * 200_000)
+
+
+async def test_a_packed_download_is_refused() -> None:
+    """The hash of a file is that of its bytes, not of what a server makes of them."""
+    async with answering(gzip.compress(b"x"), "Content-Encoding: gzip") as url, WebClient(user_agent="test") as web:
+        with pytest.raises(WebError, match="packed"):
+            await web.download(url, lambda _: None, max_bytes=1000, deadline=5)

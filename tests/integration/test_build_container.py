@@ -318,12 +318,31 @@ def test_a_container_whose_system_is_gone_ends_and_is_then_removed_by_any_other(
     key = secrets.token_hex(32)
     forgotten.start(IMAGE, key=key, attempt=2)
     [listed] = podman.containers(podman.systems[-2])
-    assert listed["Command"] == ["sleep", "70"]
+    assert listed["Command"] == ["sleep", "72"]
 
     podman.run("kill", listed["Id"])
     podman.run("wait", listed["Id"])
 
     assert (key, 2) in [(found, number) for found, number, _ in other.leftovers()]
+
+
+def test_a_pinned_image_is_run_wherever_its_name_leads_meanwhile(podman: PodmanWorld) -> None:
+    """Another worker may pull a newer image of that name between the look at it and the start; what was written down is what runs."""
+    name = f"{BASE}:pinned-{secrets.token_hex(8)}"
+    podman.run("tag", IMAGE.name, name)
+    try:
+        engine = podman.engine()
+        pinned = engine.pin(builder_image(name))
+        podman.run("tag", f"{BASE}:x86-64-v{APK}", name)
+        moved = engine.pin(builder_image(name))
+        with started(engine, pinned):
+            runs = podman.inspect(podman.systems[-1])["Image"]
+    finally:
+        podman.run("untag", name)
+
+    assert runs == pinned.id != moved.id
+    assert pinned.digest == podman.run("image", "inspect", "--format={{.Digest}}", IMAGE.name).strip() != moved.digest
+    assert pinned.digest.startswith("sha256:")
 
 
 def test_each_build_starts_from_an_untouched_builder(podman: PodmanWorld) -> None:

@@ -171,7 +171,7 @@ def test_each_part_of_a_server_has_its_checks() -> None:
 
     assert names["all"] == names["api"] | names["worker"]
     assert names["api"] - names["worker"] == {"prepare", "port"}
-    assert names["worker"] - names["api"] == {"podman", "network", "builders", "key"}
+    assert names["worker"] - names["api"] == {"podman", "network", "builders", "key", "audit"}
 
 
 @pytest.mark.parametrize("command", ["api", "worker", "sweep"])
@@ -206,3 +206,14 @@ def test_a_file_of_settings_that_cannot_be_read_is_told(tmp_path: Path, monkeypa
 
     with pytest.raises(SystemExit, match="not TOML"):
         main(["api"])
+
+
+def test_an_audit_log_that_cannot_be_written_is_found_before_a_build_is_missing_in_it(tmp_path: Path) -> None:
+    """A directory that is not there, or a link in the place of the file; nothing is written by the check."""
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    paths = (None, tmp_path / "audit.jsonl", tmp_path / "none" / "audit.jsonl", tmp_path / "link")
+
+    levels = [machine.check_audit(Settings(audit_log=path)).level for path in paths]
+
+    assert levels == [Level.OK, Level.OK, Level.PROBLEM, Level.PROBLEM]
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]

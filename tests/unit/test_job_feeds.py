@@ -30,9 +30,8 @@ def test_feeds_and_keys_are_in_their_places_before_anything_is_downloaded(world:
     assert record.state is State.DONE, record.body
     assert container.files["repositories.conf"] == (f"src/gz own https://feeds.example/own\n{world.script.repositories}".encode(), 0o644)
     assert container.files["keys/0123456789abcdef"][0].endswith(f"\n{key}\n".encode())
-    assert [command[:2] for command in container.commands] == [["make", "info"], ["ls", "/builder/keys"], ["cat", "/builder/repositories.conf"]] + [
-        ["make", goal] for goal in ("manifest", "image")
-    ]
+    commands = [command[:2] for command in container.commands]
+    assert commands[:4] == [["make", "info"], ["ls", "/builder/keys"], ["cat", "/builder/repositories.conf"], ["make", "manifest"]]
 
 
 def test_no_feeds_leave_the_builders_list_alone(world: World) -> None:

@@ -11,9 +11,9 @@ import pytest
 from asu.__main__ import main
 from asu.settings import Settings
 from asu.worker.certificate import self_signed
-from asu.worker.job import leave_unsigned
 from asu.worker.process import chosen_signing
 from asu.worker.signing_key import make_signing_key, read_signing_key
+from asu.worker.unsigned import UNSIGNED
 from asu.worker.usign import UnusableKey, new_secret_key
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def test_the_command_says_what_is_in_the_way(path: Path, capsys: pytest.CaptureF
 
 def test_without_a_setting_nothing_is_signed() -> None:
     """A worker without BUILD_KEY leaves images alone."""
-    assert chosen_signing(Settings()) is leave_unsigned
+    assert chosen_signing(Settings()) is UNSIGNED
 
 
 def test_a_worker_tells_which_key_it_signs_with(path: Path, caplog: pytest.LogCaptureFixture) -> None:

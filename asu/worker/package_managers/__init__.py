@@ -30,6 +30,9 @@ class PackageManager(Protocol):
     def repositories(self, present: str, feeds: Mapping[str, str], mode: Literal["append", "replace"]) -> str:
         """Return the list of feeds with those of a request, name → URL; the builder's own packages stay whatever the mode."""
 
+    def feeds(self, listed: str) -> dict[str, str]:
+        """Return the feeds of such a list that packages are fetched from, name → address; a nameless one is named by its address."""
+
     def key_files(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return path → content for the keys that it can use; the other manager's are left out. Raises BuildFailed."""
 

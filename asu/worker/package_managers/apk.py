@@ -45,6 +45,11 @@ class Apk:
         own = [self.address(url) for url in feeds.values()]
         return "\n".join([*dict.fromkeys(line for line in own if line not in kept), *kept, ""])
 
+    def feeds(self, listed: str) -> dict[str, str]:
+        """See PackageManager; apk knows no names."""
+        words = [line.split()[-1] for line in listed.splitlines() if _REMOTE.match(line)]
+        return {address: address for address in words}
+
     def key_files(self, keys: Sequence[str]) -> dict[str, bytes]:
         """See PackageManager; apk tries every key that it has."""
         return key_files(keys, "pem")

@@ -24,6 +24,7 @@ _DOWNLOAD_SIGNS = (
     r"Checksum or size mismatch for package (?P<what>\S+?)\.(?:\s|$)",
 )
 
+_SOURCE = re.compile(r"^src(?:/gz)?[ \t]+(\S+)[ \t]+(\S+)", re.MULTILINE)
 _UNRESOLVED = re.compile(r"cannot find dependency ([^ \n]+(?: \([^)\n]*\))?) for ([^ \n]+)$", re.MULTILINE)
 _UNSATISFIED = re.compile(r"Cannot satisfy the following dependencies for ([^ \n]+):\n((?: \* *\t[^\n]*\n)*)")
 _UNINSTALLABLE = re.compile(r"Cannot install package ([^ \n]+)\.$", re.MULTILINE)
@@ -56,6 +57,10 @@ class Opkg:
         own = [f"src/gz {name} {self.address(url)}" for name, url in feeds.items()]
         settings = [line for line in (LOCAL, CHECKED) if line not in kept]
         return "\n".join([*own, *kept, *settings, ""])
+
+    def feeds(self, listed: str) -> dict[str, str]:
+        """See PackageManager; of two feeds with one name opkg takes the first."""
+        return {name: address for name, address in reversed(_SOURCE.findall(listed)) if "://" in address}
 
     def key_files(self, keys: Sequence[str]) -> dict[str, bytes]:
         """See PackageManager; opkg looks a key up by the name of its file, which is the key's fingerprint."""

@@ -1,0 +1,72 @@
+"""The envelope around a provenance: one line of JSON, as DSSE defines it.
+
+    {"payload": Base64, "payloadType": "application/vnd.in-toto+json", "signatures": [{"keyid": "16 hex digits", "sig": Base64}]}
+
+What is signed is not the payload alone but `DSSEv1 LENGTH TYPE LENGTH PAYLOAD`: so a signature of a provenance can never be taken for one
+of an image, although the same key makes both. Without a key there are no signatures, and the envelope says so.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+PROVENANCE_FILE = "provenance.intoto.jsonl"  # Beside the images; the name that in-toto gives to such files.
+
+
+class UnusableProvenance(Exception):
+    """A document is no provenance that can be read; the message says why, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """A signature with the number of its key: usign's, 16 hexadecimal digits."""
+
+    key_id: str
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An envelope that was read; nothing about it has been checked yet."""
+
+    payload: bytes
+    seals: tuple[Seal, ...]
+
+
+Sealing = Callable[[bytes], Sequence[Seal]]  # Returns the signatures of a message: none without a key.
+
+
+def signed_message(payload: bytes) -> bytes:
+    """Return what is signed of a payload: DSSE's pre-authentication encoding."""
+    kind = PAYLOAD_TYPE.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """Return JSON that is the same bytes for the same content."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
+
+
+def sealed(statement: Mapping[str, Any], seal: Sealing) -> bytes:
+    """Return the line with a statement and its signatures."""
+    payload = canonical(statement)
+    signatures = [{"keyid": one.key_id, "sig": base64.b64encode(one.signature).decode()} for one in seal(signed_message(payload))]
+    envelope = {"payload": base64.b64encode(payload).decode(), "payloadType": PAYLOAD_TYPE, "signatures": signatures}
+    return canonical(envelope) + b"\n"
+
+
+def read_envelope(document: bytes) -> Envelope:
+    """Read the line; raises UnusableProvenance."""
+    try:
+        values = json.loads(document)
+        if values["payloadType"] != PAYLOAD_TYPE:
+            raise UnusableProvenance("it is an envelope around something else than a provenance")
+        payload = base64.b64decode(values["payload"], validate=True)
+        seals = tuple(Seal(str(one["keyid"]), base64.b64decode(one["sig"], validate=True)) for one in values["signatures"])
+    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
+        raise UnusableProvenance("it is no DSSE envelope") from error
+    return Envelope(payload, seals)

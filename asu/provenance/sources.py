@@ -1,0 +1,140 @@
+"""Where the files of a build are read from to be checked: a directory, or a server.
+
+What comes from there may be anything, so all that is read has bounds, and a file beside the provenance is read by a plain name only.
+"""
+
+import asyncio
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote, urljoin, urlsplit
+
+from asu import __version__
+from asu.stores.base import KEY
+from asu.web_client import WebAnswer, WebClient, WebError
+
+from .envelope import PROVENANCE_FILE
+
+MAX_PROVENANCE = 4 * 1024 * 1024  # Bytes; a build with a thousand packages has a quarter of a MiB.
+MAX_FILE = 4096 * 1024 * 1024  # Bytes; what a server takes of a whole build unless it is told otherwise (MAX_OUTPUT_MB).
+PROVENANCE_SECONDS, FILE_SECONDS = 30, 3600  # An image of 100 MB over a line of 1 Mbit/s takes a quarter of an hour.
+REDIRECTS = 3  # From a server to the bucket of its images is one.
+MOVED = frozenset({301, 302, 303, 307, 308})
+
+
+class SourceError(Exception):
+    """The files cannot be had; the message says why, for people."""
+
+
+class Source(Protocol):
+    """The files of one build; `key` is the build's key as far as the place names one, else empty."""
+
+    @property
+    def key(self) -> str:
+        """The key in the name of the place."""
+
+    def provenance(self) -> bytes:
+        """Return the provenance as it stands there; raises SourceError."""
+
+    def sha256(self, name: str) -> str | None:
+        """Return the SHA-256 of a file in hex, None if there is no such file; raises SourceError."""
+
+
+def open_source(place: str) -> Source:
+    """Return the source at an address or a path: of the provenance itself, or of the directory that it lies in."""
+    return WebSource(place) if urlsplit(place).scheme in {"http", "https"} else DirectorySource(Path(place))
+
+
+class DirectorySource:
+    """Files that lie on this machine."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path / PROVENANCE_FILE if path.is_dir() else path
+
+    @property
+    def key(self) -> str:
+        """See Source."""
+        return _key(self._file.resolve().parent.name)
+
+    def provenance(self) -> bytes:
+        """See Source."""
+        try:
+            with self._file.open("rb") as file:
+                document = file.read(MAX_PROVENANCE + 1)
+        except OSError as error:
+            raise SourceError(f"{self._file}: {error.strerror}") from error
+        if len(document) > MAX_PROVENANCE:
+            raise SourceError(f"{self._file}: larger than any provenance")
+        return document
+
+    def sha256(self, name: str) -> str | None:
+        """See Source."""
+        path = self._file.parent / name
+        return file_sha256(path) if path.is_file() else None
+
+
+class WebSource:
+    """Files on a server, such as https://HOST/store/KEY/."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url if url.endswith(f"/{PROVENANCE_FILE}") else f"{url.rstrip('/')}/{PROVENANCE_FILE}"
+
+    @property
+    def key(self) -> str:
+        """See Source."""
+        return _key(urlsplit(self._url).path.split("/")[-2])
+
+    def provenance(self) -> bytes:
+        """See Source."""
+        with io.BytesIO() as buffer:
+            if not self._fetch(self._url, buffer.write, MAX_PROVENANCE, PROVENANCE_SECONDS):
+                raise SourceError(f"{self._url}: there is no provenance")
+            return buffer.getvalue()
+
+    def sha256(self, name: str) -> str | None:
+        """See Source."""
+        digest = hashlib.sha256()
+        found = self._fetch(urljoin(self._url, quote(name)), digest.update, MAX_FILE, FILE_SECONDS)
+        return digest.hexdigest() if found else None
+
+    def _fetch(self, url: str, take: Callable[[bytes], object], max_bytes: int, seconds: int) -> bool:
+        """Hand a file over piece by piece; False if there is none."""
+        answer = asyncio.run(_download(url, take, max_bytes=max_bytes, seconds=seconds))
+        if answer.status in {404, 410}:
+            return False
+        if answer.status != 200:  # noqa: PLR2004
+            raise SourceError(f"{url}: the server answers {answer.status}")
+        return True
+
+
+async def _download(url: str, take: Callable[[bytes], object], *, max_bytes: int, seconds: int) -> WebAnswer:
+    """Fetch a file from wherever a server sends us for it, but never from https to plain http."""
+    async with WebClient(user_agent=f"asu/{__version__}") as client:
+        for _ in range(REDIRECTS + 1):
+            try:
+                answer = await client.download(url, take, max_bytes=max_bytes, deadline=seconds)
+            except WebError as error:
+                raise SourceError(f"{url}: {error}") from error
+            if answer.status not in MOVED:
+                return answer
+            further = urljoin(url, answer.headers.get("location", ""))
+            schemes = {"https"} if urlsplit(url).scheme == "https" else {"http", "https"}
+            if urlsplit(further).scheme not in schemes:
+                raise SourceError(f"{url}: the server names another place that is not to be trusted")
+            url = further
+    raise SourceError(f"{url}: the server sends us from place to place")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file; raises SourceError."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}") from error
+
+
+def _key(name: str) -> str:
+    return name if KEY.fullmatch(name) else ""

@@ -1,0 +1,93 @@
+"""Whether files are what their provenance says, and whether that is what a key's owner said."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asu.resolution import request_hash
+from asu.worker.usign import PublicKey
+
+from .envelope import PROVENANCE_FILE, Envelope, read_envelope, signed_message
+from .sources import Source, file_sha256
+from .statement import Provenance, read_statement
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found, in words: `told` is what the provenance says and what is as it says, `differences` is all that is not."""
+
+    told: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+
+    def in_words(self) -> str:
+        """Return a line for each; what a stranger may have written cannot steer a terminal."""
+        lines = [*self.told, *(f"DIFFERS: {difference}" for difference in self.differences)]
+        return "".join(f"{''.join(letter if letter.isprintable() else '?' for letter in line)}\n" for line in lines)
+
+
+def verify(source: Source, *, files: Sequence[Path] = (), key: PublicKey | None = None) -> Report:
+    """Check a provenance and the files that it speaks of: those given, or all that lie beside it.
+
+    Raises UnusableProvenance and SourceError where there is nothing to check.
+    """
+    envelope = read_envelope(source.provenance())
+    provenance, report = read_statement(envelope.payload), Report()
+    _check_signature(envelope, key, report)
+    _tell_origin(provenance, report)
+    _check_identity(provenance, source.key, report)
+    found = {path.name: file_sha256(path) for path in files} if files else {name: source.sha256(name) for name in provenance.files}
+    for name, digest in found.items():
+        _check_file(name, digest, provenance.files.get(name), report)
+    return report
+
+
+def _check_signature(envelope: Envelope, key: PublicKey | None, report: Report) -> None:
+    signers = " and ".join(seal.key_id for seal in envelope.seals)
+    if key is None:
+        words = f"said to be signed by key {signers}, which was not checked: give the public key with --key" if signers else "not signed by anybody"
+        report.told.append(f"signature: {words}")
+        return
+    ours = [seal for seal in envelope.seals if seal.key_id == key.fingerprint.hex()]
+    if any(key.verifies(signed_message(envelope.payload), seal.signature) for seal in ours):
+        report.told.append(f"signature: by key {key.fingerprint.hex()}, and good")
+    elif ours:
+        report.differences.append(f"the signature by key {key.fingerprint.hex()} is false: {PROVENANCE_FILE} is not what was signed")
+    else:
+        report.differences.append(f"{PROVENANCE_FILE} is not signed by key {key.fingerprint.hex()}, but by {signers or 'nobody'}")
+
+
+def _tell_origin(provenance: Provenance, report: Report) -> None:
+    request, builder = provenance.request, provenance.builder
+    script = ", with a first-boot script" if provenance.has_script else ""
+    report.told += [
+        f"built: {request.get('version')} for {request.get('profile')} ({request.get('target')}){script}, {provenance.finished}",
+        f"by: {provenance.builder_id}, build and attempt {provenance.invocation}",
+        f"from: {builder.name}, {builder.digest}, revision {builder.revision}",
+        *(f"from: {feed}" for feed in provenance.feeds),
+        f"with: {len(provenance.packages)} packages",
+    ]
+
+
+def _check_identity(provenance: Provenance, key: str, report: Report) -> None:
+    """Hold the build's key against the place that it was fetched from, the attempt, and what was asked for."""
+    if key and key != provenance.key:
+        report.differences.append(f"it speaks of build {provenance.key}, not of {key}")
+    if provenance.invocation.partition("/")[0] != provenance.key:
+        report.differences.append("the attempt that it names belongs to another build")
+    try:
+        is_request = provenance.has_script or request_hash({**provenance.request, "defaults": None}) == provenance.key
+    except (KeyError, TypeError, ValueError, AttributeError):
+        is_request = False
+    if not is_request:
+        report.differences.append("the request that it tells is not the one that leads to its key")
+
+
+def _check_file(name: str, digest: str | None, wanted: str | None, report: Report) -> None:
+    if wanted is None:
+        report.differences.append(f"{name} is not among the files that were built")
+    elif digest is None:
+        report.differences.append(f"{name} is missing")
+    elif digest != wanted:
+        report.differences.append(f"{name} is not what was built: its SHA-256 is {digest}, not {wanted}")
+    else:
+        report.told.append(f"{name}: as it was built")

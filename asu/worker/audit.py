@@ -1,0 +1,75 @@
+"""The audit log: one line of JSON for each build that ended, which outlives images and records.
+
+    {"time": "2026-03-01T12:00:00Z", "build": KEY, "attempt": 7, "tries": 1, "request_id": "…", "version": "24.10.4", "target": "x86/64",
+     "profile": "generic", "outcome": "done", "fault": "", "seconds": 21.4, "builder_digest": "sha256:…", "files": {NAME: SHA-256, …}}
+
+`outcome` is `done` or the code of the error. Nothing in it is secret, and nothing tells who asked: no address, no package, no script.
+
+The file is opened for each line, appended to in a single write, and synchronised: lines of several workers on one machine never mix, and
+whoever rotates it need only rename it. Workers on other machines have their own; a file system on the network would break the promise that
+lines do not mix. An empty line may stand between two; the last may be cut short where a disk was full.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from asu.build_record import Attempt, BuildRecord, State
+from asu.logs import where_it_failed
+
+log = logging.getLogger(__name__)
+
+MODE = 0o640  # For the operator's group to read; it tells what everybody's devices are.
+
+
+class AuditLog:
+    """The log at `path`; without one nothing is written."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def note(self, attempt: Attempt, record: BuildRecord, *, seconds: float, files: Mapping[str, str]) -> None:
+        """Write down an outcome that took `seconds`, and the SHA-256 of what was published; never raises, since the build has ended."""
+        if self._path is None:
+            return
+        try:
+            _append(self._path, json.dumps(_line(attempt, record, seconds, files)).encode() + b"\n")
+        except OSError as error:
+            log.error("build %s is missing in the audit log: %s", attempt.key, error.strerror)  # noqa: TRY400  # The words say it all.
+        except Exception as error:  # noqa: BLE001  # Whatever it is; the message may quote the request.
+            log.error("build %s is missing in the audit log: %s", attempt.key, where_it_failed(error))  # noqa: TRY400
+
+
+def _line(attempt: Attempt, record: BuildRecord, seconds: float, files: Mapping[str, str]) -> dict[str, Any]:
+    body, request = json.loads(record.body), attempt.plan["request"]
+    return {
+        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "build": attempt.key,
+        "attempt": attempt.number,
+        "tries": attempt.tries,
+        "request_id": attempt.plan.get("request_id", ""),
+        **{name: request[name] for name in ("version", "target", "profile")},
+        "outcome": "done" if record.state is State.DONE else body["code"],
+        "fault": record.fault,
+        "seconds": round(seconds, 3),
+        "builder_digest": body.get("builder_digest", ""),
+        "files": dict(files) if record.state is State.DONE else {},
+    }
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Append a line as a whole; raises OSError. What an earlier write on a full disk cut short is ended first, lest it take this line along."""
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+    try:
+        size = os.fstat(file).st_size
+        if size and os.pread(file, 1, size - 1) != b"\n":
+            line = b"\n" + line
+        if os.write(file, line) < len(line):
+            raise OSError(0, "only a part of the line was written")
+        os.fsync(file)
+    finally:
+        os.close(file)
