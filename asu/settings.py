@@ -97,6 +97,12 @@ class Settings(BaseSettings):
     ] = None
     container_socket_path: Annotated[Path, Field(description="Socket of the podman service that runs the builds.")] = Path("/run/podman/podman.sock")
     container_network: Annotated[str, Field(description="podman network of the build containers; `none` gives them no network.")] = "asu-build"
+    container_fence: Annotated[
+        bool, Field(description="Whether builds are kept from private and link-local addresses; off where a firewall of the machine does so.")
+    ] = True
+    container_may_reach: Annotated[
+        AddressList, Field(description="Servers in private networks that builds may reach beside the downloads server, such as http://10.0.0.5:8080.")
+    ] = ()
     container_memory_mb: Annotated[PositiveInt, Field(description="Memory limit of a build container, in MiB.")] = 2048
     container_pids: Annotated[PositiveInt, Field(description="Most processes in a build container.")] = 1024
     container_cpus: Annotated[float, Field(gt=0, description="Processors that a build container may use.")] = 2.0

@@ -1,7 +1,7 @@
 """The only place that knows podman: one container per build, made for it and thrown away after it.
 
-All capabilities dropped, no new privileges, bounds on processes, memory and processors, a network without a way to Redis or
-the API, nothing mounted, nothing secret inside. Every command has a deadline of ours, since podman's API has none: when it
+All capabilities dropped, no new privileges, bounds on processes, memory and processors, a network that is fenced in before
+anything is run (`fencing.py`), nothing mounted, nothing secret inside. Every command has a deadline of ours, since podman's API has none: when it
 passes, the container is killed and the command's output ends.
 """
 
@@ -25,6 +25,9 @@ from requests.exceptions import RequestException
 from asu.errors import AsuError, BuildTimeout, ContainerFailed
 from asu.settings import Settings
 
+from .bounded_log import BoundedLog
+from .fencing import SECONDS as FENCE_SECONDS
+from .fencing import fence_container
 from .pulling import BuilderImage, pull
 
 log = logging.getLogger(__name__)
@@ -32,31 +35,8 @@ log = logging.getLogger(__name__)
 LABEL_SYSTEM, LABEL_KEY, LABEL_ATTEMPT = "asu.system", "asu.build", "asu.attempt"
 API_TIMEOUT = 60  # Seconds for single calls; the longest, removing a container under load, was measured at 0.7 s.
 CHUNK = 1024 * 1024
-LOG_HALF = 64 * 1024  # Bytes kept from either end of an output; a whole x86 build prints about 75 KiB.
 CPU_PERIOD = 100_000
-
-
-class BoundedLog:
-    """Keeps head and tail of an output; what lies between is dropped and its size told."""
-
-    def __init__(self, half: int = LOG_HALF) -> None:
-        self._half, self._head, self._tail, self._size = half, bytearray(), bytearray(), 0
-
-    def write(self, piece: bytes) -> None:
-        """Take the next piece."""
-        self._size += len(piece)
-        room = self._half - len(self._head)
-        self._head += piece[:room]
-        self._tail += piece[room:] if room > 0 else piece
-        if len(self._tail) > 2 * self._half:
-            del self._tail[: -self._half]
-
-    def text(self) -> str:
-        """Return what was kept; bytes that are not UTF-8 are marked, not refused."""
-        tail = bytes(self._tail[-self._half :])
-        dropped = self._size - len(self._head) - len(tail)
-        middle = f"\n[… {dropped} bytes left out …]\n".encode() if dropped else b""
-        return (bytes(self._head) + middle + tail).decode("utf-8", errors="replace")
+LAST_WORDS = 500  # Bytes of what the fence's container said, for our own log.
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +188,11 @@ class PodmanEngine:
         """See ContainerEngine."""
         with _podman_answers("start a build container"):
             self._ensure_image(image)
+            labels = {LABEL_SYSTEM: self._system, LABEL_KEY: key, LABEL_ATTEMPT: str(attempt)}
             created = self._client.containers.create(
                 image.name,
                 command=["sleep", str(self._settings.build_deadline)],
-                labels={LABEL_SYSTEM: self._system, LABEL_KEY: key, LABEL_ATTEMPT: str(attempt)},
+                labels=labels,
                 cap_drop=["all"],
                 no_new_privileges=True,
                 image_volume_mode="ignore",
@@ -225,6 +206,7 @@ class PodmanEngine:
             container = PodmanContainer(self._client, created, socket=self._socket)
             try:
                 created.start()
+                self._fence(image, str(created.id), labels)
             except BaseException:
                 container.remove()
                 raise
@@ -251,6 +233,25 @@ class PodmanEngine:
     def _network(self) -> Mapping[str, Any]:
         name = self._settings.container_network
         return {"network_mode": "none"} if name == "none" else {"network_mode": "bridge", "networks": {name: {}}}
+
+    def _fence(self, image: BuilderImage, container: str, labels: dict[str, str]) -> None:
+        """Keep a container from private addresses; raises ContainerFailed and podman's errors: a build without a fence is none."""
+        if not self._settings.container_fence or self._settings.container_network == "none":
+            return
+        api = self._client.api
+        created = api.post("/containers/create", data=json.dumps(fence_container(self._settings, image.name, container, labels)))
+        created.raise_for_status()
+        path = f"/containers/{created.json()['Id']}"
+        try:
+            api.post(f"{path}/start").raise_for_status()
+            ended = api.post(f"{path}/wait", params={"condition": "stopped", "interval": "20ms"}, timeout=FENCE_SECONDS)
+            ended.raise_for_status()
+            if int(ended.text) != 0:
+                said = api.get(f"{path}/logs", params={"stdout": True, "stderr": True}).content[-LAST_WORDS:]
+                log.error("a build container's network cannot be fenced in: %r", said)
+                raise ContainerFailed(reason="its network cannot be closed to private addresses")
+        finally:
+            api.delete(path, params={"force": True, "v": True, "timeout": 0})
 
     def _ensure_image(self, image: BuilderImage) -> None:
         """Pull the image where that is asked for; raises ImageBuilderMissing, ContainerFailed and BuildTimeout."""
