@@ -26,8 +26,7 @@ from asu.errors import AsuError, BuildTimeout, ContainerFailed
 from asu.settings import Settings
 
 from .bounded_log import BoundedLog
-from .fencing import SECONDS as FENCE_SECONDS
-from .fencing import fence_container
+from .fencing import close_network, fence_container
 from .pulling import BuilderImage, pull
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ LABEL_SYSTEM, LABEL_KEY, LABEL_ATTEMPT = "asu.system", "asu.build", "asu.attempt
 API_TIMEOUT = 60  # Seconds for single calls; the longest, removing a container under load, was measured at 0.7 s.
 CHUNK = 1024 * 1024
 CPU_PERIOD = 100_000
-LAST_WORDS = 500  # Bytes of what the fence's container said, for our own log.
+_FREE_SPACE = ("stat", "--file-system", "--format=%a %S", "/")  # Blocks and their size, of the disk below the container's layer.
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,14 @@ class CommandResult:
     exit_code: int
     stdout: str
     stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUse:
+    """Bytes that a container has written, holes in files included, and that its disk has left for it."""
+
+    taken: int
+    free: int
 
 
 class BuildContainer(Protocol):
@@ -59,6 +66,9 @@ class BuildContainer(Protocol):
 
     def read_out(self, path: str) -> Iterator[bytes]:
         """Yield a directory as a tar stream."""
+
+    def disk(self) -> DiskUse:
+        """Return what it takes of the disk; raises ContainerFailed."""
 
     def kill(self) -> None:
         """End everything in it at once; its commands fail."""
@@ -148,6 +158,16 @@ class PodmanContainer:
             stream, _ = self._container.get_archive(path, chunk_size=CHUNK)
             yield from stream
 
+    def disk(self) -> DiskUse:
+        """See BuildContainer."""
+        # A connection of its own, as for a kill.
+        with _podman_answers("tell the size of a container"), PodmanClient(base_url=self._socket, timeout=API_TIMEOUT) as client:
+            size = client.api.get(f"/containers/{self._container.id}/json", params={"size": True}).json().get("SizeRw") or 0
+            free = PodmanContainer(client, self._container, socket=self._socket).run(_FREE_SPACE, deadline=API_TIMEOUT).stdout.split()
+            if len(free) != 2:  # noqa: PLR2004  # Blocks and their size.
+                raise ContainerFailed(reason="it does not tell how much disk is left")
+            return DiskUse(int(size), int(free[0]) * int(free[1]))
+
     def kill(self) -> None:
         """See BuildContainer."""
         self._killed.set()
@@ -235,23 +255,8 @@ class PodmanEngine:
         return {"network_mode": "none"} if name == "none" else {"network_mode": "bridge", "networks": {name: {}}}
 
     def _fence(self, image: BuilderImage, container: str, labels: dict[str, str]) -> None:
-        """Keep a container from private addresses; raises ContainerFailed and podman's errors: a build without a fence is none."""
-        if not self._settings.container_fence or self._settings.container_network == "none":
-            return
-        api = self._client.api
-        created = api.post("/containers/create", data=json.dumps(fence_container(self._settings, image.name, container, labels)))
-        created.raise_for_status()
-        path = f"/containers/{created.json()['Id']}"
-        try:
-            api.post(f"{path}/start").raise_for_status()
-            ended = api.post(f"{path}/wait", params={"condition": "stopped", "interval": "20ms"}, timeout=FENCE_SECONDS)
-            ended.raise_for_status()
-            if int(ended.text) != 0:
-                said = api.get(f"{path}/logs", params={"stdout": True, "stderr": True}).content[-LAST_WORDS:]
-                log.error("a build container's network cannot be fenced in: %r", said)
-                raise ContainerFailed(reason="its network cannot be closed to private addresses")
-        finally:
-            api.delete(path, params={"force": True, "v": True, "timeout": 0})
+        if self._settings.container_fence and self._settings.container_network != "none":
+            close_network(self._client.api, fence_container(self._settings, image.name, container, labels))
 
     def _ensure_image(self, image: BuilderImage) -> None:
         """Pull the image where that is asked for; raises ImageBuilderMissing, ContainerFailed and BuildTimeout."""

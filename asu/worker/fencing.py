@@ -8,14 +8,21 @@ nothing else, not even a disk to write on, and runs before the build does anythi
 """
 
 import inspect
+import json
+import logging
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from asu.errors import ContainerFailed
 from asu.settings import Settings
 
 from .inside import fence
 
+log = logging.getLogger(__name__)
+
+LAST_WORDS = 500  # Bytes of what the container said, for our own log.
 SECONDS = 30  # For the whole fence; it takes a third of one, and each lookup that podman's name server loses five more.
 PORTS = {"http": 80, "https": 443}
 # What nobody on the internet has: IANA's registries of special addresses. What is the namespace's own (127.0.0.0/8, ::1) stays.
@@ -39,8 +46,14 @@ DENIED = (
 
 
 def may_be_reached(settings: Settings) -> list[str]:
-    """Return host:port of the servers that builds need wherever they are: the downloads server, and what the operator names."""
-    return sorted({_host_and_port(url) for url in (settings.builder_upstream_url or settings.upstream_url, *settings.container_may_reach)} - {""})
+    """Return host:port of the servers that builds need wherever they are: the downloads server, and what the operator names.
+
+    That includes admitted feeds at an address in numbers. One with a name may belong to somebody else, who could let it lead
+    anywhere: whether it may lead to a private address is for `CONTAINER_MAY_REACH` to say.
+    """
+    feeds = [url for url in settings.repository_allow_list if re.fullmatch(r"[0-9.]+", urlsplit(url).hostname or "")]
+    urls = (settings.builder_upstream_url or settings.upstream_url, *settings.container_may_reach, *feeds)
+    return sorted({_host_and_port(url) for url in urls} - {""})
 
 
 def fence_container(settings: Settings, image: str, container: str, labels: dict[str, str]) -> dict[str, Any]:
@@ -58,6 +71,26 @@ def fence_container(settings: Settings, image: str, container: str, labels: dict
         "image_volume_mode": "ignore",
         "resource_limits": {"pids": {"limit": 16}, "memory": {"limit": 128 * 1024 * 1024}},
     }
+
+
+def close_network(api: Any, description: dict[str, Any]) -> None:
+    """Run a container as `fence_container` describes it, through podman's HTTP client, and remove it.
+
+    Raises ContainerFailed, and the client's own errors: a build without its fence is none.
+    """
+    created = api.post("/containers/create", data=json.dumps(description))
+    created.raise_for_status()
+    path = f"/containers/{created.json()['Id']}"
+    try:
+        api.post(f"{path}/start").raise_for_status()
+        ended = api.post(f"{path}/wait", params={"condition": "stopped", "interval": "20ms"}, timeout=SECONDS)
+        ended.raise_for_status()
+        if int(ended.text) != 0:
+            said = api.get(f"{path}/logs", params={"stdout": True, "stderr": True}).content[-LAST_WORDS:]
+            log.error("a build container's network cannot be fenced in: %r", said)
+            raise ContainerFailed(reason="its network cannot be closed to private addresses")
+    finally:
+        api.delete(path, params={"force": True, "v": True, "timeout": 0})
 
 
 def _arguments(*lists: Iterable[str]) -> list[str]:

@@ -30,6 +30,7 @@ from asu.stores.base import Store
 from . import builder_failures, builder_output, image_sizes, imagebuilder, snapshot
 from .accounting import Accounts
 from .container import BuildContainer, CommandResult, ContainerEngine
+from .disk_watch import WatchedContainer
 from .package_managers import package_manager_for
 from .package_managers.manifest import check_versions
 from .preparation import prepare
@@ -133,8 +134,9 @@ class Builder:
         request = attempt.plan["request"]
         self._show(attempt, progress, "container_setup")
         image = self._builder_image(request)
-        container = self._container(attempt, image, aftermath)
-        aftermath.callback(container.remove)
+        started = self._container(attempt, image, aftermath)
+        aftermath.callback(started.remove)
+        container = aftermath.enter_context(WatchedContainer(started, self._settings))
         lease.on_loss = container.kill
         if image.is_moving:
             self._unpack(container, image, progress)

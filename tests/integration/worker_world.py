@@ -71,7 +71,7 @@ class WorkerWorld:
     def build(self, *, with_settings: Settings | None = None, **fields: Any) -> dict[str, Any]:
         """Ask for a build, run it here, and return the body of its outcome."""
         key = self.ask(**fields)
-        self.builder(PodmanEngine(self.settings, system=self.system), with_settings)(key)
+        self.builder(PodmanEngine(with_settings or self.settings, system=self.system), with_settings)(key)
         return self.body(key)
 
     def builder(self, engine: PodmanEngine, with_settings: Settings | None = None) -> Callable[[str], None]:

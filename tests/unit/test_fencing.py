@@ -29,6 +29,7 @@ eth0\t0000590A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
         ({"builder_upstream_url": "http://[fd00::1]:8080"}, ["[fd00::1]:8080"]),
         ({"builder_upstream_url": "file:///upstream"}, []),
         ({"container_may_reach": ("http://10.0.0.5:81", "https://feeds.lan/x")}, ["10.0.0.5:81", "downloads.openwrt.org:443", "feeds.lan:443"]),
+        ({"repository_allow_list": ("http://10.0.0.6/x", "http://feeds.example/x")}, ["10.0.0.6:80", "downloads.openwrt.org:443"]),
     ],
 )
 def test_the_settings_name_what_may_be_reached(values: dict[str, Any], expected: list[str]) -> None:
