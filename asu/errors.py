@@ -43,6 +43,7 @@ AsuError
     ├── PrepareUnavailable
     ├── PrepareDisagrees
     ├── ContainerFailed
+    ├── ContainerTooLarge
     ├── BuildTimeout
     ├── WorkerLost
     ├── StoreFailed
@@ -378,6 +379,12 @@ class ContainerFailed(InfraError):
     """The build container failed: {reason}; your request is not the cause, try again."""
 
     code = "container-failed"
+
+
+class ContainerTooLarge(InfraError):
+    """The build took more than {limit_mb} MiB of disk and was stopped; ask for fewer packages or a smaller root file system."""
+
+    code = "container-too-large"
 
 
 class BuildTimeout(InfraError):

@@ -105,7 +105,16 @@ class Settings(BaseSettings):
     ] = None
     container_socket_path: Annotated[Path, Field(description="Socket of the podman service that runs the builds.")] = Path("/run/podman/podman.sock")
     container_network: Annotated[str, Field(description="podman network of the build containers; `none` gives them no network.")] = "asu-build"
+    container_fence: Annotated[
+        bool, Field(description="Whether builds are kept from private and link-local addresses; off where a firewall of the machine does so.")
+    ] = True
+    container_may_reach: Annotated[
+        AddressList, Field(description="Servers in private networks that builds may reach beside the downloads server, such as http://10.0.0.5:8080.")
+    ] = ()
     container_memory_mb: Annotated[PositiveInt, Field(description="Memory limit of a build container, in MiB.")] = 2048
+    container_disk_mb: Annotated[
+        PositiveInt, Field(description="Most that a build container may write to its disk, in MiB; looked at every five seconds.")
+    ] = 16_384  # x86 with the largest root file system makes eight images of over 1 GiB before it packs them.
     container_pids: Annotated[PositiveInt, Field(description="Most processes in a build container.")] = 1024
     container_cpus: Annotated[float, Field(gt=0, description="Processors that a build container may use.")] = 2.0
     pull_policy: Annotated[Literal["missing", "newer", "never"], Field(description="When release images of the ImageBuilder are pulled.")] = "missing"

@@ -12,7 +12,7 @@ from asu.redis_condition import read_condition
 from asu.redis_records import sync_redis
 from asu.settings import Settings
 
-from . import machine, services
+from . import isolation, machine, services
 from .findings import Check, Finding, Level, Verdict, problem
 
 Part = Literal["all", "api", "worker"]
@@ -38,6 +38,7 @@ def checks_for(settings: Settings, *, part: Part, host: str, port: int) -> Mappi
         "podman": partial(machine.judge_podman, settings),
         "network": partial(machine.check_network, settings),
         "builders": partial(machine.check_builders, settings),
+        "isolation": partial(isolation.check_isolation, settings, port),
         "key": partial(machine.check_key, settings),
         "audit": partial(machine.check_audit, settings),
     }

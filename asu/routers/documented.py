@@ -35,6 +35,7 @@ SAMPLES: Mapping[str, object] = {
     "length": 30_000,
     "limit": 20_480,
     "limit_kib": 256,
+    "limit_mb": 16_384,
     "manager": "apk",
     "method": "GET",
     "number": 1,

@@ -14,54 +14,67 @@ from asu.room import MIB, expect_room, free_bytes
 from asu.stores.base import FILE_NAME
 
 MAX_FILES = 256  # The largest real target leaves about 40 files per device.
+MAX_MEMBERS = 4096  # Of all kinds; a real build leaves nothing but files, and each is remembered while the stream is read.
 COPY_CHUNK = 1024 * 1024
 FULL = (errno.ENOSPC, errno.EDQUOT)  # What a write says when the disk, or the share of this user, is full.
 SUM = re.compile(r"[0-9a-f]{64} [ *](?P<name>.+)")  # A line of sha256sums.
 
 
 class _PieceReader:
-    """A file-like reader over pieces, as tarfile wants it."""
+    """A file-like reader over pieces, as tarfile wants it; however large they are, each byte is copied about once."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces, self._rest = iter(pieces), b""
+        self._pieces, self._rest, self._at = iter(pieces), b"", 0
 
     def read(self, size: int) -> bytes:
         """Return up to `size` bytes; fewer only at the end."""
-        gathered = bytearray(self._rest)
-        while len(gathered) < size:
+        while len(self._rest) - self._at < size:
             piece = next(self._pieces, b"")
             if not piece:
                 break
-            gathered += piece
-        self._rest = bytes(gathered[size:])
-        return bytes(gathered[:size])
+            self._rest, self._at = self._rest[self._at :] + piece, 0
+        found = self._rest[self._at : self._at + size]
+        self._at += len(found)
+        return found
 
 
 def copy_out(pieces: Iterator[bytes], directory: Path, *, max_bytes: int, reserve_mb: int = 0) -> dict[str, str]:
     """Write the regular files of a tar stream into `directory`; return name → SHA-256.
 
-    Names must be plain, no file may come twice, count and size are bounded; links, devices and directories are passed over.
+    Names must be plain, no file may come twice, count and size are bounded; links, devices, sparse files and directories are
+    passed over. What is passed over counts as well, since a file with holes costs a build nothing and us its whole size to read.
     Nothing is written that would leave fewer than `reserve_mb` MiB free. Raises StoreFailed, DiskFull.
     """
     hashes: dict[str, str] = {}
     left = max_bytes
     try:
-        with tarfile.open(fileobj=cast("IO[bytes]", _PieceReader(pieces)), mode="r|") as archive:
-            for member in archive:
-                name = member.name.rpartition("/")[2]
-                if not member.isreg() or member.name.count("/") > 1 or FILE_NAME.fullmatch(name) is None or name in hashes:
-                    continue
+        with tarfile.open(fileobj=cast("IO[bytes]", _PieceReader(pieces)), mode="r|", bufsize=COPY_CHUNK) as archive:
+            for number, member in enumerate(archive):
                 left -= member.size
-                if left < 0 or len(hashes) >= MAX_FILES:
-                    raise StoreFailed(reason="the build left more than the store takes")
+                if left < 0 or member.size < 0 or number >= MAX_MEMBERS:
+                    raise _too_much()
+                name = member.name.rpartition("/")[2]
+                if not _is_plain(member) or FILE_NAME.fullmatch(name) is None or name in hashes:
+                    continue
+                if len(hashes) >= MAX_FILES:
+                    raise _too_much()
                 expect_room(directory, reserve_mb, member.size)
                 source = archive.extractfile(member)
                 hashes[name] = _write(source, directory / name, reserve_mb) if source else ""
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError) as error:  # tarfile tells some broken headers by ValueError.
         if isinstance(error, OSError) and error.errno in FULL:
             raise DiskFull(free=(free_bytes(directory) or 0) // MIB, reserve=reserve_mb) from error
         raise StoreFailed(reason=f"the images could not be copied ({type(error).__name__})") from error
     return hashes
+
+
+def _too_much() -> StoreFailed:
+    return StoreFailed(reason="the build left more than the store takes")
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    """Whether a member is a regular file at the top of the output directory, whole and without holes."""
+    return member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse() and member.name.count("/") <= 1
 
 
 def _write(source: IO[bytes], path: Path, reserve_mb: int) -> str:

@@ -1,7 +1,7 @@
 """The only place that knows podman: one container per build, made for it and thrown away after it.
 
-All capabilities dropped, no new privileges, bounds on processes, memory and processors, a network without a way to Redis or
-the API, nothing mounted, nothing secret inside. Every command has a deadline of ours, since podman's API has none: when it
+All capabilities dropped, no new privileges, bounds on processes, memory and processors, a network that is fenced in before
+anything is run (`fencing.py`), nothing mounted, nothing secret inside. Every command has a deadline of ours, since podman's API has none: when it
 passes, the container is killed and the command's output ends.
 """
 
@@ -26,6 +26,8 @@ from requests.exceptions import RequestException
 from asu.errors import AsuError, BuildTimeout, ContainerFailed
 from asu.settings import Settings
 
+from .bounded_log import BoundedLog
+from .fencing import close_network, fence_container
 from .pulling import BuilderImage, pull
 
 log = logging.getLogger(__name__)
@@ -33,31 +35,8 @@ log = logging.getLogger(__name__)
 LABEL_SYSTEM, LABEL_KEY, LABEL_ATTEMPT = "asu.system", "asu.build", "asu.attempt"
 API_TIMEOUT = 60  # Seconds for single calls; the longest, removing a container under load, was measured at 0.7 s.
 CHUNK = 1024 * 1024
-LOG_HALF = 64 * 1024  # Bytes kept from either end of an output; a whole x86 build prints about 75 KiB.
 CPU_PERIOD = 100_000
-
-
-class BoundedLog:
-    """Keeps head and tail of an output; what lies between is dropped and its size told."""
-
-    def __init__(self, half: int = LOG_HALF) -> None:
-        self._half, self._head, self._tail, self._size = half, bytearray(), bytearray(), 0
-
-    def write(self, piece: bytes) -> None:
-        """Take the next piece."""
-        self._size += len(piece)
-        room = self._half - len(self._head)
-        self._head += piece[:room]
-        self._tail += piece[room:] if room > 0 else piece
-        if len(self._tail) > 2 * self._half:
-            del self._tail[: -self._half]
-
-    def text(self) -> str:
-        """Return what was kept; bytes that are not UTF-8 are marked, not refused."""
-        tail = bytes(self._tail[-self._half :])
-        dropped = self._size - len(self._head) - len(tail)
-        middle = f"\n[… {dropped} bytes left out …]\n".encode() if dropped else b""
-        return (bytes(self._head) + middle + tail).decode("utf-8", errors="replace")
+_FREE_SPACE = ("stat", "--file-system", "--format=%a %S", "/")  # Blocks and their size, of the disk below the container's layer.
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +46,14 @@ class CommandResult:
     exit_code: int
     stdout: str
     stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUse:
+    """Bytes that a container has written, holes in files included, and that its disk has left for it."""
+
+    taken: int
+    free: int
 
 
 class BuildContainer(Protocol):
@@ -80,6 +67,9 @@ class BuildContainer(Protocol):
 
     def read_out(self, path: str) -> Iterator[bytes]:
         """Yield a directory as a tar stream."""
+
+    def disk(self) -> DiskUse:
+        """Return what it takes of the disk; raises ContainerFailed."""
 
     def kill(self) -> None:
         """End everything in it at once; its commands fail."""
@@ -175,6 +165,16 @@ class PodmanContainer:
             stream, _ = self._container.get_archive(path, chunk_size=CHUNK)
             yield from stream
 
+    def disk(self) -> DiskUse:
+        """See BuildContainer."""
+        # A connection of its own, as for a kill.
+        with _podman_answers("tell the size of a container"), PodmanClient(base_url=self._socket, timeout=API_TIMEOUT) as client:
+            size = client.api.get(f"/containers/{self._container.id}/json", params={"size": True}).json().get("SizeRw") or 0
+            free = PodmanContainer(client, self._container, socket=self._socket).run(_FREE_SPACE, deadline=API_TIMEOUT).stdout.split()
+            if len(free) != 2:  # noqa: PLR2004  # Blocks and their size.
+                raise ContainerFailed(reason="it does not tell how much disk is left")
+            return DiskUse(int(size), int(free[0]) * int(free[1]))
+
     def kill(self) -> None:
         """See BuildContainer."""
         self._killed.set()
@@ -224,10 +224,11 @@ class PodmanEngine:
         """See ContainerEngine."""
         pinned = image if image.id else self.pin(image)
         with _podman_answers("start a build container"):
+            labels = {LABEL_SYSTEM: self._system, LABEL_KEY: key, LABEL_ATTEMPT: str(attempt)}
             created = self._client.containers.create(
                 pinned.id,
                 command=["sleep", str(self._settings.build_deadline)],
-                labels={LABEL_SYSTEM: self._system, LABEL_KEY: key, LABEL_ATTEMPT: str(attempt)},
+                labels=labels,
                 cap_drop=["all"],
                 no_new_privileges=True,
                 image_volume_mode="ignore",
@@ -241,6 +242,7 @@ class PodmanEngine:
             container = PodmanContainer(self._client, created, socket=self._socket)
             try:
                 created.start()
+                self._fence(pinned.id, str(created.id), labels)
             except BaseException:
                 container.remove()
                 raise
@@ -267,6 +269,10 @@ class PodmanEngine:
     def _network(self) -> Mapping[str, Any]:
         name = self._settings.container_network
         return {"network_mode": "none"} if name == "none" else {"network_mode": "bridge", "networks": {name: {}}}
+
+    def _fence(self, image: str, container: str, labels: dict[str, str]) -> None:
+        if self._settings.container_fence and self._settings.container_network != "none":
+            close_network(self._client.api, fence_container(self._settings, image, container, labels))
 
     def _ensure_image(self, image: BuilderImage) -> None:
         """Pull the image where that is asked for; raises ImageBuilderMissing, ContainerFailed and BuildTimeout."""

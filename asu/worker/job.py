@@ -35,6 +35,7 @@ from . import builder_failures, builder_output, image_sizes, imagebuilder, snaps
 from .accounting import Accounts
 from .audit import AuditLog
 from .container import BuildContainer, CommandResult, ContainerEngine
+from .disk_watch import WatchedContainer
 from .origins import Origins, read_feeds, write_provenance
 from .package_managers import package_manager_for
 from .package_managers.manifest import check_versions
@@ -143,8 +144,9 @@ class Builder:
         image = engine.pin(self._builder_image(request))
         progress.gathered["builder_digest"] = image.digest
         origins = Origins(builder_id=self._builder_id(), started=progress.started, image=image)
-        container = engine.start(image, key=attempt.key, attempt=attempt.number)
-        aftermath.callback(container.remove)
+        started = engine.start(image, key=attempt.key, attempt=attempt.number)
+        aftermath.callback(started.remove)
+        container = aftermath.enter_context(WatchedContainer(started, self._settings))
         lease.on_loss = container.kill
         if image.is_moving:
             self._unpack(container, image, progress)

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from asu.errors import AsuError, BuildTimeout, ContainerFailed
 
-from .container import BuildContainer, CommandResult
+from .container import BuildContainer, CommandResult, DiskUse
 from .imagebuilder import BUILDER
 from .pulling import BuilderImage
 
@@ -22,6 +22,7 @@ NOISE = "Generate local signing keys...\nPackage list missing or not up-to-date,
 # What commands lead to before `setup.sh` has fetched the builder.
 NOT_UNPACKED = {"test": CommandResult(1, "", ""), "info": CommandResult(2, "", "make: *** No rule to make target 'info'.  Stop.\n")}
 REPOSITORIES = "src/gz openwrt_base https://mirror.example/base\nsrc imagebuilder file:packages\noption check_signature\n"
+ROOMY = DiskUse(taken=0, free=2**40)
 # What opkg says of a feed that it uses; apk says nothing.
 USED = "Downloading {0}/Packages.gz\nUpdated list of available packages in dl\nDownloading {0}/Packages.sig\nSignature check passed.\n"
 
@@ -53,6 +54,7 @@ class Script:
     repositories: str = REPOSITORIES  # What stands in the list of feeds, whatever the package manager.
     indexes: tuple[str, ...] = ("openwrt_base",)  # Names of the files in which the package manager keeps what its feeds hold.
     noise: str = NOISE
+    disk: DiskUse = ROOMY
     needs_setup: bool = False  # As a snapshot's image, which holds no builder but the script that fetches it.
 
 
@@ -121,6 +123,10 @@ class MemoryContainer:
             if self.killed:
                 raise ContainerFailed(reason="podman did not hand out the images")
             yield data[start : start + PIECE]
+
+    def disk(self) -> DiskUse:
+        """See BuildContainer."""
+        return self._script.disk
 
     def kill(self) -> None:
         """See BuildContainer."""

@@ -10,7 +10,8 @@ from typing import Any
 from asu.errors import ContainerFailed
 
 from . import imagebuilder
-from .container import LOG_HALF, BuildContainer
+from .bounded_log import LOG_HALF
+from .container import BuildContainer
 from .package_managers import PackageManager
 from .package_managers.feeds import admitted_feeds
 

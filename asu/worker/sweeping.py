@@ -90,6 +90,7 @@ class Sweep:
         for attempt in self._records.abandoned():
             with logged_with(**attempt.log_fields):
                 self._take_back(attempt, swept)
+            self._containers_due = 0.0  # Its container builds on, for nobody.
         self._reconcile(self._records.waiting_keys())
         if time.monotonic() >= self._containers_due:
             self._containers_due = time.monotonic() + CONTAINERS_EVERY

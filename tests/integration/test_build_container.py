@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import json
 import secrets
+import shutil
 import socket
 import tarfile
 import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asu.errors import BuildTimeout, ContainerFailed, ImageBuilderMissing
+from asu.errors import BuildTimeout, ContainerFailed, ContainerTooLarge, ImageBuilderMissing
+from asu.worker.disk_watch import WatchedContainer
 from tests.integration.podman_world import APK, BASE, OPKG, PodmanWorld, builder_image, started
 
 if TYPE_CHECKING:
@@ -95,6 +99,22 @@ def test_no_capability_is_left(container: BuildContainer) -> None:
         ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"), 0
     )
     assert status["NoNewPrivs"] == "1"
+    assert status["Seccomp"] == "2", "system calls are filtered"
+
+
+def test_no_device_of_the_host_is_there(container: BuildContainer) -> None:
+    """What stands in /dev holds nothing: no disk, no memory, no terminal of somebody else's."""
+    devices = set(output(container, "find", "/dev", "-type", "b", "-o", "-type", "c").split())
+
+    assert devices - {f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts/ptmx", "console")} == set()
+
+
+def test_the_kernels_settings_are_read_only(container: BuildContainer) -> None:
+    """What would reach the host through /proc and /sys cannot be written, nor can anything be mounted."""
+    script = "for f in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /sys/kernel/uevent_helper; do echo x > $f && echo $f; done; true"
+
+    assert output(container, "bash", "-c", script) == ""
+    assert container.run(["mount", "-t", "tmpfs", "none", "/mnt"], deadline=60).exit_code != 0
 
 
 def test_the_builder_is_no_root(container: BuildContainer) -> None:
@@ -102,14 +122,30 @@ def test_the_builder_is_no_root(container: BuildContainer) -> None:
     assert output(container, "id", "-u") == "1000\n"
 
 
-def test_no_secret_is_in_the_environment(podman: PodmanWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the worker's environment holds does not reach the build."""
-    monkeypatch.setenv("REDIS_URL", "redis://:hunter2@127.0.0.1/0")
-    with started(podman.engine(), IMAGE) as container:
-        environment = output(container, "env")
+def test_the_environment_is_the_images_own(podman: PodmanWorld) -> None:
+    """Nothing of what the worker or podman's service have in theirs reaches the build: no address of Redis, no key, no proxy with a password."""
+    secret = f"http://user:{secrets.token_hex(8)}@127.0.0.1:1"
+    names = {"REDIS_URL": secret, "S3_SECRET_ACCESS_KEY": secret, "HTTPS_PROXY": secret, "http_proxy": secret}
+    with podman.away(), pytest.MonkeyPatch.context() as surroundings:
+        for name, value in names.items():
+            surroundings.setenv(name, value)
+        podman.start_service()
+        with started(podman.engine(), IMAGE) as container:
+            environment = dict(line.split("=", 1) for line in output(container, "env").splitlines())
+        podman.stop_service()
+    described = json.loads(podman.run("image", "inspect", IMAGE.name))[0]["Config"]["Env"]
 
-    assert "hunter2" not in environment
-    assert {line.partition("=")[0] for line in environment.splitlines()}.isdisjoint({"REDIS_URL", "CONTAINERS_CONF", "ASU_CONFIG"})
+    assert environment.keys() - {line.partition("=")[0] for line in described} <= {
+        "container",
+        "HOME",
+        "HOSTNAME",
+        "TERM",
+        "PWD",
+        "SHLVL",
+        "_",
+        "PATH",
+    }
+    assert secret not in environment.values()
 
 
 def test_nothing_of_the_host_is_mounted(podman: PodmanWorld) -> None:
@@ -146,6 +182,27 @@ def test_memory_runs_out(container: BuildContainer) -> None:
     assert result.exit_code == 137
     assert result.stdout == ""
     assert output(container, "echo", "alive") == "alive\n"
+
+
+def test_the_disk_runs_out(podman: PodmanWorld) -> None:
+    """A program that writes on and on is ended once it has more than its share, and the build says so."""
+    with ExitStack() as stack:
+        plain = stack.enter_context(started(podman.engine(), IMAGE))
+        container = stack.enter_context(WatchedContainer(plain, podman.settings(container_disk_mb=64), pause=0.2))
+        with pytest.raises(ContainerTooLarge, match="more than 64 MiB of disk"):
+            container.run(["bash", "-c", "while head -c 10M /dev/zero; do sleep 0.05; done > /builder/file; sleep 60"], deadline=60)
+
+
+@pytest.mark.parametrize("command", ["head -c 5M /dev/zero > /tmp/file", "truncate -s 5M /builder/holes", "head -c 5M /dev/zero > /var/tmp/file"])
+def test_what_a_build_writes_is_counted_wherever_it_is(podman: PodmanWorld, command: str) -> None:
+    """Podman counts the container's layer from outside; a build that hides its files hides nothing."""
+    with started(podman.engine(), IMAGE) as container:
+        before = container.disk()
+        output(container, "bash", "-c", command)
+        after = container.disk()
+
+    assert after.taken - before.taken >= 5 * 1024 * 1024
+    assert 0 < after.free <= shutil.disk_usage(podman.run("info", "--format={{.Store.GraphRoot}}").strip()).total
 
 
 def test_services_of_the_host_are_out_of_reach(container: BuildContainer, podman: PodmanWorld) -> None:

@@ -133,6 +133,18 @@ def test_a_wrong_network_is_found(running: Operator) -> None:
     assert "podman network create no-such-net" in running.check(CONTAINER_NETWORK="no-such-net")["network"][1]
 
 
+def test_builds_that_reach_this_machine_are_found(running: Operator) -> None:
+    """Tried from inside a container: an API that listens on all addresses, without the fence and with it."""
+    if running.world.podman.podman.host_address is None:
+        pytest.skip("containers cannot reach this machine anyway")
+    with socket.create_server(("", running.port)):
+        unfenced, fenced = running.check(CONTAINER_FENCE="false"), running.check()
+
+    assert unfenced["isolation"][0] == "problem"
+    assert f"builds can reach gateway:{running.port}" in unfenced["isolation"][1]
+    assert "isolation" not in fenced
+
+
 def test_missing_builders_are_found(running: Operator) -> None:
     """Where none is at hand and none would be pulled."""
     assert "none of localhost/none/imagebuilder is at hand" in running.check(BASE_CONTAINER="localhost/none/imagebuilder")["builders"][1]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from asu.settings import Settings
     from tests.integration.worker_world import WorkerWorld
 
 BOTH = pytest.mark.parametrize("version", [OPKG, APK])
@@ -55,10 +56,15 @@ def feed(podman: PodmanWorld, version: str) -> Iterator[Feed]:
         yield Feed(f"http://{host}:{server.port}", version, server.requests)
 
 
+def admitting(worker: WorkerWorld, feed: Feed) -> Settings:
+    """Return the settings of a server that admits the feed; its address is a private one."""
+    return worker.settings.model_copy(update={"repository_allow_list": (feed.root,)})
+
+
 def build(worker: WorkerWorld, feed: Feed, **fields: Any) -> dict[str, Any]:
     """Build with the feed appended and its key, unless fields say otherwise."""
     wanted = {"repositories": {"own": feed.url}, "repositories_mode": "append", "repository_keys": [KEYS[feed.version]], "filesystem": "squashfs"}
-    return worker.build(version=feed.version, packages=["own-tool", "vim"], **{**wanted, **fields})
+    return worker.build(with_settings=admitting(worker, feed), version=feed.version, packages=["own-tool", "vim"], **{**wanted, **fields})
 
 
 @BOTH
@@ -84,7 +90,9 @@ def test_feeds_that_replace_are_all_there_is(worker: WorkerWorld, feed: Feed, tm
     fields: dict[str, Any] = {"repositories": {**named, "own": feed.url}, "repositories_mode": "replace"}
 
     body = build(worker, feed, **fields)
-    without = worker.build(version=feed.version, packages=["own-tool", "tmux"], repository_keys=[KEYS[feed.version]], **fields)
+    without = worker.build(
+        with_settings=admitting(worker, feed), version=feed.version, packages=["own-tool", "tmux"], repository_keys=[KEYS[feed.version]], **fields
+    )
 
     assert body["status"] == 200, body
     root = opened(worker.images(body, "rootfs"), tmp_path)
@@ -112,7 +120,7 @@ def test_a_feed_that_is_not_there_ends_the_build(worker: WorkerWorld, feed: Feed
     """The builder ends well without it, since vim is elsewhere too; the build does not."""
     fields: dict[str, Any] = {"repositories": {"own": f"{feed.url}/nowhere"}, "repositories_mode": "append", "repository_keys": [KEYS[feed.version]]}
 
-    body = worker.build(version=feed.version, packages=["vim"], **fields)
+    body = worker.build(with_settings=admitting(worker, feed), version=feed.version, packages=["vim"], **fields)
 
     assert (body["code"], body["fault"]) == ("feed-unusable", "upstream"), body
     assert f"own ({feed.url}/nowhere" in body["detail"]
@@ -155,7 +163,7 @@ def test_a_feed_below_the_operators_list_reaches_the_image(worker: WorkerWorld, 
             preview = client.post("/api/v1/build/prepare", json=request).json()
             accepted = client.post("/api/v1/build", json=request).json()
     key = accepted["request_hash"]
-    worker.builder(PodmanEngine(worker.settings, system=worker.system))(key)
+    worker.builder(PodmanEngine(settings, system=worker.system))(key)
     body = worker.body(key)
 
     assert (beside.status_code, beside.json()["code"]) == (400, "repository-not-allowed")

@@ -61,8 +61,16 @@ class WorkerWorld:
 
     def ask(self, **fields: Any) -> str:
         """Put a build in line and return its key; no two are the same."""
-        key = hashlib.sha256(secrets.token_bytes(16)).hexdigest()
         request = BuildRequest.model_validate({"version": "24.10.4", "target": "x86/64", "profile": "generic", **fields}).normalised()
+        return self.claim(self.new_key(), request)
+
+    @staticmethod
+    def new_key() -> str:
+        """Return a key that no build has."""
+        return hashlib.sha256(secrets.token_bytes(16)).hexdigest()
+
+    def claim(self, key: str, request: dict[str, Any]) -> str:
+        """Put a plan in line as it is, whatever it holds, and return its key."""
         plan = json.dumps({"version": 1, "key": key, "request": request, "enqueued_at": ENQUEUED})
         bodies = PendingBodies(b'{"detail": "queued"}', b'{"detail": "started"}')
         assert self._with_records(lambda records: records.claim(key, plan=plan, bodies=bodies, limit=100, renew=False)) is Claimed.NEW
@@ -71,7 +79,7 @@ class WorkerWorld:
     def build(self, *, with_settings: Settings | None = None, **fields: Any) -> dict[str, Any]:
         """Ask for a build, run it here, and return the body of its outcome."""
         key = self.ask(**fields)
-        self.builder(PodmanEngine(self.settings, system=self.system), with_settings)(key)
+        self.builder(PodmanEngine(with_settings or self.settings, system=self.system), with_settings)(key)
         return self.body(key)
 
     def builder(self, engine: PodmanEngine, with_settings: Settings | None = None) -> Callable[[str], None]:

@@ -7,17 +7,22 @@ import hashlib
 import io
 import json
 import tarfile
+import tracemalloc
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from asu.errors import BuildFailed, DiskFull, StoreFailed
-from asu.worker.builder_output import MAX_FILES, copy_out, offered, read_profiles
+from asu.worker.builder_output import MAX_FILES, MAX_MEMBERS, copy_out, offered, read_profiles
 from asu.worker.memory_container import regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def archive(members: list[tuple[tarfile.TarInfo, bytes]]) -> Iterator[bytes]:
@@ -28,6 +33,23 @@ def archive(members: list[tuple[tarfile.TarInfo, bytes]]) -> Iterator[bytes]:
             tar.addfile(member, io.BytesIO(content))
     data = buffer.getvalue()
     return iter([data[start : start + 700] for start in range(0, len(data), 700)])
+
+
+def written(size: int, name: str, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """Return a header that a sound program would not write."""
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def sparse(real_size: int) -> bytes:
+    """Return a member of GNU's old kind of sparse files: one byte, and a hole of `real_size` before it."""
+    header = bytearray(written(512, "out/holes", tarfile.GNUTYPE_SPARSE))
+    header[386:398], header[398:410] = b"%011o\0" % (real_size - 1), b"%011o\0" % 1
+    header[483:495] = b"%011o\0" % real_size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + b"x".ljust(512, b"\0")
 
 
 def special(name: str, kind: bytes, target: str = "") -> tuple[tarfile.TarInfo, bytes]:
@@ -81,6 +103,91 @@ def test_what_is_no_plain_image_stays_in_the_container(member: tuple[tarfile.Tar
 
     assert list(hashes) == ["image.bin"]
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == [directory / "image.bin"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+@pytest.mark.parametrize("name", ["out/" + "d/" * 200 + "deep", "/" * 150 + "absolute", "../" * 60 + "escape", "out/" + "n" * 300])
+def test_long_names_are_no_way_around(kind: int, name: str, tmp_path: Path) -> None:
+    """A name that has a record of its own before its file is held to the same rules."""
+    directory = tmp_path / "in" / "side"
+    directory.mkdir(parents=True)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=kind) as tar:
+        tar.addfile(regular(name, b"x"), io.BytesIO(b"x"))
+
+    assert copy_out(iter([buffer.getvalue()]), directory, max_bytes=1_000) == {}
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_records_about_a_file_are_no_way_around(tmp_path: Path) -> None:
+    """PAX records may give a harmless header another name, also those for all files that follow."""
+    buffer = io.BytesIO()
+    member = regular("out/image.bin", b"x")
+    member.pax_headers = {"path": "out/../../escape"}
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"linkpath": "/etc/passwd"}) as tar:
+        tar.addfile(member, io.BytesIO(b"x"))
+
+    assert copy_out(iter([buffer.getvalue()]), tmp_path, max_bytes=1_000) == {}
+
+
+def test_a_file_with_holes_is_passed_over(tmp_path: Path) -> None:
+    """What says that it is longer than it is, is none of an ImageBuilder's."""
+    assert copy_out(iter([sparse(4_096) + bytes(1024)]), tmp_path, max_bytes=10_000) == {}
+
+
+def test_holes_count_as_much_as_they_pretend(tmp_path: Path) -> None:
+    """A terabyte that takes no room in the archive is a terabyte."""
+    with pytest.raises(StoreFailed, match="more than the store takes"):
+        copy_out(iter([sparse(2**30) + bytes(1024)]), tmp_path, max_bytes=10_000)
+
+
+def test_a_negative_size_makes_no_room(tmp_path: Path) -> None:
+    """Such a header would give back what others have used up."""
+    with pytest.raises(StoreFailed):
+        copy_out(iter([written(-1_000_000, "out/a") + bytes(1024)]), tmp_path, max_bytes=10)
+
+
+def test_what_is_passed_over_counts_too(tmp_path: Path) -> None:
+    """A huge file of an odd name would be read to its end, and thrown away."""
+    with pytest.raises(StoreFailed, match="more than the store takes"):
+        copy_out(archive([plain("out/.hidden", b"x" * 600), plain("out/a", b"x" * 600)]), tmp_path, max_bytes=1_000)
+
+
+def test_too_many_names_are_refused_whatever_they_are(tmp_path: Path) -> None:
+    """Each directory of an archive is remembered while it is read; a million of them would fill our memory."""
+    with pytest.raises(StoreFailed, match="more than the store takes"):
+        copy_out(archive([special(f"out/{number}", tarfile.DIRTYPE) for number in range(MAX_MEMBERS + 1)]), tmp_path, max_bytes=1_000)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4095), st.integers(0, 255)), min_size=1, max_size=8))
+@settings(deadline=None, max_examples=60)
+def test_a_damaged_archive_is_a_failure_at_worst(changes: list[tuple[int, int]]) -> None:
+    """Whatever the bytes are, they end as files in the directory or as a failure of ours, never as an error that nobody thought of."""
+    data = bytearray(b"".join(archive([plain("out/" + "n" * 120), special("out/link", tarfile.SYMTYPE, "/etc"), plain("out/b")])))
+    for place, value in changes:
+        data[place] = value
+
+    with TemporaryDirectory() as directory, suppress(StoreFailed):
+        copy_out(iter([bytes(data)]), Path(directory), max_bytes=100_000)
+
+
+def test_a_large_file_takes_little_memory(tmp_path: Path) -> None:
+    """Images are written as they come; what is held at once is a few pieces, whatever the size of all."""
+    piece = bytes(1024 * 1024)
+
+    def stream() -> Iterator[bytes]:
+        yield written(64 * len(piece), "out/image.bin")
+        yield from (piece for _ in range(64))
+        yield bytes(1024)
+
+    tracemalloc.start()
+    try:
+        copy_out(stream(), tmp_path, max_bytes=2**31)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 16 * len(piece)
 
 
 def test_a_name_that_comes_twice_keeps_its_first_content(tmp_path: Path) -> None:

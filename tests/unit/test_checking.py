@@ -10,7 +10,7 @@ import pytest
 
 from asu.__main__ import main
 from asu.build_queue import MemoryBuildQueue
-from asu.checking import machine, services
+from asu.checking import isolation, machine, services
 from asu.checking.command import checks_for, in_json, in_words
 from asu.checking.findings import Finding, Level, Verdict, fine, has_problems, problem, run_checks
 from asu.redis_condition import RedisCondition
@@ -171,7 +171,16 @@ def test_each_part_of_a_server_has_its_checks() -> None:
 
     assert names["all"] == names["api"] | names["worker"]
     assert names["api"] - names["worker"] == {"prepare", "port"}
-    assert names["worker"] - names["api"] == {"podman", "network", "builders", "key", "audit"}
+    assert names["worker"] - names["api"] == {"podman", "network", "builders", "isolation", "key", "audit"}
+
+
+def test_what_builds_must_not_reach_is_tried_from_inside() -> None:
+    """Redis by its address, or through the way out of the network where it listens on this machine; the API; metadata of clouds."""
+    far = isolation.targets(["10.1.2.3"], 7000, 8000, "203.0.113.5")
+    near = isolation.targets(["127.0.0.1"], 6379, 8000, "")
+
+    assert far == [*isolation.METADATA, "gateway:8000", "gateway:7000", "203.0.113.5:7000", "10.1.2.3:7000"]
+    assert near == [*isolation.METADATA, "gateway:8000", "gateway:6379"]
 
 
 @pytest.mark.parametrize("command", ["api", "worker", "sweep"])

@@ -207,6 +207,18 @@ def test_containers_are_not_listed_all_the_time(world: World) -> None:
     assert world.left() == [(OTHER, 1)]
 
 
+def test_the_container_of_a_dead_worker_goes_with_its_attempt(world: World) -> None:
+    """It builds on for nobody and takes the processors of those that follow, so it does not wait for its turn."""
+    sweep = world.new_sweep()
+    sweep()
+    world.begin()
+    world.let_leases_end()
+
+    sweep()
+
+    assert world.left() == []
+
+
 def test_the_files_of_a_forgotten_build_are_removed(world: World) -> None:
     """A record ends after its time, and the files with it: the disk does not fill up."""
     world.publish(OTHER, ended=GRACE + 60)

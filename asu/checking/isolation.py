@@ -1,0 +1,90 @@
+"""A check by trying: what a container like those of builds can reach that it should not."""
+
+import inspect
+import secrets
+import socket
+from collections.abc import Iterable
+from contextlib import closing
+from urllib.parse import urlsplit
+
+from asu.errors import AsuError, ContainerFailed
+from asu.settings import Settings
+
+from .findings import Verdict, fine, problem, warning
+
+SECONDS = 4  # For the look from inside; a check has five in all.
+REDIS_PORT = 6379
+METADATA = ("169.254.169.254:80", "169.254.170.2:80", "168.63.129.16:80", "100.100.100.200:80")
+ADVICE = "Leave CONTAINER_FENCE on, or let a firewall keep the builds' network from this machine and from private addresses."
+
+
+def check_isolation(settings: Settings, port: int) -> Verdict:
+    """Say whether a container, started as for a build, reaches Redis, the API at `port` or a cloud's metadata; it is removed afterwards."""
+    if settings.container_network == "none":
+        return fine("containers have no network")
+    from asu.worker.podman_condition import read_podman_condition  # noqa: PLC0415  # Only a worker's machine needs podman's library.
+
+    try:
+        builders = read_podman_condition(settings).builders
+        if not builders:
+            return fine("not tried, since no ImageBuilder is at hand")
+        reached = _look(settings, builders[0], _targets(settings, port))
+    except ContainerFailed as error:
+        return problem(f"not known: {error.detail}", "See podman and network; builds would fail in the same way.")
+    except AsuError as error:
+        return warning(f"not known: {error.detail}", "Look again when the machine is less busy.")
+    if reached:
+        return problem(f"builds can reach {', '.join(reached)}", ADVICE)
+    return fine("builds reach neither Redis nor the API nor a cloud's metadata")
+
+
+def targets(redis: Iterable[str], redis_port: int, api_port: int, own: str) -> list[str]:
+    """Return host:port of what builds must not reach, without what `127.0.0.0/8` is in a container: the container itself.
+
+    This machine is tried as the container finds it, at its network's gateway, and by its `own` address, where that is known.
+    """
+    hosts = [host for host in ("gateway", own, *redis) if host and not host.startswith("127.")]
+    return list(dict.fromkeys([*METADATA, f"gateway:{api_port}", *(f"{host}:{redis_port}" for host in hosts)]))
+
+
+def _targets(settings: Settings, api_port: int) -> list[str]:
+    redis = urlsplit(settings.redis_url)
+    port = redis.port or REDIS_PORT
+    return targets(_addresses(redis.hostname or "127.0.0.1", port), port, api_port, _own_address())
+
+
+def _look(settings: Settings, image: str, wanted: list[str]) -> list[str]:
+    from asu.worker.container import PodmanEngine  # noqa: PLC0415
+    from asu.worker.inside import reach  # noqa: PLC0415
+    from asu.worker.pulling import BuilderImage  # noqa: PLC0415
+
+    unchanged = settings.model_copy(update={"pull_policy": "never"})  # A look changes nothing, and has no time for a download.
+    # A system of its own: the workers' sweep leaves it alone until it has ended, and takes it away then should this process die.
+    with closing(PodmanEngine(unchanged, system=f"check-{secrets.token_hex(8)}")) as engine:
+        container = engine.start(BuilderImage(name=image, version="", target=""), key="", attempt=0)
+        try:
+            result = container.run(["python3", "-I", "-S", "-c", inspect.getsource(reach), *wanted], deadline=SECONDS)
+        finally:
+            container.remove()
+    if result.exit_code:
+        raise ContainerFailed(reason="nothing could be tried in it")
+    return result.stdout.split()
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    """Return what a name leads to."""
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_STREAM)}
+    except OSError:
+        return []
+    return sorted(found)
+
+
+def _own_address() -> str:
+    """Return the address with which this machine would speak to the world; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])

@@ -1,0 +1,26 @@
+"""What is kept of a command's output."""
+
+LOG_HALF = 64 * 1024  # Bytes kept from either end of an output; a whole x86 build prints about 75 KiB.
+
+
+class BoundedLog:
+    """Keeps head and tail of an output; what lies between is dropped and its size told."""
+
+    def __init__(self, half: int = LOG_HALF) -> None:
+        self._half, self._head, self._tail, self._size = half, bytearray(), bytearray(), 0
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece."""
+        self._size += len(piece)
+        room = self._half - len(self._head)
+        self._head += piece[:room]
+        self._tail += piece[room:] if room > 0 else piece
+        if len(self._tail) > 2 * self._half:
+            del self._tail[: -self._half]
+
+    def text(self) -> str:
+        """Return what was kept; bytes that are not UTF-8 are marked, not refused."""
+        tail = bytes(self._tail[-self._half :])
+        dropped = self._size - len(self._head) - len(tail)
+        middle = f"\n[… {dropped} bytes left out …]\n".encode() if dropped else b""
+        return (bytes(self._head) + middle + tail).decode("utf-8", errors="replace")

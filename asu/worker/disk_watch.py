@@ -1,0 +1,84 @@
+"""A container that is ended when it takes too much disk, or when the disk of all containers is nearly full.
+
+podman can bound a container's layer on XFS with quotas of projects only; a limit of the size of files bounds no sum, cannot be set through
+its API without overruling the machine's other limits, and a file system in memory would take from the builds what they need most. So the
+worker looks: at what podman counts of the layer from outside, holes in files included, and at what the disk has left, which
+also tells of files that were deleted while they are open. A build may go beyond its limit for as long as the pause, by what
+the disk takes in that time.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+from asu.errors import ContainerFailed, ContainerTooLarge, InfraError, StoreFailed
+from asu.settings import Settings
+
+from .container import BuildContainer, CommandResult, DiskUse
+
+PAUSE = 5.0  # Seconds; a look takes a tenth of one, and a third when there are 20,000 files.
+MIB = 1024 * 1024
+
+
+class WatchedContainer:
+    """See BuildContainer; watched from the beginning to the end of the `with`."""
+
+    def __init__(self, container: BuildContainer, settings: Settings, *, pause: float = PAUSE) -> None:
+        self._container, self._settings, self._pause = container, settings, pause
+        self._ended = threading.Event()
+        self._verdict: InfraError | None = None
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
+        """See BuildContainer; raises ContainerTooLarge and StoreFailed too."""
+        try:
+            return self._container.run(command, deadline=deadline)
+        except ContainerFailed as error:
+            if self._verdict is None:
+                raise
+            raise self._verdict.after(error.stdout, error.stderr) from error
+
+    def put(self, path: str, content: bytes, mode: int) -> None:
+        """See BuildContainer."""
+        self._container.put(path, content, mode)
+
+    def read_out(self, path: str) -> Iterator[bytes]:
+        """See BuildContainer."""
+        return self._container.read_out(path)
+
+    def disk(self) -> DiskUse:
+        """See BuildContainer."""
+        return self._container.disk()
+
+    def kill(self) -> None:
+        """See BuildContainer."""
+        self._container.kill()
+
+    def remove(self) -> None:
+        """See BuildContainer."""
+        self._container.remove()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(self._pause):
+            # podman that does not answer is told by whatever command is run next.
+            with contextlib.suppress(InfraError):
+                self._verdict = self._judge(self._container.disk())
+            if self._verdict:
+                self._container.kill()
+                return
+
+    def _judge(self, use: DiskUse) -> InfraError | None:
+        limit = self._settings.container_disk_mb
+        if use.taken > limit * MIB:
+            return ContainerTooLarge(limit_mb=limit)
+        # New builds are kept from the reserve; those that run may use half of it, and the rest is for Redis and those who download.
+        if use.free < self._settings.disk_reserve_mb * MIB // 2:
+            return StoreFailed(reason="the disk of the build containers is nearly full")
+        return None

@@ -1,0 +1,106 @@
+"""Which addresses a build container is kept from, and how: a second container beside it, that closes its network and ends.
+
+A build runs what package authors and feeds of users brought, so it may speak to the world it fetches packages from, and to nothing
+that the world could not reach as well: no Redis, no API, no neighbour, no metadata service of a cloud. podman 4 cannot filter what
+its networks let out, and a host's firewall is not a worker's to set. But the network namespace of a container has rules of its own
+(`ip rule`), and whoever may set them is a matter of capabilities: the container beside has CAP_NET_ADMIN in that namespace and
+nothing else, not even a disk to write on, and runs before the build does anything; the build has no capability to take them away.
+"""
+
+import inspect
+import json
+import logging
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from asu.errors import ContainerFailed
+from asu.settings import Settings
+
+from .inside import fence
+
+log = logging.getLogger(__name__)
+
+LAST_WORDS = 500  # Bytes of what the container said, for our own log.
+SECONDS = 30  # For the whole fence; it takes a third of one, and each lookup that podman's name server loses five more.
+PORTS = {"http": 80, "https": 443}
+# What nobody on the internet has: IANA's registries of special addresses. What is the namespace's own (127.0.0.0/8, ::1) stays.
+DENIED = (
+    "10.0.0.0/8",
+    "100.64.0.0/10",  # Carriers' own, and overlay networks such as Tailscale's.
+    "168.63.129.16/32",  # Azure's platform, at an address that looks public.
+    "169.254.0.0/16",  # Link-local: where clouds keep their metadata and credentials.
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "224.0.0.0/3",  # Multicast and what is reserved.
+    "64:ff9b::/96",  # Private IPv4 addresses in the dress of IPv6, as 2002::/16.
+    "64:ff9b:1::/48",
+    "2002::/16",
+    "fc00::/7",
+    "fe80::/10",
+    "ff00::/8",
+)
+
+
+def may_be_reached(settings: Settings) -> list[str]:
+    """Return host:port of the servers that builds need wherever they are: the downloads server, and what the operator names.
+
+    That includes admitted feeds at an address in numbers. One with a name may belong to somebody else, who could let it lead
+    anywhere: whether it may lead to a private address is for `CONTAINER_MAY_REACH` to say.
+    """
+    feeds = [url for url in settings.repository_allow_list if re.fullmatch(r"[0-9.]+", urlsplit(url).hostname or "")]
+    urls = (settings.builder_upstream_url or settings.upstream_url, *settings.container_may_reach, *feeds)
+    return sorted({_host_and_port(url) for url in urls} - {""})
+
+
+def fence_container(settings: Settings, image: str, container: str, labels: dict[str, str]) -> dict[str, Any]:
+    """Return podman's description of the container that fences in the network of another."""
+    return {
+        "image": image,
+        "command": ["python3", "-I", "-S", "-c", inspect.getsource(fence), *_arguments(DENIED, may_be_reached(settings))],
+        "labels": labels,
+        "netns": {"nsmode": "container", "value": container},
+        "user": "0",  # A user without capabilities of its own could not use the one it is given.
+        "cap_drop": ["all"],
+        "cap_add": ["NET_ADMIN"],
+        "no_new_privileges": True,
+        "read_only_filesystem": True,
+        "image_volume_mode": "ignore",
+        "resource_limits": {"pids": {"limit": 16}, "memory": {"limit": 128 * 1024 * 1024}},
+    }
+
+
+def close_network(api: Any, description: dict[str, Any]) -> None:
+    """Run a container as `fence_container` describes it, through podman's HTTP client, and remove it.
+
+    Raises ContainerFailed, and the client's own errors: a build without its fence is none.
+    """
+    created = api.post("/containers/create", data=json.dumps(description))
+    created.raise_for_status()
+    path = f"/containers/{created.json()['Id']}"
+    try:
+        api.post(f"{path}/start").raise_for_status()
+        ended = api.post(f"{path}/wait", params={"condition": "stopped", "interval": "20ms"}, timeout=SECONDS)
+        ended.raise_for_status()
+        if int(ended.text) != 0:
+            said = api.get(f"{path}/logs", params={"stdout": True, "stderr": True}).content[-LAST_WORDS:]
+            log.error("a build container's network cannot be fenced in: %r", said)
+            raise ContainerFailed(reason="its network cannot be closed to private addresses")
+    finally:
+        api.delete(path, params={"force": True, "v": True, "timeout": 0})
+
+
+def _arguments(*lists: Iterable[str]) -> list[str]:
+    return [",".join(words) for words in lists]
+
+
+def _host_and_port(url: str) -> str:
+    """Return where a URL leads, empty for one that leads into the container's own files."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        return ""
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{host}:{parts.port or PORTS.get(parts.scheme, PORTS['https'])}"

@@ -1,0 +1,153 @@
+"""What build containers can reach, tried from inside one: nothing private but what the settings name."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import socket
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asu.errors import ContainerFailed
+from tests.integration.podman_world import BASE, OPKG, PodmanWorld, builder_image, started
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asu.worker.container import BuildContainer
+
+# podman-py forgets to close a socket that it could not connect.
+pytestmark = pytest.mark.filterwarnings("ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning", "ignore:.*UDSSocket:ResourceWarning")
+
+IMAGE = builder_image(f"{BASE}:x86-64-v{OPKG}")
+CONNECT = """
+import socket, sys
+for target in sys.argv[1:]:
+    host, port = target.rsplit(":", 1)
+    with socket.socket() as s:
+        s.settimeout(3)
+        print(s.connect_ex((host, int(port))))
+"""
+PORT, PATIENCE = 4000, 30.0
+LISTEN = f"import socket, time; s = socket.create_server(('', {PORT})); time.sleep(300)"
+DELETE_RULE = """
+import socket, struct
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+s.bind((0, 0))
+body = struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 0, 0, 0, 8, 0) + struct.pack("=HHI", 8, 6, 200)
+s.send(struct.pack("=IHHII", 16 + len(body), 33, 5, 1, 0) + body)
+print(-struct.unpack_from("=i", s.recv(4096), 16)[0])
+"""
+PRIVATE = (
+    "169.254.169.254:80",  # The metadata of most clouds.
+    "169.254.170.2:80",
+    "168.63.129.16:80",
+    "100.100.100.200:80",
+    "192.0.0.192:80",
+    "10.0.0.1:6379",
+    "10.255.255.254:22",
+    "172.16.0.1:80",
+    "172.31.255.254:80",
+    "192.168.0.1:80",
+    "192.168.255.254:443",
+    "198.18.0.1:80",
+    "224.0.0.251:5353",
+    "255.255.255.254:80",
+)
+
+
+def connect(container: BuildContainer, *targets: str) -> list[int]:
+    """Return the error number of a connection to each host:port from a container; 0 for one that was made."""
+    result = container.run(["python3", "-c", CONNECT, *targets], deadline=60)
+    assert result.exit_code == 0, result.stderr
+    return [int(word) for word in result.stdout.split()]
+
+
+@contextmanager
+def service(podman: PodmanWorld) -> Iterator[str]:
+    """Listen on all addresses of this machine, as a careless Redis does; yield host:port as containers find it."""
+    if podman.podman.host_address is None:
+        pytest.skip("containers cannot reach this machine, fenced in or not")
+    with socket.create_server(("", 0)) as listener:
+        yield f"{podman.podman.host_address}:{listener.getsockname()[1]}"
+
+
+def test_private_addresses_cannot_be_reached(podman: PodmanWorld) -> None:
+    """Metadata of clouds, carriers' networks, private ranges: the kernel refuses at once, whether or not somebody is there."""
+    with started(podman.engine(), IMAGE) as container:
+        assert connect(container, *PRIVATE) == [errno.EACCES] * len(PRIVATE)
+
+
+def test_this_machine_cannot_be_reached(podman: PodmanWorld) -> None:
+    """What listens on every address of the machine can be reached from its own containers, and not from a build."""
+    with service(podman) as target:
+        with started(podman.engine(container_fence=False), IMAGE) as open_container:
+            assert connect(open_container, target) == [0], "without the fence it is there"
+        with started(podman.engine(), IMAGE) as container:
+            assert connect(container, target) == [errno.EACCES]
+
+
+@contextmanager
+def neighbour(podman: PodmanWorld) -> Iterator[tuple[str, str]]:
+    """Start a container that listens in the builds' network; yield its name and address. It has no fence, and could answer."""
+    with started(podman.engine(container_fence=False), IMAGE):
+        described = podman.inspect(podman.systems[-1])
+        podman.run("exec", "--detach", described["Id"], "python3", "-c", LISTEN)
+        [network] = described["NetworkSettings"]["Networks"].values()
+        with started(podman.engine(container_fence=False), IMAGE) as other:
+            give_up = time.monotonic() + PATIENCE
+            while connect(other, f"{network['IPAddress']}:{PORT}") != [0]:
+                assert time.monotonic() < give_up, "without a fence, containers of one network reach each other"
+        yield described["Name"], network["IPAddress"]
+
+
+def test_builds_cannot_reach_one_another(podman: PodmanWorld) -> None:
+    """Two builds share a network, and neither finds what the other listens on."""
+    with neighbour(podman) as (_, address), started(podman.engine(), IMAGE) as container:
+        assert connect(container, f"{address}:{PORT}") == [errno.EACCES]
+
+
+def test_the_downloads_server_is_reached_wherever_it_is(podman: PodmanWorld) -> None:
+    """A mirror at a private address is let through at its port, and nothing beside it."""
+    with service(podman) as mirror, service(podman) as feeds, service(podman) as other:
+        engine = podman.engine(builder_upstream_url=f"http://{mirror}", container_may_reach=(f"http://{feeds}/packages",))
+        with started(engine, IMAGE) as container:
+            assert connect(container, mirror, feeds, other) == [0, 0, errno.EACCES]
+
+
+def test_a_mirror_is_found_by_its_name(podman: PodmanWorld) -> None:
+    """A name is looked up where the build looks it up: by the name server of its network, which stays within reach."""
+    with neighbour(podman) as (name, _), started(podman.engine(builder_upstream_url=f"http://{name}:{PORT}"), IMAGE) as container:
+        assert connect(container, f"{name}:{PORT}", f"{name}:{PORT + 1}") == [0, errno.EACCES]
+
+
+@pytest.mark.parametrize("prefix", [[], ["unshare", "--user", "--map-root-user"]], ids=["as it is", "as root of its own"])
+def test_a_build_cannot_open_its_fence(podman: PodmanWorld, prefix: list[str]) -> None:
+    """Taking a rule away takes a capability over the network that the build does not have, nor can give itself."""
+    with started(podman.engine(), IMAGE) as container:
+        assert container.run([*prefix, "python3", "-c", DELETE_RULE], deadline=60).stdout.strip() == str(errno.EPERM)
+        assert connect(container, PRIVATE[0]) == [errno.EACCES]
+
+
+def test_what_put_up_the_fence_is_gone(podman: PodmanWorld) -> None:
+    """The container that had the capability has ended and is removed before the build does anything."""
+    with started(podman.engine(), IMAGE):
+        assert len(podman.containers(podman.systems[-1])) == 1
+
+
+def test_without_a_fence_there_is_no_build(podman: PodmanWorld) -> None:
+    """An image in which the fence cannot be put up is not built with, and nothing of it stays behind."""
+    name = f"asu-test-{secrets.token_hex(4)}"
+    podman.run("run", f"--name={name}", "--user=0", IMAGE.name, "rm", "/usr/bin/python3")
+    try:
+        podman.run("commit", "--quiet", name, f"localhost/{name}:x86-64-v{OPKG}")
+        with pytest.raises(ContainerFailed):
+            podman.engine().start(builder_image(f"localhost/{name}:x86-64-v{OPKG}"), key="0" * 64, attempt=1)
+
+        assert podman.containers(podman.systems[-1]) == []
+    finally:
+        podman.run("rm", "--force", name)
+        podman.run("rmi", "--force", f"localhost/{name}:x86-64-v{OPKG}")
