@@ -5,6 +5,7 @@ The same contract tests run against it and against Redis.
 
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from .build_record import (
     HISTORY,
     LEASE_SECONDS,
     NEWEST_PART,
+    OVERTAKINGS,
     REVIVALS,
     Attempt,
     BuildRecord,
@@ -21,6 +23,7 @@ from .build_record import (
     Revived,
     Standing,
     State,
+    Waiting,
 )
 from .errors import WorkerLost
 
@@ -59,6 +62,7 @@ class MemoryRecords:
             "holder": holder.name if holder else None,
             "attempt": 0,
             "tries": 0,
+            "overtaken": 0,
             "tried": [],
             "due": self.now,
             "revivals": 0,
@@ -78,7 +82,7 @@ class MemoryRecords:
             return Revived.TOO_OFTEN
         self._sequence += 1
         record = BuildRecord(state=State.QUEUED, step="init", body=entry["bodies"].queued)
-        entry.update(record=record, attempt=0, tries=0, tried=[], revivals=entry["revivals"] + 1)
+        entry.update(record=record, attempt=0, tries=0, overtaken=0, tried=[], revivals=entry["revivals"] + 1)
         entry.update(order=self._sequence, since=self.now, due=self.now, expires=None)
         return Revived.QUEUED
 
@@ -173,6 +177,22 @@ class MemoryRecords:
     def waiting_keys(self) -> list[str]:
         """See WorkerRecords."""
         return [key for key in self._line() if self._entries[key]["due"] <= self.now]
+
+    def first(self, count: int) -> list[Waiting]:
+        """See WorkerRecords."""
+        chosen = [(key, self._entries[key]) for key in self.waiting_keys()[:count]]
+        return [
+            Waiting(key=key, plan=json.loads(entry["plan"]), overtaken=entry["overtaken"], is_returning=entry["tries"] > 0) for key, entry in chosen
+        ]
+
+    def overtake(self, keys: Sequence[str]) -> bool:
+        """See WorkerRecords."""
+        entries = [self._entries[key] for key in keys]
+        if any(entry["overtaken"] >= OVERTAKINGS for entry in entries):
+            return False
+        for entry in entries:
+            entry["overtaken"] += 1
+        return True
 
     def _line(self) -> list[str]:
         """Return the keys of all that wait; those that were begun before stand before all others."""
