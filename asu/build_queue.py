@@ -13,7 +13,7 @@ import ctypes
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
 from .errors import QueueUnavailable
+from .logs import where_it_failed
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,15 @@ WORKER_TTL = 20
 MAINTENANCE_INTERVAL = 5
 SILENCE = 60.0  # Seconds; a worker says every five that it lives, unless Redis or its machine is away for a moment.
 ALIVE = (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
+
+
+# A job that was taken stands in a list of its own until it is executed.
+_EXCHANGE = """
+if redis.call('EXISTS', KEYS[3]) == 0 or redis.call('LREM', KEYS[1], 1, ARGV[2]) == 0 then return 0 end
+if redis.call('LREM', KEYS[2], 1, ARGV[1]) == 1 then redis.call('LPUSH', KEYS[2], ARGV[2]) end
+redis.call('LPUSH', KEYS[1], ARGV[1])
+return 1
+"""
 
 
 class BuildJob(Job):
@@ -216,7 +226,14 @@ def runnable(build: Callable[[Mapping[str, Any]], None]) -> type[BuildJob]:
 class BuildWorker(Worker):
     """RQ's worker, with our sweep among its regular duties."""
 
-    def __init__(self, redis: Redis, *, build: Callable[[Mapping[str, Any]], None], sweep: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        build: Callable[[Mapping[str, Any]], None],
+        sweep: Callable[[], object],
+        choose: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
         job_class = runnable(build)
         super().__init__(
             [Queue(QUEUE, connection=redis, serializer=JSONSerializer, job_class=job_class)],
@@ -228,7 +245,31 @@ class BuildWorker(Worker):
             maintenance_interval=MAINTENANCE_INTERVAL,
             log_job_description=False,
         )
-        self._sweep = sweep
+        self._sweep, self._choose = sweep, choose
+        self._exchange = redis.register_script(_EXCHANGE)
+
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> tuple[Job, Queue] | None:
+        """Take the next job, and exchange it for the one that should be next: RQ knows the order in which jobs were put in, no other."""
+        taken = super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+        if taken is None:
+            return None
+        job, queue = taken
+        try:
+            return self._exchanged(job, queue), queue
+        except Exception as error:  # noqa: BLE001  # A choice that fails must not end the worker; the message may quote a plan.
+            log.warning("build %s is begun, whichever should be: %s", job.id, where_it_failed(error))
+            return taken
+
+    def _exchanged(self, job: Job, queue: Queue) -> Job:
+        """Return the job of the first build chosen that is still in the list, where the job at hand takes its place as the next."""
+        for key in self._choose():
+            if key == job.id:
+                break
+            if self._exchange(keys=[queue.key, queue.intermediate_queue_key, Job.key_for(key)], args=[job.id, key]):
+                chosen = self.job_class.fetch(key, connection=self.connection, serializer=self.serializer)
+                chosen.redis_server_version = job.redis_server_version
+                return chosen
+        return job
 
     def run_maintenance_tasks(self) -> None:
         """RQ's own maintenance, which keeps its locks for 15 minutes, and ours, which depends on none."""

@@ -27,6 +27,7 @@ from typing import Any, Protocol
 LEASE_SECONDS = 20  # Renewed every 5 s, so three renewals may be missed; a dead worker is noticed within half a minute.
 # Files may be lost with a disk, or be taken by a tidy hand. When they go each time, another build would go the same way.
 REVIVALS = 3
+OVERTAKINGS = 3  # So often a build may be overtaken by others whose builder is at hand; pulling one takes as long as a few builds.
 HISTORY = 10  # As many attempts are told of a build; by default none is begun more than three times.
 NEWEST_PART = 0.1  # What the newest build makes up of the mean duration: the last ten or so count.
 
@@ -176,6 +177,16 @@ class Attempt:
         return {"build": self.key, "attempt": self.number, **({"request_id": str(request_id)} if request_id else {})}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A build that may begin: what to build, how often others were begun before it, and whether it comes back after an attempt."""
+
+    key: str
+    plan: Mapping[str, Any]
+    overtaken: int = 0
+    is_returning: bool = False
+
+
 class WorkerRecords(Protocol):
     """The worker's side of the records."""
 
@@ -233,3 +244,9 @@ class WorkerRecords(Protocol):
 
     def waiting_keys(self) -> list[str]:
         """Return the keys of the waiting builds that may begin now, in the order in which they should."""
+
+    def first(self, count: int) -> list[Waiting]:
+        """Return the first so many of them."""
+
+    def overtake(self, keys: Sequence[str]) -> bool:
+        """Note that another build is begun before these; False, and nothing is noted, if one of them was overtaken OVERTAKINGS times."""

@@ -13,6 +13,7 @@ from .build_record import (
     HISTORY,
     LEASE_SECONDS,
     NEWEST_PART,
+    OVERTAKINGS,
     REVIVALS,
     Attempt,
     BuildRecord,
@@ -22,6 +23,7 @@ from .build_record import (
     Revived,
     Standing,
     State,
+    Waiting,
 )
 from .errors import WorkerLost
 
@@ -66,7 +68,7 @@ class MemoryRecords:
             return Revived.TOO_OFTEN
         self._sequence += 1
         record = BuildRecord(state=State.QUEUED, step="init", body=entry["bodies"].queued)
-        entry.update(record=record, attempt=0, tries=0, tried=[], revivals=entry["revivals"] + 1)
+        entry.update(record=record, attempt=0, tries=0, overtaken=0, tried=[], revivals=entry["revivals"] + 1)
         entry.update(order=self._sequence, since=self.now, due=self.now, expires=None)
         return Revived.QUEUED
 
@@ -198,6 +200,22 @@ class MemoryRecords:
         """See WorkerRecords."""
         return [key for key in self._line() if self._entries[key]["due"] <= self.now]
 
+    def first(self, count: int) -> list[Waiting]:
+        """See WorkerRecords."""
+        chosen = [(key, self._entries[key]) for key in self.waiting_keys()[:count]]
+        return [
+            Waiting(key=key, plan=json.loads(entry["plan"]), overtaken=entry["overtaken"], is_returning=entry["tries"] > 0) for key, entry in chosen
+        ]
+
+    def overtake(self, keys: Sequence[str]) -> bool:
+        """See WorkerRecords."""
+        entries = [self._entries[key] for key in keys]
+        if any(entry["overtaken"] >= OVERTAKINGS for entry in entries):
+            return False
+        for entry in entries:
+            entry["overtaken"] += 1
+        return True
+
     def _line(self) -> list[str]:
         """Return the keys of all that wait; those that were begun before stand before all others."""
         queued = [(not entry["tries"], entry["order"], key) for key, entry in self._entries.items() if entry["record"].state is State.QUEUED]
@@ -226,6 +244,7 @@ class MemoryRecords:
             "holder": None,
             "attempt": 0,
             "tries": 0,
+            "overtaken": 0,
             "tried": [],
             "due": self.now,
             "revivals": 0,

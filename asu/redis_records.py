@@ -22,6 +22,7 @@ from .build_record import (
     HOLDER,
     LEASE,
     LEASE_SECONDS,
+    OVERTAKINGS,
     PACE,
     PREFIX,
     REVIVALS,
@@ -36,6 +37,7 @@ from .build_record import (
     Revived,
     Standing,
     State,
+    Waiting,
 )
 from .errors import QueueUnavailable, WorkerLost
 
@@ -184,6 +186,8 @@ class RedisWorkerRecords:
         self._requeue = redis.register_script(scripts.REQUEUE)
         self._retry = redis.register_script(scripts.RETRY)
         self._abandoned = redis.register_script(scripts.ABANDONED)
+        self._first = redis.register_script(scripts.FIRST)
+        self._overtake = redis.register_script(scripts.OVERTAKE)
         self._startable = redis.register_script(scripts.STARTABLE)
         self._restore = redis.register_script(scripts.RESTORE)
         self._forget = redis.register_script(scripts.FORGET)
@@ -280,3 +284,17 @@ class RedisWorkerRecords:
         """See WorkerRecords."""
         with _answers_sync():
             return _texts(self._startable(keys=[WAITING], args=[PREFIX]))
+
+    def first(self, count: int) -> list[Waiting]:
+        """See WorkerRecords."""
+        with _answers_sync():
+            found: Any = self._first(keys=[WAITING], args=[PREFIX, count])
+        return [
+            Waiting(key=key.decode(), plan=json.loads(plan), overtaken=int(overtaken), is_returning=bool(is_returning))
+            for key, plan, overtaken, is_returning in found
+        ]
+
+    def overtake(self, keys: Sequence[str]) -> bool:
+        """See WorkerRecords."""
+        with _answers_sync():
+            return bool(self._overtake(keys=[PREFIX + key for key in keys], args=[OVERTAKINGS]))

@@ -3,7 +3,7 @@
 A record's hash has these fields: `state`, `step`, `body`, `fault` are what those who poll are told; `plan`, `queued_body` and `started_body`
 what a worker needs; `attempt` the fencing token; `tries` how often the build was begun in this life, `begun` when last, `tried` how those
 ended that did; `due` before when it may not begin; `since` when it was put in line, `order` its place there; `client` who put it there,
-until it begins; `revivals` how often it was revived; `used` when it was of use to somebody last.
+until it begins; `overtaken` how often another was begun before it; `revivals` how often it was revived; `used` when it was of use to somebody last.
 
 Times are seconds since 1970 by Redis' own clock, so that no two machines disagree about them.
 """
@@ -97,7 +97,7 @@ if tonumber(found[5] or 0) >= tonumber(ARGV[2]) then return 'too-often' end
 redis.call('HINCRBY', KEYS[1], 'revivals', 1)
 redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'attempt', 0, 'tries', 0, 'body', found[3],
            'since', redis.call('TIME')[1], 'order', redis.call('INCR', KEYS[3]))
-redis.call('HDEL', KEYS[1], 'tried', 'due')
+redis.call('HDEL', KEYS[1], 'tried', 'due', 'overtaken')
 redis.call('PERSIST', KEYS[1])
 redis.call('ZADD', KEYS[2], redis.call('HGET', KEYS[1], 'order'), ARGV[1])
 return 'queued'
@@ -228,5 +228,31 @@ if found[1] == 'queued' or found[1] == 'running' then return 0 end
 if found[1] ~= 'done' then return 1 end
 if found[2] and tonumber(redis.call('TIME')[1]) - tonumber(found[2]) <= tonumber(ARGV[1]) then return 0 end
 redis.call('DEL', KEYS[1])
+return 1
+"""
+
+# The first in line that may begin now, as they are called up: what to build, and how often others were begun before them.
+FIRST = (
+    _NOW
+    + """
+local found = {}
+local function add(key, is_returning)
+  local fields = redis.call('HMGET', ARGV[1] .. key, 'plan', 'overtaken', 'due')
+  if fields[1] and tonumber(fields[3] or 0) <= now and #found < tonumber(ARGV[2]) then
+    table.insert(found, {key, fields[1], fields[2] or 0, is_returning})
+  end
+end
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(0')) do add(key, 1) end
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, '+inf', 'LIMIT', 0, ARGV[2])) do add(key, 0) end
+return found
+"""
+)
+
+# Counts for all of them or for none.
+OVERTAKE = """
+for _, record in ipairs(KEYS) do
+  if tonumber(redis.call('HGET', record, 'overtaken') or 0) >= tonumber(ARGV[1]) then return 0 end
+end
+for _, record in ipairs(KEYS) do redis.call('HINCRBY', record, 'overtaken', 1) end
 return 1
 """

@@ -90,6 +90,9 @@ class ContainerEngine(Protocol):
     def start(self, image: BuilderImage, *, key: str, attempt: int) -> BuildContainer:
         """Start a container from an ImageBuilder image, the very one that was pinned; one that was not is pinned first. Raises as `pin`."""
 
+    def has(self, image: BuilderImage) -> bool:
+        """Whether the image is at hand, so that nothing has to be pulled; raises ContainerFailed."""
+
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
         """Return key, attempt and container of each build container of this system, and of those that ended whose system may be gone.
 
@@ -247,6 +250,11 @@ class PodmanEngine:
                 container.remove()
                 raise
             return container
+
+    def has(self, image: BuilderImage) -> bool:
+        """See ContainerEngine."""
+        with _podman_answers("look for an ImageBuilder"):
+            return bool(self._client.images.exists(image.name))
 
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
         """See ContainerEngine."""

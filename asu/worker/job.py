@@ -111,6 +111,11 @@ class Builder:
         with logged_with(**attempt.log_fields):
             self._run(attempt)
 
+    def has_builder(self, plan: Mapping[str, Any]) -> bool:
+        """Whether the ImageBuilder that a plan needs is on this machine; raises ContainerFailed."""
+        with contextlib.closing(self._engine()) as engine:
+            return engine.has(self._builder_image(plan["request"]))
+
     def _run(self, attempt: Attempt) -> None:
         log.info("build %s attempt %s begins, request %s", attempt.key, attempt.number, attempt.plan.get("request_id", "unknown"))
         progress = Progress(attempt.plan)

@@ -15,6 +15,7 @@ from asu.settings import Settings
 from asu.stores import open_store
 
 from .accounting import Accounts
+from .choosing import Choice
 from .container import ContainerEngine, PodmanEngine
 from .job import Builder
 from .rebuilding import Comparison, rebuild
@@ -42,7 +43,7 @@ def run_worker(settings: Settings) -> None:
     queue = RqBuildQueue(redis, deadline=settings.build_deadline)
     notes = RedisFleetNotes(hasty)
     sweep = Sweep(settings, records=records, queue=queue, store=store, engine=engine, accounts=accounts, notes=notes)
-    BuildWorker(redis, build=builder.run, sweep=sweep).work(logging_level=None)
+    BuildWorker(redis, build=builder.run, sweep=sweep, choose=Choice(records, builder.has_builder)).work(logging_level=None)
 
 
 def sweep_once(settings: Settings) -> Swept:

@@ -24,6 +24,7 @@ from asu.settings import Settings
 from asu.stores.local import LocalStore
 from misc.bench.poll import MODULE, put_in_line
 from misc.bench.report import Row, Section, at_least, at_most
+from misc.bench.rounds import processor_time
 from misc.bench.servers import Servers, weigh
 
 TITLE = "asu API, a crowd: 3 000 builds wait, 1 000 clients poll every 2 s"
@@ -56,9 +57,11 @@ def measure() -> Section:
         api = servers.start_web("asu", MODULE, environment)
         # Those who poll wait at the end of the line, where nothing begins before the end.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            ran, waited = processor_time(api.pid)
             crowd = pool.submit(poll_as_a_crowd, api.port, keys[-POLLERS:])
             begun = _begin_one_after_another(redis_url, keys, crowd.done)
             seen = crowd.result()
+            ran, waited = (after - before for after, before in zip(processor_time(api.pid), (ran, waited), strict=True))
         memory = weigh(api.pid)
     ordered = sorted(seen.milliseconds)
     rows = [
@@ -68,9 +71,11 @@ def measure() -> Section:
         at_least("polls each second", len(ordered) / SECONDS, 0.9 * POLLERS / EVERY, "/s"),
         at_most("polls that were refused", seen.refused, 0, "", digits=0),
         at_most(f"places that rose while {begun} builds began", seen.rose, 0, "", digits=0),
+        Row(what="processor time of the API for each", value=ran / 1000 / len(ordered), unit="us", digits=0),
         Row(what="resident memory of the API afterwards", value=memory.rss, unit="MiB"),
     ]
-    return Section(title=TITLE, rows=rows, details={"memory": asdict(memory)})
+    notes = [f"for {waited / 1e9:.1f} s of {SECONDS:.0f} s the API could have run and others had the processor"]
+    return Section(title=TITLE, rows=rows, notes=notes, details={"memory": asdict(memory)})
 
 
 async def _fill(redis_url: str, store: LocalStore) -> list[str]:

@@ -127,12 +127,12 @@ def run_round(target: Target, *, seconds: int) -> Round:
     """Load one target for some seconds."""
     command = ["wrk", "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s", "--script", str(SCRIPT), target.url]
     command += ["--", str(target.body)] if target.body else []
-    ran, waited = _processor_time(target.pid)
+    ran, waited = processor_time(target.pid)
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds + PATIENCE)
     except subprocess.TimeoutExpired:
         raise Trouble(f"wrk did not end its round against {target.name}") from None
-    ran, waited = (after - before for before, after in zip((ran, waited), _processor_time(target.pid), strict=True))
+    ran, waited = (after - before for before, after in zip((ran, waited), processor_time(target.pid), strict=True))
     line = next((line for line in done.stdout.splitlines() if line.startswith("round: ")), None)
     if line is None:
         raise Trouble(f"wrk failed with exit code {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
@@ -149,7 +149,7 @@ def run_round(target: Target, *, seconds: int) -> Round:
     )
 
 
-def _processor_time(pid: int) -> tuple[int, int]:
+def processor_time(pid: int) -> tuple[int, int]:
     """Return for how many nanoseconds a server's main thread, which answers everything, has run and has waited for a processor."""
     try:
         ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()

@@ -15,6 +15,7 @@ from redis import Redis
 from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.utils import get_version
 
 from asu.build_queue import (
     FUNCTION,
@@ -220,6 +221,36 @@ class RqContract(QueueContract):
         redis.hset(worker.key, "last_heartbeat", "2026-01-01T00:00:00.000000Z")
 
         assert not has_live_worker(redis, socket.gethostname())
+
+    @pytest.mark.parametrize(
+        ("wanted", "begun", "left"),
+        [([C], C, [A, B]), ([B, A], B, [A, C]), ([A, C], A, [B, C]), (["d" * 64, C], C, [A, B]), (["d" * 64], A, [B, C]), ([], A, [B, C])],
+    )
+    def test_a_worker_begins_the_build_that_should_be_next(self, line: Line, redis: Redis, wanted: list[str], begun: str, left: list[str]) -> None:
+        """RQ knows only who came first; the one whose turn it was by that comes next. One that is not in the list cannot be had."""
+        for key in (A, B, C):
+            line.queue.put(key)
+        taken = BuildWorker(redis, build=lambda _: None, sweep=lambda: None, choose=lambda: wanted).dequeue_job_and_maintain_ttl(None)
+
+        assert taken is not None
+        assert (taken[0].id, taken[0].kwargs["payload"]["key"], line.keys()) == (begun, begun, left)
+        held = [begun.encode()] if get_version(redis) >= (6, 2, 0) else []  # Older servers have no command for a list of what was taken.
+        assert redis.lrange(taken[1].intermediate_queue_key, 0, -1) == held
+
+    def test_a_choice_that_fails_ends_no_worker(self, line: Line, redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+        """Then it is the turn of whoever came first; what went wrong may quote a plan, so the log tells only where."""
+
+        def choose() -> list[str]:
+            raise ValueError(B)
+
+        for key in (A, B):
+            line.queue.put(key)
+        taken = BuildWorker(redis, build=lambda _: None, sweep=lambda: None, choose=choose).dequeue_job_and_maintain_ttl(None)
+
+        assert taken is not None
+        assert (taken[0].id, line.keys()) == (A, [B])
+        assert "ValueError" in caplog.text
+        assert B not in caplog.text
 
     def test_only_workers_that_were_heard_of_live(self, line: Line, redis: Redis) -> None:
         """One that was killed keeps its name in Redis until another tidies, and there may be no other."""

@@ -13,6 +13,7 @@ from asu.build_record import (
     HISTORY,
     HOLDER,
     LEASE_SECONDS,
+    OVERTAKINGS,
     PACE,
     REVIVALS,
     RUNNING,
@@ -281,6 +282,33 @@ class RecordsContract:
         sides.worker.finish(attempt, failure, 100)
 
         assert await sides.tried(A) == [(1, "failed", "build-failed")]
+
+    async def test_the_first_in_line_are_called_up(self, sides: Sides) -> None:
+        """Those who come back before all others, and none before its time."""
+        later, again = await sides.begin(A), await sides.begin(B)
+        for key in (C, D):
+            await sides.claim(key)
+        sides.worker.retry(later, "download-failed", 3600)
+        sides.worker.retry(again, "download-failed", 0)
+
+        first = sides.worker.first(2)
+        assert [(one.key, dict(one.plan), one.is_returning) for one in first] == [(B, {"key": B}, True), (C, {"key": C}, False)]
+        assert [one.key for one in sides.worker.first(8)] == [B, C, D]
+
+    async def test_nobody_is_overtaken_too_often(self, sides: Sides) -> None:
+        """When one of several has been passed often enough, none of them is any more; a new life counts anew."""
+        for key in (A, B):
+            await sides.claim(key)
+        outcomes = [sides.worker.overtake([A]), *(sides.worker.overtake([A, B]) for _ in range(OVERTAKINGS))]
+        assert outcomes == [True] * OVERTAKINGS + [False]
+        assert [one.overtaken for one in sides.worker.first(2)] == [OVERTAKINGS, OVERTAKINGS - 1]
+
+        await sides.fail(C, "infra")
+        attempt = sides.worker.start(A)
+        assert attempt
+        sides.worker.finish(attempt, DONE, 100)
+        await sides.api.revive(A)
+        assert [(one.key, one.overtaken) for one in sides.worker.first(2)] == [(B, OVERTAKINGS - 1), (A, 0)]
 
     async def test_finished_builds_tell_how_long_one_takes(self, sides: Sides) -> None:
         """Nobody knows before the first; failures say nothing."""

@@ -123,7 +123,7 @@ def publish(directory: Path, key: str, content: bytes = b"image") -> None:
 
 
 def test_a_hundred_equal_requests_make_one_job(api: str, redis: Redis) -> None:
-    """All of them get the same answer, and one worker gets one build."""
+    """All of them get the same answer, and of all workers one may build, in the one container of its attempt."""
     answers = many(api, "POST", "/api/v1/build", 100, json=REQUEST)
 
     assert {answer.status_code for answer in answers} == {202}
@@ -132,6 +132,7 @@ def test_a_hundred_equal_requests_make_one_job(api: str, redis: Redis) -> None:
     assert redis.lrange(f"rq:queue:{QUEUE}", 0, -1) == [key.encode()]
     assert len(redis.keys("rq:job:*")) == 1
     assert redis.zcard("asu:waiting") == 1
+    assert [RedisWorkerRecords(redis).start(key) is not None for _ in range(3)] == [True, False, False]
 
 
 def test_one_address_cannot_take_all_places(client: httpx2.Client, tmp_path: Path, redis_server: RedisServer, api: str) -> None:

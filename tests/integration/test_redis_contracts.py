@@ -1,5 +1,6 @@
 """Records, queue and statistics keep their contracts on a real redis-server, too."""
 
+import random
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from asu.build_record import LEASE_SECONDS
 from asu.redis_fleet import RedisFleet, RedisFleetNotes
 from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, sync_redis
 from asu.redis_statistics import RedisBuildStatistics, RedisStatistics
+from tests.contract.places import Crowd
 from tests.contract.redis_clock import let_pass
 from tests.contract.test_fleet import FleetSides, RedisFleetContract
 from tests.contract.test_queue import Line, RqContract, rq_line
@@ -46,6 +48,11 @@ class TestRealRecords(RecordsContract):
             let_pass=lambda seconds: let_pass(redis, seconds),
         )
         await asynchronous.aclose()
+
+    @pytest.mark.parametrize("seed", range(3))
+    async def test_a_place_never_gets_worse(self, sides: Sides, seed: int) -> None:
+        """Over random lives of many builds."""
+        await Crowd(sides, random.Random(seed)).live()  # noqa: S311 - Chance, not secrecy.
 
     async def test_lifetimes_are_those_of_redis(self, sides: Sides, redis: Redis) -> None:
         """A lease ends by itself, and so does the record of a finished build; no other key does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -158,6 +159,23 @@ def test_podman_away_fails_the_build_at_once_and_the_next_attempt_works(worker: 
 
     assert (body["status"], body["code"], body["fault"]) == (500, "container-failed", "infra")
     assert worker.build()["status"] == 200
+
+
+def test_a_build_is_begun_again_when_podman_is_back(podman: PodmanWorld, shared_redis: RedisServer, tmp_path: Path) -> None:
+    """Without podman an attempt fails, and nobody has to ask again: the build waits, no worker with it, until its next attempt goes well."""
+    with ExitStack() as stack:
+        world = WorkerWorld(podman, shared_redis, tmp_path, stack, {"retry_delays": (3, 3)})
+        with podman.away():
+            world.start_worker()
+            key = world.ask(packages=["vim"])
+            world.hand_out(key)
+            waiting = world.wait_for(key, lambda record: record.standing.tried != b"[]", seconds=NOTICED_SECONDS)
+        record = world.wait_until_ended(key, seconds=BUILD_SECONDS)
+
+    assert (waiting.state, waiting.standing.position) == (State.QUEUED, 0)
+    assert record.state is State.DONE, record.body
+    outcomes = [one["outcome"] for one in json.loads(record.standing.tried)]
+    assert (outcomes[0], outcomes[-1], set(outcomes)) == ("failed", "done", {"failed", "done"})
 
 
 def test_a_build_that_takes_too_long_is_stopped(worker: WorkerWorld) -> None:
