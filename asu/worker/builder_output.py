@@ -46,7 +46,7 @@ def copy_out(pieces: Iterator[bytes], directory: Path, *, max_bytes: int, reserv
     hashes: dict[str, str] = {}
     left = max_bytes
     try:
-        with tarfile.open(fileobj=cast("IO[bytes]", _PieceReader(pieces)), mode="r|") as archive:
+        with tarfile.open(fileobj=cast("IO[bytes]", _PieceReader(pieces)), mode="r|", bufsize=COPY_CHUNK) as archive:
             for member in archive:
                 name = member.name.rpartition("/")[2]
                 if not member.isreg() or member.name.count("/") > 1 or FILE_NAME.fullmatch(name) is None or name in hashes:
