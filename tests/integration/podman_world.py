@@ -56,6 +56,7 @@ class PodmanWorld:
             "pull_policy": "never",
             "builder_upstream_url": FEEDS,
             "container_memory_mb": 512,
+            "disk_reserve_mb": 0,
         }
         return Settings(**{**fields, **values})
 
