@@ -17,7 +17,7 @@ from .upstream import Upstream
 KEPT_SECONDS = 5.0
 STORE_PATIENCE = 3.0  # Seconds; a store that hangs must not hold up the rest.
 MIB = 1024 * 1024
-FREE_UP = "free some, or shorten BUILD_TTL"
+FREE_UP = "new builds are refused; free some, set STORE_BUDGET_MB, or shorten BUILD_TTL"
 
 
 class Health:

@@ -105,7 +105,7 @@ def check_disk(settings: Settings) -> Verdict:
     free = shutil.disk_usage(path).free // MIB
     if free >= settings.disk_reserve_mb:
         return fine(f"{free} MiB free")
-    advice = "Free some, shorten BUILD_TTL, or lower DISK_RESERVE_MB."
+    advice = "New builds are refused. Free some, set STORE_BUDGET_MB, shorten BUILD_TTL, or lower DISK_RESERVE_MB."
     return problem(f"{free} MiB free, less than the reserve of {settings.disk_reserve_mb} MiB", advice)
 
 

@@ -165,8 +165,11 @@ class PodmanContainer:
     def read_out(self, path: str) -> Iterator[bytes]:
         """See BuildContainer."""
         with _podman_answers("hand out the images"):
-            stream, _ = self._container.get_archive(path, chunk_size=CHUNK)
-            yield from stream
+            # podman-py's get_archive takes the whole archive into memory, twice, before it hands out the first piece.
+            answer = self._client.api.get(f"/containers/{self._container.id}/archive", params={"path": [path]}, stream=True)
+            with contextlib.closing(answer) as response:
+                response.raise_for_status()
+                yield from response.iter_content(chunk_size=CHUNK)
 
     def disk(self) -> DiskUse:
         """See BuildContainer."""

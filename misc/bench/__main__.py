@@ -1,4 +1,4 @@
-"""The command behind `make bench`: `python -m misc.bench [prepare|documents|poll|crowd|build|defaults|resolution …] [--json FILE]`."""
+"""The command behind `make bench`: `python -m misc.bench [prepare|documents|poll|crowd|build|copy|defaults|resolution …] [--json FILE]`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 
-from misc.bench import build, crowd, defaults, documents, poll, prepare, resolution
+from misc.bench import build, copy, crowd, defaults, documents, poll, prepare, resolution
 from misc.bench.report import Section, as_text, describe_machine, write_json
 from misc.native.trouble import Trouble
 
@@ -19,6 +19,7 @@ MEASUREMENTS: Mapping[str, tuple[str, Callable[[], Section]]] = {
     "poll": (poll.TITLE, poll.measure),
     "crowd": (crowd.TITLE, crowd.measure),
     "build": (build.TITLE, build.measure),
+    "copy": (copy.TITLE, copy.measure),
     "defaults": (defaults.TITLE, defaults.measure),
     "resolution": (resolution.TITLE, resolution.measure),
 }

@@ -57,6 +57,7 @@ class PodmanWorld:
             "builder_upstream_url": FEEDS,
             "container_memory_mb": 512,
             "retry_delays": (),  # A failure is the end unless a test is about the attempts after it.
+            "disk_reserve_mb": 0,
         }
         return Settings(**{**fields, **values})
 

@@ -142,8 +142,8 @@ def new_world(store_path: Path, **settings: Any) -> World:
     """Return a world with an empty store."""
     store = LocalStore(store_path)
     store.open()
-    # A failure is the end unless a test is about the attempts after it.
-    return World(Settings(**{"store_path": store_path, "retry_delays": (), **settings}), store)
+    # A failure is the end unless a test is about the attempts after it, and a full disk is no test's business but its own.
+    return World(Settings(**{"store_path": store_path, "retry_delays": (), "disk_reserve_mb": 0, **settings}), store)
 
 
 def body_of(record: BuildRecord) -> dict[str, Any]:
