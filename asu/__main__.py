@@ -90,8 +90,10 @@ def _refuse(error: UnusableSettings, *, is_check: bool, as_json: bool) -> NoRetu
 def _check(settings: Settings, options: argparse.Namespace) -> None:
     from .checking.command import checks_for, in_json, in_words  # noqa: PLC0415  # Only this command has a use for them.
     from .checking.findings import has_problems, run_checks  # noqa: PLC0415
+    from .checking.isolation import PATIENCE  # noqa: PLC0415
 
-    findings = run_checks(checks_for(settings, part=options.part, host=options.host, port=options.port))
+    checks = checks_for(settings, part=options.part, host=options.host, port=options.port)
+    findings = run_checks(checks, longer={"isolation": PATIENCE})
     sys.stdout.write((in_json if options.json else in_words)(findings))
     if has_problems(findings):
         raise SystemExit(1)

@@ -56,8 +56,8 @@ def problem(detail: str, advice: str) -> Verdict:
     return Verdict(Level.PROBLEM, detail, advice)
 
 
-def run_checks(checks: Mapping[str, Check], *, seconds: float = SECONDS) -> list[Finding]:
-    """Run all checks at once and return what each found, in their order, after at most `seconds`.
+def run_checks(checks: Mapping[str, Check], *, seconds: float = SECONDS, longer: Mapping[str, float] | None = None) -> list[Finding]:
+    """Run all checks at once and return what each found, in their order, after at most `seconds`; for those named in `longer`, after theirs.
 
     One that takes longer is a problem of its own, and so is one that fails in a way that nobody thought of.
     """
@@ -71,14 +71,18 @@ def run_checks(checks: Mapping[str, Check], *, seconds: float = SECONDS) -> list
 
     # Daemons: what hangs in a system call must not keep the command from its end.
     threads = [threading.Thread(target=run, args=item, daemon=True) for item in checks.items()]
-    end = time.monotonic() + seconds
+    limits = {name: (longer or {}).get(name, seconds) for name in checks}
+    begun = time.monotonic()
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join(max(0.0, end - time.monotonic()))
-    late = problem(f"no answer within {seconds:g} s", "Look whether what it asks hangs or is cut off by a firewall that drops packets.")
-    found = {name: verdicts.get(name, late) for name in checks}
+    for thread, limit in zip(threads, limits.values(), strict=True):
+        thread.join(max(0.0, begun + limit - time.monotonic()))
+    found = {name: verdicts.get(name) or _late(limit) for name, limit in limits.items()}
     return [Finding(name=name, level=verdict.level, detail=verdict.detail, advice=verdict.advice) for name, verdict in found.items()]
+
+
+def _late(seconds: float) -> Verdict:
+    return problem(f"no answer within {seconds:g} s", "Look whether what it asks hangs or is cut off by a firewall that drops packets.")
 
 
 def has_problems(findings: Iterable[Finding]) -> bool:

@@ -12,7 +12,10 @@ from asu.settings import Settings
 
 from .findings import Verdict, fine, problem, warning
 
-SECONDS = 4  # For the look from inside; a check has five in all.
+PATIENCE = 30.0  # Seconds for the whole check, since it starts two containers; it takes two where the machine is idle.
+SECONDS = 10  # For the look from inside.
+# A container of a process that died during its check ends by itself in about a minute.
+SHORT = {"pull_deadline": 1, "info_deadline": 1, "manifest_deadline": 1, "image_deadline": 1, "max_output_mb": 1}
 REDIS_PORT = 6379
 METADATA = ("169.254.169.254:80", "169.254.170.2:80", "168.63.129.16:80", "100.100.100.200:80")
 ADVICE = "Leave CONTAINER_FENCE on, or let a firewall keep the builds' network from this machine and from private addresses."
@@ -25,12 +28,12 @@ def check_isolation(settings: Settings, port: int) -> Verdict:
     from asu.worker.podman_condition import read_podman_condition  # noqa: PLC0415  # Only a worker's machine needs podman's library.
 
     try:
-        builders = read_podman_condition(settings).builders
-        if not builders:
-            return fine("not tried, since no ImageBuilder is at hand")
-        reached = _look(settings, builders[0], _targets(settings, port))
+        condition = read_podman_condition(settings)
+        if not condition.builders or settings.container_network not in condition.networks:
+            return fine("not tried, since podman has no ImageBuilder at hand, or lacks the builds' network")
+        reached = _look(settings, condition.builders[0], _targets(settings, port))
     except ContainerFailed as error:
-        return problem(f"not known: {error.detail}", "See podman and network; builds would fail in the same way.")
+        return problem(f"not known: {error.detail}", "See podman; builds would fail in the same way.")
     except AsuError as error:
         return warning(f"not known: {error.detail}", "Look again when the machine is less busy.")
     if reached:
@@ -58,8 +61,8 @@ def _look(settings: Settings, image: str, wanted: list[str]) -> list[str]:
     from asu.worker.inside import reach  # noqa: PLC0415
     from asu.worker.pulling import BuilderImage  # noqa: PLC0415
 
-    unchanged = settings.model_copy(update={"pull_policy": "never"})  # A look changes nothing, and has no time for a download.
-    # A system of its own: the workers' sweep leaves it alone until it has ended, and takes it away then should this process die.
+    unchanged = settings.model_copy(update={"pull_policy": "never", **SHORT})  # A look changes nothing, and has no time for a download.
+    # A system of its own: the workers' sweep leaves it alone until it has ended, and takes it away then.
     with closing(PodmanEngine(unchanged, system=f"check-{secrets.token_hex(8)}")) as engine:
         container = engine.start(BuilderImage(name=image, version="", target=""), key="", attempt=0)
         try:

@@ -190,8 +190,9 @@ class PodmanContainer:
 
     def remove(self) -> None:
         """See BuildContainer."""
+        # With what depends on it: a worker that died while the fence went up has left a second container in its network.
         with contextlib.suppress(PodmanError, RequestException, OSError):
-            self._client.api.delete(f"/containers/{self._container.id}", params={"force": True, "v": True, "timeout": 0})
+            self._client.api.delete(f"/containers/{self._container.id}", params={"force": True, "v": True, "timeout": 0, "depend": True})
 
     def _output(self, exec_id: str, deadline: int) -> Iterator[tuple[bytes | None, bytes | None]]:
         """Start a prepared command and yield what it prints, standard output and error apart."""

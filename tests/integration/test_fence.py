@@ -138,6 +138,17 @@ def test_what_put_up_the_fence_is_gone(podman: PodmanWorld) -> None:
         assert len(podman.containers(podman.systems[-1])) == 1
 
 
+def test_a_fence_that_was_left_halfway_keeps_nothing(podman: PodmanWorld) -> None:
+    """A worker that dies while the fence goes up leaves two containers, and the first can be removed nevertheless, with the second."""
+    with started(podman.engine(), IMAGE) as container:
+        [listed] = podman.containers(podman.systems[-1])
+        label = f"--label=asu.system={podman.systems[-1]}"
+        podman.run("run", "--detach", label, f"--network=container:{listed['Id']}", IMAGE.name, "sleep", "60")
+        container.remove()
+
+        assert podman.containers(podman.systems[-1]) == []
+
+
 def test_without_a_fence_there_is_no_build(podman: PodmanWorld) -> None:
     """An image in which the fence cannot be put up is not built with, and nothing of it stays behind."""
     name = f"asu-test-{secrets.token_hex(4)}"

@@ -188,6 +188,15 @@ def test_a_build_that_takes_too_long_is_stopped(worker: WorkerWorld) -> None:
     wait_until_no_container(worker, 10)
 
 
+def test_a_build_that_lacks_memory_says_so(worker: WorkerWorld) -> None:
+    """What the kernel killed is told as such, and not as a mistake of the user's packages."""
+    body = worker.build(packages=["luci"], with_settings=worker.settings.model_copy(update={"container_memory_mb": 16}))
+
+    assert (body["status"], body["code"], body["fault"]) == (500, "container-failed", "infra"), body["detail"]
+    assert "killed" in body["detail"]
+    wait_until_no_container(worker, 10)
+
+
 def test_a_missing_imagebuilder_is_told(worker: WorkerWorld) -> None:
     """A version whose builder does not exist yet is worth another try later."""
     body = worker.build(version="24.10.99")

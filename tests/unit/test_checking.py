@@ -149,6 +149,24 @@ def test_one_check_does_not_stop_the_others() -> None:
     assert findings[1].detail == "the check itself failed: RuntimeError"
 
 
+def test_a_check_may_have_longer() -> None:
+    """One that starts containers is waited for, and the others' time is not longer for that."""
+    hanging, slow = threading.Event(), threading.Event()
+
+    def hang() -> Verdict:
+        hanging.wait()
+        return fine("too late")
+
+    def be_slow() -> Verdict:
+        slow.wait(0.3)
+        return fine("at last")
+
+    findings = run_checks({"slow": be_slow, "hang": hang}, seconds=0.1, longer={"slow": 30.0})
+    hanging.set()
+
+    assert [finding.detail for finding in findings] == ["at last", "no answer within 0.1 s"]
+
+
 def test_warnings_are_no_problems() -> None:
     """Only a problem makes the command fail."""
     findings = [Finding(name="a", level=Level.WARNING, detail="d"), Finding(name="b", level=Level.OK, detail="d")]
