@@ -164,6 +164,12 @@ def test_builds_have_limits() -> None:
     assert {"name": "configuration", "mountPath": "/etc/containers/containers.conf.d"} in podman["volumeMounts"]
 
 
+def test_builds_are_fenced_in() -> None:
+    """Builds leave the pod under its address, which may reach Redis; nothing here switches off what the worker keeps each of them from."""
+    assert manifest("ConfigMap", "asu")["data"].get("CONTAINER_FENCE", "true") == "true"
+    assert "CONTAINER_FENCE" not in {entry["name"] for entry in pod("worker")["containers"][0]["env"]}
+
+
 def test_services_lead_to_ports() -> None:
     """What the settings and the ingress name are services whose pods listen there."""
     settings = manifest("ConfigMap", "asu")["data"]
