@@ -171,7 +171,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     api.add_argument("--host", default="127.0.0.1", help="address to listen on")
     api.add_argument("--port", type=int, default=8000, help="port to listen on")
     processes.add_parser("worker", help="build images, one at a time")
-    processes.add_parser("alive", help="say by the exit code whether a worker lives on this machine or in this container; for health checks")
+    processes.add_parser("alive", help="say by the exit code whether a worker lives here, as far as Redis can be asked; for health checks")
     processes.add_parser("openapi", help="print the OpenAPI document and end")
     check = processes.add_parser("check", help="say what is wrong with this server, and what to do; ends with 1 if there is a problem")
     check.add_argument("--part", choices=["all", "api", "worker"], default="all", help="what this machine has of a server (default: all)")

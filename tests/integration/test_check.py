@@ -280,6 +280,28 @@ def test_a_missing_worker_is_found(running: Operator, tmp_path: Path) -> None:
         assert "no worker is alive" in running.check(REDIS_URL=redis.url)["workers"][1]
 
 
+def test_a_worker_that_says_so_is_alive(running: Operator) -> None:
+    """The health check of a worker's container is content."""
+    assert running.run("alive").returncode == 0
+
+
+def test_a_worker_that_nobody_has_heard_of_is_not_alive(running: Operator, tmp_path: Path) -> None:
+    """The health check fails where Redis answers and knows of no worker on this machine."""
+    with RedisServer(tmp_path) as redis:
+        done = running.run("alive", REDIS_URL=redis.url)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no worker on" in done.stderr
+
+
+def test_a_worker_is_not_to_blame_for_redis(running: Operator) -> None:
+    """A health check that failed while Redis is away would have every worker started anew, and end builds that wait for Redis."""
+    done = running.run("alive", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+
+    assert done.returncode == 0
+    assert "nobody knows" in done.stdout
+
+
 def test_a_sweep_by_hand_tidies_what_a_dead_worker_left(running: Operator, tmp_path: Path) -> None:
     """The build waits again, its container is gone, and both are told."""
     with RedisServer(tmp_path) as redis, ExitStack() as stack:

@@ -1,6 +1,7 @@
 """The Quadlet units: each key is one that podman's generator knows, and each value agrees with the code."""
 
 import re
+from ipaddress import IPv4Network, ip_address
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ KEYS = {
         "Group",
         "HealthCmd",
         "HealthInterval",
+        "IP",
         "Image",
         "Network",
         "NoNewPrivileges",
@@ -31,9 +33,9 @@ KEYS = {
         "User",
         "Volume",
     },
-    "Network": {"Internal", "NetworkName", "Options"},
+    "Network": {"IPRange", "Internal", "NetworkName", "Options", "Subnet"},
     "Volume": {"VolumeName"},
-    "Unit": {"After", "Description", "Requires"},
+    "Unit": {"After", "Description", "Requires", "Wants"},
     "Service": {"Restart", "TimeoutStopSec"},
     "Install": {"DefaultInstance", "WantedBy"},
 }
@@ -52,6 +54,11 @@ def entries(path: Path) -> list[tuple[str, str, str]]:
     return found
 
 
+def values_of(name: str, wanted: str) -> list[str]:
+    """Return all that a unit gives one key, word by word."""
+    return [word for _, key, value in entries(DIRECTORY / name) if key == wanted for word in value.split()]
+
+
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
 def test_every_key_is_known(path: Path) -> None:
     """The generator refuses a unit with a key that it does not know."""
@@ -62,7 +69,7 @@ def test_every_key_is_known(path: Path) -> None:
 def test_what_a_unit_names_exists(path: Path) -> None:
     """Networks, volumes and services of our own are units here."""
     names = {unit.name for unit in UNITS} | {f"{unit.stem}.service" for unit in UNITS}
-    named = {word.partition(":")[0] for _, key, value in entries(path) if key in {"Network", "Volume", "Requires", "After"} for word in value.split()}
+    named = {word.partition(":")[0] for key in ("Network", "Volume", "Requires", "Wants", "After") for word in values_of(path.name, key)}
 
     assert {name for name in named if name.startswith("asu-")} <= names
 
@@ -93,3 +100,43 @@ def test_settings_are_settings(name: str) -> None:
     given = {word.partition("=")[0] for _, key, value in entries(DIRECTORY / name) if key == "Environment" for word in value.split()}
 
     assert given <= {field.upper() for field in Settings.model_fields}
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_a_file_of_settings_is_named_as_quadlet_reads_it(path: Path) -> None:
+    """Quadlet takes what does not begin with a slash for a file beside the unit; podman starts nothing without it, so the README makes it."""
+    made = re.findall(r"^touch ([^#]*)", (DIRECTORY / "README.md").read_text(), re.MULTILINE)
+
+    for file in values_of(path.name, "EnvironmentFile"):
+        assert file.startswith("/")
+        assert file in made[0].split()
+
+
+@pytest.mark.parametrize("name", ["asu-api.container", "asu-worker@.container"])
+def test_a_restart_of_redis_restarts_nothing_else(name: str) -> None:
+    """What requires a service, systemd stops before it restarts that; a worker would first finish its build."""
+    assert "asu-redis.service" not in values_of(name, "Requires")
+    assert "asu-redis.service" in values_of(name, "Wants")
+    assert "asu-redis.service" in values_of(name, "After")
+
+
+@pytest.mark.parametrize("name", ["asu-api.container", "asu-worker@.container"])
+def test_redis_is_found_without_a_name_server(name: str) -> None:
+    """The name server of podman loses questions while builds come and go; a poll that waits for Redis would be answered with an error."""
+    [address] = values_of("asu-redis.container", "IP")
+
+    assert f"--add-host=redis:{address}" in values_of(name, "PodmanArgs")
+    assert values_of("asu-redis.container", "Network") == ["asu-backend.network"]
+
+
+def test_nobody_else_is_given_the_address_of_redis() -> None:
+    """It lies in the network, and apart from the addresses that podman hands out while Redis is away."""
+    [address], [subnet], [handed_out] = (
+        values_of("asu-redis.container", "IP"),
+        values_of("asu-backend.network", "Subnet"),
+        values_of("asu-backend.network", "IPRange"),
+    )
+
+    assert ip_address(address) in IPv4Network(subnet)
+    assert ip_address(address) not in IPv4Network(handed_out)
+    assert IPv4Network(handed_out).subnet_of(IPv4Network(subnet))
