@@ -44,7 +44,7 @@ def transitions_of(content: bytes) -> Iterator[Transition]:
 
 def commands_of(stream: BinaryIO) -> Iterator[Sequence[bytes]]:
     """Yield the commands of an append-only file: `*COUNT`, then `$LENGTH` and the bytes of each word; lines with `#` are notes."""
-    while line := stream.readline():
+    while (line := stream.readline()).endswith(b"\n"):
         if line.startswith(b"#"):
             continue
         words: list[bytes] = []
