@@ -12,12 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from tests.nemesis.history import History, Sample, Window
+from tests.nemesis.history import DIED, History, Sample, Window
 from tests.nemesis.schedule import WORKERS
 
 SWEPT_AFTER = 15.0 + 5.0 + 10.0
 BLIND = {"kill-redis", "restart-podman"}
-AWAY = {"kill-worker", "freeze-worker"}
+AWAY = {"kill-worker", "freeze-worker", DIED}
 
 
 def two_containers(history: History) -> Iterator[str]:

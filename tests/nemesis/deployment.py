@@ -59,6 +59,10 @@ class Deployment:
         finally:
             self._clear()
 
+    def names(self) -> list[str]:
+        """Return the names of all parts."""
+        return list(self._programs)
+
     def start(self, name: str) -> None:
         """Start a part; does nothing when it runs."""
         if name == "podman" and not self.is_running(name):

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TextIO
 
+DIED = "died"  # A fault that nobody made: a part ended by itself.
 Purpose = Literal["preview", "post", "poll", "file"]
 
 

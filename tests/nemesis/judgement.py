@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from tests.nemesis.containers import two_containers
-from tests.nemesis.history import Exchange, History, Window
+from tests.nemesis.history import DIED, Exchange, History, Window
 from tests.nemesis.schedule import WORKERS
 from tests.nemesis.wishes import BY_NAME
 
@@ -26,6 +26,7 @@ OUTCOMES = ("done", "user", "upstream", "infra")
 def judge(history: History) -> list[str]:
     """Return every violation, in words."""
     checks = (
+        nothing_dies,
         every_request_ends,
         nobody_is_blamed,
         polls_are_answered,
@@ -39,6 +40,11 @@ def judge(history: History) -> list[str]:
         metrics_agree,
     )
     return [violation for check in checks for violation in check(history)]
+
+
+def nothing_dies(history: History) -> Iterator[str]:
+    """Find parts that ended by themselves, because another one was away."""
+    yield from (f"{window.target} ended by itself at {window.began:.1f}" for window in history.windows if window.kind == DIED)
 
 
 def every_request_ends(history: History) -> Iterator[str]:

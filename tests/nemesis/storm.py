@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.nemesis.deployment import Deployment
-from tests.nemesis.history import Recorder, Window
+from tests.nemesis.history import DIED, Recorder, Window
 from tests.nemesis.schedule import Strike
 
 STEP = 0.05  # Seconds between two looks.
@@ -78,10 +78,15 @@ class Storm:
             case "break-upstream":
                 _break(deployment.faults_file, strike.how)
             case _:
-                pass  # A container is hunted for until there is one.
+                pass  # What has died needs no blow, and a container is hunted for until there is one.
 
     def _look_after(self) -> None:
         """Heal what has been broken for long enough, and note what is well again."""
+        struck = {fault.strike.target for fault in self._faults}
+        for name in self._deployment.names():
+            if name not in struck and not self._deployment.is_running(name):
+                # Started again as a service manager would, so that the run tells more than this.
+                self._begin(Strike(at=self._recorder.now(), kind=DIED, target=name, seconds=1.0))
         for fault in list(self._faults):
             strike, now = fault.strike, self._recorder.now()
             if not fault.is_healed and now >= fault.began + strike.seconds:
@@ -117,7 +122,7 @@ class Storm:
         return bool(running)
 
 
-STARTED_AGAIN = {"kill-worker", "kill-redis", "kill-api", "restart-podman"}
+STARTED_AGAIN = {"kill-worker", "kill-redis", "kill-api", "restart-podman", DIED}
 
 
 def _fill(path: Path) -> None:

@@ -35,6 +35,7 @@ FAILED_ONCE = ((KEY, "queued"), (KEY, "running"), (KEY, "failed", "infra"))
 
 # What is wrong, a run in which only that is wrong, and words of each sentence that the judge has for it.
 SPOILT: list[tuple[str, History, str]] = [
+    ("a part ends by itself", replace(SOUND, windows=(window("died", 3, 4, "worker-1"),)), "worker-1 ended by itself at 3.0"),
     ("a client waits for ever", replace(SOUND, ends=(SOUND.ends[0], WAITING)), "ended as unfinished"),
     ("a client vanishes", replace(SOUND, ends=SOUND.ends[:1]), "client 1 never came to an end"),
     ("a bad request is never told so", replace(SOUND, ends=(replace(SOUND.ends[0], outcome="done"), SOUND.ends[1])), "not as user"),
