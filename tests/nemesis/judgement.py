@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from tests.nemesis.containers import two_containers
+from tests.nemesis.containers import longest_overlap, two_containers
 from tests.nemesis.history import DIED, Exchange, History, Window
 from tests.nemesis.schedule import WORKERS
 from tests.nemesis.wishes import BY_NAME
@@ -218,7 +218,9 @@ def summary(history: History) -> Iterator[str]:
     yield f"failures  {dict(failures)} as polls were told"
     states = Counter(f"{one.state} {one.fault}".strip() for one in history.transitions)
     yield f"records   {dict(states)} written by Redis, {dict(history.survey.counted) if history.survey else {}} counted by the metrics"
-    yield f"samples   {len(history.samples)}, at most {max((len(one.containers) for one in history.samples), default=0)} containers at once"
+    most = max((len(one.containers) for one in history.samples), default=0)
+    overlap = longest_overlap(history)
+    yield f"samples   {len(history.samples)}, at most {most} containers at once, two of one build for at most {overlap:.0f} s"
 
 
 def _is_excused(history: History, exchange: Exchange) -> bool:
