@@ -92,12 +92,20 @@ def make_schedule(seed: int, seconds: float) -> Schedule:
 
 
 def _asks(rng: random.Random, seconds: float) -> tuple[Ask, ...]:
-    """Ask for each wish once and for some again, early and late; a third of all comes in the first moments, as on the day of a release."""
-    names = [wish.name for wish in WISHES]
-    names += rng.choices(names, k=REQUESTS - len(names))
-    rng.shuffle(names)
-    crowd = REQUESTS // 3
-    times = sorted([rng.uniform(0, CALM) for _ in range(crowd)] + [rng.uniform(0, seconds * ASKING_SHARE) for _ in range(REQUESTS - crowd)])
+    """Ask for each wish, and for some again.
+
+    A third of the wishes is wanted by a crowd in the first moments, as on the day of a release; the others are new ones all along the
+    run, since a fault that meets no build tells nothing.
+    """
+    wishes = rng.sample([wish.name for wish in WISHES], len(WISHES))
+    early, late = wishes[: len(wishes) // 3], wishes[len(wishes) // 3 :]
+    end = seconds * ASKING_SHARE
+    first = {name: rng.uniform(0, CALM) for name in early}
+    first |= {name: CALM + (end - CALM) * (place + rng.random()) / len(late) for place, name in enumerate(late)}
+    wanted = [(at, name) for name, at in first.items()]
+    wanted += [(rng.uniform(0, CALM), rng.choice(early)) for _ in range(REQUESTS // 3 - len(early))]
+    for name in rng.choices(wishes, k=REQUESTS - len(wanted)):
+        wanted.append((rng.uniform(first[name], end), name))
     return tuple(
         Ask(
             session=number,
@@ -107,7 +115,7 @@ def _asks(rng: random.Random, seconds: float) -> tuple[Ask, ...]:
             poll_every=rng.choice((1.0, 2.0, 2.0, 5.0)),  # auc; owut, twice; LuCI and the Firmware Selector.
             has_preview=rng.random() < PREVIEW_SHARE,
         )
-        for number, (at, name) in enumerate(zip(times, names, strict=True), start=1)
+        for number, (at, name) in enumerate(sorted(wanted), start=1)
     )
 
 

@@ -28,6 +28,14 @@ def test_each_wish_is_asked_for(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_there_is_something_new_to_build_all_along(seed: int) -> None:
+    """No half minute passes without a build that nobody has asked for before, until the asking ends."""
+    first = {ask.wish: ask.at for ask in reversed(make_schedule(seed, 180).asks)}
+
+    assert {int(at // 30) for at in first.values()} >= {0, 1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_each_fault_strikes_even_in_a_short_run(seed: int) -> None:
     """A minute is enough for every kind, and three minutes for each of them several times."""
     short, whole = (Counter(strike.kind for strike in make_schedule(seed, seconds).strikes) for seconds in (60, 180))
