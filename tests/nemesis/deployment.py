@@ -5,6 +5,7 @@ The parts are those of `make up`, made from the same pieces; here each can be ki
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from misc.native import gateway, standin, web
 from misc.native.podman import Podman, find_podman
@@ -47,17 +49,14 @@ class Deployment:
     def up(self) -> Iterator[None]:
         """Run it; everything is taken down at the end, what an earlier run left included."""
         self.settings.run_dir.mkdir(parents=True, exist_ok=True)
-        self._clear()
-        empty_run_dir(self.settings.run_dir)
-        try:
-            self._prepare()
-            for name in self._programs:
-                self.start(name)
-                if not wait_for(lambda name=name: self.is_healthy(name), HEALTH_SECONDS):  # type: ignore[misc]
-                    raise Trouble(f"{name} did not become healthy; it wrote last:\n{self._processes.tail(name)}")
-            yield
-        finally:
+        with _alone(self.settings.run_dir):
             self._clear()
+            empty_run_dir(self.settings.run_dir)
+            try:
+                self._bring_up()
+                yield
+            finally:
+                self._clear()
 
     def names(self) -> list[str]:
         """Return the names of all parts."""
@@ -107,12 +106,15 @@ class Deployment:
         """Return the ids of the builds' containers that run."""
         return [str(entry["Id"]) for entry in self.containers() if entry["State"] == "running"]
 
-    def containers(self) -> list[dict[str, object]]:
-        """Return what podman lists of this system's containers, ended ones too; asked past the service, which may be away."""
-        listed: list[dict[str, object]] = json.loads(
-            self.run_podman("ps", "--all", "--format=json", f"--filter=label=asu.system={self.system()}") or "[]"
-        )
-        return listed
+    def containers(self) -> list[dict[str, Any]]:
+        """Return what podman lists of this system's containers, ended ones too; asked past the service, which may be away.
+
+        Raises Trouble where podman does not list: no containers and no answer are two things.
+        """
+        listed = self.run_podman("ps", "--all", "--format=json", f"--filter=label=asu.system={self.system()}")
+        if not listed:
+            raise Trouble("podman does not list its containers")
+        return list(json.loads(listed))
 
     def run_podman(self, *arguments: str) -> str:
         """Run a podman command of an operator; one that fails returns nothing."""
@@ -129,9 +131,13 @@ class Deployment:
             file.write_text(name)
         return file.read_text()
 
-    def logs(self) -> str:
-        """Return where each part leaves its output."""
-        return str(self.settings.logs)
+    def _bring_up(self) -> None:
+        """Start every part and wait until it is well."""
+        self._prepare()
+        for name in self._programs:
+            self.start(name)
+            if not wait_for(lambda name=name: self.is_healthy(name), HEALTH_SECONDS):  # type: ignore[misc]
+                raise Trouble(f"{name} did not become healthy; it wrote last:\n{self._processes.tail(name)}")
 
     def _redis_answers(self) -> bool:
         return self._redis_cli("PING").strip() == "PONG"  # While it reads its file it answers otherwise.
@@ -202,6 +208,17 @@ class Deployment:
                 self.run_podman("rm", "--force", "--time=0", str(entry["Id"]))
         if self.settings.store.is_mount():
             _run("umount", "--lazy", str(self.settings.store))  # Whoever still holds a file there loses it when it ends.
+
+
+@contextmanager
+def _alone(run_dir: Path) -> Iterator[None]:
+    """Let one run at a time use the directory; another one would begin with taking this one down."""
+    with (run_dir / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Trouble(f"another run is going on in {run_dir}; choose another directory and other ports, or wait") from None
+        yield
 
 
 def _family(pid: int) -> list[int]:

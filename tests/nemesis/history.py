@@ -18,7 +18,8 @@ Purpose = Literal["preview", "post", "poll", "file"]
 class Exchange:
     """One request of a client and its answer. `status` is None where no answer came.
 
-    `promised` are the images of a finished build with their sha256; `file` and `sha256` tell of a download. Session 0 is the survey at the end.
+    `promised` are the images of a finished build with their sha256; `file` and `sha256` tell of a download; `retry_after` is the answer's, 0 where
+    it has none. Session 0 is the survey at the end.
     """
 
     session: int
@@ -31,6 +32,7 @@ class Exchange:
     code: str = ""
     fault: str = ""
     detail: str = ""
+    retry_after: int = 0
     promised: Mapping[str, str] = field(default_factory=dict)
     file: str = ""
     sha256: str = ""

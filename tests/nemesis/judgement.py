@@ -18,6 +18,7 @@ OK, ACCEPTED, FAILED = 200, 202, 500
 TOO_MANY = 429
 AWAY = {None, 502, 503, 504}  # What a client hears while there is no API behind the gateway, or when its connection breaks with it.
 TRY_AGAIN = {TOO_MANY, 503, 507, 529}  # How a request may be put off: limits, upstream or Redis away, the disk, the queue.
+OWN_MISTAKE = "internal-error"
 FAULTS = {"user", "upstream", "infra"}
 ENDED = {"done", "failed"}
 OUTCOMES = ("done", "user", "upstream", "infra")
@@ -96,9 +97,9 @@ def polls_are_answered(history: History) -> Iterator[str]:
 def requests_are_answered(history: History) -> Iterator[str]:
     """Find requests that are neither taken, told how they failed, nor put off; a mistake of the server's own is never an answer."""
     for exchange in history.exchanges:
-        if exchange.code == "internal-error":
+        if exchange.code == OWN_MISTAKE:
             yield f"{_told(exchange)}: a mistake of the server's own"
-        if exchange.purpose not in {"post", "preview"} or exchange.status in TRY_AGAIN:
+        if exchange.purpose not in {"post", "preview"} or _is_put_off(exchange):
             continue
         is_failed_build = exchange.status == FAILED and exchange.fault in FAULTS
         is_server_error = exchange.status is None or exchange.status >= FAILED
@@ -221,6 +222,11 @@ def summary(history: History) -> Iterator[str]:
     most = max((len(one.containers) for one in history.samples), default=0)
     overlap = longest_overlap(history)
     yield f"samples   {len(history.samples)}, at most {most} containers at once, two of one build for at most {overlap:.0f} s"
+
+
+def _is_put_off(exchange: Exchange) -> bool:
+    """Whether a request is to come again later: by its status, or since its answer says when and is no mistake of the server's own."""
+    return exchange.status in TRY_AGAIN or (exchange.retry_after > 0 and exchange.code != OWN_MISTAKE)
 
 
 def _is_excused(history: History, exchange: Exchange) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from misc.native.trouble import Trouble
 from tests.nemesis.deployment import Deployment
 from tests.nemesis.history import DIED, Recorder, Window
 from tests.nemesis.schedule import Strike
@@ -22,6 +23,7 @@ HUNT = 10.0  # Seconds in which a container must be found that can be killed.
 FILLER = "filler"
 FILL_STEP = 1024 * 1024
 SLOW_SECONDS = 3.0
+STARTED_AGAIN = {"kill-worker", "kill-redis", "kill-api", "restart-podman", DIED}
 
 
 @dataclass(slots=True)
@@ -116,13 +118,13 @@ class Storm:
         return True
 
     def _kill_container(self) -> bool:
-        running = self._deployment.running_containers()
+        try:
+            running = self._deployment.running_containers()
+        except Trouble:
+            return False
         if running:
             self._deployment.run_podman("kill", running[0])
         return bool(running)
-
-
-STARTED_AGAIN = {"kill-worker", "kill-redis", "kill-api", "restart-podman", DIED}
 
 
 def _fill(path: Path) -> None:

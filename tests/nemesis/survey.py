@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import threading
 import time
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from misc.native import web
+from misc.native.trouble import Trouble
 from tests.nemesis.clients import Line
 from tests.nemesis.deployment import Deployment
 from tests.nemesis.history import Container, Recorder, Sample, Survey
@@ -32,7 +33,8 @@ class Sampler(threading.Thread):
     def run(self) -> None:
         """Sample again and again."""
         while not self._stop_event.wait(EVERY):
-            self._recorder.write(Sample(at=self._recorder.now(), containers=containers_of(self._deployment)))
+            with contextlib.suppress(Trouble):  # A sample less.
+                self._recorder.write(Sample(at=self._recorder.now(), containers=containers_of(self._deployment)))
 
 
 def containers_of(deployment: Deployment) -> tuple[Container, ...]:
@@ -40,7 +42,6 @@ def containers_of(deployment: Deployment) -> tuple[Container, ...]:
     found = []
     for entry in deployment.containers():
         labels = entry["Labels"]
-        assert isinstance(labels, dict)
         found.append(Container(key=labels["asu.build"], attempt=int(labels["asu.attempt"]), state=str(entry["State"])))
     return tuple(found)
 
@@ -68,10 +69,7 @@ def survey(deployment: Deployment, recorder: Recorder) -> Survey:
 def _records(deployment: Deployment) -> dict[str, str]:
     """Return the state of every record; Redis runs, since all faults are healed."""
     with Redis.from_url(f"redis://127.0.0.1:{deployment.settings.redis_port}/0", decode_responses=True) as redis:
-        try:
-            states = {str(name).removeprefix(RECORD): redis.hget(str(name), "state") for name in redis.scan_iter(f"{RECORD}*")}
-        except RedisError:
-            return {}
+        states = {str(name).removeprefix(RECORD): redis.hget(str(name), "state") for name in redis.scan_iter(f"{RECORD}*")}
     return {key: str(state) for key, state in states.items()}
 
 

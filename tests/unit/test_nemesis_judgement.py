@@ -53,7 +53,8 @@ SPOILT: list[tuple[str, History, str]] = [
     ("a poll is unknown while the API is away", with_more(told(7, "poll", 404), windows=API_AWAY), "poll of"),
     ("a poll fails while Redis is away", with_more(told(7, "poll", 503), windows=(window("kill-redis", 6, 9),)), "poll of"),
     ("a request is not answered", with_more(told(7, "post", None)), "no answer"),
-    ("a mistake of the server's own", with_more(told(7, "preview", 500, code="internal-error")), "internal-error"),
+    ("a mistake of the server's own", with_more(told(7, "preview", 500, code="internal-error", retry_after=30)), "internal-error"),
+    ("a request fails without a reason", with_more(told(7, "post", 500, code="store-failed")), "store-failed"),
     ("other bytes than promised", with_more(told(7, "file", 200, file="image.bin", sha256="e" * 64)), "promised was"),
     ("a file is not there", with_more(told(7, "file", 404, file="image.bin")), "does not come"),
     ("a finished build changes", replace(SOUND, exchanges=(told(0.5, "poll", 200, promised=OTHER_FILES), *SOUND.exchanges)), "it was"),
@@ -102,10 +103,11 @@ def test_each_violation_is_found(spoilt: History, words: str) -> None:
     [
         with_more(told(7, "poll", 502), told(7, "post", None), told(7, "poll", 503), windows=API_AWAY),
         with_more(told(7, "post", 529, code="overloaded"), told(8, "post", 503, code="queue-unavailable"), told(9, "post", 429)),
+        with_more(told(7, "post", 500, code="store-failed", retry_after=30)),
         with_more(told(7, "poll", 500, fault="infra", code="container-failed")),
         with_more(told(7, "file", 502, file="image.bin"), windows=API_AWAY),
     ],
-    ids=["the API is away", "a request is put off", "a build failed by the server's fault", "a file while the API is away"],
+    ids=["the API is away", "a request is put off", "a disk is short", "a build failed by the server's fault", "a file while the API is away"],
 )
 def test_what_a_fault_excuses_is_no_violation(excused: History) -> None:
     """Clients may be put off while something is broken, and builds may fail by it."""
