@@ -92,7 +92,7 @@ def _storm_over(deployment: Deployment, schedule: Schedule, recorder: Recorder) 
         storm.blow(schedule.strikes, schedule.seconds)
         storm.calm_down()
         _say(f"{recorder.now():6.1f}  all faults are healed; {sum(client.is_alive() for client in clients)} clients are still waiting")
-        _settle(clients)
+        _settle(clients, storm)
     finally:
         leave.set()
         stop.set()
@@ -105,11 +105,12 @@ def _storm_over(deployment: Deployment, schedule: Schedule, recorder: Recorder) 
     recorder.write(final)
 
 
-def _settle(clients: Sequence[threading.Thread]) -> None:
+def _settle(clients: Sequence[threading.Thread], storm: Storm) -> None:
     """Wait until all clients have ended, or none of them has for too long."""
     waiting, give_up = len(clients), time.monotonic() + SETTLE
     while waiting and time.monotonic() < give_up:
         time.sleep(STEP)
+        storm.look_after()
         still = sum(client.is_alive() for client in clients)
         if still < waiting:
             waiting, give_up = still, time.monotonic() + SETTLE

@@ -48,14 +48,30 @@ class Storm:
         while self._recorder.now() < seconds or waiting:
             while waiting and waiting[0].at <= self._recorder.now():
                 self._begin(waiting.pop(0))
-            self._look_after()
+            self.look_after()
             time.sleep(STEP)
 
     def calm_down(self) -> None:
         """Wait until everything is healed and well."""
         while self._faults:
-            self._look_after()
+            self.look_after()
             time.sleep(STEP)
+
+    def look_after(self) -> None:
+        """Heal what has been broken for long enough, and note what is well again."""
+        struck = {fault.strike.target for fault in self._faults}
+        for name in self._deployment.names():
+            if name not in struck and not self._deployment.is_running(name):
+                # Started again as a service manager would, so that the run tells more than this.
+                self._begin(Strike(at=self._recorder.now(), kind=DIED, target=name, seconds=1.0))
+        for fault in list(self._faults):
+            strike, now = fault.strike, self._recorder.now()
+            if not fault.is_healed and now >= fault.began + strike.seconds:
+                fault.is_healed = self._heal(fault)
+            if fault.is_healed and (strike.kind not in STARTED_AGAIN or self._deployment.is_healthy(strike.target)):
+                self._faults.remove(fault)
+                window = Window(kind=strike.kind, target=strike.target, began=fault.began, ended=self._recorder.now(), how=strike.how)
+                self._recorder.write(window)
 
     def _begin(self, strike: Strike) -> None:
         if any(fault.strike.target == strike.target for fault in self._faults):
@@ -81,22 +97,6 @@ class Storm:
                 _break(deployment.faults_file, strike.how)
             case _:
                 pass  # What has died needs no blow, and a container is hunted for until there is one.
-
-    def _look_after(self) -> None:
-        """Heal what has been broken for long enough, and note what is well again."""
-        struck = {fault.strike.target for fault in self._faults}
-        for name in self._deployment.names():
-            if name not in struck and not self._deployment.is_running(name):
-                # Started again as a service manager would, so that the run tells more than this.
-                self._begin(Strike(at=self._recorder.now(), kind=DIED, target=name, seconds=1.0))
-        for fault in list(self._faults):
-            strike, now = fault.strike, self._recorder.now()
-            if not fault.is_healed and now >= fault.began + strike.seconds:
-                fault.is_healed = self._heal(fault)
-            if fault.is_healed and (strike.kind not in STARTED_AGAIN or self._deployment.is_healthy(strike.target)):
-                self._faults.remove(fault)
-                window = Window(kind=strike.kind, target=strike.target, began=fault.began, ended=self._recorder.now(), how=strike.how)
-                self._recorder.write(window)
 
     def _heal(self, fault: _Fault) -> bool:
         """End a fault; False while it has yet to be done."""
