@@ -13,7 +13,7 @@ NATIVE := $(AS_ROOT) $(PYTHON) -m misc.native
 SOURCES := asu asu-prepare tests misc
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test smoke lint format bench fuzz audit sbom sync-resolution lock
+.PHONY: help install demo up down test smoke lint format bench fuzz nemesis audit sbom sync-resolution lock
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ audit: install ## Look for known vulnerabilities in what the locks pin; AUDIT_AR
 
 sbom: install ## Write what both container images hold to .run/sbom (CycloneDX)
 	@$(VENV)/python -m misc.supply sbom .run/sbom
+
+nemesis: install ## Break everything but the promises: faults of SEED (1) for NEMESIS_SECONDS (180) under 60 requests, and a verdict
+	@$(AS_ROOT) $(VENV)/python -m tests.nemesis
 
 sync-resolution: ## Copy asu's decision core to asu-prepare, byte for byte
 	find asu-prepare/asu_prepare/resolution -type f -delete

@@ -6,6 +6,8 @@ import socket
 import sys
 
 from redis import Redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from asu.build_queue import BuildWorker, RqBuildQueue, has_live_worker
 from asu.errors import QueueUnavailable
@@ -18,7 +20,7 @@ from asu.stores import open_store
 from .accounting import Accounts
 from .choosing import Choice
 from .container import ContainerEngine, PodmanEngine
-from .job import Builder
+from .job import PUBLISH_PATIENCE, Builder
 from .rebuilding import Comparison, rebuild
 from .recovery import Recovered, recover
 from .sweeping import Sweep, Swept
@@ -26,11 +28,16 @@ from .unsigned import UNSIGNED, Signing
 
 log = logging.getLogger(__name__)
 
+# RQ gives its worker up at the first command that Redis does not take, and a build dies with its worker. So each command is tried
+# again twice a second, for as long as a finished build waits for Redis; a worker that then ends is started again by whoever watches it.
+RQ_PAUSE = 0.5
+RQ_TRIES = int(PUBLISH_PATIENCE / RQ_PAUSE)
+
 
 def run_worker(settings: Settings) -> None:
     """Work until SIGTERM; the current build is finished first. Ends at once, with words, where images are to be signed and cannot be."""
     sign = chosen_signing(settings)
-    redis = Redis.from_url(settings.redis_url)
+    redis = Redis.from_url(settings.redis_url, retry=Retry(ConstantBackoff(RQ_PAUSE), RQ_TRIES))
     # RQ waits long for its next job; the records must not, so they have connections of their own that give up soon.
     hasty = sync_redis(settings.redis_url)
     records = RedisWorkerRecords(hasty)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.build_queue import RqBuildQueue
+from asu.build_queue import MAINTENANCE_INTERVAL, RqBuildQueue
 from asu.build_record import State
 from asu.stores import open_store
 from asu.worker.container import PodmanEngine
@@ -148,6 +148,25 @@ def test_redis_may_restart_while_the_image_is_made(lone_worker: WorkerWorld) -> 
         restarting.join()
 
     assert lone_worker.look(key).state is State.DONE
+
+
+def test_a_worker_outlives_a_restart_of_redis_in_mid_build(lone_worker: WorkerWorld) -> None:
+    """A worker whose signs of life find no Redis for seconds goes on with its build, and is there for the next one."""
+    process = lone_worker.start_worker()
+    first = lone_worker.ask()
+    lone_worker.hand_out(first)
+    lone_worker.wait_for(first, lambda record: record.step == "validate_manifest", seconds=BUILD_SECONDS)
+
+    lone_worker.redis.stop()
+    time.sleep(MAINTENANCE_INTERVAL + 2)  # A worker says that it lives this often while it builds.
+    lone_worker.redis.start()
+
+    assert lone_worker.wait_until_ended(first, seconds=BUILD_SECONDS).state is State.DONE
+    assert lone_worker.tries(first) == 1
+    second = lone_worker.ask()
+    lone_worker.hand_out(second)
+    assert lone_worker.wait_until_ended(second, seconds=BUILD_SECONDS).state is State.DONE
+    assert process.poll() is None
 
 
 def test_podman_away_fails_the_build_at_once_and_the_next_attempt_works(worker: WorkerWorld) -> None:
