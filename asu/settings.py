@@ -61,6 +61,12 @@ class Settings(BaseSettings):
 
     redis_url: Annotated[str, Field(description="The Redis or Valkey server with queue and build records.")] = "redis://127.0.0.1:6379/0"
     upstream_url: Annotated[str, Field(description="The OpenWrt downloads server, as this server reaches it.")] = "https://downloads.openwrt.org"
+    upstream_is_private: Annotated[
+        bool,
+        Field(
+            description="Whether a public name in UPSTREAM_URL may have a private address; an address itself, or a name without a dot, always may."
+        ),
+    ] = False
     public_upstream_url: Annotated[
         str | None, Field(description="The downloads server as devices reach it, which owut fetches from; unset, that is UPSTREAM_URL.")
     ] = None

@@ -31,7 +31,8 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
     """
     rules, counts = load_rules(), Counts()
     if documents is None:
-        client = WebClient(user_agent=f"asu-prepare/{__version__}")
+        private = [settings.upstream_url] if settings.upstream_is_private else []
+        client = WebClient(user_agent=f"asu-prepare/{__version__}", private_urls=private)
         documents = DownloadsServer(client, url=settings.upstream_url, ttl=settings.metadata_ttl, answered=partial(counts.add, FETCHES))
     previews = Previews(documents=documents, rules=rules, budget=settings.metadata_budget, cache=AnswerCache(settings.answer_cache), counts=counts)
 
