@@ -140,6 +140,10 @@ class Settings(BaseSettings):
     ] = ()
     server_contact: Annotated[str, Field(description="How to reach the operator; shown in overview.json.")] = ""
     cors: Annotated[bool, Field(description="Whether the API adds CORS headers; off where a proxy adds them.")] = True
+    trusted_proxies: Annotated[
+        str,
+        Field(description="Addresses or networks, comma separated, whose word (`X-Forwarded-For`) about a caller's address is taken: the gateway's."),
+    ] = "127.0.0.1"
     disk_reserve_mb: Annotated[
         int, Field(ge=0, description="MiB that should stay free where images lie and are made; `/readyz?verbose`, `asu check` and a metric tell.")
     ] = 1024

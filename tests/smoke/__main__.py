@@ -125,6 +125,7 @@ def _deployment(engine: Engine, kind: str, port: int, **more: str) -> Deployment
         "UPSTREAM_URL": images.FEEDS,
         "BASE_CONTAINER": images.BASE_CONTAINER,
         "BUILD_NETWORK": NETWORK,
+        "FRONTEND_SUBNET": "10.89.252.0/24",
         "BACKEND_SUBNET": "10.89.251.0/24",  # Apart from the default, which a real system on this machine has.
         "REDIS_ADDRESS": "10.89.251.2",
         "PODMAN_SOCKET": str(engine.socket),

@@ -31,7 +31,7 @@ KEYS = {
         "User",
         "Volume",
     },
-    "Network": {"Internal", "NetworkName", "Options"},
+    "Network": {"Internal", "NetworkName", "Options", "Subnet"},
     "Volume": {"VolumeName"},
     "Unit": {"After", "Description", "Requires"},
     "Service": {"Restart", "TimeoutStopSec"},
