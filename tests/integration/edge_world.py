@@ -67,12 +67,12 @@ class Door:
 
 
 @contextmanager
-def three_doors(directory: Path, redis: RedisServer, *, log_format: str = "text") -> Iterator[dict[str, Door]]:
+def three_doors(directory: Path, redis: RedisServer, *, log_format: str = "text", upstream_url: str | None = None) -> Iterator[dict[str, Door]]:
     """Run all of it, with one image in the store and secrets wherever a path might lead beside it."""
     store = _fill_store(directory)
     with ExitStack() as stack:
         upstream = stack.enter_context(_upstream(directory / "upstream"))
-        common = {"UPSTREAM_URL": upstream.url, "LOG_LEVEL": "debug", "LOG_FORMAT": log_format, "PREPARE_LOG_FORMAT": log_format}
+        common = {"UPSTREAM_URL": upstream_url or upstream.url, "LOG_LEVEL": "debug", "LOG_FORMAT": log_format, "PREPARE_LOG_FORMAT": log_format}
         settings = {**common, "REDIS_URL": redis.url, "STORE_PATH": str(store), "POLL_PATIENCE": "1"}
         asu = stack.enter_context(_service("asu", ["asu", "api"], settings, directory))
         prepare = stack.enter_context(_service("prepare", ["asu_prepare"], settings, directory))
