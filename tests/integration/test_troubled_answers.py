@@ -64,13 +64,11 @@ def answers(door: Door) -> Iterator[tuple[str, int, str]]:
         status, head, body = door.get(path.encode())
         yield path, status, (head + b"\r\n\r\n" + body).decode(errors="replace")
     for path in ("/api/v1/build", "/api/v1/build/prepare", "/api/v1/prepare"):
-        for body in BODIES:
-            content = json.dumps(body).encode()
-            head = (
-                f"POST {path} HTTP/1.1\r\nHost: asu\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-            )
-            answer = door.knock(head.encode() + content).decode(errors="replace")
-            yield f"{path} {body}", int(answer.split(" ", 2)[1]), answer
+        for request in BODIES:
+            content = json.dumps(request).encode()
+            form = "POST {} HTTP/1.1\r\nHost: asu\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
+            answer = door.knock(form.format(path, len(content)).encode() + content).decode(errors="replace")
+            yield f"{path} {request}", int(answer.split(" ", 2)[1]), answer
 
 
 @pytest.mark.parametrize("name", ["asu", "prepare", "gateway"])
