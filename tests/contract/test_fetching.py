@@ -6,6 +6,7 @@ import itertools
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -87,15 +88,17 @@ async def test_an_operator_s_own_server_is_asked(fetch: Fetch, host: str) -> Non
 
 
 @pytest.mark.parametrize("is_private", [False, True])
-async def test_the_api_asks_a_private_server_where_it_is_told_so(*, is_private: bool) -> None:
+async def test_the_api_asks_a_private_server_where_it_is_told_so(tmp_path: Path, *, is_private: bool) -> None:
     """`UPSTREAM_IS_PRIVATE` reaches the client of the API."""
-    async with peer_that_sends([OK]) as peer, open_services(Settings(upstream_url=peer.url("127.1"), upstream_is_private=is_private)) as services:
-        if is_private:
-            assert await services.upstream.read("x", bytes) == b"ok"
-        else:
-            with pytest.raises(DocumentUnavailableError):
-                await services.upstream.read("x", bytes)
-        assert bool(peer.received) == is_private
+    async with peer_that_sends([OK]) as peer:
+        settings = Settings(upstream_url=peer.url("127.1"), upstream_is_private=is_private, store_path=tmp_path)
+        async with open_services(settings) as services:
+            if is_private:
+                assert await services.upstream.read("x", bytes) == b"ok"
+            else:
+                with pytest.raises(DocumentUnavailableError):
+                    await services.upstream.read("x", bytes)
+            assert bool(peer.received) == is_private
 
 
 @pytest.mark.parametrize("is_private", [False, True])
