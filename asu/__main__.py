@@ -41,25 +41,14 @@ def _run_api(settings: Settings, options: argparse.Namespace) -> None:
     import uvicorn  # noqa: PLC0415  # The worker has no use for it.
 
     from .app import create_app  # noqa: PLC0415
+    from .serving import server_options  # noqa: PLC0415
 
     app = create_app(settings)
     # A full collection walks through every object of the modules, 75 000 of them, and holds all polls up for 22 ms; what lives as
     # long as the process need not be looked at again. `make bench` shows it in the slowest polls.
     gc.collect()
     gc.freeze()
-    uvicorn.run(
-        app,
-        host=options.host,
-        port=options.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        forwarded_allow_ips=settings.trusted_proxies,
-        timeout_graceful_shutdown=30,  # Seconds for downloads under way; polls take milliseconds.
-    )
+    uvicorn.run(app, host=options.host, port=options.port, **server_options(settings))
 
 
 def _run_worker(settings: Settings, _: argparse.Namespace) -> None:

@@ -43,6 +43,8 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
         license_info={"name": "GPL-2.0-only"},
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,  # Ours have a policy (routers/pages.py).
+        redoc_url=None,
         # FastAPI's own telemetry would record exception messages, which can hold what a caller sent.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )

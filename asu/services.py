@@ -127,7 +127,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
     try:
         async with (
-            WebClient(user_agent=f"asu/{__version__}") as client,
+            WebClient(user_agent=f"asu/{__version__}", private_urls=_private_urls(settings)) as client,
             DownloadsServer(client, url=settings.upstream_url, ttl=settings.metadata_ttl, answered=fetched) as upstream,
         ):
             service = settings.prepare_service_url
@@ -147,6 +147,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     finally:
         await redis.aclose()
         blocking.close()
+
+
+def _private_urls(settings: Settings) -> list[str]:
+    """Return the addresses that may be private under a public name: the prepare service is the operator's own, the downloads server if he says so."""
+    urls = [settings.prepare_service_url, settings.upstream_url if settings.upstream_is_private else None]
+    return [url for url in urls if url]
 
 
 def services_of(request: Request) -> Services:

@@ -62,6 +62,12 @@ class Settings(BaseSettings):
 
     redis_url: Annotated[str, Field(description="The Redis or Valkey server with queue and build records.")] = "redis://127.0.0.1:6379/0"
     upstream_url: Annotated[str, Field(description="The OpenWrt downloads server, as this server reaches it.")] = "https://downloads.openwrt.org"
+    upstream_is_private: Annotated[
+        bool,
+        Field(
+            description="Whether a public name in UPSTREAM_URL may have a private address; an address itself, or a name without a dot, always may."
+        ),
+    ] = False
     public_upstream_url: Annotated[
         str | None, Field(description="The downloads server as devices reach it, which owut fetches from; unset, that is UPSTREAM_URL.")
     ] = None
@@ -126,9 +132,6 @@ class Settings(BaseSettings):
         float,
         Field(gt=0, le=1, description="Part of these places that builds asked for from one public address (IPv6: one /64) may hold (else 429)."),
     ] = 0.5  # A provider's NAT or a build farm may well ask for a hundred different images, and still leaves room for all others.
-    trusted_proxies: Annotated[
-        str, Field(description="Addresses or networks, comma separated, whose `X-Forwarded-For` is believed: those of the gateway.")
-    ] = "127.0.0.1"
     max_attempts: Annotated[PositiveInt, Field(description="How often a build is begun when its worker is lost.")] = 3
     retry_delays: Annotated[
         DelayList,
@@ -169,6 +172,10 @@ class Settings(BaseSettings):
     ] = ()
     server_contact: Annotated[str, Field(description="How to reach the operator; shown in overview.json.")] = ""
     cors: Annotated[bool, Field(description="Whether the API adds CORS headers; off where a proxy adds them.")] = True
+    trusted_proxies: Annotated[
+        str,
+        Field(description="Addresses or networks, comma separated, whose word (`X-Forwarded-For`) about a caller's address is taken: the gateway's."),
+    ] = "127.0.0.1"
     disk_reserve_mb: Annotated[
         int,
         Field(

@@ -2,18 +2,21 @@
 
 Answers are bounded in size and time: a slow, endless or lying peer costs one deadline and one buffer. What counts is the
 size unpacked, and a small packed body that grows without end is given up at the bound, not after it. Redirects are not
-followed, because a downloads server that is asked for metadata has no reason to send us elsewhere.
+followed, because a downloads server that is asked for metadata has no reason to send us elsewhere. Nor may its name: where it has a public
+one, a private address is refused. What is looked at is the very connection, so that another answer of the name server changes nothing.
 """
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx2
+
+from .public_addresses import is_meant_to_be_local, is_public
 
 HTTP_OK = 200
 _GZIP = 16 + zlib.MAX_WBITS  # Makes zlib expect the head and the checksum of gzip.
@@ -41,9 +44,10 @@ class WebAnswer:
 
 
 class WebClient:
-    """A pool of connections with bounds on each exchange."""
+    """A pool of connections with bounds on each exchange; only the hosts of `private_urls` may be private under a public name."""
 
-    def __init__(self, *, user_agent: str, connections: int = 32) -> None:
+    def __init__(self, *, user_agent: str, connections: int = 32, private_urls: Collection[str] = ()) -> None:
+        self._private_hosts = frozenset(map(_host, private_urls))
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._client = httpx2.AsyncClient(
             headers={"User-Agent": user_agent, "Accept-Encoding": "gzip"},
@@ -70,7 +74,8 @@ class WebClient:
 
     async def download(self, url: str, take: Callable[[bytes], object], *, max_bytes: int, deadline: float) -> WebAnswer:
         """Hand the body of a good answer (200) over piece by piece, as it is sent; the answer returned has none. Raises WebError."""
-        async with _translated(deadline), self._client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+        asked = self._client.stream("GET", url, headers={"Accept-Encoding": "identity"}, extensions=self._extensions(url))
+        async with _translated(deadline), asked as response:
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 raise WebError("the answer is packed in a way that was not asked for")
             if response.status_code == HTTP_OK:
@@ -78,17 +83,20 @@ class WebClient:
             return WebAnswer(response.status_code, dict(response.headers), b"")
 
     async def _exchange(self, method: str, url: str, content: bytes | None, headers: Mapping[str, str], max_bytes: int, deadline: float) -> WebAnswer:
-        async with _translated(deadline), self._client.stream(method, url, content=content, headers=dict(headers)) as response:
+        asked = self._client.stream(method, url, content=content, headers=dict(headers), extensions=self._extensions(url))
+        async with _translated(deadline), asked as response:
             encoding = response.headers.get("content-encoding", "identity").lower()
             return WebAnswer(response.status_code, dict(response.headers), await _bounded(response.aiter_raw(), encoding, max_bytes))
+
+    def _extensions(self, url: str) -> dict[str, Callable[[str, Mapping[str, Any]], Awaitable[None]]]:
+        """Return what has the library show us a connection as soon as it is made."""
+        host = _host(url)
+        return {} if host in self._private_hosts or is_meant_to_be_local(host) else {"trace": _refuse_private}
 
 
 @asynccontextmanager
 async def _translated(deadline: float) -> AsyncIterator[None]:
-    """Give an exchange so many seconds, and turn whatever goes wrong with it into WebError.
-
-    The address and the headers may hold what a peer sent earlier, so even putting them together can fail.
-    """
+    """Give an exchange so many seconds, and turn whatever goes wrong with it into WebError."""
     try:
         async with asyncio.timeout(deadline):
             yield
@@ -116,11 +124,34 @@ async def _bounded(pieces: AsyncIterator[bytes], encoding: str, max_bytes: int) 
     if encoding not in {"identity", "gzip"}:
         raise WebError("the answer is packed in a way that was not asked for")
     unpacker = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
-    body = bytearray()
+    body, received = bytearray(), 0
     async for piece in pieces:
+        received += len(piece)
+        if unpacker and unpacker.eof and piece:
+            raise WebError("the packed answer goes on after its end")
         body += unpacker.decompress(piece, max_bytes + 1 - len(body)) if unpacker else piece
-        if len(body) > max_bytes:
+        # What is received counts, too: a packed answer can go on for ever without unpacking to anything.
+        if max(len(body), received) > max_bytes:
             raise WebError(f"the answer is larger than {max_bytes} bytes")
-    if unpacker and body and not unpacker.eof:
+    if unpacker and received and not unpacker.eof:
         raise WebError("the packed answer ends too early")
+    if unpacker and unpacker.unused_data:
+        raise WebError("the packed answer goes on after its end")
     return bytes(body)
+
+
+def _host(url: str) -> str:
+    """Return the host of an address as it is compared; empty for what is no address."""
+    try:
+        return httpx2.URL(url).host
+    except httpx2.InvalidURL:
+        return ""
+
+
+async def _refuse_private(event: str, told: Mapping[str, Any]) -> None:
+    """End a connection that has just been made to an address that is not public, before a byte is sent over it."""
+    if event == "connection.connect_tcp.complete":
+        stream = told["return_value"]
+        if not is_public(str(stream.get_extra_info("server_addr")[0])):
+            await stream.aclose()
+            raise WebConnectError("its name has a private address; UPSTREAM_IS_PRIVATE allows that")

@@ -48,7 +48,7 @@ def _routes(app: FastAPI) -> Iterator[str]:
         purposes.setdefault(route.path, route.summary or (route.description or "").split("\n")[0])
     for path, purpose in purposes.items():
         yield f"| `{path}` | {', '.join(sorted(methods[path]))} | {purpose} |"
-    yield "| `/docs`, `/redoc`, `/openapi.json` | GET | The API, described; the first two load their scripts from a public network |"
+    yield "| `/openapi.json` | GET | The API, described |"
     yield "| `/static/*` | GET, HEAD | What the pages are made of: style sheet, script, icon |"
     yield "| `/api/v1/prepare` | POST | Through the gateway: asu-prepare's preview |"
 

@@ -10,6 +10,7 @@ import uvicorn
 from .config import Settings
 from .logs import configure_logging
 from .main import create_app
+from .serving import server_options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -22,20 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(json.dumps(app.openapi(), indent=2, sort_keys=True, ensure_ascii=True) + "\n")
         return
     configure_logging(level=settings.log_level, style=settings.log_format)
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        log_config=None,
-        access_log=False,  # The application logs requests itself, with their ids.
-        server_header=False,
-        proxy_headers=True,
-        forwarded_allow_ips=settings.trusted_proxies,
-        timeout_graceful_shutdown=settings.shutdown_seconds,
-    )
+    uvicorn.run(app, host=settings.host, port=settings.port, **server_options(settings))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

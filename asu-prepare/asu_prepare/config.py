@@ -29,6 +29,14 @@ class Settings(BaseSettings):
             validation_alias=AliasChoices("PREPARE_UPSTREAM_URL", "UPSTREAM_URL"),
         ),
     ] = "https://downloads.openwrt.org"
+    upstream_is_private: Annotated[
+        bool,
+        Field(
+            description="Whether a public name in it may have a private address; an address itself, or a name without a dot, always may. "
+            "`UPSTREAM_IS_PRIVATE` works too.",
+            validation_alias=AliasChoices("PREPARE_UPSTREAM_IS_PRIVATE", "UPSTREAM_IS_PRIVATE"),
+        ),
+    ] = False
     metadata_ttl: Annotated[PositiveFloat, Field(description="Seconds until a document of the downloads server is revalidated.")] = 300
     # A person waits for the preview; what could not be had within this time is had by the next request.
     metadata_budget: Annotated[PositiveFloat, Field(description="Seconds that a request waits for the downloads server in all.")] = 2

@@ -1,11 +1,28 @@
-"""What the service writes to standard error: lines for people, or one JSON object per line."""
+"""What the service writes to standard error: lines for people, or one JSON object per line; never the message of an exception.
+
+That may quote what a caller sent; ours are logged without it, and those that a library logs are stripped of it here.
+"""
 
 import json
 import logging
 import logging.config
+import traceback
 from datetime import UTC, datetime
+from typing import Any
 
 LOGGER_NAME = "asu_prepare"
+
+
+class Lines(logging.Formatter):
+    """Lines for people: control characters are shown, and all lines of a record but the first are marked, so that nobody forges one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record; each of its lines is printable."""
+        return "\n  | ".join(map(_printable, super().format(record).split("\n")))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # The name is the library's.
+        """Say where an exception came from."""
+        return _where_it_failed(ei[1]) if ei[1] else ""
 
 
 class JsonLines(logging.Formatter):
@@ -20,9 +37,17 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
             **getattr(record, "event", {}),
         }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+        if record.exc_info and record.exc_info[1]:
+            line["traceback"] = _where_it_failed(record.exc_info[1])
         return json.dumps(line)
+
+
+def _where_it_failed(error: BaseException) -> str:
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}".rstrip()
+
+
+def _printable(line: str) -> str:
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
 
 
 def configure_logging(*, level: str, style: str) -> None:
@@ -31,7 +56,7 @@ def configure_logging(*, level: str, style: str) -> None:
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "formatters": {"text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}, "json": {"()": JsonLines}},
+            "formatters": {"text": {"()": Lines, "fmt": "%(asctime)s %(levelname)s %(name)s: %(message)s"}, "json": {"()": JsonLines}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": style}},
             # The HTTP client would tell of each exchange; what goes wrong with one is told where it matters.
             "loggers": {"httpx2": {"level": "WARNING"}, "httpcore2": {"level": "WARNING"}},

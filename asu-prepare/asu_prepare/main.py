@@ -17,7 +17,7 @@ from .metrics import FETCHES, Counts
 from .middleware import Cors, HeadRequests, RequestLog, UnhandledErrors
 from .previews import AnswerCache, Previews
 from .resolution import load_rules
-from .routes import add_metrics_route, add_operation_routes, describe_prepare_route
+from .routes import add_documentation_routes, add_metrics_route, add_operation_routes, describe_prepare_route
 from .upstream import CachedDocuments, DownloadsServer
 from .web_client import WebClient
 
@@ -31,7 +31,8 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
     """
     rules, counts = load_rules(), Counts()
     if documents is None:
-        client = WebClient(user_agent=f"asu-prepare/{__version__}")
+        private = [settings.upstream_url] if settings.upstream_is_private else []
+        client = WebClient(user_agent=f"asu-prepare/{__version__}", private_urls=private)
         documents = DownloadsServer(client, url=settings.upstream_url, ttl=settings.metadata_ttl, answered=partial(counts.add, FETCHES))
     previews = Previews(documents=documents, rules=rules, budget=settings.metadata_budget, cache=AnswerCache(settings.answer_cache), counts=counts)
 
@@ -46,6 +47,8 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
         version=__version__,
         lifespan=lifespan,
         license_info={"name": "GPL-2.0-only"},
+        docs_url=None,  # Ours have a policy (documentation.py).
+        redoc_url=None,
         middleware=[
             Middleware(RequestLog, counts=counts),
             Middleware(HeadRequests),
@@ -59,6 +62,7 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
     describe_prepare_route(app)
     add_operation_routes(app, rules, documents)
     add_metrics_route(app, counts, documents)
+    add_documentation_routes(app)
     app.add_exception_handler(PrepareError, _refused)
     app.add_exception_handler(HTTPException, _refused_by_framework)
     app.add_exception_handler(RequestValidationError, _refused_by_framework)

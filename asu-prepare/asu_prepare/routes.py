@@ -3,9 +3,11 @@
 from typing import Any
 
 from fastapi import FastAPI, Response
+from fastapi.responses import HTMLResponse
 
 from . import __version__
 from .answers import ErrorAnswer, HealthAnswer, PreviewAnswer, RulesAnswer, StatusAnswer, VersionAnswer
+from .documentation import policy_of, redoc_page, swagger_page
 from .endpoint import PATH
 from .exposition import CONTENT_TYPE, Exposition
 from .metrics import METADATA_AGE, Counts
@@ -78,6 +80,19 @@ def add_metrics_route(app: FastAPI, counts: Counts, documents: CachedDocuments) 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         return Response(exposition.write({**counts.readings(), METADATA_AGE: {(): documents.age()}}), media_type=CONTENT_TYPE)
+
+
+def add_documentation_routes(app: FastAPI) -> None:
+    """Add the pages that show the description of the API."""
+    swagger, redoc = swagger_page("asu-prepare"), redoc_page("asu-prepare")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(swagger, headers=policy_of(swagger))
+
+    @app.get("/redoc", include_in_schema=False)
+    async def read() -> HTMLResponse:
+        return HTMLResponse(redoc, headers=policy_of(redoc))
 
 
 def _status(rules: RuleBook) -> StatusAnswer:

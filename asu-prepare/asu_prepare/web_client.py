@@ -2,15 +2,19 @@
 
 An answer is bounded in time and in size, and what counts is its size unpacked: a small packed body that grows without end is
 given up at the bound, not after it. Redirects are not followed, since a downloads server that is asked for metadata has no
-reason to send us elsewhere.
+reason to send us elsewhere. Nor may its name: where it has a public one, a private address is refused. What is looked at is the very
+connection, so that another answer of the name server changes nothing.
 """
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2
+
+from .public_addresses import is_meant_to_be_local, is_public
 
 CONNECT_SECONDS = 1.0  # Tells a dead server from a slow one.
 CONNECTIONS = 16  # The documents of one device and release are about ten.
@@ -36,9 +40,10 @@ class Fetched:
 
 
 class WebClient:
-    """A pool of connections to the downloads server."""
+    """A pool of connections to the downloads server; only the hosts of `private_urls` may be private under a public name."""
 
-    def __init__(self, *, user_agent: str) -> None:
+    def __init__(self, *, user_agent: str, private_urls: Collection[str] = ()) -> None:
+        self._private_hosts = frozenset(map(_host, private_urls))
         self._client = httpx2.AsyncClient(
             headers={"User-Agent": user_agent, "Accept-Encoding": "gzip"},
             limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
@@ -54,7 +59,8 @@ class WebClient:
     async def get(self, url: str, *, validators: Mapping[str, str], max_bytes: int, deadline: float) -> Fetched:
         """Fetch `url` within `deadline` seconds; raises FetchError."""
         try:
-            async with asyncio.timeout(deadline), self._client.stream("GET", url, headers=dict(validators)) as response:
+            asked = self._client.stream("GET", url, headers=dict(validators), extensions=self._extensions(url))
+            async with asyncio.timeout(deadline), asked as response:
                 told = {ask: value for tell, ask in _VALIDATORS.items() if (value := response.headers.get(tell, "")) and value.isascii()}
                 body = await _bounded(response.aiter_raw(), response.headers.get("content-encoding", "identity").lower(), max_bytes)
                 return Fetched(response.status_code, told, body)
@@ -65,17 +71,45 @@ class WebClient:
         except (httpx2.HTTPError, httpx2.InvalidURL, zlib.error, UnicodeError) as error:
             raise FetchError(type(error).__name__) from error
 
+    def _extensions(self, url: str) -> dict[str, Callable[[str, Mapping[str, Any]], Awaitable[None]]]:
+        """Return what has the library show us a connection as soon as it is made."""
+        host = _host(url)
+        return {} if host in self._private_hosts or is_meant_to_be_local(host) else {"trace": _refuse_private}
+
 
 async def _bounded(pieces: AsyncIterator[bytes], encoding: str, max_bytes: int) -> bytes:
     """Read and unpack a body of at most `max_bytes`."""
     if encoding not in {"identity", "gzip"}:
         raise FetchError("the body is packed in a way that was not asked for")
     unpacker = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
-    body = bytearray()
+    body, received = bytearray(), 0
     async for piece in pieces:
+        received += len(piece)
+        if unpacker and unpacker.eof and piece:
+            raise FetchError("the packed body goes on after its end")
         body += unpacker.decompress(piece, max_bytes + 1 - len(body)) if unpacker else piece
-        if len(body) > max_bytes:
+        # What is received counts, too: a packed body can go on for ever without unpacking to anything.
+        if max(len(body), received) > max_bytes:
             raise FetchError(f"the body is larger than {max_bytes} bytes")
-    if unpacker and body and not unpacker.eof:
+    if unpacker and received and not unpacker.eof:
         raise FetchError("the packed body ends too early")
+    if unpacker and unpacker.unused_data:
+        raise FetchError("the packed body goes on after its end")
     return bytes(body)
+
+
+def _host(url: str) -> str:
+    """Return the host of an address as it is compared; empty for what is no address."""
+    try:
+        return httpx2.URL(url).host
+    except httpx2.InvalidURL:
+        return ""
+
+
+async def _refuse_private(event: str, told: Mapping[str, Any]) -> None:
+    """End a connection that has just been made to an address that is not public, before a byte is sent over it."""
+    if event == "connection.connect_tcp.complete":
+        stream = told["return_value"]
+        if not is_public(str(stream.get_extra_info("server_addr")[0])):
+            await stream.aclose()
+            raise ConnectError("its name has a private address; UPSTREAM_IS_PRIVATE allows that")

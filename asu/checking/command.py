@@ -27,7 +27,7 @@ def checks_for(settings: Settings, *, part: Part, host: str, port: int) -> Mappi
         "redis-eviction": partial(_judge_redis, settings, services.judge_eviction),
         "store": partial(machine.check_store, settings),
         "disk": partial(machine.check_disk, settings),
-        "upstream": partial(services.check_upstream, settings.upstream_url),
+        "upstream": partial(services.check_upstream, settings.upstream_url, may_be_private=settings.upstream_is_private),
         "workers": partial(_check_workers, settings),
     }
     of_api: dict[str, Check] = {

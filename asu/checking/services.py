@@ -68,11 +68,11 @@ def check_workers(queue: BuildQueue) -> Verdict:
     return fine(f"{alive} alive") if alive else problem("no worker is alive: builds are accepted and wait", "Start one: `asu worker`.")
 
 
-def check_upstream(url: str) -> Verdict:
+def check_upstream(url: str, *, may_be_private: bool) -> Verdict:
     """Say whether the downloads server lists its versions."""
     advice = "Set UPSTREAM_URL to a downloads server such as https://downloads.openwrt.org, without a path below it."
     try:
-        answer = _get(f"{url.rstrip('/')}/.versions.json")
+        answer = _get(f"{url.rstrip('/')}/.versions.json", may_be_private=may_be_private)
         if answer.status != HTTP_OK:
             return problem(f"{url} answers {answer.status} for .versions.json", advice)
         listed = len(json.loads(answer.body)["versions_list"])
@@ -123,16 +123,16 @@ def _refusal(host: str, port: int) -> int | None:
 
 def _service(url: str) -> str | None:
     """Return the name that a service tells under /version; None for one that tells none. Raises WebError."""
-    answer = _get(f"{url.rstrip('/')}/version")
+    answer = _get(f"{url.rstrip('/')}/version", may_be_private=True)
     try:
         return str(json.loads(answer.body)["service"])
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def _get(url: str) -> WebAnswer:
+def _get(url: str, *, may_be_private: bool) -> WebAnswer:
     async def fetch() -> WebAnswer:
-        async with WebClient(user_agent=f"asu/{__version__}", connections=1) as client:
+        async with WebClient(user_agent=f"asu/{__version__}", connections=1, private_urls=[url] if may_be_private else []) as client:
             return await client.get(url, headers={}, max_bytes=MAX_BYTES, deadline=DEADLINE)
 
     return asyncio.run(fetch())

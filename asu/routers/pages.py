@@ -7,6 +7,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from asu import __version__
+from asu.documentation import policy_of, redoc_page, swagger_page
 from asu.errors import QueueUnavailable
 from asu.markup import Html, asset, element, fill
 from asu.services import services_of
@@ -78,6 +79,22 @@ async def status(request: Request) -> HTMLResponse:
         return _page(title, status_content(await services_of(request).status.get()))
     except QueueUnavailable:
         return _page(title, Html(f"<h1>Status</h1>{fill('unavailable.html')}"), status=HTTP_UNAVAILABLE)
+
+
+@router.head("/docs", include_in_schema=False)
+@router.get("/docs", summary="The API, to be tried; its scripts are loaded from a public network")
+async def docs() -> HTMLResponse:
+    """Show the description in a page that can send requests."""
+    page = swagger_page("asu")
+    return HTMLResponse(page, headers=policy_of(page))
+
+
+@router.head("/redoc", include_in_schema=False)
+@router.get("/redoc", summary="The API, to be read; its script is loaded from a public network")
+async def redoc() -> HTMLResponse:
+    """Show the description in a page to read."""
+    page = redoc_page("asu")
+    return HTMLResponse(page, headers=policy_of(page))
 
 
 def _page(title: str, content: Html, *, head: Html | str = "", status: int = HTTP_OK) -> HTMLResponse:

@@ -54,12 +54,23 @@ http {{
 """
 
 
+# Everything here comes from one address: the demonstration, tests, and measurements that send thousands of requests a second.
+UNLIMITED = {
+    "GATEWAY_POST_RATE": "100000r/s",
+    "GATEWAY_POST_BURST": "100000",
+    "GATEWAY_POST_AT_ONCE": "10000",
+    "GATEWAY_TRUSTED_PROXY": "unix:",
+}
+
+
 def fill_in(template: str, values: Mapping[str, str]) -> str:
     """Replace `${NAME}` for the names in `values` and nothing else, as the official nginx image does."""
     return re.sub(r"\$\{([A-Z_]+)\}", lambda match: values.get(match[1], match[0]), template)
 
 
-def write_configuration(directory: Path, *, listen: str, asu: str, prepare: str, store: Path, user: User | None = None) -> Path:
+def write_configuration(
+    directory: Path, *, listen: str, asu: str, prepare: str, store: Path, user: User | None = None, limits: Mapping[str, str] = UNLIMITED
+) -> Path:
     """Write a complete configuration below `directory` and return its path; `asu` and `prepare` are address:port."""
     directory.mkdir(parents=True, exist_ok=True)
     if any(character in f"{directory}{store}" for character in " ;{}\"'$"):
@@ -70,6 +81,7 @@ def write_configuration(directory: Path, *, listen: str, asu: str, prepare: str,
         "PREPARE_UPSTREAM": "prepare_kept_alive",
         "STORE_PATH": str(store),
         "NGINX_LOCAL_RESOLVERS": "127.0.0.1",  # Demanded by the syntax, never asked.
+        **limits,
     }
     (directory / "gateway.conf").write_text(fill_in(TEMPLATE.read_text(), values))
     # Left alone, root's nginx would give its workers to a user of its own who may not be let into the checkout's directory.

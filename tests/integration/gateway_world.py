@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from misc.native.gateway import NGINX_PATH, nginx_command, write_configuration
+from misc.native.gateway import NGINX_PATH, UNLIMITED, nginx_command, write_configuration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from email.message import Message
     from pathlib import Path
 
@@ -152,9 +152,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def start_nginx(directory: Path, port: int, *, asu: str, prepare: str, store: Path) -> subprocess.Popen[bytes]:
+def start_nginx(directory: Path, port: int, *, asu: str, prepare: str, store: Path, limits: Mapping[str, str] = UNLIMITED) -> subprocess.Popen[bytes]:
     """Start nginx and wait until it listens."""
-    configuration = write_configuration(directory, listen=f"127.0.0.1:{port}", asu=asu, prepare=prepare, store=store)
+    configuration = write_configuration(directory, listen=f"127.0.0.1:{port}", asu=asu, prepare=prepare, store=store, limits=limits)
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(nginx_command(configuration), stdout=log, stderr=subprocess.STDOUT)
     if not wait_until_it_listens(process, port):
@@ -178,7 +178,7 @@ def wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> bool:
 
 
 @contextmanager
-def running_gateway(directory: Path) -> Iterator[Gateway]:
+def running_gateway(directory: Path, limits: Mapping[str, str] = UNLIMITED) -> Iterator[Gateway]:
     """Run a gateway with both services and a store with one image, one hidden file and one link."""
     store = directory / "store"
     (store / BUILD).mkdir(parents=True)
@@ -187,7 +187,7 @@ def running_gateway(directory: Path) -> Iterator[Gateway]:
     (store / BUILD / "link.bin").symlink_to("/etc/hostname")
     asu, prepare = start_service("asu"), start_service("prepare")
     port = free_port()
-    process = start_nginx(directory / "nginx", port, asu=asu.address, prepare=prepare.address, store=store)
+    process = start_nginx(directory / "nginx", port, asu=asu.address, prepare=prepare.address, store=store, limits=limits)
     try:
         yield Gateway(port, store, asu, prepare)
     finally:

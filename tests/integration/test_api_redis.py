@@ -19,6 +19,7 @@ from asu.app import create_app
 from asu.build_queue import QUEUE
 from asu.build_record import BuildRecord, State
 from asu.redis_records import RedisWorkerRecords
+from asu.serving import server_options
 from asu.settings import Settings
 from asu.stores.local import LocalStore
 from tests.redis_server import RedisServer
@@ -35,9 +36,8 @@ SLACK = 0.5  # Seconds for a machine that is busy with other tests.
 def running_api(settings: Settings) -> Iterator[str]:
     """Serve the API as `asu api` does; return its URL."""
     port = free_port()
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(settings), port=port, loop="uvloop", http="httptools", ws="none", log_config=None, timeout_graceful_shutdown=1)
-    )
+    options = {**server_options(settings), "timeout_graceful_shutdown": 1}
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=port, **options))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

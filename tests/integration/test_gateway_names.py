@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from misc.native.gateway import TEMPLATE, fill_in, nginx_command, write_configuration
+from misc.native.gateway import TEMPLATE, UNLIMITED, fill_in, nginx_command, write_configuration
 from tests.integration.gateway_world import CAN_RUN, Gateway, Service, free_port, start_service, stop, wait_until_it_listens
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def gateway(tmp_path: Path, names: NameServer, replicas: list[Service]) -> Itera
         "PREPARE_UPSTREAM": f"prepare.test:{service_port}",
         "STORE_PATH": "/nonexistent",
         "NGINX_LOCAL_RESOLVERS": f"127.0.0.1:{names.port}",
+        **UNLIMITED,
     }
     (configuration.parent / "gateway.conf").write_text(fill_in(TEMPLATE.read_text(), values))
     process = subprocess.Popen(nginx_command(configuration), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
+from misc.native.gateway import UNLIMITED
 from misc.native.web import is_free
 from tests.smoke import images
 from tests.smoke.deployment import Deployment
@@ -124,10 +125,12 @@ def _deployment(engine: Engine, kind: str, port: int, **more: str) -> Deployment
         "UPSTREAM_URL": images.FEEDS,
         "BASE_CONTAINER": images.BASE_CONTAINER,
         "BUILD_NETWORK": NETWORK,
+        "FRONTEND_SUBNET": "10.89.252.0/24",
         "BACKEND_SUBNET": "10.89.251.0/24",  # Apart from the default, which a real system on this machine has.
         "REDIS_ADDRESS": "10.89.251.2",
         "PODMAN_SOCKET": str(engine.socket),
         "GATEWAY_PORT": str(port),
+        **{name: value for name, value in UNLIMITED.items() if name != "GATEWAY_TRUSTED_PROXY"},  # All requests come from this machine.
         "ASU_PORT": str(port),
         "SMOKE_TREE": str(images.tree_of(engine)),
         "CONTAINER_MEMORY_MB": "512",

@@ -114,3 +114,12 @@ def test_a_preview_costs_half_a_processor() -> None:
 def test_the_base_is_the_same_everywhere(name: str) -> None:
     """An image that is built by hand stands on the one that the compose files name."""
     assert f"ARG BASE_IMAGE={next(iter(defaults()['PYTHON_IMAGE']))}\n" in (ROOT / name).read_text()
+
+
+def test_the_gateway_is_told_all_that_its_template_asks() -> None:
+    """The gateway does not start with a variable that nobody sets; the name servers are the image's to find out."""
+    asked = set(re.findall(r"\$\{([A-Z_]+)\}", (ROOT / "misc/nginx/gateway.conf.template").read_text())) - {"NGINX_LOCAL_RESOLVERS"}
+    unit = (ROOT / "misc/quadlet/asu-gateway.container").read_text()
+
+    assert asked <= set(services("podman-compose.microservices.yml")["gateway"]["environment"])
+    assert asked <= set(re.findall(r"\b([A-Z_]+)=", unit))

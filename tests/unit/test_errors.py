@@ -83,6 +83,26 @@ def test_each_error_gets_the_values_of_its_message(where: str, error: type[AsuEr
     assert values == placeholders(error), where
 
 
+def test_no_error_quotes_an_exception() -> None:
+    """The words of an exception may hold a path, an address with a password, or what was sent; only an error of ours may pass its words on."""
+    quoting = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ALL:
+                parts = [part for keyword in node.keywords for part in ast.walk(keyword.value)]
+                told = [part.value for part in parts if isinstance(part, ast.FormattedValue)]
+                told += [
+                    part.args[0]
+                    for part in parts
+                    if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in {"str", "repr"}
+                ]
+                quoting += [
+                    f"{path.name}:{node.lineno}" for part in told if isinstance(part, ast.Name) and part.id in {"error", "exception", "exc", "e"}
+                ]
+
+    assert quoting == []
+
+
 @pytest.mark.parametrize("error", RAISED)
 def test_no_error_is_dead(error: type[AsuError]) -> None:
     """Each error is raised somewhere, or the documentation would promise what never happens."""

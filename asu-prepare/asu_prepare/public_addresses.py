@@ -1,0 +1,44 @@
+"""Which addresses are everybody's, and which names may have others: so that no answer of a name server leads a client of ours inside."""
+
+import ipaddress
+import re
+
+# A name without a dot, or an address itself, is nothing that a public name server answers for: the operator has written it and means it. (All
+# digits, or 0x and digits, is an address in disguise.)
+_LOCAL_NAME = re.compile(r"[a-z][a-z0-9_-]*", re.IGNORECASE)
+_ASSIGNED = ipaddress.IPv4Network("192.0.0.0/24")  # For protocols, and a cloud's own services; Python knows parts of it only.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # How a network without IPv4 reaches it; its last 32 bits are the address that counts.
+
+
+def is_public(text: str) -> bool:
+    """Whether everybody reaches the same machine under this address; False for what is none.
+
+    Loopback, private, link-local, shared, documentation and multicast addresses are not, nor what only wraps one of them.
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = _wrapped(address)
+        if inner is None:
+            return address in _GLOBAL_UNICAST and address.is_global
+        address = inner
+    return address.is_global and not address.is_multicast and not address.is_reserved and address not in _ASSIGNED
+
+
+def is_meant_to_be_local(host: str) -> bool:
+    """Whether a host is an address itself, or a name that only the operator's own machines know."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return _LOCAL_NAME.fullmatch(host) is not None
+    return True
+
+
+def _wrapped(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the address of IPv4 that one of IPv6 stands for: mapped, of 6to4, or of a translator."""
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour
