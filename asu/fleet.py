@@ -11,10 +11,10 @@ USAGE_SECONDS = 900  # The store is looked through every minute, a bucket every 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerNote:
-    """How a worker does: what is wrong with its podman, empty if nothing is, and the bytes free where it gathers images."""
+    """How a worker does: what is wrong with its podman, empty if nothing is, and the bytes free where it gathers images, if it can tell."""
 
     trouble: str
-    disk_free: int
+    disk_free: int | None
 
 
 class Fleet(Protocol):

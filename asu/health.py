@@ -1,7 +1,6 @@
 """How the server does, each part in words that say what to do."""
 
 import asyncio
-import shutil
 from collections.abc import Sequence
 
 from .build_queue import BuildQueue
@@ -9,6 +8,7 @@ from .build_record import Records
 from .errors import AsuError, QueueUnavailable
 from .fleet import Fleet, WorkerNote
 from .kept import Kept
+from .room import free_within
 from .settings import Settings
 from .stores.base import Store
 from .upstream import Upstream
@@ -41,7 +41,9 @@ class Health:
         return await self._details.get()
 
     async def _look(self) -> dict[str, str]:
-        workers, notes, store, disk = await asyncio.gather(self._workers(), self._notes(), self._reach_store(), asyncio.to_thread(self._free))
+        workers, notes, store, disk = await asyncio.gather(
+            self._workers(), self._notes(), self._reach_store(), free_within(self._settings.store_path)
+        )
         reserve = self._settings.disk_reserve_mb * MIB
         return {
             "workers": workers,
@@ -74,17 +76,11 @@ class Health:
             return error.detail
         return "ok"
 
-    def _free(self) -> int | None:
-        try:
-            return shutil.disk_usage(self._settings.store_path).free
-        except OSError:
-            return None
-
 
 def disk_words(free: int | None, reserve: int) -> str:
     """Say whether enough bytes are free."""
     if free is None:
-        return "the disk of STORE_PATH is not there"
+        return "the disk of STORE_PATH is not there, or does not answer"
     said = f"{free // MIB} MiB free"
     return said if free >= reserve else f"only {said}, less than the reserve of {reserve // MIB} MiB (DISK_RESERVE_MB): {FREE_UP}"
 
@@ -92,7 +88,7 @@ def disk_words(free: int | None, reserve: int) -> str:
 def _fullest(free: int | None, notes: Sequence[WorkerNote], reserve: int) -> str:
     """Say it of the API's own disk, and of the worker's that has least."""
     own = disk_words(free, reserve)
-    least = min((note.disk_free for note in notes), default=None)
+    least = min((note.disk_free for note in notes if note.disk_free is not None), default=None)
     return own if least is None or least == free else f"{own}; of workers at least {disk_words(least, reserve)}"
 
 

@@ -22,6 +22,15 @@ def free_bytes(path: Path) -> int | None:
         return None
 
 
+async def free_within(path: Path, seconds: float = PATIENCE) -> int | None:
+    """Return the same without waiting longer than that for a disk that hangs."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await asyncio.to_thread(free_bytes, path)
+    except TimeoutError:
+        return None
+
+
 def expect_room(path: Path, reserve_mb: int, wanted: int = 0) -> None:
     """Return if the reserve stays free when `wanted` more bytes are written; raises DiskFull."""
     _judge(free_bytes(path), reserve_mb, wanted)
@@ -41,16 +50,15 @@ class Room:
     async def expect(self) -> None:
         """Return if there is room for another build; raises DiskFull."""
         try:
-            async with asyncio.timeout(PATIENCE):
-                free = await self._free.get()
-        except (TimeoutError, QueueUnavailable):
+            free = await self._free.get()
+        except QueueUnavailable:
             return
         _judge(free, self._settings.disk_reserve_mb)
 
     async def _look(self) -> int | None:
         if self._settings.s3_bucket:
-            return max((note.disk_free for note in await self._fleet.notes()), default=None)
-        return await asyncio.to_thread(free_bytes, self._settings.store_path)
+            return max((note.disk_free for note in await self._fleet.notes() if note.disk_free is not None), default=None)
+        return await free_within(self._settings.store_path)
 
 
 def _judge(free: int | None, reserve_mb: int, wanted: int = 0) -> None:

@@ -1,7 +1,6 @@
 """What a scrape of /metrics tells: the counts of this process, what workers have counted in Redis, and what is true at this moment."""
 
 import asyncio
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from .exposition import Exposition
 from .fleet import Fleet, WorkerNote
 from .kept import Kept
 from .metrics import Counts, Metric, Readings
+from .room import free_within
 from .settings import Settings
 from .statistics import Statistics
 from .stores.base import StoreUsage
@@ -58,7 +58,7 @@ class Scrape:
 
     async def text(self) -> bytes:
         """Return all metrics in Prometheus' text format; without Redis those that need it are absent."""
-        shared, free = await asyncio.gather(self._shared.get(), asyncio.to_thread(self._disk_free))
+        shared, free = await asyncio.gather(self._shared.get(), free_within(self._settings.store_path))
         readings: Readings = {**self._counts.readings(), **self._own(free), **(_shared(shared) if shared else {metrics.REDIS_UP: {(): 0}})}
         return self._exposition.write({metric: readings[metric] for metric in metrics.METRICS if metric in readings})
 
@@ -70,12 +70,6 @@ class Scrape:
             metrics.QUEUE_LIMIT: {(): self._settings.max_pending_jobs},
         }
         return readings if free is None else {**readings, metrics.DISK_FREE: {(): free}}
-
-    def _disk_free(self) -> int | None:
-        try:
-            return shutil.disk_usage(self._settings.store_path).free
-        except OSError:
-            return None
 
     async def _read_shared(self) -> Shared | None:
         """Return what Redis tells; None where it does not answer, which is kept like any other reading."""
@@ -106,8 +100,9 @@ def _shared(shared: Shared) -> Readings:
         metrics.STEP_SECONDS: {(step,): shared.totals.durations.get(step, NOTHING) for step in metrics.STEPS},
         metrics.BUILD_SECONDS: {(): shared.totals.durations.get(WHOLE, NOTHING)},
     }
-    if shared.notes:
-        readings[metrics.WORKER_DISK_FREE] = {(): min(note.disk_free for note in shared.notes)}
+    least = min((note.disk_free for note in shared.notes if note.disk_free is not None), default=None)
+    if least is not None:
+        readings[metrics.WORKER_DISK_FREE] = {(): least}
     if shared.store:
         readings |= {metrics.STORE_BUILDS: {(): shared.store.builds}, metrics.STORE_BYTES: {(): shared.store.bytes}}
     return readings

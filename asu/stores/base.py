@@ -137,8 +137,8 @@ class Store(Protocol):
     def remove(self, key: str, grace: float) -> bool:
         """Remove a build and return whether it is gone; False for one that was published within `grace` seconds. Raises StoreFailed."""
 
-    def usage(self) -> StoreUsage:
-        """Look through all that is published; raises StoreFailed."""
+    def usage(self) -> StoreUsage | None:
+        """Look through all that is published; None where that takes longer than a worker may be silent. Raises StoreFailed."""
 
     def reach(self) -> None:
         """Look whether the store can be read; raises StoreFailed."""

@@ -170,10 +170,13 @@ class S3Store:
         """See Store. It does not know of downloads past the API; those through it are noted in the records."""
         sizes: dict[str, int] = {}
         ages: dict[str, float] = {}
+        end = time.monotonic() + self.tidying_seconds
         with _translated("it cannot be looked through"):
             for found in self._objects(self._s3(is_tidying=True), self._prefix):
                 key, _, name = str(found["Key"]).removeprefix(self._prefix).partition("/")
                 sizes[key] = sizes.get(key, 0) + (found["Size"] if FILE_NAME.fullmatch(name) else 0)
+                if time.monotonic() >= end:
+                    raise StoreFailed(reason=f"it cannot be looked through within {self.tidying_seconds:g} s, so STORE_BUDGET_MB is not kept")
                 if name == MANIFEST:  # It came last; without one there is no build.
                     ages[key] = _age(found)
         return [StoredBuild(key=key, bytes=sizes[key], idle=age) for key, age in ages.items() if KEY.fullmatch(key)]
@@ -188,13 +191,16 @@ class S3Store:
                 return True
         return False
 
-    def usage(self) -> StoreUsage:
+    def usage(self) -> StoreUsage | None:
         """See Store."""
         builds: set[str] = set()
         size = 0
+        end = time.monotonic() + self.tidying_seconds
         with _translated("it cannot be looked through"):
             for found in self._objects(self._s3(is_tidying=True), self._prefix):
                 key, _, name = str(found["Key"]).removeprefix(self._prefix).partition("/")
+                if time.monotonic() >= end:
+                    return None
                 if KEY.fullmatch(key):
                     builds.add(key)
                     size += found["Size"] if FILE_NAME.fullmatch(name) else 0

@@ -8,7 +8,6 @@ Every worker sweeps; the transitions are atomic, so it does no harm when two do 
 import contextlib
 import logging
 import secrets
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from asu.build_record import Attempt, WorkerRecords
 from asu.errors import AsuError, StoreFailed, WorkerLost
 from asu.fleet import FleetNotes, WorkerNote
 from asu.log_context import logged_with
+from asu.room import free_bytes
 from asu.settings import Settings
 from asu.stores.base import Lifetimes, Store
 
@@ -127,7 +127,7 @@ class Sweep:
             log.warning("containers not swept: %s", trouble)
             swept.troubles.append(f"containers: {trouble}")
         if self._notes:
-            self._notes.note_worker(self._name, WorkerNote(trouble=trouble, disk_free=shutil.disk_usage(self._settings.store_path).free))
+            self._notes.note_worker(self._name, WorkerNote(trouble=trouble, disk_free=free_bytes(self._settings.store_path)))
 
     def _remove_files(self, swept: Swept) -> None:
         try:
@@ -140,8 +140,9 @@ class Sweep:
             for key in keep_within(self._settings.store_budget_mb, self._store, self._records):
                 log.info("build %s: removed before its time, to keep the store within its budget", key)
                 swept.evicted.append(key)
-            if self._notes:
-                self._notes.note_store(self._store.usage())
+            usage = self._store.usage() if self._notes else None
+            if self._notes and usage:
+                self._notes.note_store(usage)
         except StoreFailed as error:
             log.warning("files not swept: %s", error.detail)
             swept.troubles.append(f"files: {error.detail}")

@@ -162,7 +162,7 @@ class StoreContract:
         manifest = store.manifest(A)
         assert manifest
         assert [file.name for file in manifest.files] == ["a.bin"]
-        assert (store.find(A, ACCOUNT), store.usage().bytes, store.manifest("c" * 64)) == (None, 6, None)
+        assert (store.find(A, ACCOUNT), store.usage(), store.manifest("c" * 64)) == (None, StoreUsage(builds=2, bytes=6), None)
         store.expire(LIFETIMES, lambda _: False)
         assert list(store.published_keys()) == [A]
         publish(store, a_bin="later")

@@ -395,7 +395,7 @@ def test_a_pinned_image_is_run_wherever_its_name_leads_meanwhile(podman: PodmanW
         with started(engine, pinned):
             runs = podman.inspect(podman.systems[-1])["Image"]
     finally:
-        podman.run("untag", name)
+        podman.run("untag", name, name)  # Without the second one, every name of the image would go.
 
     assert runs == pinned.id != moved.id
     assert pinned.digest == podman.run("image", "inspect", "--format={{.Digest}}", IMAGE.name).strip() != moved.digest

@@ -269,6 +269,17 @@ def test_tidying_does_not_hold_a_worker_up_for_long(settings: Settings) -> None:
     assert [store.expire(LIFETIMES, lambda _: False) for _ in range(3)] == [[A], [B], []]
 
 
+def test_a_bucket_that_takes_too_long_is_not_counted(settings: Settings) -> None:
+    """A worker shows no sign of life meanwhile; a budget that cannot be kept is told."""
+    store = S3Store(settings)
+    publish(store, A, a_bin="x")
+    store.tidying_seconds = 0
+
+    assert store.usage() is None
+    with pytest.raises(StoreFailed, match="STORE_BUDGET_MB is not kept"):
+        store.builds()
+
+
 def test_a_pass_over_known_builds_ends_in_time_as_well(settings: Settings) -> None:
     """Looking takes time, too; the next pass goes on where the last one ended, and after the end from the beginning."""
     store = S3Store(settings)

@@ -61,6 +61,7 @@ def test_with_a_bucket_the_disks_of_the_workers_count(free: list[int], status: i
     """While any of them has room a build may find it; workers that have told nothing keep no build away."""
     with opened(s3_bucket="images", disk_reserve_mb=100) as world:
         for number, mib in enumerate(free):
+            world.fleet.note_worker("new", WorkerNote(trouble="", disk_free=None))  # Has not made its directory yet.
             world.fleet.note_worker(str(number), WorkerNote(trouble="", disk_free=mib * MIB))
 
         assert world.post(REQUEST).status_code == status

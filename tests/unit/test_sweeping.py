@@ -295,12 +295,20 @@ def test_a_sweep_tells_what_it_could_not_do() -> None:
     assert [trouble.split(":")[0] for trouble in world.sweep().troubles] == ["containers", "files"]
 
 
+def test_a_disk_that_is_not_there_yet_stops_no_sweep(tmp_path: Path) -> None:
+    """A worker with a bucket makes its directory with its first build; nobody knows until then how much room there is."""
+    world = World(settings=Settings(store_path=tmp_path / "later"))
+
+    assert world.sweep().troubles == []
+    assert [note.disk_free for note in world.fleet.workers.values()] == [None]
+
+
 def test_a_worker_notes_how_it_does(world: World) -> None:
     """Its podman and its disk, which only it sees, and what the store holds."""
     world.publish(OTHER, ended=-100)
     world.sweep()
     [note] = world.fleet.workers.values()
-    assert (note.trouble, note.disk_free > 0, world.fleet.usage) == ("", True, StoreUsage(builds=1, bytes=0))
+    assert (note.trouble, (note.disk_free or 0) > 0, world.fleet.usage) == ("", True, StoreUsage(builds=1, bytes=0))
 
     world.engine.failure = ContainerFailed(reason="podman did not list the build containers")
     sweep = world.new_sweep()
