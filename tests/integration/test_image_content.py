@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from asu.provenance.envelope import PROVENANCE_FILE
+from asu.stores.base import ACCOUNT
 from asu.stores.manifest import MANIFEST
 from tests.integration.podman_world import APK, OPKG
 from tests.requirements import required_program
@@ -95,7 +97,7 @@ def test_the_bytes_in_the_store_are_those_that_were_made(worker: WorkerWorld) ->
     for image in body["images"]:
         assert hashlib.sha256((directory / image["name"]).read_bytes()).hexdigest() == image["sha256"]
     sums = dict(reversed(line.split(" *")) for line in (directory / "sha256sums").read_text().splitlines())
-    assert {MANIFEST, "profiles.json", "sha256sums", *sums} == {path.name for path in directory.iterdir()}
+    assert {MANIFEST, ACCOUNT, PROVENANCE_FILE, "profiles.json", "sha256sums", *sums} == {path.name for path in directory.iterdir()}
     assert all(path.stat().st_mode & 0o777 == 0o644 for path in directory.iterdir())
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from asu.build_record import State
 from asu.provenance.envelope import PROVENANCE_FILE
+from asu.stores.base import ACCOUNT
 from asu.stores.manifest import MANIFEST
 from asu.worker.signing_key import make_signing_key, read_signing_key
 from asu.worker.usign import read_secret_key
@@ -108,7 +109,7 @@ def test_all_lists_tell_the_hashes_of_the_bytes_served(worker: WorkerWorld, key:
 
     directory = worker.settings.store_path / body["bin_dir"]
     sums = dict(reversed(line.split(" *")) for line in (directory / "sha256sums").read_text().splitlines())
-    assert {MANIFEST, PROVENANCE_FILE, "profiles.json", "sha256sums", *sums} == {path.name for path in directory.iterdir()}
+    assert {MANIFEST, ACCOUNT, PROVENANCE_FILE, "profiles.json", "sha256sums", *sums} == {path.name for path in directory.iterdir()}
     assert {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in sums} == sums
     assert {image["name"]: image["sha256"] for image in body["images"]}.items() <= sums.items()
     assert all(image.get("size", size) == size for image in body["images"] for size in [(directory / image["name"]).stat().st_size])
