@@ -13,7 +13,7 @@ import pytest
 from asu import errors
 from asu.errors import LISTS, AsuError, InvalidRequest, Overloaded, UnknownBuild, UserError
 
-PACKAGE = Path(errors.__file__).parent
+PACKAGE = Path(errors.__file__).parents[1]
 BRANCHES = ("AsuError", "UserError", "UpstreamError", "InfraError")  # Never raised themselves.
 
 

@@ -1,0 +1,164 @@
+"""Everything that can go wrong, in one place.
+
+AsuError
+├── InfraError                  our own machinery is the cause; retried, never cached
+│   ├── Overloaded
+│   │   └── ShareExceeded
+│   ├── DiskFull
+│   ├── QueueUnavailable
+│   ├── PrepareUnavailable
+│   ├── PrepareDisagrees
+│   ├── ContainerFailed
+│   ├── ContainerTooLarge
+│   ├── BuildTimeout
+│   ├── WorkerLost
+│   ├── StoreFailed
+│   ├── SigningFailed
+│   └── InternalError
+├── UpstreamError               OpenWrt's servers are the cause; try again later
+│   ├── UpstreamUnreachable
+│   ├── HalfPublished
+│   ├── ImageBuilderMissing
+│   ├── ProfileMissingInBuilder found by the worker, as all below
+│   ├── FeedUnusable
+│   └── DownloadFailed
+└── UserError                   the request can never work as it stands
+    ├── InvalidRequest          a field is missing or malformed
+    ├── BodyTooLarge
+    ├── NotFound
+    │   └── UnknownBuild
+    ├── RangeNotSatisfiable
+    ├── MethodNotAllowed
+    ├── UnsupportedDistro
+    ├── UnsupportedVersion
+    ├── UnsupportedBranch
+    ├── UnsupportedTarget
+    ├── UnsupportedProfile
+    │   └── AmbiguousProfile
+    ├── DefaultsNotAllowed
+    ├── DefaultsTooLong
+    ├── RootfsTooLarge
+    ├── RepositoryNotAllowed
+    │   └── MalformedRepository
+    ├── MalformedRepositoryKey
+    ├── UnsuitableRepositoryKey
+    ├── WrongRevision           found by the worker, as all below
+    ├── ImpossibleSelection
+    ├── WrongPackageVersions
+    ├── FeedUntrusted
+    ├── UnknownFilesystem
+    ├── ImageTooBig
+    └── BuildFailed
+
+The docstring of a class is its message; the table of errors in the documentation is made from the classes. The
+edge and the application's handlers turn them into HTTP. `code` is stable and meant for programs, `detail` for people.
+"""
+
+from .base import LISTS, AsuError
+from .infra import (
+    BuildTimeout,
+    ContainerFailed,
+    ContainerTooLarge,
+    DiskFull,
+    InfraError,
+    InternalError,
+    Overloaded,
+    PrepareDisagrees,
+    PrepareUnavailable,
+    QueueUnavailable,
+    ShareExceeded,
+    SigningFailed,
+    StoreFailed,
+    WorkerLost,
+)
+from .upstream import (
+    DownloadFailed,
+    FeedUnusable,
+    HalfPublished,
+    ImageBuilderMissing,
+    ProfileMissingInBuilder,
+    UpstreamError,
+    UpstreamUnreachable,
+)
+from .user import (
+    AmbiguousProfile,
+    BodyTooLarge,
+    BuildFailed,
+    DefaultsNotAllowed,
+    DefaultsTooLong,
+    FeedUntrusted,
+    ImageTooBig,
+    ImpossibleSelection,
+    InvalidRequest,
+    MalformedRepository,
+    MalformedRepositoryKey,
+    MethodNotAllowed,
+    NotFound,
+    RangeNotSatisfiable,
+    RepositoryNotAllowed,
+    RootfsTooLarge,
+    UnknownBuild,
+    UnknownFilesystem,
+    UnsuitableRepositoryKey,
+    UnsupportedBranch,
+    UnsupportedDistro,
+    UnsupportedProfile,
+    UnsupportedTarget,
+    UnsupportedVersion,
+    UserError,
+    WrongPackageVersions,
+    WrongRevision,
+)
+
+__all__ = [
+    "LISTS",
+    "AmbiguousProfile",
+    "AsuError",
+    "BodyTooLarge",
+    "BuildFailed",
+    "BuildTimeout",
+    "ContainerFailed",
+    "ContainerTooLarge",
+    "DefaultsNotAllowed",
+    "DefaultsTooLong",
+    "DiskFull",
+    "DownloadFailed",
+    "FeedUntrusted",
+    "FeedUnusable",
+    "HalfPublished",
+    "ImageBuilderMissing",
+    "ImageTooBig",
+    "ImpossibleSelection",
+    "InfraError",
+    "InternalError",
+    "InvalidRequest",
+    "MalformedRepository",
+    "MalformedRepositoryKey",
+    "MethodNotAllowed",
+    "NotFound",
+    "Overloaded",
+    "PrepareDisagrees",
+    "PrepareUnavailable",
+    "ProfileMissingInBuilder",
+    "QueueUnavailable",
+    "RangeNotSatisfiable",
+    "RepositoryNotAllowed",
+    "RootfsTooLarge",
+    "ShareExceeded",
+    "SigningFailed",
+    "StoreFailed",
+    "UnknownBuild",
+    "UnknownFilesystem",
+    "UnsuitableRepositoryKey",
+    "UnsupportedBranch",
+    "UnsupportedDistro",
+    "UnsupportedProfile",
+    "UnsupportedTarget",
+    "UnsupportedVersion",
+    "UpstreamError",
+    "UpstreamUnreachable",
+    "UserError",
+    "WorkerLost",
+    "WrongPackageVersions",
+    "WrongRevision",
+]
