@@ -10,14 +10,12 @@ with a traceback.
 import contextlib
 import json
 import logging
-import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from asu.build_account import write_account
 from asu.build_queue import PAYLOAD_VERSION
@@ -36,6 +34,7 @@ from .accounting import Accounts
 from .audit import AuditLog
 from .container import BuildContainer, CommandResult, ContainerEngine
 from .disk_watch import WatchedContainer
+from .lease import Lease, patiently
 from .origins import Origins, read_feeds, write_provenance
 from .package_managers import package_manager_for
 from .package_managers.manifest import check_versions
@@ -47,40 +46,11 @@ from .unsigned import UNSIGNED, Signing
 
 log = logging.getLogger(__name__)
 
-RENEWAL = 5.0  # Seconds between renewals of the lease.
-PUBLISH_PATIENCE = 120  # Seconds that a finished build waits for Redis to come back before it is given up.
-PATIENCE_PAUSE = 0.25  # Seconds between the tries.
-
 Check = Callable[[CommandResult], None]  # Raises what the outcome of a command means, unless it did what was asked.
 
 
 class Superseded(Exception):
     """This attempt is no longer the current one; whatever it has is worth nothing."""
-
-
-class Lease(threading.Thread):
-    """Renews the lease of an attempt while it runs, and ends its container when the attempt is no longer the current one."""
-
-    def __init__(self, records: WorkerRecords, attempt: Attempt) -> None:
-        super().__init__(daemon=True)
-        self._records, self._attempt = records, attempt
-        self._ended = threading.Event()
-        self.on_loss: Callable[[], None] = lambda: None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-
-    def run(self) -> None:
-        """Renew until the end."""
-        while not self._ended.wait(RENEWAL):
-            with contextlib.suppress(QueueUnavailable):
-                if not self._records.renew(self._attempt):
-                    self.on_loss()
-                    return
 
 
 class Builder:
@@ -235,10 +205,10 @@ class Builder:
             progress.gathered["provenance"] = PROVENANCE_FILE
             progress.files = write_provenance(workplace, attempt, origins, progress.gathered, self._signing.seal)
             _keep_account(workplace / ACCOUNT, write_account(attempt.plan, progress.done()))
-            if not _patiently(lambda: self._records.renew(attempt)):
+            if not patiently(lambda: self._records.renew(attempt)):
                 raise Superseded
             self._store.publish(attempt.key, workplace, self._lifetime(attempt))
-            if not _patiently(lambda: self._records.renew(attempt)):
+            if not patiently(lambda: self._records.renew(attempt)):
                 log.warning(
                     "build %s attempt %s: superseded while it published; its files stand until the next publication", attempt.key, attempt.number
                 )
@@ -260,7 +230,7 @@ class Builder:
         While Redis is away nothing can be put back: the lease ends, and the build is taken back as that of a lost worker.
         """
         delay = delay_before_next(error, attempt.tries, self._settings.retry_delays)
-        if delay is None or not _patiently(lambda: self._records.retry(attempt, error.code, delay)):
+        if delay is None or not patiently(lambda: self._records.retry(attempt, error.code, delay)):
             return False
         log.warning(
             "build %s attempt %s: %s (%s): %s; begun again in %g s", attempt.key, attempt.number, error.code, error.fault, error.detail, delay
@@ -269,7 +239,7 @@ class Builder:
 
     def _finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
         """Put the outcome in place; Redis may be away for a while, and the images are made already. False if it was dropped."""
-        current = _patiently(lambda: self._records.finish(attempt, record, ttl))
+        current = patiently(lambda: self._records.finish(attempt, record, ttl))
         if current:
             log.info("build %s attempt %s: %s", attempt.key, attempt.number, record.state)
         else:
@@ -284,18 +254,6 @@ class Builder:
 
     def _failure_lifetime(self, error: AsuError) -> int:
         return self._settings.build_failure_ttl if error.fault == "user" else self._settings.retry_failure_ttl
-
-
-def _patiently(ask: Callable[[], bool]) -> bool:
-    """Ask the records until Redis answers; raises QueueUnavailable when it stays away."""
-    give_up = time.monotonic() + PUBLISH_PATIENCE
-    while True:
-        try:
-            return ask()
-        except QueueUnavailable:
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(PATIENCE_PAUSE)
 
 
 def _keep_account(path: Path, document: bytes) -> None:

@@ -20,7 +20,8 @@ from asu.stores import open_store
 from .accounting import Accounts
 from .choosing import Choice
 from .container import ContainerEngine, PodmanEngine
-from .job import PUBLISH_PATIENCE, Builder
+from .job import Builder
+from .lease import PUBLISH_PATIENCE
 from .rebuilding import Comparison, rebuild
 from .recovery import Recovered, recover
 from .sweeping import Sweep, Swept

@@ -1,0 +1,51 @@
+"""What an attempt needs of Redis for as long as it runs: its lease, and patience where Redis is away."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Self
+
+from asu.build_record import Attempt, WorkerRecords
+from asu.errors import QueueUnavailable
+
+RENEWAL = 5.0  # Seconds between renewals of the lease.
+PUBLISH_PATIENCE = 120  # Seconds that a finished build waits for Redis to come back before it is given up.
+PATIENCE_PAUSE = 0.25  # Seconds between the tries.
+
+
+class Lease(threading.Thread):
+    """Renews the lease of an attempt while it runs, and ends its container when the attempt is no longer the current one."""
+
+    def __init__(self, records: WorkerRecords, attempt: Attempt) -> None:
+        super().__init__(daemon=True)
+        self._records, self._attempt = records, attempt
+        self._ended = threading.Event()
+        self.on_loss: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def run(self) -> None:
+        """Renew until the end."""
+        while not self._ended.wait(RENEWAL):
+            with contextlib.suppress(QueueUnavailable):
+                if not self._records.renew(self._attempt):
+                    self.on_loss()
+                    return
+
+
+def patiently(ask: Callable[[], bool]) -> bool:
+    """Ask the records until Redis answers; raises QueueUnavailable when it stays away."""
+    give_up = time.monotonic() + PUBLISH_PATIENCE
+    while True:
+        try:
+            return ask()
+        except QueueUnavailable:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(PATIENCE_PAUSE)
