@@ -6,28 +6,17 @@ asu:store          JSON of what the store holds
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
-from redis.exceptions import RedisError
 
-from .errors import QueueUnavailable
 from .fleet import NOTE_SECONDS, USAGE_SECONDS, WorkerNote
+from .redis_connections import answers
 from .stores.base import StoreUsage
 
 NAMES, NOTE, STORE = "asu:workers", "asu:worker:", "asu:store"
-
-
-@contextmanager
-def _answers() -> Iterator[None]:
-    try:
-        yield
-    except RedisError as error:
-        raise QueueUnavailable from error
 
 
 class RedisFleet:
@@ -38,7 +27,7 @@ class RedisFleet:
 
     async def notes(self) -> list[WorkerNote]:
         """See Fleet."""
-        with _answers():
+        with answers():
             members: Any = await self._redis.smembers(NAMES)
             names = sorted(member.decode() for member in members)
             if not names:
@@ -51,7 +40,7 @@ class RedisFleet:
 
     async def store_usage(self) -> StoreUsage | None:
         """See Fleet."""
-        with _answers():
+        with answers():
             text: Any = await self._redis.get(STORE)
         return StoreUsage(**json.loads(text)) if text else None
 
@@ -64,7 +53,7 @@ class RedisFleetNotes:
 
     def note_worker(self, name: str, note: WorkerNote) -> None:
         """See FleetNotes."""
-        with _answers(), self._redis.pipeline() as pipeline:
+        with answers(), self._redis.pipeline() as pipeline:
             pipeline.set(NOTE + name, json.dumps(asdict(note)), ex=NOTE_SECONDS)
             pipeline.sadd(NAMES, name)
             pipeline.expire(NAMES, NOTE_SECONDS)
@@ -72,5 +61,5 @@ class RedisFleetNotes:
 
     def note_store(self, usage: StoreUsage) -> None:
         """See FleetNotes."""
-        with _answers():
+        with answers():
             self._redis.set(STORE, json.dumps(asdict(usage)), ex=USAGE_SECONDS)

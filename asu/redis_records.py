@@ -1,21 +1,16 @@
 """The build records in Redis: one Lua script per transition (`redis_scripts`), so that each is atomic and one round trip.
 
-`RedisRecords` is the API's asynchronous side, `RedisWorkerRecords` the worker's. Both wait at most a second for Redis and
-say so with QueueUnavailable. Only plain commands are used; Redis and Valkey serve alike, without modules.
+`RedisRecords` is the API's asynchronous side, `RedisWorkerRecords` the worker's. Both say with
+QueueUnavailable that Redis does not answer. Only plain commands are used; Redis and Valkey serve alike, without modules.
 """
 
 import json
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis import Redis
-from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from . import redis_scripts as scripts
 from .build_record import (
@@ -39,48 +34,14 @@ from .build_record import (
     State,
     Waiting,
 )
-from .errors import QueueUnavailable, WorkerLost
+from .errors import WorkerLost
+from .redis_connections import answers
 
-TIMEOUT = 1.0  # Seconds; with one retry a request learns within two that Redis is down.
-CONNECTIONS = 64  # A command takes well under a millisecond, so more of them at once would wait in Redis instead of here.
 # Who asked is forgotten a day after they asked last; builds do not wait longer. The address is no secret to whoever reads Redis, where the
 # requests themselves stand; a hash whose key lay beside it would only look like one.
 HELD_SECONDS = 86_400
 SEQUENCE = "asu:sequence"
 ATTEMPTS = "asu:attempts"
-
-
-def async_redis(url: str) -> AsyncRedis:
-    """Return a pool of asynchronous connections that gives up soon.
-
-    A command waits for a free connection: a thousand polls at once are a queue of milliseconds and no reason to refuse any.
-    """
-    retry = Retry(NoBackoff(), 1)
-    pool = BlockingConnectionPool.from_url(
-        url, max_connections=CONNECTIONS, timeout=TIMEOUT, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=retry
-    )
-    return AsyncRedis.from_pool(pool)
-
-
-def sync_redis(url: str) -> Redis:
-    """Return a pool of connections for the API's threads that gives up soon."""
-    return Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 1))
-
-
-@asynccontextmanager
-async def _answers() -> AsyncIterator[None]:
-    try:
-        yield
-    except RedisError as error:
-        raise QueueUnavailable from error
-
-
-@contextmanager
-def _answers_sync() -> Iterator[None]:
-    try:
-        yield
-    except RedisError as error:
-        raise QueueUnavailable from error
 
 
 def _record(values: Sequence[Any] | None) -> BuildRecord | None:
@@ -122,7 +83,7 @@ class RedisRecords:
 
     async def look(self, key: str) -> BuildRecord | None:
         """See Records."""
-        async with _answers():
+        with answers():
             found: Any = await self._look(keys=[PREFIX + key, WAITING], args=[key])
         return _record(found)
 
@@ -130,47 +91,47 @@ class RedisRecords:
         """See Records."""
         name, places = (holder.name, holder.places) if holder else ("", 0)
         arguments: list[str | bytes | int] = [plan, bodies.queued, limit, int(renew), key, bodies.started, name, places, PREFIX, HELD_SECONDS]
-        async with _answers():
+        with answers():
             outcome: Any = await self._claim(keys=[PREFIX + key, WAITING, SEQUENCE, HOLDER + name], args=arguments)
         return Claimed(outcome.decode())
 
     async def revive(self, key: str) -> Revived:
         """See Records."""
-        async with _answers():
+        with answers():
             outcome: Any = await self._revive(keys=[PREFIX + key, WAITING, SEQUENCE], args=[key, REVIVALS])
         return Revived(outcome.decode())
 
     async def note_use(self, key: str) -> None:
         """See Records."""
-        async with _answers():
+        with answers():
             await self._note_use(keys=[PREFIX + key])
 
     async def waiting(self) -> int:
         """See Records."""
-        async with _answers():
+        with answers():
             return int(await self._redis.zcard(WAITING))
 
     async def running(self) -> int:
         """See Records."""
-        async with _answers():
+        with answers():
             found: Any = await self._redis.scard(RUNNING)
         return int(found)
 
     async def longest_wait(self) -> float:
         """See Records."""
-        async with _answers():
+        with answers():
             seconds: Any = await self._longest_wait(keys=[WAITING], args=[PREFIX])
         return float(seconds)
 
     async def build_seconds(self) -> float | None:
         """See Records."""
-        async with _answers():
+        with answers():
             found: Any = await self._redis.get(PACE)
         return None if found is None else float(found)
 
     async def ping(self) -> None:
         """Ask Redis for a sign of life; raises QueueUnavailable."""
-        async with _answers():
+        with answers():
             await self._redis.ping()
 
 
@@ -194,36 +155,36 @@ class RedisWorkerRecords:
 
     def system(self) -> str:
         """See WorkerRecords."""
-        with _answers_sync():
+        with answers():
             self._redis.set(SYSTEM, secrets.token_hex(8), nx=True)
             return _texts([self._redis.get(SYSTEM)])[0]
 
     def start(self, key: str) -> Attempt | None:
         """See WorkerRecords."""
-        with _answers_sync():
+        with answers():
             started: Any = self._start(keys=[PREFIX + key, WAITING, RUNNING, LEASE + key, ATTEMPTS], args=[key, LEASE_SECONDS])
         return _attempt(key, started)
 
     def renew(self, attempt: Attempt) -> bool:
         """See WorkerRecords."""
-        with _answers_sync():
+        with answers():
             return bool(self._renew(keys=[PREFIX + attempt.key, LEASE + attempt.key], args=[attempt.number, LEASE_SECONDS]))
 
     def is_current(self, attempt: Attempt) -> bool:
         """See WorkerRecords."""
-        with _answers_sync():
+        with answers():
             state, number = self._redis.hmget(PREFIX + attempt.key, ["state", "attempt"])
         return state == b"running" and number is not None and int(number) == attempt.number
 
     def progress(self, attempt: Attempt, step: str, body: bytes) -> bool:
         """See WorkerRecords."""
-        with _answers_sync():
+        with answers():
             return bool(self._progress(keys=[PREFIX + attempt.key], args=[attempt.number, step, body]))
 
     def finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
         """See WorkerRecords."""
         key = attempt.key
-        with _answers_sync():
+        with answers():
             return bool(
                 self._finish(
                     keys=[PREFIX + key, RUNNING, LEASE + key, PACE],
@@ -233,31 +194,31 @@ class RedisWorkerRecords:
 
     def abandoned(self) -> list[Attempt]:
         """See WorkerRecords."""
-        with _answers_sync():
+        with answers():
             keys = _texts(self._redis.smembers(RUNNING))
             found = [_attempt(key, self._abandoned(keys=[PREFIX + key, LEASE + key, RUNNING], args=[key])) for key in keys]
         return [attempt for attempt in found if attempt]
 
     def requeue(self, key: str, number: int) -> bool:
         """See WorkerRecords."""
-        with _answers_sync():
+        with answers():
             return bool(self._requeue(keys=[PREFIX + key, LEASE + key, RUNNING, WAITING], args=[number, key, WorkerLost.code]))
 
     def retry(self, attempt: Attempt, code: str, seconds: float) -> bool:
         """See WorkerRecords."""
         key = attempt.key
-        with _answers_sync():
+        with answers():
             return bool(self._retry(keys=[PREFIX + key, LEASE + key, RUNNING, WAITING], args=[attempt.number, key, code, seconds]))
 
     def restore(self, key: str, record: BuildRecord, *, plan: str | None, bodies: PendingBodies | None, ttl: int) -> bool:
         """See WorkerRecords."""
         again: list[str | bytes] = [plan, bodies.queued, bodies.started] if plan is not None and bodies is not None else []
-        with _answers_sync():
+        with answers():
             return bool(self._restore(keys=[PREFIX + key], args=[record.state.value, record.step, record.body, record.fault, ttl, *again]))
 
     def idle(self, keys: Sequence[str]) -> dict[str, float]:
         """See WorkerRecords."""
-        with _answers_sync(), self._redis.pipeline(transaction=False) as pipeline:
+        with answers(), self._redis.pipeline(transaction=False) as pipeline:
             pipeline.time()
             for key in keys:
                 pipeline.hget(PREFIX + key, "used")
@@ -266,28 +227,28 @@ class RedisWorkerRecords:
 
     def forget(self, key: str, grace: float) -> bool:
         """See WorkerRecords."""
-        with _answers_sync():
+        with answers():
             return bool(self._forget(keys=[PREFIX + key], args=[grace]))
 
     def is_known(self, key: str) -> bool:
         """See WorkerRecords."""
-        with _answers_sync():
+        with answers():
             return bool(self._redis.exists(PREFIX + key))
 
     def plan(self, key: str) -> Mapping[str, Any] | None:
         """See WorkerRecords."""
-        with _answers_sync():
+        with answers():
             found: Any = self._redis.hget(PREFIX + key, "plan")
         return json.loads(found) if found else None
 
     def waiting_keys(self) -> list[str]:
         """See WorkerRecords."""
-        with _answers_sync():
+        with answers():
             return _texts(self._startable(keys=[WAITING], args=[PREFIX]))
 
     def first(self, count: int) -> list[Waiting]:
         """See WorkerRecords."""
-        with _answers_sync():
+        with answers():
             found: Any = self._first(keys=[WAITING], args=[PREFIX, count])
         return [
             Waiting(key=key.decode(), plan=json.loads(plan), overtaken=int(overtaken), is_returning=bool(is_returning))
@@ -296,5 +257,5 @@ class RedisWorkerRecords:
 
     def overtake(self, keys: Sequence[str]) -> bool:
         """See WorkerRecords."""
-        with _answers_sync():
+        with answers():
             return bool(self._overtake(keys=[PREFIX + key for key in keys], args=[OVERTAKINGS]))

@@ -5,8 +5,8 @@ year takes tens of milliseconds, for which no poll has to wait.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from itertools import chain
 from typing import Any
@@ -14,10 +14,9 @@ from typing import Any
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.client import Pipeline
-from redis.exceptions import RedisError
 
 from .build_totals import WHOLE, BuildTotals, increments, read_totals
-from .errors import QueueUnavailable
+from .redis_connections import answers
 from .statistics import (
     FAILURE_DAYS,
     FAILURES_KEPT,
@@ -39,14 +38,6 @@ DAY_SECONDS = 86_400
 TOTALS = f"{PREFIX}totals"
 
 
-@contextmanager
-def _answers() -> Iterator[None]:
-    try:
-        yield
-    except RedisError as error:
-        raise QueueUnavailable from error
-
-
 class RedisStatistics:
     """The API's side."""
 
@@ -56,7 +47,7 @@ class RedisStatistics:
     async def add_requests(self, day: date, *, requests: int, cache_hits: int) -> None:
         """See Statistics."""
         key = _day(day)
-        with _answers():
+        with answers():
             async with self._redis.pipeline() as pipeline:
                 pipeline.hincrby(key, "requests", requests)
                 pipeline.hincrby(key, "cache_hits", cache_hits)
@@ -65,7 +56,7 @@ class RedisStatistics:
 
     async def days(self, days: Sequence[date]) -> list[DayCounts]:
         """See Statistics."""
-        with _answers():
+        with answers():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for day in days:
                     pipeline.hgetall(_day(day))
@@ -74,7 +65,7 @@ class RedisStatistics:
 
     async def packages(self, weeks: Sequence[date]) -> dict[str, int]:
         """See Statistics."""
-        with _answers():
+        with answers():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for week in weeks:
                     pipeline.zrange(_packages(week), 0, PACKAGES_READ - 1, desc=True, withscores=True)
@@ -83,7 +74,7 @@ class RedisStatistics:
 
     async def failures(self, days: Sequence[date]) -> list[tuple[Failure, int]]:
         """See Statistics."""
-        with _answers():
+        with answers():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for day in days:
                     pipeline.zrange(_failures(day), 0, -1, withscores=True)
@@ -92,13 +83,13 @@ class RedisStatistics:
 
     async def totals(self) -> BuildTotals:
         """See Statistics."""
-        with _answers():
+        with answers():
             found: Any = await self._redis.hgetall(TOTALS)
         return read_totals({name.decode(): int(value) for name, value in found.items()})
 
     async def hours(self, days: Sequence[date]) -> dict[str, dict[str, int]]:
         """See Statistics."""
-        with _answers():
+        with answers():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for day in days:
                     pipeline.hgetall(_hours(day))
@@ -121,7 +112,7 @@ class RedisBuildStatistics:
         """See BuildStatistics."""
         day = build.at.date()
         key, packages = _day(day), _packages(week_of(day))
-        with _answers(), self._redis.pipeline() as pipeline:
+        with answers(), self._redis.pipeline() as pipeline:
             pipeline.hincrby(key, "builds", 1)
             pipeline.hincrby(key, "milliseconds", round(build.seconds * 1000))
             pipeline.hincrby(key, f"version:{build.version}", 1)
@@ -137,7 +128,7 @@ class RedisBuildStatistics:
     def add_failure(self, failure: Failure, steps: Mapping[str, float]) -> None:
         """See BuildStatistics."""
         key, failures = _day(failure.day), _failures(failure.day)
-        with _answers(), self._redis.pipeline() as pipeline:
+        with answers(), self._redis.pipeline() as pipeline:
             pipeline.hincrby(key, f"fault:{failure.fault}", 1)
             pipeline.expire(key, KEPT_DAYS * DAY_SECONDS)
             pipeline.zincrby(failures, 1, failure.encoded())

@@ -19,8 +19,9 @@ from .listings import Listings
 from .metrics import UPSTREAM_FETCHES, Counts
 from .prepare_client import InProcessPreparer, Preparer, PrepareService
 from .preview import Resolver
+from .redis_connections import async_redis, sync_redis
 from .redis_fleet import RedisFleet
-from .redis_records import RedisRecords, async_redis, sync_redis
+from .redis_records import RedisRecords
 from .redis_statistics import RedisStatistics
 from .renderings import Renderings
 from .request_tally import RequestTally

@@ -9,7 +9,7 @@ from typing import Literal
 from asu.build_queue import RqBuildQueue
 from asu.errors import QueueUnavailable
 from asu.redis_condition import read_condition
-from asu.redis_records import sync_redis
+from asu.redis_connections import sync_redis
 from asu.settings import Settings
 
 from . import isolation, machine, services

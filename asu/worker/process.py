@@ -11,8 +11,9 @@ from redis.retry import Retry
 
 from asu.build_queue import BuildWorker, RqBuildQueue, has_live_worker
 from asu.errors import QueueUnavailable
+from asu.redis_connections import sync_redis
 from asu.redis_fleet import RedisFleetNotes
-from asu.redis_records import RedisWorkerRecords, sync_redis
+from asu.redis_records import RedisWorkerRecords
 from asu.redis_statistics import RedisBuildStatistics
 from asu.settings import Settings
 from asu.stores import open_store

@@ -18,7 +18,8 @@ from multiprocessing import get_context
 from asu.build_queue import MemoryBuildQueue
 from asu.builds import Builds
 from asu.fleet import MemoryFleet
-from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, sync_redis
+from asu.redis_connections import async_redis, sync_redis
+from asu.redis_records import RedisRecords, RedisWorkerRecords
 from asu.room import Room
 from asu.settings import Settings
 from asu.stores.local import LocalStore

@@ -17,7 +17,8 @@ from asu.build_record import BuildRecord, State
 from asu.builds import Builds
 from asu.fleet import MemoryFleet
 from asu.preview import ResolvedRequest
-from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, sync_redis
+from asu.redis_connections import async_redis, sync_redis
+from asu.redis_records import RedisRecords, RedisWorkerRecords
 from asu.resolution import normalised_request, request_hash
 from asu.room import Room
 from asu.settings import Settings

@@ -17,7 +17,8 @@ import pytest
 from redis import Redis
 
 from asu.build_record import BuildRecord, PendingBodies, State
-from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis
+from asu.redis_connections import async_redis
+from asu.redis_records import RedisRecords, RedisWorkerRecords
 from asu.settings import Settings
 from asu.stores import open_store
 from asu.stores.base import Lifetimes

@@ -7,8 +7,9 @@ import pytest
 from redis import Redis
 
 from asu.build_record import LEASE_SECONDS
+from asu.redis_connections import async_redis, sync_redis
 from asu.redis_fleet import RedisFleet, RedisFleetNotes
-from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, sync_redis
+from asu.redis_records import RedisRecords, RedisWorkerRecords
 from asu.redis_statistics import RedisBuildStatistics, RedisStatistics
 from tests.contract.places import Crowd
 from tests.contract.redis_clock import let_pass

@@ -19,7 +19,8 @@ from redis import Redis
 from asu.build_queue import PAYLOAD_VERSION, RqBuildQueue
 from asu.build_record import PREFIX, BuildRecord, Claimed, PendingBodies, State
 from asu.build_request import BuildRequest
-from asu.redis_records import RedisRecords, RedisWorkerRecords, async_redis, sync_redis
+from asu.redis_connections import async_redis, sync_redis
+from asu.redis_records import RedisRecords, RedisWorkerRecords
 from asu.redis_statistics import RedisBuildStatistics
 from asu.statistics import PREFIX as STATISTICS
 from asu.stores.local import LocalStore

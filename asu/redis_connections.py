@@ -1,0 +1,42 @@
+"""Connections to Redis that give up soon, and one word for all that may go wrong with them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis import Redis
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import Redis as AsyncRedis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from .errors import QueueUnavailable
+
+TIMEOUT = 1.0  # Seconds; with one retry a request learns within two that Redis is down.
+CONNECTIONS = 64  # A command takes well under a millisecond, so more of them at once would wait in Redis instead of here.
+
+
+def async_redis(url: str) -> AsyncRedis:
+    """Return a pool of asynchronous connections that gives up soon.
+
+    A command waits for a free connection: a thousand polls at once are a queue of milliseconds and no reason to refuse any.
+    """
+    retry = Retry(NoBackoff(), 1)
+    pool = BlockingConnectionPool.from_url(
+        url, max_connections=CONNECTIONS, timeout=TIMEOUT, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=retry
+    )
+    return AsyncRedis.from_pool(pool)
+
+
+def sync_redis(url: str) -> Redis:
+    """Return a pool of connections for the API's threads that gives up soon."""
+    return Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 1))
+
+
+@contextmanager
+def answers() -> Iterator[None]:
+    """Turn whatever keeps Redis from answering into QueueUnavailable; for commands that are awaited as well."""
+    try:
+        yield
+    except RedisError as error:
+        raise QueueUnavailable from error
