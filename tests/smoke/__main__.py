@@ -125,8 +125,9 @@ def _deployment(engine: Engine, kind: str, port: int, **more: str) -> Deployment
         "UPSTREAM_URL": images.FEEDS,
         "BASE_CONTAINER": images.BASE_CONTAINER,
         "BUILD_NETWORK": NETWORK,
-        "FRONTEND_SUBNET": "10.89.252.0/24",
-        "BACKEND_SUBNET": "10.89.251.0/24",  # Apart from the default, which a real system on this machine has.
+        "FRONTEND_SUBNET": "10.89.248.0/24",  # These are apart from the defaults, which a real system on this machine has.
+        "BACKEND_SUBNET": "10.89.251.0/24",
+        "BACKEND_RANGE": "10.89.251.128/25",
         "REDIS_ADDRESS": "10.89.251.2",
         "PODMAN_SOCKET": str(engine.socket),
         "GATEWAY_PORT": str(port),
