@@ -16,6 +16,8 @@ class AsuError(Exception):
     title: str = "Error"
     fault: ClassVar[str] = "infra"
     retry_after: ClassVar[int | None] = None  # Seconds until trying again may help; None where it cannot.
+    # Whether the same build may go well some seconds later, so that a worker begins it again by itself.
+    is_passing: ClassVar[bool] = False
 
     def __init__(self, **values: Any) -> None:
         self.lists: dict[str, list[dict[str, Any]]] = {name: values.pop(name) for name in LISTS if name in values}

@@ -10,6 +10,7 @@ class InfraError(AsuError):
 
     fault = "infra"
     status, title = 500, "Server failed"
+    is_passing = True
     retry_after = 30  # A restart of a service takes seconds; half a minute is not too eager.
 
     # What the ImageBuilder's command had printed when this ended it.
@@ -78,7 +79,7 @@ class ContainerFailed(InfraError):
 class ContainerTooLarge(InfraError):
     """The build took more than {limit_mb} MiB of disk and was stopped; ask for fewer packages or a smaller root file system."""
 
-    code, retry_after = "container-too-large", 3600  # The same request would take as much again, unless its packages change.
+    code, is_passing = "container-too-large", False  # The same request would take as much again.
 
 
 class BuildTimeout(InfraError):

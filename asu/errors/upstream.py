@@ -10,6 +10,7 @@ class UpstreamError(AsuError):
 
     fault = "upstream"
     status, title = 500, "Upstream failed"
+    is_passing = True
     retry_after = 60  # Upstream faults seen in practice pass within minutes.
 
 
@@ -23,13 +24,14 @@ class HalfPublished(UpstreamError):
     """The OpenWrt server lists {version} for {target}, but has not published all of it yet; try again later."""
 
     code, status, title = "half-published", 503, "Service Unavailable"
-    retry_after = 600  # A release is published over hours.
+    is_passing, retry_after = False, 600  # A release is published over hours.
 
 
 class ImageBuilderMissing(UpstreamError):
     """There is no ImageBuilder for {version} and {target} yet; it is published some hours after the release, try again at {again}."""
 
     code = "imagebuilder-missing"
+    is_passing = False
     retry_after: ClassVar[int] = 600
 
 
@@ -37,7 +39,7 @@ class ProfileMissingInBuilder(UpstreamError):
     """The ImageBuilder has no profile {profile}, which the download server lists: one of them is newer than the other; try again later."""
 
     code = "profile-missing-in-builder"
-    retry_after = 600  # As above.
+    is_passing, retry_after = False, 600  # As above.
 
 
 class FeedUnusable(UpstreamError):

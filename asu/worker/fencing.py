@@ -22,6 +22,7 @@ from .inside import fence
 
 log = logging.getLogger(__name__)
 
+LABEL_FENCE = "asu.fence"  # Tells it from the build whose labels it bears besides, so that whoever tidies removes both.
 LAST_WORDS = 500  # Bytes of what the container said, for our own log.
 SECONDS = 30  # For the whole fence; it takes a third of one, and each lookup that podman's name server loses five more.
 PORTS = {"http": 80, "https": 443}
@@ -61,7 +62,7 @@ def fence_container(settings: Settings, image: str, container: str, labels: dict
     return {
         "image": image,
         "command": ["python3", "-I", "-S", "-c", inspect.getsource(fence), *_arguments(DENIED, may_be_reached(settings))],
-        "labels": labels,
+        "labels": {**labels, LABEL_FENCE: "true"},
         "netns": {"nsmode": "container", "value": container},
         "user": "0",  # A user without capabilities of its own could not use the one it is given.
         "cap_drop": ["all"],

@@ -7,14 +7,19 @@ import hashlib
 import re
 import threading
 import time
+from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
+from asu.worker.fencing import LABEL_FENCE
 from misc.native import web
 from misc.native.trouble import Trouble
 from tests.nemesis.clients import Line
 from tests.nemesis.deployment import Deployment
 from tests.nemesis.history import Container, Recorder, Sample, Survey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 EVERY = 1.0  # Seconds between two samples; podman lists in 40 ms.
 RECORD = "asu:build:"
@@ -34,16 +39,22 @@ class Sampler(threading.Thread):
         """Sample again and again."""
         while not self._stop_event.wait(EVERY):
             with contextlib.suppress(Trouble):  # A sample less.
-                self._recorder.write(Sample(at=self._recorder.now(), containers=containers_of(self._deployment)))
+                self._recorder.write(Sample(at=self._recorder.now(), containers=builds_of(self._deployment)))
+
+
+def builds_of(deployment: Deployment) -> tuple[Container, ...]:
+    """Return the containers in which builds run, without those that close their networks for a moment at the beginning."""
+    return tuple(_container(entry) for entry in deployment.containers() if LABEL_FENCE not in entry["Labels"])
 
 
 def containers_of(deployment: Deployment) -> tuple[Container, ...]:
-    """Return the containers of the system's builds."""
-    found = []
-    for entry in deployment.containers():
-        labels = entry["Labels"]
-        found.append(Container(key=labels["asu.build"], attempt=int(labels["asu.attempt"]), state=str(entry["State"])))
-    return tuple(found)
+    """Return all containers that the system's builds have."""
+    return tuple(_container(entry) for entry in deployment.containers())
+
+
+def _container(entry: Mapping[str, Any]) -> Container:
+    labels = entry["Labels"]
+    return Container(key=labels["asu.build"], attempt=int(labels["asu.attempt"]), state=str(entry["State"]))
 
 
 def survey(deployment: Deployment, recorder: Recorder) -> Survey:

@@ -58,7 +58,7 @@ def test_the_fence_has_one_capability() -> None:
 
     assert (described["cap_drop"], described["cap_add"], described["read_only_filesystem"]) == (["all"], ["NET_ADMIN"], True)
     assert described["netns"] == {"nsmode": "container", "value": "1234"}
-    assert described["labels"] == {"asu.build": "key"}
+    assert described["labels"] == {"asu.build": "key", "asu.fence": "true"}
 
 
 def test_the_fence_runs_on_the_builders_python() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asu.build_record import State
-from asu.errors import AsuError, ContainerFailed, DownloadFailed
+from asu.errors import AsuError, ContainerFailed, DiskFull, DownloadFailed
 from asu.worker.container import CommandResult
 from tests.unit.job_world import CONFLICT, KEY, World, body_of, new_world
 
@@ -35,7 +35,9 @@ def after(world: World, seconds: float) -> State:
     return world.record().state
 
 
-@pytest.mark.parametrize("error", [ContainerFailed(reason="podman did not run make"), DownloadFailed(reason="no answer")])
+@pytest.mark.parametrize(
+    "error", [ContainerFailed(reason="podman did not run make"), DownloadFailed(reason="no answer"), DiskFull(free=1, reserve=2)]
+)
 def test_a_failure_that_may_pass_is_tried_again(world: World, error: AsuError) -> None:
     """After five seconds, and not before; those who poll see nothing but a build that waits, and then its image."""
     world.script.failures["manifest"] = error
