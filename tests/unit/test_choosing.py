@@ -47,6 +47,17 @@ def test_a_builder_at_hand_goes_first_within_bounds(versions: tuple[str, ...], c
     assert Choice(line_of(*versions), is_near)() == chosen
 
 
+def test_podman_is_not_asked_where_there_is_no_choice() -> None:
+    """The only one who waits is next, and need not wait for podman's answer."""
+    asked: list[Mapping[str, Any]] = []
+
+    def has_builder(plan: Mapping[str, Any]) -> bool:
+        asked.append(plan)
+        return False
+
+    assert (Choice(line_of(FAR), has_builder)(), asked) == (["0"], [])
+
+
 def test_nobody_is_overtaken_for_ever() -> None:
     """However many come whose builder is at hand: after so many it is the turn of the first."""
     records = line_of(FAR, *(NEAR,) * 10)
