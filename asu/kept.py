@@ -9,19 +9,27 @@ Read = TypeVar("Read")
 
 
 class Kept(Generic[Read]):
-    """Something that is read at most once in some seconds, by one reader at a time; whoever comes meanwhile gets what that one gets."""
+    """Something that is read at most once in some seconds, by one reader at a time.
 
-    def __init__(self, read: Callable[[], Awaitable[Read]], seconds: float) -> None:
-        self._read, self._seconds = read, seconds
+    Whoever comes meanwhile gets what that one gets, or with `keeps_serving` what was read before, without waiting.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[Read]], seconds: float, *, keeps_serving: bool = False) -> None:
+        self._read, self._seconds, self._keeps_serving = read, seconds, keeps_serving
         self._taken = float("-inf")
         self._reading: asyncio.Task[Read] | None = None
+        self._earlier: asyncio.Task[Read] | None = None  # The last one that has ended well.
 
     async def get(self) -> Read:
         """Return what was read; raises what reading raised, and then the next one who asks reads again."""
         reading = self._reading
         if reading is None or (reading.done() and time.monotonic() - self._taken >= self._seconds):
+            if reading is not None and not reading.cancelled() and reading.exception() is None:
+                self._earlier = reading
             reading = self._reading = asyncio.create_task(self._take())
             reading.add_done_callback(_heard)
+        elif self._keeps_serving and self._earlier is not None and not reading.done():
+            reading = self._earlier
         return await asyncio.shield(reading)  # Whoever hangs up does not end it for the others.
 
     async def _take(self) -> Read:

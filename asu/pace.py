@@ -2,12 +2,12 @@
 
 import asyncio
 import math
-import time
 from dataclasses import dataclass
 
 from .build_queue import BuildQueue
 from .build_record import Records, Standing
 from .errors import QueueUnavailable
+from .kept import Kept
 
 KEPT_SECONDS = 1.0  # Workers are counted at most this often, however many poll.
 
@@ -34,32 +34,21 @@ class Pace:
 
 
 class PaceReader:
-    """Reads the pace, at most once a second and by one reader at a time.
+    """Reads the pace, at most once a second; while one who found it stale does so, all others are answered from the last reading.
 
-    Whoever finds the last reading stale begins the next one, all others are answered from the last one meanwhile. At the very first
-    there is none, so everybody waits for it. Where Redis does not answer, nothing is known, which is no reason to refuse a poll.
+    Where Redis does not answer, nothing is known, which is no reason to refuse a poll.
     """
 
     def __init__(self, records: Records, queue: BuildQueue) -> None:
         self._records, self._queue = records, queue
-        self._taken = float("-inf")
-        self._pace: Pace | None = None
-        self._reading: asyncio.Task[None] | None = None
+        self._pace = Kept(self._read, KEPT_SECONDS, keeps_serving=True)
 
     async def get(self) -> Pace:
-        """Return the pace as it was at most a second ago."""
-        if self._reading is None and time.monotonic() - self._taken >= KEPT_SECONDS:
-            self._reading = asyncio.create_task(self._take())
-            await asyncio.shield(self._reading)  # Whoever hangs up does not end it for the others.
-        elif self._reading is not None and self._pace is None:
-            await asyncio.shield(self._reading)
-        return self._pace or Pace()
+        """Return the pace as it was about a second ago."""
+        return await self._pace.get()
 
-    async def _take(self) -> None:
-        begun = time.monotonic()
+    async def _read(self) -> Pace:
         try:
-            self._pace = Pace(workers=await asyncio.to_thread(self._queue.live_workers), seconds=await self._records.build_seconds())
+            return Pace(workers=await asyncio.to_thread(self._queue.live_workers), seconds=await self._records.build_seconds())
         except QueueUnavailable:
-            self._pace = Pace()
-        finally:
-            self._taken, self._reading = begun, None
+            return Pace()
