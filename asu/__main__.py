@@ -9,7 +9,8 @@ import argparse
 import gc
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -88,13 +89,20 @@ def _check(settings: Settings, options: argparse.Namespace) -> None:
         raise SystemExit(1)
 
 
+@contextmanager
+def _told(command: str) -> Iterator[None]:
+    """End with the words of an error of ours instead of a traceback."""
+    try:
+        yield
+    except AsuError as error:
+        raise SystemExit(f"asu {command}: {error.detail}") from error
+
+
 def _sweep(settings: Settings, _: argparse.Namespace) -> None:
     from .worker.process import sweep_once  # noqa: PLC0415
 
-    try:
+    with _told("sweep"):
         swept = sweep_once(settings)
-    except AsuError as error:
-        raise SystemExit(f"asu sweep: {error.detail}") from error
     sys.stdout.write(swept.in_words())
     if swept.troubles:
         raise SystemExit(1)
@@ -103,10 +111,8 @@ def _sweep(settings: Settings, _: argparse.Namespace) -> None:
 def _recover(settings: Settings, _: argparse.Namespace) -> None:
     from .worker.process import recover_once  # noqa: PLC0415
 
-    try:
+    with _told("recover"):
         sys.stdout.write(recover_once(settings).in_words())
-    except AsuError as error:
-        raise SystemExit(f"asu recover: {error.detail}") from error
 
 
 def _rebuild(settings: Settings, options: argparse.Namespace) -> None:
@@ -114,11 +120,10 @@ def _rebuild(settings: Settings, options: argparse.Namespace) -> None:
     from .worker.rebuilding import CannotRebuild  # noqa: PLC0415
 
     try:
-        comparison = rebuild_once(settings, options.build)
+        with _told("rebuild"):
+            comparison = rebuild_once(settings, options.build)
     except CannotRebuild as error:
         raise SystemExit(f"asu rebuild: {error}") from error
-    except AsuError as error:
-        raise SystemExit(f"asu rebuild: {error.detail}") from error
     sys.stdout.write(comparison.in_words())
     if comparison.differs:
         raise SystemExit(1)

@@ -1,5 +1,6 @@
 """What workers tell of themselves and of the store, which only they see: notes that end by themselves with those who wrote them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +16,11 @@ class WorkerNote:
 
     trouble: str
     disk_free: int | None
+
+
+def known_free(notes: Iterable[WorkerNote]) -> list[int]:
+    """Return the bytes free of all workers that can tell."""
+    return [note.disk_free for note in notes if note.disk_free is not None]
 
 
 class Fleet(Protocol):

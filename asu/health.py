@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from .build_queue import BuildQueue
 from .build_record import Records
 from .errors import AsuError, QueueUnavailable
-from .fleet import Fleet, WorkerNote
+from .fleet import Fleet, WorkerNote, known_free
 from .kept import Kept
-from .room import free_within
+from .room import MIB, free_within
 from .settings import Settings
 from .stores.base import Store
 from .upstream import Upstream
@@ -16,7 +16,6 @@ from .upstream import Upstream
 # Seconds. Anyone may ask, and a bucket or a disk need not be looked at for each of them.
 KEPT_SECONDS = 5.0
 STORE_PATIENCE = 3.0  # Seconds; a store that hangs must not hold up the rest.
-MIB = 1024 * 1024
 FREE_UP = "new builds are refused; free some, set STORE_BUDGET_MB, or shorten BUILD_TTL"
 
 
@@ -88,7 +87,7 @@ def disk_words(free: int | None, reserve: int) -> str:
 def _fullest(free: int | None, notes: Sequence[WorkerNote], reserve: int) -> str:
     """Say it of the API's own disk, and of the worker's that has least."""
     own = disk_words(free, reserve)
-    least = min((note.disk_free for note in notes if note.disk_free is not None), default=None)
+    least = min(known_free(notes), default=None)
     return own if least is None or least == free else f"{own}; of workers at least {disk_words(least, reserve)}"
 
 

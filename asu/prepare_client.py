@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from .catalogue import ValidatedRequest
@@ -70,16 +71,16 @@ class PrepareService:
 
     async def _ask(self, sent: bytes, request_id: str) -> WebAnswer:
         """Ask within the deadline, again where nobody has answered: a preview changes nothing. Raises WebError."""
-        url, headers = f"{self._url}/api/v1/prepare", {"X-Request-ID": request_id}
+        ask = partial(self._client.post_json, f"{self._url}/api/v1/prepare", sent, headers={"X-Request-ID": request_id}, max_bytes=MAX_BYTES)
         give_up = time.monotonic() + self._deadline
         for pause in PAUSES:
             try:
-                return await self._client.post_json(url, sent, headers=headers, max_bytes=MAX_BYTES, deadline=give_up - time.monotonic())
+                return await ask(deadline=give_up - time.monotonic())
             except (WebConnectError, WebBrokenError):
                 if time.monotonic() + pause >= give_up:
                     raise
             await asyncio.sleep(pause)
-        return await self._client.post_json(url, sent, headers=headers, max_bytes=MAX_BYTES, deadline=give_up - time.monotonic())
+        return await ask(deadline=give_up - time.monotonic())
 
     async def _as_it_would_be_built(self, request: ValidatedRequest, theirs: dict[str, Any]) -> dict[str, Any]:
         """Return their preview, or ours where a direct build would be another; without metadata of our own there is nothing to compare."""

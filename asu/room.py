@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from .errors import DiskFull, QueueUnavailable
-from .fleet import Fleet
+from .fleet import Fleet, known_free
 from .kept import Kept
 from .settings import Settings
 
@@ -57,7 +57,7 @@ class Room:
 
     async def _look(self) -> int | None:
         if self._settings.s3_bucket:
-            return max((note.disk_free for note in await self._fleet.notes() if note.disk_free is not None), default=None)
+            return max(known_free(await self._fleet.notes()), default=None)
         return await free_within(self._settings.store_path)
 
 

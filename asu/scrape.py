@@ -10,17 +10,16 @@ from .build_record import Records
 from .build_totals import BOUNDS, WHOLE, BuildTotals, Durations
 from .errors import QueueUnavailable
 from .exposition import Exposition
-from .fleet import Fleet, WorkerNote
+from .fleet import Fleet, WorkerNote, known_free
 from .kept import Kept
 from .metrics import Counts, Metric, Readings
-from .room import free_within
+from .room import MIB, free_within
 from .settings import Settings
 from .statistics import Statistics
 from .stores.base import StoreUsage
 from .upstream import Upstream
 
 KEPT_SECONDS = 3.0  # Several scrapers at once, or somebody who reloads the page, cost Redis one reading; scrapes are seconds apart.
-MIB = 1024 * 1024
 NOTHING = Durations(counts=(0,) * (len(BOUNDS) + 1), seconds=0.0)
 
 
@@ -100,7 +99,7 @@ def _shared(shared: Shared) -> Readings:
         metrics.STEP_SECONDS: {(step,): shared.totals.durations.get(step, NOTHING) for step in metrics.STEPS},
         metrics.BUILD_SECONDS: {(): shared.totals.durations.get(WHOLE, NOTHING)},
     }
-    least = min((note.disk_free for note in shared.notes if note.disk_free is not None), default=None)
+    least = min(known_free(shared.notes), default=None)
     if least is not None:
         readings[metrics.WORKER_DISK_FREE] = {(): least}
     if shared.store:

@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 from asu.errors import ContainerFailed, StoreFailed
+from asu.room import MIB
 from asu.settings import Settings
 from asu.stores import open_store
 
 from .findings import Verdict, fine, problem, warning
 
-MIB = 1024 * 1024
 # A name of a container image without tag or digest: host with an optional port, then words between slashes.
 IMAGE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
 STORE_ADVICE = "Make the directory of STORE_PATH, and let the user of API and workers write into it."

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from .manifest import Manifest  # Which needs what stands here.
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 KEY = re.compile(r"[0-9a-f]{64}")
 # Names as the ImageBuilder makes them; a leading dot would hide a file, a slash leave the directory.
 FILE_NAME = re.compile(r"[A-Za-z0-9_+%~-][A-Za-z0-9_.+%~-]{0,254}")
+NO_HASHES: Mapping[str, str] = MappingProxyType({})
 ACCOUNT = ".asu-record.json"  # What a lost record can be made from; see build_account. Nobody serves a name with a leading dot.
 
 
@@ -108,9 +110,10 @@ class Store(Protocol):
     def workplace(self, key: str) -> Path:
         """Return a new private local directory in which the files of a build are gathered; raises StoreFailed."""
 
-    def publish(self, key: str, directory: Path, lifetime: int) -> None:
+    def publish(self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES) -> None:
         """Make the regular files of a workplace the published build, for `lifetime` seconds from now; raises StoreFailed.
 
+        The SHA-256 of files that `hashes` names are taken from there; the others are read for them.
         A file named ACCOUNT is kept beside them and never served.
         An earlier publication of the same build is replaced as a whole. Afterwards the workplace is to be discarded.
         """

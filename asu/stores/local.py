@@ -5,13 +5,13 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from asu.errors import StoreFailed
 
-from .base import ACCOUNT, FILE_NAME, KEY, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage
+from .base import ACCOUNT, FILE_NAME, KEY, NO_HASHES, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage
 from .manifest import MANIFEST, Manifest, describe_build, read_manifest
 from .workplaces import Workplaces, is_older
 
@@ -126,10 +126,10 @@ class LocalStore:
         """See Store."""
         return self._workplaces.new(key)
 
-    def publish(self, key: str, directory: Path, lifetime: int) -> None:
+    def publish(self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES) -> None:
         """See Store."""
         try:
-            (directory / MANIFEST).write_bytes(describe_build(key, directory, lifetime).to_json())
+            (directory / MANIFEST).write_bytes(describe_build(key, directory, lifetime, hashes).to_json())
             # Gateway and API read the files under other users' names.
             directory.chmod(0o755)
             for path in directory.iterdir():

@@ -9,6 +9,7 @@ own (`build_account`), since this one is read for each download:
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -74,20 +75,19 @@ def read_manifest(document: bytes, key: str) -> Manifest | None:
     return Manifest(key=key, published=published, expires=expires, files=files)
 
 
-def describe_build(key: str, directory: Path, lifetime: int) -> Manifest:
-    """Return the manifest of the files in a directory, published now for `lifetime` seconds; raises OSError."""
+def describe_build(key: str, directory: Path, lifetime: int, hashes: Mapping[str, str]) -> Manifest:
+    """Return the manifest of the files in a directory, published now for `lifetime` seconds; raises as `published_files`."""
     now = datetime.now(UTC)
-    return Manifest(key=key, published=now, expires=now + timedelta(seconds=lifetime), files=published_files(directory))
+    return Manifest(key=key, published=now, expires=now + timedelta(seconds=lifetime), files=published_files(directory, hashes))
 
 
-def published_files(directory: Path) -> tuple[PublishedFile, ...]:
+def published_files(directory: Path, hashes: Mapping[str, str]) -> tuple[PublishedFile, ...]:
     """Return those files of a directory that belong to a build, regular ones with plain names; raises OSError.
 
-    They are read once more for their hashes: between the build and its publication they may have been signed, and what counts is what
-    is served.
+    What `hashes` names (name → SHA-256) is not read again. Hashes from before the signing are none of these: what counts is what is served.
     """
     found = sorted(path for path in directory.iterdir() if FILE_NAME.fullmatch(path.name) and not path.is_symlink() and path.is_file())
-    return tuple(PublishedFile(name=path.name, size=path.stat().st_size, sha256=_digest(path)) for path in found)
+    return tuple(PublishedFile(name=path.name, size=path.stat().st_size, sha256=hashes.get(path.name) or _digest(path)) for path in found)
 
 
 def _digest(path: Path) -> str:

@@ -4,11 +4,11 @@ import io
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .base import ACCOUNT, KEY, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage
+from .base import ACCOUNT, KEY, NO_HASHES, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage
 from .manifest import Manifest, describe_build
 from .workplaces import Workplaces
 
@@ -83,11 +83,11 @@ class MemoryStore:
         """See Store."""
         return self._workplaces.new(key)
 
-    def publish(self, key: str, directory: Path, lifetime: int) -> None:
+    def publish(self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES) -> None:
         """See Store."""
         if KEY.fullmatch(key) is None:
             raise ValueError("a build is published under its key")
-        manifest = describe_build(key, directory, lifetime)
+        manifest = describe_build(key, directory, lifetime, hashes)
         contents = {file.name: (directory / file.name).read_bytes() for file in manifest.files}
         account = directory / ACCOUNT
         self.published[key] = Published(manifest, contents, account.read_bytes() if account.exists() else None)

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
@@ -24,7 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from asu.errors import StoreFailed
 from asu.settings import Settings
 
-from .base import ACCOUNT, FILE_NAME, KEY, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage
+from .base import ACCOUNT, FILE_NAME, KEY, NO_HASHES, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage
 from .manifest import MANIFEST, Manifest, describe_build, read_manifest
 from .workplaces import Workplaces
 
@@ -42,6 +43,10 @@ CONFIG = {
 # A worker that tidies builds nothing meanwhile, and what it cannot do now it does the next time: one attempt, and seconds.
 TIDYING = CONFIG | {"connect_timeout": 2, "read_timeout": 5, "retries": {"mode": "standard", "total_max_attempts": 1}}
 GONE = frozenset({"404", "NoSuchKey", "NotFound"})
+
+
+class _TooLongError(Exception):
+    """The bucket holds more than can be looked through at once."""
 
 
 class S3Store:
@@ -120,12 +125,12 @@ class S3Store:
         self._workplaces.open()
         return self._workplaces.new(key)
 
-    def publish(self, key: str, directory: Path, lifetime: int) -> None:
+    def publish(self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES) -> None:
         """See Store."""
         if KEY.fullmatch(key) is None:
             raise ValueError("a build is published under its key")
         with _translated("not published"):
-            manifest = describe_build(key, directory, lifetime)
+            manifest = describe_build(key, directory, lifetime, hashes)
             self._remove(self._s3(), key)
             for file in manifest.files:
                 with (directory / file.name).open("rb") as body:
@@ -168,18 +173,17 @@ class S3Store:
 
     def builds(self) -> list[StoredBuild]:
         """See Store. It does not know of downloads past the API; those through it are noted in the records."""
-        sizes: dict[str, int] = {}
+        sizes: Counter[str] = Counter()
         ages: dict[str, float] = {}
-        end = time.monotonic() + self.tidying_seconds
-        with _translated("it cannot be looked through"):
-            for found in self._objects(self._s3(is_tidying=True), self._prefix):
-                key, _, name = str(found["Key"]).removeprefix(self._prefix).partition("/")
-                sizes[key] = sizes.get(key, 0) + (found["Size"] if FILE_NAME.fullmatch(name) else 0)
-                if time.monotonic() >= end:
-                    raise StoreFailed(reason=f"it cannot be looked through within {self.tidying_seconds:g} s, so STORE_BUDGET_MB is not kept")
+        try:
+            for key, name, found in self._files_of_builds():
+                sizes[key] += found["Size"] if FILE_NAME.fullmatch(name) else 0
                 if name == MANIFEST:  # It came last; without one there is no build.
                     ages[key] = _age(found)
-        return [StoredBuild(key=key, bytes=sizes[key], idle=age) for key, age in ages.items() if KEY.fullmatch(key)]
+        except _TooLongError:
+            reason = f"it cannot be looked through within {self.tidying_seconds:g} s, so STORE_BUDGET_MB is not kept"
+            raise StoreFailed(reason=reason) from None
+        return [StoredBuild(key=key, bytes=sizes[key], idle=age) for key, age in ages.items()]
 
     def remove(self, key: str, grace: float) -> bool:
         """See Store."""
@@ -195,15 +199,12 @@ class S3Store:
         """See Store."""
         builds: set[str] = set()
         size = 0
-        end = time.monotonic() + self.tidying_seconds
-        with _translated("it cannot be looked through"):
-            for found in self._objects(self._s3(is_tidying=True), self._prefix):
-                key, _, name = str(found["Key"]).removeprefix(self._prefix).partition("/")
-                if time.monotonic() >= end:
-                    return None
-                if KEY.fullmatch(key):
-                    builds.add(key)
-                    size += found["Size"] if FILE_NAME.fullmatch(name) else 0
+        try:
+            for key, name, found in self._files_of_builds():
+                builds.add(key)
+                size += found["Size"] if FILE_NAME.fullmatch(name) else 0
+        except _TooLongError:
+            return None
         return StoreUsage(builds=len(builds), bytes=size)
 
     def reach(self) -> None:
@@ -249,6 +250,17 @@ class S3Store:
         start = {"StartAfter": after} if after else {}
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix, **start):
             yield from page.get("Contents", ())
+
+    def _files_of_builds(self) -> Iterator[tuple[str, str, Any]]:
+        """Yield key, name and object of all that lies under keys; raises _TooLongError after the time that a worker may be silent."""
+        end = time.monotonic() + self.tidying_seconds
+        with _translated("it cannot be looked through"):
+            for found in self._objects(self._s3(is_tidying=True), self._prefix):
+                if time.monotonic() >= end:
+                    raise _TooLongError
+                key, _, name = str(found["Key"]).removeprefix(self._prefix).partition("/")
+                if KEY.fullmatch(key):
+                    yield key, name, found
 
     def _groups(self, client: Any, after: str) -> Iterator[tuple[str, float]]:
         """Yield the first parts of names behind `after`, most of them keys, and how many seconds ago the last object of each came."""

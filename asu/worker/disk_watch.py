@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 from asu.errors import ContainerFailed, ContainerTooLarge, InfraError, StoreFailed
+from asu.room import MIB
 from asu.settings import Settings
 
 from .container import BuildContainer, CommandResult, DiskUse
 
 PAUSE = 5.0  # Seconds; a look takes a tenth of one, and a third when there are 20,000 files.
-MIB = 1024 * 1024
 
 
 class WatchedContainer:

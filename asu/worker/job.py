@@ -96,17 +96,11 @@ class Builder:
             except Superseded:
                 log.warning("build %s attempt %s: superseded, nothing published", attempt.key, attempt.number)
                 return
-            except AsuError as error:
-                if self._put_back(attempt, error):
+            except Exception as error:  # noqa: BLE001  # Nothing is lost: what is none of our errors is logged, and told as a mistake of ours.
+                told = error if isinstance(error, AsuError) else _mistake(attempt, error)
+                if self._put_back(attempt, told):
                     return
-                record, ttl = progress.failed(error), self._failure_lifetime(error)
-            except Exception as error:  # noqa: BLE001  # Nothing is lost: it is logged, and told as a mistake of ours.
-                # The message may quote what the user sent, the first-boot script included.
-                log.error("build %s attempt %s failed: %s", attempt.key, attempt.number, where_it_failed(error))  # noqa: TRY400
-                mistake = InternalError(request_id=attempt.key)
-                if self._put_back(attempt, mistake):
-                    return
-                record, ttl = progress.failed(mistake), self._failure_lifetime(mistake)
+                record, ttl = progress.failed(told), self._failure_lifetime(told)
             if self._finish(attempt, record, ttl):
                 self._audit.note(attempt, record, seconds=progress.seconds, files=progress.files)
                 self._accounts.note(attempt.plan, record, seconds=progress.seconds)
@@ -189,10 +183,10 @@ class Builder:
     def _publish(self, attempt: Attempt, progress: Progress, container: BuildContainer, origins: Origins) -> None:
         """Copy the images out, sign them, complete the answer, and publish if this attempt is still the current one.
 
-        Between the question and the rename lies a window, two system calls and no Redis wide: a worker that freezes right
-        there for longer than a lease publishes although another has taken over. Either's files are those of the same request,
-        so nothing is removed then; but should the other have published before, its record names hashes that are not those
-        of the files. The question after the rename is there to tell the operator.
+        Between the question and the publication lies a window without Redis, some system calls wide on a disk and as long as an upload in a
+        bucket: a worker that freezes right there for longer than a lease publishes although another has taken over. Either's files are
+        those of the same request, so nothing is removed then; but should the other have published before, its record names hashes that are
+        not those of the files. The question afterwards is there to tell the operator.
         """
         workplace = self._store.workplace(attempt.key)
         try:
@@ -207,7 +201,7 @@ class Builder:
             _keep_account(workplace / ACCOUNT, write_account(attempt.plan, progress.done()))
             if not patiently(lambda: self._records.renew(attempt)):
                 raise Superseded
-            self._store.publish(attempt.key, workplace, self._lifetime(attempt))
+            self._store.publish(attempt.key, workplace, self._lifetime(attempt), progress.files)
             if not patiently(lambda: self._records.renew(attempt)):
                 log.warning(
                     "build %s attempt %s: superseded while it published; its files stand until the next publication", attempt.key, attempt.number
@@ -254,6 +248,12 @@ class Builder:
 
     def _failure_lifetime(self, error: AsuError) -> int:
         return self._settings.build_failure_ttl if error.fault == "user" else self._settings.retry_failure_ttl
+
+
+def _mistake(attempt: Attempt, error: Exception) -> AsuError:
+    """Log where something went wrong that nobody thought of; the message may quote what the user sent, the first-boot script included."""
+    log.error("build %s attempt %s failed: %s", attempt.key, attempt.number, where_it_failed(error))
+    return InternalError(request_id=attempt.key)
 
 
 def _keep_account(path: Path, document: bytes) -> None:

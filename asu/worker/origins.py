@@ -13,6 +13,7 @@ from asu.package_manager import package_manager_of
 from asu.provenance.envelope import PROVENANCE_FILE, Sealing, sealed
 from asu.provenance.statement import Builder, Feed, Ingredients, Run, statement
 from asu.resolution import Version
+from asu.stores.base import NO_HASHES
 from asu.stores.manifest import published_files
 
 from .container import BuildContainer
@@ -57,7 +58,7 @@ def write_provenance(directory: Path, attempt: Attempt, origins: Origins, gather
     Whatever the container left under that name is replaced.
     """
     try:
-        files = [file for file in published_files(directory) if file.name != PROVENANCE_FILE]
+        files = [file for file in published_files(directory, NO_HASHES) if file.name != PROVENANCE_FILE]
         run = Run(builder_id=origins.builder_id, key=attempt.key, attempt=attempt.number, started=origins.started, finished=datetime.now(UTC))
         (directory / PROVENANCE_FILE).write_bytes(sealed(statement(files, _ingredients(attempt, origins, gathered), run), seal))
     except OSError as error:

@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterable
 
 from asu.build_record import WorkerRecords
+from asu.room import MIB
 from asu.stores.base import Store, StoredBuild
 
 log = logging.getLogger(__name__)
 
 GRACE = 600.0  # Seconds; whoever was told of an image downloads it within minutes, over a slow line too.
-MIB = 1024 * 1024
 LONGEST = 15.0  # Seconds of one pass: a worker shows no sign of life meanwhile, and a bucket takes its time for each file.
 
 

@@ -150,6 +150,15 @@ class StoreContract:
         assert [store.has(key) for key in (A, B, "c" * 64)] == [False, False, True]
         assert store.remove_damaged() == []
 
+    def test_what_is_hashed_already_is_not_read_again(self, store: Store) -> None:
+        """A worker has read all files for their provenance; only what it has not is read for the manifest."""
+        place = gather(store, a_bin="image", b_bin="other")
+        store.publish(A, place, 1000, {"a.bin": "f" * 64})
+
+        manifest = store.manifest(A)
+        assert manifest
+        assert {file.name: file.sha256 for file in manifest.files} == {"a.bin": "f" * 64, "b.bin": sha256(b"other").hexdigest()}
+
     def test_what_a_record_can_be_made_from_lies_with_the_files(self, store: Store) -> None:
         """Nobody can ask for it, it is no image, and it goes with the build; what is looked through is told by its keys."""
         place = gather(store, a_bin="image")

@@ -6,7 +6,6 @@ import ast
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -133,9 +132,3 @@ def package_index_options(engine: Engine) -> list[str]:
     volumes = [f"{file}:/etc/pip.conf:ro"]
     volumes += [f"{path}:{path}:ro" for value in settings.values() for path in value.split() if path.startswith("/") and Path(path).exists()]
     return ["--network=host", *(f"--volume={volume}" for volume in dict.fromkeys(volumes))]
-
-
-def remove_storage(engine: Engine) -> None:
-    """Remove all that is stored; the next run makes it anew."""
-    engine.podman("system", "reset", "--force")
-    shutil.rmtree(engine.directory, ignore_errors=True)

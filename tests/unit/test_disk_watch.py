@@ -7,9 +7,10 @@ import threading
 import pytest
 
 from asu.errors import AsuError, ContainerFailed, ContainerTooLarge, StoreFailed
+from asu.room import MIB
 from asu.settings import Settings
 from asu.worker.container import BuildContainer, DiskUse
-from asu.worker.disk_watch import MIB, WatchedContainer
+from asu.worker.disk_watch import WatchedContainer
 from asu.worker.memory_container import ROOMY, MemoryContainer, Script
 
 SETTINGS = Settings(container_disk_mb=100, disk_reserve_mb=1000)

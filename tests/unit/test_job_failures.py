@@ -12,12 +12,13 @@ from asu.build_record import State
 from asu.build_request import BuildRequest
 from asu.errors import AsuError, ContainerFailed, StoreFailed
 from asu.settings import Settings
+from asu.stores.base import NO_HASHES
 from asu.stores.local import LocalStore
 from asu.worker.container import CommandResult
 from tests.unit.job_world import CONFLICT, KEY, SCRIPT, World, body_of, new_world
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from asu.worker.memory_container import MemoryEngine
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 class BrokenStore(LocalStore):
     """A store on a disk that takes nothing."""
 
-    def publish(self, key: str, directory: Path, lifetime: int) -> None:
+    def publish(self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES) -> None:
         """See Store."""
-        raise StoreFailed(reason=f"not published ({key[:4]} {directory.name[:4]} {lifetime})")
+        raise StoreFailed(reason=f"not published ({key[:4]} {directory.name[:4]} {lifetime} {len(hashes)})")
 
 
 class SlowStore(LocalStore):
@@ -36,10 +37,10 @@ class SlowStore(LocalStore):
 
     meanwhile: Callable[[], None] = staticmethod(lambda: None)
 
-    def publish(self, key: str, directory: Path, lifetime: int) -> None:
+    def publish(self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES) -> None:
         """See Store."""
         self.meanwhile()
-        super().publish(key, directory, lifetime)
+        super().publish(key, directory, lifetime, hashes)
 
 
 @pytest.fixture
