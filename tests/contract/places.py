@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from asu.build_record import LEASE_SECONDS, Attempt, Claimed, State
-from tests.contract.test_records import DONE
+from tests.contract.sides import DONE
 
 if TYPE_CHECKING:
-    from tests.contract.test_records import Sides
+    from tests.contract.sides import Sides
 
 STEPS = 80
 

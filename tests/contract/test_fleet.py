@@ -1,15 +1,15 @@
 """The workers' notes: one set of rules, held by the in-memory twin and by Redis; the integration ring runs it on a real one."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import fakeredis
 import pytest
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
 from asu.fleet import NOTE_SECONDS, USAGE_SECONDS, Fleet, FleetNotes, MemoryFleet, WorkerNote
 from asu.redis_fleet import RedisFleet, RedisFleetNotes
 from asu.stores.base import StoreUsage
+from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.redis_clock import let_pass
 
 WELL, ILL = WorkerNote(trouble="", disk_free=10), WorkerNote(trouble="podman does not answer", disk_free=5)
@@ -82,23 +82,10 @@ class TestMemoryFleet(FleetContract):
         return FleetSides(api=fleet, worker=fleet)
 
 
-class TestRedisFleet(RedisFleetContract):
+class TestRedisFleet(ImitatedRedis, RedisFleetContract):
     """The commands, in an imitation of Redis."""
 
     @pytest.fixture
-    def server(self) -> fakeredis.FakeServer:
-        """Return an imitated server."""
-        return fakeredis.FakeServer()
-
-    @pytest.fixture
-    def redis(self, server: fakeredis.FakeServer) -> Redis:
-        """Return a client of it."""
-        return fakeredis.FakeRedis(server=server)
-
-    @pytest.fixture
-    async def sides(self, server: fakeredis.FakeServer, redis: Redis) -> AsyncIterator[FleetSides]:
+    async def sides(self, asynchronous: AsyncRedis, redis: Redis) -> FleetSides:
         """Return both sides of one imitated server."""
-        asynchronous = fakeredis.FakeAsyncRedis(server=server)
-        yield FleetSides(api=RedisFleet(asynchronous), worker=RedisFleetNotes(redis))
-        await asynchronous.aclose()
-        redis.close()
+        return FleetSides(api=RedisFleet(asynchronous), worker=RedisFleetNotes(redis))

@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-import uvicorn
 
 from asu.build_request import BuildRequest
 from asu.catalogue import ValidatedRequest
@@ -24,6 +23,7 @@ from asu_prepare.config import Settings as PrepareSettings
 from asu_prepare.main import create_app
 from asu_prepare.upstream import MemoryDocuments
 from tests.requirements import free_port
+from tests.serving import served
 from tests.unit.fixtures.feed_keys import PEM, USIGN, USIGN_LINE
 from tests.unit.worlds import REQUEST, metadata
 
@@ -73,16 +73,9 @@ def validated(**fields: Any) -> ValidatedRequest:
 @pytest.fixture(scope="module")
 def prepare_url() -> Iterator[str]:
     """Run the real asu-prepare for all tests of this module."""
-    port = free_port()
     raw = {path: (document if isinstance(document, str) else json.dumps(document)).encode() for path, document in DOCUMENTS.items()}
-    server = uvicorn.Server(uvicorn.Config(create_app(PrepareSettings(), MemoryDocuments(raw)), port=port, log_config=None, ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}/"
-    server.should_exit = True
-    thread.join()
+    with served(create_app(PrepareSettings(), MemoryDocuments(raw)), log_config=None, ws="none") as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
 @pytest.fixture

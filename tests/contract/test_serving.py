@@ -2,21 +2,17 @@
 
 import http.client
 import json
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from asu import serving
 from asu.settings import Settings
 from asu_prepare import serving as prepare_serving
 from asu_prepare.config import Settings as PrepareSettings
-from tests.requirements import free_port
+from tests.serving import served
 
 Options = Callable[[str | None], dict[str, Any]]
 
@@ -42,23 +38,6 @@ async def tell_who_asks(scope: Scope, _receive: Receive, send: Send) -> None:
         ).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
         await send({"type": "http.response.body", "body": body})
-
-
-@contextmanager
-def served(options: dict[str, Any]) -> Iterator[int]:
-    """Serve that application; return the port."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(tell_who_asks, port=port, lifespan="off", **options))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        yield port
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def ask(port: int, address: str, headers: dict[str, str]) -> dict[str, str]:
@@ -87,7 +66,7 @@ CLAIMS = [
 @both
 def test_who_comes_directly_is_who_he_is(options: Options) -> None:
     """Whatever a caller claims, his address and the scheme are those of his connection, unless it comes from the gateway."""
-    with served(options(None)) as port:
+    with served(tell_who_asks, lifespan="off", **options(None)) as port:
         for claims in CLAIMS:
             assert ask(port, "127.0.0.2", claims) == {"client": "127.0.0.2", "scheme": "http", "server": "127.0.0.1", "path": ""}
 
@@ -96,9 +75,9 @@ def test_who_comes_directly_is_who_he_is(options: Options) -> None:
 def test_the_gateway_is_believed(options: Options) -> None:
     """It stands at this machine's own address where nothing else is said; in containers it is a network that is named."""
     claims = {"X-Forwarded-For": "198.51.100.1", "X-Forwarded-Proto": "https"}
-    with served(options(None)) as port:
+    with served(tell_who_asks, lifespan="off", **options(None)) as port:
         assert ask(port, "127.0.0.1", claims)["client"] == "198.51.100.1"
-    with served(options("127.0.7.0/24, 10.0.0.1")) as port:
+    with served(tell_who_asks, lifespan="off", **options("127.0.7.0/24, 10.0.0.1")) as port:
         told = ask(port, "127.0.7.7", claims)
         assert (told["client"], told["scheme"]) == ("198.51.100.1", "https")
         assert ask(port, "127.0.0.1", claims)["client"] == "127.0.0.1"
@@ -107,5 +86,5 @@ def test_the_gateway_is_believed(options: Options) -> None:
 @both
 def test_of_a_chain_the_last_stranger_counts(options: Options) -> None:
     """What stands before the address that the gateway saw is the caller's own invention."""
-    with served(options(None)) as port:
+    with served(tell_who_asks, lifespan="off", **options(None)) as port:
         assert ask(port, "127.0.0.1", {"X-Forwarded-For": "6.6.6.6, 198.51.100.1"})["client"] == "198.51.100.1"

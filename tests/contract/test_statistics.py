@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any, Self
@@ -10,6 +10,7 @@ from typing import Any, Self
 import fakeredis
 import pytest
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
 from asu.build_totals import BOUNDS, WHOLE, Durations
 from asu.memory_statistics import MemoryStatistics
@@ -29,6 +30,7 @@ from asu.statistics import (
     Statistics,
     duration_step,
 )
+from tests.contract.imitated_redis import ImitatedRedis
 
 MONDAY, TUESDAY, WEDNESDAY = date(2026, 10, 26), date(2026, 10, 27), date(2026, 10, 28)
 NOON = datetime(2026, 10, 27, 12, 30, 59, tzinfo=UTC)  # On the Tuesday.
@@ -213,26 +215,13 @@ class TestMemoryStatistics(StatisticsContract):
         return StatisticsSides(api=statistics, worker=statistics)
 
 
-class TestRedisStatistics(RedisStatisticsContract):
+class TestRedisStatistics(ImitatedRedis, RedisStatisticsContract):
     """The commands, in an imitation of Redis."""
 
     @pytest.fixture
-    def server(self) -> fakeredis.FakeServer:
-        """Return an imitated server."""
-        return fakeredis.FakeServer()
-
-    @pytest.fixture
-    def redis(self, server: fakeredis.FakeServer) -> Redis:
-        """Return a client of it."""
-        return fakeredis.FakeRedis(server=server)
-
-    @pytest.fixture
-    async def sides(self, server: fakeredis.FakeServer, redis: Redis) -> AsyncIterator[StatisticsSides]:
+    async def sides(self, asynchronous: AsyncRedis, redis: Redis) -> StatisticsSides:
         """Return both sides of one imitated server."""
-        asynchronous = fakeredis.FakeAsyncRedis(server=server)
-        yield StatisticsSides(api=RedisStatistics(asynchronous), worker=RedisBuildStatistics(redis))
-        await asynchronous.aclose()
-        redis.close()
+        return StatisticsSides(api=RedisStatistics(asynchronous), worker=RedisBuildStatistics(redis))
 
 
 class NotedReply(list[Any]):

@@ -14,6 +14,7 @@ from asu.catalogue import Catalogue
 from asu.resolution import DocumentMissingError, DocumentUnavailableError, Gatherer, load_rules
 from asu.upstream import DownloadsServer, MemoryUpstream, Upstream
 from asu.web_client import WebClient, WebError
+from tests.documents import write_documents
 from tests.unit.worlds import REQUEST, metadata, settings
 from tests.upstream.faults import Fault
 from tests.upstream.serve import UpstreamServer
@@ -52,14 +53,6 @@ async def web() -> AsyncIterator[WebClient]:
     """Return an HTTP client."""
     async with WebClient(user_agent="test") as client:
         yield client
-
-
-def write(tree: Path, documents: dict[str, Any]) -> None:
-    """Put documents where the server finds them."""
-    for name, document in documents.items():
-        path = tree / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document), encoding="utf-8")
 
 
 class UpstreamContract:
@@ -117,7 +110,7 @@ class TestDownloadsServer(UpstreamContract):
         """Return what serves documents."""
 
         def serve(documents: dict[str, Any]) -> Upstream:
-            write(tree, documents)
+            write_documents(tree, documents)
             return DownloadsServer(web, url=server.url, ttl=300)
 
         return serve
@@ -125,11 +118,11 @@ class TestDownloadsServer(UpstreamContract):
     @pytest.mark.parametrize("fault", ["500", "404", "302", "truncated", "garbage", "redirect"])
     async def test_known_versions_validate_while_the_server_fails(self, tree: Path, server: UpstreamServer, web: WebClient, fault: str) -> None:
         """The last good copy stands in, and the server is asked no more than once per document in the meantime."""
-        write(tree, metadata())
+        write_documents(tree, metadata())
         catalogue = catalogue_of(DownloadsServer(web, url=server.url, ttl=0))
         request = BuildRequest(**REQUEST)
         await catalogue.validate(request)
-        write(tree, metadata())  # Newer files, so that the server does not get by with a 304.
+        write_documents(tree, metadata())  # Newer files, so that the server does not get by with a 304.
         server.faults.set([Fault(path="*", fault=fault)])
         asked = len(server.requests)
 
@@ -139,17 +132,17 @@ class TestDownloadsServer(UpstreamContract):
 
     async def test_a_document_is_revalidated(self, tree: Path, server: UpstreamServer, web: WebClient) -> None:
         """What has not changed is not sent again, and what has changed is seen."""
-        write(tree, {"a.json": {"name": "one"}})
+        write_documents(tree, {"a.json": {"name": "one"}})
         upstream = DownloadsServer(web, url=server.url, ttl=0)
         names = [await upstream.read("a.json", read_name) for _ in range(2)]
-        write(tree, {"a.json": {"name": "two, longer"}})
+        write_documents(tree, {"a.json": {"name": "two, longer"}})
         names.append(await upstream.read("a.json", read_name))
 
         assert names == ["one", "one", "two, longer"]
 
     async def test_many_who_wait_share_one_request(self, tree: Path, server: UpstreamServer, web: WebClient) -> None:
         """However slow the server is."""
-        write(tree, {"a.json": {"name": "one"}})
+        write_documents(tree, {"a.json": {"name": "one"}})
         server.faults.set([Fault(path="*", fault="slow", seconds=0.2)])
         upstream = DownloadsServer(web, url=server.url, ttl=300)
 
@@ -158,7 +151,7 @@ class TestDownloadsServer(UpstreamContract):
 
     async def test_the_overview_is_there_at_once_while_the_server_is_slow(self, tree: Path, server: UpstreamServer, web: WebClient) -> None:
         """A dozen documents whose copies are all stale cost a moment in all, for the first who asks and for those after."""
-        write(tree, metadata())
+        write_documents(tree, metadata())
         async with DownloadsServer(web, url=server.url, ttl=0) as upstream:
             catalogue = catalogue_of(upstream)
             known = await catalogue.branches()
@@ -172,7 +165,7 @@ class TestDownloadsServer(UpstreamContract):
 
     async def test_one_slow_document_holds_up_no_other(self, tree: Path, server: UpstreamServer, web: WebClient) -> None:
         """Each document has its own line."""
-        write(tree, {"slow.json": {"name": "slow"}, "fast.json": {"name": "fast"}})
+        write_documents(tree, {"slow.json": {"name": "slow"}, "fast.json": {"name": "fast"}})
         server.faults.set([Fault(path="slow.json", fault="slow", seconds=0.5)])
         upstream = DownloadsServer(web, url=server.url, ttl=300)
         slow = asyncio.create_task(upstream.read("slow.json", read_name))
@@ -184,7 +177,7 @@ class TestDownloadsServer(UpstreamContract):
 
 async def test_a_hanging_peer_is_given_up(tree: Path, server: UpstreamServer, web: WebClient) -> None:
     """The deadline holds for the whole exchange."""
-    write(tree, {"a.json": {}})
+    write_documents(tree, {"a.json": {}})
     server.faults.set([Fault(path="*", fault="hang")])
     begun = time.monotonic()
 

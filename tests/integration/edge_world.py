@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asu.stores.local import LocalStore
+from tests.documents import write_documents
 from tests.integration.gateway_world import free_port, start_nginx
 from tests.unit.worlds import metadata
 from tests.upstream.serve import UpstreamServer
@@ -100,10 +100,7 @@ def _fill_store(directory: Path) -> Path:
 
 @contextmanager
 def _upstream(directory: Path) -> Iterator[UpstreamServer]:
-    for name, document in metadata().items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document), encoding="utf-8")
+    write_documents(directory, metadata())
     with UpstreamServer(directory) as server:
         yield server
 

@@ -177,3 +177,10 @@ def started(engine: PodmanEngine, image: BuilderImage, *, key: str = "0" * 64, a
         yield container
     finally:
         container.remove()
+
+
+def output(container: BuildContainer, *command: str) -> str:
+    """Return what a command prints in the container."""
+    result = container.run(command, deadline=60)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,6 @@ from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 from redis import Redis
 
 from asu.app import create_app
@@ -22,8 +20,9 @@ from asu.redis_records import RedisWorkerRecords
 from asu.serving import server_options
 from asu.settings import Settings
 from asu.stores.local import LocalStore
+from tests.documents import write_documents
 from tests.redis_server import RedisServer
-from tests.requirements import free_port
+from tests.serving import served
 from tests.unit.worlds import REQUEST, metadata
 from tests.upstream.serve import UpstreamServer
 
@@ -35,19 +34,8 @@ SLACK = 0.5  # Seconds for a machine that is busy with other tests.
 @contextmanager
 def running_api(settings: Settings) -> Iterator[str]:
     """Serve the API as `asu api` does; return its URL."""
-    port = free_port()
-    options = {**server_options(settings), "timeout_graceful_shutdown": 1}
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=port, **options))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
+    with served(create_app(settings), **{**server_options(settings), "timeout_graceful_shutdown": 1}) as port:
         yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture
@@ -61,10 +49,7 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 @pytest.fixture
 def api(tmp_path: Path, redis_server: RedisServer) -> Iterator[str]:
     """Run the API; return its URL."""
-    for name, document in metadata().items():
-        path = tmp_path / "upstream" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document), encoding="utf-8")
+    write_documents(tmp_path / "upstream", metadata())
     with UpstreamServer(tmp_path / "upstream") as upstream:
         settings = Settings(
             redis_url=redis_server.url,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from asu.settings import Settings
 from asu.stores import open_store
 from asu.stores.base import ACCOUNT
 from asu.worker.progress import Progress
+from tests.documents import write_documents
 from tests.integration.test_api_redis import running_api
 from tests.redis_server import RedisServer
 from tests.s3_server import make_bucket, running_s3
@@ -51,10 +51,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 @pytest.fixture
 def client(tmp_path: Path, server: RedisServer) -> Iterator[httpx2.Client]:
     """Run the API and return a client of it."""
-    for name, document in metadata().items():
-        path = tmp_path / "upstream" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document), encoding="utf-8")
+    write_documents(tmp_path / "upstream", metadata())
     with UpstreamServer(tmp_path / "upstream") as upstream:
         settings = Settings(redis_url=server.url, upstream_url=upstream.url, store_path=tmp_path / "store", max_pending_jobs=1000, metadata_ttl=3600)
         with running_api(settings) as url, httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:

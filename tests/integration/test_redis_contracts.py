@@ -5,17 +5,19 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
 from asu.build_record import LEASE_SECONDS
 from asu.redis_connections import async_redis, sync_redis
 from asu.redis_fleet import RedisFleet, RedisFleetNotes
-from asu.redis_records import RedisRecords, RedisWorkerRecords
 from asu.redis_statistics import RedisBuildStatistics, RedisStatistics
 from tests.contract.places import Crowd
-from tests.contract.redis_clock import let_pass
+from tests.contract.sides import DONE, A, B, Sides, redis_sides
 from tests.contract.test_fleet import FleetSides, RedisFleetContract
+from tests.contract.test_line import LineContract
 from tests.contract.test_queue import Line, RqContract, rq_line
-from tests.contract.test_records import DONE, A, B, RecordsContract, Sides
+from tests.contract.test_records import RecordsContract
+from tests.contract.test_second_lives import SecondLivesContract
 from tests.contract.test_statistics import RedisStatisticsContract, StatisticsSides
 from tests.redis_server import RedisServer
 
@@ -35,20 +37,33 @@ def redis(server: RedisServer) -> Iterator[Redis]:
         yield redis
 
 
-class TestRealRecords(RecordsContract):
-    """The Lua scripts, where they run in production."""
+@pytest.fixture
+async def asynchronous(server: RedisServer) -> AsyncIterator[AsyncRedis]:
+    """Return an asynchronous client of the server."""
+    asynchronous = async_redis(server.url)
+    yield asynchronous
+    await asynchronous.aclose()
+
+
+class RealSides:
+    """The records where they are kept in production; to be inherited beside a contract."""
 
     @pytest.fixture
-    async def sides(self, server: RedisServer, redis: Redis) -> AsyncIterator[Sides]:
+    async def sides(self, asynchronous: AsyncRedis, redis: Redis) -> Sides:
         """Return both sides of one server."""
-        asynchronous = async_redis(server.url)
-        yield Sides(
-            api=RedisRecords(asynchronous),
-            worker=RedisWorkerRecords(redis),
-            another_api=lambda: RedisRecords(asynchronous),
-            let_pass=lambda seconds: let_pass(redis, seconds),
-        )
-        await asynchronous.aclose()
+        return redis_sides(asynchronous, redis)
+
+
+class TestRealLine(RealSides, LineContract):
+    """The Lua scripts, where they run in production."""
+
+
+class TestRealSecondLives(RealSides, SecondLivesContract):
+    """As above."""
+
+
+class TestRealRecords(RealSides, RecordsContract):
+    """As above."""
 
     @pytest.mark.parametrize("seed", range(3))
     async def test_a_place_never_gets_worse(self, sides: Sides, seed: int) -> None:
@@ -79,19 +94,15 @@ class TestRealStatistics(RedisStatisticsContract):
     """The counts, where they are kept in production."""
 
     @pytest.fixture
-    async def sides(self, server: RedisServer, redis: Redis) -> AsyncIterator[StatisticsSides]:
+    async def sides(self, asynchronous: AsyncRedis, redis: Redis) -> StatisticsSides:
         """Return both sides of one server."""
-        asynchronous = async_redis(server.url)
-        yield StatisticsSides(api=RedisStatistics(asynchronous), worker=RedisBuildStatistics(redis))
-        await asynchronous.aclose()
+        return StatisticsSides(api=RedisStatistics(asynchronous), worker=RedisBuildStatistics(redis))
 
 
 class TestRealFleet(RedisFleetContract):
     """The workers' notes, where they are kept in production."""
 
     @pytest.fixture
-    async def sides(self, server: RedisServer, redis: Redis) -> AsyncIterator[FleetSides]:
+    async def sides(self, asynchronous: AsyncRedis, redis: Redis) -> FleetSides:
         """Return both sides of one server."""
-        asynchronous = async_redis(server.url)
-        yield FleetSides(api=RedisFleet(asynchronous), worker=RedisFleetNotes(redis))
-        await asynchronous.aclose()
+        return FleetSides(api=RedisFleet(asynchronous), worker=RedisFleetNotes(redis))
