@@ -305,8 +305,9 @@ class PodmanEngine:
 
     def _ask_for(self, image: BuilderImage, policy: str) -> str:
         """Return podman's whole answer to a pull, or an error in its form; over a connection of its own, which may be left behind."""
+        # The deadline is `pull`'s to keep: a connection that gave up at the same moment would tell another error, whichever came first.
         try:
-            with PodmanClient(base_url=self._socket, timeout=self._settings.pull_deadline) as client:
+            with PodmanClient(base_url=self._socket, timeout=self._settings.pull_deadline + API_TIMEOUT) as client:
                 return str(client.api.post("/images/pull", params={"reference": image.name, "policy": policy, "quiet": True}).text)
         except (PodmanError, RequestException, OSError) as error:
             return json.dumps({"error": f"podman does not answer ({type(error).__name__})"})
