@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -60,6 +61,29 @@ def publications(world: WorkerWorld, key: str) -> list[str]:
     return re.findall(rf"build {key} attempt (\d+): done", logs)
 
 
+class Published:
+    """Watches a build's place in the store: each publication puts another directory there."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._seen: set[int] = set()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> set[int]:
+        self._thread.start()
+        return self._seen
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.01):
+            with suppress(FileNotFoundError):
+                self._seen.add(self._place.stat().st_ino)
+
+
 def container_attempts(world: WorkerWorld, key: str) -> list[int]:
     """Return the attempts of a build that have a container."""
     return [int(found["Labels"]["asu.attempt"]) for found in world.podman.containers(world.system) if found["Labels"]["asu.build"] == key]
@@ -74,22 +98,29 @@ def begin(world: WorkerWorld) -> tuple[subprocess.Popen[bytes], str]:
     return worker, key
 
 
-def test_a_killed_worker_costs_one_attempt(lone_worker: WorkerWorld) -> None:
+@pytest.mark.parametrize("successor", ["another worker", "started again"])
+def test_a_killed_worker_costs_one_attempt(lone_worker: WorkerWorld, successor: str) -> None:
     """Its build process dies with it, its container soon after, the build waits or runs again, and is published once."""
     worker, key = begin(lone_worker)
     first, horses = lone_worker.attempt(key), work_horses(worker)
-    lone_worker.start_worker()
-
-    worker.kill()
-
     assert horses
-    wait_until(lambda: not any(map(is_alive, horses)), seconds=5, otherwise="a process builds on without its worker")
-    killed = time.monotonic()
-    wait_until(lambda: first not in container_attempts(lone_worker, key), seconds=CONTAINER_GONE, otherwise="the container outlives its worker")
-    lone_worker.wait_for(key, lambda _: lone_worker.attempt(key) != first, seconds=JOB_VISIBLE - (time.monotonic() - killed))
-    assert lone_worker.wait_until_ended(key, seconds=BUILD_SECONDS).state is State.DONE
-    wait_until(lambda: not container_attempts(lone_worker, key), seconds=CONTAINER_GONE, otherwise="a container is left over")
-    assert len(publications(lone_worker, key)) == 1
+    if successor == "another worker":
+        lone_worker.start_worker()
+
+    with Published(lone_worker.settings.store_path / key) as published:
+        killed = time.monotonic()
+        worker.kill()
+        if successor == "started again":
+            lone_worker.start_worker()  # As whoever watches it does at once.
+
+        wait_until(lambda: not any(map(is_alive, horses)), seconds=5, otherwise="a process builds on without its worker")
+        left = CONTAINER_GONE - (time.monotonic() - killed)
+        wait_until(lambda: first not in container_attempts(lone_worker, key), seconds=left, otherwise="the container outlives its worker")
+        lone_worker.wait_for(key, lambda _: lone_worker.attempt(key) != first, seconds=JOB_VISIBLE - (time.monotonic() - killed))
+        assert lone_worker.wait_until_ended(key, seconds=BUILD_SECONDS).state is State.DONE
+        wait_until(lambda: not container_attempts(lone_worker, key), seconds=CONTAINER_GONE, otherwise="a container is left over")
+
+    assert len(published) == 1
 
 
 def test_a_frozen_worker_publishes_nothing_when_it_thaws(lone_worker: WorkerWorld) -> None:

@@ -46,6 +46,7 @@ class Line:
             fault=str(answer.get("fault") or ""),
             detail=str(answer.get("detail") or content[:200].decode(errors="replace") if status != OK else "")[:300],
             retry_after=int(answer.get("retry_after") or 0),
+            place=answer.get("queue_position"),
             promised={image["name"]: image["sha256"] for image in answer.get("images", ())} if status == OK else {},
             file=file,
             sha256=hashlib.sha256(content).hexdigest() if file and status == OK else "",

@@ -19,7 +19,7 @@ class Exchange:
     """One request of a client and its answer. `status` is None where no answer came.
 
     `promised` are the images of a finished build with their sha256; `file` and `sha256` tell of a download; `retry_after` is the answer's, 0 where
-    it has none. Session 0 is the survey at the end.
+    it has none; `place` is that in line, where the build waits. Session 0 is the survey at the end.
     """
 
     session: int
@@ -33,6 +33,7 @@ class Exchange:
     fault: str = ""
     detail: str = ""
     retry_after: int = 0
+    place: int | None = None
     promised: Mapping[str, str] = field(default_factory=dict)
     file: str = ""
     sha256: str = ""

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from tests.nemesis.containers import longest_overlap, two_containers
 from tests.nemesis.history import DIED, Exchange, History, Window
+from tests.nemesis.places import compared_places, places_never_rise
 from tests.nemesis.schedule import WORKERS
 from tests.nemesis.wishes import BY_NAME
 
@@ -36,6 +37,7 @@ def judge(history: History) -> list[str]:
         promises_are_kept,
         one_build_each,
         records_end_once,
+        places_never_rise,
         two_containers,
         store_and_records_agree,
         metrics_agree,
@@ -222,6 +224,7 @@ def summary(history: History) -> Iterator[str]:
     most = max((len(one.containers) for one in history.samples), default=0)
     overlap = longest_overlap(history)
     yield f"samples   {len(history.samples)}, at most {most} containers at once, two of one build for at most {overlap:.0f} s"
+    yield f"places    {compared_places(history)} polls were told one"
 
 
 def _is_put_off(exchange: Exchange) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -138,6 +141,29 @@ def test_finished_build_is_polled_with_head(system: NativeSystem, answers: list[
 
     assert (answer.status, answer.body) == (200, b"")
     assert answer.headers["x-imagebuilder-status"] == "done"
+
+
+def test_a_hundred_equal_requests_at_once_are_one_build(system: NativeSystem, preview: Answer) -> None:
+    """Whoever asks, and however many at the same moment: one container builds, and all are told of the same images."""
+    prepared = preview.json()["prepared_request"]
+    wish = {**prepared, "packages": [*prepared["packages"], "tcpdump"]}
+    with ThreadPoolExecutor(100) as clients:
+        first = list(clients.map(lambda _: system.ask("/api/v1/build?skip_package_resolution=true", wish), range(100)))
+        assert {answer.status for answer in first} <= {200, 202}, first
+        [key] = {answer.json()["request_hash"] for answer in first}
+        last = list(clients.map(lambda answer: system.follow(answer)[-1], first))
+
+    assert {answer.status for answer in last} == {200}, last[0].body
+    assert len({json.dumps(answer.json()["images"]) for answer in last}) == 1
+    assert len(builders_made(key)) == 1
+
+
+def builders_made(key: str) -> list[str]:
+    """Return the containers that podman has made for a build, those that close the network of another aside."""
+    command = ["podman", "events", "--stream=false", "--since=30m", "--filter=event=create", f"--filter=label=asu.build={key}", "--format=json"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    made = [json.loads(line) for line in listed.splitlines()]
+    return [str(event["ID"]) for event in made if "asu.fence" not in event["Attributes"]]
 
 
 @pytest.mark.parametrize(("path", "status"), [(f"/store/{'0' * 64}/none.bin", 404), (f"/api/v1/build/{'0' * 64}", 404), ("/nowhere", 404)])

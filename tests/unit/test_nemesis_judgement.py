@@ -60,6 +60,7 @@ SPOILT: list[tuple[str, History, str]] = [
     ("a finished build changes", replace(SOUND, exchanges=(told(0.5, "poll", 200, promised=OTHER_FILES), *SOUND.exchanges)), "it was"),
     ("two unlike requests share a build", with_more(told(7, "post", 200, wish=ANOTHER, promised=FILES)), "stands for"),
     ("one request makes two builds", with_more(told(7, "post", 500, key=OTHER_KEY, fault="infra")), "2 builds were made"),
+    ("a place gets worse", with_more(told(7, "poll", 202, place=1), told(8, "poll", 202, place=2)), "place 1 at 7.1 became 2 at 8.0"),
     ("a record that nobody asked for", surveyed(records={KEY: "done", BAD_KEY: "failed", OTHER_KEY: "failed"}), "nobody has asked"),
     ("a container that nobody asked for", replace(SOUND, samples=(sample(3, (OTHER_KEY, 1, "running")),)), "nobody has asked"),
     ("a finished build starts over", replace(SOUND, transitions=(*SOUND.transitions, *changes((KEY, "queued")))), "was done and became"),
@@ -106,8 +107,16 @@ def test_each_violation_is_found(spoilt: History, words: str) -> None:
         with_more(told(7, "post", 500, code="store-failed", retry_after=30)),
         with_more(told(7, "poll", 500, fault="infra", code="container-failed")),
         with_more(told(7, "file", 502, file="image.bin"), windows=API_AWAY),
+        with_more(told(7, "poll", 202, place=1), told(8, "post", 202, place=5), told(9, "poll", 202, place=4)),
     ],
-    ids=["the API is away", "a request is put off", "a disk is short", "a build failed by the server's fault", "a file while the API is away"],
+    ids=[
+        "the API is away",
+        "a request is put off",
+        "a disk is short",
+        "a build failed by the server's fault",
+        "a file while the API is away",
+        "a failed build was asked for anew",
+    ],
 )
 def test_what_a_fault_excuses_is_no_violation(excused: History) -> None:
     """Clients may be put off while something is broken, and builds may fail by it."""
