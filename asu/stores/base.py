@@ -143,6 +143,7 @@ class Store(Protocol):
     def remove_damaged(self) -> list[str]:
         """Remove builds of which a file is gone, or has not the size that it was published with, known or not; return their keys.
 
+        So are those whose manifest cannot be read, or is gone though their account is there: a power failure leaves such.
         Where a gateway serves the files, nothing else keeps what is left of them from clients. Raises StoreFailed.
         """
 

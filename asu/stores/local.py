@@ -12,7 +12,7 @@ from pathlib import Path
 from asu.errors import StoreFailed
 
 from .base import ACCOUNT, FILE_NAME, KEY, NO_HASHES, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage, without_rival
-from .directory import bytes_in, has_size, is_damaged, manifest_in, sizes_in
+from .directory import bytes_in, has_size, is_damaged, manifest_in, sizes_in, sync, sync_build
 from .manifest import MANIFEST, Manifest, describe_build
 from .workplaces import Workplaces, is_older
 
@@ -87,7 +87,8 @@ class LocalStore:
         manifest = manifest_in(self._root / key)
         if manifest is None:
             etag = f"{status.st_mtime_ns:x}-{status.st_size:x}"
-            return LocalFile(key=key, name=name, size=status.st_size, etag=etag, modified=int(status.st_mtime), path=path)
+            undocumented = LocalFile(key=key, name=name, size=status.st_size, etag=etag, modified=int(status.st_mtime), path=path)
+            return None if self._is_damaged(self._root / key) else undocumented
         file = manifest.stored(name)
         if file is None or file.size != status.st_size:
             return None
@@ -131,7 +132,8 @@ class LocalStore:
     ) -> bool:
         """See Store.
 
-        What remains to a worker that freezes for longer than its lease is the moment between an answer and a rename that replaces what another
+        All is on the disk itself before it is seen, and seen there when this returns: a power failure leaves a whole build or none. What
+        remains to a worker that freezes for longer than its lease is the moment between an answer and a rename that replaces what another
         attempt has published; when it thaws, it takes its own back, and none are left, so that the build is made again.
         """
         try:
@@ -141,8 +143,10 @@ class LocalStore:
             directory.chmod(0o755)
             for path in directory.iterdir():
                 path.chmod(0o644)
+            sync_build(directory)
             if not self._put_in_place(key, directory, is_current):
                 return False
+            sync(self._root)
         except OSError as error:
             raise StoreFailed(reason=f"not published ({error.strerror})") from error
         return is_current() or self._take_back(key, manifest)
@@ -213,7 +217,7 @@ class LocalStore:
         """Whether all files of a build are there as they were published, or any of one that was published without a manifest."""
         manifest = manifest_in(self._root / key)
         if manifest is None:
-            return any(path.is_file() for path in (self._root / key).iterdir())
+            return not is_damaged(self._root / key) and any(path.is_file() for path in (self._root / key).iterdir())
         if len(self._seen) >= SEEN:
             self._seen.clear()
         seen = self._seen[key] = SeenBuild(mark, sizes_in(self._root / key, manifest))

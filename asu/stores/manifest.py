@@ -87,6 +87,14 @@ def read_manifest(document: bytes, key: str) -> Manifest | None:
     return Manifest(key=key, published=published, expires=expires, files=files, publication=publication)
 
 
+def is_of_another_release(document: bytes) -> bool:
+    """Whether a document is a manifest of another version, of which we know nothing; what was cut off or never written is none."""
+    try:
+        return bool(json.loads(document)["version"] != VERSION)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
 def describe_build(key: str, directory: Path, lifetime: int, hashes: Mapping[str, str]) -> Manifest:
     """Return the manifest of the files in a directory, published now for `lifetime` seconds; raises as `published_files`."""
     now = datetime.now(UTC)
