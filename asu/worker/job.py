@@ -190,8 +190,8 @@ class Builder:
         """
         workplace = self._store.workplace(attempt.key)
         try:
-            pieces = container.read_out(imagebuilder.output_directory(attempt.key))
             settings = self._settings
+            pieces = container.read_out(imagebuilder.output_directory(attempt.key), deadline=settings.copy_deadline)
             hashes = builder_output.copy_out(pieces, workplace, max_bytes=settings.max_output_mb * 1024 * 1024, reserve_mb=settings.disk_reserve_mb)
             image_sizes.check(progress.stdout, progress.stderr, hashes)
             document = self._signing.sign(builder_output.read_profiles(workplace, hashes), workplace)

@@ -96,6 +96,14 @@ def test_an_attempt_that_is_superseded_while_it_publishes_publishes_nothing(worl
     assert list((tmp_path / ".incoming").iterdir()) == []
 
 
+def test_a_copy_that_does_not_end_fails_the_build(world: RacingWorld) -> None:
+    """By the server's fault, and nothing is published."""
+    world.script.seconds["copy"] = world.settings.copy_deadline + 1
+    record = world.build()
+
+    assert (body_of(record)["code"], record.fault, world.store.has(KEY)) == ("build-timeout", "infra", False)
+
+
 def test_a_worker_that_freezes_while_it_hashes_replaces_nothing(world: RacingWorld) -> None:
     """When it thaws, another has published and finished: those files stay, and so does the record that names them."""
     world.store.meanwhile = world.be_overtaken
