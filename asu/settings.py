@@ -206,6 +206,11 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(os.environ.get("ASU_CONFIG", "asu.toml")))
 
     @property
+    def copy_deadline(self) -> int:
+        """Seconds for copying a build out of its container: as much as one may leave, and a minute for a podman that is busy."""
+        return self.max_output_mb // COPY_MB_PER_SECOND + 60
+
+    @property
     def build_deadline(self) -> int:
         """Seconds that one attempt may take in all, with a minute for starting and publishing.
 
@@ -214,9 +219,9 @@ class Settings(BaseSettings):
         its builder.
         """
         commands = 8 * self.info_deadline + self.manifest_deadline + self.image_deadline
-        # Out of the container; to be signed they are read again, and to a bucket they are copied once more.
-        copies = 1 + bool(self.build_key) + bool(self.s3_bucket)
-        return 2 * self.pull_deadline + commands + copies * self.max_output_mb // COPY_MB_PER_SECOND + 60
+        # To be signed they are read again, and to a bucket they are copied once more.
+        copies = bool(self.build_key) + bool(self.s3_bucket)
+        return 2 * self.pull_deadline + commands + self.copy_deadline + copies * self.max_output_mb // COPY_MB_PER_SECOND + 60
 
 
 def read_settings() -> Settings:

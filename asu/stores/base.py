@@ -25,7 +25,7 @@ class StoredFile:
     """A published file of a build: its name, its size in bytes, and what HTTP tells of it.
 
     `etag` is a strong validator without its quotes, `modified` is in seconds since 1970; `url` is where clients are to fetch the file
-    from, None where the API sends it.
+    from, None where the API sends it; `publication` is that of its manifest.
     """
 
     key: str
@@ -34,6 +34,7 @@ class StoredFile:
     etag: str
     modified: int
     url: str | None = None
+    publication: str = ""
 
 
 class Content(Protocol):
@@ -76,11 +77,16 @@ class StoredBuild:
     idle: float
 
 
+def without_rival() -> bool:
+    """Say what is true where nobody else publishes the same build: it may be done."""
+    return True
+
+
 class Store(Protocol):
     """Keeps the files of finished builds, each build a flat set of names under its key.
 
-    A build is published all at once or not at all, and never changed afterwards. With its files lies a manifest, which says what belongs
-    to it and when its life ends. All calls block.
+    A build is published all at once or not at all, and never changed afterwards: only an attempt that is the current one replaces what is
+    there, and then no record promises it. With its files lies a manifest, which says what belongs to it and when its life ends. All calls block.
     """
 
     answers_last: float  # Seconds for which an answer of `has` is good enough for those who poll; 0 where asking costs next to nothing.
@@ -110,12 +116,18 @@ class Store(Protocol):
     def workplace(self, key: str) -> Path:
         """Return a new private local directory in which the files of a build are gathered; raises StoreFailed."""
 
-    def publish(self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES) -> None:
-        """Make the regular files of a workplace the published build, for `lifetime` seconds from now; raises StoreFailed.
+    def publish(
+        self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES, is_current: Callable[[], bool] = without_rival
+    ) -> bool:
+        """Make the regular files of a workplace the published build, for `lifetime` seconds from now; return whether they are.
 
         The SHA-256 of files that `hashes` names are taken from there; the others are read for them.
         A file named ACCOUNT is kept beside them and never served.
+        `is_current` says whether whoever publishes may still do so. It is asked when nothing is left to be done but the one step that
+        makes the files visible, and once more after it; as soon as it says no, what was published is taken back, unless somebody else's
+        files lie there by then, and the answer is False.
         An earlier publication of the same build is replaced as a whole. Afterwards the workplace is to be discarded.
+        Raises StoreFailed, and what `is_current` raises.
         """
 
     def discard(self, directory: Path) -> None:
@@ -131,6 +143,7 @@ class Store(Protocol):
     def remove_damaged(self) -> list[str]:
         """Remove builds of which a file is gone, or has not the size that it was published with, known or not; return their keys.
 
+        So are those whose manifest cannot be read, or is gone though their account is there: a power failure leaves such.
         Where a gateway serves the files, nothing else keeps what is left of them from clients. Raises StoreFailed.
         """
 

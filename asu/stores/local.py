@@ -11,8 +11,9 @@ from pathlib import Path
 
 from asu.errors import StoreFailed
 
-from .base import ACCOUNT, FILE_NAME, KEY, NO_HASHES, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage
-from .manifest import MANIFEST, Manifest, describe_build, read_manifest
+from .base import ACCOUNT, FILE_NAME, KEY, NO_HASHES, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage, without_rival
+from .directory import bytes_in, has_size, is_damaged, manifest_in, sizes_in, sync, sync_build
+from .manifest import MANIFEST, Manifest, describe_build
 from .workplaces import Workplaces, is_older
 
 SEEN = 10_000  # Builds; what is remembered of each takes some 600 bytes.
@@ -27,7 +28,7 @@ class SeenBuild:
 
     def is_whole(self) -> bool:
         """Whether each file is there and has its size: one that was shortened where it lies leaves no mark on the directory."""
-        return all(_has_size(path, size) for path, size in self.sizes)
+        return all(has_size(path, size) for path, size in self.sizes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +84,11 @@ class LocalStore:
             return None
         if not stat.S_ISREG(status.st_mode):
             return None
-        manifest = self._manifest_in(self._root / key)
+        manifest = manifest_in(self._root / key)
         if manifest is None:
-            return LocalFile(
-                key=key, name=name, size=status.st_size, etag=f"{status.st_mtime_ns:x}-{status.st_size:x}", modified=int(status.st_mtime), path=path
-            )
+            etag = f"{status.st_mtime_ns:x}-{status.st_size:x}"
+            undocumented = LocalFile(key=key, name=name, size=status.st_size, etag=etag, modified=int(status.st_mtime), path=path)
+            return None if self._is_damaged(self._root / key) else undocumented
         file = manifest.stored(name)
         if file is None or file.size != status.st_size:
             return None
@@ -111,7 +112,7 @@ class LocalStore:
 
     def manifest(self, key: str) -> Manifest | None:
         """See Store."""
-        return self._manifest_in(self._root / key) if KEY.fullmatch(key) else None
+        return manifest_in(self._root / key) if KEY.fullmatch(key) else None
 
     def account(self, key: str) -> bytes | None:
         """See Store."""
@@ -126,22 +127,29 @@ class LocalStore:
         """See Store."""
         return self._workplaces.new(key)
 
-    def publish(self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES) -> None:
-        """See Store."""
+    def publish(
+        self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES, is_current: Callable[[], bool] = without_rival
+    ) -> bool:
+        """See Store.
+
+        All is on the disk itself before it is seen, and seen there when this returns: a power failure leaves a whole build or none. What
+        remains to a worker that freezes for longer than its lease is the moment between an answer and a rename that replaces what another
+        attempt has published; when it thaws, it takes its own back, and none are left, so that the build is made again.
+        """
         try:
-            (directory / MANIFEST).write_bytes(describe_build(key, directory, lifetime, hashes).to_json())
+            manifest = describe_build(key, directory, lifetime, hashes)
+            (directory / MANIFEST).write_bytes(manifest.to_json())
             # Gateway and API read the files under other users' names.
             directory.chmod(0o755)
             for path in directory.iterdir():
                 path.chmod(0o644)
-            try:
-                os.rename(directory, self._root / key)  # noqa: PTH104  # os.rename never replaces a directory that holds files.
-            except OSError:
-                if not (self._root / key).is_dir():
-                    raise
-                self._publish_again(key, directory)
+            sync_build(directory)
+            if not self._put_in_place(key, directory, is_current):
+                return False
+            sync(self._root)
         except OSError as error:
             raise StoreFailed(reason=f"not published ({error.strerror})") from error
+        return is_current() or self._take_back(key, manifest)
 
     def discard(self, directory: Path) -> None:
         """See Store."""
@@ -163,7 +171,7 @@ class LocalStore:
     def builds(self) -> list[StoredBuild]:
         """See Store. The time at which a file was last accessed tells of downloads, where the file system notes it."""
         return [
-            StoredBuild(key=key, bytes=_bytes_in(directory), idle=max(0.0, time.time() - self._last_use(directory)))
+            StoredBuild(key=key, bytes=bytes_in(directory), idle=max(0.0, time.time() - self._last_use(directory)))
             for key, directory in self._directories()
         ]
 
@@ -171,7 +179,7 @@ class LocalStore:
         """See Store."""
 
         def may_go(directory: Path) -> bool:
-            manifest = self._manifest_in(directory)
+            manifest = manifest_in(directory)
             return manifest.age > grace if manifest else is_older(directory, grace)
 
         return self._remove(key, may_go) or not (self._root / key).exists()
@@ -181,7 +189,7 @@ class LocalStore:
         builds = size = 0
         for _, directory in self._directories():
             builds += 1
-            size += _bytes_in(directory)
+            size += bytes_in(directory)
         return StoreUsage(builds=builds, bytes=size)
 
     def reach(self) -> None:
@@ -207,38 +215,34 @@ class LocalStore:
 
     def _look_at(self, key: str, mark: tuple[int, int]) -> bool:
         """Whether all files of a build are there as they were published, or any of one that was published without a manifest."""
-        manifest = self._manifest_in(self._root / key)
+        manifest = manifest_in(self._root / key)
         if manifest is None:
-            return any(path.is_file() for path in (self._root / key).iterdir())
+            return not is_damaged(self._root / key) and any(path.is_file() for path in (self._root / key).iterdir())
         if len(self._seen) >= SEEN:
             self._seen.clear()
-        seen = self._seen[key] = SeenBuild(mark, _sizes(self._root / key, manifest))
+        seen = self._seen[key] = SeenBuild(mark, sizes_in(self._root / key, manifest))
         return seen.is_whole()
 
     def _is_over(self, directory: Path, lifetimes: Lifetimes) -> bool:
         """Whether a build has outlived its time; one without a manifest goes by its age."""
-        manifest = self._manifest_in(directory)
+        manifest = manifest_in(directory)
         return manifest.is_over(lifetimes.grace) if manifest else is_older(directory, lifetimes.undocumented)
 
     def _last_use(self, directory: Path) -> float:
         """Return when a build was published or one of its files was last read, in seconds since 1970."""
-        manifest = self._manifest_in(directory)
+        manifest = manifest_in(directory)
         try:
             published = manifest.published.timestamp() if manifest else directory.stat().st_mtime
             return max([published, *(path.stat().st_atime for path in directory.iterdir() if FILE_NAME.fullmatch(path.name))])
         except FileNotFoundError:
             return time.time()  # Another worker has just removed it.
 
-    def _manifest_in(self, directory: Path) -> Manifest | None:
-        try:
-            return read_manifest((directory / MANIFEST).read_bytes(), directory.name)
-        except OSError:
-            return None
-
     def _is_damaged(self, directory: Path) -> bool:
-        """Whether a file that the manifest names is gone, or has another size."""
-        manifest = self._manifest_in(directory)
-        return manifest is not None and not all(_has_size(path, size) for path, size in _sizes(directory, manifest))
+        """Whether a build is known to be damaged: what the disk does not hand out today may be whole."""
+        try:
+            return is_damaged(directory)
+        except OSError:
+            return False
 
     def _remove(self, key: str, may_go: Callable[[Path], bool]) -> bool:
         """Take a build out of sight in one step, then remove it; one that was published anew in between goes back."""
@@ -251,31 +255,34 @@ class LocalStore:
         self.discard(place)
         return is_removed
 
+    def _put_in_place(self, key: str, directory: Path, is_current: Callable[[], bool]) -> bool:
+        """Rename a workplace to the build that it is, if it still may be; raises OSError."""
+        if not is_current():
+            return False
+        try:
+            os.rename(directory, self._root / key)  # noqa: PTH104  # os.rename never replaces a directory that holds files.
+        except OSError:
+            if not (self._root / key).is_dir():
+                raise
+            # Files lie there. If they came since the question, they are those of a later attempt.
+            if not is_current():
+                return False
+            self._publish_again(key, directory)
+        return True
+
+    def _take_back(self, key: str, published: Manifest) -> bool:
+        """Remove what an attempt that is no longer the current one has published, unless another has replaced it; return that it is not published."""
+
+        def is_that(directory: Path) -> bool:
+            return manifest_in(directory) == published
+
+        if is_that(self._root / key):
+            self._remove(key, is_that)
+        return False
+
     def _publish_again(self, key: str, directory: Path) -> None:
         """Put a later build in the place of an earlier one whose record is gone: the old files go first."""
         old = self.workplace(key)
         os.rename(self._root / key, old / "old")  # noqa: PTH104
         os.rename(directory, self._root / key)  # noqa: PTH104
         shutil.rmtree(old, ignore_errors=True)
-
-
-def _sizes(directory: Path, manifest: Manifest) -> tuple[tuple[str, int], ...]:
-    """Return the paths that the files of a build have in a directory, and the sizes that they should have."""
-    return tuple((f"{directory}/{file.name}", file.size) for file in manifest.files)
-
-
-def _bytes_in(directory: Path) -> int:
-    """Return the size of what clients may download; 0 for a build that another worker has just removed."""
-    try:
-        return sum(path.stat().st_size for path in directory.iterdir() if FILE_NAME.fullmatch(path.name))
-    except FileNotFoundError:
-        return 0
-
-
-def _has_size(path: str, size: int) -> bool:
-    """Whether there is a regular file of this size."""
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return False
-    return stat.S_ISREG(status.st_mode) and status.st_size == size

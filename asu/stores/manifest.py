@@ -5,10 +5,13 @@ own (`build_account`), since this one is read for each download:
 
     {"version": 1, "key": "…", "published": "2026-03-01T12:00:00+00:00", "expires": "2026-03-02T12:00:00+00:00",
      "files": [{"name": "…", "size": 7340032, "sha256": "…"}, …]}
+
+In a bucket it names its `publication` as well, 32 hex digits below which the files lie.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +21,7 @@ from .base import FILE_NAME, StoredFile
 
 MANIFEST = ".asu-build.json"  # Neither the gateway nor a store serves a name with a leading dot.
 VERSION = 1
+PUBLICATION = re.compile(r"([0-9a-f]{32})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +35,16 @@ class PublishedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What was published under a key, when, and until when it is wanted; times are in UTC."""
+    """What was published under a key, when, and until when it is wanted; times are in UTC.
+
+    `publication` tells apart the files of two publications of one build where they cannot lie under the same name; empty where they may.
+    """
 
     key: str
     published: datetime
     expires: datetime
     files: tuple[PublishedFile, ...]
+    publication: str = ""
 
     def is_over(self, grace: float) -> bool:
         """Whether the build's life ended more than `grace` seconds ago."""
@@ -52,14 +60,15 @@ class Manifest:
         for file in self.files:
             if file.name == name and FILE_NAME.fullmatch(name):
                 modified = int(self.published.timestamp())
-                return StoredFile(key=self.key, name=name, size=file.size, etag=file.sha256, modified=modified, url=url)
+                return StoredFile(key=self.key, name=name, size=file.size, etag=file.sha256, modified=modified, url=url, publication=self.publication)
         return None
 
     def to_json(self) -> bytes:
         """Return the document."""
         files = [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in self.files]
         times = {"published": self.published.isoformat(), "expires": self.expires.isoformat()}
-        return json.dumps({"version": VERSION, "key": self.key, **times, "files": files}).encode()
+        publication = {"publication": self.publication} if self.publication else {}
+        return json.dumps({"version": VERSION, "key": self.key, **publication, **times, "files": files}).encode()
 
 
 def read_manifest(document: bytes, key: str) -> Manifest | None:
@@ -70,9 +79,20 @@ def read_manifest(document: bytes, key: str) -> Manifest | None:
             return None
         published, expires = (datetime.fromisoformat(values[name]).astimezone(UTC) for name in ("published", "expires"))
         files = tuple(PublishedFile(name=str(file["name"]), size=int(file["size"]), sha256=str(file["sha256"])) for file in values["files"])
+        publication = str(values.get("publication", ""))
     except (ValueError, KeyError, TypeError, OverflowError):
         return None
-    return Manifest(key=key, published=published, expires=expires, files=files)
+    if PUBLICATION.fullmatch(publication) is None:
+        return None
+    return Manifest(key=key, published=published, expires=expires, files=files, publication=publication)
+
+
+def is_of_another_release(document: bytes) -> bool:
+    """Whether a document is a manifest of another version, of which we know nothing; what was cut off or never written is none."""
+    try:
+        return bool(json.loads(document)["version"] != VERSION)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def describe_build(key: str, directory: Path, lifetime: int, hashes: Mapping[str, str]) -> Manifest:

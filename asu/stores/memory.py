@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .base import ACCOUNT, KEY, NO_HASHES, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage
+from .base import ACCOUNT, KEY, NO_HASHES, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage, without_rival
 from .manifest import Manifest, describe_build
 from .workplaces import Workplaces
 
@@ -83,14 +83,24 @@ class MemoryStore:
         """See Store."""
         return self._workplaces.new(key)
 
-    def publish(self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES) -> None:
+    def publish(
+        self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES, is_current: Callable[[], bool] = without_rival
+    ) -> bool:
         """See Store."""
         if KEY.fullmatch(key) is None:
             raise ValueError("a build is published under its key")
         manifest = describe_build(key, directory, lifetime, hashes)
         contents = {file.name: (directory / file.name).read_bytes() for file in manifest.files}
         account = directory / ACCOUNT
-        self.published[key] = Published(manifest, contents, account.read_bytes() if account.exists() else None)
+        build = Published(manifest, contents, account.read_bytes() if account.exists() else None)
+        if not is_current():
+            return False
+        self.published[key] = build
+        if is_current():
+            return True
+        if self.published.get(key) is build:
+            del self.published[key]
+        return False
 
     def discard(self, directory: Path) -> None:
         """See Store."""

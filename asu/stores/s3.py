@@ -1,47 +1,32 @@
-"""The store in a bucket of an S3-compatible server; the only place that knows boto3.
+"""The store in a bucket of an S3-compatible server; with its client, the only place that knows boto3.
 
-The files of a build are the objects `{prefix}{key}/{name}`. Beside them lies the build's manifest, uploaded last and removed first: a build
-is what its manifest names, and without a manifest there is none.
+The manifest of a build is the object `{prefix}{key}/.asu-build.json`, its files are `{prefix}{key}/{publication}/{name}`, where no other
+publication ever writes. Uploaded last, the manifest alone makes them the build: it names the publication, and without it there is none. It is
+removed first. Buckets of earlier releases hold files as `{prefix}{key}/{name}`, whose manifests name no publication.
 """
 
+import contextlib
 import io
-import os
-import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import boto3
-from boto3.exceptions import Boto3Error
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from asu.errors import StoreFailed
 from asu.settings import Settings
 
-from .base import ACCOUNT, FILE_NAME, KEY, NO_HASHES, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage
+from .base import ACCOUNT, FILE_NAME, KEY, NO_HASHES, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage, without_rival
 from .manifest import MANIFEST, Manifest, describe_build, read_manifest
+from .s3_client import Clients, S3Content, age_of, translated
 from .workplaces import Workplaces
 
-CONNECTIONS = 64  # As many as there are threads of the API that may ask at once, with room for the next of each.
-CONFIG = {
-    "connect_timeout": 3,  # Seconds.
-    "read_timeout": 15,  # Seconds between two pieces, and for the word that a whole file has arrived.
-    "retries": {"mode": "standard", "total_max_attempts": 3},
-    "max_pool_connections": CONNECTIONS,
-    "signature_version": "s3v4",
-    # Checksums that are not demanded are refused by some S3-compatible servers.
-    "request_checksum_calculation": "when_required",
-    "response_checksum_validation": "when_required",
-}
-# A worker that tidies builds nothing meanwhile, and what it cannot do now it does the next time: one attempt, and seconds.
-TIDYING = CONFIG | {"connect_timeout": 2, "read_timeout": 5, "retries": {"mode": "standard", "total_max_attempts": 1}}
 GONE = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
@@ -58,43 +43,42 @@ class S3Store:
     tidying_seconds = 15.0
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
         self._bucket, self._prefix = settings.s3_bucket, settings.s3_prefix
         self._public_url = settings.s3_public_url.rstrip("/") if settings.s3_public_url else None
         self._workplaces = Workplaces(settings.store_path)
-        self._making = threading.Lock()
-        self._clients: tuple[Any, Any] = (None, None)
-        self._clients_pid = 0
+        self._clients = Clients(settings)
         self._tidied = ""  # The name behind which `expire` goes on; empty for the beginning.
 
     def open(self) -> None:
         """See Store."""
-        with _translated("it cannot be set up"):
-            self._s3()
+        with translated("it cannot be set up"):
+            self._clients.get()
 
     def has(self, key: str) -> bool:
         """See Store."""
         if KEY.fullmatch(key) is None or (manifest := self._read_manifest(key)) is None:
             return False
-        with _translated("it does not answer"):
-            sizes = {found["Key"]: found["Size"] for found in self._objects(self._s3(), self._name(key, ""))}
-        return all(sizes.get(self._name(key, file.name)) == file.size for file in manifest.files)
+        with translated("it does not answer"):
+            sizes = {found["Key"]: found["Size"] for found in self._objects(self._clients.get(), self._name(key, "", manifest.publication))}
+        return all(sizes.get(self._name(key, file.name, manifest.publication)) == file.size for file in manifest.files)
 
     def find(self, key: str, name: str) -> StoredFile | None:
         """See Store."""
         if KEY.fullmatch(key) is None or FILE_NAME.fullmatch(name) is None:
             return None
         manifest = self._read_manifest(key)
-        url = f"{self._public_url}/{quote(self._name(key, name))}" if self._public_url else None
-        return manifest.stored(name, url) if manifest else None
+        if manifest is None:
+            return None
+        url = f"{self._public_url}/{quote(self._name(key, name, manifest.publication))}" if self._public_url else None
+        return manifest.stored(name, url)
 
     def content(self, file: StoredFile, start: int, length: int) -> Content | None:
         """See Store."""
         if not length:
             return io.BytesIO()  # No range names nothing.
         part = {} if length == file.size else {"Range": f"bytes={start}-{start + length - 1}"}
-        with _translated(f"{file.name} cannot be read"):
-            answer = self._get(self._s3(), self._name(file.key, file.name), **part)
+        with translated(f"{file.name} cannot be read"):
+            answer = self._get(self._clients.get(), self._name(file.key, file.name, file.publication), **part)
         if answer is None:
             return None
         body = S3Content(answer["Body"], file.name)
@@ -105,8 +89,8 @@ class S3Store:
 
     def published_keys(self) -> Iterator[str]:
         """See Store."""
-        with _translated("it cannot be looked through"):
-            yield from (name for name, _ in self._groups(self._s3(), "") if KEY.fullmatch(name))
+        with translated("it cannot be looked through"):
+            yield from (name for name, _ in self._groups(self._clients.get(), "") if KEY.fullmatch(name))
 
     def manifest(self, key: str) -> Manifest | None:
         """See Store."""
@@ -114,10 +98,11 @@ class S3Store:
 
     def account(self, key: str) -> bytes | None:
         """See Store."""
-        if KEY.fullmatch(key) is None:
+        manifest = self.manifest(key)
+        if manifest is None:
             return None
-        with _translated(f"{ACCOUNT} cannot be read"):
-            answer = self._get(self._s3(), self._name(key, ACCOUNT))
+        with translated(f"{ACCOUNT} cannot be read"):
+            answer = self._get(self._clients.get(), self._name(key, ACCOUNT, manifest.publication))
             return bytes(answer["Body"].read()) if answer else None
 
     def workplace(self, key: str) -> Path:
@@ -125,21 +110,31 @@ class S3Store:
         self._workplaces.open()
         return self._workplaces.new(key)
 
-    def publish(self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES) -> None:
-        """See Store."""
+    def publish(
+        self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES, is_current: Callable[[], bool] = without_rival
+    ) -> bool:
+        """See Store.
+
+        An upload never touches what is served, and one that fails leaves what was published before. What remains to a worker that freezes
+        for longer than its lease is the upload of the manifest: when it thaws, it takes its own back, and what a later attempt has published
+        meanwhile is not seen either, so that the build is made again. What a killed worker uploaded goes with the build.
+        """
         if KEY.fullmatch(key) is None:
             raise ValueError("a build is published under its key")
-        with _translated("not published"):
-            manifest = describe_build(key, directory, lifetime, hashes)
-            self._remove(self._s3(), key)
-            for file in manifest.files:
-                with (directory / file.name).open("rb") as body:
-                    # Whoever is sent to the bucket gets the headers that the API would send.
-                    disposition = f'attachment; filename="{file.name}"'
-                    self._put(self._name(key, file.name), body, "application/octet-stream", ContentDisposition=disposition)
-            if (directory / ACCOUNT).exists():
-                self._put(self._name(key, ACCOUNT), (directory / ACCOUNT).read_bytes(), "application/json")
-            self._put(self._name(key, MANIFEST), manifest.to_json(), "application/json")
+        with translated("not published"):
+            client, switch = self._clients.get(), self._name(key, MANIFEST)
+            manifest = replace(describe_build(key, directory, lifetime, hashes), publication=uuid.uuid4().hex)
+            # Listed now, since what comes later may be a later attempt's.
+            earlier = [found["Key"] for found in self._objects(client, self._name(key, "")) if found["Key"] != switch]
+            self._upload(directory, manifest)
+            is_published = is_current()
+            if is_published:
+                self._put(switch, manifest.to_json(), "application/json")
+                is_published = is_current() or self._take_back(manifest)
+        own = [self._name(key, name, manifest.publication) for name in (*(file.name for file in manifest.files), ACCOUNT)]
+        with contextlib.suppress(StoreFailed), translated("what nobody is served was not removed"):
+            self._delete(client, earlier if is_published else own)
+        return is_published
 
     def discard(self, directory: Path) -> None:
         """See Store."""
@@ -155,8 +150,8 @@ class S3Store:
         self._workplaces.expire(lifetimes.workplaces)
         removed: list[str] = []
         end = time.monotonic() + self.tidying_seconds
-        with _translated("old builds were not removed"):
-            client = self._s3(is_tidying=True)
+        with translated("old builds were not removed"):
+            client = self._clients.get(is_tidying=True)
             for name, age in self._groups(client, self._tidied):
                 self._tidied = name
                 if KEY.fullmatch(name) and not is_known(name) and self._is_over(client, name, age, lifetimes):
@@ -179,7 +174,7 @@ class S3Store:
             for key, name, found in self._files_of_builds():
                 sizes[key] += found["Size"] if FILE_NAME.fullmatch(name) else 0
                 if name == MANIFEST:  # It came last; without one there is no build.
-                    ages[key] = _age(found)
+                    ages[key] = age_of(found)
         except _TooLongError:
             reason = f"it cannot be looked through within {self.tidying_seconds:g} s, so STORE_BUDGET_MB is not kept"
             raise StoreFailed(reason=reason) from None
@@ -187,8 +182,8 @@ class S3Store:
 
     def remove(self, key: str, grace: float) -> bool:
         """See Store."""
-        with _translated("a build was not removed"):
-            client = self._s3(is_tidying=True)
+        with translated("a build was not removed"):
+            client = self._clients.get(is_tidying=True)
             manifest = self._read_manifest(key, client)
             if manifest is None or manifest.age > grace:
                 self._remove(client, key)
@@ -209,8 +204,8 @@ class S3Store:
 
     def reach(self) -> None:
         """See Store."""
-        with _translated("the bucket does not answer"):
-            self._s3().list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        with translated("the bucket does not answer"):
+            self._clients.get().list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
 
     def probe(self) -> None:
         """See Store. Each process leaves its object's name free for others."""
@@ -218,20 +213,20 @@ class S3Store:
         self._workplaces.probe()
         self.reach()
         name = f"{self._prefix}probe-{uuid.uuid4().hex}"
-        with _translated("the bucket cannot be written"):
+        with translated("the bucket cannot be written"):
             self._put(name, b"asu", "application/octet-stream")
-            self._s3().delete_object(Bucket=self._bucket, Key=name)
+            self._clients.get().delete_object(Bucket=self._bucket, Key=name)
 
     def _is_over(self, client: Any, key: str, age: float, lifetimes: Lifetimes) -> bool:
         manifest = self._read_manifest(key, client)
         return manifest.is_over(lifetimes.grace) if manifest else age > lifetimes.workplaces
 
-    def _name(self, key: str, name: str) -> str:
-        return f"{self._prefix}{key}/{name}"
+    def _name(self, key: str, name: str, publication: str = "") -> str:
+        return f"{self._prefix}{key}/{publication}/{name}" if publication else f"{self._prefix}{key}/{name}"
 
     def _read_manifest(self, key: str, client: Any = None) -> Manifest | None:
-        with _translated("it does not answer"):
-            answer = self._get(client or self._s3(), self._name(key, MANIFEST))
+        with translated("it does not answer"):
+            answer = self._get(client or self._clients.get(), self._name(key, MANIFEST))
             return read_manifest(answer["Body"].read(), key) if answer else None
 
     def _get(self, client: Any, name: str, **options: str) -> Any:
@@ -244,7 +239,24 @@ class S3Store:
             raise
 
     def _put(self, name: str, body: Any, content_type: str, **options: str) -> None:
-        self._s3().put_object(Bucket=self._bucket, Key=name, Body=body, ContentType=content_type, **options)
+        self._clients.get().put_object(Bucket=self._bucket, Key=name, Body=body, ContentType=content_type, **options)
+
+    def _upload(self, directory: Path, manifest: Manifest) -> None:
+        """Put the files of a publication, and the account of the build, where nobody looks for them yet. Must be translated."""
+        for file in manifest.files:
+            with (directory / file.name).open("rb") as body:
+                # Whoever is sent to the bucket gets the headers that the API would send.
+                disposition = f'attachment; filename="{file.name}"'
+                name = self._name(manifest.key, file.name, manifest.publication)
+                self._put(name, body, "application/octet-stream", ContentDisposition=disposition)
+        if (directory / ACCOUNT).exists():
+            self._put(self._name(manifest.key, ACCOUNT, manifest.publication), (directory / ACCOUNT).read_bytes(), "application/json")
+
+    def _take_back(self, published: Manifest) -> bool:
+        """Remove the manifest of an attempt that is no longer the current one, unless another's lies there; return that it is not published."""
+        if self._read_manifest(published.key) == published:
+            self._delete(self._clients.get(), [self._name(published.key, MANIFEST)])
+        return False
 
     def _objects(self, client: Any, prefix: str, after: str = "") -> Iterator[Any]:
         start = {"StartAfter": after} if after else {}
@@ -254,13 +266,13 @@ class S3Store:
     def _files_of_builds(self) -> Iterator[tuple[str, str, Any]]:
         """Yield key, name and object of all that lies under keys; raises _TooLongError after the time that a worker may be silent."""
         end = time.monotonic() + self.tidying_seconds
-        with _translated("it cannot be looked through"):
-            for found in self._objects(self._s3(is_tidying=True), self._prefix):
+        with translated("it cannot be looked through"):
+            for found in self._objects(self._clients.get(is_tidying=True), self._prefix):
                 if time.monotonic() >= end:
                     raise _TooLongError
-                key, _, name = str(found["Key"]).removeprefix(self._prefix).partition("/")
+                key, _, rest = str(found["Key"]).removeprefix(self._prefix).partition("/")
                 if KEY.fullmatch(key):
-                    yield key, name, found
+                    yield key, rest.rpartition("/")[2], found
 
     def _groups(self, client: Any, after: str) -> Iterator[tuple[str, float]]:
         """Yield the first parts of names behind `after`, most of them keys, and how many seconds ago the last object of each came."""
@@ -271,69 +283,14 @@ class S3Store:
         # S3 lists in the order of names, in which "0" comes next to the slash: all that lies under a key comes before, no other key does.
         start = f"{self._prefix}{after}0" if after else ""
         for name, objects in groupby(self._objects(client, self._prefix, start), key_of):
-            yield name, min(_age(found) for found in objects)
+            yield name, min(age_of(found) for found in objects)
 
     def _remove(self, client: Any, key: str) -> None:
-        """Take a build out of sight by its manifest, then remove its files; one by one, since not every server knows more."""
-        client.delete_object(Bucket=self._bucket, Key=self._name(key, MANIFEST))
-        for found in list(self._objects(client, self._name(key, ""))):
-            client.delete_object(Bucket=self._bucket, Key=found["Key"])
+        """Take a build out of sight by its manifest, then remove its files, those of publications that nothing came of included."""
+        self._delete(client, [self._name(key, MANIFEST)])
+        self._delete(client, [found["Key"] for found in self._objects(client, self._name(key, ""))])
 
-    def _s3(self, *, is_tidying: bool = False) -> Any:
-        """Return this process's client: a worker forks for each build, and two processes cannot share a connection."""
-        with self._making:
-            if self._clients_pid != os.getpid():
-                self._clients = (self._new_client(CONFIG), self._new_client(TIDYING))
-                self._clients_pid = os.getpid()
-            return self._clients[is_tidying]
-
-    def _new_client(self, config: Mapping[str, Any]) -> Any:
-        settings = self._settings
-        secrets = (settings.s3_access_key_id, settings.s3_secret_access_key)
-        access_key_id, secret_access_key = (secret.get_secret_value() if secret else None for secret in secrets)
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=settings.s3_endpoint_url,
-            region_name=settings.s3_region,
-            aws_access_key_id=access_key_id,
-            aws_secret_access_key=secret_access_key,
-            config=Config(**config),
-        )
-
-
-def _age(found: Any) -> float:
-    """Return how many seconds ago an object came."""
-    came = found["LastModified"]
-    return float((type(came).now(came.tzinfo) - came).total_seconds())
-
-
-class S3Content:
-    """An object that is being read."""
-
-    def __init__(self, body: Any, name: str) -> None:
-        self._body, self._name = body, name
-
-    def read(self, size: int, /) -> bytes:
-        """See Content."""
-        with _translated(f"{self._name} breaks off"):
-            piece: bytes = self._body.read(size)
-        return piece
-
-    def close(self) -> None:
-        """See Content."""
-        self._body.close()
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """Turn whatever S3 or the disk says into StoreFailed; names are told, never messages, which may quote addresses and keys."""
-    try:
-        yield
-    except ClientError as error:
-        raise StoreFailed(reason=f"{what} (S3 says {error.response.get('Error', {}).get('Code', 'nothing')})") from error
-    except (BotoCoreError, Boto3Error) as error:
-        raise StoreFailed(reason=f"{what} ({type(error).__name__})") from error
-    except ValueError as error:
-        raise StoreFailed(reason=f"{what} ({type(error).__name__})") from error
-    except OSError as error:
-        raise StoreFailed(reason=f"{what} ({error.strerror})") from error
+    def _delete(self, client: Any, names: Iterable[str]) -> None:
+        """Delete objects, there or not; one by one, since not every server knows more."""
+        for name in names:
+            client.delete_object(Bucket=self._bucket, Key=name)

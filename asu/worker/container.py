@@ -26,6 +26,7 @@ from requests.exceptions import RequestException
 from asu.errors import AsuError, BuildTimeout, ContainerFailed
 from asu.settings import Settings
 
+from .archive import pieces_of
 from .bounded_log import BoundedLog
 from .fencing import close_network, fence_container
 from .pulling import BuilderImage, pull
@@ -34,7 +35,6 @@ log = logging.getLogger(__name__)
 
 LABEL_SYSTEM, LABEL_KEY, LABEL_ATTEMPT = "asu.system", "asu.build", "asu.attempt"
 API_TIMEOUT = 60  # Seconds for single calls; the longest, removing a container under load, was measured at 0.7 s.
-CHUNK = 1024 * 1024
 CPU_PERIOD = 100_000
 _FREE_SPACE = ("stat", "--file-system", "--format=%a %S", "/")  # Blocks and their size, of the disk below the container's layer.
 
@@ -65,8 +65,8 @@ class BuildContainer(Protocol):
     def put(self, path: str, content: bytes, mode: int) -> None:
         """Write a file below the builder's directory, making its parents."""
 
-    def read_out(self, path: str) -> Iterator[bytes]:
-        """Yield a directory as a tar stream."""
+    def read_out(self, path: str, *, deadline: int) -> Iterator[bytes]:
+        """Yield a directory as a tar stream; raises ContainerFailed, and BuildTimeout when that takes longer, whoever reads it included."""
 
     def disk(self) -> DiskUse:
         """Return what it takes of the disk; raises ContainerFailed."""
@@ -162,14 +162,14 @@ class PodmanContainer:
                 if not self._container.put_archive("/builder", buffer.getvalue()):
                     raise ContainerFailed(reason="podman did not take a file")
 
-    def read_out(self, path: str) -> Iterator[bytes]:
+    def read_out(self, path: str, *, deadline: int) -> Iterator[bytes]:
         """See BuildContainer."""
         with _podman_answers("hand out the images"):
             # podman-py's get_archive takes the whole archive into memory, twice, before it hands out the first piece.
             answer = self._client.api.get(f"/containers/{self._container.id}/archive", params={"path": [path]}, stream=True)
             with contextlib.closing(answer) as response:
                 response.raise_for_status()
-                yield from response.iter_content(chunk_size=CHUNK)
+                yield from pieces_of(response, deadline)
 
     def disk(self) -> DiskUse:
         """See BuildContainer."""

@@ -49,9 +49,9 @@ class WatchedContainer:
         """See BuildContainer."""
         self._container.put(path, content, mode)
 
-    def read_out(self, path: str) -> Iterator[bytes]:
+    def read_out(self, path: str, *, deadline: int) -> Iterator[bytes]:
         """See BuildContainer."""
-        return self._container.read_out(path)
+        return self._container.read_out(path, deadline=deadline)
 
     def disk(self) -> DiskUse:
         """See BuildContainer."""

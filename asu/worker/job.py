@@ -183,15 +183,15 @@ class Builder:
     def _publish(self, attempt: Attempt, progress: Progress, container: BuildContainer, origins: Origins) -> None:
         """Copy the images out, sign them, complete the answer, and publish if this attempt is still the current one.
 
-        Between the question and the publication lies a window without Redis, some system calls wide on a disk and as long as an upload in a
-        bucket: a worker that freezes right there for longer than a lease publishes although another has taken over. Either's files are
-        those of the same request, so nothing is removed then; but should the other have published before, its record names hashes that are
-        not those of the files. The question afterwards is there to tell the operator.
+        The store asks right before the files become visible, and after that once more: a worker that freezes right in between for longer
+        than a lease takes back what it has published when it thaws. Should another attempt have published before, its files are gone as well,
+        and its record is put back in line by whoever polls, as for all files that are gone. Only a worker that dies before it has asked again
+        leaves files that are not those which the other's record names, though of the same request.
         """
         workplace = self._store.workplace(attempt.key)
         try:
-            pieces = container.read_out(imagebuilder.output_directory(attempt.key))
             settings = self._settings
+            pieces = container.read_out(imagebuilder.output_directory(attempt.key), deadline=settings.copy_deadline)
             hashes = builder_output.copy_out(pieces, workplace, max_bytes=settings.max_output_mb * 1024 * 1024, reserve_mb=settings.disk_reserve_mb)
             image_sizes.check(progress.stdout, progress.stderr, hashes)
             document = self._signing.sign(builder_output.read_profiles(workplace, hashes), workplace)
@@ -199,13 +199,12 @@ class Builder:
             progress.gathered["provenance"] = PROVENANCE_FILE
             progress.files = write_provenance(workplace, attempt, origins, progress.gathered, self._signing.seal)
             _keep_account(workplace / ACCOUNT, write_account(attempt.plan, progress.done()))
-            if not patiently(lambda: self._records.renew(attempt)):
+
+            def is_current() -> bool:
+                return patiently(lambda: self._records.renew(attempt))
+
+            if not self._store.publish(attempt.key, workplace, self._lifetime(attempt), progress.files, is_current):
                 raise Superseded
-            self._store.publish(attempt.key, workplace, self._lifetime(attempt), progress.files)
-            if not patiently(lambda: self._records.renew(attempt)):
-                log.warning(
-                    "build %s attempt %s: superseded while it published; its files stand until the next publication", attempt.key, attempt.number
-                )
         finally:
             self._store.discard(workplace)
 

@@ -31,7 +31,7 @@ USED = "Downloading {0}/Packages.gz\nUpdated list of available packages in dl\nD
 class Script:
     """What the ImageBuilder has and how it behaves; tests change what they are about.
 
-    `failures`, `seconds` and `before` are looked up by make's goal: info, manifest or image. `before` is called when the
+    `failures`, `seconds` and `before` are looked up by make's goal: info, manifest or image; `seconds` also by `copy`. `before` is called when the
     command begins, or the start (`start`) or removal (`remove`) of a container; `extra` is put into the output as it is, whatever its kind.
     """
 
@@ -106,8 +106,10 @@ class MemoryContainer:
         """See BuildContainer."""
         self.files[path] = (content, mode)
 
-    def read_out(self, path: str) -> Iterator[bytes]:
+    def read_out(self, path: str, *, deadline: int) -> Iterator[bytes]:
         """See BuildContainer."""
+        if self._script.seconds.get("copy", 0) > deadline:
+            raise BuildTimeout(step="podman cp", seconds=deadline)
         buffer = io.BytesIO()
         directory = PurePosixPath(path).name
         with tarfile.open(fileobj=buffer, mode="w") as archive:

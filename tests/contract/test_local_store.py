@@ -133,7 +133,7 @@ class TestLocalStore(StoreContract):
         assert expires - published == timedelta(days=1)
         assert abs(datetime.now(UTC) - published) < timedelta(minutes=1)
 
-    @pytest.mark.parametrize("document", [None, b"", b"{", b"[]", b'{"version": 2}', b'{"version": 1, "key": "x"}'])
+    @pytest.mark.parametrize("document", [None, b'{"version": 2}'])
     def test_a_build_without_a_manifest_is_served_and_goes_by_its_age(self, store: Store, tmp_path: Path, document: bytes | None) -> None:
         """As an earlier version published it, or a later one."""
         for key, age in ((A, 5100), (B, 4900)):

@@ -165,7 +165,10 @@ def test_clients_are_sent_to_the_bucket_where_the_operator_has_chosen_so(bucket:
     with running(bucket, tmp_path, s3_public_url="https://images.example.org/bucket/") as world:
         answer = world.get(f"/store/{KEY}/{NAME}?1795421294847")
 
-    assert (answer.status_code, answer.headers["location"]) == (302, f"https://images.example.org/bucket/{KEY}/{NAME}")
+    manifest = world.store.manifest(KEY)
+    assert manifest
+    place = f"https://images.example.org/bucket/{KEY}/{manifest.publication}"
+    assert (answer.status_code, answer.headers["location"]) == (302, f"{place}/{NAME}")
     assert answer.headers.get_list("access-control-allow-origin") == ["*"]
 
 

@@ -221,7 +221,7 @@ def test_a_directory_is_read_out_as_a_stream(container: BuildContainer) -> None:
     """The images come out as a tar stream, whatever their size."""
     output(container, "bash", "-c", "mkdir -p out && head -c 3000000 /dev/urandom > out/image.bin && sha256sum out/image.bin")
 
-    data = b"".join(container.read_out("/builder/out"))
+    data = b"".join(container.read_out("/builder/out", deadline=60))
 
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         assert {member.name: member.size for member in archive if member.isreg()} == {"out/image.bin": 3_000_000}
@@ -230,7 +230,7 @@ def test_a_directory_is_read_out_as_a_stream(container: BuildContainer) -> None:
 def test_a_directory_that_is_not_there_is_a_failure_of_ours(container: BuildContainer) -> None:
     """Without the output directory there is nothing to publish."""
     with pytest.raises(ContainerFailed):
-        b"".join(container.read_out("/builder/nowhere"))
+        b"".join(container.read_out("/builder/nowhere", deadline=60))
 
 
 def test_a_deadline_ends_the_command(podman: PodmanWorld) -> None:

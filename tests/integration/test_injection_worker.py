@@ -50,7 +50,7 @@ class Watched:
     def remove(self) -> None:
         """See BuildContainer."""
         try:  # As the images are copied out, which also works once its commands have been ended.
-            self.seen.append(bool(b"".join(self.container.read_out(CANARY))))
+            self.seen.append(bool(b"".join(self.container.read_out(CANARY, deadline=60))))
         except ContainerFailed:
             self.seen.append(False)
         self.container.remove()

@@ -25,7 +25,7 @@ def test_a_large_result_takes_little_memory(podman: PodmanWorld, tmp_path: Path)
         made = container.run(["sh", "-c", f"mkdir out && truncate -s {SIZE}M out/image.bin"], deadline=60)
         assert made.exit_code == 0, made.stderr
         before = start_watching()
-        hashes = copy_out(container.read_out("/builder/out"), tmp_path, max_bytes=2 * SIZE * MIB)
+        hashes = copy_out(container.read_out("/builder/out", deadline=300), tmp_path, max_bytes=2 * SIZE * MIB)
         growth = peak() - before
 
     image = tmp_path / "image.bin"

@@ -12,7 +12,7 @@ from asu.build_record import State
 from asu.build_request import BuildRequest
 from asu.errors import AsuError, ContainerFailed, StoreFailed
 from asu.settings import Settings
-from asu.stores.base import NO_HASHES
+from asu.stores.base import NO_HASHES, without_rival
 from asu.stores.local import LocalStore
 from asu.worker.container import CommandResult
 from tests.unit.job_world import CONFLICT, KEY, SCRIPT, World, body_of, new_world
@@ -27,20 +27,12 @@ if TYPE_CHECKING:
 class BrokenStore(LocalStore):
     """A store on a disk that takes nothing."""
 
-    def publish(self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES) -> None:
+    def publish(
+        self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES, is_current: Callable[[], bool] = without_rival
+    ) -> bool:
         """See Store."""
+        assert is_current()
         raise StoreFailed(reason=f"not published ({key[:4]} {directory.name[:4]} {lifetime} {len(hashes)})")
-
-
-class SlowStore(LocalStore):
-    """A store in which something happens while a build is published."""
-
-    meanwhile: Callable[[], None] = staticmethod(lambda: None)
-
-    def publish(self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES) -> None:
-        """See Store."""
-        self.meanwhile()
-        super().publish(key, directory, lifetime, hashes)
 
 
 @pytest.fixture
@@ -277,23 +269,6 @@ def test_a_superseded_attempt_publishes_nothing(world: World, goal: str) -> None
     assert record.state is State.RUNNING
     assert not world.store.has(KEY)
     assert world.engine.containers[0].removed
-
-
-def test_an_attempt_that_is_superseded_while_it_publishes_is_no_outcome(tmp_path: Path) -> None:
-    """It removes nothing, since the files may be the other's by then, and leaves the outcome to the other."""
-    store = SlowStore(tmp_path)
-    store.open()
-    world = World(Settings(store_path=tmp_path, retry_delays=()), store)
-
-    def lose() -> None:
-        world.records.now += 1_000
-        assert world.records.requeue(KEY, 1)
-        assert world.records.start(KEY)
-
-    store.meanwhile = lose
-
-    assert world.build().state is State.RUNNING
-    assert world.store.has(KEY)
 
 
 def test_a_superseded_failure_is_dropped(world: World) -> None:
