@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 QUEUE = "builds"
 PAYLOAD_VERSION = 1
-PATIENCE = 480  # Seconds; a finished build asks a Redis that is away three times, for two minutes each, and needs some to end.
+PATIENCE = 600  # Seconds; a build asks a Redis that is away four times, for two minutes each: to begin, and three times to end, which takes some.
 FUNCTION = "asu.build"  # A label: RQ wants a name, but no worker looks it up.
 PR_SET_PDEATHSIG = 1  # From <sys/prctl.h>.
 # With these a lost worker is noticed within half a minute even on an idle fleet (RQ's defaults: 400 s).

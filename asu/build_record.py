@@ -14,11 +14,17 @@ A build that comes back into the line begins before all that were never begun, a
 waits sees a place that only ever becomes better.
 
 `attempt` is the fencing token: `progress` and `finish` of an attempt that is no longer the current one change nothing and
-say so. It is drawn anew at each start from one counter, so that no two attempts ever share a number, not even those of two
-lives of one key (what a Redis that crashes loses of its last second, the counter loses with it); `tries` counts how often the
-build was begun in this life. Records of finished builds end with their lifetime; those of waiting and running ones never do.
+say so. It is drawn anew at each start, greater than all before it: the next number of one counter, or the time in microseconds
+where that is greater. So no two attempts share a number, not even those of two lives of one key, nor those before and after
+Redis went back in time (restored from a backup, a replica that lagged, emptied) unless its clock did, too. `tries` counts how
+often the build was begun in this life. Records of finished builds end with their lifetime; those of waiting and running ones
+never do.
+
+A reply may be lost after Redis has done what it was asked. `start`, `finish` and `retry` are therefore asked again as they
+were, with the `nonce` of whoever asks, and answer as they did as long as nobody else has begun the build since.
 """
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -38,6 +44,7 @@ SYSTEM = "asu:system"
 LEASE = "asu:lease:"
 HOLDER = "asu:holder:"  # With a client's address: the keys that it has put in line.
 PACE = "asu:pace"  # How many seconds builds took lately.
+RETRIES = "asu:retries"  # How many attempts were put back in line, by code.
 
 
 class State(StrEnum):
@@ -160,15 +167,27 @@ class Records(Protocol):
     async def build_seconds(self) -> float | None:
         """Return how long finished builds took lately, as a mean in which the last ten or so count; None where nobody knows."""
 
+    async def retries(self) -> dict[str, int]:
+        """Return how many attempts were put back in line since Redis began, by the code of the error with which they ended."""
+
+
+def new_nonce() -> str:
+    """Return a word that nobody else has: it tells who asks for a transition."""
+    return secrets.token_hex(8)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """The right to build: what to build, the fencing token, and how often the build has been begun, this time included."""
+    """The right to build: what to build, the fencing token, and how often the build has been begun, this time included.
+
+    `nonce` tells whoever has it in hand from all others, be it the worker or a sweep that finds it abandoned.
+    """
 
     key: str
     number: int
     plan: Mapping[str, Any]
     tries: int = 1
+    nonce: str = field(default_factory=new_nonce, compare=False)
 
     @property
     def log_fields(self) -> dict[str, str | int]:
@@ -193,8 +212,12 @@ class WorkerRecords(Protocol):
     def system(self) -> str:
         """Return the name of the system whose records these are; drawn once, it tells systems that share a podman apart."""
 
-    def start(self, key: str) -> Attempt | None:
-        """Take a waiting build; None if it does not wait (any more), or may not begin yet."""
+    def start(self, key: str, nonce: str | None = None) -> Attempt | None:
+        """Take a waiting build; None if it does not wait (any more), or may not begin yet.
+
+        Asked again with the same `nonce`, it returns the same attempt as long as that runs, with its lease prolonged. Without one a new
+        one is drawn.
+        """
 
     def renew(self, attempt: Attempt) -> bool:
         """Prolong the lease; False when the attempt is no longer the current one."""
@@ -206,7 +229,10 @@ class WorkerRecords(Protocol):
         """Show a step to those who poll; False when the attempt is no longer the current one."""
 
     def finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
-        """Put the outcome in place for `ttl` seconds; False when the attempt is no longer the current one."""
+        """Put the outcome in place for `ttl` seconds; False when the attempt is no longer the current one.
+
+        Asked again, it is True as long as the build was not begun again.
+        """
 
     def abandoned(self) -> list[Attempt]:
         """Return the attempts whose lease has ended without an outcome; a note of one whose record is gone is removed."""
@@ -218,6 +244,7 @@ class WorkerRecords(Protocol):
         """Put a build back in line, before all that were never begun; it may begin after so many seconds.
 
         `code` is that of the error with which the attempt ended. False when the attempt is no longer the current one.
+        Asked again, it is True as long as the build was not begun again.
         """
 
     def restore(self, key: str, record: BuildRecord, *, plan: str | None, bodies: PendingBodies | None, ttl: int) -> bool:

@@ -5,6 +5,7 @@ The same contract tests run against it and against Redis.
 
 import json
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,7 @@ from .build_record import (
     Standing,
     State,
     Waiting,
+    new_nonce,
 )
 from .errors import WorkerLost
 
@@ -37,6 +39,7 @@ class MemoryRecords:
         self._sequence = self._attempts = 0
         self._system = secrets.token_hex(8)
         self._build_seconds: float | None = None
+        self._retries: Counter[str] = Counter()
 
     async def look(self, key: str) -> BuildRecord | None:
         """See Records."""
@@ -96,22 +99,29 @@ class MemoryRecords:
         """See Records."""
         return self._build_seconds
 
+    async def retries(self) -> dict[str, int]:
+        """See Records."""
+        return dict(self._retries)
+
     def system(self) -> str:
         """See WorkerRecords."""
         return self._system
 
-    def start(self, key: str) -> Attempt | None:
+    def start(self, key: str, nonce: str | None = None) -> Attempt | None:
         """See WorkerRecords."""
-        entry = self._entry(key)
+        entry, nonce = self._entry(key), nonce or new_nonce()
+        if entry is not None and entry["record"].state is State.RUNNING and entry["nonce"] == nonce:
+            entry["lease"] = self.now + LEASE_SECONDS
+            return _attempt(key, entry, nonce)
         if entry is None or entry["record"].state is not State.QUEUED or entry["due"] > self.now:
             return None
         self._attempts += 1
-        entry.update(begun=self.now, holder=None)
+        entry.update(begun=self.now, holder=None, nonce=nonce, ended=None)
         entry["attempt"] = self._attempts
         entry["tries"] += 1
         entry["lease"] = self.now + LEASE_SECONDS
         entry["record"] = BuildRecord(state=State.RUNNING, step="init", body=entry["bodies"].started)
-        return _attempt(key, entry)
+        return _attempt(key, entry, nonce)
 
     def renew(self, attempt: Attempt) -> bool:
         """See WorkerRecords."""
@@ -133,10 +143,12 @@ class MemoryRecords:
 
     def finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
         """See WorkerRecords."""
+        if self._has_ended(attempt, record.state):
+            return True
         entry = self._current(attempt)
         if entry is not None:
             self._note(entry, record.state.value, record.code)
-            entry.update(record=record, expires=self.now + ttl, lease=None)
+            entry.update(ended=(record.state, attempt.nonce), record=record, expires=self.now + ttl, lease=None)
             if record.state is State.DONE:
                 took, mean = self.now - entry["begun"], self._build_seconds
                 self._build_seconds = took if mean is None else mean + NEWEST_PART * (took - mean)
@@ -145,7 +157,7 @@ class MemoryRecords:
     def abandoned(self) -> list[Attempt]:
         """See WorkerRecords."""
         running = [(key, entry) for key, entry in self._entries.items() if entry["record"].state is State.RUNNING]
-        return [_attempt(key, entry) for key, entry in running if entry["lease"] <= self.now]
+        return [_attempt(key, entry, new_nonce()) for key, entry in running if entry["lease"] <= self.now]
 
     def requeue(self, key: str, number: int) -> bool:
         """See WorkerRecords."""
@@ -156,10 +168,12 @@ class MemoryRecords:
 
     def retry(self, attempt: Attempt, code: str, seconds: float) -> bool:
         """See WorkerRecords."""
+        if self._has_ended(attempt, State.QUEUED):
+            return True
         entry = self._current(attempt)
         if entry is not None:
             self._put_back(entry, "failed", code)
-            entry["due"] = self.now + seconds
+            entry.update(ended=(State.QUEUED, attempt.nonce), due=self.now + seconds)
         return entry is not None
 
     def restore(self, key: str, record: BuildRecord, *, plan: str | None, bodies: PendingBodies | None, ttl: int) -> bool:
@@ -234,6 +248,7 @@ class MemoryRecords:
 
     def _put_back(self, entry: dict[str, Any], outcome: str, code: str) -> None:
         self._note(entry, outcome, code)
+        self._retries[code] += 1
         entry.update(record=BuildRecord(state=State.QUEUED, step="init", body=entry["bodies"].queued), since=self.now, lease=None)
 
     def _new_entry(self, record: BuildRecord, plan: str | None, bodies: PendingBodies | None) -> dict[str, Any]:
@@ -253,6 +268,8 @@ class MemoryRecords:
             "expires": None,
             "lease": None,
             "used": None,
+            "nonce": None,
+            "ended": None,
         }
 
     def _entry(self, key: str) -> dict[str, Any] | None:
@@ -262,6 +279,11 @@ class MemoryRecords:
             return None
         return entry
 
+    def _has_ended(self, attempt: Attempt, state: State) -> bool:
+        """Whether the attempt was ended so by whoever asks; the reply may have been lost."""
+        entry = self._entry(attempt.key)
+        return entry is not None and entry["ended"] == (state, attempt.nonce)
+
     def _current(self, attempt: Attempt) -> dict[str, Any] | None:
         entry = self._entry(attempt.key)
         if entry is None or entry["record"].state is not State.RUNNING or entry["attempt"] != attempt.number:
@@ -269,5 +291,5 @@ class MemoryRecords:
         return entry
 
 
-def _attempt(key: str, entry: dict[str, Any]) -> Attempt:
-    return Attempt(key=key, number=entry["attempt"], plan=json.loads(entry["plan"]), tries=entry["tries"])
+def _attempt(key: str, entry: dict[str, Any], nonce: str) -> Attempt:
+    return Attempt(key=key, number=entry["attempt"], plan=json.loads(entry["plan"]), tries=entry["tries"], nonce=nonce)

@@ -4,8 +4,8 @@ A label has one value of a small closed set, so that a client cannot make the mo
 stands for the templates of the table of routes, and `other` for whatever has none. The documentation is made from this file, and tests hold
 exposition, dashboard and alert rules against it.
 
-What happens in the API is counted in its process (`Counts`); what workers do is counted in Redis (`build_totals`), and what is true at
-this moment is looked up when somebody asks (`scrape`).
+What happens in the API is counted in its process (`Counts`); what workers do is counted in Redis (`build_totals`, and retries by the records), and
+what is true at this moment is looked up when somebody asks (`scrape`).
 """
 
 import itertools
@@ -98,6 +98,12 @@ BUILDS = Metric(
 BUILD_FAILURES = Metric(
     name="asu_build_failures_total", kind="counter", help="Builds that failed, by the code of the error.", labels={"code": error_codes()}
 )
+BUILD_RETRIES = Metric(
+    name="asu_build_retries_total",
+    kind="counter",
+    help="Attempts after which a build was put back in line, by the code of the error; worker-lost if its worker died.",
+    labels={"code": error_codes()},
+)
 STEP_SECONDS = Metric(
     name="asu_step_seconds", kind="histogram", help="How long make's commands took, and unpacking a snapshot's builder.", labels={"step": STEPS}
 )
@@ -123,6 +129,7 @@ METRICS = (
     STORE_BYTES,
     BUILDS,
     BUILD_FAILURES,
+    BUILD_RETRIES,
     STEP_SECONDS,
     BUILD_SECONDS,
 )

@@ -20,6 +20,7 @@ from .build_record import (
     OVERTAKINGS,
     PACE,
     PREFIX,
+    RETRIES,
     REVIVALS,
     RUNNING,
     SYSTEM,
@@ -33,6 +34,7 @@ from .build_record import (
     Standing,
     State,
     Waiting,
+    new_nonce,
 )
 from .errors import WorkerLost
 from .redis_connections import answers
@@ -58,11 +60,11 @@ def _record(values: Sequence[Any] | None) -> BuildRecord | None:
     )
 
 
-def _attempt(key: str, values: Any) -> Attempt | None:
+def _attempt(key: str, values: Any, nonce: str) -> Attempt | None:
     """Read number, tries and plan as the scripts return them; they return nothing where there is no such attempt."""
     if not values:
         return None
-    return Attempt(key=key, number=int(values[0]), tries=int(values[1]), plan=json.loads(values[2]))
+    return Attempt(key=key, number=int(values[0]), tries=int(values[1]), plan=json.loads(values[2]), nonce=nonce)
 
 
 def _texts(values: Any) -> list[str]:
@@ -129,6 +131,12 @@ class RedisRecords:
             found: Any = await self._redis.get(PACE)
         return None if found is None else float(found)
 
+    async def retries(self) -> dict[str, int]:
+        """See Records."""
+        with answers():
+            found: Any = await self._redis.hgetall(RETRIES)
+        return {code.decode(): int(count) for code, count in found.items()}
+
     async def ping(self) -> None:
         """Ask Redis for a sign of life; raises QueueUnavailable."""
         with answers():
@@ -159,11 +167,12 @@ class RedisWorkerRecords:
             self._redis.set(SYSTEM, secrets.token_hex(8), nx=True)
             return _texts([self._redis.get(SYSTEM)])[0]
 
-    def start(self, key: str) -> Attempt | None:
+    def start(self, key: str, nonce: str | None = None) -> Attempt | None:
         """See WorkerRecords."""
+        nonce = nonce or new_nonce()
         with answers():
-            started: Any = self._start(keys=[PREFIX + key, WAITING, RUNNING, LEASE + key, ATTEMPTS], args=[key, LEASE_SECONDS])
-        return _attempt(key, started)
+            started: Any = self._start(keys=[PREFIX + key, WAITING, RUNNING, LEASE + key, ATTEMPTS], args=[key, LEASE_SECONDS, nonce])
+        return _attempt(key, started, nonce)
 
     def renew(self, attempt: Attempt) -> bool:
         """See WorkerRecords."""
@@ -188,7 +197,7 @@ class RedisWorkerRecords:
             return bool(
                 self._finish(
                     keys=[PREFIX + key, RUNNING, LEASE + key, PACE],
-                    args=[attempt.number, record.state.value, record.step, record.body, record.fault, ttl, key, record.code],
+                    args=[attempt.number, record.state.value, record.step, record.body, record.fault, ttl, key, record.code, attempt.nonce],
                 )
             )
 
@@ -196,19 +205,24 @@ class RedisWorkerRecords:
         """See WorkerRecords."""
         with answers():
             keys = _texts(self._redis.smembers(RUNNING))
-            found = [_attempt(key, self._abandoned(keys=[PREFIX + key, LEASE + key, RUNNING], args=[key])) for key in keys]
+            found = [_attempt(key, self._abandoned(keys=[PREFIX + key, LEASE + key, RUNNING], args=[key]), new_nonce()) for key in keys]
         return [attempt for attempt in found if attempt]
 
     def requeue(self, key: str, number: int) -> bool:
         """See WorkerRecords."""
         with answers():
-            return bool(self._requeue(keys=[PREFIX + key, LEASE + key, RUNNING, WAITING], args=[number, key, WorkerLost.code]))
+            return bool(self._requeue(keys=[PREFIX + key, LEASE + key, RUNNING, WAITING, RETRIES], args=[number, key, WorkerLost.code]))
 
     def retry(self, attempt: Attempt, code: str, seconds: float) -> bool:
         """See WorkerRecords."""
         key = attempt.key
         with answers():
-            return bool(self._retry(keys=[PREFIX + key, LEASE + key, RUNNING, WAITING], args=[attempt.number, key, code, seconds]))
+            return bool(
+                self._retry(
+                    keys=[PREFIX + key, LEASE + key, RUNNING, WAITING, RETRIES],
+                    args=[attempt.number, key, code, seconds, attempt.nonce],
+                )
+            )
 
     def restore(self, key: str, record: BuildRecord, *, plan: str | None, bodies: PendingBodies | None, ttl: int) -> bool:
         """See WorkerRecords."""

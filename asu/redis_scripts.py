@@ -1,9 +1,10 @@
 """The transitions of a build record, one Lua script each, as Redis runs them: atomic, and one round trip.
 
 A record's hash has these fields: `state`, `step`, `body`, `fault` are what those who poll are told; `plan`, `queued_body` and `started_body`
-what a worker needs; `attempt` the fencing token; `tries` how often the build was begun in this life, `begun` when last, `tried` how those
-ended that did; `due` before when it may not begin; `since` when it was put in line, `order` its place there; `client` who put it there,
-until it begins; `overtaken` how often another was begun before it; `revivals` how often it was revived; `used` when it was of use to somebody last.
+what a worker needs; `attempt` the fencing token, `nonce` who began it; `tries` how often the build was begun in this life, `begun` when last, `tried`
+how those ended that did, `ended` how and by whom the last one was ended, until the next one begins; `due` before when it may not begin; `since`
+when it was put in line, `order` its place there; `client` who put it there, until it begins; `overtaken` how often another was begun before it;
+`revivals` how often it was revived; `used` when it was of use to somebody last.
 
 Times are seconds since 1970 by Redis' own clock, so that no two machines disagree about them.
 """
@@ -110,19 +111,28 @@ local since = first and redis.call('HGET', ARGV[1] .. first, 'since')
 return since and tonumber(redis.call('TIME')[1]) - tonumber(since) or 0
 """
 
+# Whoever asks again with the nonce of the attempt that runs did not hear that it is theirs. A token is the greater of the counter and the
+# clock in microseconds: a Redis that was restored from a backup, or emptied, has forgotten numbers that still stand in containers and in the
+# hands of workers. Lua's numbers are exact up to 9e15, a time of the year 2255; without a format they would be written as 1.7e+15.
 START = (
     _NOW
     + """
-local found = redis.call('HMGET', KEYS[1], 'state', 'due', 'started_body')
+local found = redis.call('HMGET', KEYS[1], 'state', 'due', 'started_body', 'nonce', 'attempt', 'tries', 'plan')
+if found[1] == 'running' and found[4] == ARGV[3] then
+  redis.call('SET', KEYS[4], found[5], 'EX', ARGV[2])
+  return {found[5], found[6], found[7]}
+end
 if found[1] ~= 'queued' or tonumber(found[2] or 0) > now then return false end
-local attempt = redis.call('INCR', KEYS[5])
+local after = tonumber(redis.call('GET', KEYS[5]) or 0) + 1
+local attempt = string.format('%.0f', math.max(after, time[1] * 1000000 + time[2]))
+redis.call('SET', KEYS[5], attempt)
 local tries = redis.call('HINCRBY', KEYS[1], 'tries', 1)
-redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', attempt, 'body', found[3], 'begun', stamp(now))
-redis.call('HDEL', KEYS[1], 'client')
+redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', attempt, 'body', found[3], 'begun', stamp(now), 'nonce', ARGV[3])
+redis.call('HDEL', KEYS[1], 'client', 'ended')
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('SADD', KEYS[3], ARGV[1])
 redis.call('SET', KEYS[4], attempt, 'EX', ARGV[2])
-return {attempt, tries, redis.call('HGET', KEYS[1], 'plan')}
+return {attempt, tries, found[7]}
 """
 )
 
@@ -132,6 +142,19 @@ local current = redis.call('HMGET', KEYS[1], 'state', 'attempt')
 if current[1] ~= 'running' or current[2] ~= ARGV[1] then return 0 end
 """
 
+
+def _ended(outcome: str, nonce: str) -> str:
+    """Return what ends an attempt once: whoever ended it so and did not hear that it was done is told so, unless another has begun since.
+
+    The nonce tells them from all others that would end it in the same way, as sweeps do that find it abandoned at the same time.
+    """
+    return (
+        f"local ended = {outcome} .. ':' .. {nonce}\nif redis.call('HGET', KEYS[1], 'ended') == ended then return 1 end\n"
+        + _IF_CURRENT
+        + "redis.call('HSET', KEYS[1], 'ended', ended)\n"
+    )
+
+
 RENEW = _IF_CURRENT + "redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2]) return 1"
 
 PROGRESS = _IF_CURRENT + "redis.call('HSET', KEYS[1], 'step', ARGV[2], 'body', ARGV[3]) return 1"
@@ -139,7 +162,7 @@ PROGRESS = _IF_CURRENT + "redis.call('HSET', KEYS[1], 'step', ARGV[2], 'body', A
 # A finished build keeps its plan as long as its record lives: its files may vanish before. A failed one has nothing to lose, and
 # begins anew with the next request.
 FINISH = (
-    _IF_CURRENT
+    _ended("ARGV[2]", "ARGV[9]")
     + _NOTE
     + f"""
 note(ARGV[2], ARGV[8])
@@ -158,7 +181,9 @@ return 1
 """
 )
 
+# Counts, too: what is counted in the same moment is neither lost nor counted twice, whatever becomes of the reply.
 _BACK_IN_LINE = f"""
+redis.call('HINCRBY', KEYS[5], ARGV[3], 1)
 redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'body', redis.call('HGET', KEYS[1], 'queued_body'), 'since', time[1])
 redis.call('SREM', KEYS[3], ARGV[2])
 redis.call('ZADD', KEYS[4], redis.call('HGET', KEYS[1], 'order') - {RETURNING}, ARGV[2])
@@ -166,7 +191,7 @@ return 1
 """
 
 RETRY = (
-    _IF_CURRENT
+    _ended("'queued'", "ARGV[5]")
     + _NOTE
     + """
 note('failed', ARGV[3])

@@ -34,6 +34,7 @@ class Shared:
     notes: list[WorkerNote]
     store: StoreUsage | None
     totals: BuildTotals
+    retries: Mapping[str, int]
 
 
 class Scrape:
@@ -81,6 +82,7 @@ class Scrape:
                 notes=await self._fleet.notes(),
                 store=await self._fleet.store_usage(),
                 totals=await self._statistics.totals(),
+                retries=await self._records.retries(),
             )
         except QueueUnavailable:
             return None
@@ -96,6 +98,7 @@ def _shared(shared: Shared) -> Readings:
         metrics.WORKERS_WITHOUT_PODMAN: {(): sum(bool(note.trouble) for note in shared.notes)},
         metrics.BUILDS: _known(metrics.BUILDS, shared.totals.outcomes),
         metrics.BUILD_FAILURES: _known(metrics.BUILD_FAILURES, shared.totals.codes),
+        metrics.BUILD_RETRIES: _known(metrics.BUILD_RETRIES, shared.retries),
         metrics.STEP_SECONDS: {(step,): shared.totals.durations.get(step, NOTHING) for step in metrics.STEPS},
         metrics.BUILD_SECONDS: {(): shared.totals.durations.get(WHOLE, NOTHING)},
     }

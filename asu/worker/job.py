@@ -19,7 +19,7 @@ from typing import Any
 
 from asu.build_account import write_account
 from asu.build_queue import PAYLOAD_VERSION
-from asu.build_record import Attempt, BuildRecord, WorkerRecords
+from asu.build_record import Attempt, BuildRecord, WorkerRecords, new_nonce
 from asu.errors import AsuError, BuildFailed, ContainerFailed, InternalError, QueueUnavailable, StoreFailed, WrongRevision
 from asu.log_context import logged_with
 from asu.logs import where_it_failed
@@ -70,11 +70,15 @@ class Builder:
         self._accounts, self._audit, self._signing = accounts, AuditLog(settings.audit_log), sign
 
     def run(self, payload: Mapping[str, Any]) -> None:
-        """Build what a job names, unless somebody else does or has done so; never raises for a failed build."""
+        """Build what a job names, unless somebody else does or has done so; never raises for a failed build.
+
+        Raises QueueUnavailable where Redis stays away, so that RQ drops the job: the build waits, and a sweep gives it another one.
+        """
         if payload.get("version") != PAYLOAD_VERSION:
             log.error("job of version %r is not understood; upgrade all workers together with the API", payload.get("version"))
             return
-        attempt = self._records.start(payload["key"])
+        nonce = new_nonce()
+        attempt = patiently(lambda: self._records.start(payload["key"], nonce))
         if attempt is None:
             log.info("build %s does not wait any more", payload["key"])
             return

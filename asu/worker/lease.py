@@ -4,14 +4,17 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import Self, TypeVar
 
 from asu.build_record import Attempt, WorkerRecords
 from asu.errors import QueueUnavailable
 
 RENEWAL = 5.0  # Seconds between renewals of the lease.
-PUBLISH_PATIENCE = 120  # Seconds that a finished build waits for Redis to come back before it is given up.
+PUBLISH_PATIENCE = 120  # Seconds that a build that begins or ends waits for Redis to come back before it is given up.
 PATIENCE_PAUSE = 0.25  # Seconds between the tries.
+
+
+Answer = TypeVar("Answer")
 
 
 class Lease(threading.Thread):
@@ -39,8 +42,11 @@ class Lease(threading.Thread):
                     return
 
 
-def patiently(ask: Callable[[], bool]) -> bool:
-    """Ask the records until Redis answers; raises QueueUnavailable when it stays away."""
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """Ask the records until Redis answers; raises QueueUnavailable when it stays away.
+
+    It may have done what it was asked without an answer, so what is asked must come to the same when it is asked twice.
+    """
     give_up = time.monotonic() + PUBLISH_PATIENCE
     while True:
         try:

@@ -13,6 +13,7 @@ from asu.redis_fleet import RedisFleet, RedisFleetNotes
 from asu.redis_statistics import RedisBuildStatistics, RedisStatistics
 from tests.contract.places import Crowd
 from tests.contract.sides import DONE, A, B, Sides, redis_sides
+from tests.contract.test_asked_twice import AskedTwiceContract, TokensContract
 from tests.contract.test_fleet import FleetSides, RedisFleetContract
 from tests.contract.test_line import LineContract
 from tests.contract.test_queue import Line, RqContract, rq_line
@@ -59,6 +60,10 @@ class TestRealLine(RealSides, LineContract):
 
 
 class TestRealSecondLives(RealSides, SecondLivesContract):
+    """As above."""
+
+
+class TestRealAskedTwice(RealSides, AskedTwiceContract, TokensContract):
     """As above."""
 
 

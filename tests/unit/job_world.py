@@ -41,7 +41,7 @@ make: *** [Makefile:349: manifest] Error 2
 
 
 class WatchedRecords(MemoryRecords):
-    """Records that remember each step that was shown, and that can be away for some calls."""
+    """Records that remember each step that was shown, and that can be away for some calls; `deaf` to as many replies of each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,6 +49,14 @@ class WatchedRecords(MemoryRecords):
         self.bodies: list[bytes] = []
         self.lifetimes: list[int] = []
         self.away: dict[str, int] = {}
+        self.deaf: dict[str, int] = {}
+
+    def start(self, key: str, nonce: str | None = None) -> Attempt | None:
+        """See WorkerRecords."""
+        self._be_away("start")
+        attempt = super().start(key, nonce)
+        self._be_deaf("start")
+        return attempt
 
     def renew(self, attempt: Attempt) -> bool:
         """See WorkerRecords."""
@@ -65,17 +73,26 @@ class WatchedRecords(MemoryRecords):
     def retry(self, attempt: Attempt, code: str, seconds: float) -> bool:
         """See WorkerRecords."""
         self._be_away("retry")
-        return super().retry(attempt, code, seconds)
+        is_current = super().retry(attempt, code, seconds)
+        self._be_deaf("retry")
+        return is_current
 
     def finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
         """See WorkerRecords."""
         self._be_away("finish")
         self.lifetimes.append(ttl)
-        return super().finish(attempt, record, ttl)
+        is_current = super().finish(attempt, record, ttl)
+        self._be_deaf("finish")
+        return is_current
 
     def _be_away(self, call: str) -> None:
         if self.away.get(call, 0) > 0:
             self.away[call] -= 1
+            raise QueueUnavailable
+
+    def _be_deaf(self, call: str) -> None:
+        if self.deaf.get(call, 0) > 0:
+            self.deaf[call] -= 1
             raise QueueUnavailable
 
 

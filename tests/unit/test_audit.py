@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import stat
@@ -12,6 +13,7 @@ import pytest
 
 from asu.build_queue import MemoryBuildQueue
 from asu.build_record import Attempt, BuildRecord, State
+from asu.statistics import days_up_to, today
 from asu.stores.manifest import MANIFEST, read_manifest
 from asu.worker.accounting import Accounts
 from asu.worker.audit import AuditLog
@@ -60,6 +62,19 @@ def test_a_finished_build_leaves_a_line(world: World, path: Path, tmp_path: Path
     assert manifest is not None
     assert line["files"].items() <= {(file.name, file.sha256) for file in manifest.files}
     assert len(line["files"]) == len(manifest.files) - 1
+
+
+@pytest.mark.parametrize("call", ["start", "finish"])
+def test_a_build_whose_outcome_was_not_confirmed_leaves_one_line(world: World, path: Path, call: str) -> None:
+    """Redis did what it was asked, and the worker did not hear of it: the build ends well, at its first try, and is written down and counted once."""
+    world.records.deaf[call] = 2
+    record = world.build()
+
+    [line] = lines(path)
+    assert (record.state, line["outcome"], line["tries"], world.records.deaf[call]) == (State.DONE, "done", 1, 0)
+    assert [one["outcome"] for one in world.tried()] == ["done"]
+    counts = asyncio.run(world.statistics.days(days_up_to(today(), 2)))
+    assert sum(day.builds for day in counts) == 1
 
 
 def test_a_failed_build_leaves_its_code(world: World, path: Path) -> None:

@@ -284,7 +284,7 @@ def test_a_superseded_failure_is_dropped(world: World) -> None:
     assert world.build().state is State.QUEUED
 
 
-@pytest.mark.parametrize("call", ["progress", "renew", "finish"])
+@pytest.mark.parametrize("call", ["start", "progress", "renew", "finish"])
 def test_a_short_absence_of_redis_costs_no_build(world: World, call: str) -> None:
     """Images that are made are not thrown away because Redis restarts."""
     world.records.away[call] = 1

@@ -139,6 +139,18 @@ def test_builds_of_all_workers() -> None:
         assert value(world, "asu_step_seconds_sum", step="image") == 72
 
 
+def test_retries_of_all_workers() -> None:
+    """By the code with which the attempt before ended; none of those that ended for good."""
+    with opened() as world:
+        assert value(world, "asu_build_retries_total", code="download-failed") == 0
+        attempt, _ = world.start(world.key(REQUEST))
+        assert world.records.retry(attempt, "download-failed", 5)
+
+    with opened(records=world.records) as later:
+        assert value(later, "asu_build_retries_total", code="download-failed") == 1
+        assert value(later, "asu_build_failures_total", code="download-failed") == 0
+
+
 def test_the_queue_at_this_moment() -> None:
     """Who waits and for how long, who runs, who works."""
     with opened() as world:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -127,6 +128,18 @@ def test_a_short_absence_of_redis_costs_no_attempt(world: World, absences: int) 
 
     assert world.build().state is State.QUEUED
     assert world.records.away["retry"] == 0
+
+
+def test_a_build_that_was_put_back_without_an_answer_waits(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """It is told and counted as one that is begun again, not as one that another worker has taken over."""
+    world.records.deaf["retry"] = 2
+    world.script.failures["info"] = ContainerFailed(reason="podman did not run make")
+
+    assert world.build().state is State.QUEUED
+    assert "begun again in 5 s" in caplog.text
+    assert "superseded" not in caplog.text
+    assert tried(world) == [("failed", "container-failed")]
+    assert asyncio.run(world.records.retries()) == {"container-failed": 1}
 
 
 def test_nothing_is_left_of_a_failed_attempt(world: World) -> None:
