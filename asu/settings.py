@@ -180,8 +180,8 @@ class Settings(BaseSettings):
         int,
         Field(
             ge=0,
-            description="MiB that stay free where images lie and are made: below it new builds are refused (529), all else goes on. "
-            "`/readyz?verbose`, `asu check` and a metric tell.",
+            description="MiB that stay free where images lie and are made: below it new builds are refused (529), accepted ones wait, all "
+            "else goes on. `/readyz?verbose`, `asu check` and a metric tell.",
         ),
     ] = 1024
     audit_log: Annotated[
