@@ -36,6 +36,7 @@ pytestmark = pytest.mark.skipif(not CAN_RUN, reason="needs root, to mount a smal
 
 DISK = 16  # MiB.
 SIZE = 6  # MiB; of an image.
+PATIENCE = 60  # Seconds for a worker to start; on an idle machine it takes two.
 WAITED = 8  # Signs of life, of which a waiting worker gives one a second: longer than RQ waits for a job, and than a pause between sweeps.
 
 
@@ -134,7 +135,7 @@ def test_a_worker_that_waits_for_room_ends_when_it_is_told_to(podman: PodmanWorl
 
 def wait_for_sign_of_life(world: WorkerWorld, *, after: str) -> str:
     """Wait until the only worker says that it lives, later than it did; return when that was."""
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + PATIENCE
     while time.monotonic() < give_up:
         for name in world.client.keys("rq:worker:*"):
             said: Any = world.client.hget(name, "last_heartbeat") if world.client.type(name) == b"hash" else None
