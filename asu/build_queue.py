@@ -1,4 +1,4 @@
-"""The only place that knows RQ.
+"""The only place that knows RQ, beside the worker's (`worker/queue_worker.py`).
 
 What travels is versioned JSON that names a build by its key; what to build stands in the build record. Nothing in Redis is
 executable: no pickle, and what a worker runs is its own, whatever function a job in Redis names. Equal requests share one
@@ -9,25 +9,20 @@ soon as it ends, and losing one is harmless: `Reconciler` puts the missing jobs 
 """
 
 import contextlib
-import ctypes
 import logging
-import os
-import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, Worker
 from rq.exceptions import DuplicateJobError, InvalidJobOperation, NoSuchJobError
-from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
 from .errors import QueueUnavailable
-from .logs import where_it_failed
 
 log = logging.getLogger(__name__)
 
@@ -35,21 +30,8 @@ QUEUE = "builds"
 PAYLOAD_VERSION = 1
 PATIENCE = 600  # Seconds; a build asks a Redis that is away four times, for two minutes each: to begin, and three times to end, which takes some.
 FUNCTION = "asu.build"  # A label: RQ wants a name, but no worker looks it up.
-PR_SET_PDEATHSIG = 1  # From <sys/prctl.h>.
-# With these a lost worker is noticed within half a minute even on an idle fleet (RQ's defaults: 400 s).
-WORKER_TTL = 20
-MAINTENANCE_INTERVAL = 5
 SILENCE = 60.0  # Seconds; a worker says every five that it lives, unless Redis or its machine is away for a moment.
 ALIVE = (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
-
-
-# A job that was taken stands in a list of its own until it is executed.
-_EXCHANGE = """
-if redis.call('EXISTS', KEYS[3]) == 0 or redis.call('LREM', KEYS[1], 1, ARGV[2]) == 0 then return 0 end
-if redis.call('LREM', KEYS[2], 1, ARGV[1]) == 1 then redis.call('LPUSH', KEYS[2], ARGV[2]) end
-redis.call('LPUSH', KEYS[1], ARGV[1])
-return 1
-"""
 
 
 class BuildJob(Job):
@@ -211,84 +193,3 @@ class Reconciler:
             elif key in absent:
                 self._queue.put(key)
         self._absent = absent
-
-
-def runnable(build: Callable[[Mapping[str, Any]], None]) -> type[BuildJob]:
-    """Return a class of jobs that hand their payload to `build`, whatever function somebody wrote into Redis."""
-
-    class RunnableJob(BuildJob):
-        def _execute(self) -> None:
-            build(self.kwargs["payload"])
-
-    return RunnableJob
-
-
-class BuildWorker(Worker):
-    """RQ's worker, with our sweep among its regular duties."""
-
-    def __init__(
-        self,
-        redis: Redis,
-        *,
-        build: Callable[[Mapping[str, Any]], None],
-        sweep: Callable[[], object],
-        choose: Callable[[], Sequence[str]] = tuple,
-    ) -> None:
-        job_class = runnable(build)
-        super().__init__(
-            [Queue(QUEUE, connection=redis, serializer=JSONSerializer, job_class=job_class)],
-            connection=redis,
-            serializer=JSONSerializer,
-            job_class=job_class,
-            worker_ttl=WORKER_TTL,
-            job_monitoring_interval=MAINTENANCE_INTERVAL,
-            maintenance_interval=MAINTENANCE_INTERVAL,
-            log_job_description=False,
-        )
-        self._sweep, self._choose = sweep, choose
-        self._exchange = redis.register_script(_EXCHANGE)
-
-    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> tuple[Job, Queue] | None:
-        """Take the next job, and exchange it for the one that should be next: RQ knows the order in which jobs were put in, no other."""
-        taken = super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
-        if taken is None:
-            return None
-        job, queue = taken
-        try:
-            return self._exchanged(job, queue), queue
-        except Exception as error:  # noqa: BLE001  # A choice that fails must not end the worker; the message may quote a plan.
-            log.warning("build %s is begun, whichever should be: %s", job.id, where_it_failed(error))
-            return taken
-
-    def _exchanged(self, job: Job, queue: Queue) -> Job:
-        """Return the job of the first build chosen that is still in the list, where the job at hand takes its place as the next."""
-        for key in self._choose():
-            if key == job.id:
-                break
-            if self._exchange(keys=[queue.key, queue.intermediate_queue_key, Job.key_for(key)], args=[job.id, key]):
-                chosen = self.job_class.fetch(key, connection=self.connection, serializer=self.serializer)
-                chosen.redis_server_version = job.redis_server_version
-                return chosen
-        return job
-
-    def run_maintenance_tasks(self) -> None:
-        """RQ's own maintenance, which keeps its locks for 15 minutes, and ours, which depends on none."""
-        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
-        self._sweep_safely()
-
-    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """Sweep while a build runs, too: RQ looks after its other duties only between jobs, and a busy fleet has no between."""
-        super().maintain_heartbeats(job, execution)
-        self._sweep_safely()
-
-    def _sweep_safely(self) -> None:
-        try:
-            self._sweep()
-        except Exception:
-            log.exception("sweep failed; it is tried again in %s s", MAINTENANCE_INTERVAL)
-
-    def main_work_horse(self, job: Job, queue: Queue) -> None:
-        """Begin as the process that builds: when its worker dies, it dies too, or two would build the same."""
-        if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) or os.getppid() != self.pid:
-            os._exit(1)
-        super().main_work_horse(job, queue)

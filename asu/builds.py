@@ -41,7 +41,7 @@ class Builds:
         self._uses = Uses(records)
         self._limit, self._patience = limit, patience
         self._places = max(1, int(limit * share))  # Of one client.
-        self._pace = PaceReader(records, queue)
+        self._pace = PaceReader(records, queue, room)
 
     async def request(self, resolved: ResolvedRequest, request_id: str, client: str = "") -> BuildAnswer:
         """Answer with the build of a resolved request, put in line if it is new; raises Overloaded, ShareExceeded, DiskFull, QueueUnavailable.

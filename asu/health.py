@@ -16,7 +16,7 @@ from .upstream import Upstream
 # Seconds. Anyone may ask, and a bucket or a disk need not be looked at for each of them.
 KEPT_SECONDS = 5.0
 STORE_PATIENCE = 3.0  # Seconds; a store that hangs must not hold up the rest.
-FREE_UP = "new builds are refused; free some, set STORE_BUDGET_MB, or shorten BUILD_TTL"
+FREE_UP = "new builds are refused, and accepted ones wait; free some, set STORE_BUDGET_MB, or shorten BUILD_TTL"
 
 
 class Health:

@@ -14,6 +14,7 @@ from .pace import Pace
 
 HTTP_STATUS = {State.QUEUED: 202, State.RUNNING: 202, State.DONE: 200, State.FAILED: 500}
 NOBODY_WORKS = "no worker is alive at the moment; the build is not lost and begins as soon as one starts"
+NO_ROOM = "the server's disk is too full to begin builds at the moment; the build is not lost and begins as soon as there is room"
 REMEMBERED = 1024  # Histories; each is some hundred bytes, and those that are polled at the same time are mostly the empty one.
 
 
@@ -38,6 +39,8 @@ def answer_of(record: BuildRecord, pace: Pace) -> BuildAnswer:
             facts["queue_position"] = position
         if pace.workers == 0:
             facts["notice"] = NOBODY_WORKS
+        elif pace.is_full and state is State.QUEUED:
+            facts["notice"] = NO_ROOM
         added = b"%b, %b" % (added, json.dumps(facts)[1:-1].encode())
     headers = {"X-Imagebuilder-Status": step, "X-Queue-Position": str(position)}
     return BuildAnswer(HTTP_STATUS[state], headers, widened(record.body, added))

@@ -1,4 +1,4 @@
-"""Whether there is room for another build, so that a disk that fills up stops new builds and nothing else."""
+"""Whether there is room for another build, so that a disk that fills up puts off builds and ends none."""
 
 import asyncio
 import shutil
@@ -54,6 +54,15 @@ class Room:
         except QueueUnavailable:
             return
         _judge(free, self._settings.disk_reserve_mb)
+
+    async def is_nowhere(self) -> bool:
+        """Return whether all workers have told that their disks are below the reserve, so that none begins a build; raises QueueUnavailable.
+
+        This is for those who poll, who must not wait for a disk: their workers' notes are at most some seconds old.
+        """
+        reserve = self._settings.disk_reserve_mb * MIB
+        notes = await self._fleet.notes()
+        return bool(notes) and all(note.disk_free is not None and note.disk_free < reserve for note in notes)
 
     async def _look(self) -> int | None:
         if self._settings.s3_bucket:

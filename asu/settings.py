@@ -144,7 +144,7 @@ class Settings(BaseSettings):
     manifest_deadline: Annotated[PositiveInt, Field(description="Seconds for `make manifest`, which downloads all packages.")] = 300
     image_deadline: Annotated[PositiveInt, Field(description="Seconds for `make image`.")] = 900
     pull_deadline: Annotated[PositiveInt, Field(description="Seconds for pulling an ImageBuilder image, and for unpacking a snapshot's.")] = 600
-    max_output_mb: Annotated[PositiveInt, Field(description="Most that a build may put into the store, in MiB.")] = 4096
+    max_output_mb: Annotated[PositiveInt, Field(description="Most that a build may put into the store, in MiB; beyond, `output-too-large`.")] = 4096
     build_ttl: Annotated[PositiveInt, Field(description="Seconds that a finished build of a release is remembered and its files are kept.")] = 86_400
     build_ttl_unversioned: Annotated[
         PositiveInt, Field(description="Seconds that a finished build of a snapshot is remembered: of `SNAPSHOT`, or of a branch's.")
@@ -180,8 +180,8 @@ class Settings(BaseSettings):
         int,
         Field(
             ge=0,
-            description="MiB that stay free where images lie and are made: below it new builds are refused (529), all else goes on. "
-            "`/readyz?verbose`, `asu check` and a metric tell.",
+            description="MiB that stay free where images lie and are made: below it new builds are refused (529), accepted ones wait, all "
+            "else goes on. `/readyz?verbose`, `asu check` and a metric tell.",
         ),
     ] = 1024
     audit_log: Annotated[

@@ -10,10 +10,12 @@ AsuError
 │   ├── PrepareDisagrees
 │   ├── ContainerFailed
 │   ├── ContainerTooLarge
+│   ├── OutputTooLarge
 │   ├── BuildTimeout
 │   ├── WorkerLost
 │   ├── StoreFailed
 │   ├── SigningFailed
+│   │   └── CertificateInvalid
 │   └── InternalError
 ├── UpstreamError               OpenWrt's servers are the cause; try again later
 │   ├── UpstreamUnreachable
@@ -57,11 +59,13 @@ edge and the application's handlers turn them into HTTP. `code` is stable and me
 from .base import LISTS, AsuError
 from .infra import (
     BuildTimeout,
+    CertificateInvalid,
     ContainerFailed,
     ContainerTooLarge,
     DiskFull,
     InfraError,
     InternalError,
+    OutputTooLarge,
     Overloaded,
     PrepareDisagrees,
     PrepareUnavailable,
@@ -117,6 +121,7 @@ __all__ = [
     "BodyTooLarge",
     "BuildFailed",
     "BuildTimeout",
+    "CertificateInvalid",
     "ContainerFailed",
     "ContainerTooLarge",
     "DefaultsNotAllowed",
@@ -136,6 +141,7 @@ __all__ = [
     "MalformedRepositoryKey",
     "MethodNotAllowed",
     "NotFound",
+    "OutputTooLarge",
     "Overloaded",
     "PrepareDisagrees",
     "PrepareUnavailable",

@@ -79,7 +79,18 @@ class ContainerFailed(InfraError):
 class ContainerTooLarge(InfraError):
     """The build took more than {limit_mb} MiB of disk and was stopped; ask for fewer packages or a smaller root file system."""
 
-    code, is_passing = "container-too-large", False  # The same request would take as much again.
+    code = "container-too-large"
+    is_passing, retry_after = False, 600  # The same request would take as much again, until the operator allows more.
+
+
+class OutputTooLarge(InfraError):
+    """The build left more than this server takes of one, {limit}; ask for a smaller root file system (`rootfs_size_mb`), or its operator for more.
+
+    The request was admitted, and what an ImageBuilder makes of it nobody can know before; so it is the server that does not do what it said.
+    """
+
+    code = "output-too-large"
+    is_passing, retry_after = False, 600  # As above.
 
 
 class BuildTimeout(InfraError):
@@ -104,6 +115,13 @@ class SigningFailed(InfraError):
     """The images could not be signed: {reason}; your request is not the cause, try again later."""
 
     code = "signing-failed"
+
+
+class CertificateInvalid(SigningFailed):
+    """The images could not be signed: the certificate of this server's key is not valid now; its operator has to renew it."""
+
+    code = "certificate-invalid"
+    is_passing, retry_after = False, 600  # Somebody has to renew it; until then each try would build all of it in vain.
 
 
 class InternalError(InfraError):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
-from asu.errors import BuildFailed, DiskFull, StoreFailed
+from asu.errors import BuildFailed, DiskFull, OutputTooLarge, StoreFailed
 from asu.room import MIB, expect_room, free_bytes
 from asu.stores.base import FILE_NAME
 
@@ -43,21 +43,19 @@ def copy_out(pieces: Iterator[bytes], directory: Path, *, max_bytes: int, reserv
 
     Names must be plain, no file may come twice, count and size are bounded; links, devices, sparse files and directories are
     passed over. What is passed over counts as well, since a file with holes costs a build nothing and us its whole size to read.
-    Nothing is written that would leave fewer than `reserve_mb` MiB free. Raises StoreFailed, DiskFull.
+    Nothing is written that would leave fewer than `reserve_mb` MiB free. Raises OutputTooLarge, StoreFailed, DiskFull.
     """
     hashes: dict[str, str] = {}
     left = max_bytes
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", _PieceReader(pieces)), mode="r|", bufsize=COPY_CHUNK) as archive:
             for number, member in enumerate(archive):
-                left -= member.size
-                if left < 0 or member.size < 0 or number >= MAX_MEMBERS:
-                    raise _too_much()
+                left = _left_after(member, number, left, max_bytes)
                 name = member.name.rpartition("/")[2]
                 if not _is_plain(member) or FILE_NAME.fullmatch(name) is None or name in hashes:
                     continue
                 if len(hashes) >= MAX_FILES:
-                    raise _too_much()
+                    raise OutputTooLarge(limit=f"{MAX_FILES} files")
                 expect_room(directory, reserve_mb, member.size)
                 source = archive.extractfile(member)
                 hashes[name] = _write(source, directory / name, reserve_mb) if source else ""
@@ -68,8 +66,15 @@ def copy_out(pieces: Iterator[bytes], directory: Path, *, max_bytes: int, reserv
     return hashes
 
 
-def _too_much() -> StoreFailed:
-    return StoreFailed(reason="the build left more than the store takes")
+def _left_after(member: tarfile.TarInfo, number: int, left: int, max_bytes: int) -> int:
+    """Return how many more bytes may come after a member; raises OutputTooLarge, and ValueError for a size that would make room."""
+    if member.size < 0:
+        raise ValueError(member.size)
+    if number >= MAX_MEMBERS:
+        raise OutputTooLarge(limit=f"{MAX_MEMBERS} files")
+    if member.size > left:
+        raise OutputTooLarge(limit=f"{max_bytes // MIB} MiB")
+    return left - member.size
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:

@@ -9,7 +9,7 @@ from redis import Redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from asu.build_queue import BuildWorker, RqBuildQueue, has_live_worker
+from asu.build_queue import RqBuildQueue, has_live_worker
 from asu.errors import QueueUnavailable
 from asu.redis_connections import sync_redis
 from asu.redis_fleet import RedisFleetNotes
@@ -23,6 +23,8 @@ from .choosing import Choice
 from .container import ContainerEngine, PodmanEngine
 from .job import Builder
 from .lease import PUBLISH_PATIENCE
+from .queue_worker import BuildWorker
+from .readiness import RoomToBegin
 from .rebuilding import Comparison, rebuild
 from .recovery import Recovered, recover
 from .sweeping import Sweep, Swept
@@ -53,7 +55,8 @@ def run_worker(settings: Settings) -> None:
     queue = RqBuildQueue(redis, deadline=settings.build_deadline)
     notes = RedisFleetNotes(hasty)
     sweep = Sweep(settings, records=records, queue=queue, store=store, engine=engine, accounts=accounts, notes=notes)
-    BuildWorker(redis, build=builder.run, sweep=sweep, choose=Choice(records, builder.has_builder)).work(logging_level=None)
+    choice = Choice(records, builder.has_builder)
+    BuildWorker(redis, build=builder.run, sweep=sweep, choose=choice, may_begin=RoomToBegin(settings)).work(logging_level=None)
 
 
 def sweep_once(settings: Settings) -> Swept:

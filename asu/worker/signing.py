@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from asu.errors import SigningFailed
+from asu.errors import CertificateInvalid, SigningFailed
 from asu.provenance.envelope import Seal
 
 from . import builder_output, firmware_trailer
@@ -67,7 +67,7 @@ class Signer:
             self._key.check_time(self._clock())
         except UnusableKey as error:
             log.error("images cannot be signed: %s", error)  # noqa: TRY400  # The words say it all.
-            raise SigningFailed(reason="the certificate of this server's key is not valid now") from error
+            raise CertificateInvalid from error
         try:
             images = {image["name"]: image for image in _images(document) if image.get("type") in SIGNED_TYPES}
             signed = {name: self._sign_image(directory / name, image.get("sha256_unsigned")) for name, image in images.items()}

@@ -1,10 +1,9 @@
 """The build queue: one set of rules, held by the in-memory twin and by RQ; the integration ring runs it on a real Redis."""
 
 import json
-import socket
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +11,8 @@ from typing import Any
 import fakeredis
 import pytest
 from redis import Redis
-from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
-from rq.utils import get_version
 
 from asu.build_queue import (
     FUNCTION,
@@ -23,14 +20,10 @@ from asu.build_queue import (
     PAYLOAD_VERSION,
     QUEUE,
     BuildQueue,
-    BuildWorker,
     MemoryBuildQueue,
     Reconciler,
     RqBuildQueue,
-    has_live_worker,
-    runnable,
 )
-from asu.errors import QueueUnavailable
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 
@@ -181,90 +174,6 @@ class RqContract(QueueContract):
         line.queue.put(A)
 
         assert line.keys() == []
-
-    def test_a_worker_runs_its_own_function(self, redis: Redis) -> None:
-        """Whatever function somebody writes into Redis, a worker hands the payload to its builder."""
-        built: list[Mapping[str, Any]] = []
-        Queue(QUEUE, connection=redis, serializer=JSONSerializer).enqueue("os.abort", kwargs={"payload": {"key": B}}, job_id=A)
-
-        runnable(built.append).fetch(A, connection=redis, serializer=JSONSerializer).perform()
-
-        assert built == [{"key": B}]
-
-    def test_a_worker_sweeps_while_it_builds(self, line: Line, redis: Redis) -> None:
-        """Where every worker builds, none would notice otherwise that another was lost; a sweep that fails ends no build."""
-        sweeps: list[str] = []
-
-        def sweep() -> None:
-            sweeps.append("swept")
-            raise QueueUnavailable
-
-        worker = BuildWorker(redis, build=lambda _: None, sweep=sweep)
-        worker.register_birth()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
-        line.queue.put(A)
-        job = self.job(redis)
-        worker.maintain_heartbeats(job, worker.prepare_execution(job))
-
-        assert sweeps == ["swept"]
-
-    def test_a_worker_is_known_to_live_where_it_works(self, redis: Redis) -> None:
-        """A health check looks for its own worker, not for anybody's."""
-        BuildWorker(redis, build=lambda _: None, sweep=lambda: None).register_birth()  # type: ignore[no-untyped-call]  # As above.
-
-        assert has_live_worker(redis, socket.gethostname())
-        assert not has_live_worker(redis, "elsewhere")
-
-    def test_a_worker_that_fell_silent_is_not_alive(self, redis: Redis) -> None:
-        """A worker that hangs keeps its name in Redis for a while, and is found out by its last sign of life."""
-        worker = BuildWorker(redis, build=lambda _: None, sweep=lambda: None)
-        worker.register_birth()  # type: ignore[no-untyped-call]  # As above.
-        redis.hset(worker.key, "last_heartbeat", "2026-01-01T00:00:00.000000Z")
-
-        assert not has_live_worker(redis, socket.gethostname())
-
-    @pytest.mark.parametrize(
-        ("wanted", "begun", "left"),
-        [([C], C, [A, B]), ([B, A], B, [A, C]), ([A, C], A, [B, C]), (["d" * 64, C], C, [A, B]), (["d" * 64], A, [B, C]), ([], A, [B, C])],
-    )
-    def test_a_worker_begins_the_build_that_should_be_next(self, line: Line, redis: Redis, wanted: list[str], begun: str, left: list[str]) -> None:
-        """RQ knows only who came first; the one whose turn it was by that comes next. One that is not in the list cannot be had."""
-        for key in (A, B, C):
-            line.queue.put(key)
-        taken = BuildWorker(redis, build=lambda _: None, sweep=lambda: None, choose=lambda: wanted).dequeue_job_and_maintain_ttl(None)
-
-        assert taken is not None
-        assert (taken[0].id, taken[0].kwargs["payload"]["key"], line.keys()) == (begun, begun, left)
-        held = [begun.encode()] if get_version(redis) >= (6, 2, 0) else []  # Older servers have no command for a list of what was taken.
-        assert redis.lrange(taken[1].intermediate_queue_key, 0, -1) == held
-
-    def test_a_choice_that_fails_ends_no_worker(self, line: Line, redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
-        """Then it is the turn of whoever came first; what went wrong may quote a plan, so the log tells only where."""
-
-        def choose() -> list[str]:
-            raise ValueError(B)
-
-        for key in (A, B):
-            line.queue.put(key)
-        taken = BuildWorker(redis, build=lambda _: None, sweep=lambda: None, choose=choose).dequeue_job_and_maintain_ttl(None)
-
-        assert taken is not None
-        assert (taken[0].id, line.keys()) == (A, [B])
-        assert "ValueError" in caplog.text
-        assert B not in caplog.text
-
-    def test_only_workers_that_were_heard_of_live(self, line: Line, redis: Redis) -> None:
-        """One that was killed keeps its name in Redis until another tidies, and there may be no other."""
-        workers = [BuildWorker(redis, build=lambda _: None, sweep=lambda: None) for _ in range(2)]
-        for worker in workers:
-            worker.register_birth()  # type: ignore[no-untyped-call]  # As above.
-        both = line.queue.live_workers()
-        redis.hset(workers[0].key, "last_heartbeat", "2026-01-01T00:00:00.000000Z")
-
-        assert (both, line.queue.live_workers()) == (2, 1)
-
-    def test_without_workers_there_are_none(self, line: Line) -> None:
-        """Operators see that nobody works."""
-        assert line.queue.live_workers() == 0
 
 
 class ForgetfulRedis(fakeredis.FakeRedis):

@@ -1,31 +1,43 @@
-"""A real disk of a few MiB that fills up while a build is copied out."""
+"""A real disk of a few MiB that fills up while a build is copied out, or while one waits for its worker."""
 
 from __future__ import annotations
 
 import io
+import json
 import os
+import signal
 import subprocess
 import tarfile
-from typing import TYPE_CHECKING
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from asu.build_queue import QUEUE
+from asu.build_record import State
 from asu.errors import DiskFull
 from asu.room import MIB
 from asu.stores.local import LocalStore
 from asu.worker.builder_output import COPY_CHUNK, copy_out
 from asu.worker.memory_container import regular
+from tests.integration.worker_world import WorkerWorld
+from tests.redis_server import RedisServer
 from tests.unit.job_world import body_of, new_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.integration.podman_world import PodmanWorld
+
 CAN_RUN = os.geteuid() == 0 or "CI" in os.environ
 pytestmark = pytest.mark.skipif(not CAN_RUN, reason="needs root, to mount a small disk")
 
 DISK = 16  # MiB.
 SIZE = 6  # MiB; of an image.
+PATIENCE = 60  # Seconds for a worker to start; on an idle machine it takes two.
+WAITED = 8  # Signs of life, of which a waiting worker gives one a second: longer than RQ waits for a job, and than a pause between sweeps.
 
 
 @pytest.fixture
@@ -40,9 +52,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", place], check=True)
 
 
-def fill(disk: Path) -> None:
-    """Write as another program does, so that the image still fits, and the reserve does not."""
-    (disk / "other").write_bytes(bytes(7 * MIB))
+def fill(disk: Path, mib: int = 7) -> None:
+    """Write as another program does; as much as this leaves room for the image, and not for the reserve."""
+    (disk / "other").write_bytes(bytes(mib * MIB))
 
 
 def pieces(meanwhile: Callable[[], None]) -> Iterator[bytes]:
@@ -82,3 +94,52 @@ def test_a_build_that_would_fill_the_disk_fails_and_leaves_nothing(disk: Path) -
     (disk / "other").unlink()
     world.script.before.clear()
     assert body_of(world.build())["status"] == 200
+
+
+def test_an_accepted_build_waits_for_room_and_is_then_made(podman: PodmanWorld, tmp_path: Path, disk: Path) -> None:
+    """However long the disk is full: it is not begun, no try is counted, and the worker lives; soon after there is room it is built."""
+    (tmp_path / "redis").mkdir()
+    with RedisServer(tmp_path / "redis") as server, ExitStack() as stack:
+        world = WorkerWorld(podman, server, tmp_path, stack, {"store_path": disk, "disk_reserve_mb": 4})
+        fill(disk, 14)
+        worker = world.start_worker()
+        key = world.ask()
+        world.hand_out(key)
+        signs = [wait_for_sign_of_life(world, after="")]
+        signs += [wait_for_sign_of_life(world, after=signs[-1]) for _ in range(WAITED)]
+
+        waits, held = world.look(key), world.client.lrange(f"rq:queue:{QUEUE}", 0, -1)
+        (disk / "other").unlink()
+        record = world.wait_until_ended(key, seconds=60)
+
+        assert (waits.state, json.loads(waits.standing.tried), held) == (State.QUEUED, [], [key.encode()])
+        assert (record.state, world.tries(key), worker.poll()) == (State.DONE, 1, None), record.body
+
+
+def test_a_worker_that_waits_for_room_ends_when_it_is_told_to(podman: PodmanWorld, tmp_path: Path, disk: Path) -> None:
+    """It has no build to finish, and the one that waits is for another worker."""
+    (tmp_path / "redis").mkdir()
+    with RedisServer(tmp_path / "redis") as server, ExitStack() as stack:
+        world = WorkerWorld(podman, server, tmp_path, stack, {"store_path": disk, "disk_reserve_mb": 4})
+        fill(disk, 14)
+        worker = world.start_worker()
+        key = world.ask()
+        world.hand_out(key)
+        wait_for_sign_of_life(world, after=wait_for_sign_of_life(world, after=""))
+
+        worker.send_signal(signal.SIGTERM)
+
+        assert worker.wait(10) == 0
+        assert (world.look(key).state, world.client.lrange(f"rq:queue:{QUEUE}", 0, -1)) == (State.QUEUED, [key.encode()])
+
+
+def wait_for_sign_of_life(world: WorkerWorld, *, after: str) -> str:
+    """Wait until the only worker says that it lives, later than it did; return when that was."""
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up:
+        for name in world.client.keys("rq:worker:*"):
+            said: Any = world.client.hget(name, "last_heartbeat") if world.client.type(name) == b"hash" else None
+            if said and said.decode() > after:
+                return str(said.decode())
+        time.sleep(0.1)
+    raise TimeoutError("the worker has not been heard of")

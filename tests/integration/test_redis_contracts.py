@@ -17,6 +17,7 @@ from tests.contract.test_asked_twice import AskedTwiceContract, TokensContract
 from tests.contract.test_fleet import FleetSides, RedisFleetContract
 from tests.contract.test_line import LineContract
 from tests.contract.test_queue import Line, RqContract, rq_line
+from tests.contract.test_queue_worker import WorkerContract
 from tests.contract.test_records import RecordsContract
 from tests.contract.test_second_lives import SecondLivesContract
 from tests.contract.test_statistics import RedisStatisticsContract, StatisticsSides
@@ -88,6 +89,15 @@ class TestRealRecords(RealSides, RecordsContract):
 
 class TestRealQueue(RqContract):
     """RQ, where it runs in production."""
+
+    @pytest.fixture
+    def line(self, redis: Redis) -> Line:
+        """Return a queue and its keys."""
+        return rq_line(redis)
+
+
+class TestRealWorker(WorkerContract):
+    """RQ's worker, at the Redis of production."""
 
     @pytest.fixture
     def line(self, redis: Redis) -> Line:

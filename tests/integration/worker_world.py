@@ -51,7 +51,8 @@ class WorkerWorld:
     settings_values: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.settings = self.podman.settings(redis_url=self.redis.url, store_path=self.directory / "store", **self.settings_values)
+        values = {"redis_url": self.redis.url, "store_path": self.directory / "store", **self.settings_values}
+        self.settings = self.podman.settings(**values)
         self.store = LocalStore(self.settings.store_path)
         self.store.open()
         self.client = self.stack.enter_context(sync_redis(self.redis.url))

@@ -46,6 +46,7 @@ def try_microservices(deployment: Deployment, port: int, network: str, say: Call
     _scale(deployment, port, say)
     _stop_one(deployment, port, say)
     _replace(deployment, port, key, network, say)
+    _replace_worker(deployment, key, say)
     _drain(deployment, Client(port), say)  # A new connection; the gateway has closed the old one, which had nothing to say.
     _scale_for_good(deployment, say)
     try_monitoring(deployment, say)
@@ -115,6 +116,23 @@ def _replace(deployment: Deployment, port: int, key: str, network: str, say: Cal
         with under_load(port, ask, accepted=(OK, ACCEPTED), clients=MANY_CLIENTS, rate=RATE) as load, _coming_and_going(deployment, network):
             deployment.replace(service)
         say(load.must_be_flawless(f"polls, previews and requests for a build while every replica of {service} was replaced"))
+
+
+def _replace_worker(deployment: Deployment, key: str, say: Callable[[str], None]) -> None:
+    """Replace the worker by a new container, which knows from the audit log of a build that the old one made."""
+    before = _audited(deployment, key)
+    deployment.replace("worker")
+    after = _audited(deployment, key)
+    if not before or before != after:
+        raise SmokeError(f"the audit log tells of the build {before!r}, and after the worker was replaced {after!r}")
+    say("the audit log tells of the build, and goes on doing so after the worker was replaced")
+
+
+def _audited(deployment: Deployment, key: str) -> list[str]:
+    """Return the lines about a build, as a worker's container has them."""
+    [worker] = deployment.containers("worker")
+    place = deployment.engine.podman("exec", worker, "printenv", "AUDIT_LOG").strip()
+    return [line for line in deployment.engine.podman("exec", worker, "cat", place).splitlines() if key in line]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pytest
 from asu.build_queue import MemoryBuildQueue
 from asu.build_record import BuildRecord, State
 from asu.errors import ContainerFailed, ImpossibleSelection
+from asu.fleet import WorkerNote
 from tests.unit.worlds import REQUEST, UntouchableUpstream, World, opened
 
 UNKNOWN = "0" * 64
@@ -161,6 +162,21 @@ def test_that_nobody_works_is_said() -> None:
 
     assert (body["status"], body["detail"], body["workers_alive"], body["eta_seconds"]) == (202, "queued", 0, None)
     assert body["notice"].startswith("no worker is alive")
+
+
+def test_that_no_worker_has_room_is_said() -> None:
+    """To those who wait for it alone: what runs goes on."""
+    with opened(disk_reserve_mb=1) as world:
+        running, waiting = (world.key({**REQUEST, "packages": [name]}) for name in ("vim", "nano"))
+        world.start(running, "building_image")
+        world.fleet.note_worker("only", WorkerNote(trouble="", disk_free=1))
+        # Two readings may be a second apart; another world has none yet.
+        with opened(records=world.records, queue=world.queue, fleet=world.fleet, disk_reserve_mb=1) as later:
+            waits, runs = (poll(later, key).json() for key in (waiting, running))
+
+    assert (waits["status"], waits["detail"], waits["workers_alive"], waits["eta_seconds"]) == (202, "queued", 1, None)
+    assert waits["notice"].startswith("the server's disk is too full to begin builds")
+    assert "notice" not in runs
 
 
 def test_an_attempt_that_failed_is_told_and_is_no_end(world: World) -> None:

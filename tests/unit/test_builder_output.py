@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asu.errors import BuildFailed, DiskFull, StoreFailed
+from asu.errors import BuildFailed, DiskFull, OutputTooLarge, StoreFailed
 from asu.worker.builder_output import MAX_FILES, MAX_MEMBERS, copy_out, offered, read_profiles
 from asu.worker.memory_container import regular
 
@@ -137,7 +137,7 @@ def test_a_file_with_holes_is_passed_over(tmp_path: Path) -> None:
 
 def test_holes_count_as_much_as_they_pretend(tmp_path: Path) -> None:
     """A terabyte that takes no room in the archive is a terabyte."""
-    with pytest.raises(StoreFailed, match="more than the store takes"):
+    with pytest.raises(OutputTooLarge, match="more than this server takes of one"):
         copy_out(iter([sparse(2**30) + bytes(1024)]), tmp_path, max_bytes=10_000)
 
 
@@ -149,13 +149,13 @@ def test_a_negative_size_makes_no_room(tmp_path: Path) -> None:
 
 def test_what_is_passed_over_counts_too(tmp_path: Path) -> None:
     """A huge file of an odd name would be read to its end, and thrown away."""
-    with pytest.raises(StoreFailed, match="more than the store takes"):
+    with pytest.raises(OutputTooLarge, match="more than this server takes of one"):
         copy_out(archive([plain("out/.hidden", b"x" * 600), plain("out/a", b"x" * 600)]), tmp_path, max_bytes=1_000)
 
 
 def test_too_many_names_are_refused_whatever_they_are(tmp_path: Path) -> None:
     """Each directory of an archive is remembered while it is read; a million of them would fill our memory."""
-    with pytest.raises(StoreFailed, match="more than the store takes"):
+    with pytest.raises(OutputTooLarge, match="more than this server takes of one"):
         copy_out(archive([special(f"out/{number}", tarfile.DIRTYPE) for number in range(MAX_MEMBERS + 1)]), tmp_path, max_bytes=1_000)
 
 
@@ -167,7 +167,7 @@ def test_a_damaged_archive_is_a_failure_at_worst(changes: list[tuple[int, int]])
     for place, value in changes:
         data[place] = value
 
-    with TemporaryDirectory() as directory, suppress(StoreFailed):
+    with TemporaryDirectory() as directory, suppress(StoreFailed, OutputTooLarge):
         copy_out(iter([bytes(data)]), Path(directory), max_bytes=100_000)
 
 
@@ -199,13 +199,13 @@ def test_a_name_that_comes_twice_keeps_its_first_content(tmp_path: Path) -> None
 
 def test_too_many_bytes_are_refused(tmp_path: Path) -> None:
     """The bound holds for all files together."""
-    with pytest.raises(StoreFailed, match="more than the store takes"):
+    with pytest.raises(OutputTooLarge, match="more than this server takes of one"):
         copy_out(archive([plain("out/a", b"x" * 600), plain("out/b", b"x" * 600)]), tmp_path, max_bytes=1_000)
 
 
 def test_too_many_files_are_refused(tmp_path: Path) -> None:
     """A build leaves some dozens of files; thousands would only fill the disk's inodes."""
-    with pytest.raises(StoreFailed, match="more than the store takes"):
+    with pytest.raises(OutputTooLarge, match="more than this server takes of one"):
         copy_out(archive([plain(f"out/{number}") for number in range(MAX_FILES + 1)]), tmp_path, max_bytes=10_000)
 
 

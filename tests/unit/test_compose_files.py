@@ -94,6 +94,17 @@ def test_redis_keeps_what_it_was_given(name: str) -> None:
     assert set(redis["networks"]) == {"backend"}
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_the_audit_log_outlives_its_container(name: str) -> None:
+    """Workers write it into a named volume, at a place that the image makes theirs: a new volume takes over its owner."""
+    worker = services(name)["worker"]
+    [place] = [volume.partition(":")[2] for volume in worker["volumes"] if volume.startswith("audit:")]
+
+    assert str(Path(worker["environment"]["AUDIT_LOG"]).parent) == place
+    assert "audit" in yaml.safe_load((ROOT / name).read_text())["volumes"]
+    assert re.search(rf"mkdir [^&]*{place}\b[^&]*&& chown 10001:10001 [^&]*{place}\b", (ROOT / "Containerfile").read_text())
+
+
 @pytest.mark.parametrize("name", FILES[:2])
 def test_redis_is_found_without_a_name_server(name: str) -> None:
     """The name server of podman loses questions while builds come and go; a poll that waits for Redis would be answered with an error."""

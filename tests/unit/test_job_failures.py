@@ -212,16 +212,18 @@ def test_an_image_that_changed_on_the_way_is_not_published(world: World) -> None
     assert not world.store.has(KEY)
 
 
-def test_more_output_than_the_store_takes_is_refused(tmp_path: Path) -> None:
-    """A build cannot fill the disk."""
-    world = new_world(tmp_path, max_output_mb=1)
+def test_more_output_than_the_store_takes_is_refused_once(tmp_path: Path) -> None:
+    """A build cannot fill the disk; the next try would leave as much, so there is none until somebody asks again."""
+    world = new_world(tmp_path, max_output_mb=1, retry_delays=(5, 30))
     big = tarfile.TarInfo(f"{KEY}/big.bin")
     big.size = 2 * 1024 * 1024
     world.script.extra.append((big, b"\0" * big.size))
 
     record = world.build()
 
-    assert (body_of(record)["code"], record.fault) == ("store-failed", "infra")
+    assert (record.state, body_of(record)["code"], record.fault) == (State.FAILED, "output-too-large", "infra")
+    assert "1 MiB; ask for a smaller root file system" in body_of(record)["detail"]
+    assert [one["code"] for one in world.tried()] == ["output-too-large"]
 
 
 def test_a_store_that_fails_leaves_no_half_build(tmp_path: Path) -> None:

@@ -10,10 +10,16 @@ import pytest
 from asu.build_queue import MemoryBuildQueue
 from asu.build_record import Standing
 from asu.errors import QueueUnavailable
+from asu.fleet import MemoryFleet, WorkerNote
 from asu.memory_records import MemoryRecords
 from asu.pace import Pace, PaceReader
+from asu.room import MIB, Room
+from asu.settings import Settings
 
 pytestmark = pytest.mark.anyio
+
+ROOMY, FULL = Pace(workers=1), Pace(workers=1, is_full=True)
+ROOM = Room(Settings(disk_reserve_mb=0), MemoryFleet())
 
 
 class CountedQueue(MemoryBuildQueue):
@@ -36,7 +42,7 @@ class CountedQueue(MemoryBuildQueue):
 async def test_everybody_waits_for_the_first_reading() -> None:
     """One serves all, however many poll."""
     queue = CountedQueue()
-    reader = PaceReader(MemoryRecords(), queue)
+    reader = PaceReader(MemoryRecords(), queue, ROOM)
 
     assert await asyncio.gather(*(reader.get() for _ in range(20))) == [Pace(workers=1)] * 20
     assert queue.counts == 1
@@ -45,7 +51,7 @@ async def test_everybody_waits_for_the_first_reading() -> None:
 async def test_within_a_second_it_is_read_once() -> None:
     """What is told changes slowly, and Redis has other things to do."""
     queue = CountedQueue()
-    reader = PaceReader(MemoryRecords(), queue)
+    reader = PaceReader(MemoryRecords(), queue, ROOM)
     await reader.get()
     queue.workers = 7
 
@@ -56,7 +62,7 @@ async def test_whoever_hangs_up_does_not_end_the_reading() -> None:
     """The first client goes away while all others wait for the reading that it began."""
     queue = CountedQueue()
     queue.gate.clear()
-    reader = PaceReader(MemoryRecords(), queue)
+    reader = PaceReader(MemoryRecords(), queue, ROOM)
     first, second = asyncio.create_task(reader.get()), asyncio.create_task(reader.get())
     await asyncio.sleep(0)
     first.cancel()
@@ -67,7 +73,7 @@ async def test_whoever_hangs_up_does_not_end_the_reading() -> None:
 
 async def test_without_redis_nothing_is_known() -> None:
     """A poll that found its record in time is answered all the same."""
-    assert await PaceReader(MemoryRecords(), CountedQueue(failures=1)).get() == Pace()
+    assert await PaceReader(MemoryRecords(), CountedQueue(failures=1), ROOM).get() == Pace()
 
 
 @pytest.mark.parametrize(
@@ -80,10 +86,11 @@ async def test_without_redis_nothing_is_known() -> None:
         (Pace(workers=0, seconds=30), Standing(), None),
         (Pace(workers=2), Standing(), None),
         (Pace(seconds=30), Standing(), None),
+        (Pace(workers=1, seconds=30, is_full=True), Standing(), None),
     ],
 )
 def test_a_waiting_build_ends_after_those_before_it(pace: Pace, standing: Standing, seconds: int | None) -> None:
-    """They are shared by the workers; one that comes back later is that much later; without workers, nobody knows."""
+    """They are shared by the workers; one that comes back later is that much later; without workers or room, nobody knows."""
     assert pace.until_finished(standing, is_running=False) == seconds
 
 
@@ -91,3 +98,17 @@ def test_a_waiting_build_ends_after_those_before_it(pace: Pace, standing: Standi
 def test_a_running_build_ends_when_others_did(ran: float, seconds: int | None) -> None:
     """Of one that takes longer than most, nobody knows when it ends."""
     assert Pace(workers=1, seconds=30).until_finished(Standing(seconds=ran), is_running=True) == seconds
+    assert Pace(workers=1, seconds=30, is_full=True).until_finished(Standing(seconds=ran), is_running=True) == seconds
+
+
+@pytest.mark.parametrize(
+    ("free", "expected"), [([], ROOMY), ([99], FULL), ([99, 98], FULL), ([99, 100], ROOMY), ([99, None], ROOMY), ([None], ROOMY)]
+)
+async def test_builds_wait_for_room_where_no_worker_has_any(free: list[int | None], expected: Pace) -> None:
+    """One that has room, or cannot tell, begins them."""
+    fleet = MemoryFleet()
+    for number, mib in enumerate(free):
+        fleet.note_worker(str(number), WorkerNote(trouble="", disk_free=None if mib is None else mib * MIB))
+    reader = PaceReader(MemoryRecords(), MemoryBuildQueue(), Room(Settings(disk_reserve_mb=100), fleet))
+
+    assert await reader.get() == expected

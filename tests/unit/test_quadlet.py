@@ -102,6 +102,13 @@ def test_settings_are_settings(name: str) -> None:
     assert given <= {field.upper() for field in Settings.model_fields}
 
 
+def test_the_audit_log_outlives_its_container() -> None:
+    """Workers write it into a volume of its own."""
+    [log] = [word.partition("=")[2] for word in values_of("asu-worker@.container", "Environment") if word.startswith("AUDIT_LOG=")]
+
+    assert f"asu-audit.volume:{Path(log).parent}" in values_of("asu-worker@.container", "Volume")
+
+
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
 def test_a_file_of_settings_is_named_as_quadlet_reads_it(path: Path) -> None:
     """Quadlet takes what does not begin with a slash for a file beside the unit; podman starts nothing without it, so the README makes it."""

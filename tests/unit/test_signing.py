@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from asu.errors import SigningFailed
+from asu.errors import CertificateInvalid, SigningFailed
 from asu.worker.certificate import self_signed
 from asu.worker.signing import Signer
 from asu.worker.signing_key import SigningKey, make_signing_key, read_signing_key
@@ -188,10 +188,11 @@ def test_a_certificate_that_has_ended_signs_nothing(output: Output) -> None:
     output.put("a.bin", CONTENT, "sysupgrade")
     signer = Signer(output.key, clock=lambda: float(output.key.certificate.expires_at))
 
-    with pytest.raises(SigningFailed, match="not valid now"):
+    with pytest.raises(CertificateInvalid, match="not valid now") as failure:
         signer.sign(output.document, output.directory)
 
     assert output.read("a.bin") == CONTENT
+    assert not failure.value.is_passing, "each try would build everything and end the same"
 
 
 def test_files_that_cannot_be_written_are_our_failure(output: Output) -> None:

@@ -1,0 +1,165 @@
+"""RQ's worker, as ours needs it: it sweeps, begins the build that should be next, and none while its machine has no room for one.
+
+RQ takes whatever comes first in its list. What was taken and is not to be begun goes back to the head of the list, where another
+worker gets it.
+"""
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import TimeoutError as NoAnswer
+from rq import Queue, Worker
+from rq.exceptions import StopRequested
+from rq.executions import Execution
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from asu.build_queue import QUEUE, BuildJob
+from asu.logs import where_it_failed
+
+log = logging.getLogger(__name__)
+
+PR_SET_PDEATHSIG = 1  # From <sys/prctl.h>.
+# With these a lost worker is noticed within half a minute even on an idle fleet (RQ's defaults: 400 s).
+WORKER_TTL = 20
+MAINTENANCE_INTERVAL = 5
+LOOK_AGAIN = 1.0  # Seconds between two looks at a disk that is full; each costs microseconds, and those who wait have waited enough.
+
+
+# A job that was taken stands in a list of its own until it is executed.
+_EXCHANGE = """
+if redis.call('EXISTS', KEYS[3]) == 0 or redis.call('LREM', KEYS[1], 1, ARGV[2]) == 0 then return 0 end
+if redis.call('LREM', KEYS[2], 1, ARGV[1]) == 1 then redis.call('LPUSH', KEYS[2], ARGV[2]) end
+redis.call('LPUSH', KEYS[1], ARGV[1])
+return 1
+"""
+# First taken out of the list, should somebody have missed it meanwhile and put it in again.
+_GIVE_BACK = """
+redis.call('LREM', KEYS[2], 1, ARGV[1])
+redis.call('LREM', KEYS[1], 0, ARGV[1])
+if redis.call('EXISTS', KEYS[3]) == 1 then redis.call('LPUSH', KEYS[1], ARGV[1]) end
+return 1
+"""
+
+
+def runnable(build: Callable[[Mapping[str, Any]], None]) -> type[BuildJob]:
+    """Return a class of jobs that hand their payload to `build`, whatever function somebody wrote into Redis."""
+
+    class RunnableJob(BuildJob):
+        def _execute(self) -> None:
+            build(self.kwargs["payload"])
+
+    return RunnableJob
+
+
+class BuildWorker(Worker):
+    """RQ's worker, with our sweep among its regular duties.
+
+    `choose` returns the keys of builds in the order in which they should be begun; while `may_begin` returns False, none is, and all else
+    goes on: signs of life, the sweep, and the end when it is told to end.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        build: Callable[[Mapping[str, Any]], None],
+        sweep: Callable[[], object],
+        choose: Callable[[], Sequence[str]] = tuple,
+        may_begin: Callable[[], bool] = lambda: True,
+    ) -> None:
+        job_class = runnable(build)
+        super().__init__(
+            [Queue(QUEUE, connection=redis, serializer=JSONSerializer, job_class=job_class)],
+            connection=redis,
+            serializer=JSONSerializer,
+            job_class=job_class,
+            worker_ttl=WORKER_TTL,
+            job_monitoring_interval=MAINTENANCE_INTERVAL,
+            maintenance_interval=MAINTENANCE_INTERVAL,
+            log_job_description=False,
+        )
+        self._sweep, self._choose, self._may_begin = sweep, choose, may_begin
+        self._exchange, self._give_back = redis.register_script(_EXCHANGE), redis.register_script(_GIVE_BACK)
+
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> tuple[Job, Queue] | None:
+        """Take the next job when one may be begun, and exchange it for the one that should be next: RQ knows only the order of their coming."""
+        while True:
+            self._wait_until_one_may_begin()
+            taken = super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+            if taken is None:
+                return None
+            job, queue = self._chosen(*taken)
+            if self._may_begin() and not self._stop_requested:  # It may have waited long for this job, or been told to end by now.
+                return job, queue
+            self._give_back(keys=[queue.key, queue.intermediate_queue_key, Job.key_for(job.id)], args=[job.id])
+
+    def _wait_until_one_may_begin(self) -> None:
+        """Return when a build may be begun; raises StopRequested. RQ's own duties are done as they are where it waits for a job."""
+        while True:
+            self._end_if_told()
+            if self._may_begin():
+                return
+            with contextlib.suppress(NoConnection, NoAnswer):  # A Redis that comes back finds its worker waiting.
+                self.heartbeat()
+                if self.should_run_maintenance_tasks:
+                    self.run_maintenance_tasks()
+            time.sleep(LOOK_AGAIN)
+
+    def _chosen(self, job: Job, queue: Queue) -> tuple[Job, Queue]:
+        try:
+            return self._exchanged(job, queue), queue
+        except Exception as error:  # noqa: BLE001  # A choice that fails must not end the worker; the message may quote a plan.
+            log.warning("build %s is begun, whichever should be: %s", job.id, where_it_failed(error))
+            return job, queue
+
+    def _exchanged(self, job: Job, queue: Queue) -> Job:
+        """Return the job of the first build chosen that is still in the list, where the job at hand takes its place as the next."""
+        for key in self._choose():
+            if key == job.id:
+                break
+            if self._exchange(keys=[queue.key, queue.intermediate_queue_key, Job.key_for(key)], args=[job.id, key]):
+                chosen = self.job_class.fetch(key, connection=self.connection, serializer=self.serializer)
+                chosen.redis_server_version = job.redis_server_version
+                return chosen
+        return job
+
+    def run_maintenance_tasks(self) -> None:
+        """RQ's own maintenance, which keeps its locks for 15 minutes, and ours, which depends on none."""
+        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
+        self._sweep_safely()
+        self._end_if_told()
+
+    def handle_warm_shutdown_request(self) -> None:
+        """Remember that it was told to end: RQ raises an exception wherever it is just then, and a sweep or a choice passes over those."""
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]  # As above.
+        self._stop_requested = True
+
+    def _end_if_told(self) -> None:
+        if self._stop_requested:
+            raise StopRequested
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Sweep while a build runs, too: RQ looks after its other duties only between jobs, and a busy fleet has no between."""
+        super().maintain_heartbeats(job, execution)
+        self._sweep_safely()
+
+    def _sweep_safely(self) -> None:
+        try:
+            self._sweep()
+        except Exception:
+            log.exception("sweep failed; it is tried again in %s s", MAINTENANCE_INTERVAL)
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        """Begin as the process that builds: when its worker dies, it dies too, or two would build the same."""
+        if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) or os.getppid() != self.pid:
+            os._exit(1)
+        super().main_work_horse(job, queue)
