@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from .resolution import DocumentMissingError, Documents, DocumentUnavailableError
-from .web_client import WebAnswer, WebClient, WebConnectError, WebError
+from .web_client import WebAnswer, WebClient, WebConnectError, WebError, WebPrivateError
 
 log = logging.getLogger(__name__)
 
@@ -212,4 +212,6 @@ def _validators(answer: WebAnswer) -> dict[str, str]:
 
 def _why(error: Exception) -> str:
     """Return what may be logged of an error: a reader's message may hold what the server sent."""
+    if isinstance(error, WebPrivateError):
+        return f"{error}; UPSTREAM_IS_PRIVATE allows that"
     return str(error) if isinstance(error, WebError) else f"not such a document ({type(error).__name__})"
