@@ -135,13 +135,9 @@ class RqBuildQueue:
 
     def _is_alive(self, key: str) -> bool:
         """Whether the job of that id still leads to something; a dead one is deleted."""
-        try:
-            job = BuildJob.fetch(key, connection=self._redis, serializer=JSONSerializer)
-            is_alive = job.get_status() in ALIVE
-        except (NoSuchJobError, InvalidJobOperation):  # The latter says that the job has ended between these two lines.
-            is_alive = False
-        if is_alive:
-            return True
+        with contextlib.suppress(NoSuchJobError, InvalidJobOperation):  # The latter says that the job ended while it was looked at.
+            if BuildJob.fetch(key, connection=self._redis, serializer=JSONSerializer).get_status() in ALIVE:
+                return True
         self._delete(key)
         return False
 
@@ -214,11 +210,19 @@ class Reconciler:
 
 
 def runnable(build: Callable[[Mapping[str, Any]], None]) -> type[BuildJob]:
-    """Return a class of jobs that hand their payload to `build`, whatever function somebody wrote into Redis."""
+    """Return a class of jobs that hand their payload to `build`, whatever function somebody wrote into Redis.
+
+    What `build` raises fails the job without its words: RQ logs and keeps what it hears, and they may quote a first-boot script.
+    """
 
     class RunnableJob(BuildJob):
         def _execute(self) -> None:
-            build(self.kwargs["payload"])
+            try:
+                return build(self.kwargs["payload"])
+            except BaseException as error:  # noqa: BLE001  # RQ tells no kinds of them apart either.
+                where = where_it_failed(error)
+            log.error("build %s: its job ended with an error of ours: %s", self.id, where)
+            raise RuntimeError("an error of ours; the worker's log says where")  # Out here it has no cause that RQ could quote.
 
     return RunnableJob
 
