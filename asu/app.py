@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from . import __version__
+from . import __version__, documentation
 from .edge import Cors, Edge, error_response, plain_error, without_input
 from .errors import AsuError, InvalidRequest, MethodNotAllowed, NotFound
 from .openapi import describe
@@ -63,6 +63,7 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
         # Not `include_router`, which keeps each router apart and asks one after the other for every request: a third of a poll's time.
         app.router.routes.extend(router.routes)
     describe(app)
+    app.mount(documentation.PATH, pages.StaticAssets(packages=[documentation.FILES]), name="swagger-ui")
     app.mount("/static", pages.StaticAssets(packages=[("asu", "static")]), name="static")
     app.add_exception_handler(AsuError, _asu_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)

@@ -117,13 +117,9 @@ class RqBuildQueue:
 
     def _is_alive(self, key: str) -> bool:
         """Whether the job of that id still leads to something; a dead one is deleted."""
-        try:
-            job = BuildJob.fetch(key, connection=self._redis, serializer=JSONSerializer)
-            is_alive = job.get_status() in ALIVE
-        except (NoSuchJobError, InvalidJobOperation):  # The latter says that the job has ended between these two lines.
-            is_alive = False
-        if is_alive:
-            return True
+        with contextlib.suppress(NoSuchJobError, InvalidJobOperation):  # The latter says that the job ended while it was looked at.
+            if BuildJob.fetch(key, connection=self._redis, serializer=JSONSerializer).get_status() in ALIVE:
+                return True
         self._delete(key)
         return False
 

@@ -15,6 +15,7 @@ from .downloads import Downloads
 from .figures import Figures
 from .fleet import Fleet
 from .health import Health
+from .last_good import DIRECTORY, DiskLastGood
 from .listings import Listings
 from .metrics import UPSTREAM_FETCHES, Counts
 from .prepare_client import InProcessPreparer, Preparer, PrepareService
@@ -129,7 +130,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     try:
         async with (
             WebClient(user_agent=f"asu/{__version__}", private_urls=_private_urls(settings)) as client,
-            DownloadsServer(client, url=settings.upstream_url, ttl=settings.metadata_ttl, answered=fetched) as upstream,
+            DownloadsServer(
+                client, url=settings.upstream_url, ttl=settings.metadata_ttl, answered=fetched, last_good=_last_good(settings)
+            ) as upstream,
         ):
             service = settings.prepare_service_url
             resolver = Resolver(Gatherer(upstream), load_rules())  # What the service's previews are compared with.
@@ -154,6 +157,10 @@ def _private_urls(settings: Settings) -> list[str]:
     """Return the addresses that may be private under a public name: the prepare service is the operator's own, the downloads server if he says so."""
     urls = [settings.prepare_service_url, settings.upstream_url if settings.upstream_is_private else None]
     return [url for url in urls if url]
+
+
+def _last_good(settings: Settings) -> DiskLastGood:
+    return DiskLastGood(settings.store_path / DIRECTORY, settings.upstream_url)
 
 
 def services_of(request: Request) -> Services:

@@ -5,27 +5,30 @@ exchange per document at a time; where there is an older answer, nobody waits fo
 What is missing or failed is noted apart from the copies, so that invented names displace nothing; a server that cannot be
 reached is left alone as a whole for a while. Only what the reader makes of a document is kept, never its text:
 profiles.json of a large target is 400 KiB of JSON, of which a tenth is needed. Large documents are read in a thread, so
-that polls go on meanwhile.
+that polls go on meanwhile. What earlier processes have left on disk stands in for a copy until the server has been asked.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from .last_good import LastGood
 from .resolution import DocumentMissingError, Documents, DocumentUnavailableError
-from .web_client import WebAnswer, WebClient, WebConnectError, WebError
+from .web_client import WebAnswer, WebClient, WebConnectError, WebError, WebPrivateError
 
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 32 * 1024 * 1024  # The largest index of the real server has 9 MiB; three times that leaves room.
 DEADLINE = 5.0  # Seconds of an exchange, and so what a request waits at most for a document of which there is no copy.
 STALE_PATIENCE = 0.25  # Seconds from the beginning of an exchange; an older copy is nearly as good as a newer one.
+RECALLED_PATIENCE = 1.5  # Seconds likewise, for a copy of an earlier process: it may be days old, and a server that is well takes less.
 PAUSE = 15.0  # Seconds in which a document that could not be had, or a server that could not be reached, is left alone.
 MISSING_SECONDS = 60.0  # A document that does not exist may be published any minute.
 MAX_COPIES = 512  # Five releases of 70 targets are in use at a time; the least recently used goes first.
@@ -33,6 +36,7 @@ MAX_ABSENCES = 4096  # Clients invent versions by the thousand on a bad day; mor
 MAX_FLIGHTS = 64  # Exchanges at a time: twice the connections, so that all are in use and no queue of invented names grows.
 LARGE = 64 * 1024  # Bytes; reading less takes under a millisecond, which a thread would cost too.
 HTTP_OK, HTTP_NOT_MODIFIED, HTTP_NOT_FOUND = 200, 304, 404
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # What readers raise for what is not such a document.
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class _Copy:
     value: Any
     validators: Mapping[str, str]
     fetched: float  # When the copy was last known to be current, on the monotonic clock.
+    is_recalled: bool = False  # It was left by another process, and the server has not confirmed it to this one.
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class Upstream(Documents, Protocol):
 
 
 class DownloadsServer:
-    """An upstream server over HTTP; leaving its context ends the exchanges that are under way.
+    """An upstream server over HTTP; leaving its context ends the exchanges that are under way, and what is being kept is kept.
 
     A document is read by one reader. Where another reading is needed beside it, a fragment (`#…`) names that; it is not sent. `answered` is
     told how each exchange ended: fresh, not_modified, missing or failed.
@@ -76,29 +81,34 @@ class DownloadsServer:
         ttl: float,
         clock: Callable[[], float] = time.monotonic,
         answered: Callable[[str], None] = lambda _: None,
+        last_good: LastGood | None = None,
     ) -> None:
-        self._answered = answered
+        self._answered, self._last_good = answered, last_good
+        self._notes: set[asyncio.Task[None]] = set()  # What is being told to `last_good`; nobody waits for it.
         self._client, self._url, self._ttl, self._clock = client, url.rstrip("/"), ttl, clock
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
         self._absences: OrderedDict[str, _Absence] = OrderedDict()
         self._flights: dict[str, _Flight] = {}
+        self._recalls: dict[str, asyncio.Task[None]] = {}
         self._pause_ends = 0.0  # Until then the server as a whole is left alone.
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        tasks = [flight.task for flight in self._flights.values()]
+        tasks = [*(flight.task for flight in self._flights.values()), *self._recalls.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._notes:
+            await asyncio.wait(self._notes, timeout=DEADLINE)
 
     async def read(self, path: str, reader: Callable[[bytes], Any]) -> Any:
         """See Documents."""
-        copy = self._copies.get(path)
+        copy = self._copies.get(path) or await self._recalled(path, reader)
         if copy is None or self._clock() - copy.fetched >= self._ttl:
             await self._refresh(path, reader)
-            copy = self._copies.get(path, copy)
+            copy = self._copies.get(path, None if self._was_missing(path) else copy)
         if copy is None:
             absence = self._absences.get(path)
             raise absence.error(path) if absence else DocumentUnavailableError(path)
@@ -111,15 +121,44 @@ class DownloadsServer:
         now = self._clock()
         return now - min((copy.fetched for copy in self._copies.values()), default=now)
 
+    async def _recalled(self, path: str, reader: Callable[[bytes], Any]) -> _Copy | None:
+        """Return the copy that an earlier process has left, read once for all who ask; None if there is none or this process knows better."""
+        if self._last_good is None or path in self._absences or path in self._flights:
+            return None
+        task = self._recalls.get(path)
+        if task is None:
+            task = self._recalls[path] = asyncio.create_task(self._recall(self._last_good, path, reader), name=f"recall {path}")
+            task.add_done_callback(lambda _: self._recalls.pop(path))
+        await asyncio.wait({task})
+        return self._copies.get(path)
+
+    async def _recall(self, last_good: LastGood, path: str, reader: Callable[[bytes], Any]) -> None:
+        found = await last_good.find(_place(path))
+        if found is None:
+            return
+        with contextlib.suppress(*UNREADABLE):
+            value = await _read(found.body, reader)
+            self._keep(path, _Copy(value, found.validators, self._clock() - found.age, is_recalled=True))
+
+    def _note(self, telling: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(telling)
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
+
     async def _refresh(self, path: str, reader: Callable[[bytes], Any]) -> None:
         """Wait for the exchange that is under way, or for a new one where one may be begun."""
         flight = self._flights.get(path) or self._begin(path, reader)
         if flight is None:
             return
-        patience = STALE_PATIENCE if path in self._copies or self._was_missing(path) else DEADLINE
-        left = flight.began + patience - asyncio.get_running_loop().time()
+        left = flight.began + self._patience(path) - asyncio.get_running_loop().time()
         # Whoever waits may go away meanwhile; the exchange goes on for the others.
         await asyncio.wait({flight.task}, timeout=max(left, 0.0))
+
+    def _patience(self, path: str) -> float:
+        copy = self._copies.get(path)
+        if copy is not None:
+            return RECALLED_PATIENCE if copy.is_recalled else STALE_PATIENCE
+        return STALE_PATIENCE if self._was_missing(path) else DEADLINE
 
     def _begin(self, path: str, reader: Callable[[bytes], Any]) -> _Flight | None:
         """Begin an exchange; None while the document or the server is left alone, and while too many are under way."""
@@ -137,12 +176,12 @@ class DownloadsServer:
         try:
             headers = old.validators if old else {}
             answer = await self._client.get(f"{self._url}/{path}", headers=headers, max_bytes=MAX_BYTES, deadline=DEADLINE)
-            if answer.status == HTTP_NOT_FOUND and old is None:
-                self._note_absence(path, DocumentMissingError, MISSING_SECONDS)
+            if answer.status == HTTP_NOT_FOUND and (old is None or old.is_recalled):
+                self._drop(path)
                 self._answered("missing")
                 return
             copy = await self._copy(answer, old, reader)
-        except (WebError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (WebError, *UNREADABLE) as error:
             if isinstance(error, WebConnectError):
                 self._pause_ends = self._clock() + PAUSE
             self._note_absence(path, DocumentMissingError if self._was_missing(path) else DocumentUnavailableError, PAUSE)
@@ -152,15 +191,17 @@ class DownloadsServer:
             return
         self._answered("not_modified" if answer.status == HTTP_NOT_MODIFIED else "fresh")
         self._keep(path, copy)
+        if self._last_good is not None:
+            place, is_new = _place(path), answer.status == HTTP_OK
+            self._note(self._last_good.keep(place, answer.body, copy.validators) if is_new else self._last_good.confirm(place))
 
     async def _copy(self, answer: WebAnswer, old: _Copy | None, reader: Callable[[bytes], Any]) -> _Copy:
         """Return the copy that an answer leads to; raises what the reader raises, and WebError for other answers than good ones."""
         if answer.status == HTTP_NOT_MODIFIED and old is not None:
-            return replace(old, fetched=self._clock())
+            return replace(old, fetched=self._clock(), is_recalled=False)
         if answer.status != HTTP_OK:
             raise WebError(f"status {answer.status}")
-        value = await asyncio.to_thread(reader, answer.body) if len(answer.body) > LARGE else reader(answer.body)
-        return _Copy(value, _validators(answer), self._clock())
+        return _Copy(await _read(answer.body, reader), _validators(answer), self._clock())
 
     def _keep(self, path: str, copy: _Copy) -> None:
         self._absences.pop(path, None)
@@ -168,6 +209,12 @@ class DownloadsServer:
         self._copies.move_to_end(path)
         while len(self._copies) > MAX_COPIES:
             self._copies.popitem(last=False)
+
+    def _drop(self, path: str) -> None:
+        """Note that the server has no such document, whatever an earlier process knew."""
+        if self._copies.pop(path, None) and self._last_good is not None:
+            self._note(self._last_good.forget(_place(path)))
+        self._note_absence(path, DocumentMissingError, MISSING_SECONDS)
 
     def _was_missing(self, path: str) -> bool:
         """Whether the server said so when it last said anything; like an old copy, that holds until it says something else."""
@@ -191,17 +238,27 @@ class MemoryUpstream:
         """See Documents."""
         if self._down:
             raise DocumentUnavailableError(path)
-        document = self._documents.get(path.partition("#")[0], DocumentMissingError)
+        document = self._documents.get(_place(path), DocumentMissingError)
         if document is DocumentMissingError:
             raise DocumentMissingError(path)
         try:
             return reader(document.encode() if isinstance(document, str) else json.dumps(document).encode())
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except UNREADABLE:
             raise DocumentUnavailableError(path) from None
 
     def oldest(self) -> float:
         """See Upstream."""
         return 0.0
+
+
+async def _read(body: bytes, reader: Callable[[bytes], Any]) -> Any:
+    """Return what a reader makes of a document; raises what it raises."""
+    return await asyncio.to_thread(reader, body) if len(body) > LARGE else reader(body)
+
+
+def _place(path: str) -> str:
+    """Return where a document is, without the fragment that names a reading of it."""
+    return path.partition("#")[0]
 
 
 def _validators(answer: WebAnswer) -> dict[str, str]:
@@ -212,4 +269,6 @@ def _validators(answer: WebAnswer) -> dict[str, str]:
 
 def _why(error: Exception) -> str:
     """Return what may be logged of an error: a reader's message may hold what the server sent."""
+    if isinstance(error, WebPrivateError):
+        return f"{error}; UPSTREAM_IS_PRIVATE allows that"
     return str(error) if isinstance(error, WebError) else f"not such a document ({type(error).__name__})"

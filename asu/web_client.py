@@ -30,6 +30,10 @@ class WebConnectError(WebError):
     """The peer cannot be reached at all."""
 
 
+class WebPrivateError(WebConnectError):
+    """The peer's public name has an address that is not public, and nobody has said that it may."""
+
+
 class WebBrokenError(WebError):
     """The connection ended before there was a whole answer, as when the peer is stopped."""
 
@@ -44,10 +48,15 @@ class WebAnswer:
 
 
 class WebClient:
-    """A pool of connections with bounds on each exchange; only the hosts of `private_urls` may be private under a public name."""
+    """A pool of connections with bounds on each exchange; only the hosts of `private_urls` may be private under a public name.
 
-    def __init__(self, *, user_agent: str, connections: int = 32, private_urls: Collection[str] = ()) -> None:
+    Addresses and local names are taken to be meant, as whoever runs this has written them. Where a peer may name what is fetched next,
+    `trusts_local_names=False` leaves the hosts of `private_urls` alone with that.
+    """
+
+    def __init__(self, *, user_agent: str, connections: int = 32, private_urls: Collection[str] = (), trusts_local_names: bool = True) -> None:
         self._private_hosts = frozenset(map(_host, private_urls))
+        self._trusts_local_names = trusts_local_names
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._client = httpx2.AsyncClient(
             headers={"User-Agent": user_agent, "Accept-Encoding": "gzip"},
@@ -91,7 +100,8 @@ class WebClient:
     def _extensions(self, url: str) -> dict[str, Callable[[str, Mapping[str, Any]], Awaitable[None]]]:
         """Return what has the library show us a connection as soon as it is made."""
         host = _host(url)
-        return {} if host in self._private_hosts or is_meant_to_be_local(host) else {"trace": _refuse_private}
+        may_be_private = host in self._private_hosts or (self._trusts_local_names and is_meant_to_be_local(host))
+        return {} if may_be_private else {"trace": _refuse_private}
 
 
 @asynccontextmanager
@@ -154,4 +164,4 @@ async def _refuse_private(event: str, told: Mapping[str, Any]) -> None:
         stream = told["return_value"]
         if not is_public(str(stream.get_extra_info("server_addr")[0])):
             await stream.aclose()
-            raise WebConnectError("its name has a private address; UPSTREAM_IS_PRIVATE allows that")
+            raise WebPrivateError("it has a private address")

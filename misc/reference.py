@@ -49,7 +49,7 @@ def _routes(app: FastAPI) -> Iterator[str]:
     for path, purpose in purposes.items():
         yield f"| `{path}` | {', '.join(sorted(methods[path]))} | {purpose} |"
     yield "| `/openapi.json` | GET | The API, described |"
-    yield "| `/static/*` | GET, HEAD | What the pages are made of: style sheet, script, icon |"
+    yield "| `/static/*` | GET, HEAD | What the pages are made of: style sheets, scripts, icon |"
     yield "| `/api/v1/prepare` | POST | Through the gateway: asu-prepare's preview |"
 
 

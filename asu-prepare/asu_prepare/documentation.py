@@ -1,38 +1,70 @@
-"""The pages that show the API's description, as FastAPI makes them, with a policy that allows what they name and nothing else."""
+"""The page in which the API can be read and tried: Swagger UI, from files that an installed package brings.
+
+They are sent from our own origin, so that the page works without internet, and no network of others decides what runs in it. None of the
+package's Python is run, nor is anything read before somebody opens the page.
+"""
 
 import base64
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import cache
 
-from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
+PATH = "/static/swagger-ui"
+_NOT_FOUND = 404
 _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
-_LOADED = re.compile(r'(?:src|href)="(https://[^/"]+)/')
 
 
+class SwaggerFiles(StaticFiles):
+    """What the page is made of; always sent whole, and asked about again before a browser uses what it has."""
+
+    def __init__(self) -> None:
+        super().__init__(packages=[("fastapi_swagger", "resources")])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer without looking at a range."""
+        await super().__call__({**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]}, receive, send)
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Answer with a file for browsers; the package's own are not for them."""
+        if not path.endswith((".js", ".css", ".png")):
+            raise HTTPException(_NOT_FOUND)
+        response = await super().get_response(path, scope)
+        response.headers.update({"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"})
+        return response
+
+
+@cache
 def swagger_page(title: str) -> str:
-    """Return the page in which the API can be tried."""
-    return bytes(get_swagger_ui_html(openapi_url="/openapi.json", title=title).body).decode()
-
-
-def redoc_page(title: str) -> str:
-    """Return the page in which it is read; without fonts from yet another place."""
-    return bytes(get_redoc_html(openapi_url="/openapi.json", title=title, with_google_fonts=False).body).decode()
+    """Return the page."""
+    page = get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title=title,
+        swagger_js_url=f"{PATH}/swagger-ui-bundle.js",
+        swagger_css_url=f"{PATH}/swagger-ui.css",
+        swagger_favicon_url=f"{PATH}/favicon-32x32.png",
+        swagger_ui_parameters={"validatorUrl": None},  # It would have a server of others fetch our description.
+    )
+    return bytes(page.body).decode()
 
 
 def policy_of(page: str) -> Mapping[str, str]:
-    """Return the headers for such a page: its one script within is allowed by its hash, and the others by where they come from.
+    """Return the headers for such a page: its one script within is allowed by its hash, all else comes from our own origin.
 
-    Both programs write styles into the page while they run, and the second works in the background from a blob; neither sends a form, and no other
-    page may frame them.
+    The program writes styles into the page while it runs and has its pictures within its style sheet; it sends no form, and no other page may
+    frame it.
     """
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in _INLINE_SCRIPT.findall(page)]
-    origins = " ".join(sorted(set(_LOADED.findall(page))))
-    scripts = " ".join([origins, *(f"'sha256-{each}'" for each in hashes)])
+    scripts = " ".join(["'self'", *(f"'sha256-{each}'" for each in hashes)])
     return {
-        "Content-Security-Policy": f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline' {origins}; img-src data: https:; "
-        "font-src data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "Content-Security-Policy": f"default-src 'none'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
     }

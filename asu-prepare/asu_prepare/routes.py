@@ -3,17 +3,19 @@
 from typing import Any
 
 from fastapi import FastAPI, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 from . import __version__
 from .answers import ErrorAnswer, HealthAnswer, PreviewAnswer, RulesAnswer, StatusAnswer, VersionAnswer
-from .documentation import policy_of, redoc_page, swagger_page
+from .documentation import PATH as SWAGGER_PATH
+from .documentation import SwaggerFiles, policy_of, swagger_page
 from .endpoint import PATH
 from .exposition import CONTENT_TYPE, Exposition
 from .metrics import METADATA_AGE, Counts
 from .resolution import RuleBook, Version
 from .upstream import CachedDocuments
 
+_MOVED = 308
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorAnswer, "description": "Not served here"},
     413: {"model": ErrorAnswer, "description": "The body is too large"},
@@ -83,16 +85,17 @@ def add_metrics_route(app: FastAPI, counts: Counts, documents: CachedDocuments) 
 
 
 def add_documentation_routes(app: FastAPI) -> None:
-    """Add the pages that show the description of the API."""
-    swagger, redoc = swagger_page("asu-prepare"), redoc_page("asu-prepare")
+    """Add the page that shows the description of the API, and what it is made of."""
+    app.mount(SWAGGER_PATH, SwaggerFiles(), name="swagger-ui")
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(swagger, headers=policy_of(swagger))
+        page = swagger_page("asu-prepare")
+        return HTMLResponse(page, headers=policy_of(page))
 
     @app.get("/redoc", include_in_schema=False)
-    async def read() -> HTMLResponse:
-        return HTMLResponse(redoc, headers=policy_of(redoc))
+    async def redoc() -> RedirectResponse:
+        return RedirectResponse("/docs", _MOVED)
 
 
 def _status(rules: RuleBook) -> StatusAnswer:

@@ -11,7 +11,7 @@ from asu import __version__
 from asu.build_queue import BuildQueue
 from asu.errors import QueueUnavailable
 from asu.redis_condition import RedisCondition
-from asu.web_client import WebAnswer, WebClient, WebError
+from asu.web_client import WebAnswer, WebClient, WebError, WebPrivateError
 
 from .findings import Verdict, fine, problem, warning
 
@@ -76,6 +76,8 @@ def check_upstream(url: str, *, may_be_private: bool) -> Verdict:
         if answer.status != HTTP_OK:
             return problem(f"{url} answers {answer.status} for .versions.json", advice)
         listed = len(json.loads(answer.body)["versions_list"])
+    except WebPrivateError as error:
+        return problem(f"{url} is not asked ({error})", "Set UPSTREAM_IS_PRIVATE if the server is your own; else correct UPSTREAM_URL.")
     except WebError as error:
         return problem(f"{url} does not answer ({error})", advice)
     except (ValueError, KeyError, TypeError):

@@ -13,7 +13,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from asu import __version__
 from asu.stores.base import KEY
-from asu.web_client import WebAnswer, WebClient, WebError
+from asu.web_client import WebAnswer, WebClient, WebError, WebPrivateError
 
 from .envelope import PROVENANCE_FILE
 
@@ -110,11 +110,17 @@ class WebSource:
 
 
 async def _download(url: str, take: Callable[[bytes], object], *, max_bytes: int, seconds: int) -> WebAnswer:
-    """Fetch a file from wherever a server sends us for it, but never from https to plain http."""
-    async with WebClient(user_agent=f"asu/{__version__}") as client:
+    """Fetch a file from wherever a server sends us for it, but never from https to plain http.
+
+    The place that the user named may be on the inside. A place that the server names may not, or it could have us ask machines that it cannot
+    reach itself.
+    """
+    async with WebClient(user_agent=f"asu/{__version__}", private_urls=[url], trusts_local_names=False) as client:
         for _ in range(REDIRECTS + 1):
             try:
                 answer = await client.download(url, take, max_bytes=max_bytes, deadline=seconds)
+            except WebPrivateError as error:
+                raise SourceError(f"{url}: {error}, and a server may not send us there; fetch the files and name their directory") from error
             except WebError as error:
                 raise SourceError(f"{url}: {error}") from error
             if answer.status not in MOVED:

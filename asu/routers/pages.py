@@ -1,13 +1,14 @@
 """Pages for people, and what they are made of. They load nothing from elsewhere and run no script but our own file."""
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from asu import __version__
-from asu.documentation import policy_of, redoc_page, swagger_page
+from asu.documentation import policy_of, swagger_page
 from asu.errors import QueueUnavailable
 from asu.markup import Html, asset, element, fill
 from asu.services import services_of
@@ -16,7 +17,8 @@ from asu.status_page import status_content
 
 router = APIRouter(include_in_schema=False)
 
-HTTP_OK, HTTP_UNAVAILABLE = 200, 503
+HTTP_OK, HTTP_MOVED, HTTP_NOT_FOUND, HTTP_UNAVAILABLE = 200, 308, 404, 503
+FOR_BROWSERS = (".css", ".js", ".svg")  # What lies beside such files in a package is Python.
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -28,12 +30,18 @@ HEADERS = {
 class StaticAssets(StaticFiles):
     """The style sheet, the script and the icon; pages name them with a digest of their content, so they can be kept for a day.
 
-    They are a few KiB and always sent whole: what the library says of ranges that make no sense is not in the one shape of our errors.
+    They are always sent whole: what the library says of ranges that make no sense is not in the one shape of our errors.
     """
 
-    async def get_response(self, path: str, scope: Scope) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer without looking at a range."""
-        return await super().get_response(path, {**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]})
+        await super().__call__({**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]}, receive, send)
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Answer with a file for browsers."""
+        if not path.endswith(FOR_BROWSERS):
+            raise HTTPException(HTTP_NOT_FOUND)
+        return await super().get_response(path, scope)
 
     def file_response(self, *args: object, **options: object) -> Response:
         """Return a file, or 304 for one that the browser has."""
@@ -82,7 +90,7 @@ async def status(request: Request) -> HTMLResponse:
 
 
 @router.head("/docs", include_in_schema=False)
-@router.get("/docs", summary="The API, to be tried; its scripts are loaded from a public network")
+@router.get("/docs", summary="The API, to be read and tried")
 async def docs() -> HTMLResponse:
     """Show the description in a page that can send requests."""
     page = swagger_page("asu")
@@ -90,11 +98,10 @@ async def docs() -> HTMLResponse:
 
 
 @router.head("/redoc", include_in_schema=False)
-@router.get("/redoc", summary="The API, to be read; its script is loaded from a public network")
-async def redoc() -> HTMLResponse:
-    """Show the description in a page to read."""
-    page = redoc_page("asu")
-    return HTMLResponse(page, headers=policy_of(page))
+@router.get("/redoc", summary="Where the API could be read before; leads to /docs")
+async def redoc() -> RedirectResponse:
+    """Lead to the page that shows it; the one that was here loaded its program and a picture from elsewhere."""
+    return RedirectResponse("/docs", HTTP_MOVED)
 
 
 def _page(title: str, content: Html, *, head: Html | str = "", status: int = HTTP_OK) -> HTMLResponse:

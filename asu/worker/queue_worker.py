@@ -51,11 +51,19 @@ return 1
 
 
 def runnable(build: Callable[[Mapping[str, Any]], None]) -> type[BuildJob]:
-    """Return a class of jobs that hand their payload to `build`, whatever function somebody wrote into Redis."""
+    """Return a class of jobs that hand their payload to `build`, whatever function somebody wrote into Redis.
+
+    What `build` raises fails the job without its words: RQ logs and keeps what it hears, and they may quote a first-boot script.
+    """
 
     class RunnableJob(BuildJob):
         def _execute(self) -> None:
-            build(self.kwargs["payload"])
+            try:
+                return build(self.kwargs["payload"])
+            except BaseException as error:  # noqa: BLE001  # RQ tells no kinds of them apart either.
+                where = where_it_failed(error)
+            log.error("build %s: its job ended with an error of ours: %s", self.id, where)
+            raise RuntimeError("an error of ours; the worker's log says where")  # Out here it has no cause that RQ could quote.
 
     return RunnableJob
 

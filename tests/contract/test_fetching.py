@@ -1,5 +1,6 @@
 """What both services fetch by themselves, against name servers, peers and documents that want them to fetch something else, or for ever."""
 
+import asyncio
 import contextlib
 import gzip
 import itertools
@@ -11,6 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from asu.checking.findings import Level
+from asu.checking.services import check_upstream
 from asu.public_addresses import is_meant_to_be_local, is_public
 from asu.resolution import DocumentUnavailableError
 from asu.services import open_services
@@ -88,8 +91,8 @@ async def test_an_operator_s_own_server_is_asked(fetch: Fetch, host: str) -> Non
 
 
 @pytest.mark.parametrize("is_private", [False, True])
-async def test_the_api_asks_a_private_server_where_it_is_told_so(tmp_path: Path, *, is_private: bool) -> None:
-    """`UPSTREAM_IS_PRIVATE` reaches the client of the API."""
+async def test_the_api_asks_a_private_server_where_it_is_told_so(tmp_path: Path, caplog: pytest.LogCaptureFixture, *, is_private: bool) -> None:
+    """`UPSTREAM_IS_PRIVATE` reaches the client of the API, and its log says that this is what is missing."""
     async with peer_that_sends([OK]) as peer:
         settings = Settings(upstream_url=peer.url("127.1"), upstream_is_private=is_private, store_path=tmp_path)
         async with open_services(settings) as services:
@@ -99,6 +102,16 @@ async def test_the_api_asks_a_private_server_where_it_is_told_so(tmp_path: Path,
                 with pytest.raises(DocumentUnavailableError):
                     await services.upstream.read("x", bytes)
             assert bool(peer.received) == is_private
+            assert ("UPSTREAM_IS_PRIVATE" in caplog.text) != is_private
+
+
+async def test_asu_check_says_what_a_private_server_lacks() -> None:
+    """The client itself knows no settings; whoever asks a downloads server does."""
+    async with peer_that_sends([OK]) as peer:
+        verdict = await asyncio.to_thread(check_upstream, peer.url("127.1"), may_be_private=False)
+
+    assert verdict.level is Level.PROBLEM
+    assert "UPSTREAM_IS_PRIVATE" in verdict.advice
 
 
 @pytest.mark.parametrize("is_private", [False, True])

@@ -24,9 +24,11 @@ class Server(http.server.SimpleHTTPRequestHandler):
     """A server of files, with addresses that lead elsewhere."""
 
     moved: ClassVar[dict[str, str]] = {}
+    asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         """Send a file, or say where it is."""
+        self.asked.append(f"{self.headers['Host']}{self.path}")
         if self.path not in self.moved:
             super().do_GET()
             return
@@ -56,6 +58,7 @@ def server(build: Path) -> Iterator[str]:
         "/round/provenance.intoto.jsonl": "/round/provenance.intoto.jsonl",
         "/away/provenance.intoto.jsonl": f"file://{build}/{PROVENANCE_FILE}",
     }
+    Server.asked.clear()
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Server, directory=build.parent)) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
@@ -89,6 +92,28 @@ def test_a_build_is_found_however_it_is_named(place: str) -> None:
 def test_a_server_may_send_us_to_its_bucket(server: str) -> None:
     """Operators may have downloads redirected."""
     assert open_source(f"{server}/moved").provenance() == b"a provenance"
+
+
+@pytest.mark.parametrize("place", [KEY, "moved"])
+def test_a_server_of_one_s_own_may_have_a_public_looking_name(server: str, place: str) -> None:
+    """Whoever verifies has written where to look; inside a company, its public name has a private address."""
+    source = open_source(f"{server.replace('127.0.0.1', '127.1')}/{place}")
+
+    assert source.provenance() == b"a provenance"
+    assert (source.sha256("a+b.bin") is None) == (place == "moved")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.1"])
+def test_a_server_sends_nobody_to_the_inside(server: str, host: str) -> None:
+    """It may be a stranger's, and could have machines asked that it cannot reach itself; no setting of the API's is named, as none would help."""
+    inside = server.removeprefix("http://").replace("127.0.0.1", host)
+    Server.moved["/inwards/provenance.intoto.jsonl"] = f"http://{inside}/{KEY}/{PROVENANCE_FILE}"
+
+    with pytest.raises(SourceError, match="may not send us there") as told:
+        open_source(f"{server}/inwards").provenance()
+
+    assert "UPSTREAM" not in str(told.value)
+    assert [asked for asked in Server.asked if asked.startswith(inside)] == []
 
 
 @pytest.mark.parametrize(("path", "words"), [("away", "not to be trusted"), ("round", "from place to place"), ("none", "no provenance")])

@@ -58,7 +58,7 @@ def down() -> Iterator[World]:
         yield world
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/version", "/", "/docs", "/redoc", "/openapi.json", "/api/v1/stats"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/version", "/", "/docs", "/openapi.json", "/api/v1/stats"])
 def test_all_is_well(idle: World, path: str) -> None:
     """Each of them answers on a healthy server."""
     assert idle.client.get(path).status_code == 200
