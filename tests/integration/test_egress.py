@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import ipaddress
 import json
 import secrets
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from asu.worker.inside import reach
 from tests.integration.podman_world import BASE, OPKG, PodmanWorld, builder_image, output, started
 from tests.integration.test_fence import IMAGE, LISTEN, PATIENCE, PORT, connect
 
@@ -52,7 +54,9 @@ def listening(podman: PodmanWorld, network: str, name: str, script: str = LISTEN
         [described] = json.loads(podman.run("inspect", name))
         yield described["NetworkSettings"]["Networks"][network]["IPAddress"]
     finally:
-        podman.run("rm", "--force", "--time=0", name)
+        subprocess.run(
+            ["podman", "rm", "--force", "--time=0", name], env=podman.environment, check=False, capture_output=True
+        )  # A test may have done so.
 
 
 @pytest.fixture
@@ -151,15 +155,13 @@ def test_a_name_leads_where_it_led_in_the_beginning(podman: PodmanWorld) -> None
     network, name = podman.podman.network, f"asu-test-{secrets.token_hex(4)}"
     with listening(podman, network, name) as first, started(podman.engine(builder_upstream_url=f"http://{name}:{PORT}"), IMAGE) as container:
         await_server(container, f"{name}:{PORT}")
-        podman.run("rename", name, f"{name}-old")
-        podman.run("rm", "--force", "--time=0", f"{name}-old")
+        podman.run("rm", "--force", "--time=0", name)
         with listening(podman, network, f"{name}-between"), listening(podman, network, name) as second:
             assert second != first
             with started(podman.engine(container_egress="world"), IMAGE) as open_container:
                 assert resolved(open_container, name) == second
             assert resolved(container, name) == first
             assert connect(container, f"{second}:{PORT}") == [errno.EACCES]
-        podman.run("run", "--detach", f"--name={name}", IMAGE.name, "sleep", "1")  # For `listening` to remove.
 
 
 def test_a_requests_feed_opens_nothing_private(podman: PodmanWorld) -> None:
@@ -171,3 +173,21 @@ def test_a_requests_feed_opens_nothing_private(podman: PodmanWorld) -> None:
         with started(podman.engine(), IMAGE, feeds=[f"http://{name}:{PORT}/x", f"http://{address}:{PORT}/x"]) as container:
             assert connect(container, f"{address}:{PORT}") == [errno.EACCES]
             assert resolved(container, name) == "unknown"
+
+
+def test_what_is_closed_can_be_told_from_inside(podman: PodmanWorld) -> None:
+    """As `asu check` looks at it: whether there is a way to public addresses and to a name server, without anything being sent."""
+    look = ("python3", "-c", inspect.getsource(reach), "world", "names")
+    with started(podman.engine(container_egress="world"), IMAGE) as container:
+        assert output(container, *look).split() == ["world", "names"]
+    with started(podman.engine(), IMAGE) as container:
+        assert output(container, *look).split() == []
+
+
+def test_a_name_that_nobody_knows_keeps_no_build_from_starting(podman: PodmanWorld) -> None:
+    """The builder says itself that it cannot download from there; all else is let through."""
+    with listening(podman, podman.podman.network, name := f"asu-test-{secrets.token_hex(4)}") as _:
+        engine = podman.engine(builder_upstream_url=f"http://{name}:{PORT}")
+        with started(engine, IMAGE, feeds=["https://nobody.invalid/packages"]) as container:
+            await_server(container, f"{name}:{PORT}")
+            assert resolved(container, "nobody.invalid") == "unknown"
