@@ -112,10 +112,22 @@ class Settings(BaseSettings):
     container_socket_path: Annotated[Path, Field(description="Socket of the podman service that runs the builds.")] = Path("/run/podman/podman.sock")
     container_network: Annotated[str, Field(description="podman network of the build containers; `none` gives them no network.")] = "asu-build"
     container_fence: Annotated[
-        bool, Field(description="Whether builds are kept from private and link-local addresses; off where a firewall of the machine does so.")
+        bool,
+        Field(description="Whether builds are kept from what CONTAINER_EGRESS does not name; off where a firewall of the machine does so."),
     ] = True
+    container_egress: Annotated[
+        Literal["feeds", "world"],
+        Field(
+            description="What builds may reach: the servers of their feeds (UPSTREAM_URL or BUILDER_UPSTREAM_URL, the ImageBuilder's own, those of "
+            "the request, CONTAINER_MAY_REACH) and no name server, or all that has a public address."
+        ),
+    ] = "feeds"
     container_may_reach: Annotated[
-        AddressList, Field(description="Servers in private networks that builds may reach beside the downloads server, such as http://10.0.0.5:8080.")
+        AddressList,
+        Field(
+            description="Further servers that builds may reach wherever they are, such as http://10.0.0.5:8080: in private networks, "
+            "or where a feed redirects to."
+        ),
     ] = ()
     container_memory_mb: Annotated[PositiveInt, Field(description="Memory limit of a build container, in MiB.")] = 2048
     container_disk_mb: Annotated[
@@ -214,11 +226,11 @@ class Settings(BaseSettings):
     def build_deadline(self) -> int:
         """Seconds that one attempt may take in all, with a minute for starting and publishing.
 
-        `info_deadline` counts eight times: looking at the builder, reading its feeds and keys, choosing a file system and noting what the
-        feeds held take seven more commands as short as `make info`; `pull_deadline` twice: a snapshot's image is pulled, and then fetches
+        `info_deadline` counts nine times: looking at the builder, reading its feeds twice and its keys, choosing a file system and noting what
+        the feeds held take eight more commands as short as `make info`; `pull_deadline` twice: a snapshot's image is pulled, and then fetches
         its builder.
         """
-        commands = 8 * self.info_deadline + self.manifest_deadline + self.image_deadline
+        commands = 9 * self.info_deadline + self.manifest_deadline + self.image_deadline
         # To be signed they are read again, and to a bucket they are copied once more.
         copies = bool(self.build_key) + bool(self.s3_bucket)
         return 2 * self.pull_deadline + commands + self.copy_deadline + copies * self.max_output_mb // COPY_MB_PER_SECOND + 60

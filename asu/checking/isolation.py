@@ -18,6 +18,8 @@ SECONDS = 10  # For the look from inside.
 SHORT = {"pull_deadline": 1, "info_deadline": 1, "manifest_deadline": 1, "image_deadline": 1, "max_output_mb": 1}
 REDIS_PORT = 6379
 METADATA = ("169.254.169.254:80", "169.254.170.2:80", "168.63.129.16:80", "100.100.100.200:80")
+# What only CONTAINER_EGRESS=feeds closes, as `reach.py` calls it.
+WORDS = {"world": "all of the internet", "names": "a name server"}
 ADVICE = "Leave CONTAINER_FENCE on, or let a firewall keep the builds' network from this machine and from private addresses."
 
 
@@ -37,8 +39,8 @@ def check_isolation(settings: Settings, port: int) -> Verdict:
     except AsuError as error:
         return warning(f"not known: {error.detail}", "Look again when the machine is less busy.")
     if reached:
-        return problem(f"builds can reach {', '.join(reached)}", ADVICE)
-    return fine("builds reach neither Redis nor the API nor a cloud's metadata")
+        return problem(f"builds can reach {', '.join(WORDS.get(target, target) for target in reached)}", ADVICE)
+    return fine(_what_is_reached(settings))
 
 
 def targets(redis: Iterable[str], redis_port: int, api_port: int, own: str) -> list[str]:
@@ -53,7 +55,21 @@ def targets(redis: Iterable[str], redis_port: int, api_port: int, own: str) -> l
 def _targets(settings: Settings, api_port: int) -> list[str]:
     redis = urlsplit(settings.redis_url)
     port = redis.port or REDIS_PORT
-    return targets(_addresses(redis.hostname or "127.0.0.1", port), port, api_port, _own_address())
+    found = targets(_addresses(redis.hostname or "127.0.0.1", port), port, api_port, _own_address())
+    return [*found, *(WORDS if _is_closed(settings) else ())]
+
+
+def _is_closed(settings: Settings) -> bool:
+    return settings.container_fence and settings.container_egress == "feeds"
+
+
+def _what_is_reached(settings: Settings) -> str:
+    from asu.worker.fencing import may_be_reached  # noqa: PLC0415
+
+    if not _is_closed(settings):
+        return "builds reach all of the internet, and neither Redis nor the API nor a cloud's metadata"
+    servers = ", ".join(may_be_reached(settings)) or "nothing that the settings name"
+    return f"builds reach {servers}, their ImageBuilder's feeds and those of their request alone; neither Redis nor the API, and no name server"
 
 
 def _look(settings: Settings, image: str, wanted: list[str]) -> list[str]:

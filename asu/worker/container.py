@@ -1,8 +1,8 @@
 """The only place that knows podman: one container per build, made for it and thrown away after it.
 
-All capabilities dropped, no new privileges, bounds on processes, memory and processors, a network that is fenced in before
-anything is run (`fencing.py`), nothing mounted, nothing secret inside. Every command has a deadline of ours, since podman's API has none: when it
-passes, the container is killed and the command's output ends.
+All capabilities dropped, no new privileges, bounds on processes, memory and processors, a network that is closed before anything
+is run, but for the way to its feeds (`fencing.py`), nothing mounted, nothing secret inside. Every command has a deadline of ours, since
+podman's API has none: when it passes, the container is killed and the command's output ends.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import json
 import logging
 import tarfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,7 +28,7 @@ from asu.settings import Settings
 
 from .archive import pieces_of
 from .bounded_log import BoundedLog
-from .fencing import close_network, fence_container
+from .fencing import Fence
 from .pulling import BuilderImage, pull
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,9 @@ class BuildContainer(Protocol):
     def disk(self) -> DiskUse:
         """Return what it takes of the disk; raises ContainerFailed."""
 
+    def admit(self, feeds: Collection[str]) -> None:
+        """Let it reach the servers of these feeds, URLs, too, unless they are at private addresses; raises ContainerFailed."""
+
     def kill(self) -> None:
         """End everything in it at once; its commands fail."""
 
@@ -87,8 +90,11 @@ class ContainerEngine(Protocol):
         Raises ImageBuilderMissing, ContainerFailed and BuildTimeout.
         """
 
-    def start(self, image: BuilderImage, *, key: str, attempt: int) -> BuildContainer:
-        """Start a container from an ImageBuilder image, the very one that was pinned; one that was not is pinned first. Raises as `pin`."""
+    def start(self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()) -> BuildContainer:
+        """Start a container from an ImageBuilder image, the very one that was pinned; one that was not is pinned first. Raises as `pin`.
+
+        It reaches the servers that the settings name, those of the feeds that the image carries and those of `feeds`, URLs.
+        """
 
     def has(self, image: BuilderImage) -> bool:
         """Whether the image is at hand, so that nothing has to be pulled; raises ContainerFailed."""
@@ -115,8 +121,8 @@ def _podman_answers(doing: str) -> Iterator[None]:
 class PodmanContainer:
     """A container of podman's."""
 
-    def __init__(self, client: PodmanClient, container: Container, *, socket: str) -> None:
-        self._client, self._container, self._socket = client, container, socket
+    def __init__(self, client: PodmanClient, container: Container, *, socket: str, fence: Fence | None = None) -> None:
+        self._client, self._container, self._socket, self._fence = client, container, socket, fence
         self._killed = threading.Event()
 
     def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
@@ -181,6 +187,12 @@ class PodmanContainer:
                 raise ContainerFailed(reason="it does not tell how much disk is left")
             return DiskUse(int(size), int(free[0]) * int(free[1]))
 
+    def admit(self, feeds: Collection[str]) -> None:
+        """See BuildContainer."""
+        if self._fence:
+            with _podman_answers("open the network of a build container"):
+                self._fence.admit(feeds)
+
     def kill(self) -> None:
         """See BuildContainer."""
         self._killed.set()
@@ -227,7 +239,7 @@ class PodmanEngine:
             found = response.json()
             return replace(image, id=str(found["Id"]), digest=str(found["Digest"]))
 
-    def start(self, image: BuilderImage, *, key: str, attempt: int) -> BuildContainer:
+    def start(self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()) -> BuildContainer:
         """See ContainerEngine."""
         pinned = image if image.id else self.pin(image)
         with _podman_answers("start a build container"):
@@ -246,10 +258,11 @@ class PodmanEngine:
                 cpu_quota=int(self._settings.container_cpus * CPU_PERIOD),
                 **self._network(),
             )
-            container = PodmanContainer(self._client, created, socket=self._socket)
+            fence = Fence(self._client.api, self._settings, image=pinned.id, container=str(created.id), labels=labels)
+            container = PodmanContainer(self._client, created, socket=self._socket, fence=fence)
             try:
                 created.start()
-                self._fence(pinned.id, str(created.id), labels)
+                fence.close(feeds)
             except BaseException:
                 container.remove()
                 raise
@@ -281,10 +294,6 @@ class PodmanEngine:
     def _network(self) -> Mapping[str, Any]:
         name = self._settings.container_network
         return {"network_mode": "none"} if name == "none" else {"network_mode": "bridge", "networks": {name: {}}}
-
-    def _fence(self, image: str, container: str, labels: dict[str, str]) -> None:
-        if self._settings.container_fence and self._settings.container_network != "none":
-            close_network(self._client.api, fence_container(self._settings, image, container, labels))
 
     def _ensure_image(self, image: BuilderImage) -> None:
         """Pull the image where that is asked for; raises ImageBuilderMissing, ContainerFailed and BuildTimeout."""

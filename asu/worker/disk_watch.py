@@ -9,7 +9,7 @@ the disk takes in that time.
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Self
 
 from asu.errors import ContainerFailed, ContainerTooLarge, InfraError, StoreFailed
@@ -56,6 +56,10 @@ class WatchedContainer:
     def disk(self) -> DiskUse:
         """See BuildContainer."""
         return self._container.disk()
+
+    def admit(self, feeds: Collection[str]) -> None:
+        """See BuildContainer."""
+        self._container.admit(feeds)
 
     def kill(self) -> None:
         """See BuildContainer."""

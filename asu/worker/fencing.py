@@ -1,17 +1,18 @@
-"""Which addresses a build container is kept from, and how: a second container beside it, that closes its network and ends.
+"""Which servers a build container can reach, and how: a second container beside it, that closes its network and ends.
 
-A build runs what package authors and feeds of users brought, so it may speak to the world it fetches packages from, and to nothing
-that the world could not reach as well: no Redis, no API, no neighbour, no metadata service of a cloud. podman 4 cannot filter what
-its networks let out, and a host's firewall is not a worker's to set. But the network namespace of a container has rules of its own
-(`ip rule`), and whoever may set them is a matter of capabilities: the container beside has CAP_NET_ADMIN in that namespace and
-nothing else, not even a disk to write on, and runs before the build does anything; the build has no capability to take them away.
+A build runs what package authors and feeds of users brought, so it may speak to the servers that it fetches packages from, and to nothing
+else: no Redis, no API, no neighbour, no metadata service of a cloud, and no server or name server of somebody who would like to hear from it.
+podman 4 cannot filter what its networks let out, and a host's firewall is not a worker's to set. But the network namespace of a container has
+rules of its own (`ip rule`), and whoever may set them is a matter of capabilities: the container beside has CAP_NET_ADMIN in that namespace
+and nothing else, no disk to write on but the build's /etc/hosts, and runs before the build does anything; the build has no capability to
+take them away.
 """
 
 import inspect
 import json
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,8 +25,8 @@ log = logging.getLogger(__name__)
 
 LABEL_FENCE = "asu.fence"  # Tells it from the build whose labels it bears besides, so that whoever tidies removes both.
 LAST_WORDS = 500  # Bytes of what the container said, for our own log.
-SECONDS = 30  # For the whole fence; it takes a third of one, and each lookup that podman's name server loses five more.
-PORTS = {"http": 80, "https": 443}
+SECONDS = 30  # For the whole fence; it takes a third of one, and five more where podman's name server loses a question.
+PIDS = 64  # It looks up all names at once: a request brings sixteen feeds at most, and a builder six.
 # What nobody on the internet has: IANA's registries of special addresses. What is the namespace's own (127.0.0.0/8, ::1) stays.
 DENIED = (
     "10.0.0.0/8",
@@ -54,14 +55,26 @@ def may_be_reached(settings: Settings) -> list[str]:
     """
     feeds = [url for url in settings.repository_allow_list if re.fullmatch(r"[0-9.]+", urlsplit(url).hostname or "")]
     urls = (settings.builder_upstream_url or settings.upstream_url, *settings.container_may_reach, *feeds)
-    return sorted({_host_and_port(url) for url in urls} - {""})
+    return targets(urls)
 
 
-def fence_container(settings: Settings, image: str, container: str, labels: dict[str, str]) -> dict[str, Any]:
-    """Return podman's description of the container that fences in the network of another."""
+def targets(urls: Iterable[str]) -> list[str]:
+    """Return host:port of each server that URLs lead to, sorted; those into the container's own files lead to none."""
+    return sorted({fence.host_and_port(url) for url in urls} - {""})
+
+
+def fence_container(
+    settings: Settings, image: str, container: str, labels: dict[str, str], *, feeds: Collection[str] = (), hosts: str = ""
+) -> dict[str, Any]:
+    """Return podman's description of the container that fences in the network of another.
+
+    `feeds` are URLs that may be reached too, unless they lead to a private address; `hosts` is the other's /etc/hosts, as podman knows it,
+    and needed where CONTAINER_EGRESS is `feeds`.
+    """
+    lists = [",".join(words) for words in (DENIED, may_be_reached(settings), targets(feeds))]
     return {
         "image": image,
-        "command": ["python3", "-I", "-S", "-c", inspect.getsource(fence), *_arguments(DENIED, may_be_reached(settings))],
+        "command": ["python3", "-I", "-S", "-c", inspect.getsource(fence), settings.container_egress, *lists],
         "labels": {**labels, LABEL_FENCE: "true"},
         "netns": {"nsmode": "container", "value": container},
         "user": "0",  # A user without capabilities of its own could not use the one it is given.
@@ -70,7 +83,9 @@ def fence_container(settings: Settings, image: str, container: str, labels: dict
         "no_new_privileges": True,
         "read_only_filesystem": True,
         "image_volume_mode": "ignore",
-        "resource_limits": {"pids": {"limit": 16}, "memory": {"limit": 128 * 1024 * 1024}},
+        # `z` lets both read and write it where SELinux tells containers apart.
+        "mounts": [{"type": "bind", "source": hosts, "destination": str(fence.PINS), "options": ["rw", "z"]}] if hosts else [],
+        "resource_limits": {"pids": {"limit": PIDS}, "memory": {"limit": 128 * 1024 * 1024}},
     }
 
 
@@ -89,19 +104,36 @@ def close_network(api: Any, description: dict[str, Any]) -> None:
         if int(ended.text) != 0:
             said = api.get(f"{path}/logs", params={"stdout": True, "stderr": True}).content[-LAST_WORDS:]
             log.error("a build container's network cannot be fenced in: %r", said)
-            raise ContainerFailed(reason="its network cannot be closed to private addresses")
+            raise ContainerFailed(reason="its network cannot be closed")
     finally:
         api.delete(path, params={"force": True, "v": True, "timeout": 0})
 
 
-def _arguments(*lists: Iterable[str]) -> list[str]:
-    return [",".join(words) for words in lists]
+class Fence:
+    """The fence of one build container, that runs already; without one where the settings say so, or there is no network."""
 
+    def __init__(self, api: Any, settings: Settings, *, image: str, container: str, labels: dict[str, str]) -> None:
+        self._api, self._settings, self._image, self._container, self._labels = api, settings, image, container, labels
+        self._admitted: set[str] = set()
 
-def _host_and_port(url: str) -> str:
-    """Return where a URL leads, empty for one that leads into the container's own files."""
-    parts = urlsplit(url)
-    if not parts.hostname:
-        return ""
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{host}:{parts.port or PORTS.get(parts.scheme, PORTS['https'])}"
+    def close(self, feeds: Collection[str]) -> None:
+        """Put it up, with a way to `feeds`, URLs; raises as `close_network`."""
+        self._admitted |= {*may_be_reached(self._settings), *targets(feeds)}
+        if not self._settings.container_fence or self._settings.container_network == "none":
+            return
+        hosts = self._hosts_file() if self._settings.container_egress == "feeds" else ""
+        close_network(self._api, fence_container(self._settings, self._image, self._container, self._labels, feeds=feeds, hosts=hosts))
+
+    def admit(self, feeds: Collection[str]) -> None:
+        """Open a way to `feeds`, URLs, too, where there is none; raises as `close_network`."""
+        if self._settings.container_egress == "feeds" and not self._admitted.issuperset(targets(feeds)):
+            self.close(feeds)
+
+    def _hosts_file(self) -> str:
+        """Return where podman keeps the container's /etc/hosts."""
+        described = self._api.get(f"/containers/{self._container}/json")
+        described.raise_for_status()
+        path = str(described.json().get("HostsPath") or "")
+        if not path:
+            raise ContainerFailed(reason="podman gives it no /etc/hosts (no_hosts), which CONTAINER_EGRESS=feeds needs")
+        return path

@@ -37,8 +37,9 @@ from .disk_watch import WatchedContainer
 from .lease import Lease, patiently
 from .origins import Origins, read_feeds, write_provenance
 from .package_managers import package_manager_for
+from .package_managers.feeds import admitted_feeds
 from .package_managers.manifest import check_versions
-from .preparation import prepare
+from .preparation import builders_feeds, prepare
 from .progress import Progress
 from .pulling import BuilderImage
 from .retrying import delay_before_next
@@ -117,16 +118,18 @@ class Builder:
         image = engine.pin(self._builder_image(request))
         progress.gathered["builder_digest"] = image.digest
         origins = Origins(builder_id=self._builder_id(), started=progress.started, image=image)
-        started = engine.start(image, key=attempt.key, attempt=attempt.number)
+        started = engine.start(image, key=attempt.key, attempt=attempt.number, feeds=admitted_feeds(request["repositories"]).values())
         aftermath.callback(started.remove)
         container = aftermath.enter_context(WatchedContainer(started, self._settings))
         lease.on_loss = container.kill
-        if image.is_moving:
-            self._unpack(container, image, progress)
+        was_fetched = image.is_moving and self._unpack(container, image, progress)
         manager = package_manager_for(Version.parse(request["version"]))
         info = self._info(attempt, progress, container, partial(builder_failures.check, manager=manager, feeds={}))
         packages = imagebuilder.selection(request, info)
         self._show(attempt, progress, "validate_manifest")
+        if was_fetched:
+            # The builder's signature was checked, and nothing that the request brings is there yet: these feeds are the builder's own.
+            container.admit(manager.feeds(builders_feeds(container, manager, self._settings.info_deadline)).values())
         feeds = prepare(container, request, manager, deadline=self._settings.info_deadline)
         check = partial(builder_failures.check, manager=manager, feeds=feeds.urls, has_keys=feeds.has_keys)
         progress.gathered["manifest"] = manifest = manager.manifest(self._manifest(attempt, progress, container, packages, check))
@@ -151,10 +154,10 @@ class Builder:
         except Exception as error:
             raise ContainerFailed(reason="podman does not answer") from error
 
-    def _unpack(self, container: BuildContainer, image: BuilderImage, progress: Progress) -> None:
+    def _unpack(self, container: BuildContainer, image: BuilderImage, progress: Progress) -> bool:
         settings = self._settings
         url = settings.builder_upstream_url or settings.upstream_url
-        snapshot.unpack(container, image, progress, url=url, check_deadline=settings.info_deadline, deadline=settings.pull_deadline)
+        return snapshot.unpack(container, image, progress, url=url, check_deadline=settings.info_deadline, deadline=settings.pull_deadline)
 
     def _info(self, attempt: Attempt, progress: Progress, container: BuildContainer, check: Check) -> imagebuilder.BuilderInfo:
         self._show(attempt, progress, "validate_revision")

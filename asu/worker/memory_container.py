@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
@@ -61,10 +61,11 @@ class Script:
 class MemoryContainer:
     """A container of the twin's."""
 
-    def __init__(self, script: Script, *, key: str, attempt: int) -> None:
+    def __init__(self, script: Script, *, key: str, attempt: int, feeds: Collection[str] = ()) -> None:
         self.key, self.attempt = key, attempt
         self.commands: list[list[str]] = []
         self.files: dict[str, tuple[bytes, int]] = {}
+        self.feeds: list[str] = list(feeds)
         self.killed = self.removed = False
         self._script = script
         self._is_unpacked = not script.needs_setup
@@ -129,6 +130,10 @@ class MemoryContainer:
     def disk(self) -> DiskUse:
         """See BuildContainer."""
         return self._script.disk
+
+    def admit(self, feeds: Collection[str]) -> None:
+        """See BuildContainer."""
+        self.feeds += feeds
 
     def kill(self) -> None:
         """See BuildContainer."""
@@ -227,11 +232,11 @@ class MemoryEngine:
         self.pinned.append(replace(image, id=content, digest=f"sha256:{content}"))
         return self.pinned[-1]
 
-    def start(self, image: BuilderImage, *, key: str, attempt: int) -> BuildContainer:
+    def start(self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()) -> BuildContainer:
         """See ContainerEngine."""
         self.script.before.get("start", lambda: None)()
         self.started.append(image if image.id else self.pin(image))
-        container = MemoryContainer(self.script, key=key, attempt=attempt)
+        container = MemoryContainer(self.script, key=key, attempt=attempt, feeds=feeds)
         self.containers.append(container)
         return container
 

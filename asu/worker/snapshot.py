@@ -18,17 +18,18 @@ NETWORK_FAILURE, SERVER_ERROR = 4, 8
 NOT_FOUND = ("404", "Not Found")
 
 
-def unpack(container: BuildContainer, image: BuilderImage, progress: Progress, *, url: str, check_deadline: int, deadline: int) -> None:
-    """Have a builder that is not there yet fetch itself from the downloads server at `url`, as the container reaches it.
+def unpack(container: BuildContainer, image: BuilderImage, progress: Progress, *, url: str, check_deadline: int, deadline: int) -> bool:
+    """Have a builder that is not there yet fetch itself from the downloads server at `url`, as the container reaches it; return whether it did.
 
     Raises ImageBuilderMissing where the server has none, DownloadFailed where it does not give it, and as `run` does.
     """
     if container.run(["test", "-e", f"{BUILDER}/Makefile"], deadline=check_deadline).exit_code == 0:
-        return
+        return False
     result = progress.timed("setup", container, setup_command(image, url), deadline=deadline)
     if result.exit_code:
         progress.heard(result)
         raise failure(result, image)
+    return True
 
 
 def setup_command(image: BuilderImage, url: str) -> list[str]:

@@ -24,7 +24,7 @@ from misc.native.trouble import Trouble
 from tests.requirements import required_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from asu.worker.container import BuildContainer
 
@@ -170,9 +170,11 @@ def builder_image(name: str, version: str = OPKG) -> BuilderImage:
 
 
 @contextmanager
-def started(engine: PodmanEngine, image: BuilderImage, *, key: str = "0" * 64, attempt: int = 1) -> Iterator[BuildContainer]:
+def started(
+    engine: PodmanEngine, image: BuilderImage, *, key: str = "0" * 64, attempt: int = 1, feeds: Sequence[str] = ()
+) -> Iterator[BuildContainer]:
     """Start a build container for the time of a test."""
-    container = engine.start(image, key=key, attempt=attempt)
+    container = engine.start(image, key=key, attempt=attempt, feeds=feeds)
     try:
         yield container
     finally:

@@ -146,6 +146,21 @@ def test_builds_that_reach_this_machine_are_found(running: Operator) -> None:
     assert "isolation" not in fenced
 
 
+def test_what_builds_can_reach_is_told(running: Operator) -> None:
+    """In words, after it was tried: the servers of their feeds by name, or all of the internet."""
+    if running.settings["CONTAINER_NETWORK"] == "none":
+        pytest.skip("containers have no network here")
+    told = {}
+    for egress in ("feeds", "world"):
+        findings = json.loads(running.run("check", "--json", "--port", str(running.port), CONTAINER_EGRESS=egress).stdout)["findings"]
+        [told[egress]] = [(entry["level"], entry["detail"]) for entry in findings if entry["name"] == "isolation"]
+
+    assert told["feeds"] == ("ok", told["feeds"][1])
+    assert f"builds reach {running.settings['UPSTREAM_URL'].removeprefix('http://')}, their ImageBuilder's feeds" in told["feeds"][1]
+    assert told["world"] == ("ok", told["world"][1])
+    assert "all of the internet" in told["world"][1]
+
+
 def test_missing_builders_are_found(running: Operator) -> None:
     """Where none is at hand and none would be pulled."""
     assert "none of localhost/none/imagebuilder is at hand" in running.check(BASE_CONTAINER="localhost/none/imagebuilder")["builders"][1]

@@ -16,6 +16,8 @@ from tests.injection import CANARY, PAYLOADS
 from tests.integration.podman_world import BASE, OPKG, builder_image
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from asu.worker.container import BuildContainer
     from asu.worker.pulling import BuilderImage
     from tests.integration.worker_world import WorkerWorld
@@ -67,9 +69,9 @@ class WatchedEngine:
     engine: PodmanEngine
     seen: list[bool] = field(default_factory=list)
 
-    def start(self, image: BuilderImage, *, key: str, attempt: int) -> Watched:
+    def start(self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()) -> Watched:
         """See ContainerEngine."""
-        return Watched(self.engine.start(image, key=key, attempt=attempt), self.seen)
+        return Watched(self.engine.start(image, key=key, attempt=attempt, feeds=feeds), self.seen)
 
     def __getattr__(self, name: str) -> Any:
         """Do all else as podman does."""

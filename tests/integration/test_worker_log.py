@@ -23,7 +23,7 @@ CANARY = "echo from-a-first-boot-script"
 WORKER = """
 import sys
 from redis import Redis
-from asu.build_queue import BuildWorker
+from asu.worker.queue_worker import BuildWorker
 from asu.logs import configure_logging
 
 CANARY = sys.argv[2]

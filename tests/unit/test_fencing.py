@@ -76,3 +76,79 @@ def test_name_servers_are_found() -> None:
     servers = fence.name_servers("search lan\nnameserver 10.89.0.1\nnameserver fe80::1%eth0\nnameserver\noptions ndots:1\n")
 
     assert servers == [ip_network("10.89.0.1/32"), ip_network("fe80::1/128")]
+
+
+def test_without_a_word_of_the_operator_only_feeds_are_reached() -> None:
+    """What opens the rest is a choice."""
+    told = {egress: fence_container(Settings(container_egress=egress), "image", "1234", {}) for egress in ("feeds", "world")}
+
+    assert fence_container(Settings(), "image", "1234", {}) == told["feeds"]
+    assert [described["command"][5] for described in told.values()] == ["feeds", "world"]
+
+
+def test_the_fence_is_told_what_is_trusted_and_what_is_not() -> None:
+    """Servers of the settings may be anywhere, those of feeds may not; of the build's files it holds one."""
+    settings = Settings(builder_upstream_url="http://cache:8080", container_may_reach=("https://feeds.lan/x",))
+
+    described = fence_container(
+        settings, "image", "1234", {}, feeds=("https://b.example/x", "http://a.example:81/y", "file:///z"), hosts="/run/1/hosts"
+    )
+
+    assert described["command"][6:] == [",".join(DENIED), "cache:8080,feeds.lan:443", "a.example:81,b.example:443"]
+    assert described["mounts"] == [{"type": "bind", "source": "/run/1/hosts", "destination": "/asu-hosts", "options": ["rw", "z"]}]
+
+
+def test_the_builders_own_feeds_are_read() -> None:
+    """From the list of either package manager; what is in a remark or in the builder itself is none."""
+    opkg = "## https://no.example\nsrc/gz base https://downloads.openwrt.org/releases/base\nsrc imagebuilder file:packages\noption check_signature\n"
+    apk = "https://downloads.openwrt.org/releases/packages.adb\nhttp://mirror.example:8080/packages.adb\npackages/packages.adb\n"
+
+    assert fence.feeds_of(opkg) == ["downloads.openwrt.org:443"]
+    assert fence.feeds_of(apk) == ["downloads.openwrt.org:443", "mirror.example:8080"]
+
+
+PRIVATE = [ip_network(text) for text in ("10.0.0.0/8", "203.0.113.0/28", "fd00::/8")]
+FOUND = {
+    "cache": ["10.0.0.5"],
+    "feeds.example": ["192.0.2.7", "10.0.0.6", "2001:db8::7", "fd00::7"],
+    "hostile.example": ["10.0.0.1", "::ffff:10.0.0.1"],
+    "neighbour.example": ["203.0.113.3"],
+    "192.0.2.9": ["192.0.2.9"],
+    "2001:db8::9": ["2001:db8::9"],
+}
+
+
+@pytest.mark.parametrize(
+    ("servers", "feeds", "expected"),
+    [
+        (["cache:8080"], [], [("cache", "10.0.0.5/32", 8080)]),
+        ([], ["cache:8080"], []),
+        (["cache:8080"], ["cache:6379"], [("cache", "10.0.0.5/32", 8080)]),
+        ([], ["feeds.example:443"], [("feeds.example", "192.0.2.7/32", 443), ("feeds.example", "2001:db8::7/128", 443)]),
+        ([], ["hostile.example:80"], [("hostile.example", "::ffff:10.0.0.1/128", 80)]),  # No way to 10.0.0.1: IPv6 has none to it.
+        ([], ["neighbour.example:80"], []),
+        (["unknown.example:80"], ["nobody.example:80"], []),
+        ([], ["192.0.2.9:80", "[2001:db8::9]:81"], [("192.0.2.9", "192.0.2.9/32", 80), ("2001:db8::9", "2001:db8::9/128", 81)]),
+    ],
+)
+def test_names_of_feeds_open_nothing_private(servers: list[str], feeds: list[str], expected: list[tuple[str, str, int]]) -> None:
+    """Each server is let through at its port and at the addresses that it has now; a private one only where the settings name it."""
+    wanted = [(name, ip_network(address), port) for name, address, port in expected]
+
+    assert fence.admitted(servers, feeds, FOUND, PRIVATE) == wanted
+
+
+def test_names_are_pinned_to_what_was_let_through() -> None:
+    """One line for an address, whatever the number of ports; an address in numbers needs none, and nothing strange becomes a line."""
+    reached = fence.admitted(["cache:80", "cache:81"], ["feeds.example:443", "192.0.2.9:80", "[2001:db8::9]:81"], FOUND, PRIVATE)
+    reached.append(("two words", ip_network("192.0.2.7/32"), 80))
+
+    assert fence.pins(reached) == "10.0.0.5\tcache\n192.0.2.7\tfeeds.example\n2001:db8::7\tfeeds.example\n"
+
+
+def test_a_rule_for_everything_has_no_destination() -> None:
+    """As the kernel's own tools put it."""
+    everything, one = (fence.message(ip_network(text)) for text in ("0.0.0.0/0", "192.0.2.1/32"))
+
+    assert ip_address("192.0.2.1").packed in one
+    assert len(one) - len(everything) == 8

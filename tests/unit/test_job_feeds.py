@@ -34,6 +34,13 @@ def test_feeds_and_keys_are_in_their_places_before_anything_is_downloaded(world:
     assert commands[:4] == [["make", "info"], ["ls", "/builder/keys"], ["cat", "/builder/repositories.conf"], ["make", "manifest"]]
 
 
+def test_the_container_is_started_for_its_feeds(world: World) -> None:
+    """Its network is closed to all but what is named at its start."""
+    world.build(repositories={"own": "https://feeds.example/own"})
+
+    assert world.engine.containers[0].feeds == ["https://feeds.example/own"]
+
+
 def test_no_feeds_leave_the_builders_list_alone(world: World) -> None:
     """Without feeds of its own a request replaces nothing, whatever its mode."""
     world.build(repositories_mode="replace")

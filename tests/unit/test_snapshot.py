@@ -37,6 +37,16 @@ def test_a_snapshot_is_unpacked_before_it_is_asked(world: World, version: str, p
     assert set(body_of(record)["make_seconds"]) == {"setup", "info", "manifest", "image"}
 
 
+def test_feeds_of_a_builder_that_was_fetched_may_be_reached(world: World) -> None:
+    """Nobody knew them when the container was started; they are let in before anything is downloaded, and those of the request were before."""
+    reached: list[list[str]] = []
+    world.script.before["manifest"] = lambda: reached.append(list(world.engine.containers[0].feeds))
+
+    world.build(version="24.10-SNAPSHOT", repositories={"own": "https://feeds.example/own"}, repositories_mode="append")
+
+    assert reached == [["https://feeds.example/own", "https://mirror.example/base"]]
+
+
 def test_a_snapshot_that_is_whole_is_left_alone(world: World) -> None:
     """Branches before 24.10 ship their snapshots unpacked."""
     world.script.needs_setup = False
