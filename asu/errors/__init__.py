@@ -12,6 +12,7 @@ AsuError
 │   ├── ContainerTooLarge
 │   ├── BuildTimeout
 │   ├── WorkerLost
+│   ├── PlanUnusable
 │   ├── StoreFailed
 │   ├── SigningFailed
 │   └── InternalError
@@ -63,6 +64,7 @@ from .infra import (
     InfraError,
     InternalError,
     Overloaded,
+    PlanUnusable,
     PrepareDisagrees,
     PrepareUnavailable,
     QueueUnavailable,
@@ -137,6 +139,7 @@ __all__ = [
     "MethodNotAllowed",
     "NotFound",
     "Overloaded",
+    "PlanUnusable",
     "PrepareDisagrees",
     "PrepareUnavailable",
     "ProfileMissingInBuilder",

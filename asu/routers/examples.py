@@ -25,6 +25,7 @@ from asu.errors import (
     MalformedRepositoryKey,
     NotFound,
     Overloaded,
+    PlanUnusable,
     PrepareDisagrees,
     PrepareUnavailable,
     ProfileMissingInBuilder,
@@ -165,6 +166,7 @@ _FAILED_BUILDS = failed_builds(
     SigningFailed,
     StoreFailed,
     WorkerLost,
+    PlanUnusable,
     InternalError,
 )
 _POLL_HEADERS = {

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from asu.build_account import write_account
+from asu.build_plan import is_plan_of
 from asu.build_queue import PAYLOAD_VERSION
 from asu.build_record import Attempt, BuildRecord, WorkerRecords
-from asu.errors import AsuError, BuildFailed, ContainerFailed, InternalError, QueueUnavailable, StoreFailed, WrongRevision
+from asu.errors import AsuError, BuildFailed, ContainerFailed, InternalError, PlanUnusable, QueueUnavailable, StoreFailed, WrongRevision
 from asu.log_context import logged_with
 from asu.logs import where_it_failed
 from asu.provenance.envelope import PROVENANCE_FILE
@@ -107,6 +108,8 @@ class Builder:
                 self._accounts.note(attempt.plan, record, seconds=progress.seconds)
 
     def _build(self, attempt: Attempt, progress: Progress, lease: Lease, aftermath: contextlib.ExitStack) -> BuildRecord:
+        if not is_plan_of(attempt.plan, attempt.key):
+            raise PlanUnusable
         request = attempt.plan["request"]
         self._show(attempt, progress, "container_setup")
         expect_room(self._settings.store_path, self._settings.disk_reserve_mb)
