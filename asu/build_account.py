@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .build_plan import pending_bodies
+from .build_plan import is_plan_of, pending_bodies
 from .build_record import BuildRecord, PendingBodies, State
 
 VERSION = 1
@@ -35,11 +35,11 @@ def write_account(plan: Mapping[str, Any], record: BuildRecord) -> bytes:
 
 
 def read_account(document: bytes, key: str) -> Account | None:
-    """Read the document of a build; None for one that is damaged, of another version or of another build."""
+    """Read the document of a build; None for one that is damaged, of another version or of another build, by its names or by its request."""
     try:
         values = json.loads(document)
         body, plan = values["body"], values["plan"]
-        if (values["version"], values["key"], body["request_hash"]) != (VERSION, key, key) or (plan is not None and plan["key"] != key):
+        if (values["version"], values["key"], body["request_hash"]) != (VERSION, key, key) or (plan is not None and not is_plan_of(plan, key)):
             return None
         hashes = {str(image["name"]): str(image["sha256"]) for image in body["images"]}
         bodies = None if plan is None else pending_bodies(plan)

@@ -6,6 +6,7 @@ stand in asu-prepare, in its own words; the contract tests send the same corpus 
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -75,12 +76,21 @@ class BuildRequest(BaseModel):
         return normalised_request(self.model_dump())
 
 
-def echo(request: dict[str, Any]) -> dict[str, Any]:
-    """Return a request as answers show it: the first-boot script never leaves the server.
+# What those who ask for one and the same image may each say in another way, and what stands in its place: clients know these fields.
+ASKERS_OWN: Mapping[str, Any] = {"client": None, "from_version": None, "ignored_changes": []}
 
-    Its place stays, with an empty text where there was one, since clients know it as a text.
+
+def without_asker(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request without what only the one who asked has said: a build is everybody's who asks for it, and is answered to all alike."""
+    return {**request, **{name: value for name, value in ASKERS_OWN.items() if name in request}}
+
+
+def echo(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request as answers show it: the first-boot script never leaves the server, nor do the words of whoever came first.
+
+    Their places stay; that of the script with an empty text where there was one, since clients know it as a text.
     """
-    return {**request, "defaults": "" if request.get("defaults") else None}
+    return {**without_asker(request), "defaults": "" if request.get("defaults") else None}
 
 
 BUILD_KEY = re.compile(r"[0-9a-f]{64}")

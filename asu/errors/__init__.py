@@ -13,6 +13,7 @@ AsuError
 │   ├── OutputTooLarge
 │   ├── BuildTimeout
 │   ├── WorkerLost
+│   ├── PlanUnusable
 │   ├── StoreFailed
 │   ├── SigningFailed
 │   │   └── CertificateInvalid
@@ -67,6 +68,7 @@ from .infra import (
     InternalError,
     OutputTooLarge,
     Overloaded,
+    PlanUnusable,
     PrepareDisagrees,
     PrepareUnavailable,
     QueueUnavailable,
@@ -143,6 +145,7 @@ __all__ = [
     "NotFound",
     "OutputTooLarge",
     "Overloaded",
+    "PlanUnusable",
     "PrepareDisagrees",
     "PrepareUnavailable",
     "ProfileMissingInBuilder",

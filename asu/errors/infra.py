@@ -105,6 +105,12 @@ class WorkerLost(InfraError):
     code = "worker-lost"
 
 
+class PlanUnusable(InfraError):
+    """What was to be built under this key does not lead to it, so nothing was built; ask for the build again."""
+
+    code, is_passing = "plan-unusable", False  # The next attempt would be handed the same plan; who asks again brings another.
+
+
 class StoreFailed(InfraError):
     """The store of the images failed: {reason}; try again later."""
 

@@ -12,7 +12,8 @@ from typing import Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
 from asu import __version__
-from asu.stores.base import KEY
+from asu.stores.base import ACCOUNT, KEY
+from asu.stores.manifest import MANIFEST
 from asu.web_client import WebAnswer, WebClient, WebError, WebPrivateError
 
 from .envelope import PROVENANCE_FILE
@@ -21,6 +22,7 @@ MAX_PROVENANCE = 4 * 1024 * 1024  # Bytes; a build with a thousand packages has 
 MAX_FILE = 4096 * 1024 * 1024  # Bytes; what a server takes of a whole build unless it is told otherwise (MAX_OUTPUT_MB).
 PROVENANCE_SECONDS, FILE_SECONDS = 30, 3600  # An image of 100 MB over a line of 1 Mbit/s takes a quarter of an hour.
 REDIRECTS = 3  # From a server to the bucket of its images is one.
+NO_ADDRESS = "this is, or leads to, what is no address"
 MOVED = frozenset({301, 302, 303, 307, 308})
 
 
@@ -41,10 +43,16 @@ class Source(Protocol):
     def sha256(self, name: str) -> str | None:
         """Return the SHA-256 of a file in hex, None if there is no such file; raises SourceError."""
 
+    def names(self) -> frozenset[str]:
+        """Return the names of all files beside the provenance, none where they cannot be listed; raises SourceError."""
+
 
 def open_source(place: str) -> Source:
-    """Return the source at an address or a path: of the provenance itself, or of the directory that it lies in."""
-    return WebSource(place) if urlsplit(place).scheme in {"http", "https"} else DirectorySource(Path(place))
+    """Return the source at an address or a path: of the provenance itself, or of the directory that it lies in; raises SourceError."""
+    try:
+        return WebSource(place) if urlsplit(place).scheme in {"http", "https"} else DirectorySource(Path(place))
+    except ValueError as error:
+        raise SourceError(f"{place}: {NO_ADDRESS}") from error
 
 
 class DirectorySource:
@@ -74,12 +82,20 @@ class DirectorySource:
         path = self._file.parent / name
         return file_sha256(path) if path.is_file() else None
 
+    def names(self) -> frozenset[str]:
+        """See Source; what a store keeps for itself, and no server serves, is none of the build's files."""
+        try:
+            found = {path.name for path in self._file.parent.iterdir() if path.is_symlink() or not path.is_dir()}
+        except OSError as error:
+            raise SourceError(f"{self._file.parent}: {error.strerror}") from error
+        return frozenset(found - {self._file.name, MANIFEST, ACCOUNT})
+
 
 class WebSource:
-    """Files on a server, such as https://HOST/store/KEY/."""
+    """Files on a server, such as https://HOST/store/KEY/; raises ValueError for what is no address."""
 
     def __init__(self, url: str) -> None:
-        self._url = url if url.endswith(f"/{PROVENANCE_FILE}") else f"{url.rstrip('/')}/{PROVENANCE_FILE}"
+        self._url = _address(url if url.endswith(f"/{PROVENANCE_FILE}") else f"{url.rstrip('/')}/{PROVENANCE_FILE}")
 
     @property
     def key(self) -> str:
@@ -99,9 +115,16 @@ class WebSource:
         found = self._fetch(urljoin(self._url, quote(name)), digest.update, MAX_FILE, FILE_SECONDS)
         return digest.hexdigest() if found else None
 
+    def names(self) -> frozenset[str]:
+        """See Source; a server lists nothing."""
+        return frozenset()
+
     def _fetch(self, url: str, take: Callable[[bytes], object], max_bytes: int, seconds: int) -> bool:
         """Hand a file over piece by piece; False if there is none."""
-        answer = asyncio.run(_download(url, take, max_bytes=max_bytes, seconds=seconds))
+        try:
+            answer = asyncio.run(_download(url, take, max_bytes=max_bytes, seconds=seconds))
+        except ValueError as error:  # Of the given address, or of one that a server sends us to.
+            raise SourceError(f"{url}: {NO_ADDRESS}") from error
         if answer.status in {404, 410}:
             return False
         if answer.status != 200:  # noqa: PLR2004
@@ -129,8 +152,15 @@ async def _download(url: str, take: Callable[[bytes], object], *, max_bytes: int
             schemes = {"https"} if urlsplit(url).scheme == "https" else {"http", "https"}
             if urlsplit(further).scheme not in schemes:
                 raise SourceError(f"{url}: the server names another place that is not to be trusted")
-            url = further
+            url = _address(further)
     raise SourceError(f"{url}: the server sends us from place to place")
+
+
+def _address(url: str) -> str:
+    """Return an address; raises ValueError where it is none. A port that cannot be would be noticed by the very connection, in other words."""
+    if urlsplit(url).port == 0:
+        raise ValueError("nobody listens there")
+    return url
 
 
 def file_sha256(path: Path) -> str:

@@ -145,6 +145,8 @@ def _read(subject: Sequence[Any], definition: Mapping[str, Any], run: Mapping[st
     files = {str(file["name"]): str(file["digest"]["sha256"]) for file in subject}
     if len(files) != len(subject) or not all(FILE_NAME.fullmatch(name) for name in files):
         raise UnusableProvenance("it names a file twice, or one that no build has")
+    if not files:
+        raise UnusableProvenance("it names no file, so it says nothing of any")
     builder = next(one for one in dependencies if one["name"] == "imagebuilder")
     revision = str(definition["internalParameters"]["revision"])
     packages = {one["annotations"]["package"]: str(one["annotations"]["version"]) for one in dependencies if "package" in one.get("annotations", {})}

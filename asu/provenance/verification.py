@@ -26,7 +26,7 @@ class Report:
 
 
 def verify(source: Source, *, files: Sequence[Path] = (), key: PublicKey | None = None) -> Report:
-    """Check a provenance and the files that it speaks of: those given, or all that lie beside it.
+    """Check a provenance and the files that it speaks of: those given, or all that it names and, on this machine, all that lie beside it.
 
     Raises UnusableProvenance and SourceError where there is nothing to check.
     """
@@ -35,9 +35,13 @@ def verify(source: Source, *, files: Sequence[Path] = (), key: PublicKey | None 
     _check_signature(envelope, key, report)
     _tell_origin(provenance, report)
     _check_identity(provenance, source.key, report)
-    found = {path.name: file_sha256(path) for path in files} if files else {name: source.sha256(name) for name in provenance.files}
-    for name, digest in found.items():
+    # Pairs, since files of one name may be given from several places.
+    given: list[tuple[str, str | None]] = [(path.name, file_sha256(path)) for path in files]
+    for name, digest in given or [(name, source.sha256(name)) for name in provenance.files]:
         _check_file(name, digest, provenance.files.get(name), report)
+    if not files:
+        unknown = sorted(source.names() - provenance.files.keys())
+        report.differences += [f"{name} lies beside the provenance, which does not name it: nobody vouches for it" for name in unknown]
     return report
 
 

@@ -27,6 +27,7 @@ from asu.errors import (
     NotFound,
     OutputTooLarge,
     Overloaded,
+    PlanUnusable,
     PrepareDisagrees,
     PrepareUnavailable,
     ProfileMissingInBuilder,
@@ -169,6 +170,7 @@ _FAILED_BUILDS = failed_builds(
     CertificateInvalid,
     StoreFailed,
     WorkerLost,
+    PlanUnusable,
     InternalError,
 )
 _POLL_HEADERS = {

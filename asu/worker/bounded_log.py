@@ -1,6 +1,7 @@
 """What is kept of a command's output."""
 
 LOG_HALF = 64 * 1024  # Bytes kept from either end of an output; a whole x86 build prints about 75 KiB.
+LOG_MOST = 2 * LOG_HALF  # Bytes of an output of which nothing was dropped.
 
 
 class BoundedLog:

@@ -6,16 +6,24 @@ import json
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from math import isfinite
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NoReturn, cast
 
 from asu.errors import BuildFailed, DiskFull, OutputTooLarge, StoreFailed
+from asu.provenance.envelope import PROVENANCE_FILE
 from asu.room import MIB, expect_room, free_bytes
 from asu.stores.base import FILE_NAME
 
 MAX_FILES = 256  # The largest real target leaves about 40 files per device.
 MAX_MEMBERS = 4096  # Of all kinds; a real build leaves nothing but files, and each is remembered while the stream is read.
+# Bytes. A genuine profiles.json of one device has some KiB, but a document of this size may still become 16 times as many of memory.
+MAX_PROFILES = 256 * 1024
+MAX_SUMS = 256 * 1024  # Bytes of sha256sums: MAX_FILES lines with names of the greatest length have a third of it.
 COPY_CHUNK = 1024 * 1024
+# These are rewritten after they were hashed, so none of them can be an image with the hash that is told of it.
+OUR_FILES = ("profiles.json", "sha256sums", PROVENANCE_FILE)
 FULL = (errno.ENOSPC, errno.EDQUOT)  # What a write says when the disk, or the share of this user, is full.
 SUM = re.compile(r"[0-9a-f]{64} [ *](?P<name>.+)")  # A line of sha256sums.
 
@@ -96,28 +104,51 @@ def read_profiles(directory: Path, hashes: Mapping[str, str]) -> dict[str, Any]:
     """Read the profiles.json of a build and check its images against what was copied; raises BuildFailed, StoreFailed."""
     if "profiles.json" not in hashes:
         raise BuildFailed(reason="it made no image and gave no reason")
+    path = directory / "profiles.json"
+    _expect_length(path, MAX_PROFILES)
     try:
-        document: dict[str, Any] = json.loads((directory / "profiles.json").read_text(encoding="utf-8"))
-        images = {image["name"]: image["sha256"] for profile in document["profiles"].values() for image in profile["images"]}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused, parse_float=_finite)
+        # A list: were it a mapping, an image that is named twice would be checked once only.
+        images = [(image["name"], image["sha256"]) for profile in document["profiles"].values() for image in profile["images"]]
+        kinds = [image.get("type", "") for profile in document["profiles"].values() for image in profile["images"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BuildFailed(reason="its profiles.json cannot be read") from error
     if not images:
         raise BuildFailed(reason="it made no image and gave no reason")
-    for name, digest in images.items():
+    if not all(isinstance(value, str) for value in chain(*images, kinds)) or any(name in OUR_FILES for name, _ in images):
+        raise BuildFailed(reason="its profiles.json cannot be read")
+    for name, digest in images:
         if hashes.get(name) != digest:
             raise StoreFailed(reason=f"{name} is not what the ImageBuilder made")
     return document
 
 
+def _refused(word: str) -> NoReturn:
+    """Refuse what Python reads and writes as a number although JSON has no such thing."""
+    raise ValueError(word)
+
+
+def _finite(text: str) -> float:
+    """Read a number with a point or an exponent; 1e999 would be read as infinite."""
+    number = float(text)
+    return number if isfinite(number) else _refused(text)
+
+
+def _expect_length(path: Path, most: int) -> None:
+    if path.stat().st_size > most:
+        raise BuildFailed(reason=f"its {path.name} is longer than any genuine one")
+
+
 def rewrite_lists(directory: Path, document: Mapping[str, Any], changed: Mapping[str, str]) -> None:
     """Write profiles.json as it is now, and the new SHA-256 of it and of `changed` files into sha256sums, where there is one.
 
-    Raises OSError, and ValueError where sha256sums is no text.
+    Raises BuildFailed where sha256sums is too long, OSError, and ValueError where it is no text.
     """
     text = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()  # One line, as the ImageBuilder writes it.
     (directory / "profiles.json").write_bytes(text)
     sums = directory / "sha256sums"
     if sums.exists():
+        _expect_length(sums, MAX_SUMS)
         hashes = {**changed, "profiles.json": hashlib.sha256(text).hexdigest()}
         lines = sums.read_text(encoding="utf-8").splitlines()
         sums.write_text("".join(f"{_with_hash(line, hashes)}\n" for line in lines), encoding="utf-8")

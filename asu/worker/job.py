@@ -12,15 +12,15 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from asu.build_account import write_account
+from asu.build_plan import is_plan_of
 from asu.build_queue import PAYLOAD_VERSION
 from asu.build_record import Attempt, BuildRecord, WorkerRecords, new_nonce
-from asu.errors import AsuError, BuildFailed, ContainerFailed, InternalError, QueueUnavailable, StoreFailed, WrongRevision
+from asu.errors import AsuError, BuildFailed, ContainerFailed, InternalError, PlanUnusable, QueueUnavailable, StoreFailed, WrongRevision
 from asu.log_context import logged_with
 from asu.logs import where_it_failed
 from asu.provenance.envelope import PROVENANCE_FILE
@@ -32,6 +32,7 @@ from asu.stores.base import ACCOUNT, Store
 from . import builder_failures, builder_output, image_sizes, imagebuilder, snapshot
 from .accounting import Accounts
 from .audit import AuditLog
+from .bounded_log import LOG_MOST
 from .container import BuildContainer, CommandResult, ContainerEngine
 from .disk_watch import WatchedContainer
 from .lease import Lease, patiently
@@ -40,6 +41,7 @@ from .package_managers import package_manager_for
 from .package_managers.feeds import admitted_feeds
 from .package_managers.manifest import check_versions
 from .preparation import builders_feeds, prepare
+from .profile_facts import facts_of
 from .progress import Progress
 from .pulling import BuilderImage
 from .retrying import delay_before_next
@@ -111,6 +113,8 @@ class Builder:
                 self._accounts.note(attempt.plan, record, seconds=progress.seconds)
 
     def _build(self, attempt: Attempt, progress: Progress, lease: Lease, aftermath: contextlib.ExitStack) -> BuildRecord:
+        if not is_plan_of(attempt.plan, attempt.key):
+            raise PlanUnusable
         request = attempt.plan["request"]
         self._show(attempt, progress, "container_setup")
         expect_room(self._settings.store_path, self._settings.disk_reserve_mb)
@@ -177,6 +181,8 @@ class Builder:
         progress.stderr += result.stderr
         progress.stdout += result.stdout if result.exit_code else ""  # After success it is the manifest, which has a key of its own.
         check(result)
+        if len(result.stdout.encode()) > LOG_MOST:  # Its middle is missing, and so would be packages.
+            raise BuildFailed(reason="its list of packages is longer than any genuine one")
         return result.stdout
 
     def _image(self, attempt: Attempt, progress: Progress, container: BuildContainer, packages: list[str], check: Check) -> None:
@@ -202,8 +208,7 @@ class Builder:
             hashes = builder_output.copy_out(pieces, workplace, max_bytes=settings.max_output_mb * 1024 * 1024, reserve_mb=settings.disk_reserve_mb)
             image_sizes.check(progress.stdout, progress.stderr, hashes)
             document = self._signing.sign(builder_output.read_profiles(workplace, hashes), workplace)
-            progress.gathered |= _facts(document, attempt)
-            progress.gathered["provenance"] = PROVENANCE_FILE
+            progress.gathered = _facts(document, attempt, origins) | progress.gathered
             progress.files = write_provenance(workplace, attempt, origins, progress.gathered, self._signing.seal)
             _keep_account(workplace / ACCOUNT, write_account(attempt.plan, progress.done()))
 
@@ -269,13 +274,8 @@ def _keep_account(path: Path, document: bytes) -> None:
         raise StoreFailed(reason=f"{path.name} cannot be written ({error.strerror})") from error
 
 
-def _facts(document: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:
-    """Return profiles.json as clients expect it: its own keys and the profile's on one level; raises BuildFailed."""
-    profile = attempt.plan["request"]["profile"]
-    entry = document["profiles"].get(profile)
-    if entry is None:
-        raise BuildFailed(reason=f"it made no image for {profile}")
-    images = builder_output.offered(entry["images"])
-    common = {name: value for name, value in document.items() if name != "profiles"}
-    built_at = datetime.fromtimestamp(int(document["source_date_epoch"]), UTC) if "source_date_epoch" in document else datetime.now(UTC)
-    return {**common, **entry, "images": images, "id": profile, "bin_dir": attempt.key, "build_at": built_at.strftime("%Y-%m-%dT%H:%M:%SZ")}
+def _facts(document: Mapping[str, Any], attempt: Attempt, origins: Origins) -> dict[str, Any]:
+    """Return what is told of a finished build: what profiles.json says, and over it what is known here; raises BuildFailed."""
+    request = attempt.plan["request"]
+    ours = {"bin_dir": attempt.key, "target": request["target"], "version_code": origins.revision, "provenance": PROVENANCE_FILE}
+    return facts_of(document, request["profile"]) | ours

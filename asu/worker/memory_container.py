@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from asu.errors import AsuError, BuildTimeout, ContainerFailed
 
@@ -45,6 +46,12 @@ class Script:
     before: dict[str, Callable[[], None]] = field(default_factory=dict)
     extra: list[tuple[tarfile.TarInfo, bytes]] = field(default_factory=list)
     image_types: tuple[str, ...] = ("sysupgrade", "factory")
+    # What stands in profiles.json beside, or in the place of, what the ImageBuilder writes: at its top, in its profile, in each image.
+    target_facts: dict[str, Any] = field(default_factory=dict)
+    profile_facts: dict[str, Any] = field(default_factory=dict)
+    image_facts: dict[str, Any] = field(default_factory=dict)
+    raw_fact: bytes = b""  # One more value at its top, byte by byte.
+    falsely_told: str = ""  # A SHA-256 under which the first image is told once more, before all others.
     wrong_hash: bool = False
     wrong_unsigned_hash: bool = False
     builds_profile: str = ""  # Another device than the one that was asked for.
@@ -184,15 +191,19 @@ class MemoryContainer:
                     "sha256": digest,
                     "sha256_unsigned": unsigned,
                     "type": kind,
+                    **self._script.image_facts,
                 }
             )
             self._output[name] = content
+        if self._script.falsely_told:
+            images.insert(0, {**images[0], "sha256": self._script.falsely_told})
         entry = {
             "device_packages": [],
             "image_prefix": prefix,
             "images": images,
             "supported_devices": [],
             "titles": [{"vendor": "TP-Link", "model": "Archer C7", "variant": "v5"}],
+            **self._script.profile_facts,
         }
         document = {
             "arch_packages": "mips_24kc",
@@ -203,9 +214,11 @@ class MemoryContainer:
             "target": "ath79/generic",
             "version_code": self._script.revision,
             "version_number": "24.10.4",
+            **self._script.target_facts,
         }
         if images:
-            self._output["profiles.json"] = json.dumps(document).encode()
+            raw = b', "raw": %b' % self._script.raw_fact if self._script.raw_fact else b""
+            self._output["profiles.json"] = json.dumps(document).encode()[:-1] + raw + b"}"
         return "Calculating checksums...\n"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asu.build_record import Attempt
-from asu.errors import StoreFailed
+from asu.errors import ContainerFailed, StoreFailed
 from asu.package_manager import package_manager_of
 from asu.provenance.envelope import PROVENANCE_FILE, Sealing, sealed
 from asu.provenance.statement import Builder, Feed, Ingredients, Run, statement
@@ -16,6 +16,7 @@ from asu.resolution import Version
 from asu.stores.base import NO_HASHES
 from asu.stores.manifest import published_files
 
+from .bounded_log import LOG_HALF
 from .container import BuildContainer
 from .imagebuilder import BUILDER
 from .package_managers import PackageManager
@@ -42,10 +43,13 @@ class Origins:
 def read_feeds(container: BuildContainer, manager: PackageManager, *, deadline: int) -> tuple[Feed, ...]:
     """Return the feeds of a builder with the hashes of their indexes, as `make manifest` has fetched them.
 
-    Each of two commands gets `deadline` seconds; raises as they do. An index whose feed its name does not tell stands for itself.
+    Each of two commands gets `deadline` seconds; raises as they do, and ContainerFailed where not every index could be hashed: a feed is not
+    silently without its hash. An index whose feed its name does not tell stands for itself.
     """
     urls = manager.feeds(builders_feeds(container, manager, deadline))
     listed = container.run([*_INDEXES, "-exec", "sha256sum", "{}", "+"], deadline=deadline)
+    if listed.exit_code or len(listed.stdout) > LOG_HALF:
+        raise ContainerFailed(reason="the indexes of its feeds cannot be hashed")
     indexes = {name: digest for digest, name in _HASHED.findall(listed.stdout)}
     feeds = [Feed(name=name, url=url, sha256=indexes.pop(name, "")) for name, url in urls.items()]
     feeds += [Feed(name=name, url="", sha256=digest) for name, digest in sorted(indexes.items())]

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from asu.build_plan import new_plan, pending_bodies
+from asu.build_plan import is_plan_of, new_plan, pending_bodies
 from asu.build_queue import PAYLOAD_VERSION
 from asu.build_record import State, WorkerRecords
 from asu.build_request import BuildRequest
@@ -135,6 +135,8 @@ def _known_request(key: str, records: WorkerRecords, provenance: Provenance | No
     except QueueUnavailable:
         plan = None
     if plan is not None:
+        if not is_plan_of(plan, key):
+            raise CannotRebuild("the request in its record is not the one that leads to its key")
         return dict(plan["request"])
     if provenance is None:
         raise CannotRebuild("its record is gone, and there is no provenance that tells what it was")

@@ -12,12 +12,22 @@ import pytest
 
 from asu.provenance.envelope import PROVENANCE_FILE
 from asu.provenance.sources import SourceError, open_source
+from asu.stores.base import ACCOUNT
+from asu.stores.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 KEY = "0123456789abcdef" * 4
+
+NOWHERE = {
+    "bracket": "http://[",
+    "word": "http://127.0.0.1:port/",
+    "far": "http://127.0.0.1:99999/",
+    "open": "http://[::1/",
+    "percent": "http://%5b/",
+}
 
 
 class Server(http.server.SimpleHTTPRequestHandler):
@@ -57,6 +67,7 @@ def server(build: Path) -> Iterator[str]:
         "/moved/provenance.intoto.jsonl": f"/{KEY}/{PROVENANCE_FILE}",
         "/round/provenance.intoto.jsonl": "/round/provenance.intoto.jsonl",
         "/away/provenance.intoto.jsonl": f"file://{build}/{PROVENANCE_FILE}",
+        **{f"/{name}/{PROVENANCE_FILE}": place for name, place in NOWHERE.items()},
     }
     Server.asked.clear()
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Server, directory=build.parent)) as running:
@@ -121,3 +132,28 @@ def test_a_server_that_leads_nowhere_is_told(server: str, path: str, words: str)
     """Not to files of this machine, not round and round, and not for ever."""
     with pytest.raises(SourceError, match=words):
         open_source(f"{server}/{path}").provenance()
+
+
+@pytest.mark.parametrize("path", NOWHERE)
+def test_a_server_that_names_no_address_is_told(server: str, path: str) -> None:
+    """What it names may be anything."""
+    with pytest.raises(SourceError):
+        open_source(f"{server}/{path}").provenance()
+
+
+@pytest.mark.parametrize("place", NOWHERE.values(), ids=NOWHERE)
+def test_a_place_that_is_no_address_is_told(place: str) -> None:
+    """Whatever a person or a list of addresses hands over."""
+    with pytest.raises(SourceError):
+        open_source(place).provenance()
+
+
+def test_a_directory_tells_what_else_lies_in_it(build: Path, server: str) -> None:
+    """Files and links of any name, but neither directories nor what a store keeps for itself; a server lists nothing."""
+    for name in (".hidden", ACCOUNT, MANIFEST):
+        (build / name).write_bytes(b"")
+    (build / "directory").mkdir()
+    (build / "link").symlink_to(build)
+
+    assert open_source(str(build)).names() == {"a+b.bin", ".hidden", "link"}
+    assert open_source(f"{server}/{KEY}").names() == frozenset()

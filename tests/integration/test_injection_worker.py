@@ -11,6 +11,7 @@ import pytest
 from asu.build_record import State
 from asu.build_request import BuildRequest
 from asu.errors import ContainerFailed
+from asu.resolution import request_hash
 from asu.worker.container import PodmanEngine
 from tests.injection import CANARY, PAYLOADS
 from tests.integration.podman_world import BASE, OPKG, builder_image
@@ -102,7 +103,8 @@ def test_a_canary_would_be_seen(worker: WorkerWorld) -> None:
 def test_a_hostile_plan_runs_nothing(worker: WorkerWorld, name: str) -> None:
     """Whatever the field, the build fails before make sees the value, its container holds no canary, and nothing is published."""
     for fields in PLANS[name]:
-        key = worker.claim(worker.new_key(), {**PLAIN, **fields})
+        request = {**PLAIN, **fields}
+        key = worker.claim(request_hash(request), request)
 
         body, seen = run(worker, key)
 
@@ -114,7 +116,8 @@ def test_a_hostile_plan_runs_nothing(worker: WorkerWorld, name: str) -> None:
 
 def test_what_goes_to_no_command_is_no_danger(worker: WorkerWorld) -> None:
     """Fields that are not the builder's, and the script that is a file of the image, may hold anything."""
-    key = worker.claim(worker.new_key(), {**PLAIN, **HARMLESS})
+    request = {**PLAIN, **HARMLESS}
+    key = worker.claim(request_hash(request), request)
 
     body, seen = run(worker, key)
 

@@ -16,6 +16,7 @@ from redis import Redis
 from asu.build_account import write_account
 from asu.build_record import PREFIX
 from asu.redis_records import RedisWorkerRecords
+from asu.resolution import request_hash
 from asu.settings import Settings
 from asu.stores import open_store
 from asu.stores.base import ACCOUNT
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
     from asu.stores.base import Store
 
-KEY = "ab" * 32
+ASKED = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5", "packages": ["vim"], "defaults": None}
+KEY = request_hash(ASKED)
 CONTENT = bytes(range(256)) * 40
 ACCEPTED = 200
 CLIENTS = 8  # At once.
@@ -85,8 +87,7 @@ def test_every_accepted_build_survives_the_crash_of_redis(client: httpx2.Client,
 
 def publish(store: Store) -> None:
     """Publish a build as a worker does."""
-    request = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5", "packages": ["vim"], "defaults": None}
-    plan = {"version": 1, "key": KEY, "request": request, "enqueued_at": "2026-03-01T12:00:00+00:00"}
+    plan = {"version": 1, "key": KEY, "request": ASKED, "enqueued_at": "2026-03-01T12:00:00+00:00"}
     progress = Progress(plan, {"bin_dir": KEY, "images": [{"name": "a.bin", "sha256": sha256(CONTENT).hexdigest()}]})
     place = store.workplace(KEY)
     (place / "a.bin").write_bytes(CONTENT)

@@ -10,18 +10,20 @@ import secrets
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from asu.build_queue import PAYLOAD_VERSION, RqBuildQueue
-from asu.build_record import PREFIX, BuildRecord, Claimed, PendingBodies, State
+from asu.build_record import LEASE, PREFIX, RUNNING, WAITING, BuildRecord, Claimed, PendingBodies, State
 from asu.build_request import BuildRequest
 from asu.redis_connections import async_redis, sync_redis
 from asu.redis_records import RedisRecords, RedisWorkerRecords
 from asu.redis_statistics import RedisBuildStatistics
+from asu.resolution import request_hash
 from asu.statistics import PREFIX as STATISTICS
 from asu.stores.local import LocalStore
 from asu.worker.accounting import Accounts
@@ -62,9 +64,9 @@ class WorkerWorld:
         self.podman.systems.append(self.system)
 
     def ask(self, **fields: Any) -> str:
-        """Put a build in line and return its key; no two are the same."""
+        """Put a build in line and return its key; it is built anew, whatever became of it before."""
         request = BuildRequest.model_validate({"version": "24.10.4", "target": "x86/64", "profile": "generic", **fields}).normalised()
-        return self.claim(self.new_key(), request)
+        return self.claim(request_hash(request), request)
 
     @staticmethod
     def new_key() -> str:
@@ -72,11 +74,21 @@ class WorkerWorld:
         return hashlib.sha256(secrets.token_bytes(16)).hexdigest()
 
     def claim(self, key: str, request: dict[str, Any]) -> str:
-        """Put a plan in line as it is, whatever it holds, and return its key."""
+        """Put a plan in line as it is, whatever it holds, and return its key; a worker builds it if it leads to that key."""
+        if not self._forget(key):
+            self.stack.callback(self._forget, key)  # Another test on the same Redis may ask for the same.
         plan = json.dumps({"version": 1, "key": key, "request": request, "enqueued_at": ENQUEUED})
         bodies = PendingBodies(b'{"detail": "queued"}', b'{"detail": "started"}')
         assert self._with_records(lambda records: records.claim(key, plan=plan, bodies=bodies, limit=100, renew=False)) is Claimed.NEW
         return key
+
+    def _forget(self, key: str) -> bool:
+        """Drop all that Redis knows of a build; False if it knew nothing, or is not there any more."""
+        with suppress(RedisError):
+            self.client.zrem(WAITING, key)
+            self.client.zrem(RUNNING, key)
+            return bool(self.client.delete(PREFIX + key, LEASE + key))
+        return False
 
     def build(self, *, with_settings: Settings | None = None, **fields: Any) -> dict[str, Any]:
         """Ask for a build, run it here, and return the body of its outcome."""

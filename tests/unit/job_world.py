@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from asu.build_request import BuildRequest
 from asu.errors import QueueUnavailable
 from asu.memory_records import MemoryRecords
 from asu.memory_statistics import MemoryStatistics
+from asu.resolution import request_hash
 from asu.settings import Settings
 from asu.statistics import days_up_to, today
 from asu.stores.local import LocalStore
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from asu.worker.container import ContainerEngine
 
-KEY = hashlib.sha256(b"a build").hexdigest()
+REQUEST = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5", "packages": ["vim"]}
+KEY = request_hash(REQUEST)  # Of a build that a test asks nothing else of.
 SCRIPT = "uci set wireless.radio0.key='do not tell'"
 ENQUEUED = "2026-03-01T12:00:00+00:00"
 CONFLICT = """\
@@ -105,20 +106,21 @@ class World:
     records: WatchedRecords = field(default_factory=WatchedRecords)
     script: Script = field(default_factory=Script)
     statistics: MemoryStatistics = field(default_factory=MemoryStatistics)
+    key: str = KEY  # Of the build that was asked for last.
 
     def __post_init__(self) -> None:
         self.engine = MemoryEngine(self.script)
 
     def ask(self, **fields: Any) -> None:
         """Put a build in line."""
-        request = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5", "packages": ["vim"], **fields}
-        self.claim(BuildRequest.model_validate(request).normalised())
+        self.claim(BuildRequest.model_validate({**REQUEST, **fields}).normalised())
 
-    def claim(self, fields: dict[str, Any]) -> None:
-        """Put a plan in line as it is."""
-        plan = {"version": 1, "key": KEY, "request": fields, "enqueued_at": ENQUEUED}
+    def claim(self, fields: dict[str, Any], key: str = "") -> None:
+        """Put a plan in line as it is, under the key that it leads to or under another one."""
+        self.key = key or request_hash(fields)
+        plan = {"version": 1, "key": self.key, "request": fields, "enqueued_at": ENQUEUED}
         bodies = PendingBodies(b'{"detail": "queued"}', b'{"detail": "started"}')
-        asyncio.run(self.records.claim(KEY, plan=json.dumps(plan), bodies=bodies, limit=10, renew=True))
+        asyncio.run(self.records.claim(self.key, plan=json.dumps(plan), bodies=bodies, limit=10, renew=True))
 
     def build(self, **fields: Any) -> BuildRecord:
         """Ask for a build, run it, and return its record."""
@@ -128,7 +130,7 @@ class World:
 
     def run(self) -> None:
         """Let the worker take the job."""
-        self.builder().run({"version": PAYLOAD_VERSION, "key": KEY})
+        self.builder().run({"version": PAYLOAD_VERSION, "key": self.key})
 
     def builder(self, engine: Callable[[], ContainerEngine] | None = None) -> Builder:
         """Return what runs builds, with this world's engine or another."""
@@ -137,7 +139,7 @@ class World:
 
     def record(self) -> BuildRecord:
         """Return the build's record."""
-        record = asyncio.run(self.records.look(KEY))
+        record = asyncio.run(self.records.look(self.key))
         assert record is not None
         return record
 

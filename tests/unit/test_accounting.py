@@ -16,7 +16,7 @@ from asu.memory_statistics import MemoryStatistics
 from asu.statistics import DayCounts, Failure, FinishedBuild, Problem, days_up_to, hour_of, today, weeks_up_to
 from asu.worker.accounting import MAX_PROBLEMS, failure, finished_build
 from asu.worker.container import CommandResult
-from tests.unit.job_world import CONFLICT, KEY, SCRIPT, World, new_world
+from tests.unit.job_world import CONFLICT, SCRIPT, World, new_world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,7 +143,7 @@ def test_an_outcome_that_was_dropped_is_not_counted(world: World) -> None:
 
     def lose() -> None:
         world.records.now += 1_000
-        assert world.records.requeue(KEY, 1)
+        assert world.records.requeue(world.key, 1)
 
     world.script.before["manifest"] = lose
     world.script.failures["manifest"] = CommandResult(2, "", CONFLICT)

@@ -54,11 +54,11 @@ def test_a_finished_build_leaves_a_line(world: World, path: Path, tmp_path: Path
     world.build(defaults=SCRIPT)
 
     [line] = lines(path)
-    assert (line["build"], line["attempt"], line["tries"], line["outcome"], line["fault"]) == (KEY, 1, 1, "done", "")
+    assert (line["build"], line["attempt"], line["tries"], line["outcome"], line["fault"]) == (world.key, 1, 1, "done", "")
     assert (line["version"], line["target"], line["profile"]) == ("24.10.4", "ath79/generic", "tplink_archer-c7-v5")
     assert line["builder_digest"] == world.engine.started[0].digest
     assert line["seconds"] >= 0
-    manifest = read_manifest((tmp_path / "store" / KEY / MANIFEST).read_bytes(), KEY)
+    manifest = read_manifest((tmp_path / "store" / world.key / MANIFEST).read_bytes(), world.key)
     assert manifest is not None
     assert line["files"].items() <= {(file.name, file.sha256) for file in manifest.files}
     assert len(line["files"]) == len(manifest.files) - 1
@@ -89,7 +89,7 @@ def test_a_failed_build_leaves_its_code(world: World, path: Path) -> None:
 def test_a_build_that_was_given_up_leaves_a_line_too(world: World, path: Path) -> None:
     """Whoever finds that its workers died writes down its end."""
     world.ask()
-    assert world.records.start(KEY)
+    assert world.records.start(world.key)
     world.records.now += 1000
     accounts = Accounts(world.statistics)
     sweep = Sweep(world.settings, records=world.records, queue=MemoryBuildQueue(), store=world.store, engine=lambda: world.engine, accounts=accounts)
@@ -150,7 +150,7 @@ def test_a_log_that_cannot_be_written_costs_no_build(tmp_path: Path, caplog: pyt
     world = new_world(tmp_path / "store", audit_log=tmp_path / "absent" / "audit.jsonl")
 
     assert world.build().state is State.DONE
-    assert f"build {KEY} is missing in the audit log: No such file or directory" in caplog.text
+    assert f"build {world.key} is missing in the audit log: No such file or directory" in caplog.text
 
 
 def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:

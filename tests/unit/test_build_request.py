@@ -75,3 +75,10 @@ def test_only_whole_hashes_are_keys(key: str) -> None:
     """A key becomes part of names in Redis and on disk."""
     assert BUILD_KEY.fullmatch(key) is None
     assert BUILD_KEY.fullmatch("0123456789abcdef" * 4)
+
+
+def test_what_an_earlier_release_kept_of_an_asker_is_not_echoed() -> None:
+    """Its builds may wait, or be made known again from the store."""
+    asked = read(client="owut/1", from_version="23.05.9", ignored_changes=["auc-owut"]).normalised()
+
+    assert echo(asked) == echo(read().normalised())

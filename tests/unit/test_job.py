@@ -12,7 +12,7 @@ import pytest
 
 from asu.build_record import State
 from asu.stores.manifest import MANIFEST, read_manifest
-from tests.unit.job_world import ENQUEUED, KEY, SCRIPT, World, body_of, new_world
+from tests.unit.job_world import ENQUEUED, SCRIPT, World, body_of, new_world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,9 @@ def test_each_step_is_a_complete_answer(world: World) -> None:
     world.build()
 
     bodies = [json.loads(body) for body in world.records.bodies]
-    assert all((body["status"], body["detail"], body["request_hash"], body["enqueued_at"]) == (202, "started", KEY, ENQUEUED) for body in bodies)
+    assert all(
+        (body["status"], body["detail"], body["request_hash"], body["enqueued_at"]) == (202, "started", world.key, ENQUEUED) for body in bodies
+    )
     assert [body["imagebuilder_status"] for body in bodies] == STEPS[1:-1]
     assert not any("stdout" in body for body in bodies)
     assert "manifest" not in bodies[2]
@@ -53,7 +55,7 @@ def test_the_answer_has_all_that_clients_read(world: World) -> None:
 
     assert body["status"] == 200
     assert body["detail"] == body["imagebuilder_status"] == "done"
-    assert body["request_hash"] == body["bin_dir"] == KEY
+    assert body["request_hash"] == body["bin_dir"] == world.key
     assert body["id"] == "tplink_archer-c7-v5"
     assert body["target"] == "ath79/generic"
     assert (body["version_number"], body["version_code"], body["metadata_version"]) == ("24.10.4", "r28959-29397011cc", 1)
@@ -74,21 +76,21 @@ def test_the_images_are_published_as_they_were_made(world: World) -> None:
     body = body_of(world.build())
 
     for image in body["images"]:
-        stored = world.store.find(KEY, image["name"])
+        stored = world.store.find(world.key, image["name"])
         assert stored is not None
         assert hashlib.sha256(stored.path.read_bytes()).hexdigest() == image["sha256"]
 
 
 def test_odd_members_of_the_output_are_not_published(world: World) -> None:
     """A link in the builder's output directory leads nowhere in the store."""
-    link = tarfile.TarInfo(f"{KEY}/evil.bin")
+    link = tarfile.TarInfo(f"{world.key}/evil.bin")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
     world.script.extra.append((link, b""))
 
     record = world.build()
 
     assert record.state is State.DONE
-    assert world.store.find(KEY, "evil.bin") is None
+    assert world.store.find(world.key, "evil.bin") is None
 
 
 def test_the_container_is_removed_after_the_outcome_stands(world: World) -> None:
@@ -180,7 +182,7 @@ def test_record_and_files_share_one_lifetime(world: World, tmp_path: Path) -> No
     """The manifest beside the files tells when the record ends."""
     world.build(version="SNAPSHOT")
 
-    manifest = read_manifest((tmp_path / KEY / MANIFEST).read_bytes(), KEY)
+    manifest = read_manifest((tmp_path / world.key / MANIFEST).read_bytes(), world.key)
     assert manifest is not None
     assert manifest.expires - manifest.published == timedelta(seconds=world.records.lifetimes[0])
     assert {image["name"] for image in body_of(world.record())["images"]} <= {file.name for file in manifest.files}

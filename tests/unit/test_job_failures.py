@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tarfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +15,7 @@ from asu.settings import Settings
 from asu.stores.base import NO_HASHES, without_rival
 from asu.stores.local import LocalStore
 from asu.worker.container import CommandResult
-from tests.unit.job_world import CONFLICT, KEY, SCRIPT, World, body_of, new_world
+from tests.unit.job_world import CONFLICT, KEY, REQUEST, SCRIPT, World, body_of, new_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -135,7 +135,7 @@ def test_a_failure_tells_whose_it_is_and_how_long_it_is_kept(world: World, name:
     assert ("retry_after" in body) == (fault != "user")
     if isinstance(result, CommandResult):
         assert result.stderr in body["stderr"]
-    assert not world.store.has(KEY)
+    assert not world.store.has(world.key)
     assert world.engine.containers[0].removed
     assert world.records.lifetimes == [ttl]
 
@@ -157,7 +157,7 @@ def test_podman_away_is_our_fault(world: World) -> None:
     def engine() -> MemoryEngine:
         raise OSError("no socket")
 
-    world.builder(engine).run({"version": PAYLOAD_VERSION, "key": KEY})
+    world.builder(engine).run({"version": PAYLOAD_VERSION, "key": world.key})
 
     assert body_of(world.record())["code"] == "container-failed"
 
@@ -182,7 +182,7 @@ def test_an_upgrade_image_that_does_not_fit_is_a_failure(world: World) -> None:
 
     assert "x-squashfs-sysupgrade.bin has 300 bytes, 100 more" in body_of(record)["detail"]
     assert body_of(record)["too_big"] == [{"image": "x-squashfs-sysupgrade.bin", "filesystem": "squashfs", "bytes": 300, "limit": 200, "excess": 100}]
-    assert not world.store.has(KEY)
+    assert not world.store.has(world.key)
 
 
 def test_a_build_without_an_image_is_a_failure(world: World) -> None:
@@ -199,7 +199,7 @@ def test_an_image_of_another_device_is_a_failure(world: World) -> None:
     record = world.build()
 
     assert body_of(record)["detail"] == "Error: The ImageBuilder failed: it made no image for tplink_archer-c7-v5"
-    assert not world.store.has(KEY)
+    assert not world.store.has(world.key)
 
 
 def test_an_image_that_changed_on_the_way_is_not_published(world: World) -> None:
@@ -209,13 +209,13 @@ def test_an_image_that_changed_on_the_way_is_not_published(world: World) -> None
     record = world.build()
 
     assert body_of(record)["code"] == "store-failed"
-    assert not world.store.has(KEY)
+    assert not world.store.has(world.key)
 
 
 def test_more_output_than_the_store_takes_is_refused_once(tmp_path: Path) -> None:
     """A build cannot fill the disk; the next try would leave as much, so there is none until somebody asks again."""
     world = new_world(tmp_path, max_output_mb=1, retry_delays=(5, 30))
-    big = tarfile.TarInfo(f"{KEY}/big.bin")
+    big = tarfile.TarInfo(f"{world.key}/big.bin")
     big.size = 2 * 1024 * 1024
     world.script.extra.append((big, b"\0" * big.size))
 
@@ -261,15 +261,15 @@ def test_a_superseded_attempt_publishes_nothing(world: World, goal: str) -> None
 
     def lose() -> None:
         world.records.now += 1_000
-        assert world.records.requeue(KEY, 1)
-        assert world.records.start(KEY)
+        assert world.records.requeue(world.key, 1)
+        assert world.records.start(world.key)
 
     world.script.before[goal] = lose
 
     record = world.build()
 
     assert record.state is State.RUNNING
-    assert not world.store.has(KEY)
+    assert not world.store.has(world.key)
     assert world.engine.containers[0].removed
 
 
@@ -278,7 +278,7 @@ def test_a_superseded_failure_is_dropped(world: World) -> None:
 
     def lose() -> None:
         world.records.now += 1_000
-        assert world.records.requeue(KEY, 1)
+        assert world.records.requeue(world.key, 1)
 
     world.script.before["manifest"] = lose
     world.script.failures["manifest"] = CommandResult(2, "", CONFLICT)
@@ -292,7 +292,7 @@ def test_a_short_absence_of_redis_costs_no_build(world: World, call: str) -> Non
     world.records.away[call] = 1
 
     assert world.build().state is State.DONE
-    assert world.store.has(KEY)
+    assert world.store.has(world.key)
 
 
 def test_a_build_that_does_not_wait_any_more_is_left_alone(world: World) -> None:
@@ -308,7 +308,7 @@ def test_a_job_of_another_version_is_left_alone(world: World) -> None:
     """A worker does not guess what a newer API means."""
     world.ask()
 
-    world.builder().run({"version": PAYLOAD_VERSION + 1, "key": KEY})
+    world.builder().run({"version": PAYLOAD_VERSION + 1, "key": world.key})
 
     assert world.record().state is State.QUEUED
 
@@ -322,6 +322,21 @@ def test_nothing_odd_from_the_records_reaches_the_container(world: World) -> Non
 
     assert world.goals() == ["info"]
     assert body_of(world.record())["code"] == "impossible-selection"
+
+
+@pytest.mark.parametrize("plan", [{**REQUEST, "packages": ["backdoor"]}, {}, {**REQUEST, "packages": 17}, {"profile": 3}])
+def test_a_plan_that_does_not_lead_to_its_key_is_not_built(tmp_path: Path, plan: dict[str, Any]) -> None:
+    """Whoever can write it, into Redis or into a store that records are made from, has nothing else built under somebody's key."""
+    world = new_world(tmp_path, retry_delays=(1.0,))
+    world.claim(plan, key=KEY)
+
+    world.run()
+
+    record = world.record()
+    assert (record.state, record.fault, body_of(record)["code"]) == (State.FAILED, "infra", "plan-unusable")
+    assert (world.engine.containers, world.engine.pinned) == ([], [])
+    assert not world.store.has(KEY)
+    assert record.is_retried, "who asks for the build again brings the right plan"
 
 
 def test_a_build_does_not_begin_on_a_disk_that_is_full(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from asu.build_record import State
 from asu.worker.container import CommandResult
-from tests.unit.job_world import KEY, World, body_of, new_world
+from tests.unit.job_world import World, body_of, new_world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +80,7 @@ def test_a_feed_that_goes_away_between_manifest_and_image_ends_the_build(world: 
     record = world.build(repositories={"own": "https://feeds.example/own"})
 
     assert (body_of(record)["code"], world.goals()) == ("feed-unusable", ["info", "manifest", "image"])
-    assert not world.store.has(KEY)
+    assert not world.store.has(world.key)
 
 
 def test_a_list_of_feeds_that_cannot_be_read_is_our_trouble(world: World) -> None:

@@ -14,7 +14,7 @@ from asu.stores.manifest import MANIFEST, read_manifest
 from asu.worker.memory_container import regular
 from asu.worker.signing_key import make_signing_key
 from asu.worker.usign import read_public_key
-from tests.unit.job_world import KEY, SCRIPT, World, body_of, new_world
+from tests.unit.job_world import SCRIPT, World, body_of, new_world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ def world(tmp_path: Path) -> World:
 
 def envelope_of(world: World) -> Envelope:
     """Return the published envelope."""
-    stored = world.store.find(KEY, PROVENANCE_FILE)
+    stored = world.store.find(world.key, PROVENANCE_FILE)
     assert stored is not None
     return read_envelope(stored.path.read_bytes())
 
@@ -62,7 +62,7 @@ def test_every_published_file_is_a_subject(world: World, tmp_path: Path) -> None
     """The provenance names all files but itself, with their hashes; the store's manifest knows it as one more."""
     body = body_of(world.build())
 
-    manifest = read_manifest((tmp_path / KEY / MANIFEST).read_bytes(), KEY)
+    manifest = read_manifest((tmp_path / world.key / MANIFEST).read_bytes(), world.key)
     assert manifest is not None
     published = {file.name: file.sha256 for file in manifest.files}
     assert published.pop(PROVENANCE_FILE)
@@ -87,7 +87,7 @@ def test_it_says_what_was_built_from_what(world: World) -> None:
     assert provenance.feeds == ("https://mirror.example/base",)
     assert provenance.builder.name == next(iter(world.engine.images))
     assert provenance.builder.revision == body["version_code"]
-    assert provenance.invocation == f"{KEY}/1"
+    assert provenance.invocation == f"{world.key}/1"
     assert provenance.builder_id == f"urn:x-asu:system:{world.records.system()}"
     assert hashlib.sha256(b"openwrt_base").hexdigest().encode() in envelope_of(world).payload
 
@@ -145,9 +145,9 @@ def test_a_first_boot_script_is_in_no_provenance(world: World) -> None:
 
 def test_a_provenance_of_the_builders_own_is_not_published(world: World) -> None:
     """What ran in the container cannot speak for the server."""
-    world.script.extra.append((regular(f"{KEY}/{PROVENANCE_FILE}", b"forged"), b"forged"))
+    world.script.extra.append((regular(f"{world.key}/{PROVENANCE_FILE}", b"forged"), b"forged"))
 
     world.build()
 
-    assert provenance_of(world).key == KEY
+    assert provenance_of(world).key == world.key
     assert PROVENANCE_FILE not in provenance_of(world).files

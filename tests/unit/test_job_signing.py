@@ -11,7 +11,7 @@ import pytest
 from asu.build_record import State
 from asu.worker.signing_key import make_signing_key
 from tests.signed_images import read_signed
-from tests.unit.job_world import KEY, World, body_of, new_world
+from tests.unit.job_world import World, body_of, new_world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ def world(tmp_path: Path, key: Path) -> World:
 
 def published(world: World, name: str) -> bytes:
     """Return the bytes of a published file."""
-    stored = world.store.find(KEY, name)
+    stored = world.store.find(world.key, name)
     assert stored is not None
     return stored.path.read_bytes()
 
@@ -64,7 +64,7 @@ def test_a_build_that_cannot_be_signed_publishes_nothing(world: World) -> None:
 
     assert record.state is State.FAILED
     assert (body_of(record)["code"], body_of(record)["fault"]) == ("signing-failed", "infra")
-    assert not world.store.has(KEY)
+    assert not world.store.has(world.key)
 
 
 def test_the_key_is_in_no_answer_and_in_no_container(world: World, key: Path) -> None:

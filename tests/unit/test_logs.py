@@ -12,7 +12,7 @@ import pytest
 from asu.errors import QueueUnavailable
 from asu.log_context import log_fields, logged_with
 from asu.logs import JsonLines
-from tests.unit.job_world import KEY, SCRIPT, new_world
+from tests.unit.job_world import SCRIPT, new_world
 from tests.unit.worlds import REQUEST, BrokenPreparer, opened
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def test_lines_of_a_build_carry_request_build_and_attempt(written: Written, tmp_
     world.script.failures["manifest"] = QueueUnavailable()
     world.ask(defaults=SCRIPT)
     world.run()
-    about = [line for line in written.lines if line.get("build") == KEY]
+    about = [line for line in written.lines if line.get("build") == world.key]
 
     assert {"asu.worker.job", "asu.worker.progress"} <= {line["logger"] for line in about}
     assert {line["attempt"] for line in about} == {1}

@@ -18,7 +18,7 @@ from asu.resolution import request_hash
 from asu.worker.memory_container import MemoryEngine
 from asu.worker.rebuilding import CannotRebuild, Comparison, rebuild
 from asu.worker.signing_key import make_signing_key
-from tests.unit.job_world import SCRIPT, WatchedRecords, World, new_world
+from tests.unit.job_world import REQUEST, SCRIPT, WatchedRecords, World, new_world
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,6 +136,16 @@ def test_a_provenance_that_tells_another_request_is_not_followed(world: World, t
 
     with pytest.raises(CannotRebuild, match="not the one that leads to its key"):
         again(world, key, WatchedRecords())
+
+
+def test_a_record_that_tells_another_request_is_not_followed(world: World) -> None:
+    """Nor can whoever writes into Redis; what such a build is compared with would look changed."""
+    key, records = published(world), WatchedRecords()
+    plan = {"version": 1, "key": key, "request": {**REQUEST, "packages": ["backdoor"]}, "enqueued_at": "2026-03-01T12:00:00+00:00"}
+    asyncio.run(records.claim(key, plan=json.dumps(plan), bodies=PendingBodies(b"{}", b"{}"), limit=1, renew=False))
+
+    with pytest.raises(CannotRebuild, match="in its record is not the one that leads to its key"):
+        again(world, key, records)
 
 
 @pytest.mark.parametrize("key", ["0" * 64, "no key", "../.."])

@@ -14,7 +14,7 @@ from asu.memory_records import MemoryRecords
 from asu.stores.base import ACCOUNT
 from asu.stores.manifest import MANIFEST
 from asu.worker.recovery import Recovered, recover
-from tests.unit.job_world import KEY, SCRIPT, World, body_of, new_world
+from tests.unit.job_world import SCRIPT, World, body_of, new_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,9 +32,9 @@ def recovered(world: World, records: MemoryRecords) -> Recovered:
     return recover(world.store, records)
 
 
-def look(records: MemoryRecords) -> BuildRecord | None:
-    """Return the record of the world's build."""
-    return asyncio.run(records.look(KEY))
+def look(records: MemoryRecords, key: str) -> BuildRecord | None:
+    """Return the record of a build."""
+    return asyncio.run(records.look(key))
 
 
 def test_a_finished_build_is_answered_as_before(world: World) -> None:
@@ -43,12 +43,12 @@ def test_a_finished_build_is_answered_as_before(world: World) -> None:
 
     told = recovered(world, records)
 
-    after = look(records)
+    after = look(records, world.key)
     assert after
-    assert (told.restored, told.known, told.refused) == ([KEY], [], {})
+    assert (told.restored, told.known, told.refused) == ([world.key], [], {})
     assert (after.state, after.step, body_of(after)) == (State.DONE, "done", body_of(before))
-    assert asyncio.run(records.revive(KEY)) is Revived.QUEUED
-    attempt = records.start(KEY)
+    assert asyncio.run(records.revive(world.key)) is Revived.QUEUED
+    attempt = records.start(world.key)
     assert attempt
     assert attempt.plan["request"]["packages"] == ["vim"]
 
@@ -68,7 +68,7 @@ def test_a_build_that_was_asked_for_again_meanwhile_is_left_alone(world: World) 
     later = new_world(world.settings.store_path)
     later.ask()
 
-    assert recovered(world, later.records).known == [KEY]
+    assert recovered(world, later.records).known == [world.key]
     assert later.record().state is State.QUEUED
 
 
@@ -79,28 +79,28 @@ def test_a_record_ends_when_it_would_have_ended(world: World) -> None:
     records = MemoryRecords()
     recovered(world, records)
     records.now += 490
-    assert look(records)
+    assert look(records, world.key)
     records.now += 11
 
-    assert look(records) is None
+    assert look(records, world.key) is None
 
 
 def change_manifest(world: World, change: Callable[[dict[str, object]], dict[str, object]]) -> None:
     """Change what the store says of the build."""
-    path = world.settings.store_path / KEY / MANIFEST
+    path = world.settings.store_path / world.key / MANIFEST
     path.write_text(json.dumps(change(json.loads(path.read_bytes()))), encoding="utf-8")
 
 
 def test_a_first_boot_script_is_not_in_the_store(world: World) -> None:
     """What was built with one is served to its end, and cannot be built again."""
     world.build(defaults=SCRIPT)
-    lying = [path for path in (world.settings.store_path / KEY).iterdir() if path.name.startswith(".") or path.suffix == ".json"]
+    lying = [path for path in (world.settings.store_path / world.key).iterdir() if path.name.startswith(".") or path.suffix == ".json"]
     assert not any(b"do not tell" in path.read_bytes() for path in lying)
     records = MemoryRecords()
 
-    assert recovered(world, records).restored == [KEY]
-    assert asyncio.run(records.revive(KEY)) is Revived.NOT_DONE
-    restored = look(records)
+    assert recovered(world, records).restored == [world.key]
+    assert asyncio.run(records.revive(world.key)) is Revived.NOT_DONE
+    restored = look(records, world.key)
     assert restored
     assert body_of(restored)["request"]["defaults"] == ""
 
@@ -112,22 +112,22 @@ def end_its_life(world: World) -> None:
 
 def damage_the_manifest(world: World) -> None:
     """Write half of it."""
-    (world.settings.store_path / KEY / MANIFEST).write_text("{", encoding="utf-8")
+    (world.settings.store_path / world.key / MANIFEST).write_text("{", encoding="utf-8")
 
 
 def take_an_image(world: World) -> None:
     """Remove one of the images."""
-    next((world.settings.store_path / KEY).glob("*sysupgrade*")).unlink()
+    next((world.settings.store_path / world.key).glob("*sysupgrade*")).unlink()
 
 
 def take_the_account(world: World) -> None:
     """Leave the build as an earlier version published it."""
-    (world.settings.store_path / KEY / ACCOUNT).unlink()
+    (world.settings.store_path / world.key / ACCOUNT).unlink()
 
 
 def change_an_image_in_the_account(world: World) -> None:
     """Let it promise what is not there."""
-    path = world.settings.store_path / KEY / ACCOUNT
+    path = world.settings.store_path / world.key / ACCOUNT
     values = json.loads(path.read_bytes())
     values["body"]["images"][0]["sha256"] = "0" * 64
     path.write_text(json.dumps(values), encoding="utf-8")
@@ -135,8 +135,16 @@ def change_an_image_in_the_account(world: World) -> None:
 
 def name_another_build_in_the_account(world: World) -> None:
     """Let it be of another build."""
-    path = world.settings.store_path / KEY / ACCOUNT
-    path.write_bytes(path.read_bytes().replace(KEY.encode(), b"0" * 64))
+    path = world.settings.store_path / world.key / ACCOUNT
+    path.write_bytes(path.read_bytes().replace(world.key.encode(), b"0" * 64))
+
+
+def ask_for_something_else_in_the_account(world: World) -> None:
+    """Let the right key stand over another request, which would be built should the images vanish."""
+    path = world.settings.store_path / world.key / ACCOUNT
+    values = json.loads(path.read_bytes())
+    values["plan"]["request"]["packages"] = ["backdoor"]
+    path.write_text(json.dumps(values), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -147,6 +155,7 @@ def name_another_build_in_the_account(world: World) -> None:
         (take_an_image, "not all of its files are there"),
         (take_the_account, "no record lies with it"),
         (name_another_build_in_the_account, "no record lies with it"),
+        (ask_for_something_else_in_the_account, "no record lies with it"),
         (change_an_image_in_the_account, "its record names other images"),
     ],
 )
@@ -158,6 +167,6 @@ def test_what_cannot_be_trusted_is_left_alone_and_told(world: World, harm: Calla
 
     told = recovered(world, records)
 
-    assert reason in told.refused[KEY]
-    assert told.in_words().startswith(f"build {KEY}: left alone, ")
-    assert look(records) is None
+    assert reason in told.refused[world.key]
+    assert told.in_words().startswith(f"build {world.key}: left alone, ")
+    assert look(records, world.key) is None

@@ -10,7 +10,7 @@ import pytest
 from asu.build_record import State
 from asu.errors import AsuError, ContainerFailed, DiskFull, DownloadFailed
 from asu.worker.container import CommandResult
-from tests.unit.job_world import CONFLICT, KEY, World, body_of, new_world
+from tests.unit.job_world import CONFLICT, World, body_of, new_world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ def test_a_failure_that_may_pass_is_tried_again(world: World, error: AsuError) -
 
     assert after(world, 0.1) is State.DONE
     assert tried(world) == [("failed", error.code), ("done", "")]
-    assert world.store.has(KEY)
+    assert world.store.has(world.key)
 
 
 def test_the_third_failure_is_the_last(world: World) -> None:
@@ -94,10 +94,10 @@ def test_a_lost_worker_counts_as_an_attempt(world: World) -> None:
     """However the attempts ended, no build is begun more often than the settings say."""
     world.ask()
     for _ in range(2):
-        attempt = world.records.start(KEY)
+        attempt = world.records.start(world.key)
         assert attempt
         world.records.now += 1000
-        assert world.records.requeue(KEY, attempt.number)
+        assert world.records.requeue(world.key, attempt.number)
     world.script.failures["info"] = ContainerFailed(reason="podman did not run make")
     world.run()
 
@@ -110,8 +110,8 @@ def test_a_superseded_failure_puts_nothing_back(world: World) -> None:
 
     def lose() -> None:
         world.records.now += 1000
-        assert world.records.requeue(KEY, 1)
-        assert world.records.start(KEY)
+        assert world.records.requeue(world.key, 1)
+        assert world.records.start(world.key)
 
     world.script.before["manifest"] = lose
     world.script.failures["manifest"] = ContainerFailed(reason="podman did not run make")

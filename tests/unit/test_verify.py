@@ -114,6 +114,40 @@ def test_a_file_of_another_build_differs(build: Path, tmp_path: Path) -> None:
     assert differences(build, tmp_path / "other.bin") == ["other.bin is not among the files that were built"]
 
 
+@pytest.mark.parametrize("name", ["evil.bin", ".hidden", "two words.bin", "-"])
+def test_a_file_that_nobody_vouches_for_is_told(build: Path, name: str) -> None:
+    """Whoever takes the whole directory takes it along."""
+    (build / name).write_bytes(b"")
+
+    assert differences(build) == [f"{name} lies beside the provenance, which does not name it: nobody vouches for it"]
+    assert differences(build, image_of(build)) == []
+
+
+def test_a_link_that_nobody_vouches_for_is_told(build: Path) -> None:
+    """Whatever it leads to, now or later."""
+    (build / "evil.bin").symlink_to("nowhere")
+
+    assert [difference.partition(" ")[0] for difference in differences(build)] == ["evil.bin"]
+
+
+def test_of_two_files_with_one_name_both_are_checked(build: Path, tmp_path: Path) -> None:
+    """Neither hides the other, in whatever order they are given."""
+    other = tmp_path / image_of(build).name
+    other.write_bytes(b"something else")
+
+    for files in ([other, image_of(build)], [image_of(build), other]):
+        [difference] = differences(build, *files)
+        assert f"{other.name} is not what was built" in difference
+
+
+def test_a_provenance_of_nothing_is_none(build: Path) -> None:
+    """It would differ from nothing."""
+    reseal(build, lambda statement: statement.update(subject=[]))
+
+    with pytest.raises(SystemExit, match="it names no file"):
+        main(["verify", str(build)])
+
+
 def test_a_false_statement_does_not_pass_the_key(build: Path) -> None:
     """The payload exchanged under the old signature, no signature, and the signature of somebody else."""
     key = build.parents[1] / "key.pub"
@@ -195,6 +229,12 @@ def test_what_cannot_be_checked_is_said_in_a_line(build: Path, tmp_path: Path) -
         main(["verify", str(image_of(build))])
     with pytest.raises(SystemExit, match="no public key file"):
         main(["verify", str(build), "--key", str(tmp_path / "key")])
+
+
+def test_a_place_that_is_no_address_is_said_in_a_line() -> None:
+    """Whatever a person or a list of addresses hands over."""
+    with pytest.raises(SystemExit, match="asu verify: http://"):
+        main(["verify", "http://["])
 
 
 def test_a_document_without_end_is_not_read(tmp_path: Path) -> None:
