@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from rq import Queue, Worker
 from rq.exceptions import DuplicateJobError, InvalidJobOperation, NoSuchJobError
 from rq.executions import Execution
@@ -278,7 +278,10 @@ class BuildWorker(Worker):
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Sweep while a build runs, too: RQ looks after its other duties only between jobs, and a busy fleet has no between."""
-        super().maintain_heartbeats(job, execution)
+        try:
+            super().maintain_heartbeats(job, execution)
+        except ResponseError as error:  # As from a Redis whose memory is full: it must not end the worker, for the build dies with it.
+            log.warning("build %s goes on, but Redis does not take in that its worker lives: %s", job.id, error)
         self._sweep_safely()
 
     def _sweep_safely(self) -> None:

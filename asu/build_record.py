@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from .redis_memory import MemoryUse
+
 LEASE_SECONDS = 20  # Renewed every 5 s, so three renewals may be missed; a dead worker is noticed within half a minute.
 # Files may be lost with a disk, or be taken by a tidy hand. When they go each time, another build would go the same way.
 REVIVALS = 3
@@ -136,6 +138,7 @@ class Records(Protocol):
         """Put a new build in line unless its key is known, `limit` wait already (FULL), or as many of the holder's as may (SHARE).
 
         With `renew` a finished record counts as unknown: its files are gone. A place is held until the build begins.
+        Raises MemoryFull, and nothing is changed, when there is no memory left for another.
         """
 
     async def revive(self, key: str) -> Revived:
@@ -159,6 +162,9 @@ class Records(Protocol):
 
     async def build_seconds(self) -> float | None:
         """Return how long finished builds took lately, as a mean in which the last ten or so count; None where nobody knows."""
+
+    async def memory(self) -> MemoryUse | None:
+        """Return how much memory the records use, with all that lies beside them; None where that is not told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,9 +44,11 @@ class Builds:
         self._pace = PaceReader(records, queue)
 
     async def request(self, resolved: ResolvedRequest, request_id: str, client: str = "") -> BuildAnswer:
-        """Answer with the build of a resolved request, put in line if it is new; raises Overloaded, ShareExceeded, DiskFull, QueueUnavailable.
+        """Answer with the build of a resolved request, put in line if it is new.
 
-        `client` is who asks, empty where that cannot be told. Only what would be built is refused: a full disk keeps nobody from images that
+        Raises Overloaded, ShareExceeded, DiskFull, MemoryFull, QueueUnavailable.
+
+        `client` is who asks, empty where that cannot be told. Only what would be built is refused: a full disk or Redis keeps nobody from images that
         are there, nor from a place in line. A new build's plan holds the request id, under which the worker's lines are found beside those of
         the API and the gateway.
         """

@@ -26,13 +26,15 @@ from .build_record import (
     Waiting,
 )
 from .errors import WorkerLost
+from .redis_memory import MemoryUse
 
 
 class MemoryRecords:
-    """The in-memory twin of the API's side and the worker's side in one; its clock is a plain attribute for tests."""
+    """The in-memory twin of the API's side and the worker's side in one; its clock and its memory are plain attributes for tests."""
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.memory_use: MemoryUse | None = MemoryUse(used=0, limit=0)
         self._entries: dict[str, dict[str, Any]] = {}
         self._sequence = self._attempts = 0
         self._system = secrets.token_hex(8)
@@ -95,6 +97,10 @@ class MemoryRecords:
     async def build_seconds(self) -> float | None:
         """See Records."""
         return self._build_seconds
+
+    async def memory(self) -> MemoryUse | None:
+        """See Records."""
+        return self.memory_use
 
     def system(self) -> str:
         """See WorkerRecords."""

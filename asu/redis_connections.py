@@ -7,10 +7,10 @@ from redis import Redis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 from redis.retry import Retry
 
-from .errors import QueueUnavailable
+from .errors import MemoryFull, QueueUnavailable
 
 TIMEOUT = 1.0  # Seconds; with one retry a request learns within two that Redis is down.
 CONNECTIONS = 64  # A command takes well under a millisecond, so more of them at once would wait in Redis instead of here.
@@ -35,8 +35,13 @@ def sync_redis(url: str) -> Redis:
 
 @contextmanager
 def answers() -> Iterator[None]:
-    """Turn whatever keeps Redis from answering into QueueUnavailable; for commands that are awaited as well."""
+    """Turn whatever keeps Redis from answering into QueueUnavailable, or MemoryFull, which is one; for commands that are awaited as well."""
     try:
         yield
     except RedisError as error:
-        raise QueueUnavailable from error
+        raise (MemoryFull if is_out_of_memory(error) else QueueUnavailable) from error
+
+
+def is_out_of_memory(error: RedisError) -> bool:
+    """Whether Redis refused to write for want of memory; before version 7 it wraps the word of a script in a sentence of its own."""
+    return isinstance(error, OutOfMemoryError) or "-OOM " in str(error)

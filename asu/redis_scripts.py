@@ -15,6 +15,10 @@ from .build_record import HISTORY, NEWEST_PART
 RETURNING = 1_000_000_000_000
 PACE_SECONDS = 7 * 86_400  # Of a server that has built nothing for a week, nobody knows how fast it is.
 
+# Redis asks for memory before the first write of a script, and not again: one that begins with a write that needs none runs to its end in a
+# Redis that is full, of each version. Whatever was accepted must be able to go on and to end; only CLAIM is to be refused.
+_WITHOUT_MEMORY = "redis.call('HDEL', KEYS[1], '')\n"
+
 _NOW = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -56,6 +60,7 @@ return {found[1], found[2], found[3], found[4] or '', found[5] or '', position, 
 """
 )
 
+# Its first write is one that a Redis without memory refuses (`_WITHOUT_MEMORY`).
 # What a client holds is a set of keys that is looked through when it seems full: no number has to be right after whatever may happen.
 CLAIM = (
     _NOW
@@ -75,8 +80,8 @@ if holder ~= '' and redis.call('SCARD', KEYS[4]) >= places then
   end
   if redis.call('SCARD', KEYS[4]) >= places then return 'share' end
 end
-redis.call('DEL', KEYS[1])
 local order = redis.call('INCR', KEYS[3])
+redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'fault', '', 'attempt', 0, 'tries', 0,
            'plan', ARGV[1], 'body', ARGV[2], 'queued_body', ARGV[2], 'started_body', ARGV[6],
            'since', time[1], 'order', order)
@@ -90,14 +95,15 @@ return 'new'
 """
 )
 
+# It begins with HDEL for the reason of `_WITHOUT_MEMORY`: a poll is never refused.
 REVIVE = """
 local found = redis.call('HMGET', KEYS[1], 'state', 'plan', 'queued_body', 'started_body', 'revivals')
 if found[1] ~= 'done' or not (found[2] and found[3] and found[4]) then return 'not-done' end
 if tonumber(found[5] or 0) >= tonumber(ARGV[2]) then return 'too-often' end
+redis.call('HDEL', KEYS[1], 'tried', 'due', 'overtaken')
 redis.call('HINCRBY', KEYS[1], 'revivals', 1)
 redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'attempt', 0, 'tries', 0, 'body', found[3],
            'since', redis.call('TIME')[1], 'order', redis.call('INCR', KEYS[3]))
-redis.call('HDEL', KEYS[1], 'tried', 'due', 'overtaken')
 redis.call('PERSIST', KEYS[1])
 redis.call('ZADD', KEYS[2], redis.call('HGET', KEYS[1], 'order'), ARGV[1])
 return 'queued'
@@ -110,15 +116,16 @@ local since = first and redis.call('HGET', ARGV[1] .. first, 'since')
 return since and tonumber(redis.call('TIME')[1]) - tonumber(since) or 0
 """
 
+# It begins with HDEL for the reason of `_WITHOUT_MEMORY`.
 START = (
     _NOW
     + """
 local found = redis.call('HMGET', KEYS[1], 'state', 'due', 'started_body')
 if found[1] ~= 'queued' or tonumber(found[2] or 0) > now then return false end
+redis.call('HDEL', KEYS[1], 'client')
 local attempt = redis.call('INCR', KEYS[5])
 local tries = redis.call('HINCRBY', KEYS[1], 'tries', 1)
 redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', attempt, 'body', found[3], 'begun', stamp(now))
-redis.call('HDEL', KEYS[1], 'client')
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('SADD', KEYS[3], ARGV[1])
 redis.call('SET', KEYS[4], attempt, 'EX', ARGV[2])
@@ -127,10 +134,13 @@ return {attempt, tries, redis.call('HGET', KEYS[1], 'plan')}
 )
 
 # Shared by all that an attempt does after its start: nothing happens unless it is still the current one.
-_IF_CURRENT = """
+_IF_CURRENT = (
+    """
 local current = redis.call('HMGET', KEYS[1], 'state', 'attempt')
 if current[1] ~= 'running' or current[2] ~= ARGV[1] then return 0 end
 """
+    + _WITHOUT_MEMORY
+)
 
 RENEW = _IF_CURRENT + "redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2]) return 1"
 
@@ -218,9 +228,12 @@ redis.call('EXPIRE', KEYS[1], ARGV[5])
 return 1
 """
 
-NOTE_USE = """
+NOTE_USE = (
+    _WITHOUT_MEMORY
+    + """
 if redis.call('HGET', KEYS[1], 'state') == 'done' then redis.call('HSET', KEYS[1], 'used', redis.call('TIME')[1]) end
 """
+)
 
 FORGET = """
 local found = redis.call('HMGET', KEYS[1], 'state', 'used')

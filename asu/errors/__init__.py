@@ -6,6 +6,7 @@ AsuError
 │   │   └── ShareExceeded
 │   ├── DiskFull
 │   ├── QueueUnavailable
+│   │   └── MemoryFull
 │   ├── PrepareUnavailable
 │   ├── PrepareDisagrees
 │   ├── ContainerFailed
@@ -62,6 +63,7 @@ from .infra import (
     DiskFull,
     InfraError,
     InternalError,
+    MemoryFull,
     Overloaded,
     PrepareDisagrees,
     PrepareUnavailable,
@@ -134,6 +136,7 @@ __all__ = [
     "InvalidRequest",
     "MalformedRepository",
     "MalformedRepositoryKey",
+    "MemoryFull",
     "MethodNotAllowed",
     "NotFound",
     "Overloaded",

@@ -79,7 +79,7 @@ class Parts:
 
     def __init__(self, queue: MemoryBuildQueue | None = None, records: MemoryRecords | None = None, limit: int = 2, share: float = 1.0) -> None:
         self.records, self.queue, self.store = records or MemoryRecords(), queue or MemoryBuildQueue(), WatchedStore()
-        room = Room(Settings(disk_reserve_mb=0), MemoryFleet())
+        room = Room(Settings(disk_reserve_mb=0), MemoryFleet(), self.records)
         self.builds = Builds(records=self.records, queue=self.queue, store=self.store, room=room, limit=limit, share=share)
 
     def finish(self, key: str, *, state: State = State.DONE, fault: str = "") -> None:
