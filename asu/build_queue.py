@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 from rq import Queue, Worker
 from rq.exceptions import DuplicateJobError, InvalidJobOperation, NoSuchJobError
 from rq.executions import Execution
@@ -28,6 +28,7 @@ from rq.worker import BaseWorker
 
 from .errors import QueueUnavailable
 from .logs import where_it_failed
+from .redis_connections import bears_full_memory, once_there_is_memory
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +77,7 @@ class RqBuildQueue:
     """The queue in Redis."""
 
     def __init__(self, redis: Redis, *, deadline: int) -> None:
-        self._redis = redis
-        self._deadline = deadline
+        self._redis, self._deadline = redis, deadline
         self._queue = Queue(QUEUE, connection=redis, serializer=JSONSerializer, job_class=BuildJob)
 
     def put(self, key: str) -> None:
@@ -140,10 +140,9 @@ class RqBuildQueue:
             is_alive = job.get_status() in ALIVE
         except (NoSuchJobError, InvalidJobOperation):  # The latter says that the job has ended between these two lines.
             is_alive = False
-        if is_alive:
-            return True
-        self._delete(key)
-        return False
+        if not is_alive:
+            self._delete(key)
+        return is_alive
 
 
 def has_live_worker(redis: Redis, host: str) -> bool:
@@ -245,12 +244,12 @@ class BuildWorker(Worker):
             maintenance_interval=MAINTENANCE_INTERVAL,
             log_job_description=False,
         )
-        self._sweep, self._choose = sweep, choose
-        self._exchange = redis.register_script(_EXCHANGE)
+        self._sweep, self._choose, self._exchange = sweep, choose, redis.register_script(_EXCHANGE)
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> tuple[Job, Queue] | None:
         """Take the next job, and exchange it for the one that should be next: RQ knows the order in which jobs were put in, no other."""
-        taken = super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+        take = super().dequeue_job_and_maintain_ttl
+        taken = once_there_is_memory(lambda: take(timeout, max_idle_time), "no build is begun", pause=MAINTENANCE_INTERVAL)
         if taken is None:
             return None
         job, queue = taken
@@ -271,17 +270,21 @@ class BuildWorker(Worker):
                 return chosen
         return job
 
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """See that it is built. What RQ cannot note of it must not end the worker, which might not be started again."""
+        with bears_full_memory("RQ does not learn what becomes of a build"):
+            super().execute_job(job, queue)
+
     def run_maintenance_tasks(self) -> None:
         """RQ's own maintenance, which keeps its locks for 15 minutes, and ours, which depends on none."""
-        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
+        with bears_full_memory("RQ does not tidy"):
+            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
         self._sweep_safely()
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Sweep while a build runs, too: RQ looks after its other duties only between jobs, and a busy fleet has no between."""
-        try:
+        with bears_full_memory("RQ does not learn that its worker lives"):  # Its build would die with it.
             super().maintain_heartbeats(job, execution)
-        except ResponseError as error:  # As from a Redis whose memory is full: it must not end the worker, for the build dies with it.
-            log.warning("build %s goes on, but Redis does not take in that its worker lives: %s", job.id, error)
         self._sweep_safely()
 
     def _sweep_safely(self) -> None:

@@ -58,8 +58,9 @@ class Builds:
             record = await self._records.look(key)
             gone = record is not None and record.state is State.DONE and not await self._presence.has(key, is_fresh=True)
             if record is not None and not record.is_retried and not gone:
-                if record.state is State.QUEUED:
-                    await asyncio.to_thread(self._queue.put, key)  # Its job may have been lost; putting it twice changes nothing.
+                if record.state is State.QUEUED:  # Its job may have been lost; putting it twice changes nothing.
+                    with contextlib.suppress(QueueUnavailable):  # As a poll: some old clients poll in this way.
+                        await asyncio.to_thread(self._queue.put, key)
                 return await self._answer(key, record)
             await self._room.expect()
             plan = new_plan(key, resolved.fields, request_id)

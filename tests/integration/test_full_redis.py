@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,38 @@ async def test_a_full_redis_does_not_end_the_worker_that_builds(redis: Redis) ->
     worker.maintain_heartbeats(job, execution)
 
     assert swept == ["swept"]
+
+
+async def test_a_worker_without_work_waits_until_there_is_memory_again(redis: Redis) -> None:
+    """It takes the next build then; if it ended instead, nobody might start it again."""
+    worker = BuildWorker(redis, build=lambda _: None, sweep=lambda: None)
+    worker.register_birth()  # type: ignore[no-untyped-call]
+    fill(redis)
+
+    def make_room() -> None:
+        redis.config_set("maxmemory", 0)
+        RqBuildQueue(redis, deadline=100).put(A)
+
+    making_room = threading.Timer(1.0, make_room)
+    making_room.start()
+    taken = await asyncio.to_thread(worker.dequeue_job_and_maintain_ttl, 1)
+    making_room.join()
+
+    assert taken is not None
+    assert taken[0].id == A
+
+
+async def test_what_rq_cannot_note_of_a_build_ends_no_worker(redis: Redis) -> None:
+    """Its job is taken and Redis is full just then; the build waits, and the reconciler gives it another job."""
+    RqBuildQueue(redis, deadline=100).put(A)
+    worker = BuildWorker(redis, build=lambda _: None, sweep=lambda: None)
+    worker.register_birth()  # type: ignore[no-untyped-call]
+    taken = worker.dequeue_job_and_maintain_ttl(1)
+    assert taken is not None
+    fill(redis)
+
+    worker.execute_job(*taken)
+    worker.run_maintenance_tasks()
 
 
 async def test_a_full_redis_is_one_that_cannot_be_used(redis: Redis) -> None:

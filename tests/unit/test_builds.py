@@ -126,6 +126,17 @@ async def test_a_build_is_not_lost_when_the_queue_fails_after_its_claim() -> Non
     assert queue.keys == [A.key]
 
 
+async def test_asking_again_for_a_build_that_waits_is_answered_without_the_queue() -> None:
+    """Old clients poll so, and would take a refusal for its end; the next sweep gives it a job."""
+    queue = FailingQueue()
+    queue.away = False
+    parts = Parts(queue)
+    await parts.builds.request(A, "r1")
+    queue.away = True
+
+    assert (await parts.builds.request(A, "r2")).status == 202
+
+
 async def test_a_failure_of_the_users_making_is_kept() -> None:
     """The same request would fail again, so nobody builds it again while the failure is remembered."""
     parts = Parts()
