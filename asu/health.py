@@ -18,6 +18,7 @@ from .upstream import Upstream
 KEPT_SECONDS = 5.0
 STORE_PATIENCE = 3.0  # Seconds; a store that hangs must not hold up the rest.
 RAISE = "new builds are refused, the rest is for the ends of those that wait; raise `maxmemory` of Redis (REDIS_MEMORY), or shorten BUILD_TTL"
+NO_WORKER = "no worker is alive: accepted builds wait until one starts"
 FREE_UP = "new builds are refused; free some, set STORE_BUDGET_MB, or shorten BUILD_TTL"
 
 
@@ -28,6 +29,7 @@ class Health:
         self._settings, self._records, self._queue, self._store = settings, records, queue, store
         self._fleet, self._upstream = fleet, upstream
         self._details = Kept(self._look, KEPT_SECONDS)
+        self._alive = Kept(self._count_workers, KEPT_SECONDS)
 
     async def redis(self) -> str:
         """Return `ok` if Redis answers, else what to say instead; without it no request can be served."""
@@ -36,6 +38,13 @@ class Health:
         except AsuError as error:
             return error.detail
         return "ok"
+
+    async def notice(self) -> str | None:
+        """Return what to know although requests can be served: that no worker is alive; None where one is, or nobody knows."""
+        try:
+            return None if await self._alive.get() else NO_WORKER
+        except AsuError:
+            return None
 
     async def details(self) -> dict[str, str]:
         """Return the state of everything else; kept for some seconds."""
@@ -57,10 +66,13 @@ class Health:
 
     async def _workers(self) -> str:
         try:
-            alive = await asyncio.to_thread(self._queue.live_workers)
+            alive = await self._alive.get()
         except AsuError as error:
             return error.detail
-        return f"{alive} alive" if alive else "no worker is alive: accepted builds wait until one starts"
+        return f"{alive} alive" if alive else NO_WORKER
+
+    async def _count_workers(self) -> int:
+        return await asyncio.to_thread(self._queue.live_workers)
 
     async def _memory(self) -> str:
         try:

@@ -45,6 +45,16 @@ def test_all_is_well(tmp_path: Path) -> None:
     assert "only" not in found["disk"]
 
 
+@pytest.mark.parametrize(("workers", "notice"), [(1, None), (0, "no worker is alive: accepted builds wait until one starts")])
+def test_that_nobody_works_is_said_without_being_asked(workers: int, notice: str | None) -> None:
+    """With 200: taken out of a load balancer, no API would answer polls and downloads any more, which need no worker."""
+    with opened() as world:
+        world.queue.workers = workers
+        answers = [world.client.get(path) for path in ("/readyz", "/readyz?verbose", "/health")]
+
+    assert [(answer.status_code, answer.json()["status"], answer.json().get("notice")) for answer in answers] == [(200, "ok", notice)] * 3
+
+
 def test_a_podman_that_is_away_is_told() -> None:
     """With how many workers it is, why, and what to do."""
     with opened() as world:
