@@ -58,8 +58,7 @@ class RqBuildQueue:
     """The queue in Redis."""
 
     def __init__(self, redis: Redis, *, deadline: int) -> None:
-        self._redis = redis
-        self._deadline = deadline
+        self._redis, self._deadline = redis, deadline
         self._queue = Queue(QUEUE, connection=redis, serializer=JSONSerializer, job_class=BuildJob)
 
     def put(self, key: str) -> None:
@@ -117,11 +116,14 @@ class RqBuildQueue:
 
     def _is_alive(self, key: str) -> bool:
         """Whether the job of that id still leads to something; a dead one is deleted."""
-        with contextlib.suppress(NoSuchJobError, InvalidJobOperation):  # The latter says that the job ended while it was looked at.
-            if BuildJob.fetch(key, connection=self._redis, serializer=JSONSerializer).get_status() in ALIVE:
-                return True
-        self._delete(key)
-        return False
+        try:
+            job = BuildJob.fetch(key, connection=self._redis, serializer=JSONSerializer)
+            is_alive = job.get_status() in ALIVE
+        except (NoSuchJobError, InvalidJobOperation):  # The latter says that the job has ended between these two lines.
+            is_alive = False
+        if not is_alive:
+            self._delete(key)
+        return is_alive
 
 
 def has_live_worker(redis: Redis, host: str) -> bool:

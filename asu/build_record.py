@@ -30,6 +30,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from .redis_memory import MemoryUse
+
 LEASE_SECONDS = 20  # Renewed every 5 s, so three renewals may be missed; a dead worker is noticed within half a minute.
 # Files may be lost with a disk, or be taken by a tidy hand. When they go each time, another build would go the same way.
 REVIVALS = 3
@@ -143,6 +145,7 @@ class Records(Protocol):
         """Put a new build in line unless its key is known, `limit` wait already (FULL), or as many of the holder's as may (SHARE).
 
         With `renew` a finished record counts as unknown: its files are gone. A place is held until the build begins.
+        Raises MemoryFull, and nothing is changed, when there is no memory left for another.
         """
 
     async def revive(self, key: str) -> Revived:
@@ -169,6 +172,9 @@ class Records(Protocol):
 
     async def retries(self) -> dict[str, int]:
         """Return how many attempts were put back in line since Redis began, by the code of the error with which they ended."""
+
+    async def memory(self) -> MemoryUse | None:
+        """Return how much memory the records use, with all that lies beside them; None where that is not told."""
 
 
 def new_nonce() -> str:

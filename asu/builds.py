@@ -44,9 +44,11 @@ class Builds:
         self._pace = PaceReader(records, queue, room)
 
     async def request(self, resolved: ResolvedRequest, request_id: str, client: str = "") -> BuildAnswer:
-        """Answer with the build of a resolved request, put in line if it is new; raises Overloaded, ShareExceeded, DiskFull, QueueUnavailable.
+        """Answer with the build of a resolved request, put in line if it is new.
 
-        `client` is who asks, empty where that cannot be told. Only what would be built is refused: a full disk keeps nobody from images that
+        Raises Overloaded, ShareExceeded, DiskFull, MemoryFull, QueueUnavailable.
+
+        `client` is who asks, empty where that cannot be told. Only what would be built is refused: a full disk or Redis keeps nobody from images that
         are there, nor from a place in line. A new build's plan holds the request id, under which the worker's lines are found beside those of
         the API and the gateway.
         """
@@ -56,8 +58,9 @@ class Builds:
             record = await self._records.look(key)
             gone = record is not None and record.state is State.DONE and not await self._presence.has(key, is_fresh=True)
             if record is not None and not record.is_retried and not gone:
-                if record.state is State.QUEUED:
-                    await asyncio.to_thread(self._queue.put, key)  # Its job may have been lost; putting it twice changes nothing.
+                if record.state is State.QUEUED:  # Its job may have been lost; putting it twice changes nothing.
+                    with contextlib.suppress(QueueUnavailable):  # As a poll: some old clients poll in this way.
+                        await asyncio.to_thread(self._queue.put, key)
                 return await self._answer(key, record)
             await self._room.expect()
             plan = new_plan(key, resolved.fields, request_id)

@@ -8,6 +8,7 @@ from .build_record import Records
 from .errors import AsuError, QueueUnavailable
 from .fleet import Fleet, WorkerNote, known_free
 from .kept import Kept
+from .redis_memory import MemoryUse
 from .room import MIB, free_within
 from .settings import Settings
 from .stores.base import Store
@@ -16,6 +17,8 @@ from .upstream import Upstream
 # Seconds. Anyone may ask, and a bucket or a disk need not be looked at for each of them.
 KEPT_SECONDS = 5.0
 STORE_PATIENCE = 3.0  # Seconds; a store that hangs must not hold up the rest.
+RAISE = "new builds are refused, the rest is for the ends of those that wait; raise `maxmemory` of Redis (REDIS_MEMORY), or shorten BUILD_TTL"
+NO_WORKER = "no worker is alive: accepted builds wait until one starts"
 FREE_UP = "new builds are refused, and accepted ones wait; free some, set STORE_BUDGET_MB, or shorten BUILD_TTL"
 
 
@@ -26,6 +29,7 @@ class Health:
         self._settings, self._records, self._queue, self._store = settings, records, queue, store
         self._fleet, self._upstream = fleet, upstream
         self._details = Kept(self._look, KEPT_SECONDS)
+        self._alive = Kept(self._count_workers, KEPT_SECONDS)
 
     async def redis(self) -> str:
         """Return `ok` if Redis answers, else what to say instead; without it no request can be served."""
@@ -35,17 +39,25 @@ class Health:
             return error.detail
         return "ok"
 
+    async def notice(self) -> str | None:
+        """Return what to know although requests can be served: that no worker is alive; None where one is, or nobody knows."""
+        try:
+            return None if await self._alive.get() else NO_WORKER
+        except AsuError:
+            return None
+
     async def details(self) -> dict[str, str]:
         """Return the state of everything else; kept for some seconds."""
         return await self._details.get()
 
     async def _look(self) -> dict[str, str]:
-        workers, notes, store, disk = await asyncio.gather(
-            self._workers(), self._notes(), self._reach_store(), free_within(self._settings.store_path)
+        workers, memory, notes, store, disk = await asyncio.gather(
+            self._workers(), self._memory(), self._notes(), self._reach_store(), free_within(self._settings.store_path)
         )
         reserve = self._settings.disk_reserve_mb * MIB
         return {
             "workers": workers,
+            "memory": memory,
             "metadata": f"oldest copy validated {self._upstream.oldest():.0f} s ago",
             "store": store,
             "disk": disk_words(disk, reserve) if notes is None else _fullest(disk, notes, reserve),
@@ -54,10 +66,23 @@ class Health:
 
     async def _workers(self) -> str:
         try:
-            alive = await asyncio.to_thread(self._queue.live_workers)
+            alive = await self._alive.get()
         except AsuError as error:
             return error.detail
-        return f"{alive} alive" if alive else "no worker is alive: accepted builds wait until one starts"
+        return f"{alive} alive" if alive else NO_WORKER
+
+    async def _count_workers(self) -> int:
+        return await asyncio.to_thread(self._queue.live_workers)
+
+    async def _memory(self) -> str:
+        try:
+            use = await self._records.memory()
+            pending = await self._records.waiting() + await self._records.running()
+        except AsuError as error:
+            return error.detail
+        if use is None:
+            return "Redis does not tell"
+        return memory_words(use) if use.has_room(pending) else f"{memory_words(use)}: {RAISE}"
 
     async def _notes(self) -> list[WorkerNote] | None:
         try:
@@ -74,6 +99,11 @@ class Health:
         except AsuError as error:
             return error.detail
         return "ok"
+
+
+def memory_words(use: MemoryUse) -> str:
+    """Say how many MiB are used, and of how many."""
+    return f"{use.used // MIB} MiB are used" + (f" of {use.limit // MIB} MiB" if use.limit else "; `maxmemory` sets no limit")
 
 
 def disk_words(free: int | None, reserve: int) -> str:

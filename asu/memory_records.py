@@ -28,13 +28,15 @@ from .build_record import (
     new_nonce,
 )
 from .errors import WorkerLost
+from .redis_memory import MemoryUse
 
 
 class MemoryRecords:
-    """The in-memory twin of the API's side and the worker's side in one; its clock is a plain attribute for tests."""
+    """The in-memory twin of the API's side and the worker's side in one; its clock and its memory are plain attributes for tests."""
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.memory_use: MemoryUse | None = MemoryUse(used=0, limit=0)
         self._entries: dict[str, dict[str, Any]] = {}
         self._sequence = self._attempts = 0
         self._system = secrets.token_hex(8)
@@ -102,6 +104,10 @@ class MemoryRecords:
     async def retries(self) -> dict[str, int]:
         """See Records."""
         return dict(self._retries)
+
+    async def memory(self) -> MemoryUse | None:
+        """See Records."""
+        return self.memory_use
 
     def system(self) -> str:
         """See WorkerRecords."""

@@ -87,6 +87,12 @@ WORKERS_ALIVE = Metric(name="asu_workers_alive", kind="gauge", help="Workers tha
 WORKERS_WITHOUT_PODMAN = Metric(
     name="asu_workers_without_podman", kind="gauge", help="Workers that have lately told that podman does not answer them."
 )
+REDIS_MEMORY = Metric(name="asu_redis_memory_bytes", kind="gauge", help="Memory that Redis uses, as far as it counts; absent where it is not told.")
+REDIS_MEMORY_MAX = Metric(
+    name="asu_redis_memory_max_bytes",
+    kind="gauge",
+    help="What Redis may use, by its `maxmemory`; absent without such a limit. New builds are refused above nine tenths, or less while builds wait.",
+)
 STORE_BUILDS = Metric(name="asu_store_builds", kind="gauge", help="Builds in the store; absent until a worker has looked.")
 STORE_BYTES = Metric(name="asu_store_bytes", kind="gauge", help="Bytes of their files; absent until a worker has looked.")
 BUILDS = Metric(
@@ -125,6 +131,8 @@ METRICS = (
     WORKERS_ALIVE,
     WORKERS_WITHOUT_PODMAN,
     WORKER_DISK_FREE,
+    REDIS_MEMORY,
+    REDIS_MEMORY_MAX,
     STORE_BUILDS,
     STORE_BYTES,
     BUILDS,

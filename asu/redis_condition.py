@@ -19,8 +19,9 @@ TIMEOUT = 3.0  # Seconds; a check has five in all.
 class RedisCondition:
     """What Redis tells of itself.
 
-    `eviction` is the policy that applies when `max_memory` bytes are used, 0 without a limit; `saves_snapshots`, and whether a write is answered
-    only when it is on the disk (`waits_for_disk`), are None where Redis does not tell; `is_writing` is False after a write has failed.
+    `eviction` is the policy that applies when `max_memory` bytes are used, 0 without a limit; `used_memory` are now. `saves_snapshots`, and
+    whether a write is answered only when it is on the disk (`waits_for_disk`), are None where Redis does not tell; `is_writing` is False after
+    a write has failed.
     """
 
     name: str
@@ -31,6 +32,7 @@ class RedisCondition:
     is_writing: bool
     eviction: str
     max_memory: int
+    used_memory: int
 
 
 def read_condition(url: str) -> RedisCondition:
@@ -54,6 +56,7 @@ def _condition(info: Mapping[str, Any], save: str | None, appendfsync: str | Non
         is_writing=info["aof_last_write_status"] == "ok" and info["rdb_last_bgsave_status"] == "ok",
         eviction=str(info["maxmemory_policy"]),
         max_memory=int(info["maxmemory"]),
+        used_memory=int(info["used_memory"]) - int(info.get("mem_not_counted_for_evict", 0)),
     )
 
 

@@ -1,16 +1,22 @@
 """Connections to Redis that give up soon, and one word for all that may go wrong with them."""
 
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 from redis.retry import Retry
 
-from .errors import QueueUnavailable
+from .errors import MemoryFull, QueueUnavailable
+
+log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
 TIMEOUT = 1.0  # Seconds; with one retry a request learns within two that Redis is down.
 CONNECTIONS = 64  # A command takes well under a millisecond, so more of them at once would wait in Redis instead of here.
@@ -35,8 +41,38 @@ def sync_redis(url: str) -> Redis:
 
 @contextmanager
 def answers() -> Iterator[None]:
-    """Turn whatever keeps Redis from answering into QueueUnavailable; for commands that are awaited as well."""
+    """Turn whatever keeps Redis from answering into QueueUnavailable, or MemoryFull, which is one; for commands that are awaited as well."""
     try:
         yield
     except RedisError as error:
-        raise QueueUnavailable from error
+        raise (MemoryFull if is_out_of_memory(error) else QueueUnavailable) from error
+
+
+def is_out_of_memory(error: RedisError) -> bool:
+    """Whether Redis refused to write for want of memory; before version 7 it wraps the word of a script in a sentence of its own."""
+    return isinstance(error, OutOfMemoryError) or "-OOM " in str(error)
+
+
+@contextmanager
+def bears_full_memory(consequence: str) -> Iterator[None]:
+    """Go on where Redis has refused to write for want of memory; the log tells what follows from it."""
+    try:
+        yield
+    except RedisError as error:
+        _bear_full_memory(error, consequence)
+
+
+def once_there_is_memory(ask: Callable[[], Answer], consequence: str, *, pause: float) -> Answer:
+    """Ask, every `pause` seconds while Redis refuses to write for want of memory; the log tells what follows from it."""
+    while True:
+        try:
+            return ask()
+        except RedisError as error:
+            _bear_full_memory(error, consequence)
+        time.sleep(pause)
+
+
+def _bear_full_memory(error: RedisError, consequence: str) -> None:
+    if not is_out_of_memory(error):
+        raise error
+    log.warning("the memory of Redis is full: %s", consequence)

@@ -11,6 +11,7 @@ from typing import Any
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import ResponseError
 
 from . import redis_scripts as scripts
 from .build_record import (
@@ -38,6 +39,7 @@ from .build_record import (
 )
 from .errors import WorkerLost
 from .redis_connections import answers
+from .redis_memory import MemoryUse
 
 # Who asked is forgotten a day after they asked last; builds do not wait longer. The address is no secret to whoever reads Redis, where the
 # requests themselves stand; a hash whose key lay beside it would only look like one.
@@ -137,6 +139,17 @@ class RedisRecords:
             found: Any = await self._redis.hgetall(RETRIES)
         return {code.decode(): int(count) for code, count in found.items()}
 
+    async def memory(self) -> MemoryUse | None:
+        """See Records; what Redis keeps for its append-only file and for replicas does not count, as it does not for Redis itself."""
+        with answers():
+            try:
+                told: Any = await self._redis.info("memory")
+            except ResponseError:  # Hosted ones may forbid to ask.
+                return None
+        if "used_memory" not in told or "maxmemory" not in told:
+            return None
+        return MemoryUse(used=told["used_memory"] - told.get("mem_not_counted_for_evict", 0), limit=told["maxmemory"])
+
     async def ping(self) -> None:
         """Ask Redis for a sign of life; raises QueueUnavailable."""
         with answers():
@@ -164,7 +177,8 @@ class RedisWorkerRecords:
     def system(self) -> str:
         """See WorkerRecords."""
         with answers():
-            self._redis.set(SYSTEM, secrets.token_hex(8), nx=True)
+            if not self._redis.exists(SYSTEM):  # Each build asks, and a Redis whose memory is full lets nobody write.
+                self._redis.set(SYSTEM, secrets.token_hex(8), nx=True)
             return _texts([self._redis.get(SYSTEM)])[0]
 
     def start(self, key: str, nonce: str | None = None) -> Attempt | None:

@@ -16,6 +16,10 @@ from .build_record import HISTORY, NEWEST_PART
 RETURNING = 1_000_000_000_000
 PACE_SECONDS = 7 * 86_400  # Of a server that has built nothing for a week, nobody knows how fast it is.
 
+# Redis asks for memory before the first write of a script, and not again: one that begins with a write that needs none runs to its end in a
+# Redis that is full, of each version. Whatever was accepted must be able to go on and to end; only CLAIM is to be refused.
+_WITHOUT_MEMORY = "redis.call('HDEL', KEYS[1], '')\n"
+
 _NOW = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -57,6 +61,7 @@ return {found[1], found[2], found[3], found[4] or '', found[5] or '', position, 
 """
 )
 
+# Its first write is one that a Redis without memory refuses (`_WITHOUT_MEMORY`).
 # What a client holds is a set of keys that is looked through when it seems full: no number has to be right after whatever may happen.
 CLAIM = (
     _NOW
@@ -76,8 +81,8 @@ if holder ~= '' and redis.call('SCARD', KEYS[4]) >= places then
   end
   if redis.call('SCARD', KEYS[4]) >= places then return 'share' end
 end
-redis.call('DEL', KEYS[1])
 local order = redis.call('INCR', KEYS[3])
+redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'fault', '', 'attempt', 0, 'tries', 0,
            'plan', ARGV[1], 'body', ARGV[2], 'queued_body', ARGV[2], 'started_body', ARGV[6],
            'since', time[1], 'order', order)
@@ -91,14 +96,15 @@ return 'new'
 """
 )
 
+# It begins with HDEL for the reason of `_WITHOUT_MEMORY`: a poll is never refused.
 REVIVE = """
 local found = redis.call('HMGET', KEYS[1], 'state', 'plan', 'queued_body', 'started_body', 'revivals')
 if found[1] ~= 'done' or not (found[2] and found[3] and found[4]) then return 'not-done' end
 if tonumber(found[5] or 0) >= tonumber(ARGV[2]) then return 'too-often' end
+redis.call('HDEL', KEYS[1], 'tried', 'due', 'overtaken')
 redis.call('HINCRBY', KEYS[1], 'revivals', 1)
 redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'attempt', 0, 'tries', 0, 'body', found[3],
            'since', redis.call('TIME')[1], 'order', redis.call('INCR', KEYS[3]))
-redis.call('HDEL', KEYS[1], 'tried', 'due', 'overtaken')
 redis.call('PERSIST', KEYS[1])
 redis.call('ZADD', KEYS[2], redis.call('HGET', KEYS[1], 'order'), ARGV[1])
 return 'queued'
@@ -113,22 +119,24 @@ return since and tonumber(redis.call('TIME')[1]) - tonumber(since) or 0
 
 # Whoever asks again with the nonce of the attempt that runs did not hear that it is theirs. A token is the greater of the counter and the
 # clock in microseconds: a Redis that was restored from a backup, or emptied, has forgotten numbers that still stand in containers and in the
-# hands of workers. Lua's numbers are exact up to 9e15, a time of the year 2255; without a format they would be written as 1.7e+15.
+# hands of workers. Lua's numbers are exact up to 9e15, a time of the year 2255; without a format they would be written as 1.7e+15. Each way
+# begins to write with HDEL for the reason of `_WITHOUT_MEMORY`.
 START = (
     _NOW
     + """
 local found = redis.call('HMGET', KEYS[1], 'state', 'due', 'started_body', 'nonce', 'attempt', 'tries', 'plan')
 if found[1] == 'running' and found[4] == ARGV[3] then
+  redis.call('HDEL', KEYS[1], '')
   redis.call('SET', KEYS[4], found[5], 'EX', ARGV[2])
   return {found[5], found[6], found[7]}
 end
 if found[1] ~= 'queued' or tonumber(found[2] or 0) > now then return false end
+redis.call('HDEL', KEYS[1], 'client', 'ended')
 local after = tonumber(redis.call('GET', KEYS[5]) or 0) + 1
 local attempt = string.format('%.0f', math.max(after, time[1] * 1000000 + time[2]))
 redis.call('SET', KEYS[5], attempt)
 local tries = redis.call('HINCRBY', KEYS[1], 'tries', 1)
 redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', attempt, 'body', found[3], 'begun', stamp(now), 'nonce', ARGV[3])
-redis.call('HDEL', KEYS[1], 'client', 'ended')
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('SADD', KEYS[3], ARGV[1])
 redis.call('SET', KEYS[4], attempt, 'EX', ARGV[2])
@@ -137,10 +145,13 @@ return {attempt, tries, found[7]}
 )
 
 # Shared by all that an attempt does after its start: nothing happens unless it is still the current one.
-_IF_CURRENT = """
+_IF_CURRENT = (
+    """
 local current = redis.call('HMGET', KEYS[1], 'state', 'attempt')
 if current[1] ~= 'running' or current[2] ~= ARGV[1] then return 0 end
 """
+    + _WITHOUT_MEMORY
+)
 
 
 def _ended(outcome: str, nonce: str) -> str:
@@ -243,9 +254,12 @@ redis.call('EXPIRE', KEYS[1], ARGV[5])
 return 1
 """
 
-NOTE_USE = """
+NOTE_USE = (
+    _WITHOUT_MEMORY
+    + """
 if redis.call('HGET', KEYS[1], 'state') == 'done' then redis.call('HSET', KEYS[1], 'used', redis.call('TIME')[1]) end
 """
+)
 
 FORGET = """
 local found = redis.call('HMGET', KEYS[1], 'state', 'used')

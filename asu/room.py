@@ -1,15 +1,16 @@
-"""Whether there is room for another build, so that a disk that fills up puts off builds and ends none."""
+"""Whether there is room for another build, so that a disk or a Redis that fills up puts off builds and ends none."""
 
 import asyncio
 import shutil
 from pathlib import Path
 
-from .errors import DiskFull, QueueUnavailable
+from .build_record import Records
+from .errors import DiskFull, MemoryFull, QueueUnavailable
 from .fleet import Fleet, known_free
 from .kept import Kept
 from .settings import Settings
 
-KEPT_SECONDS = 1.0  # A burst of requests looks once; in a second a build copies out less than the reserve.
+KEPT_SECONDS = 1.0  # A burst of requests looks once; in a second a build copies out less than the reserve, and a full Redis refuses claims itself.
 PATIENCE = 2.0  # Seconds that a request waits for a disk that hangs; whether it is full will be the worker's to find out.
 MIB = 1024 * 1024
 
@@ -37,23 +38,26 @@ def expect_room(path: Path, reserve_mb: int, wanted: int = 0) -> None:
 
 
 class Room:
-    """Looks at the disk where the images of new builds would go.
+    """Looks at the disk where the images of new builds would go, and at the memory of the Redis that would hold their records.
 
     With a local store that is the one that API and workers share. With a bucket it is the workers' own, of which they write notes; while any
     of them has room, a build may find it. What nobody knows keeps no build away.
     """
 
-    def __init__(self, settings: Settings, fleet: Fleet) -> None:
-        self._settings, self._fleet = settings, fleet
+    def __init__(self, settings: Settings, fleet: Fleet, records: Records) -> None:
+        self._settings, self._fleet, self._records = settings, fleet, records
         self._free = Kept(self._look, KEPT_SECONDS)
+        self._memory = Kept(self._has_memory, KEPT_SECONDS)
 
     async def expect(self) -> None:
-        """Return if there is room for another build; raises DiskFull."""
+        """Return if there is room for another build; raises DiskFull, MemoryFull."""
         try:
-            free = await self._free.get()
+            free, has_memory = await self._free.get(), await self._memory.get()
         except QueueUnavailable:
             return
         _judge(free, self._settings.disk_reserve_mb)
+        if not has_memory:
+            raise MemoryFull
 
     async def is_nowhere(self) -> bool:
         """Return whether all workers have told that their disks are below the reserve, so that none begins a build; raises QueueUnavailable.
@@ -68,6 +72,10 @@ class Room:
         if self._settings.s3_bucket:
             return max(known_free(await self._fleet.notes()), default=None)
         return await free_within(self._settings.store_path)
+
+    async def _has_memory(self) -> bool:
+        use = await self._records.memory()
+        return use is None or use.has_room(await self._records.waiting() + await self._records.running())
 
 
 def _judge(free: int | None, reserve_mb: int, wanted: int = 0) -> None:

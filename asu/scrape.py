@@ -13,6 +13,7 @@ from .exposition import Exposition
 from .fleet import Fleet, WorkerNote, known_free
 from .kept import Kept
 from .metrics import Counts, Metric, Readings
+from .redis_memory import MemoryUse
 from .room import MIB, free_within
 from .settings import Settings
 from .statistics import Statistics
@@ -31,6 +32,7 @@ class Shared:
     longest_wait: float
     running: int
     workers: int
+    memory: MemoryUse | None
     notes: list[WorkerNote]
     store: StoreUsage | None
     totals: BuildTotals
@@ -79,6 +81,7 @@ class Scrape:
                 longest_wait=await self._records.longest_wait(),
                 running=await self._records.running(),
                 workers=await asyncio.to_thread(self._queue.live_workers),
+                memory=await self._records.memory(),
                 notes=await self._fleet.notes(),
                 store=await self._fleet.store_usage(),
                 totals=await self._statistics.totals(),
@@ -105,6 +108,10 @@ def _shared(shared: Shared) -> Readings:
     least = min(known_free(shared.notes), default=None)
     if least is not None:
         readings[metrics.WORKER_DISK_FREE] = {(): least}
+    if shared.memory:
+        readings[metrics.REDIS_MEMORY] = {(): shared.memory.used}
+        if shared.memory.limit:
+            readings[metrics.REDIS_MEMORY_MAX] = {(): shared.memory.limit}
     if shared.store:
         readings |= {metrics.STORE_BUILDS: {(): shared.store.builds}, metrics.STORE_BYTES: {(): shared.store.bytes}}
     return readings

@@ -103,7 +103,7 @@ def assemble(
             records=records,
             queue=queue,
             store=store,
-            room=Room(settings, fleet),
+            room=Room(settings, fleet, records),
             limit=settings.max_pending_jobs,
             share=settings.client_share,
             patience=settings.poll_patience,

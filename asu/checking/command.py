@@ -25,6 +25,7 @@ def checks_for(settings: Settings, *, part: Part, host: str, port: int) -> Mappi
         "redis": partial(_judge_redis, settings, services.judge_redis),
         "redis-persistence": partial(_judge_redis, settings, services.judge_persistence),
         "redis-eviction": partial(_judge_redis, settings, services.judge_eviction),
+        "redis-memory": partial(_judge_redis, settings, partial(services.judge_memory, settings.max_pending_jobs)),
         "store": partial(machine.check_store, settings),
         "disk": partial(machine.check_disk, settings),
         "upstream": partial(services.check_upstream, settings.upstream_url, may_be_private=settings.upstream_is_private),

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import math
 import os
 import socket
 from collections.abc import Callable
@@ -10,7 +11,10 @@ from collections.abc import Callable
 from asu import __version__
 from asu.build_queue import BuildQueue
 from asu.errors import QueueUnavailable
+from asu.health import memory_words
 from asu.redis_condition import RedisCondition
+from asu.redis_memory import ENDING_BYTES, RESERVED_PART, MemoryUse, reserve
+from asu.room import MIB
 from asu.web_client import WebAnswer, WebClient, WebError, WebPrivateError
 
 from .findings import Verdict, fine, problem, warning
@@ -57,6 +61,20 @@ def judge_eviction(condition: RedisCondition) -> Verdict:
     if not condition.max_memory:
         return warning(f"policy {policy} would drop builds once `maxmemory` is set", "Set `maxmemory-policy noeviction`.")
     return problem(f"policy {policy} drops builds, leases and queue when memory runs out", "Set `maxmemory-policy noeviction`.")
+
+
+def judge_memory(places: int, condition: RedisCondition) -> Verdict:
+    """Say whether Redis has memory for a full line of `places` builds and for as much again of finished ones."""
+    use = MemoryUse(used=condition.used_memory, limit=condition.max_memory)
+    if not use.has_room(0):
+        return problem(
+            f"{memory_words(use)}, and new builds are refused", "Raise `maxmemory` (REDIS_MEMORY with the compose files), or shorten BUILD_TTL."
+        )
+    if use.limit and reserve(use.limit, places) > use.limit / 2:
+        enough = math.ceil(places * ENDING_BYTES / (0.5 - RESERVED_PART) / MIB)
+        said = f"{memory_words(use)}, too few for MAX_PENDING_JOBS={places}: new builds may be refused although there are places in line"
+        return warning(said, f"Set `maxmemory` (REDIS_MEMORY with the compose files) to {enough} MiB or more.")
+    return fine(memory_words(use))
 
 
 def check_workers(queue: BuildQueue) -> Verdict:

@@ -6,6 +6,7 @@ AsuError
 │   │   └── ShareExceeded
 │   ├── DiskFull
 │   ├── QueueUnavailable
+│   │   └── MemoryFull
 │   ├── PrepareUnavailable
 │   ├── PrepareDisagrees
 │   ├── ContainerFailed
@@ -66,6 +67,7 @@ from .infra import (
     DiskFull,
     InfraError,
     InternalError,
+    MemoryFull,
     OutputTooLarge,
     Overloaded,
     PlanUnusable,
@@ -141,6 +143,7 @@ __all__ = [
     "InvalidRequest",
     "MalformedRepository",
     "MalformedRepositoryKey",
+    "MemoryFull",
     "MethodNotAllowed",
     "NotFound",
     "OutputTooLarge",

@@ -54,6 +54,16 @@ class QueueUnavailable(InfraError):
     retry_after = 5
 
 
+class MemoryFull(QueueUnavailable):
+    """server overload, the memory of its build queue is too full for new builds; try again later
+
+    It begins as the words for a full queue do, and with its status, which is the one refusal of a good request that clients know.
+    """
+
+    code, status, title = "memory-full", 529, "Server overloaded"
+    retry_after = 600  # Records of finished builds end with their lifetimes, over hours, and those of failures within ten minutes.
+
+
 class PrepareUnavailable(InfraError):
     """The prepare service does not answer; a build can be asked for without a preview."""
 

@@ -230,6 +230,7 @@ class HealthAnswer(_Answer):
     """Whether requests can be served."""
 
     status: Literal["ok", "unavailable"]
+    notice: Annotated[str, Field(description="What to know although requests can be served: that no worker is alive.")] = ""
     checks: Annotated[dict[str, Any], Field(description="Only with `?verbose`.")] = {}
 
 

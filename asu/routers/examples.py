@@ -24,6 +24,7 @@ from asu.errors import (
     InvalidRequest,
     MalformedRepository,
     MalformedRepositoryKey,
+    MemoryFull,
     NotFound,
     OutputTooLarge,
     Overloaded,
@@ -193,7 +194,7 @@ _STATES: Responses = {
     **_FAILED_BUILDS,
 }
 
-BUILD: Responses = {**_STATES, **failures(*_REFUSALS, *_ASKED_UPSTREAM, QueueUnavailable, Overloaded, ShareExceeded, DiskFull)}
+BUILD: Responses = {**_STATES, **failures(*_REFUSALS, *_ASKED_UPSTREAM, QueueUnavailable, Overloaded, ShareExceeded, DiskFull, MemoryFull)}
 POLL: Responses = {**_STATES, **failures(UnknownBuild, QueueUnavailable)}
 
 _PREVIEW = {
@@ -288,6 +289,7 @@ LIVE = answers(HealthAnswer, {"status": "ok"})
 _CHECKS = {
     "redis": "ok",
     "workers": "2 alive",
+    "memory": "61 MiB are used of 256 MiB",
     "metadata": "oldest copy validated 12 s ago",
     "store": "ok",
     "disk": "48211 MiB free",

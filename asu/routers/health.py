@@ -26,14 +26,19 @@ async def livez() -> dict[str, str]:
 @router.head("/health", include_in_schema=False)
 @router.get("/health", include_in_schema=False)
 async def readyz(request: Request, response: Response, verbose: str | None = None) -> dict[str, Any]:
-    """Look at Redis; with `?verbose` tell of all else too, which decides nothing: without workers requests still wait safely."""
+    """Look at Redis; with `?verbose` tell of all else too, which decides nothing: without workers requests still wait safely.
+
+    That none is alive is said in any case, under `notice`. It is no reason to take the API out: polls and downloads need it.
+    """
     health = services_of(request).health
     checks = {"redis": await health.redis()}
     if verbose is not None:
         checks |= await health.details()
     ready = checks["redis"] == "ok"
     response.status_code = 200 if ready else HTTP_UNAVAILABLE
-    return {"status": "ok" if ready else "unavailable", "checks": checks} if verbose is not None else {"status": "ok" if ready else "unavailable"}
+    notice = await health.notice() if ready else None
+    answer: dict[str, Any] = {"status": "ok" if ready else "unavailable"}
+    return {**answer, **({"notice": notice} if notice else {}), **({"checks": checks} if verbose is not None else {})}
 
 
 @router.head("/version", include_in_schema=False)

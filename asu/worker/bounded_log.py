@@ -4,6 +4,9 @@ LOG_HALF = 64 * 1024  # Bytes kept from either end of an output; a whole x86 bui
 LOG_MOST = 2 * LOG_HALF  # Bytes of an output of which nothing was dropped.
 
 
+SUCCESS_HALF = 2 * 1024  # Bytes of either end kept after success: nobody has to find a mistake in it, and records of a day lie in Redis' memory.
+
+
 class BoundedLog:
     """Keeps head and tail of an output; what lies between is dropped and its size told."""
 
@@ -25,3 +28,10 @@ class BoundedLog:
         dropped = self._size - len(self._head) - len(tail)
         middle = f"\n[… {dropped} bytes left out …]\n".encode() if dropped else b""
         return (bytes(self._head) + middle + tail).decode("utf-8", errors="replace")
+
+
+def ends_of(text: str, half: int) -> str:
+    """Return head and tail of an output, of so many bytes each."""
+    log = BoundedLog(half)
+    log.write(text.encode())
+    return log.text()

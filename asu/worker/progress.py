@@ -16,6 +16,7 @@ from asu.build_record import BuildRecord, State
 from asu.build_request import echo
 from asu.errors import AsuError, InfraError
 
+from .bounded_log import SUCCESS_HALF, ends_of
 from .container import BuildContainer, CommandResult
 
 log = logging.getLogger(__name__)
@@ -66,8 +67,10 @@ class Progress:
         return body
 
     def done(self) -> BuildRecord:
-        """Return the record of a build that ended well."""
-        return _record(State.DONE, "done", self.body(200, "done", "done", outputs=True))
+        """Return the record of a build that ended well; of what the ImageBuilder printed it holds the two ends."""
+        body = self.body(200, "done", "done", outputs=True)
+        printed = {name: ends_of(body[name], SUCCESS_HALF) for name in ("stdout", "stderr")}
+        return _record(State.DONE, "done", body | printed)
 
     def failed(self, error: AsuError) -> BuildRecord:
         """Return the record of a failed build: the reason, whose fault it is, and all that was gathered before."""

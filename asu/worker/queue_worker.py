@@ -24,6 +24,7 @@ from rq.serializers import JSONSerializer
 
 from asu.build_queue import QUEUE, BuildJob
 from asu.logs import where_it_failed
+from asu.redis_connections import bears_full_memory, once_there_is_memory
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +101,10 @@ class BuildWorker(Worker):
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> tuple[Job, Queue] | None:
         """Take the next job when one may be begun, and exchange it for the one that should be next: RQ knows only the order of their coming."""
+        take = super().dequeue_job_and_maintain_ttl
         while True:
             self._wait_until_one_may_begin()
-            taken = super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+            taken = once_there_is_memory(lambda: take(timeout, max_idle_time), "no build is begun", pause=MAINTENANCE_INTERVAL)
             if taken is None:
                 return None
             job, queue = self._chosen(*taken)
@@ -117,7 +119,8 @@ class BuildWorker(Worker):
             if self._may_begin():
                 return
             with contextlib.suppress(NoConnection, NoAnswer):  # A Redis that comes back finds its worker waiting.
-                self.heartbeat()
+                with bears_full_memory("RQ does not learn that its worker lives"):
+                    self.heartbeat()
                 if self.should_run_maintenance_tasks:
                     self.run_maintenance_tasks()
             time.sleep(LOOK_AGAIN)
@@ -140,9 +143,15 @@ class BuildWorker(Worker):
                 return chosen
         return job
 
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """See that it is built. What RQ cannot note of it must not end the worker, which might not be started again."""
+        with bears_full_memory("RQ does not learn what becomes of a build"):
+            super().execute_job(job, queue)
+
     def run_maintenance_tasks(self) -> None:
         """RQ's own maintenance, which keeps its locks for 15 minutes, and ours, which depends on none."""
-        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
+        with bears_full_memory("RQ does not tidy"):
+            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
         self._sweep_safely()
         self._end_if_told()
 
@@ -157,7 +166,8 @@ class BuildWorker(Worker):
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Sweep while a build runs, too: RQ looks after its other duties only between jobs, and a busy fleet has no between."""
-        super().maintain_heartbeats(job, execution)
+        with bears_full_memory("RQ does not learn that its worker lives"):  # Its build would die with it.
+            super().maintain_heartbeats(job, execution)
         self._sweep_safely()
 
     def _sweep_safely(self) -> None:

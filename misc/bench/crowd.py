@@ -83,8 +83,9 @@ async def _fill(redis_url: str, store: LocalStore) -> list[str]:
     """Put all builds in line; return their keys in order."""
     redis = async_redis(redis_url)
     try:
-        room = Room(Settings(disk_reserve_mb=0), MemoryFleet())
-        builds = Builds(records=RedisRecords(redis), queue=MemoryBuildQueue(), store=store, room=room, limit=WAITING)
+        records = RedisRecords(redis)
+        room = Room(Settings(disk_reserve_mb=0), MemoryFleet(), records)
+        builds = Builds(records=records, queue=MemoryBuildQueue(), store=store, room=room, limit=WAITING)
         return [await put_in_line(builds, number) for number in range(WAITING)]
     finally:
         await redis.aclose()

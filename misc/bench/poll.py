@@ -81,8 +81,9 @@ async def _make_records(redis_url: str, store_path: Path) -> dict[str, str]:
     store = LocalStore(store_path)
     store.open()
     try:
-        room = Room(Settings(disk_reserve_mb=0), MemoryFleet())
-        builds = Builds(records=RedisRecords(redis), queue=MemoryBuildQueue(), store=store, room=room, limit=WAITING + 2)
+        records = RedisRecords(redis)
+        room = Room(Settings(disk_reserve_mb=0), MemoryFleet(), records)
+        builds = Builds(records=records, queue=MemoryBuildQueue(), store=store, room=room, limit=WAITING + 2)
         keys = [await put_in_line(builds, number) for number in range(WAITING + 2)]
         worker = RedisWorkerRecords(blocking)
         _begin(worker, keys[0])

@@ -184,12 +184,25 @@ def test_a_redis_without_persistence_is_found(running: Operator) -> None:
     assert "noeviction" in found["redis-eviction"][1]
 
 
+def test_a_redis_that_is_full_is_found(running: Operator) -> None:
+    """With how much it uses, of how much."""
+    with Redis.from_url(running.settings["REDIS_URL"]) as redis:
+        redis.config_set("maxmemory", "1mb")
+        try:
+            found = running.check()
+        finally:
+            redis.config_set("maxmemory", "0")
+
+    assert found["redis-memory"][0] == "problem"
+    assert re.match(r"\d+ MiB are used of 1 MiB, and new builds are refused", found["redis-memory"][1])
+
+
 def test_a_redis_that_is_away_is_found(running: Operator) -> None:
     """And all else is told nevertheless."""
     found = running.check(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
 
     assert found["redis"][0] == "problem"
-    assert found.keys() - {"network"} == {"redis", "redis-persistence", "redis-eviction", "workers"}
+    assert found.keys() - {"network"} == {"redis", "redis-persistence", "redis-eviction", "redis-memory", "workers"}
 
 
 def test_a_store_that_cannot_be_written_is_found(running: Operator, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_readiness_in_detail(world: World) -> None:
 
     assert (body["status"], body["checks"]["redis"]) == ("ok", "ok")
     assert body["checks"]["workers"].startswith("no worker")
-    assert set(world.client.get("/readyz").json()) == {"status"}
+    assert set(world.client.get("/readyz").json()) == {"status", "notice"}
 
 
 def test_without_redis_the_server_lives_and_is_not_ready(down: World) -> None:

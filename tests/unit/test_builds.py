@@ -79,7 +79,7 @@ class Parts:
 
     def __init__(self, queue: MemoryBuildQueue | None = None, records: MemoryRecords | None = None, limit: int = 2, share: float = 1.0) -> None:
         self.records, self.queue, self.store = records or MemoryRecords(), queue or MemoryBuildQueue(), WatchedStore()
-        room = Room(Settings(disk_reserve_mb=0), MemoryFleet())
+        room = Room(Settings(disk_reserve_mb=0), MemoryFleet(), self.records)
         self.builds = Builds(records=self.records, queue=self.queue, store=self.store, room=room, limit=limit, share=share)
 
     def finish(self, key: str, *, state: State = State.DONE, fault: str = "") -> None:
@@ -124,6 +124,17 @@ async def test_a_build_is_not_lost_when_the_queue_fails_after_its_claim() -> Non
 
     assert (await parts.builds.request(A, "r1")).status == 202
     assert queue.keys == [A.key]
+
+
+async def test_asking_again_for_a_build_that_waits_is_answered_without_the_queue() -> None:
+    """Old clients poll so, and would take a refusal for its end; the next sweep gives it a job."""
+    queue = FailingQueue()
+    queue.away = False
+    parts = Parts(queue)
+    await parts.builds.request(A, "r1")
+    queue.away = True
+
+    assert (await parts.builds.request(A, "r2")).status == 202
 
 
 async def test_a_failure_of_the_users_making_is_kept() -> None:

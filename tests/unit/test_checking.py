@@ -14,6 +14,7 @@ from asu.checking import isolation, machine, services
 from asu.checking.command import checks_for, in_json, in_words
 from asu.checking.findings import Finding, Level, Verdict, fine, has_problems, problem, run_checks
 from asu.redis_condition import RedisCondition
+from asu.room import MIB
 from asu.settings import Settings
 from asu.stores.local import LocalStore
 from tests.unit.test_api_operations import AbsentQueue
@@ -27,6 +28,7 @@ GOOD = RedisCondition(
     is_writing=True,
     eviction="noeviction",
     max_memory=0,
+    used_memory=0,
 )
 
 
@@ -57,6 +59,31 @@ def test_a_redis_that_loses_builds_is_found(judge: services.Judge, changes: dict
 
     assert (verdict.level, words in verdict.detail) == (level, True)
     assert bool(verdict.advice) is (level is not Level.OK)
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "level", "words"),
+    [
+        (7, 0, Level.OK, "no limit"),
+        (7, 256, Level.OK, "7 MiB are used of 256 MiB"),
+        (240, 256, Level.PROBLEM, "240 MiB are used of 256 MiB, and new builds are refused"),
+        (7, 32, Level.WARNING, "too few for MAX_PENDING_JOBS=200"),
+    ],
+)
+def test_a_redis_with_too_little_memory_is_found(used: int, limit: int, level: Level, words: str) -> None:
+    """Before it refuses builds, if it is too small for the line that is allowed."""
+    verdict = services.judge_memory(200, replace(GOOD, used_memory=used * MIB, max_memory=limit * MIB))
+
+    assert (verdict.level, words in verdict.detail) == (level, True)
+    assert bool(verdict.advice) is (level is not Level.OK)
+
+
+def test_the_memory_that_is_advised_is_enough() -> None:
+    """Whoever does as told is not told again."""
+    advice = services.judge_memory(3_000, replace(GOOD, max_memory=256 * MIB)).advice
+    advised = int("".join(filter(str.isdigit, advice)))
+
+    assert services.judge_memory(3_000, replace(GOOD, max_memory=advised * MIB)).level is Level.OK
 
 
 def test_a_missing_worker_is_found() -> None:

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from asu.errors import StoreFailed
 from asu.fleet import WorkerNote
+from asu.redis_memory import MemoryUse
+from asu.room import MIB
 from asu.stores.memory import MemoryStore
 from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
 from tests.unit.worlds import World, opened
@@ -41,6 +45,16 @@ def test_all_is_well(tmp_path: Path) -> None:
     assert "only" not in found["disk"]
 
 
+@pytest.mark.parametrize(("workers", "notice"), [(1, None), (0, "no worker is alive: accepted builds wait until one starts")])
+def test_that_nobody_works_is_said_without_being_asked(workers: int, notice: str | None) -> None:
+    """With 200: taken out of a load balancer, no API would answer polls and downloads any more, which need no worker."""
+    with opened() as world:
+        world.queue.workers = workers
+        answers = [world.client.get(path) for path in ("/readyz", "/readyz?verbose", "/health")]
+
+    assert [(answer.status_code, answer.json()["status"], answer.json().get("notice")) for answer in answers] == [(200, "ok", notice)] * 3
+
+
 def test_a_podman_that_is_away_is_told() -> None:
     """With how many workers it is, why, and what to do."""
     with opened() as world:
@@ -68,6 +82,24 @@ def test_a_disk_below_its_reserve_is_told(tmp_path: Path) -> None:
     assert found.startswith("only ")
     assert "of workers at least only 5 MiB free" in found
     assert "DISK_RESERVE_MB" in found
+
+
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [
+        (MemoryUse(used=7 * MIB, limit=0), "7 MiB are used; `maxmemory` sets no limit"),
+        (MemoryUse(used=7 * MIB, limit=100 * MIB), "7 MiB are used of 100 MiB"),
+        (MemoryUse(used=95 * MIB, limit=100 * MIB), "95 MiB are used of 100 MiB: new builds are refused"),
+        (None, "Redis does not tell"),
+    ],
+)
+def test_the_memory_of_redis_is_told(use: MemoryUse | None, said: str) -> None:
+    """And what it means when there is too little; requests for what is known are served all the same."""
+    with opened() as world:
+        world.records.memory_use = use
+
+        assert checks(world)["memory"].startswith(said)
+        assert world.client.get("/readyz").status_code == 200
 
 
 def test_without_redis_the_rest_is_told(tmp_path: Path) -> None:

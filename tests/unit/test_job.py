@@ -12,6 +12,7 @@ import pytest
 
 from asu.build_record import State
 from asu.stores.manifest import MANIFEST, read_manifest
+from asu.worker.container import CommandResult
 from tests.unit.job_world import ENQUEUED, SCRIPT, World, body_of, new_world
 
 if TYPE_CHECKING:
@@ -69,6 +70,21 @@ def test_the_answer_has_all_that_clients_read(world: World) -> None:
     assert "Calculating checksums" in body["stdout"]
     assert "Building package index" in body["stderr"]
     assert "profiles" not in body
+
+
+def test_of_what_a_good_build_printed_the_two_ends_are_kept(world: World) -> None:
+    """The rest would fill the memory of Redis for a day; a failure keeps all of it, for the mistake may lie anywhere."""
+    printed = [f"Installing package {number}" for number in range(4_000)]
+    world.script.noise = "\n".join(printed)
+    good = body_of(world.build())
+    world.script.failures["image"] = CommandResult(2, "", world.script.noise)
+    failed = body_of(world.build())
+
+    assert len(json.dumps(good)) < 8_000
+    assert good["stderr"].startswith(printed[0])
+    assert good["stderr"].endswith(printed[-1])
+    assert "bytes left out" in good["stderr"]
+    assert all(line in failed["stderr"] for line in printed)
 
 
 def test_the_images_are_published_as_they_were_made(world: World) -> None:

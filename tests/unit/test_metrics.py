@@ -12,6 +12,7 @@ from asu.errors import PrepareUnavailable, WorkerLost
 from asu.fleet import WorkerNote
 from asu.memory_statistics import MemoryStatistics
 from asu.metrics import HTTP_REQUESTS, METRICS, PROCESS_METRICS, Metric, error_codes
+from asu.redis_memory import MemoryUse
 from asu.statistics import Failure, FinishedBuild, hour_of
 from asu.stores.base import StoreUsage
 from misc.reference import app_routes
@@ -51,6 +52,7 @@ def test_nothing_is_told_that_is_not_declared() -> None:
     with opened(statistics=statistics()) as world:
         world.fleet.note_worker("a", WorkerNote(trouble="", disk_free=1))
         world.fleet.note_store(StoreUsage(builds=1, bytes=1))
+        world.records.memory_use = MemoryUse(used=1, limit=2**40)
         world.post(REQUEST)
         world.client.get("/nowhere")
         world.client.request("BREW", "/")
@@ -77,7 +79,17 @@ def test_help_and_type_are_those_of_the_declaration() -> None:
         text = world.client.get("/metrics").text
 
     told = [metric for metric in METRICS if f"# TYPE {metric.name} {metric.kind}\n" in text and f"# HELP {metric.name} {metric.help}\n" in text]
-    assert len(told) == len(METRICS) - 4  # Of the disk, of the store's two and of the workers' disk nothing is known here.
+    assert len(told) == len(METRICS) - 5  # Of the disk, of the store's two and of the workers' disk nothing is known here; Redis has no limit.
+
+
+@pytest.mark.parametrize(("use", "told"), [(MemoryUse(used=7, limit=9), (7, 9)), (MemoryUse(used=7, limit=0), (7, None)), (None, (None, None))])
+def test_the_memory_of_redis_is_told(use: MemoryUse | None, told: tuple[float | None, float | None]) -> None:
+    """And of how much; what Redis does not tell is absent."""
+    with opened() as world:
+        world.records.memory_use = use
+
+        assert (value(world, "asu_redis_memory_bytes"), value(world, "asu_redis_memory_max_bytes")) == told
+        assert value(world, "asu_redis_up") == 1
 
 
 def test_requests_are_counted_by_route_method_and_class() -> None:

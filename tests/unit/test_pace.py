@@ -19,7 +19,7 @@ from asu.settings import Settings
 pytestmark = pytest.mark.anyio
 
 ROOMY, FULL = Pace(workers=1), Pace(workers=1, is_full=True)
-ROOM = Room(Settings(disk_reserve_mb=0), MemoryFleet())
+ROOM = Room(Settings(disk_reserve_mb=0), MemoryFleet(), MemoryRecords())
 
 
 class CountedQueue(MemoryBuildQueue):
@@ -109,6 +109,6 @@ async def test_builds_wait_for_room_where_no_worker_has_any(free: list[int | Non
     fleet = MemoryFleet()
     for number, mib in enumerate(free):
         fleet.note_worker(str(number), WorkerNote(trouble="", disk_free=None if mib is None else mib * MIB))
-    reader = PaceReader(MemoryRecords(), MemoryBuildQueue(), Room(Settings(disk_reserve_mb=100), fleet))
+    reader = PaceReader(MemoryRecords(), MemoryBuildQueue(), Room(Settings(disk_reserve_mb=100), fleet, MemoryRecords()))
 
     assert await reader.get() == expected

@@ -36,7 +36,7 @@ KEYS = {
     "Network": {"IPRange", "Internal", "NetworkName", "Options", "Subnet"},
     "Volume": {"VolumeName"},
     "Unit": {"After", "Description", "Requires", "Wants"},
-    "Service": {"Restart", "TimeoutStopSec"},
+    "Service": {"Restart", "RestartSec", "TimeoutStopSec"},
     "Install": {"DefaultInstance", "WantedBy"},
 }
 

@@ -1,4 +1,4 @@
-"""A disk that fills up: new builds are refused, everything else goes on."""
+"""A disk or a Redis that fills up: new builds are refused, everything else goes on."""
 
 from pathlib import Path
 
@@ -6,6 +6,8 @@ import pytest
 
 from asu.errors import DiskFull, QueueUnavailable
 from asu.fleet import MemoryFleet, WorkerNote
+from asu.memory_records import MemoryRecords
+from asu.redis_memory import MemoryUse
 from asu.room import MIB, expect_room
 from tests.unit.worlds import REQUEST, opened
 
@@ -77,6 +79,62 @@ def test_notes_that_cannot_be_read_keep_no_build_away() -> None:
     """Whether a build is taken is then decided by the records alone."""
     with opened(s3_bucket="images", disk_reserve_mb=TOO_MUCH, fleet=AbsentFleet()) as world:
         assert world.post(REQUEST).status_code == 202
+
+
+def records_of(use: MemoryUse | None) -> MemoryRecords:
+    """Return records in a Redis that tells this of its memory."""
+    records = MemoryRecords()
+    records.memory_use = use
+    return records
+
+
+@pytest.mark.parametrize(
+    ("use", "status"),
+    [
+        (MemoryUse(used=95 * MIB, limit=100 * MIB), 529),
+        (MemoryUse(used=105 * MIB, limit=100 * MIB), 529),
+        (MemoryUse(used=50 * MIB, limit=100 * MIB), 202),
+        (MemoryUse(used=2**40, limit=0), 202),
+        (None, 202),
+    ],
+)
+def test_a_redis_that_is_nearly_full_gets_no_new_build(use: MemoryUse | None, status: int) -> None:
+    """One without a limit is never full, and one that does not tell keeps no build away."""
+    with opened(records=records_of(use), disk_reserve_mb=0) as world:
+        assert world.post(REQUEST).status_code == status
+        assert len(world.records.waiting_keys()) == len(world.queue.keys) == (status == 202)
+
+
+def test_what_is_told_of_a_redis_that_is_nearly_full() -> None:
+    """In the way that clients know from a full queue."""
+    with opened(records=records_of(MemoryUse(used=95 * MIB, limit=100 * MIB)), disk_reserve_mb=0) as world:
+        answer = world.post(REQUEST)
+
+    body = answer.json()
+    assert (body["status"], body["title"], body["code"]) == (529, "Server overloaded", "memory-full")
+    assert body["detail"].startswith("server overload, the memory of its build queue is too full")
+    assert int(answer.headers["retry-after"]) == body["retry_after"] > 0
+
+
+def test_with_a_redis_that_is_nearly_full_everything_else_goes_on() -> None:
+    """What is finished is answered, polled and served, and what waits is built."""
+    with opened(disk_reserve_mb=0) as before:
+        done, waiting = before.key(REQUEST), before.key(OTHER)
+        before.finish(done)
+    before.records.memory_use = MemoryUse(used=95 * MIB, limit=100 * MIB)
+    with opened(disk_reserve_mb=0, records=before.records, queue=before.queue, store=before.store) as world:
+        assert [world.post(request).status_code for request in (REQUEST, OTHER)] == [200, 202]
+        assert world.client.get(f"/store/{done}/firmware.bin").content == b"image"
+        world.finish(waiting)
+        assert [world.client.get(f"/api/v1/build/{key}").status_code for key in (done, waiting)] == [200, 200]
+        assert world.client.get("/readyz").status_code == 200
+
+
+def test_each_build_that_waits_needs_room_for_its_end() -> None:
+    """An eighth of a MiB for what it may have printed, beside the tenth that stays free for all else."""
+    use = MemoryUse(used=79 * MIB, limit=100 * MIB)
+
+    assert [use.has_room(pending) for pending in (0, 11 * 8 - 1, 11 * 8)] == [True, True, False]
 
 
 def test_what_is_to_be_written_counts(tmp_path: Path) -> None:

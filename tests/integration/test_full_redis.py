@@ -1,0 +1,251 @@
+"""A real Redis whose memory is full: what was accepted goes on and ends truthfully, and nothing new is accepted."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from asu.build_queue import QUEUE, RqBuildQueue
+from asu.build_record import LEASE, LEASE_SECONDS, PREFIX, BuildRecord, Revived, State
+from asu.errors import MemoryFull, QueueUnavailable
+from asu.fleet import MemoryFleet
+from asu.redis_connections import async_redis, sync_redis
+from asu.redis_records import RedisRecords, RedisWorkerRecords
+from asu.room import Room
+from asu.settings import Settings
+from asu.worker.accounting import Accounts
+from asu.worker.job import Builder
+from asu.worker.queue_worker import BuildWorker, runnable
+from tests.contract.redis_clock import let_pass
+from tests.contract.sides import BODIES, DONE, A, B, C, Sides, redis_sides
+from tests.redis_server import RedisServer
+from tests.unit.job_world import KEY, new_world
+
+pytestmark = pytest.mark.anyio
+
+ONE = 1  # Byte; a Redis that may use as little has no memory left, whatever it holds.
+LIMIT = 16 * 1024 * 1024  # Bytes; what an empty one takes is a tenth of it.
+PRINTED = b'{"stdout": "%s"}' % (b"a line of the ImageBuilder " * 4_600)  # 121 KiB, as of a whole x86 build.
+FAILED = BuildRecord(state=State.FAILED, step="failed", body=PRINTED, fault="user", code="build-failed")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run one server for all tests of this module."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(server: RedisServer) -> Iterator[Redis]:
+    """Return a client of the server, which is empty and may use all the memory there is."""
+    with sync_redis(server.url) as redis:
+        redis.config_set("maxmemory", 0)
+        redis.flushall()
+        yield redis
+
+
+@pytest.fixture
+async def asynchronous(server: RedisServer) -> AsyncIterator[AsyncRedis]:
+    """Return an asynchronous client of the server."""
+    asynchronous = async_redis(server.url)
+    yield asynchronous
+    await asynchronous.aclose()
+
+
+@pytest.fixture
+def sides(redis: Redis, asynchronous: AsyncRedis) -> Sides:
+    """Return both sides of the records."""
+    return redis_sides(asynchronous, redis)
+
+
+def fill(redis: Redis) -> None:
+    """Let Redis have no memory left for anybody."""
+    redis.config_set("maxmemory", ONE)
+
+
+@pytest.mark.parametrize("record", [DONE, FAILED], ids=["done", "failed"])
+async def test_a_build_that_was_accepted_runs_to_its_end(redis: Redis, sides: Sides, record: BuildRecord) -> None:
+    """It begins, its steps are shown, its lease is renewed, and its outcome stands in the record, with all that was printed."""
+    await sides.claim(A)
+    fill(redis)
+
+    attempt = sides.worker.start(A)
+    assert attempt is not None
+    assert sides.worker.progress(attempt, "building_image", PRINTED)
+    let_pass(redis, LEASE_SECONDS - 1)
+    assert sides.worker.renew(attempt)
+    assert redis.ttl(LEASE + A) > 1
+    assert sides.worker.finish(attempt, record, 100)
+
+    assert await sides.api.look(A) == record
+
+
+async def test_an_attempt_that_failed_or_was_lost_is_followed_by_another(redis: Redis, sides: Sides) -> None:
+    """The build goes back in line and begins again."""
+    failed, lost = await sides.begin(A), await sides.begin(B)
+    fill(redis)
+
+    assert sides.worker.retry(failed, "store-failed", 0)
+    redis.delete(LEASE + B)
+    assert sides.worker.requeue(B, lost.number)
+
+    assert [sides.worker.start(key) is not None for key in (A, B)] == [True, True]
+    assert [await sides.tried(key) for key in (A, B)] == [[(1, "failed", "store-failed")], [(1, "lost", "worker-lost")]]
+
+
+async def test_a_poll_of_a_finished_build_is_answered(redis: Redis, sides: Sides) -> None:
+    """That it was of use is noted, and if its files are gone it goes back in line: no client is told an end that is none."""
+    sides.worker.finish(await sides.begin(A), DONE, 100)
+    fill(redis)
+
+    await sides.api.note_use(A)
+    assert sides.worker.idle([A]).keys() == {A}
+    assert await sides.api.revive(A) is Revived.QUEUED
+    assert sides.worker.start(A) is not None
+
+
+async def test_a_new_build_is_refused_and_leaves_no_trace(redis: Redis, sides: Sides) -> None:
+    """Neither does the old record of one that is to be built anew go."""
+    sides.worker.finish(await sides.begin(A), DONE, 100)
+    await sides.fail(C, "infra")
+    fill(redis)
+
+    for key, renew in ((A, True), (B, False), (C, False)):
+        with pytest.raises(MemoryFull):
+            await sides.claim(key, renew=renew)
+
+    assert await sides.api.look(A) == DONE
+    assert (await sides.api.look(B), await sides.api.waiting(), redis.exists(PREFIX + C)) == (None, 0, 1)
+
+
+async def test_a_build_tells_its_true_outcome(redis: Redis, asynchronous: AsyncRedis, tmp_path: Path) -> None:
+    """The worker's whole way, from taking the job to the answer of those who poll."""
+    world = new_world(tmp_path, retry_delays=(0.1,))
+    api, worker = RedisRecords(asynchronous), RedisWorkerRecords(redis)
+    worker.system()
+    request = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5", "packages": ["vim"]}
+    await asyncio.to_thread(world.ask, **request)  # Into the twin, which tells what a plan looks like.
+    plan = world.records.plan(KEY)
+    await api.claim(KEY, plan=json.dumps(plan), bodies=BODIES, limit=1, renew=False)
+    fill(redis)
+
+    builder = Builder(world.settings, records=worker, store=world.store, engine=lambda: world.engine, accounts=Accounts(world.statistics))
+    await asyncio.to_thread(builder.run, {"version": 1, "key": KEY})
+
+    record = await api.look(KEY)
+    assert record is not None
+    assert (record.state, json.loads(record.body)["status"]) == (State.DONE, 200)
+
+
+async def accept_all_that_may(sides: Sides) -> list[str]:
+    """Put builds in line until another is refused; return their keys."""
+    accepted: list[str] = []
+    try:
+        while len(accepted) < LIMIT // len(PRINTED):
+            await Room(Settings(disk_reserve_mb=0), MemoryFleet(), sides.api).expect()  # Each looks anew.
+            accepted.append(f"{len(accepted):064}")
+            await sides.claim(accepted[-1], limit=1_000)
+    except MemoryFull:
+        pass
+    return accepted
+
+
+async def test_new_builds_are_refused_while_there_is_memory_for_the_ends_of_the_others(redis: Redis, sides: Sides) -> None:
+    """All that were accepted fail with all that the ImageBuilder printed, and Redis still takes in what RQ writes."""
+    redis.config_set("maxmemory", LIMIT)
+
+    accepted = await accept_all_that_may(sides)
+
+    assert len(accepted) > 50
+    for key in accepted:
+        attempt = sides.worker.start(key)
+        assert attempt is not None
+        assert sides.worker.finish(attempt, FAILED, 100)
+    use = await sides.api.memory()
+    assert use is not None
+    assert use.used < use.limit == LIMIT
+    RqBuildQueue(redis, deadline=1).put(A)
+
+
+async def test_how_much_memory_is_used_is_known(redis: Redis, asynchronous: AsyncRedis) -> None:
+    """Of the limit, if there is one; who may not ask is told nothing."""
+    records = RedisRecords(asynchronous)
+    free = await records.memory()
+    redis.config_set("maxmemory", LIMIT)
+    limited = await records.memory()
+    redis.execute_command("ACL", "SETUSER", "default", "-info")  # type: ignore[no-untyped-call]
+    try:
+        untold = await records.memory()
+    finally:
+        redis.execute_command("ACL", "SETUSER", "default", "+info")  # type: ignore[no-untyped-call]
+
+    assert (free and free.limit, limited and limited.limit, untold) == (0, LIMIT, None)
+    assert limited is not None
+    assert 0 < limited.used < LIMIT
+
+
+async def test_a_full_redis_does_not_end_the_worker_that_builds(redis: Redis) -> None:
+    """RQ's heartbeat is refused, and the build would die with the worker; its lease tells that it lives."""
+    swept: list[Any] = []
+    RqBuildQueue(redis, deadline=100).put(A)
+    worker = BuildWorker(redis, build=swept.append, sweep=lambda: swept.append("swept"))
+    job = Queue(QUEUE, connection=redis, serializer=JSONSerializer, job_class=runnable(swept.append)).fetch_job(A)
+    assert job is not None
+    worker.register_birth()  # type: ignore[no-untyped-call]
+    execution = worker.prepare_execution(job)
+    fill(redis)
+
+    worker.maintain_heartbeats(job, execution)
+
+    assert swept == ["swept"]
+
+
+async def test_a_worker_without_work_waits_until_there_is_memory_again(redis: Redis) -> None:
+    """It takes the next build then; if it ended instead, nobody might start it again."""
+    worker = BuildWorker(redis, build=lambda _: None, sweep=lambda: None)
+    worker.register_birth()  # type: ignore[no-untyped-call]
+    fill(redis)
+
+    def make_room() -> None:
+        redis.config_set("maxmemory", 0)
+        RqBuildQueue(redis, deadline=100).put(A)
+
+    making_room = threading.Timer(1.0, make_room)
+    making_room.start()
+    taken = await asyncio.to_thread(worker.dequeue_job_and_maintain_ttl, 1)
+    making_room.join()
+
+    assert taken is not None
+    assert taken[0].id == A
+
+
+async def test_what_rq_cannot_note_of_a_build_ends_no_worker(redis: Redis) -> None:
+    """Its job is taken and Redis is full just then; the build waits, and the reconciler gives it another job."""
+    RqBuildQueue(redis, deadline=100).put(A)
+    worker = BuildWorker(redis, build=lambda _: None, sweep=lambda: None)
+    worker.register_birth()  # type: ignore[no-untyped-call]
+    taken = worker.dequeue_job_and_maintain_ttl(1)
+    assert taken is not None
+    fill(redis)
+
+    worker.execute_job(*taken)
+    worker.run_maintenance_tasks()
+
+
+async def test_a_full_redis_is_one_that_cannot_be_used(redis: Redis) -> None:
+    """Whoever is prepared for a Redis that does not answer is prepared for one that cannot write."""
+    fill(redis)
+
+    with pytest.raises(QueueUnavailable) as caught:
+        await asyncio.to_thread(RedisWorkerRecords(redis).system)
+
+    assert caught.type is MemoryFull
