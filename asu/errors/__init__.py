@@ -10,6 +10,7 @@ AsuError
 │   ├── PrepareDisagrees
 │   ├── ContainerFailed
 │   ├── ContainerTooLarge
+│   ├── BuilderNotRenewed
 │   ├── BuildTimeout
 │   ├── WorkerLost
 │   ├── StoreFailed
@@ -20,6 +21,7 @@ AsuError
 │   ├── HalfPublished
 │   ├── ImageBuilderMissing
 │   ├── ProfileMissingInBuilder found by the worker, as all below
+│   ├── BuilderOutdated
 │   ├── FeedUnusable
 │   └── DownloadFailed
 └── UserError                   the request can never work as it stands
@@ -56,6 +58,7 @@ edge and the application's handlers turn them into HTTP. `code` is stable and me
 
 from .base import LISTS, AsuError
 from .infra import (
+    BuilderNotRenewed,
     BuildTimeout,
     ContainerFailed,
     ContainerTooLarge,
@@ -72,6 +75,7 @@ from .infra import (
     WorkerLost,
 )
 from .upstream import (
+    BuilderOutdated,
     DownloadFailed,
     FeedUnusable,
     HalfPublished,
@@ -117,6 +121,8 @@ __all__ = [
     "BodyTooLarge",
     "BuildFailed",
     "BuildTimeout",
+    "BuilderNotRenewed",
+    "BuilderOutdated",
     "ContainerFailed",
     "ContainerTooLarge",
     "DefaultsNotAllowed",

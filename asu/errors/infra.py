@@ -82,6 +82,12 @@ class ContainerTooLarge(InfraError):
     code, is_passing = "container-too-large", False  # The same request would take as much again.
 
 
+class BuilderNotRenewed(InfraError):
+    """{reason}; the ImageBuilder at hand is old, and a newer one could not be pulled: your request is not the cause, try again later."""
+
+    code = "builder-not-renewed"
+
+
 class BuildTimeout(InfraError):
     """`{step}` took longer than {seconds} s and was stopped; try again later."""
 

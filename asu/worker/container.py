@@ -233,11 +233,11 @@ class PodmanEngine:
     def pin(self, image: BuilderImage) -> BuilderImage:
         """See ContainerEngine."""
         with _podman_answers("look at the ImageBuilder's image"):
-            self._ensure_image(image)
+            is_current = self._ensure_image(image)
             response = self._client.api.get(f"/images/{quote(image.name, safe='')}/json")
             response.raise_for_status()
             found = response.json()
-            return replace(image, id=str(found["Id"]), digest=str(found["Digest"]))
+            return replace(image, id=str(found["Id"]), digest=str(found["Digest"]), pull_failed=not is_current)
 
     def start(self, image: BuilderImage, *, key: str, attempt: int) -> BuildContainer:
         """See ContainerEngine."""
@@ -298,8 +298,11 @@ class PodmanEngine:
         if self._settings.container_fence and self._settings.container_network != "none":
             close_network(self._client.api, fence_container(self._settings, image, container, labels))
 
-    def _ensure_image(self, image: BuilderImage) -> None:
-        """Pull the image where that is asked for; raises ImageBuilderMissing, ContainerFailed and BuildTimeout."""
+    def _ensure_image(self, image: BuilderImage) -> bool:
+        """Pull the image where that is asked for; False where that failed, and there is an older copy to be used.
+
+        Raises ImageBuilderMissing, ContainerFailed and BuildTimeout.
+        """
         policy = "newer" if image.is_moving and self._settings.pull_policy != "never" else self._settings.pull_policy
         if image.name.startswith("localhost/"):
             policy = "never"  # Such a name has no registry behind it.
@@ -307,13 +310,16 @@ class PodmanEngine:
         if policy == "never" or (policy == "missing" and exists):
             if not exists:
                 raise image.missing()
-            return
+            return True
+        # With its own policy `newer`, podman keeps to itself that a pull failed where there is a copy. Layers that are there are not fetched again.
         try:
-            pull(lambda: self._ask_for(image, policy), image, deadline=self._settings.pull_deadline)
+            pull(lambda: self._ask_for(image, "always" if policy == "newer" else policy), image, deadline=self._settings.pull_deadline)
         except AsuError as error:
             if not exists:
                 raise
             log.warning("%s is not pulled, the copy at hand is used: %s", image.name, error.detail)
+            return False
+        return True
 
     def _ask_for(self, image: BuilderImage, policy: str) -> str:
         """Return podman's whole answer to a pull, or an error in its form; over a connection of its own, which may be left behind."""

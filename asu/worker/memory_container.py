@@ -218,6 +218,7 @@ class MemoryEngine:
         self.containers: list[MemoryContainer] = []
         self.failure: AsuError | None = None
         self.has_image = True
+        self.pull_fails = False  # And there is an older copy.
 
     def pin(self, image: BuilderImage) -> BuilderImage:
         """See ContainerEngine."""
@@ -227,7 +228,7 @@ class MemoryEngine:
         if not self.has_image:
             raise image.missing()
         content = hashlib.sha256(f"{image.name} {self.script.revision}".encode()).hexdigest()
-        self.pinned.append(replace(image, id=content, digest=f"sha256:{content}"))
+        self.pinned.append(replace(image, id=content, digest=f"sha256:{content}", pull_failed=self.pull_fails))
         return self.pinned[-1]
 
     def start(self, image: BuilderImage, *, key: str, attempt: int) -> BuildContainer:
