@@ -33,6 +33,8 @@ MAX_ABSENCES = 4096  # Clients invent versions by the thousand on a bad day; mor
 MAX_FLIGHTS = 64  # Exchanges at a time: twice the connections, so that all are in use and no queue of invented names grows.
 LARGE = 64 * 1024  # Bytes; reading less takes under a millisecond, which a thread would cost too.
 HTTP_OK, HTTP_NOT_MODIFIED, HTTP_NOT_FOUND = 200, 304, 404
+# What readers raise for a document that is none. Arithmetic, since JSON has numbers beyond all bounds, such as 1e400.
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ class DownloadsServer:
                 self._answered("missing")
                 return
             copy = await self._copy(answer, old, reader)
-        except (WebError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (WebError, *UNREADABLE) as error:
             if isinstance(error, WebConnectError):
                 self._pause_ends = self._clock() + PAUSE
             self._note_absence(path, DocumentMissingError if self._was_missing(path) else DocumentUnavailableError, PAUSE)
@@ -196,7 +198,7 @@ class MemoryUpstream:
             raise DocumentMissingError(path)
         try:
             return reader(document.encode() if isinstance(document, str) else json.dumps(document).encode())
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except UNREADABLE:
             raise DocumentUnavailableError(path) from None
 
     def oldest(self) -> float:

@@ -1,5 +1,6 @@
 """Previews that know the downloads server's metadata: the device, its defaults, what exists, in which version."""
 
+import json
 from typing import Any
 
 import pytest
@@ -167,6 +168,21 @@ def test_a_lying_server_makes_no_error(documents: MemoryDocuments, upgrade: dict
         client = TestClient(create_app(Settings(answer_cache=0), lying), raise_server_exceptions=False)
 
         assert client.post(PREPARE, json=upgrade).status_code == 200, path
+
+
+@pytest.mark.parametrize("text", ["1e400", "-1", "NaN", "1" + "0" * 400, "9" * 5000, "[" * 400 + "]" * 400, '{"a": {"b": -1e999}}', '"\\ud800"'])
+def test_a_number_beyond_all_bounds_makes_no_error(documents: MemoryDocuments, upgrade: dict[str, Any], text: str) -> None:
+    """Wherever in a document it stands."""
+    failed = []
+    for path, raw in documents.documents.items():
+        for key in json.loads(raw) if path.endswith(".json") else ():
+            document = json.dumps({**json.loads(raw), key: "HERE"}).replace('"HERE"', text)
+            lying = MemoryDocuments({**documents.documents, path: document.encode()})
+            client = TestClient(create_app(Settings(answer_cache=0), lying), raise_server_exceptions=False)
+            if client.post(PREPARE, json=upgrade).status_code >= 500:
+                failed.append((path, key))
+
+    assert failed == []
 
 
 def test_the_answer_cache_changes_no_answer(documents: MemoryDocuments, upgrade: dict[str, Any]) -> None:
