@@ -60,6 +60,14 @@ def test_a_control_character_makes_no_second_address(client: TestClient, path: s
     assert client.get(f"{path}{end}").json()["code"] == "not-found"
 
 
+def test_a_preview_is_not_to_be_stored(client: TestClient, home_hub: dict[str, Any]) -> None:
+    """It repeats the request, the first-boot script included."""
+    answer = client.post(PREPARE, json={**home_hub, "defaults": "#!/bin/sh"})
+
+    assert answer.json()["prepared_request"]["defaults"] == "#!/bin/sh"
+    assert answer.headers.get_list("cache-control") == ["no-store"]
+
+
 def test_a_chunked_body_is_read(client: TestClient, home_hub: dict[str, Any]) -> None:
     """Some clients (owut, auc) send no Content-Length."""
     answer = client.post(PREPARE, content=in_chunks(json.dumps(home_hub).encode(), 7), headers=JSON)
