@@ -6,7 +6,6 @@ single profile is `generic` (x86, armsr) takes any name.
 """
 
 import asyncio
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from .resolution import (
     UnknownProfileError,
     Version,
     directory,
+    read_json,
     read_targets,
 )
 from .settings import Settings
@@ -264,4 +264,4 @@ def _profile(profiles: TargetProfiles, name: str) -> str:
 
 
 def _targets(raw: bytes) -> dict[str, str]:
-    return read_targets(json.loads(raw))
+    return read_targets(read_json(raw))

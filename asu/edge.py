@@ -1,6 +1,7 @@
 """What every request passes on its way in and every answer on its way out; pure ASGI, so that it costs next to nothing.
 
 - A path with doubled or trailing slashes means the path without them, for every method: old clients join URLs that way.
+- A path with a control character in it means nothing: a route's pattern would take one with a line break at its end for the path without it.
 - A body is counted while it is read, since device clients send it chunked, without Content-Length.
 - A request has an id: taken over from the gateway, else made here, answered as `X-Request-ID`.
 - What nobody caught becomes an error in the one JSON shape, without a trace of its cause; where it failed goes to the log, with the id.
@@ -20,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import AsuError, BodyTooLarge, InternalError
+from .errors import AsuError, BodyTooLarge, InternalError, NotFound
 from .log_context import logged_with
 from .logs import where_it_failed
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 MAX_LISTED = 100  # A body may hold tens of thousands of mistakes; an answer that lists them all would be twenty times its size.
 MAX_BODY_BYTES = 256 * 1024  # The largest request seen from a real device is 14 KiB; 18 times that leaves room for first-boot scripts.
 _SLASHES = re.compile(r"/{2,}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9_, -]{1,512}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -86,7 +88,6 @@ class Edge:
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         scope.setdefault("state", {})["request_id"] = request_id
-        scope["path"] = _SLASHES.sub("/", scope["path"]).rstrip("/") or "/"
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -97,6 +98,7 @@ class Edge:
             await send(message)
 
         try:
+            scope["path"] = _plain(scope["path"])
             if scope["method"] in ("POST", "PUT", "PATCH"):
                 bound = BodyBound(receive)
                 await bound.read()
@@ -159,6 +161,13 @@ def _wanted_headers(scope: Scope) -> str:
     """Return the headers that a preflight asks for, by name, since some browsers do not take `*`; that where it asks for none."""
     wanted = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"access-control-request-headers"), "")
     return wanted if _HEADER_NAMES.fullmatch(wanted) else "*"
+
+
+def _plain(path: str) -> str:
+    """Return a path without slashes too many; raises NotFound where it holds a control character."""
+    if _CONTROL.search(path):
+        raise NotFound
+    return _SLASHES.sub("/", path).rstrip("/") or "/"
 
 
 def _request_id(scope: Scope) -> str:

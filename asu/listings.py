@@ -14,7 +14,16 @@ from typing import Any
 from .catalogue import Catalogue
 from .errors import NotFound, UpstreamUnreachable
 from .renderings import Rendering
-from .resolution import DocumentMissingError, DocumentUnavailableError, Gatherer, InvalidVersionError, Version, normalised_profile, profiles_path
+from .resolution import (
+    DocumentMissingError,
+    DocumentUnavailableError,
+    Gatherer,
+    InvalidVersionError,
+    Version,
+    normalised_profile,
+    profiles_path,
+    read_json,
+)
 from .upstream import Upstream
 
 NO_PROFILE = Rendering.of(b"{}")  # What the reference server answers; auc passes over such a version.
@@ -87,8 +96,8 @@ class Listings:
 
 
 def _whole(raw: bytes) -> WholeProfiles:
-    document = json.loads(raw)
+    document = read_json(raw)
     common = {name: value for name, value in document.items() if name != "profiles"}
     built = datetime.fromtimestamp(int(document.get("source_date_epoch") or 0), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     entries = {name: {**common, **entry, "id": name, "build_at": built} for name, entry in document["profiles"].items()}
-    return WholeProfiles({name: Rendering.of(json.dumps(entry, separators=(",", ":")).encode()) for name, entry in entries.items()})
+    return WholeProfiles({name: Rendering.of(json.dumps(entry, separators=(",", ":"), allow_nan=False).encode()) for name, entry in entries.items()})

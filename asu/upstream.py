@@ -36,7 +36,8 @@ MAX_ABSENCES = 4096  # Clients invent versions by the thousand on a bad day; mor
 MAX_FLIGHTS = 64  # Exchanges at a time: twice the connections, so that all are in use and no queue of invented names grows.
 LARGE = 64 * 1024  # Bytes; reading less takes under a millisecond, which a thread would cost too.
 HTTP_OK, HTTP_NOT_MODIFIED, HTTP_NOT_FOUND = 200, 304, 404
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # What readers raise for what is not such a document.
+# What readers raise for a document that is none. Arithmetic, since JSON has numbers beyond all bounds, such as 1e400.
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)

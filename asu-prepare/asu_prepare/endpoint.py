@@ -13,6 +13,7 @@ from .errors import BodyTooLargeError, InvalidRequestError, PrepareError
 from .previews import Previews
 
 PATH = "/api/v1/prepare"
+_HEADERS = {"Cache-Control": "no-store"}  # An answer repeats the request, the first-boot script included.
 
 
 class PrepareEndpoint:
@@ -32,7 +33,7 @@ class PrepareEndpoint:
         except PrepareError as error:
             await error.response()(scope, receive, send)
             return
-        await Response(answer, media_type="application/json")(scope, receive, send)
+        await Response(answer, headers=_HEADERS, media_type="application/json")(scope, receive, send)
 
 
 def _require_json(scope: Scope) -> None:

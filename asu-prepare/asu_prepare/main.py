@@ -14,7 +14,7 @@ from .config import Settings
 from .endpoint import PrepareEndpoint
 from .errors import InvalidRequestError, MethodNotAllowedError, NotFoundError, PrepareError
 from .metrics import FETCHES, Counts
-from .middleware import Cors, HeadRequests, RequestLog, UnhandledErrors
+from .middleware import Cors, HeadRequests, PlainPaths, RequestLog, UnhandledErrors
 from .previews import AnswerCache, Previews
 from .resolution import load_rules
 from .routes import add_documentation_routes, add_metrics_route, add_operation_routes, describe_prepare_route
@@ -54,6 +54,7 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
             Middleware(HeadRequests),
             *([Middleware(Cors)] if settings.cors else []),
             Middleware(UnhandledErrors),
+            Middleware(PlainPaths),
             Middleware(PrepareEndpoint, previews=previews, max_body_bytes=settings.max_body_bytes),
         ],
         # FastAPI's own telemetry would record exception messages, which can hold what a caller sent.

@@ -1,4 +1,4 @@
-"""What surrounds every request, as plain ASGI: request id and log line, HEAD, CORS, and our own mistakes.
+"""What surrounds every request, as plain ASGI: request id and log line, HEAD, CORS, our own mistakes, and paths that nobody writes.
 
 The classes of Starlette that wrap a whole response object cost more than a preview does, so none of them is used.
 """
@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import InternalError
+from .errors import InternalError, NotFoundError
 from .logs import LOGGER_NAME
 from .metrics import REQUESTS, Counts
 
@@ -27,6 +27,7 @@ _PREFLIGHT = {
     "Allow": "GET, HEAD, POST, OPTIONS",
 }
 _HEADER_NAMES = re.compile(rb"[A-Za-z0-9_, -]{1,512}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -141,6 +142,23 @@ class UnhandledErrors:
             if started or scope["type"] != "http":
                 raise
             await InternalError(request_id=request_id).response()(scope, receive, send)
+
+
+class PlainPaths:
+    """Finds nothing where a path holds a control character.
+
+    A route's pattern would take one with a line break at its end for the path without it, which is not what a gateway takes it for.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on whose path is plain."""
+        if scope["type"] == "http" and _CONTROL.search(scope["path"]):
+            await NotFoundError().response()(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
 
 
 def _wanted_headers(scope: Scope) -> str:

@@ -4,6 +4,7 @@ Answers are functions of the request and the downloads server's metadata alone, 
 answered with the same bytes: on release day thousands of routers of one kind ask the same.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -43,25 +44,43 @@ class Answer:
 
 
 class AnswerCache:
-    """Answers by the bytes of their requests, for some seconds and within a bound on the bytes of both."""
+    """Answers by the bytes of their requests, for some seconds and within a bound on the bytes of both.
 
-    def __init__(self, max_bytes: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    Requests hold first-boot scripts, so what is too old is not only not used but dropped: at each question, at each new answer, and
+    whenever `purge` is called.
+    """
+
+    def __init__(self, max_bytes: int, *, seconds: float = KEPT_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
         self._max_bytes, self._clock = max_bytes, clock
         self._bytes = 0
         self._answers: OrderedDict[bytes, tuple[float, Answer]] = OrderedDict()  # In the order in which they end.
 
     def get(self, body: bytes) -> Answer | None:
         """Return the answer to the same request, if it was given a moment ago."""
+        self.purge()
         kept = self._answers.get(body)
-        return kept[1] if kept is not None and self._clock() < kept[0] else None
+        return kept[1] if kept is not None else None
 
     def put(self, body: bytes, answer: Answer) -> None:
         """Keep an answer; the oldest ones make room for it."""
+        self.purge()
         self._drop(body)
-        self._answers[body] = (self._clock() + KEPT_SECONDS, answer)
+        self._answers[body] = (self._clock() + self.seconds, answer)
         self._bytes += len(body) + len(answer.body)
         while self._bytes > self._max_bytes:
             self._drop(next(iter(self._answers)))
+
+    def purge(self) -> None:
+        """Drop what is too old."""
+        now = self._clock()
+        while self._answers and next(iter(self._answers.values()))[0] <= now:
+            self._drop(next(iter(self._answers)))
+
+    @property
+    def size(self) -> int:
+        """How many bytes of requests and answers are held."""
+        return self._bytes
 
     def _drop(self, body: bytes) -> None:
         kept = self._answers.pop(body, None)
@@ -96,6 +115,8 @@ class Previews:
         answer = Answer(to_json(found), "problems" if found["problems"] else "ok")
         if found["checked"]:  # What could not be looked up may be known in a moment.
             self._cache.put(body, answer)
+            # Nobody may ask again for hours.
+            asyncio.get_running_loop().call_later(self._cache.seconds, self._cache.purge)
         return answer
 
     async def _preview(self, request: PrepareRequest) -> dict[str, object]:

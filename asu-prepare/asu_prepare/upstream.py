@@ -30,6 +30,8 @@ MAX_ABSENCES = 4096  # Anyone can ask for invented versions and targets; they mu
 MAX_FLIGHTS = 64  # Exchanges at a time, for the same reason; the documents of six devices and releases.
 LARGE = 64 * 1024  # Bytes; reading less takes under a millisecond, which a thread would cost too.
 OK, NOT_MODIFIED, NOT_FOUND = 200, 304, 404
+# What readers raise for a document that is none. Arithmetic, since JSON has numbers beyond all bounds, such as 1e400.
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 # When the request that is being answered stops waiting, on the monotonic clock; tasks that it starts inherit it.
 _patience_ends: ContextVar[float] = ContextVar("patience_ends")
@@ -137,7 +139,7 @@ class DownloadsServer:
                 self._answered("missing")
                 return
             copy = await _read(answer, old, reader, self._clock)
-        except (FetchError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (FetchError, *UNREADABLE) as error:
             if isinstance(error, ConnectError):
                 self._pause_ends = self._clock() + PAUSE
             self._note_absence(path, DocumentUnavailableError, PAUSE)
@@ -175,7 +177,7 @@ class MemoryDocuments:
             raise DocumentMissingError(path)
         try:
             return reader(self.documents[path])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except UNREADABLE:
             raise DocumentUnavailableError(path) from None
 
     def age(self) -> float:

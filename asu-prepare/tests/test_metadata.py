@@ -1,5 +1,7 @@
 """Previews that know the downloads server's metadata: the device, its defaults, what exists, in which version."""
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -8,7 +10,9 @@ from starlette.testclient import TestClient
 from asu_prepare.answers import PreviewAnswer
 from asu_prepare.config import Settings
 from asu_prepare.main import create_app
-from asu_prepare.previews import KEPT_SECONDS, Answer, AnswerCache
+from asu_prepare.metrics import Counts
+from asu_prepare.previews import KEPT_SECONDS, Answer, AnswerCache, Previews
+from asu_prepare.resolution import load_rules
 from asu_prepare.upstream import MemoryDocuments
 
 PREPARE = "/api/v1/prepare"
@@ -169,6 +173,21 @@ def test_a_lying_server_makes_no_error(documents: MemoryDocuments, upgrade: dict
         assert client.post(PREPARE, json=upgrade).status_code == 200, path
 
 
+@pytest.mark.parametrize("text", ["1e400", "-1", "NaN", "1" + "0" * 400, "9" * 5000, "[" * 400 + "]" * 400, '{"a": {"b": -1e999}}', '"\\ud800"'])
+def test_a_number_beyond_all_bounds_makes_no_error(documents: MemoryDocuments, upgrade: dict[str, Any], text: str) -> None:
+    """Wherever in a document it stands."""
+    failed = []
+    for path, raw in documents.documents.items():
+        for key in json.loads(raw) if path.endswith(".json") else ():
+            document = json.dumps({**json.loads(raw), key: "HERE"}).replace('"HERE"', text)
+            lying = MemoryDocuments({**documents.documents, path: document.encode()})
+            client = TestClient(create_app(Settings(answer_cache=0), lying), raise_server_exceptions=False)
+            if client.post(PREPARE, json=upgrade).status_code >= 500:
+                failed.append((path, key))
+
+    assert failed == []
+
+
 def test_the_answer_cache_changes_no_answer(documents: MemoryDocuments, upgrade: dict[str, Any]) -> None:
     """With and without it the bytes are the same."""
     with_it = TestClient(create_app(Settings(), documents))
@@ -197,6 +216,41 @@ def test_kept_answers_end() -> None:
     now[0] = KEPT_SECONDS
 
     assert cache.get(b"request") is None
+
+
+def test_kept_answers_leave_the_memory_when_they_end() -> None:
+    """Requests hold first-boot scripts: what nobody is answered with any more is not held either."""
+    now = [0.0]
+    cache = AnswerCache(1_000, clock=lambda: now[0])
+    cache.put(b"old", Answer(b"answer", "ok"))
+    now[0] = KEPT_SECONDS - 1
+    cache.put(b"newer", Answer(b"answer", "ok"))
+    both = cache.size
+    now[0] = KEPT_SECONDS
+    cache.put(b"newest", Answer(b"answer", "ok"))
+    with_the_newest = cache.size
+    now[0] = KEPT_SECONDS * 3
+    cache.get(b"another")
+
+    assert (both, with_the_newest, cache.size) == (len(b"oldanswerneweranswer"), len(b"neweranswernewestanswer"), 0)
+
+
+def test_a_preview_leaves_the_memory_without_another_request(documents: MemoryDocuments, upgrade: dict[str, Any]) -> None:
+    """A server that nobody asks any more does not hold the last scripts for ever."""
+    cache = AnswerCache(100_000, seconds=0.05)
+    previews = Previews(documents=documents, rules=load_rules(), budget=10, cache=cache, counts=Counts())
+
+    async def ask() -> tuple[int, int]:
+        await previews.answer(json.dumps({**upgrade, "defaults": "#!/bin/sh"}).encode())
+        held = cache.size
+        for _ in range(1000):
+            await asyncio.sleep(0.01)
+            if not cache.size:
+                break
+        return held, cache.size
+
+    held, left = asyncio.run(ask())
+    assert held > left == 0
 
 
 def test_kept_answers_are_bounded_in_bytes() -> None:

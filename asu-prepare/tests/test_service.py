@@ -51,6 +51,23 @@ def test_each_get_route_answers_get_and_head(client: TestClient, path: str) -> N
     assert (head.status_code, head.content) == (200, b"")
 
 
+@pytest.mark.parametrize("end", ["%0A", "%0a?x=1", "%0D%0A", "%7f", "%00"])
+@pytest.mark.parametrize("path", [*GET_ROUTES, "/metrics"])
+def test_a_control_character_makes_no_second_address(client: TestClient, path: str, end: str) -> None:
+    """A gateway that keeps `/metrics` to itself does not know `/metrics%0A`, which is the same to the framework's patterns."""
+    for method in ("GET", "HEAD"):
+        assert client.request(method, f"{path}{end}").status_code == 404
+    assert client.get(f"{path}{end}").json()["code"] == "not-found"
+
+
+def test_a_preview_is_not_to_be_stored(client: TestClient, home_hub: dict[str, Any]) -> None:
+    """It repeats the request, the first-boot script included."""
+    answer = client.post(PREPARE, json={**home_hub, "defaults": "#!/bin/sh"})
+
+    assert answer.json()["prepared_request"]["defaults"] == "#!/bin/sh"
+    assert answer.headers.get_list("cache-control") == ["no-store"]
+
+
 def test_a_chunked_body_is_read(client: TestClient, home_hub: dict[str, Any]) -> None:
     """Some clients (owut, auc) send no Content-Length."""
     answer = client.post(PREPARE, content=in_chunks(json.dumps(home_hub).encode(), 7), headers=JSON)

@@ -61,6 +61,20 @@ def good(value: Any, etag: str = '"1"') -> Fetched:
     return Fetched(200, {"If-None-Match": etag}, json.dumps(value).encode())
 
 
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "9" * 5000, "[" * 100_000])
+def test_what_cannot_be_read_is_left_alone(number: str) -> None:
+    """However often it is asked for, the server hears of it once."""
+
+    async def check() -> None:
+        world = World(Fetched(200, {}, number.encode()))
+        for _ in range(3):
+            with pytest.raises(DocumentUnavailableError):
+                await world.documents.read("a.json", lambda raw: int(json.loads(raw)))
+        assert (len(world.server.asked), world.outcomes) == (1, ["failed"])
+
+    asyncio.run(check())
+
+
 def test_a_fresh_copy_is_not_asked_for_again() -> None:
     """Within its time a document costs one exchange."""
 

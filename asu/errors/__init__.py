@@ -12,6 +12,7 @@ AsuError
 │   ├── ContainerFailed
 │   ├── ContainerTooLarge
 │   ├── OutputTooLarge
+│   ├── BuilderNotRenewed
 │   ├── BuildTimeout
 │   ├── WorkerLost
 │   ├── PlanUnusable
@@ -24,6 +25,7 @@ AsuError
 │   ├── HalfPublished
 │   ├── ImageBuilderMissing
 │   ├── ProfileMissingInBuilder found by the worker, as all below
+│   ├── BuilderOutdated
 │   ├── FeedUnusable
 │   └── DownloadFailed
 └── UserError                   the request can never work as it stands
@@ -60,6 +62,7 @@ edge and the application's handlers turn them into HTTP. `code` is stable and me
 
 from .base import LISTS, AsuError
 from .infra import (
+    BuilderNotRenewed,
     BuildTimeout,
     CertificateInvalid,
     ContainerFailed,
@@ -80,6 +83,7 @@ from .infra import (
     WorkerLost,
 )
 from .upstream import (
+    BuilderOutdated,
     DownloadFailed,
     FeedUnusable,
     HalfPublished,
@@ -125,6 +129,8 @@ __all__ = [
     "BodyTooLarge",
     "BuildFailed",
     "BuildTimeout",
+    "BuilderNotRenewed",
+    "BuilderOutdated",
     "CertificateInvalid",
     "ContainerFailed",
     "ContainerTooLarge",

@@ -103,6 +103,12 @@ class OutputTooLarge(InfraError):
     is_passing, retry_after = False, 600  # As above.
 
 
+class BuilderNotRenewed(InfraError):
+    """{reason}; the ImageBuilder at hand is old, and a newer one could not be pulled: your request is not the cause, try again later."""
+
+    code = "builder-not-renewed"
+
+
 class BuildTimeout(InfraError):
     """`{step}` took longer than {seconds} s and was stopped; try again later."""
 

@@ -42,6 +42,13 @@ class ProfileMissingInBuilder(UpstreamError):
     is_passing, retry_after = False, 600  # As above.
 
 
+class BuilderOutdated(UpstreamError):
+    """{reason}; what is asked for is newer than the ImageBuilder, which is published some hours later: try again then."""
+
+    code = "builder-outdated"
+    is_passing, retry_after = False, 600  # As above.
+
+
 class FeedUnusable(UpstreamError):
     """Of the repositories that were asked for, {reason}; nothing was built, since packages would have come from elsewhere."""
 

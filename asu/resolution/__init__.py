@@ -23,7 +23,7 @@ from .feed_keys import FeedKey
 from .feeds import FeedUrl, InvalidFeedError
 from .gathering import DocumentMissingError, Documents, DocumentUnavailableError, Gatherer
 from .knowledge import NOTHING_KNOWN, DeviceDefaults, Knowledge, PackageIndex
-from .metadata import AmbiguousProfileError, Releases, TargetProfiles, UnknownProfileError, directory, profiles_path, read_targets
+from .metadata import AmbiguousProfileError, Releases, TargetProfiles, UnknownProfileError, directory, profiles_path, read_json, read_targets
 from .outcome import Change, InferredVersion, PackageRequest, Problem, Resolution
 from .package_changes import Rule, RuleBook, load_rules
 from .package_resolution import resolve
@@ -65,6 +65,7 @@ __all__ = [
     "package_request",
     "preview",
     "profiles_path",
+    "read_json",
     "read_targets",
     "request_hash",
     "resolve",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -26,6 +25,7 @@ from .metadata import (
     profiles_path,
     read_feeds,
     read_index,
+    read_json,
     read_packages,
     read_profiles,
     read_versions,
@@ -201,18 +201,18 @@ class Gatherer:
         return await self._index(version, target, profiles)
 
     def _read_index(self, raw: bytes) -> dict[str, str]:
-        return read_index(json.loads(raw), self._names)
+        return read_index(read_json(raw), self._names)
 
     def _read_packages(self, raw: bytes) -> dict[str, str]:
         return read_packages(raw.decode(), self._names)
 
 
 def _profiles(raw: bytes) -> TargetProfiles:
-    return read_profiles(json.loads(raw))
+    return read_profiles(read_json(raw))
 
 
 def _versions(raw: bytes) -> Releases:
-    return read_versions(json.loads(raw))
+    return read_versions(read_json(raw))
 
 
 def _feeds(raw: bytes) -> tuple[str, ...]:

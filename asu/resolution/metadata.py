@@ -5,6 +5,7 @@ Readers raise KeyError, TypeError, AttributeError or ValueError for whatever is 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from .versions import InvalidVersionError, Version
 # What becomes a part of a path: mips_24kc, aarch64_cortex-a53, 6.12.78~4362e98d, luci. It begins with a letter or a digit, so
 # nothing leads to another directory.
 _PATH_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}")
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # In JSON; whole pairs look like that, too.
 MAX_NAMES = 100_000  # Ten thousand names of packages, and their versions in some releases.
 
 
@@ -136,6 +138,15 @@ def index_paths(version: Version, target: str, profiles: TargetProfiles, feeds: 
         yield f"{base}/kmods/{profiles.kmods}"
     for feed in feeds:
         yield f"{directory(version)}/packages/{profiles.architecture}/{feed}"
+
+
+def read_json(raw: bytes) -> Any:
+    """Read a document; ValueError where it is no JSON in UTF-8, or holds half of a surrogate pair, which no answer could repeat."""
+    text = raw.decode("utf-8-sig")
+    document = json.loads(text)
+    if _HALF_PAIR.search(text):
+        json.dumps(document, ensure_ascii=False).encode()
+    return document
 
 
 def read_versions(document: Any) -> Releases:

@@ -5,6 +5,8 @@ from typing import Any
 from asu.errors import (
     AmbiguousProfile,
     BodyTooLarge,
+    BuilderNotRenewed,
+    BuilderOutdated,
     BuildFailed,
     BuildTimeout,
     CertificateInvalid,
@@ -163,6 +165,8 @@ _FAILED_BUILDS = failed_builds(
     FeedUnusable,
     ImageBuilderMissing,
     ProfileMissingInBuilder,
+    BuilderOutdated,
+    BuilderNotRenewed,
     BuildTimeout,
     ContainerFailed,
     ContainerTooLarge,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from asu.build_request import BuildRequest
 from asu.errors import AsuError, QueueUnavailable, UserError
@@ -15,8 +15,9 @@ router = APIRouter(prefix="/api/v1", tags=["prepare"])
 
 
 @router.post("/build/prepare", summary="Preview a request", responses=examples.PREVIEW, openapi_extra=examples.REQUEST_BODY)
-async def prepare(request: Request, build_request: BuildRequest) -> dict[str, Any]:
+async def prepare(request: Request, build_request: BuildRequest, response: Response) -> dict[str, Any]:
     """Say what will be installed, what changes and why, and whether the image is there already."""
+    response.headers["Cache-Control"] = "no-store"  # It repeats the request, the first-boot script included.
     services = services_of(request)
     try:
         validated = await services.catalogue.validate(build_request)

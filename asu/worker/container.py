@@ -22,6 +22,7 @@ from podman.api import stream_frames
 from podman.domain.containers import Container
 from podman.errors import PodmanError
 from requests.exceptions import RequestException
+from urllib3.exceptions import HTTPError
 
 from asu.errors import AsuError, BuildTimeout, ContainerFailed
 from asu.settings import Settings
@@ -36,7 +37,9 @@ log = logging.getLogger(__name__)
 LABEL_SYSTEM, LABEL_KEY, LABEL_ATTEMPT = "asu.system", "asu.build", "asu.attempt"
 API_TIMEOUT = 60  # Seconds for single calls; the longest, removing a container under load, was measured at 0.7 s.
 CPU_PERIOD = 100_000
-_FREE_SPACE = ("stat", "--file-system", "--format=%a %S", "/")  # Blocks and their size, of the disk below the container's layer.
+LOOK_TIMEOUT = 20  # Seconds for each question of a look at the disk; it takes a tenth of one, and thrice as much after 20,000 files.
+_FREE_SPACE = ("/usr/bin/stat", "--file-system", "--format=%a %S", "/")  # Blocks and their size, of the disk below the container's layer.
+_ROOT = "0:0"  # In the container, and without any capability.
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +49,6 @@ class CommandResult:
     exit_code: int
     stdout: str
     stderr: str
-
-
-@dataclass(frozen=True, slots=True)
-class DiskUse:
-    """Bytes that a container has written, holes in files included, and that its disk has left for it."""
-
-    taken: int
-    free: int
 
 
 class BuildContainer(Protocol):
@@ -68,8 +63,11 @@ class BuildContainer(Protocol):
     def read_out(self, path: str, *, deadline: int) -> Iterator[bytes]:
         """Yield a directory as a tar stream; raises ContainerFailed, and BuildTimeout when that takes longer, whoever reads it included."""
 
-    def disk(self) -> DiskUse:
-        """Return what it takes of the disk; raises ContainerFailed."""
+    def disk_taken(self) -> int:
+        """Return how many bytes it has written and not removed, holes in files included; raises ContainerFailed."""
+
+    def disk_free(self) -> int:
+        """Return how many bytes its disk has left for it; raises ContainerFailed."""
 
     def admit(self, feeds: Collection[str]) -> None:
         """Let it reach the servers of these feeds, URLs, too, unless they are at private addresses; raises ContainerFailed."""
@@ -113,7 +111,7 @@ class ContainerEngine(Protocol):
 def _podman_answers(doing: str) -> Iterator[None]:
     try:
         yield
-    except (PodmanError, RequestException, OSError) as error:
+    except (PodmanError, RequestException, HTTPError, OSError) as error:  # HTTPError: an answer that breaks off while it is streamed.
         log.warning("podman, %s: %s", doing, error)
         raise ContainerFailed(reason=f"podman did not {doing}") from error
 
@@ -140,7 +138,7 @@ class PodmanContainer:
         try:
             with _podman_answers(f"run {command[0]}"):
                 exec_id = self._exec(command)
-                for out, err in self._output(exec_id, deadline):
+                for out, err in self._output(exec_id, deadline + API_TIMEOUT):
                     stdout.write(out or b"")
                     stderr.write(err or b"")
                 exit_code = self._client.api.get(f"/exec/{exec_id}/json").json().get("ExitCode")
@@ -177,15 +175,28 @@ class PodmanContainer:
                 response.raise_for_status()
                 yield from pieces_of(response, deadline)
 
-    def disk(self) -> DiskUse:
+    def disk_taken(self) -> int:
         """See BuildContainer."""
         # A connection of its own, as for a kill.
-        with _podman_answers("tell the size of a container"), PodmanClient(base_url=self._socket, timeout=API_TIMEOUT) as client:
-            size = client.api.get(f"/containers/{self._container.id}/json", params={"size": True}).json().get("SizeRw") or 0
-            free = PodmanContainer(client, self._container, socket=self._socket).run(_FREE_SPACE, deadline=API_TIMEOUT).stdout.split()
-            if len(free) != 2:  # noqa: PLR2004  # Blocks and their size.
+        with _podman_answers("tell the size of a container"), PodmanClient(base_url=self._socket, timeout=LOOK_TIMEOUT) as client:
+            answer = client.api.get(f"/containers/{self._container.id}/json", params={"size": True})
+            answer.raise_for_status()
+            # podman says 0 where a file vanished while it counted, and a build can see to that. What it runs has written something by then.
+            if not (taken := int(answer.json().get("SizeRw") or 0)):
+                raise ContainerFailed(reason="podman cannot tell how much disk it takes")
+            return taken
+
+    def disk_free(self) -> int:
+        """See BuildContainer."""
+        # What podman's `/info` tells of its disk counts what only root may fill. So it is asked inside, but by root: the user as whom
+        # builds run can neither end nor stop root's processes, and cannot change its programs.
+        with _podman_answers("tell how much disk is left"), PodmanClient(base_url=self._socket, timeout=LOOK_TIMEOUT) as client:
+            inside = PodmanContainer(client, self._container, socket=self._socket)
+            pieces = inside._output(inside._exec(_FREE_SPACE, user=_ROOT), LOOK_TIMEOUT)
+            told = b"".join(out or b"" for out, _ in pieces).split()
+            if len(told) != 2:  # noqa: PLR2004  # Blocks and their size.
                 raise ContainerFailed(reason="it does not tell how much disk is left")
-            return DiskUse(int(size), int(free[0]) * int(free[1]))
+            return int(told[0]) * int(told[1])
 
     def admit(self, feeds: Collection[str]) -> None:
         """See BuildContainer."""
@@ -206,17 +217,18 @@ class PodmanContainer:
         with contextlib.suppress(PodmanError, RequestException, OSError):
             self._client.api.delete(f"/containers/{self._container.id}", params={"force": True, "v": True, "timeout": 0, "depend": True})
 
-    def _output(self, exec_id: str, deadline: int) -> Iterator[tuple[bytes | None, bytes | None]]:
+    def _output(self, exec_id: str, timeout: int) -> Iterator[tuple[bytes | None, bytes | None]]:
         """Start a prepared command and yield what it prints, standard output and error apart."""
         order = json.dumps({"Detach": False, "Tty": False})
-        answer = self._client.api.post(f"/exec/{exec_id}/start", data=order, stream=True, timeout=deadline + API_TIMEOUT)
+        answer = self._client.api.post(f"/exec/{exec_id}/start", data=order, stream=True, timeout=timeout)
         with contextlib.closing(answer) as response:
             response.raise_for_status()
             frames: Any = stream_frames(response, demux=True)
             yield from frames
 
-    def _exec(self, command: Sequence[str]) -> str:
-        order = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command), "Tty": False}
+    def _exec(self, command: Sequence[str], *, user: str = "") -> str:
+        """Prepare a command, to be run as the image's own user where no other is named."""
+        order = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command), "Tty": False, "User": user}
         response = self._client.api.post(f"/containers/{self._container.id}/exec", data=json.dumps(order))
         response.raise_for_status()
         return str(response.json()["Id"])
@@ -233,11 +245,11 @@ class PodmanEngine:
     def pin(self, image: BuilderImage) -> BuilderImage:
         """See ContainerEngine."""
         with _podman_answers("look at the ImageBuilder's image"):
-            self._ensure_image(image)
+            is_current = self._ensure_image(image)
             response = self._client.api.get(f"/images/{quote(image.name, safe='')}/json")
             response.raise_for_status()
             found = response.json()
-            return replace(image, id=str(found["Id"]), digest=str(found["Digest"]))
+            return replace(image, id=str(found["Id"]), digest=str(found["Digest"]), pull_failed=not is_current)
 
     def start(self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()) -> BuildContainer:
         """See ContainerEngine."""
@@ -295,8 +307,11 @@ class PodmanEngine:
         name = self._settings.container_network
         return {"network_mode": "none"} if name == "none" else {"network_mode": "bridge", "networks": {name: {}}}
 
-    def _ensure_image(self, image: BuilderImage) -> None:
-        """Pull the image where that is asked for; raises ImageBuilderMissing, ContainerFailed and BuildTimeout."""
+    def _ensure_image(self, image: BuilderImage) -> bool:
+        """Pull the image where that is asked for; False where that failed, and there is an older copy to be used.
+
+        Raises ImageBuilderMissing, ContainerFailed and BuildTimeout.
+        """
         policy = "newer" if image.is_moving and self._settings.pull_policy != "never" else self._settings.pull_policy
         if image.name.startswith("localhost/"):
             policy = "never"  # Such a name has no registry behind it.
@@ -304,13 +319,16 @@ class PodmanEngine:
         if policy == "never" or (policy == "missing" and exists):
             if not exists:
                 raise image.missing()
-            return
+            return True
+        # With its own policy `newer`, podman keeps to itself that a pull failed where there is a copy. Layers that are there are not fetched again.
         try:
-            pull(lambda: self._ask_for(image, policy), image, deadline=self._settings.pull_deadline)
+            pull(lambda: self._ask_for(image, "always" if policy == "newer" else policy), image, deadline=self._settings.pull_deadline)
         except AsuError as error:
             if not exists:
                 raise
             log.warning("%s is not pulled, the copy at hand is used: %s", image.name, error.detail)
+            return False
+        return True
 
     def _ask_for(self, image: BuilderImage, policy: str) -> str:
         """Return podman's whole answer to a pull, or an error in its form; over a connection of its own, which may be left behind."""

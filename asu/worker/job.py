@@ -20,7 +20,7 @@ from asu.build_account import write_account
 from asu.build_plan import is_plan_of
 from asu.build_queue import PAYLOAD_VERSION
 from asu.build_record import Attempt, BuildRecord, WorkerRecords, new_nonce
-from asu.errors import AsuError, BuildFailed, ContainerFailed, InternalError, PlanUnusable, QueueUnavailable, StoreFailed, WrongRevision
+from asu.errors import AsuError, BuildFailed, ContainerFailed, InternalError, PlanUnusable, QueueUnavailable, StoreFailed
 from asu.log_context import logged_with
 from asu.logs import where_it_failed
 from asu.provenance.envelope import PROVENANCE_FILE
@@ -45,6 +45,7 @@ from .profile_facts import facts_of
 from .progress import Progress
 from .pulling import BuilderImage
 from .retrying import delay_before_next
+from .staleness import check_revision
 from .unsigned import UNSIGNED, Signing
 
 log = logging.getLogger(__name__)
@@ -129,6 +130,7 @@ class Builder:
         was_fetched = image.is_moving and self._unpack(container, image, progress)
         manager = package_manager_for(Version.parse(request["version"]))
         info = self._info(attempt, progress, container, partial(builder_failures.check, manager=manager, feeds={}))
+        check_revision(request["version_code"], info.revision, image)
         packages = imagebuilder.selection(request, info)
         self._show(attempt, progress, "validate_manifest")
         if was_fetched:
@@ -137,7 +139,7 @@ class Builder:
         feeds = prepare(container, request, manager, deadline=self._settings.info_deadline)
         check = partial(builder_failures.check, manager=manager, feeds=feeds.urls, has_keys=feeds.has_keys)
         progress.gathered["manifest"] = manifest = manager.manifest(self._manifest(attempt, progress, container, packages, check))
-        check_versions(request["packages_versions"], manifest)
+        check_versions(request["packages_versions"], manifest, image)
         origins = replace(origins, revision=info.revision, feeds=read_feeds(container, manager, deadline=self._settings.info_deadline))
         self._image(attempt, progress, container, packages, check)
         self._show(attempt, progress, "signing_images")
@@ -165,15 +167,11 @@ class Builder:
 
     def _info(self, attempt: Attempt, progress: Progress, container: BuildContainer, check: Check) -> imagebuilder.BuilderInfo:
         self._show(attempt, progress, "validate_revision")
-        request = attempt.plan["request"]
         result = progress.timed("info", container, ["make", "info"], deadline=self._settings.info_deadline)
         if result.exit_code:
             progress.heard(result)
         check(result)
-        info = imagebuilder.parse_info(result.stdout)
-        if request["version_code"] and request["version_code"] != info.revision:
-            raise WrongRevision(expected=request["version_code"], found=info.revision)
-        return info
+        return imagebuilder.parse_info(result.stdout)
 
     def _manifest(self, attempt: Attempt, progress: Progress, container: BuildContainer, packages: list[str], check: Check) -> str:
         command = imagebuilder.manifest_command(attempt.plan["request"], packages)

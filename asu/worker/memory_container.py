@@ -14,7 +14,7 @@ from typing import Any
 
 from asu.errors import AsuError, BuildTimeout, ContainerFailed
 
-from .container import BuildContainer, CommandResult, DiskUse
+from .container import BuildContainer, CommandResult
 from .imagebuilder import BUILDER
 from .pulling import BuilderImage
 
@@ -23,7 +23,7 @@ NOISE = "Generate local signing keys...\nPackage list missing or not up-to-date,
 # What commands lead to before `setup.sh` has fetched the builder.
 NOT_UNPACKED = {"test": CommandResult(1, "", ""), "info": CommandResult(2, "", "make: *** No rule to make target 'info'.  Stop.\n")}
 REPOSITORIES = "src/gz openwrt_base https://mirror.example/base\nsrc imagebuilder file:packages\noption check_signature\n"
-ROOMY = DiskUse(taken=0, free=2**40)
+ROOMY = 2**40  # Bytes.
 # What opkg says of a feed that it uses; apk says nothing.
 USED = "Downloading {0}/Packages.gz\nUpdated list of available packages in dl\nDownloading {0}/Packages.sig\nSignature check passed.\n"
 
@@ -61,7 +61,8 @@ class Script:
     repositories: str = REPOSITORIES  # What stands in the list of feeds, whatever the package manager.
     indexes: tuple[str, ...] = ("openwrt_base",)  # Names of the files in which the package manager keeps what its feeds hold.
     noise: str = NOISE
-    disk: DiskUse = ROOMY
+    disk_taken: int | AsuError = 0
+    disk_free: int | AsuError = ROOMY
     needs_setup: bool = False  # As a snapshot's image, which holds no builder but the script that fetches it.
 
 
@@ -134,9 +135,13 @@ class MemoryContainer:
                 raise ContainerFailed(reason="podman did not hand out the images")
             yield data[start : start + PIECE]
 
-    def disk(self) -> DiskUse:
+    def disk_taken(self) -> int:
         """See BuildContainer."""
-        return self._script.disk
+        return _told(self._script.disk_taken)
+
+    def disk_free(self) -> int:
+        """See BuildContainer."""
+        return _told(self._script.disk_free)
 
     def admit(self, feeds: Collection[str]) -> None:
         """See BuildContainer."""
@@ -233,6 +238,7 @@ class MemoryEngine:
         self.containers: list[MemoryContainer] = []
         self.failure: AsuError | None = None
         self.has_image = True
+        self.pull_fails = False  # And there is an older copy.
 
     def pin(self, image: BuilderImage) -> BuilderImage:
         """See ContainerEngine."""
@@ -242,7 +248,7 @@ class MemoryEngine:
         if not self.has_image:
             raise image.missing()
         content = hashlib.sha256(f"{image.name} {self.script.revision}".encode()).hexdigest()
-        self.pinned.append(replace(image, id=content, digest=f"sha256:{content}"))
+        self.pinned.append(replace(image, id=content, digest=f"sha256:{content}", pull_failed=self.pull_fails))
         return self.pinned[-1]
 
     def start(self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()) -> BuildContainer:
@@ -265,6 +271,12 @@ class MemoryEngine:
 
     def close(self) -> None:
         """See ContainerEngine."""
+
+
+def _told(size: int | AsuError) -> int:
+    if isinstance(size, AsuError):
+        raise size
+    return size
 
 
 def regular(name: str, content: bytes) -> tarfile.TarInfo:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ PROFILES = "releases/24.10.4/targets/ath79/generic/profiles.json"
 def read_name(raw: bytes) -> str:
     """Read a document that must have a name."""
     return str(json.loads(raw)["name"])
+
+
+def read_time(raw: bytes) -> datetime:
+    """Read a document that must have a time."""
+    document = json.loads(raw)
+    return datetime.fromtimestamp(int((json.loads(document) if isinstance(document, str) else document)["seconds"]), UTC)
 
 
 def catalogue_of(upstream: Upstream) -> Catalogue:
@@ -73,6 +80,12 @@ class UpstreamContract:
         with pytest.raises(DocumentUnavailableError) as caught:
             await serve({"a/b.json": document}).read("a/b.json", read_name)
         assert "a/b.json" in str(caught.value)
+
+    @pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "Infinity", "9" * 5000, "1" + "0" * 400, "[" * 100_000])
+    async def test_a_number_beyond_all_bounds_is_as_good_as_none(self, serve: Serve, number: str) -> None:
+        """JSON has numbers that no program can hold; what a reader makes of them is no mistake of ours."""
+        with pytest.raises(DocumentUnavailableError):
+            await serve({"a/b.json": f'{{"seconds": {number}}}'}).read("a/b.json", read_time)
 
     async def test_there_is_an_age(self, serve: Serve) -> None:
         """At most some seconds after the first document."""
@@ -129,6 +142,17 @@ class TestDownloadsServer(UpstreamContract):
         for _ in range(3):
             assert (await catalogue.validate(request)).fields["profile"] == REQUEST["profile"]
         assert len(server.requests) - asked == 3
+
+    @pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "9" * 5000, "1" + "0" * 400, "[" * 100_000])
+    async def test_what_cannot_be_read_is_left_alone(self, tree: Path, server: UpstreamServer, web: WebClient, number: str) -> None:
+        """However often it is asked for, the server hears of it once."""
+        write_documents(tree, {"a.json": f'{{"seconds": {number}}}'})
+        upstream = DownloadsServer(web, url=server.url, ttl=300)
+        for _ in range(3):
+            with pytest.raises(DocumentUnavailableError):
+                await upstream.read("a.json", read_time)
+
+        assert len(server.requests) == 1
 
     async def test_a_document_is_revalidated(self, tree: Path, server: UpstreamServer, web: WebClient) -> None:
         """What has not changed is not sent again, and what has changed is seen."""

@@ -32,6 +32,19 @@ def test_an_image_that_cannot_be_pulled_is_a_failure_of_ours(podman: PodmanWorld
         podman.engine(pull_policy="missing").start(image, key="0" * 64, attempt=1)
 
 
+def test_a_copy_that_could_not_be_renewed_is_known_as_such(podman: PodmanWorld) -> None:
+    """It is used, and whoever needs a newer one learns why there is none."""
+    name = f"127.0.0.1:1/imagebuilder:{secrets.token_hex(8)}"
+    podman.run("tag", IMAGE.name, name)
+    try:
+        engine = podman.engine(pull_policy="newer")
+        told = engine.pin(builder_image(name)).pull_failed, podman.engine(pull_policy="missing").pin(builder_image(name)).pull_failed
+    finally:
+        podman.run("untag", name, name)
+
+    assert told == (True, False)
+
+
 def test_a_pull_has_a_deadline(podman: PodmanWorld) -> None:
     """A registry that takes the connection and says nothing does not hold the worker."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

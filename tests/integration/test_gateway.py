@@ -53,7 +53,10 @@ def test_everything_else_reaches_asu(gateway: Gateway, path: str) -> None:
     assert [seen.target for seen in gateway.asu.seen] == [path]
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "//metrics", "/metrics?name=asu_queue_length", "/%6detrics", "/x/../metrics"])
+BROKEN = ["/metrics%0A", "/metrics%0a?x=1", "//metrics/%0A", "/metrics%0a%0a", "/metrics/%0d", "/%0ametrics", "/metrics%7f"]
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "//metrics", "/metrics?name=asu_queue_length", "/%6detrics", "/x/../metrics", *BROKEN])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_metrics_are_not_for_the_public(gateway: Gateway, path: str, method: str) -> None:
     """However the path is written, there is nothing: the operator's monitoring asks each service itself."""
@@ -84,11 +87,11 @@ def test_query_passes_as_it_is(gateway: Gateway, path: str, service: str) -> Non
 
 
 def test_escaped_path_stays_escaped(gateway: Gateway) -> None:
-    """A path is passed on escaped: a newline in it cannot become a header."""
-    gateway.ask("GET", "/json/v1/a%20b%0d%0aX-Evil:%201%3Fq/%25.json?c=%0a")
+    """A path is passed on escaped, and so is what stands behind the question mark."""
+    gateway.ask("GET", "/json/v1/a%20b:%201%3Fq/%25.json?c=%0d%0aX-Evil:%201")
 
     seen = gateway.asu.seen[0]
-    assert seen.target == "/json/v1/a%20b%0D%0AX-Evil:%201%3Fq/%25.json?c=%0a"
+    assert seen.target == "/json/v1/a%20b:%201%3Fq/%25.json?c=%0d%0aX-Evil:%201"
     assert "X-Evil" not in seen.headers
 
 
@@ -102,13 +105,21 @@ def test_what_is_no_method_is_refused_in_json(gateway: Gateway, path: str) -> No
     assert gateway.asu.seen == []
 
 
-@pytest.mark.parametrize("path", ["/api/v1/build/%0A", "/api/v1/prepare/%0A", "/api/v1/prepare%0A"])
-def test_a_line_break_at_the_end_is_part_of_the_path(gateway: Gateway, path: str) -> None:
-    """To a careless pattern the path ends before it, and would mean another address."""
-    gateway.ask("GET", path)
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/api/v1/build/%0A", "/api/v1/prepare/%0A", "/api/v1/prepare%0A", "/api/v1/build%0a", "/%0a", "/livez%01", "/json/%1f/x", "/%7F"),
+        *("/json/v1/a%0d%0aX-Evil:%201", f"/store/{BUILD}/%0a", f"/store/{BUILD}/image.bin%0a", "/-/error%0a"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
+def test_a_path_with_a_control_character_goes_no_further(gateway: Gateway, path: str, method: str) -> None:
+    """To a careless pattern the path ends before a line break, and would mean another address."""
+    answer = gateway.ask(method, path)
 
-    assert [seen.target for seen in gateway.asu.seen] == [path]
-    assert gateway.prepare.seen == []
+    assert answer.status == 404
+    assert method == "HEAD" or error_of(answer)["code"] == "not-found"
+    assert gateway.asu.seen == gateway.prepare.seen == []
 
 
 def test_chunked_body_arrives_whole(gateway: Gateway) -> None:

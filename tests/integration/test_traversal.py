@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pytest
 
@@ -51,6 +53,7 @@ UPWARDS = [
 ]
 FROM = ["/store/", f"/store/{BUILD}/", f"//store//{BUILD}//", "/static/"]
 TO = ["secret.bin", f"store/{IMAGE}", "etc/passwd"]
+ALIASED = ("/metrics", "//metrics", "/livez", "/", "/api/v1/overview", f"/store/{BUILD}/{IMAGE}", "/api/v1/status", "/version", "/docs")
 ABSOLUTE = [
     *("/store//etc/passwd", f"/store/{BUILD}//etc/passwd", f"/store/{BUILD}/%2fetc%2fpasswd", f"/store/{BUILD}/%252fetc%252fpasswd"),
     *(f"/store/{BUILD}/file:///etc/passwd", f"/store/{BUILD}/C:%5cWindows%5cwin.ini", f"/store/{BUILD}/%5c%5chost%5cshare", "/store/%2fetc/passwd"),
@@ -67,12 +70,17 @@ ABSOLUTE = [
     ),
     *("/store/.", "/store/..", "/store/%2e%2e", f"/store/{BUILD[:-1]}/{IMAGE}", f"/store/{BUILD.upper()}/{IMAGE}", f"/store/{BUILD}%00/{IMAGE}"),
     *(f"/store/{BUILD}%2f{IMAGE}", f"/store/{BUILD}/*", f"/store/*/{IMAGE}", f"/store/{BUILD}/{'A' * 4000}", "/static/", "/static", "/static/%00"),
+    # To some patterns a path ends before a line break.
+    *(f"{path}{end}" for path in ALIASED for end in ("%0a", "/%0A", "%0a/", "%0d%0a", "%0a?x=1", "%7f", "%1f")),
 ]
 CORPUS = [
     *ABSOLUTE,
     *(f"{start}{up * depth}{target}" for start, up, depth, target in itertools.product(FROM, UPWARDS, (1, 2), TO[:2])),
     *(f"{start}{up * 12}{TO[2]}" for start, up in itertools.product(FROM, UPWARDS)),
 ]
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +111,13 @@ def test_nothing_but_the_image_leaves_the_store(doors: dict[str, Door], name: st
     assert len(set(CORPUS)) >= 200
     assert through == []
     assert doors[name].is_well()
+
+
+@pytest.mark.parametrize("name", ["asu", "prepare", "gateway"])
+def test_no_path_with_a_control_character_leads_anywhere(doors: dict[str, Door], name: str) -> None:
+    """What a gateway takes for one address and a service for another is what nobody has thought about, such as `/metrics%0A`."""
+    targets = [target for target in CORPUS if _CONTROL.search(unquote(target.partition("?")[0]))]
+    answers = {target: doors[name].get(target.encode())[0] for target in targets}
+
+    assert len(targets) >= 100
+    assert {target: status for target, status in answers.items() if status not in {400, 404}} == {}

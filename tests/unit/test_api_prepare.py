@@ -34,6 +34,15 @@ class AwayRecords(MemoryRecords):
         raise QueueUnavailable
 
 
+def test_a_preview_is_not_to_be_stored() -> None:
+    """It repeats the request, the first-boot script included."""
+    with opened(allow_defaults=True) as world:
+        answer = prepare(world, defaults="#!/bin/sh")
+
+    assert answer.json()["prepared_request"]["defaults"] == "#!/bin/sh"
+    assert answer.headers.get_list("cache-control") == ["no-store"]
+
+
 def test_a_preview_needs_no_queue() -> None:
     """Whether the image is there already is not known then; everything else is."""
     with opened(records=AwayRecords()) as world:

@@ -69,6 +69,18 @@ def test_slashes_too_many_mean_nothing(method: str, asked: str, means: str) -> N
     assert seen == [means]
 
 
+@pytest.mark.parametrize("path", ["/a%0A", "/a%0a?b=1", "//a/%0A", "/%0a", "/a%0d%0a", "/%00a", "/a%1f/b", "/a%7F"])
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "DELETE"])
+def test_a_path_with_a_control_character_leads_nowhere(method: str, path: str) -> None:
+    """The framework's patterns take `/a%0A` for `/a`, which a gateway that denies `/a` does not."""
+    answer = client().request(method, f"http://testserver{path}", headers=ORIGIN)
+
+    assert answer.status_code == 404
+    assert method == "HEAD" or answer.json()["code"] == "not-found"
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["x-request-id"]
+
+
 def test_the_query_is_left_alone() -> None:
     """LuCI puts a timestamp behind every path, and slashes in a query mean what they say."""
     assert client().get("/a?1795421294847").json()["query"] == "1795421294847"

@@ -12,6 +12,7 @@ from asu.resolution import Version
 from asu.worker.package_managers import Apk, Opkg, PackageManager, package_manager_for
 from asu.worker.package_managers.feeds import admitted_feeds
 from asu.worker.package_managers.manifest import check_versions
+from asu.worker.pulling import BuilderImage
 from tests.unit.test_builder_failures import text_of
 
 OPKG_LIST = """\
@@ -29,6 +30,7 @@ https://mirror.example/releases/25.12.1/targets/x86/64/packages/packages.adb
 packages/packages.adb
 https://mirror.example/releases/25.12.1/packages/x86_64/luci/packages.adb
 """
+IMAGE = BuilderImage(name="builder", version="24.10.4", target="x86/64")
 FEEDS = {"a": "https://feeds.example/a", "b": "https://feeds.example/b"}
 FINGERPRINT = "0123456789abcdef"
 USIGN = base64.b64encode(b"Ed" + bytes.fromhex(FINGERPRINT) + bytes(range(32))).decode()
@@ -249,11 +251,11 @@ def test_plain_addresses_are_admitted(url: str) -> None:
 def test_versions_that_a_client_insists_on_are_compared() -> None:
     """All that differ are named at once, for people and for programs."""
     with pytest.raises(WrongPackageVersions, match=r"curl is 8\.17\.0, not 8\.9\.0; vim is not in the image") as raised:
-        check_versions({"vim": "9", "curl": "8.9.0", "ip": "1"}, {"curl": "8.17.0", "ip": "1"})
+        check_versions({"vim": "9", "curl": "8.9.0", "ip": "1"}, {"curl": "8.17.0", "ip": "1"}, IMAGE)
 
     assert [(problem["package"], problem["kind"]) for problem in raised.value.body()["problems"]] == [("curl", "version"), ("vim", "missing")]
 
 
 def test_versions_that_agree_pass() -> None:
     """Nothing happens when the image has what the client insists on."""
-    check_versions({"ip": "1"}, {"ip": "1", "curl": "8"})
+    check_versions({"ip": "1"}, {"ip": "1", "curl": "8"}, IMAGE)

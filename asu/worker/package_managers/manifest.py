@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 
 from asu.errors import WrongPackageVersions
+from asu.resolution import is_older_package
+from asu.worker.pulling import BuilderImage
+from asu.worker.staleness import outdated
 
 from .problems import PackageProblem
 
@@ -17,11 +20,20 @@ def parse_manifest(output: str) -> dict[str, str]:
     return manifest
 
 
-def check_versions(wanted: Mapping[str, str], manifest: Mapping[str, str]) -> None:
-    """Compare the versions that a client insists on; raises WrongPackageVersions with all that differ."""
-    problems = [_difference(name, version, manifest.get(name)) for name, version in sorted(wanted.items()) if manifest.get(name) != version]
-    if problems:
-        raise WrongPackageVersions(reason="; ".join(problem.words for problem in problems), problems=[problem.entry() for problem in problems])
+def check_versions(wanted: Mapping[str, str], manifest: Mapping[str, str], image: BuilderImage) -> None:
+    """Compare the versions that a client insists on.
+
+    With all that differ it raises WrongPackageVersions; where each of them is older in the image, so that the builder or its feeds
+    have not caught up with what the client has seen, BuilderOutdated or BuilderNotRenewed.
+    """
+    different = {name: version for name, version in sorted(wanted.items()) if manifest.get(name) != version}
+    if not different:
+        return
+    problems = [_difference(name, version, manifest.get(name)) for name, version in different.items()]
+    reason, entries = "; ".join(problem.words for problem in problems), [problem.entry() for problem in problems]
+    if all(name in manifest and is_older_package(manifest[name], version) for name, version in different.items()):
+        raise outdated(f"Impossible package selection: {reason}", image, problems=entries)
+    raise WrongPackageVersions(reason=reason, problems=entries)
 
 
 def _difference(name: str, version: str, found: str | None) -> PackageProblem:
