@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as RedisAwayError
 
 from asu.build_queue import PAYLOAD_VERSION, RqBuildQueue
 from asu.build_record import LEASE, PREFIX, RUNNING, WAITING, BuildRecord, Claimed, PendingBodies, State
@@ -84,9 +84,9 @@ class WorkerWorld:
 
     def _forget(self, key: str) -> bool:
         """Drop all that Redis knows of a build; False if it knew nothing, or is not there any more."""
-        with suppress(RedisError):
+        with suppress(RedisAwayError):
             self.client.zrem(WAITING, key)
-            self.client.zrem(RUNNING, key)
+            self.client.srem(RUNNING, key)
             return bool(self.client.delete(PREFIX + key, LEASE + key))
         return False
 
