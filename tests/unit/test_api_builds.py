@@ -100,9 +100,9 @@ def test_a_failed_build_says_why(world: World) -> None:
     assert body.keys() >= {"stdout", "stderr", "request", "request_hash", "enqueued_at"}
 
 
-@pytest.mark.parametrize("key", [UNKNOWN, "x", UNKNOWN[1:], "A" * 64, "%C3%A9", "asu:waiting"])
+@pytest.mark.parametrize("key", [UNKNOWN, "x", UNKNOWN[1:], "A" * 64, "%20", "%C2%80", "asu:waiting"])
 def test_an_unknown_build_is_not_found(world: World, key: str) -> None:
-    """In the words that clients know, whatever stands in the path."""
+    """In the words that clients know, whatever stands in the path; but for control characters, which no address has."""
     answer = poll(world, key)
 
     body = answer.json()
