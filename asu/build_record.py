@@ -243,6 +243,9 @@ class WorkerRecords(Protocol):
     def abandoned(self) -> list[Attempt]:
         """Return the attempts whose lease has ended without an outcome; a note of one whose record is gone is removed."""
 
+    def give_up(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
+        """Put the failure of an abandoned attempt in place, as `finish` does; False when it is not abandoned any more."""
+
     def requeue(self, key: str, number: int) -> bool:
         """Put an abandoned build back in line, before all that were never begun; False when it is not abandoned any more."""
 

@@ -165,12 +165,16 @@ class MemoryRecords:
         running = [(key, entry) for key, entry in self._entries.items() if entry["record"].state is State.RUNNING]
         return [_attempt(key, entry, new_nonce()) for key, entry in running if entry["lease"] <= self.now]
 
+    def give_up(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
+        """See WorkerRecords."""
+        return (self._has_ended(attempt, record.state) or self._is_abandoned(attempt.key, attempt.number)) and self.finish(attempt, record, ttl)
+
     def requeue(self, key: str, number: int) -> bool:
         """See WorkerRecords."""
-        if (key, number) not in [(attempt.key, attempt.number) for attempt in self.abandoned()]:
-            return False
-        self._put_back(self._entries[key], "lost", WorkerLost.code)
-        return True
+        is_abandoned = self._is_abandoned(key, number)
+        if is_abandoned:
+            self._put_back(self._entries[key], "lost", WorkerLost.code)
+        return is_abandoned
 
     def retry(self, attempt: Attempt, code: str, seconds: float) -> bool:
         """See WorkerRecords."""
@@ -284,6 +288,9 @@ class MemoryRecords:
             del self._entries[key]
             return None
         return entry
+
+    def _is_abandoned(self, key: str, number: int) -> bool:
+        return (key, number) in [(attempt.key, attempt.number) for attempt in self.abandoned()]
 
     def _has_ended(self, attempt: Attempt, state: State) -> bool:
         """Whether the attempt was ended so by whoever asks; the reply may have been lost."""

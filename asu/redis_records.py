@@ -11,6 +11,7 @@ from typing import Any
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.commands.core import Script
 from redis.exceptions import ResponseError
 
 from . import redis_scripts as scripts
@@ -72,6 +73,14 @@ def _attempt(key: str, values: Any, nonce: str) -> Attempt | None:
 def _texts(values: Any) -> list[str]:
     """Return what Redis sends as bytes; its type stubs leave open what it is."""
     return [value.decode() for value in values]
+
+
+def _end(script: Script, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
+    """Run one of the scripts that put an outcome in place; say whether it did."""
+    key = attempt.key
+    outcome = (record.state.value, record.step, record.body, record.fault, ttl, key, record.code)
+    with answers():
+        return bool(script(keys=[PREFIX + key, RUNNING, LEASE + key, PACE], args=[attempt.number, *outcome, attempt.nonce]))
 
 
 class RedisRecords:
@@ -165,6 +174,7 @@ class RedisWorkerRecords:
         self._renew = redis.register_script(scripts.RENEW)
         self._progress = redis.register_script(scripts.PROGRESS)
         self._finish = redis.register_script(scripts.FINISH)
+        self._give_up = redis.register_script(scripts.GIVE_UP)
         self._requeue = redis.register_script(scripts.REQUEUE)
         self._retry = redis.register_script(scripts.RETRY)
         self._abandoned = redis.register_script(scripts.ABANDONED)
@@ -206,14 +216,7 @@ class RedisWorkerRecords:
 
     def finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
         """See WorkerRecords."""
-        key = attempt.key
-        with answers():
-            return bool(
-                self._finish(
-                    keys=[PREFIX + key, RUNNING, LEASE + key, PACE],
-                    args=[attempt.number, record.state.value, record.step, record.body, record.fault, ttl, key, record.code, attempt.nonce],
-                )
-            )
+        return _end(self._finish, attempt, record, ttl)
 
     def abandoned(self) -> list[Attempt]:
         """See WorkerRecords."""
@@ -221,6 +224,10 @@ class RedisWorkerRecords:
             keys = _texts(self._redis.smembers(RUNNING))
             found = [_attempt(key, self._abandoned(keys=[PREFIX + key, LEASE + key, RUNNING], args=[key]), new_nonce()) for key in keys]
         return [attempt for attempt in found if attempt]
+
+    def give_up(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
+        """See WorkerRecords."""
+        return _end(self._give_up, attempt, record, ttl)
 
     def requeue(self, key: str, number: int) -> bool:
         """See WorkerRecords."""

@@ -17,7 +17,8 @@ RETURNING = 1_000_000_000_000
 PACE_SECONDS = 7 * 86_400  # Of a server that has built nothing for a week, nobody knows how fast it is.
 
 # Redis asks for memory before the first write of a script, and not again: one that begins with a write that needs none runs to its end in a
-# Redis that is full, of each version. Whatever was accepted must be able to go on and to end; only CLAIM is to be refused.
+# Redis that is full (tested with 7.0; 5, 6, 8 and Valkey are meant to do the same). Whatever was accepted must be able to go on and to end;
+# only CLAIM is to be refused.
 _WITHOUT_MEMORY = "redis.call('HDEL', KEYS[1], '')\n"
 
 _NOW = """
@@ -191,6 +192,9 @@ redis.call('DEL', KEYS[3])
 return 1
 """
 )
+
+# Between the look at a lease and this a worker that stood still may have come back: it holds its lease again, and may be publishing.
+GIVE_UP = "if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end\n" + FINISH
 
 # Counts, too: what is counted in the same moment is neither lost nor counted twice, whatever becomes of the reply.
 _BACK_IN_LINE = f"""

@@ -108,7 +108,7 @@ class Sweep:
                 log.warning("build %s: its worker was lost, try %s starts over", attempt.key, attempt.tries + 1)
             return
         record = Progress(attempt.plan).failed(WorkerLost(attempts=attempt.tries))
-        if self._records.finish(attempt, record, self._settings.retry_failure_ttl):
+        if self._records.give_up(attempt, record, self._settings.retry_failure_ttl):
             swept.given_up.append(attempt.key)
             self._audit.note(attempt, record, seconds=0, files={})
             self._accounts.note(attempt.plan, record, seconds=0)

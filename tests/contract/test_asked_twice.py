@@ -64,7 +64,8 @@ class AskedTwiceContract:
         [first], [second] = sides.worker.abandoned(), sides.worker.abandoned()
         assert first == second == attempt
 
-        assert [sides.worker.finish(one, FAILED, 100) for one in (first, second, attempt, first)] == [True, False, False, True]
+        assert [sides.worker.give_up(one, FAILED, 100) for one in (first, second, first)] == [True, False, True]
+        assert not sides.worker.finish(attempt, FAILED, 100)
         assert not sides.worker.retry(attempt, "container-failed", 0)
 
     async def test_a_build_is_put_back_once_and_told_again(self, sides: Sides) -> None:

@@ -215,6 +215,17 @@ class RecordsContract:
         assert sides.worker.finish(attempt, DONE, 100)
         assert sides.worker.abandoned() == []
 
+    async def test_a_build_whose_worker_is_back_is_not_given_up(self, sides: Sides) -> None:
+        """Its lease had ended when a sweep looked; then the worker renewed it, and may be publishing by now."""
+        attempt = await sides.begin(A)
+        sides.let_pass(LEASE_SECONDS)
+        [abandoned] = sides.worker.abandoned()
+        assert sides.worker.renew(attempt)
+
+        assert not sides.worker.give_up(abandoned, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="infra"), 100)
+        assert not sides.worker.requeue(A, abandoned.number)
+        assert sides.worker.finish(attempt, DONE, 100)
+
 
 class TestMemoryRecords(RecordsContract):
     """The in-memory twin."""
