@@ -73,8 +73,8 @@ def _what_is_reached(settings: Settings) -> str:
 
 
 def _look(settings: Settings, image: str, wanted: list[str]) -> list[str]:
-    from asu.worker.container import PodmanEngine  # noqa: PLC0415
     from asu.worker.inside import reach  # noqa: PLC0415
+    from asu.worker.podman_engine import PodmanEngine  # noqa: PLC0415
     from asu.worker.pulling import BuilderImage  # noqa: PLC0415
 
     unchanged = settings.model_copy(update={"pull_policy": "never", **SHORT})  # A look changes nothing, and has no time for a download.

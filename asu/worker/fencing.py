@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 LABEL_FENCE = "asu.fence"  # Tells it from the build whose labels it bears besides, so that whoever tidies removes both.
 LAST_WORDS = 500  # Bytes of what the container said, for our own log.
 SECONDS = 30  # For the whole fence; it takes a third of one, and five more where podman's name server loses a question.
+INTERFACE = "eth0"  # As podman names the first, and only, one of a container.
 PIDS = 64  # It looks up all names at once: a request brings sixteen feeds at most, and a builder six.
 # What nobody on the internet has: IANA's registries of special addresses. What is the namespace's own (127.0.0.0/8, ::1) stays.
 DENIED = (
@@ -43,6 +44,7 @@ DENIED = (
     "2002::/16",
     "fc00::/7",
     "fe80::/10",
+    "fec0::/10",  # Site-local, which no new network has and old ones may.
     "ff00::/8",
 )
 
@@ -61,6 +63,18 @@ def may_be_reached(settings: Settings) -> list[str]:
 def targets(urls: Iterable[str]) -> list[str]:
     """Return host:port of each server that URLs lead to, sorted; those into the container's own files lead to none."""
     return sorted({fence.host_and_port(url) for url in urls} - {""})
+
+
+def loose_interface(settings: Settings) -> dict[str, str]:
+    """Return what the kernel is told of the interface of a container that is to be fenced in.
+
+    Before it answers who asks for the container's hardware address, it looks for the way back to whoever asks, unless its reverse path filter is
+    off; most distributions have it on. The one who asks is the gateway, a neighbour that the fence prohibits: after some seconds without an answer it
+    would know the container no more, and a download stall. Nothing is lost with the filter: what comes in is an answer, or finds nobody who listens.
+    """
+    if not settings.container_fence or settings.container_network == "none":
+        return {}
+    return {f"net.ipv4.conf.{name}.rp_filter": "0" for name in ("all", INTERFACE)}
 
 
 def fence_container(

@@ -20,9 +20,10 @@ from asu.stores import open_store
 
 from .accounting import Accounts
 from .choosing import Choice
-from .container import ContainerEngine, PodmanEngine
+from .container import ContainerEngine
 from .job import Builder
 from .lease import PUBLISH_PATIENCE
+from .podman_engine import PodmanEngine
 from .queue_worker import BuildWorker
 from .readiness import RoomToBegin
 from .rebuilding import Comparison, rebuild

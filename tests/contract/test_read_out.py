@@ -13,7 +13,7 @@ import pytest
 from podman import PodmanClient
 
 from asu.errors import BuildTimeout, ContainerFailed
-from asu.worker.container import PodmanContainer
+from asu.worker.podman_container import PodmanContainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asu.settings import Settings
-from asu.worker.container import PodmanEngine
+from asu.worker.podman_engine import PodmanEngine
 from asu.worker.pulling import BuilderImage
 from misc.native.podman import Podman, find_podman
 from misc.native.trouble import Trouble

@@ -21,7 +21,7 @@ import pytest
 from redis import Redis
 
 from asu.build_record import LEASE
-from asu.worker.container import PodmanEngine
+from asu.worker.podman_engine import PodmanEngine
 from tests.integration.podman_world import BASE, ROOT, PodmanWorld, builder_image
 from tests.integration.worker_world import WorkerWorld
 from tests.redis_server import RedisServer

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from asu.app import create_app
-from asu.worker.container import PodmanEngine
+from asu.worker.podman_engine import PodmanEngine
 from tests.imagebuilder.upstream_tree import Release
 from tests.integration.podman_world import APK, OPKG, PodmanWorld
 from tests.integration.test_image_content import has, opened

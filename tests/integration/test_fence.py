@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import secrets
 import socket
+import subprocess
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,11 +29,12 @@ CONNECT = """
 import socket, sys
 for target in sys.argv[1:]:
     host, port = target.rsplit(":", 1)
-    with socket.socket() as s:
+    with socket.socket(socket.AF_INET6 if "[" in host else socket.AF_INET) as s:
         s.settimeout(3)
-        print(s.connect_ex((host, int(port))))
+        print(s.connect_ex((host.strip("[]"), int(port))))
 """
 PORT, PATIENCE = 4000, 30.0
+ARP_COMPLETE = 0x2  # Of the flags in /proc/net/arp.
 LISTEN = f"import socket, time; s = socket.create_server(('', {PORT})); time.sleep(300)"
 DELETE_RULE = """
 import socket, struct
@@ -57,6 +60,7 @@ PRIVATE = (
     "224.0.0.251:5353",
     "255.255.255.254:80",
 )
+PRIVATE6 = ("[fd00:ec2::254]:80", "[fd00::1]:6379", "[fec0::1]:80", "[64:ff9b::a00:1]:6379", "[2002:a00:1::1]:6379")
 
 
 def connect(container: BuildContainer, *targets: str) -> list[int]:
@@ -79,6 +83,13 @@ def test_private_addresses_cannot_be_reached(podman: PodmanWorld) -> None:
     """Metadata of clouds, carriers' networks, private ranges: the kernel refuses at once, whether or not somebody is there."""
     with started(podman.engine(), IMAGE) as container:
         assert connect(container, *PRIVATE) == [errno.EACCES] * len(PRIVATE)
+
+
+@pytest.mark.parametrize("egress", ["feeds", "world"])
+def test_private_addresses_of_ipv6_cannot_be_reached(podman: PodmanWorld, egress: str) -> None:
+    """A way is not even looked for: without the fence it would be, and found where the builds' network has IPv6."""
+    with started(podman.engine(container_egress=egress), IMAGE) as container:
+        assert connect(container, *PRIVATE6) == [errno.EACCES] * len(PRIVATE6)
 
 
 def test_this_machine_cannot_be_reached(podman: PodmanWorld) -> None:
@@ -162,3 +173,40 @@ def test_without_a_fence_there_is_no_build(podman: PodmanWorld) -> None:
     finally:
         podman.run("rm", "--force", name)
         podman.run("rmi", "--force", f"localhost/{name}:x86-64-v{OPKG}")
+
+
+@contextmanager
+def filtered_return_paths() -> Iterator[None]:
+    """Let new network namespaces begin as on most distributions, where the kernel looks for the way back of what comes in."""
+    paths = [Path(f"/proc/sys/net/ipv4/conf/{name}/rp_filter") for name in ("all", "default")]
+    before = [path.read_text() for path in paths]
+    try:
+        for path in paths:
+            path.write_text("2")
+        yield
+    finally:
+        for path, text in zip(paths, before, strict=True):
+            path.write_text(text)
+
+
+def answers_its_gateway(podman: PodmanWorld) -> bool:
+    """Whether a container tells its hardware address to the gateway, which has to ask anew every half a minute or so."""
+    [network] = podman.inspect(podman.systems[-1])["NetworkSettings"]["Networks"].values()
+    address = network["IPAddress"]
+    subprocess.run(["ip", "neigh", "flush", "to", address], check=True)
+    give_up = time.monotonic() + 5
+    while time.monotonic() < give_up:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
+            anything.sendto(b"", (address, 9))
+        rows = [line.split() for line in Path("/proc/net/arp").read_text().splitlines() if line.startswith(f"{address} ")]
+        if any(int(row[2], 16) & ARP_COMPLETE for row in rows):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("egress", ["feeds", "world"])
+def test_the_gateway_still_finds_who_is_fenced_in(podman: PodmanWorld, egress: str) -> None:
+    """Else a download would stall as soon as it has forgotten the container's hardware address."""
+    with filtered_return_paths(), started(podman.engine(container_egress=egress), IMAGE):
+        assert answers_its_gateway(podman)

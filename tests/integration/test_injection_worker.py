@@ -12,7 +12,7 @@ from asu.build_record import State
 from asu.build_request import BuildRequest
 from asu.errors import ContainerFailed
 from asu.resolution import request_hash
-from asu.worker.container import PodmanEngine
+from asu.worker.podman_engine import PodmanEngine
 from tests.injection import CANARY, PAYLOADS
 from tests.integration.podman_world import BASE, OPKG, builder_image
 

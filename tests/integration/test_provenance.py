@@ -13,7 +13,7 @@ import pytest
 
 from asu.provenance.envelope import PROVENANCE_FILE, read_envelope
 from asu.provenance.statement import read_statement
-from asu.worker.container import PodmanEngine
+from asu.worker.podman_engine import PodmanEngine
 from asu.worker.rebuilding import rebuild
 from misc.supply.sbom import installed_packages
 from tests.integration.podman_world import APK, BASE, OPKG, ROOT

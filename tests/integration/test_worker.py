@@ -14,7 +14,7 @@ import pytest
 from asu.build_queue import RqBuildQueue
 from asu.build_record import State
 from asu.stores import open_store
-from asu.worker.container import PodmanEngine
+from asu.worker.podman_engine import PodmanEngine
 from asu.worker.queue_worker import MAINTENANCE_INTERVAL
 from asu.worker.sweeping import Sweep
 from tests.integration.podman_world import builder_image

@@ -27,8 +27,8 @@ from asu.resolution import request_hash
 from asu.statistics import PREFIX as STATISTICS
 from asu.stores.local import LocalStore
 from asu.worker.accounting import Accounts
-from asu.worker.container import PodmanEngine
 from asu.worker.job import Builder
+from asu.worker.podman_engine import PodmanEngine
 from asu.worker.process import chosen_signing
 from tests.integration.podman_world import ROOT, PodmanWorld
 

@@ -10,13 +10,21 @@ from typing import Any
 import pytest
 
 from asu.settings import Settings
-from asu.worker.fencing import DENIED, fence_container, may_be_reached
+from asu.worker.fencing import DENIED, fence_container, loose_interface, may_be_reached
 from asu.worker.inside import fence
 
 ROUTES = """\
 Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
 eth0\t00000000\t0100590A\t0003\t0\t0\t100\t00000000\t0\t0\t0
 eth0\t0000590A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+"""
+NONE = "0" * 32
+# The network that the interface is in, its own address, the way to the rest through the gateway, and what the kernel refuses by itself.
+ROUTES6 = f"""\
+20010db8000000010000000000000000 40 {NONE} 00 {NONE} 00000100 00000001 00000000 00000001     eth0
+20010db8000000010000000000000007 80 {NONE} 00 {NONE} 00000000 00000002 00000000 80200001     eth0
+{NONE} 00 {NONE} 00 20010db8000000010000000000000001 00000400 00000001 00000000 00000003     eth0
+{NONE} 00 {NONE} 00 {NONE} ffffffff 00000001 00000000 00200200       lo
 """
 
 
@@ -39,7 +47,18 @@ def test_the_settings_name_what_may_be_reached(values: dict[str, Any], expected:
 
 @pytest.mark.parametrize(
     "address",
-    ["10.89.0.1", "172.16.5.4", "192.168.1.1", "169.254.169.254", "100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fe80::1", "64:ff9b::a00:1"],
+    [
+        "10.89.0.1",
+        "172.16.5.4",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.100.100.200",
+        "168.63.129.16",
+        "fd00:ec2::254",
+        "fe80::1",
+        "fec0::1",
+        "64:ff9b::a00:1",
+    ],
 )
 def test_private_addresses_are_denied(address: str) -> None:
     """Whatever only this machine or its neighbours have, in either family."""
@@ -69,6 +88,7 @@ def test_the_fence_runs_on_the_builders_python() -> None:
 def test_neighbours_are_known_whatever_their_addresses() -> None:
     """Directly connected networks are denied too, though an operator gave them public addresses."""
     assert fence.neighbours(ROUTES) == [ip_network("10.89.0.0/24")]
+    assert fence.neighbours6(ROUTES6) == [ip_network("2001:db8:0:1::/64")]
 
 
 def test_name_servers_are_found() -> None:
@@ -152,3 +172,9 @@ def test_a_rule_for_everything_has_no_destination() -> None:
 
     assert ip_address("192.0.2.1").packed in one
     assert len(one) - len(everything) == 8
+
+
+@pytest.mark.parametrize(("values", "names"), [({}, {"all", "eth0"}), ({"container_fence": False}, set()), ({"container_network": "none"}, set())])
+def test_only_a_fence_needs_the_filter_of_return_paths_off(values: dict[str, Any], names: set[str]) -> None:
+    """Where there is no fence or no interface, podman is asked for nothing of the kind."""
+    assert loose_interface(Settings(**values)) == {f"net.ipv4.conf.{name}.rp_filter": "0" for name in names}

@@ -29,6 +29,8 @@ FR_ACT_TO_TBL, FR_ACT_PROHIBIT = 1, 8
 RT_TABLE_MAIN = 254
 HEADER = 16  # Bytes of a netlink message's header.
 
+RTF_REJECT, RTF_LOCAL = 0x200, 0x80000000  # From <linux/route.h> and <linux/ipv6_route.h>.
+
 DNS = 53
 PORTS = {"http": 80, "https": 443}
 EVERYTHING = ("0.0.0.0/0", "::/0")
@@ -106,6 +108,19 @@ def neighbours(text: str) -> list[Network]:
     return [ipaddress.ip_network(f"{address}/{mask}") for address, mask in direct]
 
 
+def neighbours6(text: str) -> list[Network]:
+    """Return the same of IPv6, from /proc/net/ipv6_route: destination and length, source and length, gateway, metric, counters, flags, interface."""
+    routes = [line.split() for line in text.splitlines()]
+    direct = [route for route in routes if int(route[1], 16) and not int(route[4], 16) and not int(route[8], 16) & (RTF_REJECT | RTF_LOCAL)]
+    return [ipaddress.ip_network((bytes.fromhex(route[0]), int(route[1], 16))) for route in direct]
+
+
+def all_neighbours() -> list[Network]:
+    """Return the networks of either kind that are reached without a gateway."""
+    tables = ((Path("/proc/net/route"), neighbours), (Path("/proc/net/ipv6_route"), neighbours6))
+    return [network for path, read in tables if path.exists() for network in read(path.read_text())]
+
+
 def dotted(word: str) -> str:
     """Return an address of /proc/net/route, which shows four bytes as the number that they are to this machine."""
     return str(ipaddress.IPv4Address(struct.pack("=I", int(word, 16))))
@@ -178,7 +193,7 @@ def pins(reached: Iterable[tuple[str, Network, int]]) -> str:
 
 def fence(*, is_closed: bool, ranges: Iterable[str], servers: Iterable[str], feeds: Iterable[str]) -> None:
     """Put up the whole fence: what is denied first, so that it is never open."""
-    private = [ipaddress.ip_network(text) for text in ranges] + neighbours(Path("/proc/net/route").read_text())
+    private = [ipaddress.ip_network(text) for text in ranges] + all_neighbours()
     wanted = [*feeds, *own_feeds()] if is_closed else []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE) as kernel:
         kernel.bind((0, 0))

@@ -1,0 +1,168 @@
+"""A running container of podman's; podman's API keeps no deadlines, so all of them are kept here."""
+
+import contextlib
+import io
+import json
+import logging
+import tarfile
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from podman import PodmanClient
+from podman.api import stream_frames
+from podman.domain.containers import Container
+from podman.errors import PodmanError
+from requests.exceptions import RequestException
+from urllib3.exceptions import HTTPError
+
+from asu.errors import BuildTimeout, ContainerFailed
+
+from .archive import pieces_of
+from .bounded_log import BoundedLog
+from .container import CommandResult
+from .fencing import Fence
+
+log = logging.getLogger(__name__)
+
+API_TIMEOUT = 60  # Seconds for single calls; the longest, removing a container under load, was measured at 0.7 s.
+LOOK_TIMEOUT = 20  # Seconds for each question of a look at the disk; it takes a tenth of one, and thrice as much after 20,000 files.
+_FREE_SPACE = ("/usr/bin/stat", "--file-system", "--format=%a %S", "/")  # Blocks and their size, of the disk below the container's layer.
+_ROOT = "0:0"  # In the container, and without any capability.
+
+
+@contextlib.contextmanager
+def podman_answers(doing: str) -> Iterator[None]:
+    """Turn whatever keeps podman from doing something into ContainerFailed; what it says goes to the log."""
+    try:
+        yield
+    except (PodmanError, RequestException, HTTPError, OSError) as error:  # HTTPError: an answer that breaks off while it is streamed.
+        log.warning("podman, %s: %s", doing, error)
+        raise ContainerFailed(reason=f"podman did not {doing}") from error
+
+
+class PodmanContainer:
+    """A container of podman's."""
+
+    def __init__(self, client: PodmanClient, container: Container, *, socket: str, fence: Fence | None = None) -> None:
+        self._client, self._container, self._socket, self._fence = client, container, socket, fence
+        self._killed = threading.Event()
+
+    def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
+        """See BuildContainer."""
+        stdout, stderr = BoundedLog(), BoundedLog()
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            self.kill()
+
+        timer = threading.Timer(deadline, expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            with podman_answers(f"run {command[0]}"):
+                exec_id = self._exec(command)
+                for out, err in self._output(exec_id, deadline + API_TIMEOUT):
+                    stdout.write(out or b"")
+                    stderr.write(err or b"")
+                exit_code = self._client.api.get(f"/exec/{exec_id}/json").json().get("ExitCode")
+        except ContainerFailed as error:
+            if not expired.is_set():
+                error.after(stdout.text(), stderr.text())
+                raise
+            exit_code = None
+        finally:
+            timer.cancel()
+        if expired.is_set():
+            raise BuildTimeout(step=" ".join(command[:2]), seconds=deadline).after(stdout.text(), stderr.text())
+        if self._killed.is_set():
+            raise ContainerFailed(reason="it was stopped from outside").after(stdout.text(), stderr.text())
+        return CommandResult(int(exit_code if exit_code is not None else -1), stdout.text(), stderr.text())
+
+    def put(self, path: str, content: bytes, mode: int) -> None:
+        """See BuildContainer."""
+        with io.BytesIO() as buffer:
+            with tarfile.open(fileobj=buffer, mode="w") as archive:
+                for parent in reversed(Path(path).parents[:-1]):
+                    archive.addfile(_entry(str(parent), directory=True, mode=0o755))
+                archive.addfile(_entry(path, size=len(content), mode=mode), io.BytesIO(content))
+            with podman_answers("take a file"):
+                if not self._container.put_archive("/builder", buffer.getvalue()):
+                    raise ContainerFailed(reason="podman did not take a file")
+
+    def read_out(self, path: str, *, deadline: int) -> Iterator[bytes]:
+        """See BuildContainer."""
+        with podman_answers("hand out the images"):
+            # podman-py's get_archive takes the whole archive into memory, twice, before it hands out the first piece.
+            answer = self._client.api.get(f"/containers/{self._container.id}/archive", params={"path": [path]}, stream=True)
+            with contextlib.closing(answer) as response:
+                response.raise_for_status()
+                yield from pieces_of(response, deadline)
+
+    def disk_taken(self) -> int:
+        """See BuildContainer."""
+        # A connection of its own, as for a kill.
+        with podman_answers("tell the size of a container"), PodmanClient(base_url=self._socket, timeout=LOOK_TIMEOUT) as client:
+            answer = client.api.get(f"/containers/{self._container.id}/json", params={"size": True})
+            answer.raise_for_status()
+            # podman says 0 where a file vanished while it counted, and a build can see to that. What it runs has written something by then.
+            if not (taken := int(answer.json().get("SizeRw") or 0)):
+                raise ContainerFailed(reason="podman cannot tell how much disk it takes")
+            return taken
+
+    def disk_free(self) -> int:
+        """See BuildContainer."""
+        # What podman's `/info` tells of its disk counts what only root may fill. So it is asked inside, but by root: the user as whom
+        # builds run can neither end nor stop root's processes, and cannot change its programs.
+        with podman_answers("tell how much disk is left"), PodmanClient(base_url=self._socket, timeout=LOOK_TIMEOUT) as client:
+            inside = PodmanContainer(client, self._container, socket=self._socket)
+            pieces = inside._output(inside._exec(_FREE_SPACE, user=_ROOT), LOOK_TIMEOUT)
+            told = b"".join(out or b"" for out, _ in pieces).split()
+            if len(told) != 2:  # noqa: PLR2004  # Blocks and their size.
+                raise ContainerFailed(reason="it does not tell how much disk is left")
+            return int(told[0]) * int(told[1])
+
+    def admit(self, feeds: Collection[str]) -> None:
+        """See BuildContainer."""
+        if self._fence:
+            with podman_answers("open the network of a build container"):
+                self._fence.admit(feeds)
+
+    def kill(self) -> None:
+        """See BuildContainer."""
+        self._killed.set()
+        # A connection of its own: the one in use is busy with the output of the command to be ended.
+        with contextlib.suppress(PodmanError, RequestException, OSError), PodmanClient(base_url=self._socket, timeout=API_TIMEOUT) as client:
+            client.api.post(f"/containers/{self._container.id}/kill", params={"signal": "KILL"})
+
+    def remove(self) -> None:
+        """See BuildContainer."""
+        # With what depends on it: a worker that died while the fence went up has left a second container in its network.
+        with contextlib.suppress(PodmanError, RequestException, OSError):
+            self._client.api.delete(f"/containers/{self._container.id}", params={"force": True, "v": True, "timeout": 0, "depend": True})
+
+    def _output(self, exec_id: str, timeout: int) -> Iterator[tuple[bytes | None, bytes | None]]:
+        """Start a prepared command and yield what it prints, standard output and error apart."""
+        order = json.dumps({"Detach": False, "Tty": False})
+        answer = self._client.api.post(f"/exec/{exec_id}/start", data=order, stream=True, timeout=timeout)
+        with contextlib.closing(answer) as response:
+            response.raise_for_status()
+            frames: Any = stream_frames(response, demux=True)
+            yield from frames
+
+    def _exec(self, command: Sequence[str], *, user: str = "") -> str:
+        """Prepare a command, to be run as the image's own user where no other is named."""
+        order = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command), "Tty": False, "User": user}
+        response = self._client.api.post(f"/containers/{self._container.id}/exec", data=json.dumps(order))
+        response.raise_for_status()
+        return str(response.json()["Id"])
+
+
+def _entry(name: str, *, mode: int, size: int = 0, directory: bool = False) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type = tarfile.DIRTYPE if directory else tarfile.REGTYPE
+    entry.mode, entry.size = mode, size
+    entry.uid = entry.gid = 1000  # The user of the ImageBuilder's images.
+    return entry

@@ -1,0 +1,136 @@
+"""Makes the containers of builds with podman.
+
+All capabilities dropped, no new privileges, bounds on processes, memory and processors, a network that is closed before anything
+is run, but for the way to its feeds (`fencing.py`), nothing mounted, nothing secret inside.
+"""
+
+import json
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+from podman import PodmanClient
+from podman.errors import PodmanError
+from requests.exceptions import RequestException
+
+from asu.errors import AsuError
+from asu.settings import Settings
+
+from .container import BuildContainer
+from .fencing import Fence, loose_interface
+from .podman_container import API_TIMEOUT, PodmanContainer, podman_answers
+from .pulling import BuilderImage, pull
+
+log = logging.getLogger(__name__)
+
+LABEL_SYSTEM, LABEL_KEY, LABEL_ATTEMPT = "asu.system", "asu.build", "asu.attempt"
+CPU_PERIOD = 100_000
+
+
+class PodmanEngine:
+    """podman, through its service's socket."""
+
+    def __init__(self, settings: Settings, *, system: str) -> None:
+        self._settings, self._system = settings, system
+        self._socket = f"unix://{settings.container_socket_path.absolute()}"
+        self._client = PodmanClient(base_url=self._socket, timeout=API_TIMEOUT)
+
+    def pin(self, image: BuilderImage) -> BuilderImage:
+        """See ContainerEngine."""
+        with podman_answers("look at the ImageBuilder's image"):
+            is_current = self._ensure_image(image)
+            response = self._client.api.get(f"/images/{quote(image.name, safe='')}/json")
+            response.raise_for_status()
+            found = response.json()
+            return replace(image, id=str(found["Id"]), digest=str(found["Digest"]), pull_failed=not is_current)
+
+    def start(self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()) -> BuildContainer:
+        """See ContainerEngine."""
+        pinned = image if image.id else self.pin(image)
+        with podman_answers("start a build container"):
+            labels = {LABEL_SYSTEM: self._system, LABEL_KEY: key, LABEL_ATTEMPT: str(attempt)}
+            created = self._client.containers.create(
+                pinned.id,
+                command=["sleep", str(self._settings.build_deadline)],
+                labels=labels,
+                cap_drop=["all"],
+                no_new_privileges=True,
+                image_volume_mode="ignore",
+                pids_limit=self._settings.container_pids,
+                mem_limit=f"{self._settings.container_memory_mb}m",
+                memswap_limit=f"{self._settings.container_memory_mb}m",
+                cpu_period=CPU_PERIOD,
+                cpu_quota=int(self._settings.container_cpus * CPU_PERIOD),
+                sysctls=loose_interface(self._settings),
+                **self._network(),
+            )
+            fence = Fence(self._client.api, self._settings, image=pinned.id, container=str(created.id), labels=labels)
+            container = PodmanContainer(self._client, created, socket=self._socket, fence=fence)
+            try:
+                created.start()
+                fence.close(feeds)
+            except BaseException:
+                container.remove()
+                raise
+            return container
+
+    def has(self, image: BuilderImage) -> bool:
+        """See ContainerEngine."""
+        with podman_answers("look for an ImageBuilder"):
+            return bool(self._client.images.exists(image.name))
+
+    def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
+        """See ContainerEngine."""
+        with podman_answers("list the build containers"):
+            response = self._client.api.get("/containers/json", params={"all": True, "filters": json.dumps({"label": [LABEL_SYSTEM]})})
+            response.raise_for_status()
+            found: list[tuple[str, int, BuildContainer]] = []
+            for entry in response.json():
+                labels = entry["Labels"]
+                if labels[LABEL_SYSTEM] != self._system and entry["State"] != "exited":
+                    continue
+                container = self._client.containers.prepare_model(attrs=entry)
+                found.append((labels[LABEL_KEY], int(labels.get(LABEL_ATTEMPT) or 0), PodmanContainer(self._client, container, socket=self._socket)))
+            return found
+
+    def close(self) -> None:
+        """See ContainerEngine."""
+        self._client.close()  # type: ignore[no-untyped-call]  # podman-py leaves it untyped.
+
+    def _network(self) -> Mapping[str, Any]:
+        name = self._settings.container_network
+        return {"network_mode": "none"} if name == "none" else {"network_mode": "bridge", "networks": {name: {}}}
+
+    def _ensure_image(self, image: BuilderImage) -> bool:
+        """Pull the image where that is asked for; False where that failed, and there is an older copy to be used.
+
+        Raises ImageBuilderMissing, ContainerFailed and BuildTimeout.
+        """
+        policy = "newer" if image.is_moving and self._settings.pull_policy != "never" else self._settings.pull_policy
+        if image.name.startswith("localhost/"):
+            policy = "never"  # Such a name has no registry behind it.
+        exists = self._client.images.exists(image.name)
+        if policy == "never" or (policy == "missing" and exists):
+            if not exists:
+                raise image.missing()
+            return True
+        # With its own policy `newer`, podman keeps to itself that a pull failed where there is a copy. Layers that are there are not fetched again.
+        try:
+            pull(lambda: self._ask_for(image, "always" if policy == "newer" else policy), image, deadline=self._settings.pull_deadline)
+        except AsuError as error:
+            if not exists:
+                raise
+            log.warning("%s is not pulled, the copy at hand is used: %s", image.name, error.detail)
+            return False
+        return True
+
+    def _ask_for(self, image: BuilderImage, policy: str) -> str:
+        """Return podman's whole answer to a pull, or an error in its form; over a connection of its own, which may be left behind."""
+        # The deadline is `pull`'s to keep: a connection that gave up at the same moment would tell another error, whichever came first.
+        try:
+            with PodmanClient(base_url=self._socket, timeout=self._settings.pull_deadline + API_TIMEOUT) as client:
+                return str(client.api.post("/images/pull", params={"reference": image.name, "policy": policy, "quiet": True}).text)
+        except (PodmanError, RequestException, OSError) as error:
+            return json.dumps({"error": f"podman does not answer ({type(error).__name__})"})
