@@ -9,6 +9,7 @@ from typing import TypeVar
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError
 from redis.retry import Retry
@@ -27,7 +28,7 @@ def async_redis(url: str) -> AsyncRedis:
 
     A command waits for a free connection: a thousand polls at once are a queue of milliseconds and no reason to refuse any.
     """
-    retry = Retry(NoBackoff(), 1)
+    retry = AsyncRetry(NoBackoff(), 1)  # Its synchronous namesake is taken as well, and tries nothing again.
     pool = BlockingConnectionPool.from_url(
         url, max_connections=CONNECTIONS, timeout=TIMEOUT, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=retry
     )
