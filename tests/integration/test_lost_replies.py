@@ -20,6 +20,7 @@ from asu.errors import ContainerFailed
 from asu.redis_connections import async_redis, sync_redis
 from asu.redis_records import RedisRecords, RedisWorkerRecords
 from asu.redis_statistics import RedisBuildStatistics, RedisStatistics
+from asu.resolution import request_hash
 from asu.settings import Settings
 from asu.stores.local import LocalStore
 from asu.worker.accounting import Accounts
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-KEY = "ab" * 32
+DEVICE = BuildRequest.model_validate({"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5"}).normalised()
+KEY = request_hash(DEVICE)
 # The client library asks once more by itself; the third time it is the worker who asks again.
 LOSSES = [1, 2, 3]
 
@@ -72,8 +74,7 @@ class World:
 
     def build(self) -> None:
         """Put a build in line, and let the worker take its job."""
-        request = BuildRequest.model_validate({"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5"}).normalised()
-        plan = json.dumps({"version": 1, "key": KEY, "request": request, "enqueued_at": "2026-03-01T12:00:00+00:00"})
+        plan = json.dumps({"version": 1, "key": KEY, "request": DEVICE, "enqueued_at": "2026-03-01T12:00:00+00:00"})
 
         async def claim() -> None:
             async with async_redis(self.server.url) as redis:
