@@ -50,7 +50,7 @@ format: install ## Put the sources into their form
 bench: install ## Measure the bars that the design sets
 	@$(AS_ROOT) $(VENV)/python -m misc.bench
 
-fuzz: install ## Send what the OpenAPI files allow, and much that they do not, through the gateway for FUZZ_SECONDS (300)
+fuzz: install ## Send what the OpenAPI files allow, and much that they do not, through the gateway for FUZZ_SECONDS (600)
 	@$(AS_ROOT) $(VENV)/python -m misc.fuzz
 
 audit: install ## Look for known vulnerabilities in what the locks pin; AUDIT_ARGS=--strict fails where nobody can tell

@@ -1,9 +1,9 @@
 """The command behind `make fuzz`: a system of its own comes up, both OpenAPI files are tried through its gateway, and it goes.
 
-    FUZZ_SECONDS=300 python -m misc.fuzz
+    FUZZ_SECONDS=600 python -m misc.fuzz
 
 The seed is printed; `FUZZ_SEED` takes one, to see a failure again. The first phase sends the examples, the second the edges of
-every field, the third whatever the time allows.
+every field, the third whatever the time allows. Meanwhile the services are weighed, and must not grow.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from misc.bench.servers import free_port
+from misc.fuzz.memory import MemoryWatch, judge
+from misc.native.processes import Processes
 from misc.native.settings import ROOT, Settings, read_settings
 from misc.native.system import bring_up, take_down
 from misc.native.trouble import Trouble
@@ -38,19 +40,22 @@ GRACE = 120  # Seconds beyond its time in which schemathesis ends its phases and
 
 def main() -> int:
     """Run everything; return 1 when an answer was not as it should be."""
-    seconds = int(os.environ.get("FUZZ_SECONDS") or 300)
+    seconds = int(os.environ.get("FUZZ_SECONDS") or 600)
     parts = (seconds, max(MIN_SECONDS, seconds // 5))  # The second document has one path through the gateway, the first all others.
     with tempfile.TemporaryDirectory(prefix="asu-fuzz-") as directory:
         settings = read_settings(_environment(Path(directory)))
         try:
             bring_up(settings, _say)
-            results = [_try(document, settings, part, Path(directory)) for document, part in zip(DOCUMENTS, parts, strict=True)]
+            with MemoryWatch(Processes(settings.run_dir)) as watch:
+                results = [_try(document, settings, part, Path(directory)) for document, part in zip(DOCUMENTS, parts, strict=True)]
         except Trouble as trouble:
             _say(f"make fuzz: {trouble}")
             return 1
         finally:
             take_down(settings, _say)
-    return int(any(results))
+    lines, is_flat = judge(watch.samples, seconds)
+    _say("\n".join(["", *lines]))
+    return int(any(results) or not is_flat)
 
 
 def _environment(directory: Path) -> Mapping[str, str]:
