@@ -24,6 +24,7 @@ def test_what_grows_after_a_third_of_the_time_is_a_leak(samples: list[float], se
     assert lines[0].startswith("memory of asu: 80 MiB at first")
 
 
+@pytest.mark.filterwarnings("ignore:.*is still running:ResourceWarning", "ignore:.*Popen:pytest.PytestUnraisableExceptionWarning")
 def test_a_service_is_weighed_while_it_runs(tmp_path: Path) -> None:
     """Found again by its record, as everything that was started."""
     processes = Processes(tmp_path)
