@@ -122,7 +122,7 @@ def test_a_container_whose_system_is_gone_ends_and_is_then_removed_by_any_other(
     key = secrets.token_hex(32)
     forgotten.start(IMAGE, key=key, attempt=2)
     [listed] = podman.containers(podman.systems[-2])
-    assert listed["Command"] == ["sleep", "72"]
+    assert listed["Command"] == ["sleep", str(podman.settings(**deadlines).build_deadline)]
 
     podman.run("kill", listed["Id"])
     podman.run("wait", listed["Id"])
