@@ -22,7 +22,8 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
-from .errors import QueueUnavailable
+from .errors import MemoryFull, QueueUnavailable
+from .redis_connections import answers, expect_memory
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class BuildQueue(Protocol):
     """Hands builds to workers."""
 
     def put(self, key: str) -> None:
-        """Give a build to the workers unless they have it already; raises QueueUnavailable."""
+        """Give a build to the workers unless they have it already; raises QueueUnavailable, or MemoryFull, which is one."""
 
     def replace(self, key: str) -> None:
         """Give a build to the workers whose last one was lost with the job in its hands; raises QueueUnavailable."""
@@ -64,15 +65,14 @@ class RqBuildQueue:
     def put(self, key: str) -> None:
         """See BuildQueue."""
         try:
-            try:
-                self._enqueue(key)
-            except DuplicateJobError:
-                if not self._is_alive(key):
+            with answers():
+                try:
                     self._enqueue(key)
+                except DuplicateJobError:
+                    if not self._is_alive(key):
+                        self._enqueue(key)
         except DuplicateJobError:
             log.debug("build %s: somebody else has just put it in", key)
-        except RedisError as error:
-            raise QueueUnavailable from error
 
     def replace(self, key: str) -> None:
         """See BuildQueue."""
@@ -127,12 +127,15 @@ class RqBuildQueue:
 
 
 def has_live_worker(redis: Redis, host: str) -> bool:
-    """Whether a worker on `host` has said within a minute that it lives; raises QueueUnavailable."""
-    try:
-        workers = Worker.all(connection=redis, serializer=JSONSerializer)
-    except RedisError as error:
-        raise QueueUnavailable from error
-    return any(worker.hostname == host for worker in _heard_of(workers))
+    """Whether a worker on `host` has said within a minute that it lives.
+
+    Raises QueueUnavailable where Redis cannot tell: MemoryFull where none was heard of, but Redis might not have taken in what it said.
+    """
+    with answers():
+        if any(worker.hostname == host for worker in _heard_of(Worker.all(connection=redis, serializer=JSONSerializer))):
+            return True
+        expect_memory(redis)
+    return False
 
 
 def _heard_of(workers: Iterable[BaseWorker]) -> list[BaseWorker]:
@@ -181,13 +184,16 @@ class Reconciler:
         self._absent: set[str] = set()
 
     def __call__(self, waiting: Iterable[str]) -> None:
-        """Do one round; raises QueueUnavailable."""
+        """Do one round, which ends early where Redis has no memory for a job; raises QueueUnavailable."""
         keys = list(waiting)
         absent = self._queue.out_of_line(keys)
-        for key in keys:
-            if key in absent & self._absent:
-                log.warning("build %s waits, but its job leads nowhere; it gets a new one", key)
-                self._queue.replace(key)
-            elif key in absent:
-                self._queue.put(key)
+        try:
+            for key in keys:
+                if key in absent & self._absent:
+                    log.warning("build %s waits, but its job leads nowhere; it gets a new one", key)
+                    self._queue.replace(key)
+                elif key in absent:
+                    self._queue.put(key)
+        except MemoryFull:  # No reason to leave the rest of a sweep undone, which may free some.
+            log.warning("the memory of Redis is full: builds that wait without a job get one later")
         self._absent = absent

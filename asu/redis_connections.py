@@ -1,10 +1,8 @@
 """Connections to Redis that give up soon, and one word for all that may go wrong with them."""
 
 import logging
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool
@@ -17,10 +15,10 @@ from redis.retry import Retry
 from .errors import MemoryFull, QueueUnavailable
 
 log = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
 
 TIMEOUT = 1.0  # Seconds; with one retry a request learns within two that Redis is down.
 CONNECTIONS = 64  # A command takes well under a millisecond, so more of them at once would wait in Redis instead of here.
+UNWRITTEN = "asu:unwritten"  # A key that never comes to be: nothing is written to it.
 
 
 def async_redis(url: str) -> AsyncRedis:
@@ -60,20 +58,11 @@ def bears_full_memory(consequence: str) -> Iterator[None]:
     try:
         yield
     except RedisError as error:
-        _bear_full_memory(error, consequence)
+        if not is_out_of_memory(error):
+            raise
+        log.warning("the memory of Redis is full: %s", consequence)
 
 
-def once_there_is_memory(ask: Callable[[], Answer], consequence: str, *, pause: float) -> Answer:
-    """Ask, every `pause` seconds while Redis refuses to write for want of memory; the log tells what follows from it."""
-    while True:
-        try:
-            return ask()
-        except RedisError as error:
-            _bear_full_memory(error, consequence)
-        time.sleep(pause)
-
-
-def _bear_full_memory(error: RedisError, consequence: str) -> None:
-    if not is_out_of_memory(error):
-        raise error
-    log.warning("the memory of Redis is full: %s", consequence)
+def expect_memory(redis: Redis) -> None:
+    """Raise OutOfMemoryError while Redis refuses to write for want of memory, as a write does that needs some and changes nothing."""
+    redis.setrange(UNWRITTEN, 0, "")

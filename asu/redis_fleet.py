@@ -18,6 +18,19 @@ from .stores.base import StoreUsage
 
 NAMES, NOTE, STORE = "asu:workers", "asu:worker:", "asu:store"
 
+# Notes are left by sweeps, which must go on in a Redis whose memory is full: each begins with a write that needs none (`redis_scripts.py`).
+_NOTE = """
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+"""
+_NOTE_WORKER = (
+    _NOTE
+    + """
+redis.call('SADD', KEYS[2], ARGV[3])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+"""
+)
+
 
 class RedisFleet:
     """The API's side."""
@@ -49,17 +62,14 @@ class RedisFleetNotes:
     """The worker's side."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+        self._note_worker, self._note_store = redis.register_script(_NOTE_WORKER), redis.register_script(_NOTE)
 
     def note_worker(self, name: str, note: WorkerNote) -> None:
         """See FleetNotes."""
-        with answers(), self._redis.pipeline() as pipeline:
-            pipeline.set(NOTE + name, json.dumps(asdict(note)), ex=NOTE_SECONDS)
-            pipeline.sadd(NAMES, name)
-            pipeline.expire(NAMES, NOTE_SECONDS)
-            pipeline.execute()
+        with answers():
+            self._note_worker(keys=[NOTE + name, NAMES], args=[json.dumps(asdict(note)), NOTE_SECONDS, name])
 
     def note_store(self, usage: StoreUsage) -> None:
         """See FleetNotes."""
         with answers():
-            self._redis.set(STORE, json.dumps(asdict(usage)), ex=USAGE_SECONDS)
+            self._note_store(keys=[STORE], args=[json.dumps(asdict(usage)), USAGE_SECONDS])

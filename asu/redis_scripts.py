@@ -16,9 +16,8 @@ from .build_record import HISTORY, NEWEST_PART
 RETURNING = 1_000_000_000_000
 PACE_SECONDS = 7 * 86_400  # Of a server that has built nothing for a week, nobody knows how fast it is.
 
-# Redis asks for memory before the first write of a script, and not again: one that begins with a write that needs none runs to its end in a
-# Redis that is full (tested with 7.0; 5, 6, 8 and Valkey are meant to do the same). Whatever was accepted must be able to go on and to end;
-# only CLAIM is to be refused.
+# Redis asks for memory before the first write of a script, and not again: one that begins with a write that needs none runs to its end in a full
+# one (tested with 7.0; 5, 6, 8 and Valkey are meant to do the same). What was accepted must be able to end; only CLAIM is to be refused.
 _WITHOUT_MEMORY = "redis.call('HDEL', KEYS[1], '')\n"
 
 _NOW = """
@@ -62,8 +61,8 @@ return {found[1], found[2], found[3], found[4] or '', found[5] or '', position, 
 """
 )
 
-# Its first write is one that a Redis without memory refuses (`_WITHOUT_MEMORY`).
-# What a client holds is a set of keys that is looked through when it seems full: no number has to be right after whatever may happen.
+# Its first write changes nothing, and a full Redis refuses it (`_WITHOUT_MEMORY`). What a client holds is a set of keys that is looked through
+# when it seems full: no number has to be right after whatever may happen.
 CLAIM = (
     _NOW
     + """
@@ -74,6 +73,7 @@ if state then
   if not retried and not renewed then return 'known' end
 end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[3]) then return 'full' end
+redis.call('SETRANGE', KEYS[3], 0, '')
 local holder, places = ARGV[7], tonumber(ARGV[8])
 if holder ~= '' and redis.call('SCARD', KEYS[4]) >= places then
   for _, key in ipairs(redis.call('SMEMBERS', KEYS[4])) do
@@ -171,8 +171,7 @@ RENEW = _IF_CURRENT + "redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2]) return
 
 PROGRESS = _IF_CURRENT + "redis.call('HSET', KEYS[1], 'step', ARGV[2], 'body', ARGV[3]) return 1"
 
-# A finished build keeps its plan as long as its record lives: its files may vanish before. A failed one has nothing to lose, and
-# begins anew with the next request.
+# A finished build keeps its plan as long as its record lives, since its files may vanish before; a failed one begins anew with the next request.
 FINISH = (
     _ended("ARGV[2]", "ARGV[9]")
     + _NOTE
@@ -237,7 +236,7 @@ if redis.call('EXISTS', KEYS[2]) == 1 then return false end
 return {found[2], found[3], found[4]}
 """
 
-# Those that were begun before are few; only they may have to wait for their time.
+# Only those that were begun before, which are few, may have to wait for their time.
 STARTABLE = (
     _NOW
     + """

@@ -1,5 +1,8 @@
 """What is kept of a command's output."""
 
+import json
+from collections.abc import Mapping
+
 LOG_HALF = 64 * 1024  # Bytes kept from either end of an output; a whole x86 build prints about 75 KiB.
 LOG_MOST = 2 * LOG_HALF  # Bytes of an output of which nothing was dropped.
 
@@ -35,3 +38,29 @@ def ends_of(text: str, half: int) -> str:
     log = BoundedLog(half)
     log.write(text.encode())
     return log.text()
+
+
+def ends_within(outputs: Mapping[str, str], most: int) -> dict[str, str]:
+    """Return outputs, or of the longest of them head and tail, that take so many bytes together as JSON.
+
+    That is not their own size: a control character, and one that stands for a byte that is no text, takes six there.
+    """
+    kept: dict[str, str] = {}
+    left = most
+    for others, name in zip(reversed(range(len(outputs))), sorted(outputs, key=lambda name: json_size(outputs[name])), strict=True):
+        kept[name] = _ends_as_json(outputs[name], left // (others + 1))
+        left -= json_size(kept[name])
+    return {name: kept[name] for name in outputs}
+
+
+def json_size(value: object) -> int:
+    """Return how many bytes a value takes as JSON."""
+    return len(json.dumps(value))  # Which is ASCII.
+
+
+def _ends_as_json(text: str, most: int) -> str:
+    half, kept = len(text.encode()) // 2, text
+    while (size := json_size(kept)) > most and half > 1:  # A few rounds; what is left may be denser than what was dropped.
+        half = max(1, half * most // size - 1)
+        kept = ends_of(text, half)
+    return kept

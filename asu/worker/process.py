@@ -91,7 +91,8 @@ def rebuild_once(settings: Settings, key: str) -> Comparison:
 def expect_live_worker(settings: Settings) -> None:
     """Return if a worker of this container or machine lives, as Redis knows it; else end the process with words and exit code 1.
 
-    Where Redis cannot be asked it returns, too, and says so: that is not the worker's fault, and who starts workers anew ends their builds.
+    Where Redis cannot be asked, or is full and may not have taken in what a worker said, it returns, too, and says so: that is not the
+    worker's fault, and who starts workers anew ends their builds.
     """
     host = socket.gethostname()
     try:

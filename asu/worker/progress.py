@@ -15,11 +15,17 @@ from typing import Any
 from asu.build_record import BuildRecord, State
 from asu.build_request import echo
 from asu.errors import AsuError, InfraError
+from asu.redis_memory import ENDED_BODY_BYTES
 
-from .bounded_log import SUCCESS_HALF, ends_of
+from .bounded_log import SUCCESS_HALF, ends_of, ends_within, json_size
 from .container import BuildContainer, CommandResult
 
 log = logging.getLogger(__name__)
+
+# Bytes that both outputs of a failure have however large the rest of its body is. The rest repeats the request, which may be 256 KiB; but what
+# the record held of that before, several times over, is dropped when it ends.
+OUTPUTS_LEAST = 8 * 1024
+GATHERED_MOST = ENDED_BODY_BYTES // 2  # Three times what genuine builds gather; a container that makes up a longer manifest fails without.
 
 
 @dataclass(slots=True)
@@ -73,13 +79,21 @@ class Progress:
         return _record(State.DONE, "done", body | printed)
 
     def failed(self, error: AsuError) -> BuildRecord:
-        """Return the record of a failed build: the reason, whose fault it is, and all that was gathered before."""
+        """Return the record of a failed build: the reason, whose fault it is, and all that was gathered before.
+
+        Of what the ImageBuilder printed it holds as much as fits into ENDED_BODY_BYTES, which is all of it unless it is rubbish.
+        """
+        if json_size(self.gathered) > GATHERED_MOST:
+            self.gathered = {}
         if isinstance(error, InfraError):
             self.stdout += error.stdout
             self.stderr += error.stderr
         # A poll always answers 500 for a failed build, whatever status the error has elsewhere.
         told = {name: value for name, value in error.body().items() if name not in ("status", "detail")}
         body = {**self.body(500, f"Error: {error.detail}", "failed", outputs=True), **told, "fault": error.fault}
+        outputs = {name: body[name] for name in ("stdout", "stderr")}
+        rest = json_size({**body, **dict.fromkeys(outputs, "")})
+        body |= ends_within(outputs, max(OUTPUTS_LEAST, ENDED_BODY_BYTES - rest))
         log.warning("build %s: %s (%s): %s", self.plan["key"], error.code, error.fault, error.detail)
         return _record(State.FAILED, "failed", body, fault=error.fault, code=error.code)
 

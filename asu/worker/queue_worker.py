@@ -1,7 +1,7 @@
 """RQ's worker, as ours needs it: it sweeps, begins the build that should be next, and none while its machine has no room for one.
 
 RQ takes whatever comes first in its list. What was taken and is not to be begun goes back to the head of the list, where another
-worker gets it.
+worker gets it. What a worker tells of itself is said in `signs_of_life.py`.
 """
 
 import contextlib
@@ -15,16 +15,21 @@ from typing import Any
 
 from redis import Redis
 from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as NoAnswer
-from rq import Queue, Worker
+from rq import Queue
 from rq.exceptions import StopRequested
 from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.utils import now
+from rq.worker import WorkerStatus
 
 from asu.build_queue import QUEUE, BuildJob
 from asu.logs import where_it_failed
-from asu.redis_connections import bears_full_memory, once_there_is_memory
+from asu.redis_connections import bears_full_memory, expect_memory
+
+from .signs_of_life import AudibleWorker
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +37,7 @@ PR_SET_PDEATHSIG = 1  # From <sys/prctl.h>.
 # With these a lost worker is noticed within half a minute even on an idle fleet (RQ's defaults: 400 s).
 WORKER_TTL = 20
 MAINTENANCE_INTERVAL = 5
-LOOK_AGAIN = 1.0  # Seconds between two looks at a disk that is full; each costs microseconds, and those who wait have waited enough.
+LOOK_AGAIN = 1.0  # Seconds between two looks at a disk or a Redis that is full; each costs little, and those who wait have waited enough.
 
 
 # A job that was taken stands in a list of its own until it is executed.
@@ -69,11 +74,11 @@ def runnable(build: Callable[[Mapping[str, Any]], None]) -> type[BuildJob]:
     return RunnableJob
 
 
-class BuildWorker(Worker):
+class BuildWorker(AudibleWorker):
     """RQ's worker, with our sweep among its regular duties.
 
-    `choose` returns the keys of builds in the order in which they should be begun; while `may_begin` returns False, none is, and all else
-    goes on: signs of life, the sweep, and the end when it is told to end.
+    `choose` returns the keys of builds in the order in which they should be begun. While `may_begin` returns False, or Redis has no memory for
+    what RQ writes of a build that begins, none is, and all else goes on: signs of life, the sweep, and the end when it is told to end.
     """
 
     def __init__(
@@ -96,7 +101,7 @@ class BuildWorker(Worker):
             maintenance_interval=MAINTENANCE_INTERVAL,
             log_job_description=False,
         )
-        self._sweep, self._choose, self._may_begin = sweep, choose, may_begin
+        self._sweep, self._choose, self._may_begin, self._had_memory = sweep, choose, may_begin, True
         self._exchange, self._give_back = redis.register_script(_EXCHANGE), redis.register_script(_GIVE_BACK)
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> tuple[Job, Queue] | None:
@@ -104,26 +109,45 @@ class BuildWorker(Worker):
         take = super().dequeue_job_and_maintain_ttl
         while True:
             self._wait_until_one_may_begin()
-            taken = once_there_is_memory(lambda: take(timeout, max_idle_time), "no build is begun", pause=MAINTENANCE_INTERVAL)
-            if taken is None:
-                return None
-            job, queue = self._chosen(*taken)
-            if self._may_begin() and not self._stop_requested:  # It may have waited long for this job, or been told to end by now.
-                return job, queue
-            self._give_back(keys=[queue.key, queue.intermediate_queue_key, Job.key_for(job.id)], args=[job.id])
+            with bears_full_memory("no build is begun"):  # It may have filled up since the look.
+                taken = take(timeout, max_idle_time)
+                if taken is None:
+                    return None
+                job, queue = self._chosen(*taken)
+                if self._one_may_begin() and not self._stop_requested:  # It may have waited long for this job, or been told to end by now.
+                    return job, queue
+                self._give_back(keys=[queue.key, queue.intermediate_queue_key, Job.key_for(job.id)], args=[job.id])
 
     def _wait_until_one_may_begin(self) -> None:
         """Return when a build may be begun; raises StopRequested. RQ's own duties are done as they are where it waits for a job."""
         while True:
             self._end_if_told()
-            if self._may_begin():
+            if self._one_may_begin():
                 return
             with contextlib.suppress(NoConnection, NoAnswer):  # A Redis that comes back finds its worker waiting.
-                with bears_full_memory("RQ does not learn that its worker lives"):
-                    self.heartbeat()
+                self.heartbeat()
                 if self.should_run_maintenance_tasks:
                     self.run_maintenance_tasks()
             time.sleep(LOOK_AGAIN)
+
+    def _one_may_begin(self) -> bool:
+        return self._may_begin() and self._has_memory()
+
+    def _has_memory(self) -> bool:
+        """Whether Redis has memory for what RQ writes of a build; True, too, where it does not answer, which RQ bears where it waits for a job."""
+        try:
+            expect_memory(self.connection)
+        except OutOfMemoryError:
+            if self._had_memory:
+                log.warning("the memory of Redis is full: no build is begun until there is some")
+            self._had_memory = False
+        except (NoConnection, NoAnswer):
+            return True
+        else:
+            if not self._had_memory:
+                log.info("there is memory in Redis again, builds are begun")
+            self._had_memory = True
+        return self._had_memory
 
     def _chosen(self, job: Job, queue: Queue) -> tuple[Job, Queue]:
         try:
@@ -147,11 +171,14 @@ class BuildWorker(Worker):
         """See that it is built. What RQ cannot note of it must not end the worker, which might not be started again."""
         with bears_full_memory("RQ does not learn what becomes of a build"):
             super().execute_job(job, queue)
+        self.executions.clear()  # The next build would be taken for one that RQ could not note.
+        self.set_state(WorkerStatus.IDLE)
 
     def run_maintenance_tasks(self) -> None:
         """RQ's own maintenance, which keeps its locks for 15 minutes, and ours, which depends on none."""
         with bears_full_memory("RQ does not tidy"):
             super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
+        self.last_cleaned_at = now()  # type: ignore[assignment]  # RQ forgets to where it was refused, and a sweep would follow on the other.
         self._sweep_safely()
         self._end_if_told()
 
@@ -166,7 +193,7 @@ class BuildWorker(Worker):
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Sweep while a build runs, too: RQ looks after its other duties only between jobs, and a busy fleet has no between."""
-        with bears_full_memory("RQ does not learn that its worker lives"):  # Its build would die with it.
+        with bears_full_memory("RQ does not learn that a build goes on"):  # Which would die with its worker.
             super().maintain_heartbeats(job, execution)
         self._sweep_safely()
 

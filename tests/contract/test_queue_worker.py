@@ -57,7 +57,7 @@ class WorkerContract:
             raise QueueUnavailable
 
         worker = BuildWorker(redis, build=lambda _: None, sweep=sweep)
-        worker.register_birth()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
+        worker.register_birth()
         line.queue.put(A)
         job = Job.fetch(A, connection=redis, serializer=JSONSerializer)
         worker.maintain_heartbeats(job, worker.prepare_execution(job))
@@ -66,7 +66,7 @@ class WorkerContract:
 
     def test_a_worker_is_known_to_live_where_it_works(self, redis: Redis) -> None:
         """A health check looks for its own worker, not for anybody's."""
-        BuildWorker(redis, build=lambda _: None, sweep=lambda: None).register_birth()  # type: ignore[no-untyped-call]  # As above.
+        BuildWorker(redis, build=lambda _: None, sweep=lambda: None).register_birth()
 
         assert has_live_worker(redis, socket.gethostname())
         assert not has_live_worker(redis, "elsewhere")
@@ -74,7 +74,7 @@ class WorkerContract:
     def test_a_worker_that_fell_silent_is_not_alive(self, redis: Redis) -> None:
         """A worker that hangs keeps its name in Redis for a while, and is found out by its last sign of life."""
         worker = BuildWorker(redis, build=lambda _: None, sweep=lambda: None)
-        worker.register_birth()  # type: ignore[no-untyped-call]  # As above.
+        worker.register_birth()
         redis.hset(worker.key, "last_heartbeat", "2026-01-01T00:00:00.000000Z")
 
         assert not has_live_worker(redis, socket.gethostname())
@@ -113,11 +113,36 @@ class WorkerContract:
         """One that was killed keeps its name in Redis until another tidies, and there may be no other."""
         workers = [BuildWorker(redis, build=lambda _: None, sweep=lambda: None) for _ in range(2)]
         for worker in workers:
-            worker.register_birth()  # type: ignore[no-untyped-call]  # As above.
+            worker.register_birth()
         both = line.queue.live_workers()
         redis.hset(workers[0].key, "last_heartbeat", "2026-01-01T00:00:00.000000Z")
 
         assert (both, line.queue.live_workers()) == (2, 1)
+
+    @pytest.mark.parametrize("lost", ["its hash", "its place", "both"])
+    def test_a_worker_that_was_lost_sight_of_is_counted_again(self, line: Line, redis: Redis, lost: str) -> None:
+        """Its hash ends while Redis is away, and another worker tidies it out of the sets; RQ itself enters it once."""
+        worker = BuildWorker(redis, build=lambda _: None, sweep=lambda: None)
+        worker.register_birth()
+        if lost != "its place":
+            redis.delete(worker.key)
+        if lost != "its hash":
+            for workers in ("rq:workers", f"rq:workers:{QUEUE}"):
+                redis.srem(workers, worker.key)
+
+        worker.heartbeat()
+
+        assert (line.queue.live_workers(), has_live_worker(redis, socket.gethostname())) == (1, True)
+        assert 0 < redis.ttl(worker.key) < 100
+
+    def test_a_worker_that_has_ended_is_not_counted(self, line: Line, redis: Redis) -> None:
+        """Neither among those of the queue nor on its machine."""
+        worker = BuildWorker(redis, build=lambda _: None, sweep=lambda: None)
+        worker.register_birth()
+        worker.register_death()
+
+        assert (line.queue.live_workers(), has_live_worker(redis, socket.gethostname())) == (0, False)
+        assert 0 < redis.ttl(worker.key) <= 60
 
     def test_without_workers_there_are_none(self, line: Line) -> None:
         """Operators see that nobody works."""
@@ -133,7 +158,7 @@ class WorkerContract:
             sweep=lambda: seen.append((line.keys(), has_live_worker(redis, socket.gethostname()))),
             may_begin=may_begin,
         )
-        worker.register_birth()  # type: ignore[no-untyped-call]  # As above.
+        worker.register_birth()
         for key in (A, B):
             line.queue.put(key)
         taken = worker.dequeue_job_and_maintain_ttl(None)

@@ -2,19 +2,15 @@
 
 import asyncio
 import json
-import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
-from rq import Queue
-from rq.serializers import JSONSerializer
 
-from asu.build_queue import QUEUE, RqBuildQueue
-from asu.build_record import LEASE, LEASE_SECONDS, PREFIX, BuildRecord, Revived, State
+from asu.build_queue import RqBuildQueue
+from asu.build_record import LEASE, LEASE_SECONDS, PREFIX, Attempt, BuildRecord, Revived, State
 from asu.errors import MemoryFull, QueueUnavailable
 from asu.fleet import MemoryFleet
 from asu.redis_connections import async_redis, sync_redis
@@ -23,9 +19,9 @@ from asu.room import Room
 from asu.settings import Settings
 from asu.worker.accounting import Accounts
 from asu.worker.job import Builder
-from asu.worker.queue_worker import BuildWorker, runnable
 from tests.contract.redis_clock import let_pass
 from tests.contract.sides import BODIES, DONE, A, B, C, Sides, redis_sides
+from tests.contract.sides import ONE as ONE_HOLDER
 from tests.redis_server import RedisServer
 from tests.unit.job_world import KEY, new_world
 
@@ -65,6 +61,13 @@ async def asynchronous(server: RedisServer) -> AsyncIterator[AsyncRedis]:
 def sides(redis: Redis, asynchronous: AsyncRedis) -> Sides:
     """Return both sides of the records."""
     return redis_sides(asynchronous, redis)
+
+
+async def started(sides: Sides, key: str) -> Attempt:
+    """Begin a build that waits."""
+    attempt = sides.worker.start(key)
+    assert attempt is not None
+    return attempt
 
 
 def fill(redis: Redis) -> None:
@@ -125,6 +128,19 @@ async def test_a_new_build_is_refused_and_leaves_no_trace(redis: Redis, sides: S
 
     assert await sides.api.look(A) == DONE
     assert (await sides.api.look(B), await sides.api.waiting(), redis.exists(PREFIX + C)) == (None, 0, 1)
+
+
+async def test_a_new_build_is_refused_whatever_else_its_client_holds(redis: Redis, sides: Sides) -> None:
+    """Places that are none any more are given back on the way, which needs no memory; the refusal comes before."""
+    for key in (A, B):
+        await sides.claim(key, holder=ONE_HOLDER)
+        sides.worker.finish(await started(sides, key), DONE, 100)
+    fill(redis)
+
+    with pytest.raises(MemoryFull):
+        await sides.claim(C, holder=ONE_HOLDER)
+
+    assert (await sides.api.look(C), await sides.api.waiting()) == (None, 0)
 
 
 async def test_a_build_tells_its_true_outcome(redis: Redis, asynchronous: AsyncRedis, tmp_path: Path) -> None:
@@ -191,54 +207,6 @@ async def test_how_much_memory_is_used_is_known(redis: Redis, asynchronous: Asyn
     assert (free and free.limit, limited and limited.limit, untold) == (0, LIMIT, None)
     assert limited is not None
     assert 0 < limited.used < LIMIT
-
-
-async def test_a_full_redis_does_not_end_the_worker_that_builds(redis: Redis) -> None:
-    """RQ's heartbeat is refused, and the build would die with the worker; its lease tells that it lives."""
-    swept: list[Any] = []
-    RqBuildQueue(redis, deadline=100).put(A)
-    worker = BuildWorker(redis, build=swept.append, sweep=lambda: swept.append("swept"))
-    job = Queue(QUEUE, connection=redis, serializer=JSONSerializer, job_class=runnable(swept.append)).fetch_job(A)
-    assert job is not None
-    worker.register_birth()  # type: ignore[no-untyped-call]
-    execution = worker.prepare_execution(job)
-    fill(redis)
-
-    worker.maintain_heartbeats(job, execution)
-
-    assert swept == ["swept"]
-
-
-async def test_a_worker_without_work_waits_until_there_is_memory_again(redis: Redis) -> None:
-    """It takes the next build then; if it ended instead, nobody might start it again."""
-    worker = BuildWorker(redis, build=lambda _: None, sweep=lambda: None)
-    worker.register_birth()  # type: ignore[no-untyped-call]
-    fill(redis)
-
-    def make_room() -> None:
-        redis.config_set("maxmemory", 0)
-        RqBuildQueue(redis, deadline=100).put(A)
-
-    making_room = threading.Timer(1.0, make_room)
-    making_room.start()
-    taken = await asyncio.to_thread(worker.dequeue_job_and_maintain_ttl, 1)
-    making_room.join()
-
-    assert taken is not None
-    assert taken[0].id == A
-
-
-async def test_what_rq_cannot_note_of_a_build_ends_no_worker(redis: Redis) -> None:
-    """Its job is taken and Redis is full just then; the build waits, and the reconciler gives it another job."""
-    RqBuildQueue(redis, deadline=100).put(A)
-    worker = BuildWorker(redis, build=lambda _: None, sweep=lambda: None)
-    worker.register_birth()  # type: ignore[no-untyped-call]
-    taken = worker.dequeue_job_and_maintain_ttl(1)
-    assert taken is not None
-    fill(redis)
-
-    worker.execute_job(*taken)
-    worker.run_maintenance_tasks()
 
 
 async def test_a_full_redis_is_one_that_cannot_be_used(redis: Redis) -> None:
