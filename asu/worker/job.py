@@ -128,6 +128,8 @@ class Builder:
         container = aftermath.enter_context(WatchedContainer(started, self._settings))
         lease.on_loss = container.kill
         was_fetched = image.is_moving and self._unpack(container, image, progress)
+        if was_fetched:
+            image = replace(image, may_be_old=False)  # It only fetched the builder, and that is today's.
         manager = package_manager_for(Version.parse(request["version"]))
         info = self._info(attempt, progress, container, partial(builder_failures.check, manager=manager, feeds={}))
         check_revision(request["version_code"], info.revision, image)
