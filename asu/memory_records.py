@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from .build_plan import read_plan
 from .build_record import (
     HISTORY,
     LEASE_SECONDS,
@@ -217,8 +218,7 @@ class MemoryRecords:
         entry = self._entry(key)
         if entry is None or entry["record"].state is State.FAILED:
             return None
-        plan: Mapping[str, Any] = json.loads(entry["plan"])
-        return plan
+        return read_plan(entry["plan"])
 
     def waiting_keys(self) -> list[str]:
         """See WorkerRecords."""
@@ -228,7 +228,7 @@ class MemoryRecords:
         """See WorkerRecords."""
         chosen = [(key, self._entries[key]) for key in self.waiting_keys()[:count]]
         return [
-            Waiting(key=key, plan=json.loads(entry["plan"]), overtaken=entry["overtaken"], is_returning=entry["tries"] > 0) for key, entry in chosen
+            Waiting(key=key, plan=read_plan(entry["plan"]), overtaken=entry["overtaken"], is_returning=entry["tries"] > 0) for key, entry in chosen
         ]
 
     def overtake(self, keys: Sequence[str]) -> bool:
@@ -305,4 +305,4 @@ class MemoryRecords:
 
 
 def _attempt(key: str, entry: dict[str, Any], nonce: str) -> Attempt:
-    return Attempt(key=key, number=entry["attempt"], plan=json.loads(entry["plan"]), tries=entry["tries"], nonce=nonce)
+    return Attempt(key=key, number=entry["attempt"], plan=read_plan(entry["plan"]), tries=entry["tries"], nonce=nonce)

@@ -4,7 +4,7 @@
 QueueUnavailable that Redis does not answer. Only plain commands are used; Redis and Valkey serve alike, without modules.
 """
 
-import json
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +15,7 @@ from redis.commands.core import Script
 from redis.exceptions import ResponseError
 
 from . import redis_scripts as scripts
+from .build_plan import read_plan
 from .build_record import (
     HOLDER,
     LEASE,
@@ -42,6 +43,8 @@ from .errors import WorkerLost
 from .redis_connections import answers
 from .redis_memory import MemoryUse
 
+log = logging.getLogger(__name__)
+
 # Who asked is forgotten a day after they asked last; builds do not wait longer. The address is no secret to whoever reads Redis, where the
 # requests themselves stand; a hash whose key lay beside it would only look like one.
 HELD_SECONDS = 86_400
@@ -67,12 +70,16 @@ def _attempt(key: str, values: Any, nonce: str) -> Attempt | None:
     """Read number, tries and plan as the scripts return them; they return nothing where there is no such attempt."""
     if not values:
         return None
-    return Attempt(key=key, number=int(values[0]), tries=int(values[1]), plan=json.loads(values[2]), nonce=nonce)
+    try:
+        return Attempt(key=key, number=int(values[0]), tries=int(values[1]), plan=read_plan(values[2]), nonce=nonce)
+    except (TypeError, ValueError):  # Somebody wrote into the record; no attempt has such a number, so none can do anything.
+        log.error("build %s: its record says that it runs, but not as which attempt; it is left alone", key)  # noqa: TRY400
+        return None
 
 
 def _texts(values: Any) -> list[str]:
     """Return what Redis sends as bytes; its type stubs leave open what it is."""
-    return [value.decode() for value in values]
+    return [value.decode(errors="replace") for value in values]  # Somebody may have written what is no key; it must not hide those that are.
 
 
 def _end(script: Script, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
@@ -236,14 +243,9 @@ class RedisWorkerRecords:
 
     def retry(self, attempt: Attempt, code: str, seconds: float) -> bool:
         """See WorkerRecords."""
-        key = attempt.key
+        keys = [PREFIX + attempt.key, LEASE + attempt.key, RUNNING, WAITING, RETRIES]
         with answers():
-            return bool(
-                self._retry(
-                    keys=[PREFIX + key, LEASE + key, RUNNING, WAITING, RETRIES],
-                    args=[attempt.number, key, code, seconds, attempt.nonce],
-                )
-            )
+            return bool(self._retry(keys=keys, args=[attempt.number, attempt.key, code, seconds, attempt.nonce]))
 
     def restore(self, key: str, record: BuildRecord, *, plan: str | None, bodies: PendingBodies | None, ttl: int) -> bool:
         """See WorkerRecords."""
@@ -274,7 +276,7 @@ class RedisWorkerRecords:
         """See WorkerRecords."""
         with answers():
             found: Any = self._redis.hget(PREFIX + key, "plan")
-        return json.loads(found) if found else None
+        return read_plan(found) if found else None
 
     def waiting_keys(self) -> list[str]:
         """See WorkerRecords."""
@@ -286,7 +288,7 @@ class RedisWorkerRecords:
         with answers():
             found: Any = self._first(keys=[WAITING], args=[PREFIX, count])
         return [
-            Waiting(key=key.decode(), plan=json.loads(plan), overtaken=int(overtaken), is_returning=bool(is_returning))
+            Waiting(key=key.decode(errors="replace"), plan=read_plan(plan), overtaken=int(overtaken), is_returning=bool(is_returning))
             for key, plan, overtaken, is_returning in found
         ]
 

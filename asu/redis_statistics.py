@@ -1,11 +1,12 @@
-"""The statistics in Redis: plain commands, one pipeline per event and per reading.
+"""The statistics in Redis: plain commands, one script per event and one pipeline per reading.
 
-An event's pipeline is a transaction, so that no key is left without its end of life. What is read is decoded in a thread: half a
+An event's commands are run by a script, all at once, so that no key is left without its end of life, and once: where a reply is lost, the client
+library asks again, and an event that was counted is known by its nonce. What is read is decoded in a thread: half a
 year takes tens of milliseconds, for which no poll has to wait.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from itertools import chain
@@ -13,8 +14,8 @@ from typing import Any
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
-from redis.client import Pipeline
 
+from .build_record import new_nonce
 from .build_totals import WHOLE, BuildTotals, increments, read_totals
 from .redis_connections import answers
 from .statistics import (
@@ -36,6 +37,23 @@ from .statistics import (
 
 DAY_SECONDS = 86_400
 TOTALS = f"{PREFIX}totals"
+COUNTED = f"{PREFIX}counted:"  # With the nonce of an event: that it was counted.
+# Seconds for which that is known. Who asks again does so within two, as `redis_connections` has it; the rest is for a Redis that stood still.
+COUNTED_SECONDS = 60
+
+# Runs commands unless the event was counted. Each stands among the arguments behind the number of its words.
+COUNT_ONCE = """
+if not redis.call('SET', KEYS[1], 1, 'NX', 'EX', ARGV[1]) then return 0 end
+local at = 2
+while at <= #ARGV do
+  local last = at + tonumber(ARGV[at])
+  redis.call(unpack(ARGV, at + 1, last))
+  at = last + 1
+end
+return 1
+"""
+
+Command = tuple[str | int, ...]
 
 
 class RedisStatistics:
@@ -43,16 +61,18 @@ class RedisStatistics:
 
     def __init__(self, redis: AsyncRedis) -> None:
         self._redis = redis
+        self._count_once = redis.register_script(COUNT_ONCE)
 
     async def add_requests(self, day: date, *, requests: int, cache_hits: int) -> None:
         """See Statistics."""
         key = _day(day)
+        counted: list[Command] = [
+            ("HINCRBY", key, "requests", requests),
+            ("HINCRBY", key, "cache_hits", cache_hits),
+            ("EXPIRE", key, KEPT_DAYS * DAY_SECONDS),
+        ]
         with answers():
-            async with self._redis.pipeline() as pipeline:
-                pipeline.hincrby(key, "requests", requests)
-                pipeline.hincrby(key, "cache_hits", cache_hits)
-                pipeline.expire(key, KEPT_DAYS * DAY_SECONDS)
-                await pipeline.execute()
+            await self._count_once(keys=[COUNTED + new_nonce()], args=_arguments(counted))
 
     async def days(self, days: Sequence[date]) -> list[DayCounts]:
         """See Statistics."""
@@ -106,45 +126,53 @@ class RedisBuildStatistics:
     """The worker's side."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+        self._count_once = redis.register_script(COUNT_ONCE)
 
     def add_finished(self, build: FinishedBuild) -> None:
         """See BuildStatistics."""
         day = build.at.date()
         key, packages = _day(day), _packages(week_of(day))
-        with answers(), self._redis.pipeline() as pipeline:
-            pipeline.hincrby(key, "builds", 1)
-            pipeline.hincrby(key, "milliseconds", round(build.seconds * 1000))
-            pipeline.hincrby(key, f"version:{build.version}", 1)
-            pipeline.hincrby(key, f"took:{duration_step(build.seconds)}", 1)
-            pipeline.expire(key, KEPT_DAYS * DAY_SECONDS)
-            for name in build.packages:
-                pipeline.zincrby(packages, 1, name)
-            pipeline.zremrangebyrank(packages, 0, -PACKAGES_KEPT - 1)
-            pipeline.expire(packages, KEPT_DAYS * DAY_SECONDS)
-            _count_ended(pipeline, hour_of(build.at), "done", None, {**build.steps, WHOLE: build.seconds})
-            pipeline.execute()
+        self._count(
+            ("HINCRBY", key, "builds", 1),
+            ("HINCRBY", key, "milliseconds", round(build.seconds * 1000)),
+            ("HINCRBY", key, f"version:{build.version}", 1),
+            ("HINCRBY", key, f"took:{duration_step(build.seconds)}", 1),
+            ("EXPIRE", key, KEPT_DAYS * DAY_SECONDS),
+            *(("ZINCRBY", packages, 1, name) for name in build.packages),
+            ("ZREMRANGEBYRANK", packages, 0, -PACKAGES_KEPT - 1),
+            ("EXPIRE", packages, KEPT_DAYS * DAY_SECONDS),
+            *_ended(hour_of(build.at), "done", None, {**build.steps, WHOLE: build.seconds}),
+        )
 
     def add_failure(self, failure: Failure, steps: Mapping[str, float]) -> None:
         """See BuildStatistics."""
         key, failures = _day(failure.day), _failures(failure.day)
-        with answers(), self._redis.pipeline() as pipeline:
-            pipeline.hincrby(key, f"fault:{failure.fault}", 1)
-            pipeline.expire(key, KEPT_DAYS * DAY_SECONDS)
-            pipeline.zincrby(failures, 1, failure.encoded())
-            pipeline.zremrangebyrank(failures, 0, -FAILURES_KEPT - 1)
-            pipeline.expire(failures, FAILURE_DAYS * DAY_SECONDS)
-            _count_ended(pipeline, failure.hour, failure.fault, failure.code, steps)
-            pipeline.execute()
+        self._count(
+            ("HINCRBY", key, f"fault:{failure.fault}", 1),
+            ("EXPIRE", key, KEPT_DAYS * DAY_SECONDS),
+            ("ZINCRBY", failures, 1, failure.encoded()),
+            ("ZREMRANGEBYRANK", failures, 0, -FAILURES_KEPT - 1),
+            ("EXPIRE", failures, FAILURE_DAYS * DAY_SECONDS),
+            *_ended(failure.hour, failure.fault, failure.code, steps),
+        )
+
+    def _count(self, *commands: Command) -> None:
+        with answers():
+            self._count_once(keys=[COUNTED + new_nonce()], args=_arguments(commands))
 
 
-def _count_ended(pipeline: Pipeline, hour: str, outcome: str, code: str | None, seconds: Mapping[str, float]) -> None:
-    """Add a build to the totals, and to the hour in which it ended."""
+def _arguments(commands: Iterable[Command]) -> list[str | int]:
+    """Return commands as the script takes them."""
+    return [COUNTED_SECONDS, *chain.from_iterable((len(command), *command) for command in commands)]
+
+
+def _ended(hour: str, outcome: str, code: str | None, seconds: Mapping[str, float]) -> Iterator[Command]:
+    """Yield what adds a build to the totals, and to the hour in which it ended."""
     for field, amount in increments(outcome, code, seconds):
-        pipeline.hincrby(TOTALS, field, amount)
+        yield "HINCRBY", TOTALS, field, amount
     key = _hours(date.fromisoformat(hour[:10]))
-    pipeline.hincrby(key, f"{hour[11:13]}:{outcome}", 1)
-    pipeline.expire(key, (HOURS_DAYS + 1) * DAY_SECONDS)
+    yield "HINCRBY", key, f"{hour[11:13]}:{outcome}", 1
+    yield "EXPIRE", key, (HOURS_DAYS + 1) * DAY_SECONDS
 
 
 def _day(day: date) -> str:

@@ -4,6 +4,7 @@
                                          `fault:NAME`, `version:NAME` (builds), `took:STEP` (builds by their duration)
     asu:statistics:packages:2026-10-26   sorted set of the week that begins on this Monday: package → finished builds that asked for it
     asu:statistics:failures:2026-10-26   sorted set of a day: a failure without anything personal, as JSON → how often it was seen
+    asu:statistics:counted:NONCE         that an event was counted, for a minute: who did not hear of it asks again, and nothing is counted twice
 
 Beside these stand the hashes of `build_totals`. Every key but the totals ends by itself, and what stands in one is bounded: versions are
 those that were built, packages those of finished builds, and the two sorted sets are trimmed. So nobody can fill the memory of Redis with

@@ -36,6 +36,10 @@ class LossyRedis:
             redis.script_load(script)  # Redis must do what it is asked, not answer that it does not know the script.
         self._doomed[hashlib.sha1(script.encode()).hexdigest().encode()] = times  # noqa: S324  # The name that Redis gives it.
 
+    def lose_replies_about(self, word: str, times: int) -> None:
+        """Let the next so many replies to what names `word` get lost, be it a script or a transaction that is sent as a whole."""
+        self._doomed[word.encode()] = times
+
     def still_to_lose(self) -> int:
         """Return how many replies are yet to be lost."""
         return sum(self._doomed.values())
@@ -54,9 +58,9 @@ class LossyRedis:
                 target.sendall(data)
 
     def _dooms(self, command: bytes) -> bool:
-        for digest, times in self._doomed.items():
-            if times and digest in command:
-                self._doomed[digest] -= 1
+        for word, times in self._doomed.items():
+            if times and word in command:
+                self._doomed[word] -= 1
                 return True
         return False
 

@@ -1,8 +1,12 @@
 """The directory of one build on a disk: what its manifest says of it, what is really there, and how it gets onto the disk itself."""
 
+import contextlib
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+
+from asu.errors import StoreFailed
 
 from .base import ACCOUNT, FILE_NAME
 from .manifest import MANIFEST, Manifest, is_of_another_release, read_manifest
@@ -53,6 +57,30 @@ def bytes_in(directory: Path) -> int:
         return sum(path.stat().st_size for path in directory.iterdir() if FILE_NAME.fullmatch(path.name))
     except FileNotFoundError:
         return 0
+
+
+def remove_in_place(directory: Path, may_go: Callable[[Path], bool]) -> bool:
+    """Remove a build where it lies, if it may go; return whether it is gone. It needs no room, but for a moment others see a damaged build.
+
+    The manifest goes last: whatever is left after a crash is known to be damaged. What goes is what was opened before the question, so
+    a build that is put in its place meanwhile stays. Raises StoreFailed.
+    """
+    try:
+        opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if not may_go(directory):
+                return False
+            for name in sorted(os.listdir(opened), key=MANIFEST.__eq__):  # noqa: PTH208  # A path cannot look through what was opened.
+                os.unlink(name, dir_fd=opened)
+        finally:
+            os.close(opened)
+    except FileNotFoundError:  # Another worker was faster.
+        return False
+    except OSError as error:
+        raise StoreFailed(reason=f"a build was not removed ({error.strerror})") from error
+    with contextlib.suppress(OSError):  # What stays is empty, or another build.
+        directory.rmdir()
+    return True
 
 
 def sync_build(directory: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from asu.errors import StoreFailed
 
 from .base import ACCOUNT, FILE_NAME, KEY, NO_HASHES, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage, without_rival
-from .directory import bytes_in, has_size, is_damaged, manifest_in, sizes_in, sync, sync_build
+from .directory import bytes_in, has_size, is_damaged, manifest_in, remove_in_place, sizes_in, sync, sync_build
 from .manifest import MANIFEST, Manifest, describe_build
 from .workplaces import Workplaces, is_older
 
@@ -245,8 +245,14 @@ class LocalStore:
             return False
 
     def _remove(self, key: str, may_go: Callable[[Path], bool]) -> bool:
-        """Take a build out of sight in one step, then remove it; one that was published anew in between goes back."""
-        place = self.workplace(key)
+        """Take a build out of sight in one step, then remove it; one that was published anew in between goes back.
+
+        A disk may have no room for the directory that this takes, which is when something must go: then it is removed where it lies.
+        """
+        try:
+            place = self.workplace(key)
+        except StoreFailed:
+            return remove_in_place(self._root / key, may_go)
         with contextlib.suppress(OSError):  # Another worker may have been faster.
             os.rename(self._root / key, place / key)  # noqa: PTH104
             if not may_go(place / key):

@@ -66,8 +66,7 @@ class S3Store:
         """See Store."""
         if KEY.fullmatch(key) is None or FILE_NAME.fullmatch(name) is None:
             return None
-        manifest = self._read_manifest(key)
-        if manifest is None:
+        if (manifest := self._read_manifest(key)) is None:
             return None
         url = f"{self._public_url}/{quote(self._name(key, name, manifest.publication))}" if self._public_url else None
         return manifest.stored(name, url)
@@ -98,8 +97,7 @@ class S3Store:
 
     def account(self, key: str) -> bytes | None:
         """See Store."""
-        manifest = self.manifest(key)
-        if manifest is None:
+        if (manifest := self.manifest(key)) is None:
             return None
         with translated(f"{ACCOUNT} cannot be read"):
             answer = self._get(self._clients.get(), self._name(key, ACCOUNT, manifest.publication))
@@ -115,7 +113,8 @@ class S3Store:
     ) -> bool:
         """See Store.
 
-        An upload never touches what is served, and one that fails leaves what was published before. What remains to a worker that freezes
+        An upload never touches what is served, and one that fails leaves what was published before, and as far as the bucket lets it nothing of its
+        own: it would be in no budget. What remains to a worker that freezes
         for longer than its lease is the upload of the manifest: when it thaws, it takes its own back, and what a later attempt has published
         meanwhile is not seen either, so that the build is made again. What a killed worker uploaded goes with the build.
         """
@@ -126,14 +125,17 @@ class S3Store:
             manifest = replace(describe_build(key, directory, lifetime, hashes), publication=uuid.uuid4().hex)
             # Listed now, since what comes later may be a later attempt's.
             earlier = [found["Key"] for found in self._objects(client, self._name(key, "")) if found["Key"] != switch]
-            self._upload(directory, manifest)
-            is_published = is_current()
+            own = [self._name(key, name, manifest.publication) for name in (*(file.name for file in manifest.files), ACCOUNT)]
+            try:
+                self._upload(directory, manifest)
+                is_published = is_current()
+            except BaseException:  # Once the manifest is sent, it may have arrived whatever is heard of it.
+                self._clear_away(own)
+                raise
             if is_published:
                 self._put(switch, manifest.to_json(), "application/json")
                 is_published = is_current() or self._take_back(manifest)
-        own = [self._name(key, name, manifest.publication) for name in (*(file.name for file in manifest.files), ACCOUNT)]
-        with contextlib.suppress(StoreFailed), translated("what nobody is served was not removed"):
-            self._delete(client, earlier if is_published else own)
+        self._clear_away(earlier if is_published else own)
         return is_published
 
     def discard(self, directory: Path) -> None:
@@ -191,16 +193,15 @@ class S3Store:
         return False
 
     def usage(self) -> StoreUsage | None:
-        """See Store."""
-        builds: set[str] = set()
-        size = 0
+        """See Store. Bytes are those of all that lies there, what a publication left included of which nothing came; that is no build."""
+        builds = size = 0
         try:
-            for key, name, found in self._files_of_builds():
-                builds.add(key)
+            for _, name, found in self._files_of_builds():
+                builds += name == MANIFEST
                 size += found["Size"] if FILE_NAME.fullmatch(name) else 0
         except _TooLongError:
             return None
-        return StoreUsage(builds=len(builds), bytes=size)
+        return StoreUsage(builds=builds, bytes=size)
 
     def reach(self) -> None:
         """See Store."""
@@ -247,8 +248,7 @@ class S3Store:
             with (directory / file.name).open("rb") as body:
                 # Whoever is sent to the bucket gets the headers that the API would send.
                 disposition = f'attachment; filename="{file.name}"'
-                name = self._name(manifest.key, file.name, manifest.publication)
-                self._put(name, body, "application/octet-stream", ContentDisposition=disposition)
+                self._put(self._name(manifest.key, file.name, manifest.publication), body, "application/octet-stream", ContentDisposition=disposition)
         if (directory / ACCOUNT).exists():
             self._put(self._name(manifest.key, ACCOUNT, manifest.publication), (directory / ACCOUNT).read_bytes(), "application/json")
 
@@ -281,14 +281,18 @@ class S3Store:
             return str(found["Key"]).removeprefix(self._prefix).partition("/")[0]
 
         # S3 lists in the order of names, in which "0" comes next to the slash: all that lies under a key comes before, no other key does.
-        start = f"{self._prefix}{after}0" if after else ""
-        for name, objects in groupby(self._objects(client, self._prefix, start), key_of):
+        for name, objects in groupby(self._objects(client, self._prefix, f"{self._prefix}{after}0" if after else ""), key_of):
             yield name, min(age_of(found) for found in objects)
 
     def _remove(self, client: Any, key: str) -> None:
         """Take a build out of sight by its manifest, then remove its files, those of publications that nothing came of included."""
         self._delete(client, [self._name(key, MANIFEST)])
         self._delete(client, [found["Key"] for found in self._objects(client, self._name(key, ""))])
+
+    def _clear_away(self, names: Iterable[str]) -> None:
+        """Delete what nobody is served, if that can be done soon; what is left goes with the build."""
+        with contextlib.suppress(StoreFailed), translated("what nobody is served was not removed"):
+            self._delete(self._clients.get(is_tidying=True), names)
 
     def _delete(self, client: Any, names: Iterable[str]) -> None:
         """Delete objects, there or not; one by one, since not every server knows more."""

@@ -59,8 +59,11 @@ def steps_of(body: Mapping[str, Any]) -> dict[str, float]:
 
 
 def failure(plan: Mapping[str, Any], body: Mapping[str, Any], *, at: datetime) -> Failure:
-    """Return what is counted of a failed build: field by field, so that nothing else of request or output comes along."""
-    request = plan["request"]
+    """Return what is counted of a failed build: field by field, so that nothing else of request or output comes along.
+
+    What a plan that nobody can build does not tell is empty.
+    """
+    version, target, profile = (_text(plan["request"].get(name)) for name in ("version", "target", "profile"))
     problems = {
         Problem(kind=problem["kind"], package=problem["package"])
         for problem in body.get("problems", ())
@@ -70,8 +73,12 @@ def failure(plan: Mapping[str, Any], body: Mapping[str, Any], *, at: datetime) -
         hour=hour_of(at),
         code=body["code"],
         fault=body["fault"],
-        version=request["version"],
-        target=request["target"],
-        profile=request["profile"],
+        version=version,
+        target=target,
+        profile=profile,
         problems=tuple(sorted(problems)[:MAX_PROBLEMS]),
     )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

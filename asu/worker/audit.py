@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from asu.build_plan import tellable_plan
 from asu.build_record import Attempt, BuildRecord, State
 from asu.logs import where_it_failed
 
@@ -45,14 +46,14 @@ class AuditLog:
 
 
 def _line(attempt: Attempt, record: BuildRecord, seconds: float, files: Mapping[str, str]) -> dict[str, Any]:
-    body, request = json.loads(record.body), attempt.plan["request"]
+    body, request = json.loads(record.body), tellable_plan(attempt.plan, attempt.key)["request"]
     return {
         "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "build": attempt.key,
         "attempt": attempt.number,
         "tries": attempt.tries,
         "request_id": attempt.plan.get("request_id", ""),
-        **{name: request[name] for name in ("version", "target", "profile")},
+        **{name: request.get(name, "") for name in ("version", "target", "profile")},
         "outcome": "done" if record.state is State.DONE else body["code"],
         "fault": record.fault,
         "seconds": round(seconds, 3),

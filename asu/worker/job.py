@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from asu.build_account import write_account
-from asu.build_plan import is_plan_of
+from asu.build_plan import is_plan_of, tellable_plan
 from asu.build_queue import PAYLOAD_VERSION
 from asu.build_record import Attempt, BuildRecord, WorkerRecords, new_nonce
 from asu.errors import AsuError, BuildFailed, ContainerFailed, InternalError, PlanUnusable, QueueUnavailable, StoreFailed
@@ -96,7 +96,7 @@ class Builder:
 
     def _run(self, attempt: Attempt) -> None:
         log.info("build %s attempt %s begins, request %s", attempt.key, attempt.number, attempt.plan.get("request_id", "unknown"))
-        progress = Progress(attempt.plan)
+        progress = Progress(tellable_plan(attempt.plan, attempt.key))
         # The container is removed when all is said and done: that takes up to 0.7 s, and nobody has to wait for it.
         with Lease(self._records, attempt) as lease, contextlib.ExitStack() as aftermath:
             try:
@@ -111,7 +111,7 @@ class Builder:
                 record, ttl = progress.failed(told), self._failure_lifetime(told)
             if self._finish(attempt, record, ttl):
                 self._audit.note(attempt, record, seconds=progress.seconds, files=progress.files)
-                self._accounts.note(attempt.plan, record, seconds=progress.seconds)
+                self._accounts.note(progress.plan, record, seconds=progress.seconds)
 
     def _build(self, attempt: Attempt, progress: Progress, lease: Lease, aftermath: contextlib.ExitStack) -> BuildRecord:
         if not is_plan_of(attempt.plan, attempt.key):
@@ -128,6 +128,8 @@ class Builder:
         container = aftermath.enter_context(WatchedContainer(started, self._settings))
         lease.on_loss = container.kill
         was_fetched = image.is_moving and self._unpack(container, image, progress)
+        if was_fetched:
+            image = replace(image, may_be_old=False)  # It only fetched the builder, and that is today's.
         manager = package_manager_for(Version.parse(request["version"]))
         info = self._info(attempt, progress, container, partial(builder_failures.check, manager=manager, feeds={}))
         check_revision(request["version_code"], info.revision, image)

@@ -238,7 +238,7 @@ class MemoryEngine:
         self.containers: list[MemoryContainer] = []
         self.failure: AsuError | None = None
         self.has_image = True
-        self.pull_fails = False  # And there is an older copy.
+        self.pull_fails = False  # And there is an older copy, as there is where pulls are not wanted.
 
     def pin(self, image: BuilderImage) -> BuilderImage:
         """See ContainerEngine."""
@@ -248,7 +248,7 @@ class MemoryEngine:
         if not self.has_image:
             raise image.missing()
         content = hashlib.sha256(f"{image.name} {self.script.revision}".encode()).hexdigest()
-        self.pinned.append(replace(image, id=content, digest=f"sha256:{content}", pull_failed=self.pull_fails))
+        self.pinned.append(replace(image, id=content, digest=f"sha256:{content}", may_be_old=self.pull_fails))
         return self.pinned[-1]
 
     def start(self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()) -> BuildContainer:

@@ -44,7 +44,7 @@ class PodmanEngine:
             response = self._client.api.get(f"/images/{quote(image.name, safe='')}/json")
             response.raise_for_status()
             found = response.json()
-            return replace(image, id=str(found["Id"]), digest=str(found["Digest"]), pull_failed=not is_current)
+            return replace(image, id=str(found["Id"]), digest=str(found["Digest"]), may_be_old=not is_current)
 
     def start(self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()) -> BuildContainer:
         """See ContainerEngine."""
@@ -104,7 +104,7 @@ class PodmanEngine:
         return {"network_mode": "none"} if name == "none" else {"network_mode": "bridge", "networks": {name: {}}}
 
     def _ensure_image(self, image: BuilderImage) -> bool:
-        """Pull the image where that is asked for; False where that failed, and there is an older copy to be used.
+        """Pull the image where that is asked for; False where there may be a newer one than the copy that is used: that failed, or is not wanted.
 
         Raises ImageBuilderMissing, ContainerFailed and BuildTimeout.
         """
@@ -115,7 +115,7 @@ class PodmanEngine:
         if policy == "never" or (policy == "missing" and exists):
             if not exists:
                 raise image.missing()
-            return True
+            return policy == "missing" or not image.is_moving
         # With its own policy `newer`, podman keeps to itself that a pull failed where there is a copy. Layers that are there are not fetched again.
         try:
             pull(lambda: self._ask_for(image, "always" if policy == "newer" else policy), image, deadline=self._settings.pull_deadline)

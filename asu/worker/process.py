@@ -61,7 +61,7 @@ def run_worker(settings: Settings) -> None:
 
 
 def sweep_once(settings: Settings) -> Swept:
-    """Tidy once, as a worker does; raises StoreFailed and QueueUnavailable."""
+    """Tidy once, as a worker does; raises StoreFailed where the store cannot be opened. All else that fails stands in the troubles."""
     with sync_redis(settings.redis_url) as redis:
         records, queue = RedisWorkerRecords(redis), RqBuildQueue(redis, deadline=settings.build_deadline)
 

@@ -31,8 +31,8 @@ class BuilderImage:
     """A container image with an ImageBuilder, and for which version and target it is; upstream moves the tags of snapshots.
 
     What a name leads to may be another image a minute later. A pinned one has `id`, by which podman knows it for good, and `digest`, by
-    which everybody does: that of its manifest, `sha256:` and 64 hexadecimal digits. With `pull_failed` it is the copy that was at hand, since it
-    could not be asked whether there is a newer one.
+    which everybody does: that of its manifest, `sha256:` and 64 hexadecimal digits. With `may_be_old` it is the copy that was at hand, since
+    nobody could be asked, or was to be asked, whether there is a newer one.
     """
 
     name: str
@@ -41,7 +41,7 @@ class BuilderImage:
     is_moving: bool = False
     id: str = ""
     digest: str = ""
-    pull_failed: bool = False
+    may_be_old: bool = False
 
     def missing(self) -> ImageBuilderMissing:
         """Return the error that there is no such image, which says when to look again."""

@@ -2,6 +2,9 @@
 
 A client's list of versions grows old while its page is open; that is the user's to mend. An ImageBuilder is published some hours after what
 it is made from, mirrors lag, and a newer one may be out of reach: then nothing is wrong with the request, and it goes well later.
+
+A newer builder that was not pulled is our fault, but only of what comes with it. Most packages come from feeds, and the image of a snapshot may hold
+nothing but the script that fetches its builder: what is old then is so on the downloads server.
 """
 
 import re
@@ -11,6 +14,8 @@ from typing import Any
 from asu.errors import BuilderNotRenewed, BuilderOutdated, InfraError, UpstreamError, WrongRevision
 
 from .pulling import BuilderImage
+
+_COMES_WITH_BUILDER = re.compile("base-files|kernel|libc|kmod-.+")  # Or, as kernel modules do, from a feed that belongs to the builder's very kernel.
 
 # The number of commits on the branch; of a tree with changes of its own, that where it left OpenWrt's and how many came after.
 _REVISION = re.compile(r"r([0-9]{1,9})(?:\+([0-9]{1,9}))?(?:-.*)?")
@@ -30,9 +35,16 @@ def check_revision(expected: str, found: str, image: BuilderImage) -> None:
 
 
 def outdated(reason: str, image: BuilderImage, problems: Sequence[dict[str, Any]] = ()) -> UpstreamError | InfraError:
-    """Return the error that a builder is too old: ours where it was kept since a pull failed, else upstream's."""
-    if image.pull_failed:
+    """Return the error that a builder is too old: ours where there may be a newer one than the copy that was kept, else upstream's."""
+    if image.may_be_old:
         return BuilderNotRenewed(reason=reason, problems=list(problems))
+    return BuilderOutdated(reason=reason, problems=list(problems))
+
+
+def outdated_packages(reason: str, image: BuilderImage, problems: Sequence[dict[str, Any]]) -> UpstreamError | InfraError:
+    """Return the error that packages, one for each of the problems, are older than asked for: ours only where all of them come with the builder."""
+    if all(_COMES_WITH_BUILDER.fullmatch(problem["package"]) for problem in problems):
+        return outdated(reason, image, problems)
     return BuilderOutdated(reason=reason, problems=list(problems))
 
 

@@ -2,21 +2,24 @@
 
 Builds whose worker died, jobs that were lost, containers that nobody owns, files that nobody knows any more.
 
-Every worker sweeps; the transitions are atomic, so it does no harm when two do at once.
+Every worker sweeps; the transitions are atomic, so it does no harm when two do at once. Each part of a sweep, and each lost build, stands
+alone: where one fails, be it that Redis has no memory left or that somebody wrote into a record, all others have their turn.
 """
 
 import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from asu.build_plan import tellable_plan
 from asu.build_queue import BuildQueue, Reconciler
 from asu.build_record import Attempt, WorkerRecords
-from asu.errors import AsuError, StoreFailed, WorkerLost
+from asu.errors import AsuError, WorkerLost
 from asu.fleet import FleetNotes, WorkerNote
 from asu.log_context import logged_with
+from asu.logs import where_it_failed
 from asu.room import free_bytes
 from asu.settings import Settings
 from asu.stores.base import Lifetimes, Store
@@ -83,15 +86,15 @@ class Sweep:
         self._lifetimes = Lifetimes(grace=GRACE, undocumented=longest + GRACE, workplaces=settings.build_deadline + GRACE)
         self._reconcile = Reconciler(queue)
         self._containers_due = self._files_due = 0.0
+        self._unconfirmed: dict[tuple[str, int], Attempt] = {}  # Redis may have given them up already, and its reply was lost.
 
     def __call__(self) -> Swept:
-        """Tidy once, containers and files only if it is time for them; return what was done."""
+        """Tidy once, containers and files only if it is time for them; return what was done, and in its troubles what was not."""
         swept = Swept()
-        for attempt in self._records.abandoned():
-            with logged_with(**attempt.log_fields):
-                self._take_back(attempt, swept)
-            self._containers_due = 0.0  # Its container builds on, for nobody.
-        self._reconcile(self._records.waiting_keys())
+        with _alone("lost builds", swept):
+            self._take_all_back(swept)
+        with _alone("jobs", swept):
+            self._reconcile(self._records.waiting_keys())
         if time.monotonic() >= self._containers_due:
             self._containers_due = time.monotonic() + CONTAINERS_EVERY
             self._remove_containers(swept)
@@ -100,37 +103,49 @@ class Sweep:
             self._remove_files(swept)
         return swept
 
+    def _take_all_back(self, swept: Swept) -> None:
+        """Take back whatever is abandoned, and first ask about those anew of which the last sweep did not hear whether they are given up.
+
+        With the nonce of that sweep: to another one they are not abandoned any more, and the outcome would be in no audit log and no statistics.
+        """
+        found = {(attempt.key, attempt.number): attempt for attempt in self._records.abandoned()}
+        for place, attempt in (found | self._unconfirmed).items():
+            with logged_with(**attempt.log_fields), _alone(f"build {attempt.key}", swept):
+                self._take_back(attempt, swept)
+                self._unconfirmed.pop(place, None)
+            self._containers_due = 0.0  # Its container builds on, for nobody.
+
     def _take_back(self, attempt: Attempt, swept: Swept) -> None:
         if attempt.tries < self._settings.max_attempts:
             if self._records.requeue(attempt.key, attempt.number):
-                self._queue.replace(attempt.key)
                 swept.taken_back.append(attempt.key)
                 log.warning("build %s: its worker was lost, try %s starts over", attempt.key, attempt.tries + 1)
+                self._queue.replace(attempt.key)
             return
-        record = Progress(attempt.plan).failed(WorkerLost(attempts=attempt.tries))
+        plan = tellable_plan(attempt.plan, attempt.key)
+        record = Progress(plan).failed(WorkerLost(attempts=attempt.tries))
+        self._unconfirmed[attempt.key, attempt.number] = attempt
         if self._records.give_up(attempt, record, self._settings.retry_failure_ttl):
             swept.given_up.append(attempt.key)
             self._audit.note(attempt, record, seconds=0, files={})
-            self._accounts.note(attempt.plan, record, seconds=0)
+            self._accounts.note(plan, record, seconds=0)
 
     def _remove_containers(self, swept: Swept) -> None:
-        trouble = ""
-        try:
-            with contextlib.closing(self._engine()) as engine:
-                for key, number, container in engine.leftovers():
-                    if not self._records.is_current(Attempt(key=key, number=number, plan={})):
-                        log.warning("build %s attempt %s: its container is left over and removed", key, number)
-                        container.remove()
-                        swept.containers.append(key)
-        except AsuError as error:
-            trouble = error.detail
-            log.warning("containers not swept: %s", trouble)
-            swept.troubles.append(f"containers: {trouble}")
+        before = len(swept.troubles)
+        with _alone("containers", swept), contextlib.closing(self._engine()) as engine:
+            for key, number, container in engine.leftovers():
+                if not self._records.is_current(Attempt(key=key, number=number, plan={})):
+                    log.warning("build %s attempt %s: its container is left over and removed", key, number)
+                    container.remove()
+                    swept.containers.append(key)
+        trouble = "".join(swept.troubles[before:]).removeprefix("containers: ")
         if self._notes:
-            self._notes.note_worker(self._name, WorkerNote(trouble=trouble, disk_free=free_bytes(self._settings.store_path)))
+            with _alone("note of this worker", swept):
+                self._notes.note_worker(self._name, WorkerNote(trouble=trouble, disk_free=free_bytes(self._settings.store_path)))
 
     def _remove_files(self, swept: Swept) -> None:
-        try:
+        usage = None
+        with _alone("files", swept):
             for key in self._store.expire(self._lifetimes, self._records.is_known):
                 log.info("build %s: its record has ended, its files are removed", key)
                 swept.files.append(key)
@@ -141,8 +156,19 @@ class Sweep:
                 log.info("build %s: removed before its time, to keep the store within its budget", key)
                 swept.evicted.append(key)
             usage = self._store.usage() if self._notes else None
-            if self._notes and usage:
+        if self._notes and usage:
+            with _alone("note of the store", swept):
                 self._notes.note_store(usage)
-        except StoreFailed as error:
-            log.warning("files not swept: %s", error.detail)
-            swept.troubles.append(f"files: {error.detail}")
+
+
+@contextlib.contextmanager
+def _alone(part: str, swept: Swept) -> Iterator[None]:
+    """Keep to a part of a sweep what fails there; what it was is told."""
+    try:
+        yield
+    except AsuError as error:
+        log.warning("%s not swept: %s", part, error.detail)
+        swept.troubles.append(f"{part}: {error.detail}")
+    except Exception as error:  # noqa: BLE001  # Whatever it is, the other parts have nothing to do with it; its message may quote a plan.
+        log.error("%s not swept: %s", part, where_it_failed(error))  # noqa: TRY400
+        swept.troubles.append(f"{part}: an error of ours; the log says where")

@@ -14,7 +14,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from asu.build_totals import BOUNDS, WHOLE, Durations
 from asu.memory_statistics import MemoryStatistics
-from asu.redis_statistics import DAY_SECONDS, RedisBuildStatistics, RedisStatistics
+from asu.redis_statistics import COUNTED, COUNTED_SECONDS, DAY_SECONDS, RedisBuildStatistics, RedisStatistics
 from asu.statistics import (
     FAILURE_DAYS,
     FAILURES_KEPT,
@@ -161,7 +161,9 @@ class RedisStatisticsContract(StatisticsContract):
         names = {"day:2026-10-26", "day:2026-10-27", "packages:2026-10-26", "failures:2026-10-27", "hours:2026-10-27", "totals"}
         lifetimes = {name: redis.ttl(f"asu:statistics:{name}") for name in names}
         kept = KEPT_DAYS * DAY_SECONDS
-        assert redis.dbsize() == len(names)
+        guards: Any = redis.keys(f"{COUNTED}*")
+        assert [0 < redis.ttl(guard) <= COUNTED_SECONDS for guard in guards] == [True] * 3
+        assert redis.dbsize() == len(names) + len(guards)
         others = {"failures:2026-10-27": FAILURE_DAYS * DAY_SECONDS, "hours:2026-10-27": (HOURS_DAYS + 1) * DAY_SECONDS, "totals": -1}
         assert lifetimes == {**dict.fromkeys(names, kept), **others}
 

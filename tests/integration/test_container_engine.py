@@ -6,6 +6,7 @@ import secrets
 import socket
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -38,11 +39,19 @@ def test_a_copy_that_could_not_be_renewed_is_known_as_such(podman: PodmanWorld) 
     podman.run("tag", IMAGE.name, name)
     try:
         engine = podman.engine(pull_policy="newer")
-        told = engine.pin(builder_image(name)).pull_failed, podman.engine(pull_policy="missing").pin(builder_image(name)).pull_failed
+        told = engine.pin(builder_image(name)).may_be_old, podman.engine(pull_policy="missing").pin(builder_image(name)).may_be_old
     finally:
         podman.run("untag", name, name)
 
     assert told == (True, False)
+
+
+def test_a_moving_image_that_is_not_to_be_pulled_may_be_old(podman: PodmanWorld) -> None:
+    """That upstream has no newer one is not known; of a release's image there is none."""
+    image = replace(builder_image(IMAGE.name), is_moving=True)
+
+    assert podman.engine(pull_policy="never").pin(image).may_be_old
+    assert not podman.engine(pull_policy="never").pin(replace(image, is_moving=False)).may_be_old
 
 
 def test_a_pull_has_a_deadline(podman: PodmanWorld) -> None:

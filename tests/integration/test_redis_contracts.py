@@ -16,6 +16,7 @@ from tests.contract.sides import DONE, A, B, Sides, redis_sides
 from tests.contract.test_asked_twice import AskedTwiceContract, TokensContract
 from tests.contract.test_fleet import FleetSides, RedisFleetContract
 from tests.contract.test_line import LineContract
+from tests.contract.test_poison_plans import PoisonContract
 from tests.contract.test_queue import Line, RqContract, rq_line
 from tests.contract.test_queue_worker import WorkerContract
 from tests.contract.test_records import RecordsContract
@@ -54,6 +55,10 @@ class RealSides:
     async def sides(self, asynchronous: AsyncRedis, redis: Redis) -> Sides:
         """Return both sides of one server."""
         return redis_sides(asynchronous, redis)
+
+
+class TestRealPoison(RealSides, PoisonContract):
+    """What somebody wrote into a real Redis."""
 
 
 class TestRealLine(RealSides, LineContract):

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from asu.errors import QueueUnavailable, StoreFailed
 from asu.stores import open_store
 from asu.stores.base import ACCOUNT, StoreUsage
 from asu.stores.manifest import MANIFEST
 from tests.contract.test_publication import PublicationContract, answers, nothing
-from tests.contract.test_store import LIFETIMES, A, gather, publish, read
+from tests.contract.test_store import LIFETIMES, A, B, gather, publish, read
 from tests.integration.test_s3_store import PREFIX, address, names, object_of, s3_settings
 from tests.s3_server import Faults, ask, faulty, make_bucket, running_s3
 
@@ -84,6 +85,48 @@ def test_a_file_that_is_read_while_it_is_replaced_is_not_mixed(store: Store) -> 
 
     assert store.content(file, 0, 7) is None
     assert read(store, "a.bin") == "laterly"
+
+
+def test_an_upload_that_fails_leaves_nothing(store: Store, server: tuple[str, Faults], settings: Settings) -> None:
+    """A bucket without room would be filled by each try; what was published before stays."""
+    publish(store, a_bin="earlier")
+    served = names(settings)
+    server[1].fails = lambda request: request.method == "PUT" and request.path.endswith("z.bin")
+    try:
+        with pytest.raises(StoreFailed):
+            publish(store, a_bin="mine", z_bin="mine")
+    finally:
+        server[1].heal()
+
+    assert (names(settings), read(store, "a.bin")) == (served, "earlier")
+
+
+@pytest.mark.parametrize("error", [QueueUnavailable(), SystemExit(1)])
+def test_an_upload_whose_right_is_unknown_leaves_nothing(store: Store, settings: Settings, error: BaseException) -> None:
+    """Redis stays away, or the worker is told to end."""
+
+    def ask_in_vain() -> bool:
+        raise error
+
+    with pytest.raises(type(error)):
+        store.publish(A, gather(store, a_bin="mine"), 1000, is_current=ask_in_vain)
+
+    assert names(settings) == []
+
+
+def test_what_a_bucket_kept_of_a_failed_upload_is_no_build(store: Store, server: tuple[str, Faults], settings: Settings) -> None:
+    """Its bytes count, since they take room; the failure that is told is the first."""
+    publish(store, B, a_bin="12345")
+    server[1].fails = lambda request: request.method == "DELETE" or (request.method == "PUT" and request.path.endswith("z.bin"))
+    try:
+        with pytest.raises(StoreFailed) as caught:
+            publish(store, a_bin="123", z_bin="mine")
+    finally:
+        server[1].heal()
+
+    assert "not published" in caught.value.detail
+    assert len(names(settings)) == 3
+    assert store.usage() == StoreUsage(builds=1, bytes=8)
 
 
 def publish_as_earlier_releases_did(settings: Settings, *, lifetime: int) -> None:

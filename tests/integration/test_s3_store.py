@@ -139,8 +139,8 @@ def test_the_manifest_comes_last_and_goes_first(store: Store, faults: Faults) ->
 
 @pytest.mark.parametrize("name", ["b.bin", MANIFEST])
 def test_a_publication_that_fails_half_way_leaves_nothing_that_is_served(store: Store, faults: Faults, settings: Settings, name: str) -> None:
-    """Its remains are removed in time, unless the build is known: it may be under way again."""
-    faults.fails = lambda request: request.method == "PUT" and request.path.endswith(name)
+    """What the bucket does not let go at once is removed in time, unless the build is known: it may be under way again."""
+    faults.fails = lambda request: request.method == "DELETE" or (request.method == "PUT" and request.path.endswith(name))
     with pytest.raises(StoreFailed, match="not published"):
         publish(store, a_bin="x", b_bin="x", c_bin="x")
     faults.heal()

@@ -63,6 +63,15 @@ def test_a_builder_that_could_not_be_renewed_is_ours(world: World) -> None:
     assert world.records.lifetimes == [world.settings.retry_failure_ttl]
 
 
+def test_a_snapshot_that_fetches_its_builder_is_upstreams(world: World) -> None:
+    """However old the image is that only fetches it, and whether or not it could be pulled anew: what it fetched is today's."""
+    world.script.needs_setup, world.engine.pull_fails = True, True
+
+    assert body_of(world.build(version="SNAPSHOT", version_code="r28960-0425664679"))["code"] == "builder-outdated"
+    world.script.needs_setup = False
+    assert body_of(world.build(version="23.05-SNAPSHOT", version_code="r28960-0425664679"))["code"] == "builder-not-renewed"
+
+
 @pytest.mark.parametrize(("expected", "told"), [("r1-aaaa", "wrong-revision"), (HAD, None), ("", None)])
 def test_a_failed_pull_matters_to_nobody_else(world: World, expected: str, told: str | None) -> None:
     """Neither to those for whom the old copy is good, nor to those whose list is older still."""
@@ -76,7 +85,10 @@ def test_a_failed_pull_matters_to_nobody_else(world: World, expected: str, told:
     [
         ({"vim": "9.2-r1"}, False, "upstream", "builder-outdated"),
         ({"vim": "9.1-r10", "dnsmasq": "2.0-r1"}, False, "upstream", "builder-outdated"),
-        ({"vim": "9.2-r1"}, True, "infra", "builder-not-renewed"),
+        ({"vim": "9.2-r1"}, True, "upstream", "builder-outdated"),
+        ({"vim": "9.2-r1", "kmod-usb2": "6.7-r1"}, True, "upstream", "builder-outdated"),
+        ({"base-files": "1651-r1", "kmod-usb2": "6.7-r1"}, True, "infra", "builder-not-renewed"),
+        ({"base-files": "1651-r1", "kmod-usb2": "6.7-r1"}, False, "upstream", "builder-outdated"),
         ({"vim": "9.0-r1", "dnsmasq": "2.0-r1"}, False, "user", "wrong-package-versions"),
         ({"vim": "9.2-r1", "no-such": "1"}, False, "user", "wrong-package-versions"),
         ({"vim": "9.0-r1"}, True, "user", "wrong-package-versions"),
@@ -89,8 +101,11 @@ def test_versions_that_are_not_there_yet_are_no_fault_of_the_user(
     fault: str,
     code: str,
 ) -> None:
-    """Where each package is older in the image than its user has seen it; what cannot be had at all is left out by the user alone."""
-    world.script.versions["vim"] = "9.1-r2"
+    """Where each package is older in the image than its user has seen it; what cannot be had at all is left out by the user alone.
+
+    That a newer builder was not pulled explains only what comes with the builder; the feeds are upstream's.
+    """
+    world.script.versions |= {"vim": "9.1-r2", "base-files": "1650-r1", "kmod-usb2": "6.6-r1"}
     world.engine.pull_fails = pull_fails
 
     record = world.build(packages_versions=wanted)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from asu.errors import WrongPackageVersions
 from asu.resolution import is_older_package
 from asu.worker.pulling import BuilderImage
-from asu.worker.staleness import outdated
+from asu.worker.staleness import outdated_packages
 
 from .problems import PackageProblem
 
@@ -32,7 +32,7 @@ def check_versions(wanted: Mapping[str, str], manifest: Mapping[str, str], image
     problems = [_difference(name, version, manifest.get(name)) for name, version in different.items()]
     reason, entries = "; ".join(problem.words for problem in problems), [problem.entry() for problem in problems]
     if all(name in manifest and is_older_package(manifest[name], version) for name, version in different.items()):
-        raise outdated(f"Impossible package selection: {reason}", image, problems=entries)
+        raise outdated_packages(f"Impossible package selection: {reason}", image, entries)
     raise WrongPackageVersions(reason=reason, problems=entries)
 
 
