@@ -24,12 +24,13 @@ _REVISION = re.compile(r"r([0-9]{1,9})(?:\+([0-9]{1,9}))?(?:-.*)?")
 def check_revision(expected: str, found: str, image: BuilderImage) -> None:
     """Return if the builder has the revision that is expected, or none is; raises WrongRevision, BuilderOutdated and BuilderNotRenewed.
 
-    Where nobody can say which is the older, the request is asked to change: trying again would not mend it.
+    Where nobody can say which is the older, the request is asked to change: trying again would not mend it. Neither would it for a release, whose
+    builder never becomes another.
     """
     if not expected or expected == found:
         return
     wanted, had = _number(expected), _number(found)
-    if wanted is not None and had is not None and had < wanted:
+    if image.is_moving and wanted is not None and had is not None and had < wanted:
         raise outdated(f"Received inconsistent revision: the request expects {expected}, the ImageBuilder has {found}", image)
     raise WrongRevision(expected=expected, found=found)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HAD = "r28959-29397011cc"  # The builder's.
+MOVING = "23.05-SNAPSHOT"  # A builder that becomes another each day; that of a release never does.
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def world(tmp_path: Path) -> World:
 @pytest.mark.parametrize("expected", ["r28960-0425664679", "r100000-0425664679", "r28959+1-0425664679", "r28960"])
 def test_a_builder_older_than_what_is_expected_is_upstreams(world: World, expected: str) -> None:
     """The user has the newer list of versions, so reloading it would not help; the failure is soon forgotten, and asking again later does."""
-    record = world.build(version_code=expected)
+    record = world.build(version=MOVING, version_code=expected)
 
     body = body_of(record)
     assert (record.fault, body["code"], body["status"]) == ("upstream", "builder-outdated", 500)
@@ -35,12 +36,23 @@ def test_a_builder_older_than_what_is_expected_is_upstreams(world: World, expect
 
 
 @pytest.mark.parametrize("expected", ["r28958-0425664679", "r9999-0425664679", "r28959-0425664679", "r1", "0425664679", "r-1", "r28960x", "R28960-a"])
-def test_a_list_of_yesterday_is_the_users(world: World, expected: str) -> None:
+@pytest.mark.parametrize("version", [MOVING, "24.10.4"])
+def test_a_list_of_yesterday_is_the_users(world: World, version: str, expected: str) -> None:
     """So is what cannot be compared: trying again would end in the same way."""
-    record = world.build(version_code=expected)
+    record = world.build(version=version, version_code=expected)
 
     assert (record.fault, body_of(record)["code"]) == ("user", "wrong-revision")
     assert world.records.lifetimes == [world.settings.build_failure_ttl]
+
+
+@pytest.mark.parametrize("pull_fails", [False, True])
+def test_a_release_is_never_another_later(world: World, pull_fails: bool) -> None:  # noqa: FBT001  # As below.
+    """Whoever expects a newer revision of it asks for what there is not."""
+    world.engine.pull_fails = pull_fails
+
+    record = world.build(version="24.10.4", version_code="r99999-0425664679")
+
+    assert (record.fault, body_of(record)["code"]) == ("user", "wrong-revision")
 
 
 @pytest.mark.parametrize("revision", ["unknown", "28958", ""])
@@ -48,14 +60,14 @@ def test_a_builder_that_does_not_say_how_old_it_is_blames_nobody_else(world: Wor
     """Somebody's own builder may have any revision."""
     world.script.revision = revision
 
-    assert body_of(world.build(version_code="r28960-0425664679"))["code"] == "wrong-revision"
+    assert body_of(world.build(version=MOVING, version_code="r28960-0425664679"))["code"] == "wrong-revision"
 
 
 def test_a_builder_that_could_not_be_renewed_is_ours(world: World) -> None:
     """The old copy is better than nothing for most, and who needs the newer one learns why there is none."""
     world.engine.pull_fails = True
 
-    record = world.build(version_code="r28960-0425664679")
+    record = world.build(version=MOVING, version_code="r28960-0425664679")
 
     body = body_of(record)
     assert (record.fault, body["code"], body["status"]) == ("infra", "builder-not-renewed", 500)
@@ -69,7 +81,7 @@ def test_a_snapshot_that_fetches_its_builder_is_upstreams(world: World) -> None:
 
     assert body_of(world.build(version="SNAPSHOT", version_code="r28960-0425664679"))["code"] == "builder-outdated"
     world.script.needs_setup = False
-    assert body_of(world.build(version="23.05-SNAPSHOT", version_code="r28960-0425664679"))["code"] == "builder-not-renewed"
+    assert body_of(world.build(version=MOVING, version_code="r28960-0425664679"))["code"] == "builder-not-renewed"
 
 
 @pytest.mark.parametrize(("expected", "told"), [("r1-aaaa", "wrong-revision"), (HAD, None), ("", None)])
@@ -77,7 +89,7 @@ def test_a_failed_pull_matters_to_nobody_else(world: World, expected: str, told:
     """Neither to those for whom the old copy is good, nor to those whose list is older still."""
     world.engine.pull_fails = True
 
-    assert body_of(world.build(version_code=expected)).get("code") == told
+    assert body_of(world.build(version=MOVING, version_code=expected)).get("code") == told
 
 
 @pytest.mark.parametrize(
