@@ -58,10 +58,10 @@ class DiskThread:
 
     def _put(self, queue: deque[_Call], call: _Call) -> None:
         with self._lock:
-            queue.append(call)
             if self._began is None:
-                self._began = time.monotonic()
                 threading.Thread(target=self._work, name="disk", daemon=True).start()
+                self._began = time.monotonic()
+            queue.append(call)
 
     def _hangs(self, seconds: float) -> bool:
         began = self._began

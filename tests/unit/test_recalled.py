@@ -151,6 +151,7 @@ async def test_another_document_is_not_confirmed(disk: Path) -> None:
         life.now += TTL
         await life.read()
 
+    assert life.client.asked[2:] == [(f"{URL}/.versions.json", {"If-None-Match": '"b"'}), (f"{URL}/.versions.json", {})]
     assert await Life(disk, asking(AWAY)).read() == NEWER
 
 
