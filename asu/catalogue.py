@@ -39,11 +39,14 @@ from .resolution import (
     UnknownProfileError,
     Version,
     directory,
+    profiles_path,
     read_json,
     read_targets,
 )
 from .settings import Settings
 from .upstream import Upstream
+
+VERSIONS = ".versions.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Catalogue:
         await self._check_version(version)
         await self._check_target(version, request.target)
         profiles = await self.profiles(version, request.target)
-        return ValidatedRequest({**request.normalised(), "profile": _profile(profiles, request.profile)})
+        return ValidatedRequest({**request.normalised(), "profile": self._profile(profiles, request, version)})
 
     async def revision(self, version_text: str, target: str) -> str:
         """Return the revision of a target, such as r28739-d9340319c6; raises as `validate`."""
@@ -108,7 +111,7 @@ class Catalogue:
     async def targets(self, version: Version) -> Mapping[str, str]:
         """Return target → architecture of a version; raises HalfPublished where it has none yet, and UpstreamUnreachable."""
         try:
-            targets: Mapping[str, str] = await self._upstream.read(f"{directory(version)}/.targets.json", _targets)
+            targets: Mapping[str, str] = await self._upstream.read(targets_path(version), _targets)
         except DocumentMissingError:
             raise HalfPublished(version=version, target="its targets") from None
         except DocumentUnavailableError as error:
@@ -209,10 +212,12 @@ class Catalogue:
             raise UnsupportedBranch(branch=version.branch)
         listed = (await self.releases()).versions
         branch_exists = version.branch in self._rules.branch_off_revisions or any(version.branch == other.branch for other in listed)
+        if branch_exists and (version in listed or version.is_snapshot):
+            return
+        self.expect_confirmed(VERSIONS)
         if not branch_exists:
             raise UnsupportedBranch(branch=version.branch)
-        if version not in listed and not version.is_snapshot:
-            raise UnsupportedVersion(version=version)
+        raise UnsupportedVersion(version=version)
 
     async def _check_target(self, version: Version, target: str) -> None:
         """Raise UnsupportedTarget for a target that the version does not have.
@@ -234,7 +239,25 @@ class Catalogue:
                 raise UnsupportedVersion(version=version) from None
             return
         if target not in targets:
+            self.expect_confirmed(targets_path(version))
             raise UnsupportedTarget(target=target)
+
+    def _profile(self, profiles: TargetProfiles, request: BuildRequest, version: Version) -> str:
+        try:
+            return profiles.find(request.profile)
+        except AmbiguousProfileError as error:
+            raise AmbiguousProfile(profile=request.profile, candidates=", ".join(error.candidates)) from None
+        except UnknownProfileError:
+            self.expect_confirmed(profiles_path(version, request.target))
+            raise UnsupportedProfile(profile=request.profile) from None
+
+    def expect_confirmed(self, document: str) -> None:
+        """Return if something may be called unknown because a document lacks it; raises UpstreamUnreachable.
+
+        After a restart, a document may be days old until the server answers. A new release is then in no list, which is not the user's fault.
+        """
+        if self._upstream.is_unconfirmed(document):
+            raise UpstreamUnreachable(document=document)
 
     def _check_limits(self, request: BuildRequest) -> None:
         if request.distro != "openwrt":
@@ -254,13 +277,9 @@ def _is_branch_snapshot(version: Version) -> bool:
     return version.is_snapshot and not version.is_development
 
 
-def _profile(profiles: TargetProfiles, name: str) -> str:
-    try:
-        return profiles.find(name)
-    except AmbiguousProfileError as error:
-        raise AmbiguousProfile(profile=name, candidates=", ".join(error.candidates)) from None
-    except UnknownProfileError:
-        raise UnsupportedProfile(profile=name) from None
+def targets_path(version: Version) -> str:
+    """Return where a version's targets are."""
+    return f"{directory(version)}/.targets.json"
 
 
 def _targets(raw: bytes) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from .catalogue import Catalogue
+from .catalogue import Catalogue, targets_path
 from .errors import NotFound, UpstreamUnreachable
 from .renderings import Rendering
 from .resolution import (
@@ -45,14 +45,17 @@ class Listings:
     async def profile(self, version_text: str, target: str, name: str) -> Rendering:
         """Return a profile with the metadata of its target; an empty object for a profile that is not there."""
         version = await self._version(version_text, target)
+        path = f"{profiles_path(version, target)}#whole"  # The fragment makes this another reading beside the resolver's; it is not sent.
         try:
-            # The fragment makes this another reading of the document beside the resolver's; it is not sent.
-            whole: WholeProfiles = await self._upstream.read(f"{profiles_path(version, target)}#whole", _whole)
+            whole: WholeProfiles = await self._upstream.read(path, _whole)
         except DocumentMissingError:
             return NO_PROFILE
         except DocumentUnavailableError as error:
             raise UpstreamUnreachable(document=error) from None
-        return whole.profiles.get(name) or whole.profiles.get(normalised_profile(name), NO_PROFILE)
+        found = whole.profiles.get(name) or whole.profiles.get(normalised_profile(name))
+        if found is None:
+            self._catalogue.expect_confirmed(path)
+        return found or NO_PROFILE
 
     async def target_packages(self, version_text: str, target: str) -> dict[str, Any]:
         """Return the packages that belong to a target, kernel modules included."""
@@ -66,6 +69,7 @@ class Listings:
         targets = await self._catalogue.known_targets(version)
         target = next((target for target, other in targets.items() if other == architecture), None)
         if target is None:
+            self._catalogue.expect_confirmed(targets_path(version))
             raise NotFound
         return await self._merged(version, target, feeds=True)
 

@@ -1,10 +1,10 @@
 """Whether there is room for another build, so that a disk or a Redis that fills up puts off builds and ends none."""
 
-import asyncio
 import shutil
 from pathlib import Path
 
 from .build_record import Records
+from .disk_thread import DiskThread
 from .errors import DiskFull, MemoryFull, QueueUnavailable
 from .fleet import Fleet, known_free
 from .kept import Kept
@@ -13,6 +13,7 @@ from .settings import Settings
 KEPT_SECONDS = 1.0  # A burst of requests looks once; in a second a build copies out less than the reserve, and a full Redis refuses claims itself.
 PATIENCE = 2.0  # Seconds that a request waits for a disk that hangs; whether it is full will be the worker's to find out.
 MIB = 1024 * 1024
+_DISK = DiskThread()  # A process has one disk of which it asks this.
 
 
 def free_bytes(path: Path) -> int | None:
@@ -26,8 +27,7 @@ def free_bytes(path: Path) -> int | None:
 async def free_within(path: Path, seconds: float = PATIENCE) -> int | None:
     """Return the same without waiting longer than that for a disk that hangs."""
     try:
-        async with asyncio.timeout(seconds):
-            return await asyncio.to_thread(free_bytes, path)
+        return await _DISK.run(lambda: free_bytes(path), patience=seconds)
     except TimeoutError:
         return None
 

@@ -119,14 +119,15 @@ class Settings(BaseSettings):
         Literal["feeds", "world"],
         Field(
             description="What builds may reach: the servers of their feeds (UPSTREAM_URL or BUILDER_UPSTREAM_URL, the ImageBuilder's own, those of "
-            "the request, CONTAINER_MAY_REACH) and no name server, or all that has a public address."
+            "the request, CONTAINER_MAY_REACH), where they redirect from http to https as well, and no name server; or all "
+            "that has a public address."
         ),
     ] = "feeds"
     container_may_reach: Annotated[
         AddressList,
         Field(
             description="Further servers that builds may reach wherever they are, such as http://10.0.0.5:8080: in private networks, "
-            "or where a feed redirects to."
+            "or where a feed redirects to, but for its own https."
         ),
     ] = ()
     container_memory_mb: Annotated[PositiveInt, Field(description="Memory limit of a build container, in MiB.")] = 2048

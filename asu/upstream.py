@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 32 * 1024 * 1024  # The largest index of the real server has 9 MiB; three times that leaves room.
 DEADLINE = 5.0  # Seconds of an exchange, and so what a request waits at most for a document of which there is no copy.
 STALE_PATIENCE = 0.25  # Seconds from the beginning of an exchange; an older copy is nearly as good as a newer one.
-RECALLED_PATIENCE = 1.5  # Seconds likewise, for a copy of an earlier process: it may be days old, and a server that is well takes less.
+RECALLED_PATIENCE = 1.5  # Seconds likewise, for a copy of an earlier process: a server that is well takes less.
+RECALLED_OLD = 3600.0  # Seconds; one that is older than that may lack a whole release, and stands in only for a server that does not answer.
 PAUSE = 15.0  # Seconds in which a document that could not be had, or a server that could not be reached, is left alone.
 MISSING_SECONDS = 60.0  # A document that does not exist may be published any minute.
 MAX_COPIES = 512  # Five releases of 70 targets are in use at a time; the least recently used goes first.
@@ -65,6 +66,12 @@ class Upstream(Documents, Protocol):
 
     def oldest(self) -> float:
         """Return the age in seconds of the copy that was validated longest ago; 0 without copies."""
+
+    def is_unconfirmed(self, path: str) -> bool:
+        """Whether what is known of a document was left by an earlier process, and the server has not said yet that it holds.
+
+        What is in such a copy is nearly always right; that something is not in it says little.
+        """
 
 
 class DownloadsServer:
@@ -122,6 +129,11 @@ class DownloadsServer:
         now = self._clock()
         return now - min((copy.fetched for copy in self._copies.values()), default=now)
 
+    def is_unconfirmed(self, path: str) -> bool:
+        """See Upstream."""
+        copy = self._copies.get(path)
+        return copy is not None and copy.is_recalled and self._clock() - copy.fetched >= self._ttl
+
     async def _recalled(self, path: str, reader: Callable[[bytes], Any]) -> _Copy | None:
         """Return the copy that an earlier process has left, read once for all who ask; None if there is none or this process knows better."""
         if self._last_good is None or path in self._absences or path in self._flights:
@@ -158,7 +170,9 @@ class DownloadsServer:
     def _patience(self, path: str) -> float:
         copy = self._copies.get(path)
         if copy is not None:
-            return RECALLED_PATIENCE if copy.is_recalled else STALE_PATIENCE
+            if not copy.is_recalled:
+                return STALE_PATIENCE
+            return RECALLED_PATIENCE if self._clock() - copy.fetched < RECALLED_OLD else DEADLINE
         return STALE_PATIENCE if self._was_missing(path) else DEADLINE
 
     def _begin(self, path: str, reader: Callable[[bytes], Any]) -> _Flight | None:
@@ -194,7 +208,13 @@ class DownloadsServer:
         self._keep(path, copy)
         if self._last_good is not None:
             place, is_new = _place(path), answer.status == HTTP_OK
-            self._note(self._last_good.keep(place, answer.body, copy.validators) if is_new else self._last_good.confirm(place))
+            self._note(self._last_good.keep(place, answer.body, copy.validators) if is_new else self._confirm(self._last_good, path, copy))
+
+    async def _confirm(self, last_good: LastGood, path: str, copy: _Copy) -> None:
+        """Tell that a copy is current; one that is not on disk is to come whole with the next exchange, so that it is kept."""
+        is_kept = await last_good.confirm(_place(path), copy.validators)
+        if not is_kept and self._copies.get(path) is copy:
+            self._copies[path] = replace(copy, validators={})
 
     async def _copy(self, answer: WebAnswer, old: _Copy | None, reader: Callable[[bytes], Any]) -> _Copy:
         """Return the copy that an answer leads to; raises what the reader raises, and WebError for other answers than good ones."""
@@ -250,6 +270,10 @@ class MemoryUpstream:
     def oldest(self) -> float:
         """See Upstream."""
         return 0.0
+
+    def is_unconfirmed(self, path: str) -> bool:  # noqa: ARG002  # The signature is the protocol's.
+        """See Upstream."""
+        return False
 
 
 async def _read(body: bytes, reader: Callable[[bytes], Any]) -> Any:

@@ -15,7 +15,7 @@ class UpstreamError(AsuError):
 
 
 class UpstreamUnreachable(UpstreamError):
-    """The OpenWrt server does not answer for {document}, and no earlier copy is at hand; try again in a minute."""
+    """The OpenWrt server does not answer for {document}, and no copy that is recent enough is at hand; try again in a minute."""
 
     code, status, title = "upstream-unreachable", 503, "Service Unavailable"
 

@@ -61,8 +61,8 @@ def may_be_reached(settings: Settings) -> list[str]:
 
 
 def targets(urls: Iterable[str]) -> list[str]:
-    """Return host:port of each server that URLs lead to, sorted; those into the container's own files lead to none."""
-    return sorted({fence.host_and_port(url) for url in urls} - {""})
+    """Return host:port of all that URLs may lead to, sorted; those into the container's own files lead to nothing."""
+    return sorted({target for url in urls for target in fence.targets_of(url)})
 
 
 def loose_interface(settings: Settings) -> dict[str, str]:

@@ -1,6 +1,9 @@
 """What the compose files promise, read from the files; `make smoke` starts them."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +15,13 @@ from asu.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("podman-compose.yml", "podman-compose.microservices.yml", "podman-compose.workers.yml")
-VARIABLE = re.compile(r"(?<!\$)\$\{([A-Z0-9_]+)(?::-([^}]*))?")
+VARIABLE = re.compile(r"(?<!\$)\$\{([A-Z0-9_]+)(?::?-([^}]*))?")
 EXAMPLE = re.compile(r"^#?([A-Z0-9_]+)=(.*)$", re.MULTILINE)
 
 
 def services(name: str) -> dict[str, dict[str, Any]]:
     """Return the services of a compose file, with each variable at its default."""
-    text = re.sub(r"(?<!\$)\$\{[A-Z0-9_]+(?::-([^}]*)|:\?[^}]*)?\}", lambda match: match[1] or "", (ROOT / name).read_text())
+    text = re.sub(r"(?<!\$)\$\{[A-Z0-9_]+(?::?-([^}]*)|:\?[^}]*)?\}", lambda match: match[1] or "", (ROOT / name).read_text())
     found: dict[str, dict[str, Any]] = yaml.safe_load(text)["services"]
     return found
 
@@ -103,6 +106,17 @@ def test_the_audit_log_outlives_its_container(name: str) -> None:
     assert str(Path(worker["environment"]["AUDIT_LOG"]).parent) == place
     assert "audit" in yaml.safe_load((ROOT / name).read_text())["volumes"]
     assert re.search(rf"mkdir [^&]*{place}\b[^&]*&& chown 10001:10001 [^&]*{place}\b", (ROOT / "Containerfile").read_text())
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(("value", "expected"), [("", ""), ("/elsewhere/x", "/elsewhere/x"), (None, "/var/log/asu/builds.jsonl")])
+def test_the_audit_log_is_the_operators_to_place_and_to_leave_out(name: str, value: str | None, expected: str) -> None:
+    """An empty value is one, too."""
+    environment = {**os.environ, "REDIS_URL": "redis://redis", "S3_BUCKET": "images", **({} if value is None else {"AUDIT_LOG": value})}
+    command = [sys.executable, "-m", "podman_compose", "--env-file", os.devnull, "-f", str(ROOT / name), "config"]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    assert (yaml.safe_load(told)["services"]["worker"]["environment"]["AUDIT_LOG"] or "") == expected
 
 
 @pytest.mark.parametrize("name", FILES[:2])

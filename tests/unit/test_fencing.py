@@ -32,16 +32,18 @@ ROUTES6 = f"""\
     ("values", "expected"),
     [
         ({}, ["downloads.openwrt.org:443"]),
-        ({"upstream_url": "http://mirror.lan"}, ["mirror.lan:80"]),
+        ({"upstream_url": "http://mirror.lan"}, ["mirror.lan:443", "mirror.lan:80"]),
+        ({"upstream_url": "http://mirror.lan:80"}, ["mirror.lan:443", "mirror.lan:80"]),
+        ({"upstream_url": "https://mirror.lan:80"}, ["mirror.lan:80"]),
         ({"upstream_url": "http://a.example", "builder_upstream_url": "http://cache:8080/x"}, ["cache:8080"]),
         ({"builder_upstream_url": "http://[fd00::1]:8080"}, ["[fd00::1]:8080"]),
         ({"builder_upstream_url": "file:///upstream"}, []),
         ({"container_may_reach": ("http://10.0.0.5:81", "https://feeds.lan/x")}, ["10.0.0.5:81", "downloads.openwrt.org:443", "feeds.lan:443"]),
-        ({"repository_allow_list": ("http://10.0.0.6/x", "http://feeds.example/x")}, ["10.0.0.6:80", "downloads.openwrt.org:443"]),
+        ({"repository_allow_list": ("http://10.0.0.6/x", "http://feeds.example/x")}, ["10.0.0.6:443", "10.0.0.6:80", "downloads.openwrt.org:443"]),
     ],
 )
 def test_the_settings_name_what_may_be_reached(values: dict[str, Any], expected: list[str]) -> None:
-    """The downloads server as builds reach it, and the servers that the operator adds, each at its port alone."""
+    """The downloads server as builds reach it, and the servers that the operator adds, each at its port, or at that of https beside http."""
     assert may_be_reached(Settings(**values)) == expected
 
 
@@ -125,6 +127,14 @@ def test_the_builders_own_feeds_are_read() -> None:
 
     assert fence.feeds_of(opkg) == ["downloads.openwrt.org:443"]
     assert fence.feeds_of(apk) == ["downloads.openwrt.org:443", "mirror.example:8080"]
+    assert fence.feeds_of("http://mirror.example/packages.adb") == ["mirror.example:80", "mirror.example:443"]
+
+
+def test_a_server_may_send_to_its_own_https() -> None:
+    """Feeds given as http, which the server sends to https, are many; anything else that a redirect leads to is another server."""
+    described = fence_container(Settings(), "image", "1234", {}, feeds=("http://a.example/x", "http://b.example:8080/x", "http://[2001:db8::9]/x"))
+
+    assert described["command"][8] == "[2001:db8::9]:443,[2001:db8::9]:80,a.example:443,a.example:80,b.example:8080"
 
 
 PRIVATE = [ip_network(text) for text in ("10.0.0.0/8", "203.0.113.0/28", "fd00::/8")]

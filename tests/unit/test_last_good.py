@@ -177,7 +177,7 @@ async def test_the_space_is_bounded(disk: Path) -> None:
         age_by(disk, 10)
         await kept.keep(f"{number}", os.urandom(20_000), {})
         if number == 8:
-            await kept.confirm("7")
+            await kept.confirm("7", {})
 
     assert [number for number in range(10) if await kept.find(f"{number}")] == [7, 9]
     assert len(files(disk)) == 2

@@ -87,6 +87,10 @@ class UntouchableUpstream:
         """See Upstream."""
         return 0.0
 
+    def is_unconfirmed(self, path: str) -> bool:  # noqa: ARG002  # The signature is the protocol's.
+        """See Upstream."""
+        return False
+
 
 class BrokenUpstream(UntouchableUpstream):
     """An upstream adapter with a mistake in it, whose message holds what nobody may learn."""

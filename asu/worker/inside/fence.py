@@ -135,10 +135,20 @@ def host_and_port(url: str) -> str:
     return f"{host}:{parts.port or PORTS.get(parts.scheme, PORTS['https'])}"
 
 
+def targets_of(url: str) -> list[str]:
+    """Return host:port of all that a URL may lead to: servers send from http to https under the same name. Raises as `host_and_port`."""
+    target = host_and_port(url)
+    if not target:
+        return []
+    host, _, port = target.rpartition(":")
+    is_plain = urlsplit(url).scheme == "http" and port == str(PORTS["http"])
+    return [target, f"{host}:{PORTS['https']}"] if is_plain else [target]
+
+
 def feeds_of(text: str) -> list[str]:
     """Return host:port of the feeds that an ImageBuilder's list names, whichever the package manager; what stands behind # is none."""
     words = [word for line in text.splitlines() if not line.lstrip().startswith("#") for word in line.split()]
-    return [host_and_port(word) for word in words if word.startswith(("http://", "https://"))]
+    return [target for word in words if word.startswith(("http://", "https://")) for target in targets_of(word)]
 
 
 def own_feeds() -> list[str]:
