@@ -1,4 +1,4 @@
-"""The only place that knows RQ, beside the worker's (`worker/queue_worker.py`).
+"""The only place that knows RQ, beside the worker's (`worker/queue_worker.py`, `worker/signs_of_life.py`).
 
 What travels is versioned JSON that names a build by its key; what to build stands in the build record. Nothing in Redis is
 executable: no pickle, and what a worker runs is its own, whatever function a job in Redis names. Equal requests share one

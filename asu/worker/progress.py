@@ -81,7 +81,7 @@ class Progress:
     def failed(self, error: AsuError) -> BuildRecord:
         """Return the record of a failed build: the reason, whose fault it is, and all that was gathered before.
 
-        Of what the ImageBuilder printed it holds as much as fits into ENDED_BODY_BYTES, which is all of it unless it is rubbish.
+        Of what the ImageBuilder printed it holds as much as fits into ENDED_BODY_BYTES, the two ends of what does not.
         """
         if json_size(self.gathered) > GATHERED_MOST:
             self.gathered = {}
