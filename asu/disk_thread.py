@@ -34,7 +34,7 @@ class DiskThread:
     async def run(self, call: Callable[[], T], *, patience: float, first: bool = False) -> T:
         """Return what a call returns, begun before all that are not `first`.
 
-        Raises what it raises, and TimeoutError once any call has hung for `patience` seconds, or while the disk is left alone.
+        Raises what it raises, and TimeoutError where a call hangs when `patience` seconds are over, or while the disk is left alone.
         """
         if self._clock() < self._pause_ends:
             raise TimeoutError
@@ -47,7 +47,7 @@ class DiskThread:
                 await asyncio.wait({answer}, timeout=patience)
                 if answer.done():
                     return answer.result()
-                if self._hangs(patience):
+                if self._hangs(patience / 2):  # Whatever hangs was begun a moment after the wait.
                     break
         finally:
             answer.cancel()
