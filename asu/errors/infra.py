@@ -104,7 +104,7 @@ class OutputTooLarge(InfraError):
 
 
 class BuilderNotRenewed(InfraError):
-    """{reason}; the ImageBuilder at hand is old, and a newer one could not be pulled: your request is not the cause, try again later."""
+    """{reason}; the ImageBuilder at hand is old, and a newer one was not pulled: your request is not the cause, try again later."""
 
     code = "builder-not-renewed"
 

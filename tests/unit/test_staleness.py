@@ -71,7 +71,7 @@ def test_a_builder_that_could_not_be_renewed_is_ours(world: World) -> None:
 
     body = body_of(record)
     assert (record.fault, body["code"], body["status"]) == ("infra", "builder-not-renewed", 500)
-    assert f"the ImageBuilder has {HAD}; the ImageBuilder at hand is old, and a newer one could not be pulled" in body["detail"]
+    assert f"the ImageBuilder has {HAD}; the ImageBuilder at hand is old, and a newer one was not pulled" in body["detail"]
     assert world.records.lifetimes == [world.settings.retry_failure_ttl]
 
 
