@@ -286,7 +286,8 @@ ARCHITECTURE_PACKAGES: Responses = {
     **failures(*_LISTED),
 }
 PROFILE = {**answers(ProfileAnswer, _PROFILE, *_LISTED), **_NOT_MODIFIED}
-REVISION = answers(RevisionAnswer, {"revision": "r28959-29397011cc"}, UnsupportedVersion, UnsupportedBranch, UnsupportedTarget, *_ASKED_UPSTREAM)
+_UNSUPPORTED = (UnsupportedVersion, UnsupportedBranch, UnsupportedTarget)
+REVISION = answers(RevisionAnswer, {"revision": "r28959-29397011cc"}, NotFound, *_UNSUPPORTED, *_ASKED_UPSTREAM)
 MOVED: Responses = {301: {"description": "It is at `Location`."}}
 
 LIVE = answers(HealthAnswer, {"status": "ok"})

@@ -91,3 +91,9 @@ def test_every_error_is_in_the_file() -> None:
     }
 
     assert {kind.code for kind in leaves(AsuError)} - told == {"method-not-allowed"}
+
+
+@pytest.mark.parametrize("path", [path for path in DOCUMENT["paths"] if "{" in path])
+def test_an_address_with_a_control_character_is_answered_as_described(path: str) -> None:
+    """Whatever is put into a path may make it no address at all."""
+    assert "404" in DOCUMENT["paths"][path]["get"]["responses"]
