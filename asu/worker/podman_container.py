@@ -22,6 +22,7 @@ from asu.errors import BuildTimeout, ContainerFailed
 from .archive import pieces_of
 from .bounded_log import BoundedLog
 from .container import CommandResult
+from .deadline import deadline_of
 from .fencing import Fence
 
 log = logging.getLogger(__name__)
@@ -52,29 +53,19 @@ class PodmanContainer:
     def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
         """See BuildContainer."""
         stdout, stderr = BoundedLog(), BoundedLog()
-        expired = threading.Event()
-
-        def expire() -> None:
-            expired.set()
-            self.kill()
-
-        timer = threading.Timer(deadline, expire)
-        timer.daemon = True
-        timer.start()
-        try:
-            with podman_answers(f"run {command[0]}"):
-                exec_id = self._exec(command)
-                for out, err in self._output(exec_id, deadline + API_TIMEOUT):
-                    stdout.write(out or b"")
-                    stderr.write(err or b"")
-                exit_code = self._client.api.get(f"/exec/{exec_id}/json").json().get("ExitCode")
-        except ContainerFailed as error:
-            if not expired.is_set():
-                error.after(stdout.text(), stderr.text())
-                raise
-            exit_code = None
-        finally:
-            timer.cancel()
+        with deadline_of(deadline, self.kill) as expired:
+            try:
+                with podman_answers(f"run {command[0]}"):
+                    exec_id = self._exec(command)
+                    for out, err in self._output(exec_id, deadline + API_TIMEOUT):
+                        stdout.write(out or b"")
+                        stderr.write(err or b"")
+                    exit_code = self._client.api.get(f"/exec/{exec_id}/json").json().get("ExitCode")
+            except ContainerFailed as error:
+                if not expired.is_set():
+                    error.after(stdout.text(), stderr.text())
+                    raise
+                exit_code = None
         if expired.is_set():
             raise BuildTimeout(step=" ".join(command[:2]), seconds=deadline).after(stdout.text(), stderr.text())
         if self._killed.is_set():
