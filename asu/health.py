@@ -9,7 +9,7 @@ from .errors import AsuError, QueueUnavailable
 from .fleet import Fleet, WorkerNote, known_free
 from .kept import Kept
 from .redis_memory import MemoryUse
-from .room import MIB, free_within
+from .room import MIB, Disk
 from .settings import Settings
 from .stores.base import Store
 from .upstream import Upstream
@@ -28,6 +28,7 @@ class Health:
     def __init__(self, settings: Settings, *, records: Records, queue: BuildQueue, store: Store, fleet: Fleet, upstream: Upstream) -> None:
         self._settings, self._records, self._queue, self._store = settings, records, queue, store
         self._fleet, self._upstream = fleet, upstream
+        self._disk = Disk(settings.store_path)
         self._details = Kept(self._look, KEPT_SECONDS)
         self._alive = Kept(self._count_workers, KEPT_SECONDS)
 
@@ -52,7 +53,7 @@ class Health:
 
     async def _look(self) -> dict[str, str]:
         workers, memory, notes, store, disk = await asyncio.gather(
-            self._workers(), self._memory(), self._notes(), self._reach_store(), free_within(self._settings.store_path)
+            self._workers(), self._memory(), self._notes(), self._reach_store(), self._disk.free()
         )
         reserve = self._settings.disk_reserve_mb * MIB
         return {

@@ -13,7 +13,6 @@ from .settings import Settings
 KEPT_SECONDS = 1.0  # A burst of requests looks once; in a second a build copies out less than the reserve, and a full Redis refuses claims itself.
 PATIENCE = 2.0  # Seconds that a request waits for a disk that hangs; whether it is full will be the worker's to find out.
 MIB = 1024 * 1024
-_DISK = DiskThread()  # A process has one disk of which it asks this.
 
 
 def free_bytes(path: Path) -> int | None:
@@ -24,12 +23,18 @@ def free_bytes(path: Path) -> int | None:
         return None
 
 
-async def free_within(path: Path, seconds: float = PATIENCE) -> int | None:
-    """Return the same without waiting longer than that for a disk that hangs."""
-    try:
-        return await _DISK.run(lambda: free_bytes(path), patience=seconds)
-    except TimeoutError:
-        return None
+class Disk:
+    """The disk of a path, which may hang."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._thread = path, DiskThread()
+
+    async def free(self, seconds: float = PATIENCE) -> int | None:
+        """Return how many bytes are free; None where it cannot be looked at, or has not answered after so many seconds."""
+        try:
+            return await self._thread.run(lambda: free_bytes(self._path), patience=seconds)
+        except TimeoutError:
+            return None
 
 
 def expect_room(path: Path, reserve_mb: int, wanted: int = 0) -> None:
@@ -46,6 +51,7 @@ class Room:
 
     def __init__(self, settings: Settings, fleet: Fleet, records: Records) -> None:
         self._settings, self._fleet, self._records = settings, fleet, records
+        self._disk = Disk(settings.store_path)
         self._free = Kept(self._look, KEPT_SECONDS)
         self._memory = Kept(self._has_memory, KEPT_SECONDS)
 
@@ -71,7 +77,7 @@ class Room:
     async def _look(self) -> int | None:
         if self._settings.s3_bucket:
             return max(known_free(await self._fleet.notes()), default=None)
-        return await free_within(self._settings.store_path)
+        return await self._disk.free()
 
     async def _has_memory(self) -> bool:
         use = await self._records.memory()

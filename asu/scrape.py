@@ -14,7 +14,7 @@ from .fleet import Fleet, WorkerNote, known_free
 from .kept import Kept
 from .metrics import Counts, Metric, Readings
 from .redis_memory import MemoryUse
-from .room import MIB, free_within
+from .room import MIB, Disk
 from .settings import Settings
 from .statistics import Statistics
 from .stores.base import StoreUsage
@@ -57,10 +57,11 @@ class Scrape:
         self._records, self._queue, self._statistics, self._fleet = records, queue, statistics, fleet
         self._shared = Kept(self._read_shared, KEPT_SECONDS)
         self._exposition = Exposition()
+        self._disk = Disk(settings.store_path)
 
     async def text(self) -> bytes:
         """Return all metrics in Prometheus' text format; without Redis those that need it are absent."""
-        shared, free = await asyncio.gather(self._shared.get(), free_within(self._settings.store_path))
+        shared, free = await asyncio.gather(self._shared.get(), self._disk.free())
         readings: Readings = {**self._counts.readings(), **self._own(free), **(_shared(shared) if shared else {metrics.REDIS_UP: {(): 0}})}
         return self._exposition.write({metric: readings[metric] for metric in metrics.METRICS if metric in readings})
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from asu.last_good import MAX_NOTES, PAUSE, DiskLastGood
-from asu.room import free_within
+from asu.room import Disk
 from tests.unit.test_last_good import URL, files
 
 pytestmark = pytest.mark.anyio
@@ -99,12 +99,13 @@ async def test_what_hangs_takes_no_thread_from_others(disk: Path) -> None:
 async def test_a_disk_whose_room_is_not_told_takes_no_thread_from_others(tmp_path: Path) -> None:
     """Polls of an operator's monitoring ask for it every few seconds."""
     path = HangingPath(tmp_path)
+    disk = Disk(path)
     try:
-        assert [await free_within(path, 0.01) for _ in range(MANY)] == [None] * MANY
+        assert [await disk.free(0.01) for _ in range(MANY)] == [None] * MANY
         await expect_threads()
     finally:
         HangingPath.let_go.set()
-    assert await free_within(tmp_path, 10) is not None, "it is asked again"
+    assert await disk.free(10) is not None, "it is asked again"
 
 
 async def test_what_waits_to_be_written_is_bounded(disk: Path) -> None:
