@@ -96,41 +96,42 @@ def test_a_build_that_would_fill_the_disk_fails_and_leaves_nothing(disk: Path) -
     assert body_of(world.build())["status"] == 200
 
 
-def test_an_accepted_build_waits_for_room_and_is_then_made(podman: PodmanWorld, tmp_path: Path, disk: Path) -> None:
+@pytest.fixture
+def without_room(podman: PodmanWorld, own_redis: RedisServer, tmp_path: Path, disk: Path) -> Iterator[WorkerWorld]:
+    """Return a worker's world whose disk is below its reserve."""
+    with ExitStack() as stack:
+        world = WorkerWorld(podman, own_redis, tmp_path, stack, {"store_path": disk, "disk_reserve_mb": 4})
+        fill(disk, 14)
+        yield world
+
+
+def test_an_accepted_build_waits_for_room_and_is_then_made(without_room: WorkerWorld, disk: Path) -> None:
     """However long the disk is full: it is not begun, no try is counted, and the worker lives; soon after there is room it is built."""
-    (tmp_path / "redis").mkdir()
-    with RedisServer(tmp_path / "redis") as server, ExitStack() as stack:
-        world = WorkerWorld(podman, server, tmp_path, stack, {"store_path": disk, "disk_reserve_mb": 4})
-        fill(disk, 14)
-        worker = world.start_worker()
-        key = world.ask()
-        world.hand_out(key)
-        signs = [wait_for_sign_of_life(world, after="")]
-        signs += [wait_for_sign_of_life(world, after=signs[-1]) for _ in range(WAITED)]
+    worker = without_room.start_worker()
+    key = without_room.ask()
+    without_room.hand_out(key)
+    signs = [wait_for_sign_of_life(without_room, after="")]
+    signs += [wait_for_sign_of_life(without_room, after=signs[-1]) for _ in range(WAITED)]
 
-        waits, held = world.look(key), world.client.lrange(f"rq:queue:{QUEUE}", 0, -1)
-        (disk / "other").unlink()
-        record = world.wait_until_ended(key, seconds=60)
+    waits, held = without_room.look(key), without_room.client.lrange(f"rq:queue:{QUEUE}", 0, -1)
+    (disk / "other").unlink()
+    record = without_room.wait_until_ended(key, seconds=60)
 
-        assert (waits.state, json.loads(waits.standing.tried), held) == (State.QUEUED, [], [key.encode()])
-        assert (record.state, world.tries(key), worker.poll()) == (State.DONE, 1, None), record.body
+    assert (waits.state, json.loads(waits.standing.tried), held) == (State.QUEUED, [], [key.encode()])
+    assert (record.state, without_room.tries(key), worker.poll()) == (State.DONE, 1, None), record.body
 
 
-def test_a_worker_that_waits_for_room_ends_when_it_is_told_to(podman: PodmanWorld, tmp_path: Path, disk: Path) -> None:
+def test_a_worker_that_waits_for_room_ends_when_it_is_told_to(without_room: WorkerWorld) -> None:
     """It has no build to finish, and the one that waits is for another worker."""
-    (tmp_path / "redis").mkdir()
-    with RedisServer(tmp_path / "redis") as server, ExitStack() as stack:
-        world = WorkerWorld(podman, server, tmp_path, stack, {"store_path": disk, "disk_reserve_mb": 4})
-        fill(disk, 14)
-        worker = world.start_worker()
-        key = world.ask()
-        world.hand_out(key)
-        wait_for_sign_of_life(world, after=wait_for_sign_of_life(world, after=""))
+    worker = without_room.start_worker()
+    key = without_room.ask()
+    without_room.hand_out(key)
+    wait_for_sign_of_life(without_room, after=wait_for_sign_of_life(without_room, after=""))
 
-        worker.send_signal(signal.SIGTERM)
+    worker.send_signal(signal.SIGTERM)
 
-        assert worker.wait(10) == 0
-        assert (world.look(key).state, world.client.lrange(f"rq:queue:{QUEUE}", 0, -1)) == (State.QUEUED, [key.encode()])
+    assert worker.wait(10) == 0
+    assert (without_room.look(key).state, without_room.client.lrange(f"rq:queue:{QUEUE}", 0, -1)) == (State.QUEUED, [key.encode()])
 
 
 def wait_for_sign_of_life(world: WorkerWorld, *, after: str) -> str:

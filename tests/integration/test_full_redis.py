@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from asu.build_queue import RqBuildQueue
 from asu.build_record import LEASE, LEASE_SECONDS, PREFIX, Attempt, BuildRecord, Revived, State
 from asu.errors import MemoryFull, QueueUnavailable
 from asu.fleet import MemoryFleet
-from asu.redis_connections import async_redis, sync_redis
 from asu.redis_records import RedisRecords, RedisWorkerRecords
 from asu.room import Room
 from asu.settings import Settings
@@ -22,7 +20,6 @@ from asu.worker.job import Builder
 from tests.contract.redis_clock import let_pass
 from tests.contract.sides import BODIES, DONE, A, B, C, Sides, redis_sides
 from tests.contract.sides import ONE as ONE_HOLDER
-from tests.redis_server import RedisServer
 from tests.unit.job_world import KEY, new_world
 
 pytestmark = pytest.mark.anyio
@@ -31,30 +28,6 @@ ONE = 1  # Byte; a Redis that may use as little has no memory left, whatever it 
 LIMIT = 16 * 1024 * 1024  # Bytes; what an empty one takes is a tenth of it.
 PRINTED = b'{"stdout": "%s"}' % (b"a line of the ImageBuilder " * 4_600)  # 121 KiB, as of a whole x86 build.
 FAILED = BuildRecord(state=State.FAILED, step="failed", body=PRINTED, fault="user", code="build-failed")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run one server for all tests of this module."""
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture
-def redis(server: RedisServer) -> Iterator[Redis]:
-    """Return a client of the server, which is empty and may use all the memory there is."""
-    with sync_redis(server.url) as redis:
-        redis.config_set("maxmemory", 0)
-        redis.flushall()
-        yield redis
-
-
-@pytest.fixture
-async def asynchronous(server: RedisServer) -> AsyncIterator[AsyncRedis]:
-    """Return an asynchronous client of the server."""
-    asynchronous = async_redis(server.url)
-    yield asynchronous
-    await asynchronous.aclose()
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from asu.build_queue import QUEUE, Reconciler, RqBuildQueue, has_live_worker
 from asu.build_record import PREFIX
 from asu.errors import BuildFailed, MemoryFull
 from asu.fleet import WorkerNote
-from asu.redis_connections import async_redis, sync_redis
 from asu.redis_fleet import RedisFleet, RedisFleetNotes
 from asu.redis_memory import ENDING_BYTES
 from asu.settings import Settings
@@ -31,7 +30,7 @@ from tests.contract.sides import A, B, redis_sides
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from redis.asyncio import Redis as AsyncRedis
@@ -42,30 +41,6 @@ ONE = 1  # Byte; a Redis that may use as little has no memory left, whatever it 
 HERE = socket.gethostname()
 SILENT = "2026-01-01T00:00:00.000000Z"
 PATIENCE = 30.0  # Seconds, after which a test that would wait for ever makes room to fail.
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run one server for all tests of this module."""
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture
-def redis(server: RedisServer) -> Iterator[Redis]:
-    """Return a client of the server, which is empty and may use all the memory there is."""
-    with sync_redis(server.url) as redis:
-        redis.config_set("maxmemory", 0)
-        redis.flushall()
-        yield redis
-
-
-@pytest.fixture
-async def asynchronous(server: RedisServer) -> AsyncIterator[AsyncRedis]:
-    """Return an asynchronous client of the server."""
-    asynchronous = async_redis(server.url)
-    yield asynchronous
-    await asynchronous.aclose()
 
 
 @pytest.fixture
@@ -221,9 +196,11 @@ async def test_signs_of_life_need_no_memory(redis: Redis, queue: RqBuildQueue) -
     assert swept == ["swept"]
 
 
-async def test_nobody_is_taken_for_dead_that_redis_may_not_have_heard(server: RedisServer, redis: Redis, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_nobody_is_taken_for_dead_that_redis_may_not_have_heard(
+    module_redis: RedisServer, redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Who starts workers anew ends their builds."""
-    settings = Settings(redis_url=server.url)
+    settings = Settings(redis_url=module_redis.url)
     with pytest.raises(SystemExit):
         expect_live_worker(settings)
     fill(redis)

@@ -43,24 +43,18 @@ MORE = 100  # Requests that are under way when the server is killed.
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """Run a Redis that the test may kill."""
-    (tmp_path / "redis").mkdir()
-    with RedisServer(tmp_path / "redis") as server:
-        yield server
-
-
-@pytest.fixture
-def client(tmp_path: Path, server: RedisServer) -> Iterator[httpx2.Client]:
+def client(tmp_path: Path, own_redis: RedisServer) -> Iterator[httpx2.Client]:
     """Run the API and return a client of it."""
     write_documents(tmp_path / "upstream", metadata())
     with UpstreamServer(tmp_path / "upstream") as upstream:
-        settings = Settings(redis_url=server.url, upstream_url=upstream.url, store_path=tmp_path / "store", max_pending_jobs=1000, metadata_ttl=3600)
+        settings = Settings(
+            redis_url=own_redis.url, upstream_url=upstream.url, store_path=tmp_path / "store", max_pending_jobs=1000, metadata_ttl=3600
+        )
         with running_api(settings) as url, httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
             yield client
 
 
-def test_every_accepted_build_survives_the_crash_of_redis(client: httpx2.Client, server: RedisServer) -> None:
+def test_every_accepted_build_survives_the_crash_of_redis(client: httpx2.Client, own_redis: RedisServer) -> None:
     """Two hundred that wait, and whoever was told 202 while the server was being killed: each of them is still in line, in its place."""
 
     def ask(number: int) -> str | None:
@@ -71,10 +65,10 @@ def test_every_accepted_build_survives_the_crash_of_redis(client: httpx2.Client,
         accepted = list(pool.map(ask, range(ACCEPTED)))
         under_way = [pool.submit(ask, ACCEPTED + number) for number in range(MORE)]
         under_way[MORE // 4].result()
-        server.kill()
-        server.start()
+        own_redis.kill()
+        own_redis.start()
         accepted += [answer for answer in (future.result() for future in under_way) if answer]
-    with Redis.from_url(server.url) as redis:
+    with Redis.from_url(own_redis.url) as redis:
         waiting = RedisWorkerRecords(redis).waiting_keys()
 
     assert len(set(accepted)) == len(accepted) >= ACCEPTED
@@ -108,12 +102,12 @@ def images(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str,
         yield {**values, "S3_BUCKET": "images", "S3_ENDPOINT_URL": url, "S3_ACCESS_KEY_ID": "tester", "S3_SECRET_ACCESS_KEY": "none"}
 
 
-def test_finished_builds_are_made_known_again_from_the_store(server: RedisServer, images: dict[str, str]) -> None:
+def test_finished_builds_are_made_known_again_from_the_store(own_redis: RedisServer, images: dict[str, str]) -> None:
     """By one command, also while the API runs: the poll is answered as before, and the image is the one that the answer names."""
     values: dict[str, Any] = {name.lower(): value for name, value in images.items()}
-    settings = Settings(redis_url=server.url, **values)
+    settings = Settings(redis_url=own_redis.url, **values)
     publish(open_store(settings))
-    environment = {**os.environ, **images, "REDIS_URL": server.url}
+    environment = {**os.environ, **images, "REDIS_URL": own_redis.url}
     with running_api(settings) as url, httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
         lost = client.get(f"/api/v1/build/{KEY}")
         runs = [
@@ -123,7 +117,7 @@ def test_finished_builds_are_made_known_again_from_the_store(server: RedisServer
         found = client.get(f"/api/v1/build/{KEY}")
         image = client.get(f"/store/{KEY}/a.bin")
         account = client.get(f"/store/{KEY}/{ACCOUNT}")
-    with Redis.from_url(server.url) as redis:
+    with Redis.from_url(own_redis.url) as redis:
         left = redis.ttl(PREFIX + KEY)
 
     assert (lost.status_code, found.status_code, account.status_code) == (404, 200, 404)

@@ -36,28 +36,12 @@ from tests.unit.worlds import REQUEST, metadata
 from tests.upstream.serve import UpstreamServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 DEVICE = BuildRequest.model_validate({"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5"}).normalised()
 KEY = request_hash(DEVICE)
 # The client library asks once more by itself; the third time it is the worker who asks again.
 LOSSES = [1, 2, 3]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """Run a Redis of the test's own."""
-    (tmp_path / "redis").mkdir()
-    with RedisServer(tmp_path / "redis") as server:
-        yield server
-
-
-@pytest.fixture
-def lossy(server: RedisServer) -> Iterator[LossyRedis]:
-    """Return a way to it on which replies get lost."""
-    with LossyRedis(server.url) as lossy:
-        yield lossy
 
 
 @dataclass
@@ -111,9 +95,9 @@ class World:
 
 
 @pytest.fixture
-def world(server: RedisServer, lossy: LossyRedis, tmp_path: Path) -> World:
+def world(own_redis: RedisServer, lossy: LossyRedis, tmp_path: Path) -> World:
     """Return a worker behind the lossy connection."""
-    return World(server, lossy, tmp_path)
+    return World(own_redis, lossy, tmp_path)
 
 
 @pytest.mark.parametrize("times", LOSSES)
@@ -145,7 +129,7 @@ def test_a_failed_build_is_put_back_once(world: World, times: int, caplog: pytes
     assert "superseded" not in caplog.text
 
 
-def test_ends_that_were_not_confirmed_are_counted_once(server: RedisServer, lossy: LossyRedis) -> None:
+def test_ends_that_were_not_confirmed_are_counted_once(own_redis: RedisServer, lossy: LossyRedis) -> None:
     """In all numbers alike, so that the metrics' sums agree; Redis knows the scripts from the first two."""
     at = datetime(2026, 10, 27, 12, 30, tzinfo=UTC)
     build = FinishedBuild(at=at, version="24.10.4", seconds=61.5, packages=frozenset({"vim"}))
@@ -159,7 +143,7 @@ def test_ends_that_were_not_confirmed_are_counted_once(server: RedisServer, loss
             statistics.add_failure(failure, {})
 
     async def read() -> tuple[Any, ...]:
-        async with async_redis(server.url) as redis:
+        async with async_redis(own_redis.url) as redis:
             counts, day = RedisStatistics(redis), at.date()
             totals = await counts.totals()
             return totals.outcomes, totals.codes, await counts.hours([day]), await counts.packages([week_of(day)])
@@ -186,10 +170,10 @@ def test_requests_that_were_not_confirmed_are_counted_once(lossy: LossyRedis) ->
     assert lossy.still_to_lose() == 0
 
 
-def test_a_request_whose_claim_was_not_confirmed_is_in_line(server: RedisServer, lossy: LossyRedis, tmp_path: Path) -> None:
+def test_a_request_whose_claim_was_not_confirmed_is_in_line(own_redis: RedisServer, lossy: LossyRedis, tmp_path: Path) -> None:
     """The API asks again itself, and finds the one build that waits; the client hears of nothing."""
     write_documents(tmp_path / "upstream", metadata())
-    with UpstreamServer(tmp_path / "upstream") as upstream, Redis.from_url(server.url) as redis:
+    with UpstreamServer(tmp_path / "upstream") as upstream, Redis.from_url(own_redis.url) as redis:
         settings = Settings(redis_url=lossy.url, upstream_url=upstream.url, store_path=tmp_path / "store", prepare_service_url=None)
         with running_api(settings) as url, httpx2.Client(base_url=url, timeout=30, trust_env=False) as client:
             lossy.lose_replies(redis_scripts.CLAIM, 1)

@@ -1,14 +1,12 @@
 """Records, queue and statistics keep their contracts on a real redis-server, too."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from asu.build_record import LEASE_SECONDS
-from asu.redis_connections import async_redis, sync_redis
 from asu.redis_fleet import RedisFleet, RedisFleetNotes
 from asu.redis_statistics import RedisBuildStatistics, RedisStatistics
 from tests.contract.places import Crowd
@@ -22,30 +20,6 @@ from tests.contract.test_queue_worker import WorkerContract
 from tests.contract.test_records import RecordsContract
 from tests.contract.test_second_lives import SecondLivesContract
 from tests.contract.test_statistics import RedisStatisticsContract, StatisticsSides
-from tests.redis_server import RedisServer
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run one server for all tests of this module."""
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture
-def redis(server: RedisServer) -> Iterator[Redis]:
-    """Return a client of the server, which is empty."""
-    with sync_redis(server.url) as redis:
-        redis.flushall()
-        yield redis
-
-
-@pytest.fixture
-async def asynchronous(server: RedisServer) -> AsyncIterator[AsyncRedis]:
-    """Return an asynchronous client of the server."""
-    asynchronous = async_redis(server.url)
-    yield asynchronous
-    await asynchronous.aclose()
 
 
 class RealSides:

@@ -6,7 +6,6 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from redis import Redis
@@ -28,25 +27,7 @@ from tests.contract.sides import A, B, C
 from tests.lossy_redis import LossyRedis
 from tests.redis_server import RedisServer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 IMAGE = BuilderImage(name="image", version="24.10.4", target="ath79/generic")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """Run a Redis of the test's own."""
-    (tmp_path / "redis").mkdir()
-    with RedisServer(tmp_path / "redis") as server:
-        yield server
-
-
-@pytest.fixture
-def lossy(server: RedisServer) -> Iterator[LossyRedis]:
-    """Return a way to it on which replies get lost."""
-    with LossyRedis(server.url) as lossy:
-        yield lossy
 
 
 @dataclass
@@ -96,9 +77,9 @@ class World:
 
 
 @pytest.fixture
-def world(server: RedisServer, lossy: LossyRedis, tmp_path: Path) -> World:
+def world(own_redis: RedisServer, lossy: LossyRedis, tmp_path: Path) -> World:
     """Return a worker that sweeps."""
-    return World(server, lossy, tmp_path)
+    return World(own_redis, lossy, tmp_path)
 
 
 def test_a_full_redis_keeps_no_part_of_a_sweep_from_being_done(world: World) -> None:
