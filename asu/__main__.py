@@ -1,8 +1,10 @@
 """`asu api` and `asu worker`, the processes of the build service, and the commands of its operator.
 
-`asu check` says what is wrong with a server and what to do, `asu alive` whether the worker of this container lives, `asu sweep` tidies
-once, `asu recover` makes lost records anew from the store, `asu key` makes the key that images are signed with, `asu verify` checks images
-against their provenance, `asu rebuild` builds anew what is in the store and compares, `asu openapi` prints what the API says of itself.
+`asu check` says what is wrong with a server and what to do, `asu alive` whether the worker of this
+container lives, `asu sweep` tidies once, `asu recover` makes lost records anew from the store, `asu
+key` makes the key that images are signed with, `asu verify` checks images against their provenance,
+`asu rebuild` builds anew what is in the store and compares, `asu openapi` prints what the API says
+of itself.
 """
 
 import argparse
@@ -45,8 +47,9 @@ def _run_api(settings: Settings, options: argparse.Namespace) -> None:
     from .serving import server_options  # noqa: PLC0415
 
     app = create_app(settings)
-    # A full collection walks through every object of the modules, 75 000 of them, and holds all polls up for 22 ms; what lives as
-    # long as the process need not be looked at again. `make bench` shows it in the slowest polls.
+    # A full collection walks through every object of the modules, 75 000 of them, and holds all
+    # polls up for 22 ms; what lives as long as the process need not be looked at again. `make
+    # bench` shows it in the slowest polls.
     gc.collect()
     gc.freeze()
     uvicorn.run(app, host=options.host, port=options.port, **server_options(settings))
@@ -71,7 +74,10 @@ def _refuse(error: UnusableSettings, *, is_check: bool, as_json: bool) -> NoRetu
         from .checking.findings import Finding, Level  # noqa: PLC0415
 
         advice = "Correct it in the environment or in the file that ASU_CONFIG names; nothing else was checked."
-        findings = [Finding(name="settings", level=Level.PROBLEM, detail=mistake, advice=advice) for mistake in error.mistakes]
+        findings = [
+            Finding(name="settings", level=Level.PROBLEM, detail=mistake, advice=advice)
+            for mistake in error.mistakes
+        ]
         sys.stdout.write((in_json if as_json else in_words)(findings))
         raise SystemExit(1)
     raise SystemExit("\n".join(f"asu: {mistake}" for mistake in error.mistakes))
@@ -159,33 +165,73 @@ _COMMANDS: Mapping[str, Callable[[Settings, argparse.Namespace], None]] = {
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="asu", description="OpenWrt firmware images on demand; settings come from the environment and asu.toml.")
+    parser = argparse.ArgumentParser(
+        prog="asu",
+        description="OpenWrt firmware images on demand; settings come from the environment and asu.toml.",
+    )
     processes = parser.add_subparsers(dest="process", required=True)
     api = processes.add_parser("api", help="answer requests")
     api.add_argument("--host", default="127.0.0.1", help="address to listen on")
     api.add_argument("--port", type=int, default=8000, help="port to listen on")
     processes.add_parser("worker", help="build images, one at a time")
-    processes.add_parser("alive", help="say by the exit code whether a worker lives here, as far as Redis can be asked; for health checks")
+    processes.add_parser(
+        "alive",
+        help="say by the exit code whether a worker lives here, as far as Redis can be asked; for health checks",
+    )
     processes.add_parser("openapi", help="print the OpenAPI document and end")
-    check = processes.add_parser("check", help="say what is wrong with this server, and what to do; ends with 1 if there is a problem")
-    check.add_argument("--part", choices=["all", "api", "worker"], default="all", help="what this machine has of a server (default: all)")
+    check = processes.add_parser(
+        "check",
+        help="say what is wrong with this server, and what to do; ends with 1 if there is a problem",
+    )
+    check.add_argument(
+        "--part",
+        choices=["all", "api", "worker"],
+        default="all",
+        help="what this machine has of a server (default: all)",
+    )
     check.add_argument("--host", default="127.0.0.1", help="address that the API listens on")
     check.add_argument("--port", type=int, default=8000, help="port that the API listens on")
     check.add_argument("--json", action="store_true", help="answer in JSON")
-    processes.add_parser("sweep", help="tidy once, as workers do all the time, and say what was done")
-    processes.add_parser("recover", help="after Redis has lost its data: make the records of finished builds anew from the store")
+    processes.add_parser(
+        "sweep", help="tidy once, as workers do all the time, and say what was done"
+    )
+    processes.add_parser(
+        "recover",
+        help="after Redis has lost its data: make the records of finished builds anew from the store",
+    )
     key = processes.add_parser("key", help="make a key to sign images with, and its certificate")
-    key.add_argument("path", type=Path, help="file of the secret key, for BUILD_KEY; PATH.pub is for the devices, PATH.ucert goes into the images")
+    key.add_argument(
+        "path",
+        type=Path,
+        help="file of the secret key, for BUILD_KEY; PATH.pub is for the devices, PATH.ucert goes into the images",
+    )
     rebuild = processes.add_parser(
-        "rebuild", help="build what is in the store once more, publish nothing, and compare; ends with 1 if an image differs"
+        "rebuild",
+        help="build what is in the store once more, publish nothing, and compare; ends with 1 if an image differs",
     )
-    rebuild.add_argument("build", metavar="KEY", help="key of the build: its directory in the store")
-    rebuild.add_argument("--verify", action="store_true", required=True, help="compare with what is published; there is no other way to rebuild")
+    rebuild.add_argument(
+        "build", metavar="KEY", help="key of the build: its directory in the store"
+    )
+    rebuild.add_argument(
+        "--verify",
+        action="store_true",
+        required=True,
+        help="compare with what is published; there is no other way to rebuild",
+    )
     verify = processes.add_parser(
-        "verify", help="check images against their provenance, and say what they were built from; ends with 1 if they differ"
+        "verify",
+        help="check images against their provenance, and say what they were built from; ends with 1 if they differ",
     )
-    verify.add_argument("place", help="the build's directory or its provenance, as path or URL: https://HOST/store/KEY/")
-    verify.add_argument("files", type=Path, nargs="*", help="files to check instead of all that lie beside the provenance")
+    verify.add_argument(
+        "place",
+        help="the build's directory or its provenance, as path or URL: https://HOST/store/KEY/",
+    )
+    verify.add_argument(
+        "files",
+        type=Path,
+        nargs="*",
+        help="files to check instead of all that lie beside the provenance",
+    )
     verify.add_argument("--key", type=Path, help="public key (usign) that must have signed it")
     return parser.parse_args(arguments)
 

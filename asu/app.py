@@ -18,7 +18,8 @@ from .services import OpenServices, Services, open_services
 from .settings import Settings
 
 HTTP_BAD_REQUEST, HTTP_NOT_FOUND, HTTP_METHOD_NOT_ALLOWED = 400, 404, 405
-# The framework raises this status for one reason alone: what it was given to parse could not even be decoded.
+# The framework raises this status for one reason alone: what it was given to parse could not even
+# be decoded.
 BROKEN_BODY = "The request body cannot be read: it must be JSON in UTF-8, not nested without end, with numbers of a usual size."
 
 
@@ -33,7 +34,11 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
-        async with open_services(settings) as services, services.renderings, services.tally.flushed():
+        async with (
+            open_services(settings) as services,
+            services.renderings,
+            services.tally.flushed(),
+        ):
             yield {"services": services}
 
     app = FastAPI(
@@ -45,8 +50,15 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
         redirect_slashes=False,
         docs_url=None,  # Ours have a policy (routers/pages.py).
         redoc_url=None,
-        # FastAPI's own telemetry would record exception messages, which can hold what a caller sent.
-        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
+        # FastAPI's own telemetry would record exception messages, which can hold what a caller
+        # sent.
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
     )
     for router in (
         metadata.documents,
@@ -60,10 +72,13 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
         metrics.router,
         pages.router,
     ):
-        # Not `include_router`, which keeps each router apart and asks one after the other for every request: a third of a poll's time.
+        # Not `include_router`, which keeps each router apart and asks one after the other for every
+        # request: a third of a poll's time.
         app.router.routes.extend(router.routes)
     describe(app)
-    app.mount(documentation.PATH, pages.StaticAssets(packages=[documentation.FILES]), name="swagger-ui")
+    app.mount(
+        documentation.PATH, pages.StaticAssets(packages=[documentation.FILES]), name="swagger-ui"
+    )
     app.mount("/static", pages.StaticAssets(packages=[("asu", "static")]), name="static")
     app.add_exception_handler(AsuError, _asu_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
@@ -77,7 +92,9 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
 def _count(scope: Scope, status: int) -> None:
     """Count an answered request; the router notes in the scope which route it took."""
     services: Services = scope["state"]["services"]
-    services.counts.add_request(getattr(scope.get("route"), "path", "other"), scope["method"], status)
+    services.counts.add_request(
+        getattr(scope.get("route"), "path", "other"), scope["method"], status
+    )
 
 
 async def _asu_error(_: Request, error: Exception) -> Response:
@@ -97,10 +114,19 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if error.status_code == HTTP_NOT_FOUND:
         return error_response(NotFound())
     if error.status_code == HTTP_METHOD_NOT_ALLOWED:
-        response = error_response(MethodNotAllowed(method=request.method, allowed=headers.get("Allow", headers.get("allow", "other methods"))))
+        response = error_response(
+            MethodNotAllowed(
+                method=request.method,
+                allowed=headers.get("Allow", headers.get("allow", "other methods")),
+            )
+        )
         response.headers.update(headers)
         return response
-    return plain_error(error.status_code, detail=BROKEN_BODY if error.status_code == HTTP_BAD_REQUEST else None, headers=headers)
+    return plain_error(
+        error.status_code,
+        detail=BROKEN_BODY if error.status_code == HTTP_BAD_REQUEST else None,
+        headers=headers,
+    )
 
 
 def _sentence(errors: list[dict[str, Any]]) -> str:

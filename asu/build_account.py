@@ -2,9 +2,11 @@
 
 It is small JSON in a file that no client can ask for:
 
-    {"version": 1, "key": "…", "body": {the answer of the finished build}, "plan": {what the worker was told} or null}
+    {"version": 1, "key": "…", "body": {the answer of the finished build}, "plan": {what the worker
+    was told} or null}
 
-A first-boot script never gets there. What was built with one has no plan therefore: it can be served, but not be built again.
+A first-boot script never gets there. What was built with one has no plan therefore: it can be
+served, but not be built again.
 """
 
 import json
@@ -31,7 +33,9 @@ class Account:
 def write_account(plan: Mapping[str, Any], record: BuildRecord) -> bytes:
     """Return the document of a finished build."""
     kept = None if plan["request"].get("defaults") else plan
-    return json.dumps({"version": VERSION, "key": plan["key"], "body": json.loads(record.body), "plan": kept}).encode()
+    return json.dumps(
+        {"version": VERSION, "key": plan["key"], "body": json.loads(record.body), "plan": kept}
+    ).encode()
 
 
 def read_account(document: bytes, key: str) -> Account | None:
@@ -39,11 +43,15 @@ def read_account(document: bytes, key: str) -> Account | None:
     try:
         values = json.loads(document)
         body, plan = values["body"], values["plan"]
-        if (values["version"], values["key"], body["request_hash"]) != (VERSION, key, key) or (plan is not None and not is_plan_of(plan, key)):
+        if (values["version"], values["key"], body["request_hash"]) != (VERSION, key, key) or (
+            plan is not None and not is_plan_of(plan, key)
+        ):
             return None
         hashes = {str(image["name"]): str(image["sha256"]) for image in body["images"]}
         bodies = None if plan is None else pending_bodies(plan)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     record = BuildRecord(state=State.DONE, step="done", body=json.dumps(body).encode())
-    return Account(record=record, plan=None if plan is None else json.dumps(plan), bodies=bodies, hashes=hashes)
+    return Account(
+        record=record, plan=None if plan is None else json.dumps(plan), bodies=bodies, hashes=hashes
+    )

@@ -15,7 +15,13 @@ PLAN_VERSION = 1
 def new_plan(key: str, fields: Mapping[str, Any], request_id: str) -> dict[str, Any]:
     """Return the plan of a resolved request that comes now; it holds all that leads to its key, the first-boot script included."""
     request = without_asker(fields)
-    return {"version": PLAN_VERSION, "key": key, "request": request, "enqueued_at": datetime.now(UTC).isoformat(), "request_id": request_id}
+    return {
+        "version": PLAN_VERSION,
+        "key": key,
+        "request": request,
+        "enqueued_at": datetime.now(UTC).isoformat(),
+        "request_id": request_id,
+    }
 
 
 def is_plan_of(plan: Mapping[str, Any], key: str) -> bool:
@@ -38,11 +44,17 @@ def read_plan(document: str | bytes | None) -> dict[str, Any]:
 def tellable_plan(plan: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Return a plan of which all can be told that answers, audit log and statistics tell, whatever somebody wrote into the record.
 
-    Its key is the one that it stands under. A request that no answer can repeat is told as an empty one, a time that is none as an empty text.
+    Its key is the one that it stands under. A request that no answer can repeat is told as an empty
+    one, a time that is none as an empty text.
     """
     request, enqueued_at = plan.get("request"), plan.get("enqueued_at")
     told = request if isinstance(request, dict) and _can_be_repeated(request) else {}
-    return {**plan, "key": key, "request": told, "enqueued_at": enqueued_at if isinstance(enqueued_at, str) else ""}
+    return {
+        **plan,
+        "key": key,
+        "request": told,
+        "enqueued_at": enqueued_at if isinstance(enqueued_at, str) else "",
+    }
 
 
 def _can_be_repeated(request: Mapping[str, Any]) -> bool:
@@ -56,7 +68,16 @@ def _can_be_repeated(request: Mapping[str, Any]) -> bool:
 
 def pending_bodies(plan: Mapping[str, Any]) -> PendingBodies:
     """Return the bodies of a build that waits and of one that has just begun."""
-    common: dict[str, Any] = {"status": 202, "enqueued_at": plan["enqueued_at"], "request_hash": plan["key"]}
+    common: dict[str, Any] = {
+        "status": 202,
+        "enqueued_at": plan["enqueued_at"],
+        "request_hash": plan["key"],
+    }
     queued = {**common, "detail": "queued"}
-    started = {**common, "detail": "started", "imagebuilder_status": "init", "request": echo(plan["request"])}
+    started = {
+        **common,
+        "detail": "started",
+        "imagebuilder_status": "init",
+        "request": echo(plan["request"]),
+    }
     return PendingBodies(json.dumps(queued).encode(), json.dumps(started).encode())

@@ -1,11 +1,13 @@
 """The only place that knows RQ, beside the worker's (`worker/queue_worker.py`, `worker/signs_of_life.py`).
 
-What travels is versioned JSON that names a build by its key; what to build stands in the build record. Nothing in Redis is
-executable: no pickle, and what a worker runs is its own, whatever function a job in Redis names. Equal requests share one
-job, since the job's id is the build's key and a second job of that id is not taken.
+What travels is versioned JSON that names a build by its key; what to build stands in the build
+record. Nothing in Redis is executable: no pickle, and what a worker runs is its own, whatever
+function a job in Redis names. Equal requests share one job, since the job's id is the build's key
+and a second job of that id is not taken.
 
-RQ hands out work; whether a build waits, runs or has ended is said by its record alone. A job is therefore forgotten as
-soon as it ends, and losing one is harmless: `Reconciler` puts the missing jobs of waiting builds back.
+RQ hands out work; whether a build waits, runs or has ended is said by its record alone. A job is
+therefore forgotten as soon as it ends, and losing one is harmless: `Reconciler` puts the missing
+jobs of waiting builds back.
 """
 
 import contextlib
@@ -29,9 +31,12 @@ log = logging.getLogger(__name__)
 
 QUEUE = "builds"
 PAYLOAD_VERSION = 1
-PATIENCE = 600  # Seconds; a build asks a Redis that is away four times, for two minutes each: to begin, and three times to end, which takes some.
+# Seconds; a build asks a Redis that is away four times, for two minutes each: to begin, and three
+# times to end, which takes some.
+PATIENCE = 600
 FUNCTION = "asu.build"  # A label: RQ wants a name, but no worker looks it up.
-SILENCE = 60.0  # Seconds; a worker says every five that it lives, unless Redis or its machine is away for a moment.
+# Seconds; a worker says every five that it lives, unless Redis or its machine is away for a moment.
+SILENCE = 60.0
 ALIVE = (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
 
 
@@ -77,7 +82,8 @@ class RqBuildQueue:
     def replace(self, key: str) -> None:
         """See BuildQueue."""
         try:
-            # RQ itself would notice the dead job after minutes: it looks for such jobs four times an hour.
+            # RQ itself would notice the dead job after minutes: it looks for such jobs four times
+            # an hour.
             self._delete(key)
         except RedisError as error:
             raise QueueUnavailable from error
@@ -103,7 +109,8 @@ class RqBuildQueue:
             kwargs={"payload": {"version": PAYLOAD_VERSION, "key": key}},
             job_id=key,
             unique=True,
-            job_timeout=self._deadline + PATIENCE,  # Our own deadlines come first; RQ's ends what even they could not.
+            # Our own deadlines come first; RQ's ends what even they could not.
+            job_timeout=self._deadline + PATIENCE,
             result_ttl=0,
             failure_ttl=60,
         )
@@ -119,7 +126,8 @@ class RqBuildQueue:
         try:
             job = BuildJob.fetch(key, connection=self._redis, serializer=JSONSerializer)
             is_alive = job.get_status() in ALIVE
-        except (NoSuchJobError, InvalidJobOperation):  # The latter says that the job has ended between these two lines.
+        except (NoSuchJobError, InvalidJobOperation):
+            # The latter says that the job has ended between these two lines.
             is_alive = False
         if not is_alive:
             self._delete(key)
@@ -129,10 +137,14 @@ class RqBuildQueue:
 def has_live_worker(redis: Redis, host: str) -> bool:
     """Whether a worker on `host` has said within a minute that it lives.
 
-    Raises QueueUnavailable where Redis cannot tell: MemoryFull where none was heard of, but Redis might not have taken in what it said.
+    Raises QueueUnavailable where Redis cannot tell: MemoryFull where none was heard of, but Redis
+    might not have taken in what it said.
     """
     with answers():
-        if any(worker.hostname == host for worker in _heard_of(Worker.all(connection=redis, serializer=JSONSerializer))):
+        if any(
+            worker.hostname == host
+            for worker in _heard_of(Worker.all(connection=redis, serializer=JSONSerializer))
+        ):
             return True
         expect_memory(redis)
     return False
@@ -174,9 +186,10 @@ class MemoryBuildQueue:
 class Reconciler:
     """Gives each waiting build a job that leads to something.
 
-    A job may be lost with Redis' last second, or be in the hands of a process that died before it began the build, or between
-    taking the build back and putting it in again. A worker begins a build a moment after it took the job; so a build that
-    waits out of line for two rounds gets a new job. Should the first worker be alive after all, only one of the two can begin.
+    A job may be lost with Redis' last second, or be in the hands of a process that died before it
+    began the build, or between taking the build back and putting it in again. A worker begins a
+    build a moment after it took the job; so a build that waits out of line for two rounds gets a
+    new job. Should the first worker be alive after all, only one of the two can begin.
     """
 
     def __init__(self, queue: BuildQueue) -> None:

@@ -1,8 +1,8 @@
 """The build record: the one truth about a build, and all that clients poll.
 
-A record is a Redis hash `asu:build:{key}`; one round trip answers a poll. The order of the waiting is the sorted set
-`asu:waiting`; whoever runs holds a lease `asu:lease:{key}` that ends by itself when its worker dies. Each transition is one
-Lua script, so nobody sees half of one:
+ A record is a Redis hash `asu:build:{key}`; one round trip answers a poll. The order of the waiting
+is the sorted set `asu:waiting`; whoever runs holds a lease `asu:lease:{key}` that ends by itself
+when its worker dies. Each transition is one Lua script, so nobody sees half of one:
 
     claim ──► queued ──start──► running ──finish──► done | failed
                 ▲ ▲                │                 │
@@ -10,18 +10,20 @@ Lua script, so nobody sees half of one:
                 │ └──────retry─────┘                 │   the attempt failed, and not by its user's fault
                 └───────────────revive───────────────┘   the files of a done one are gone
 
-A build that comes back into the line begins before all that were never begun, and is not counted in their places: whoever
-waits sees a place that only ever becomes better.
+A build that comes back into the line begins before all that were never begun, and is not counted in
+their places: whoever waits sees a place that only ever becomes better.
 
-`attempt` is the fencing token: `progress` and `finish` of an attempt that is no longer the current one change nothing and
-say so. It is drawn anew at each start, greater than all before it: the next number of one counter, or the time in microseconds
-where that is greater. So no two attempts share a number, not even those of two lives of one key, nor those before and after
-Redis went back in time (restored from a backup, a replica that lagged, emptied) unless its clock did, too. `tries` counts how
-often the build was begun in this life. Records of finished builds end with their lifetime; those of waiting and running ones
-never do.
+`attempt` is the fencing token: `progress` and `finish` of an attempt that is no longer the current
+one change nothing and say so. It is drawn anew at each start, greater than all before it: the next
+number of one counter, or the time in microseconds where that is greater. So no two attempts share a
+number, not even those of two lives of one key, nor those before and after Redis went back in time
+(restored from a backup, a replica that lagged, emptied) unless its clock did, too. `tries` counts
+how often the build was begun in this life. Records of finished builds end with their lifetime;
+those of waiting and running ones never do.
 
-A reply may be lost after Redis has done what it was asked. `start`, `finish` and `retry` are therefore asked again as they
-were, with the `nonce` of whoever asks, and answer as they did as long as nobody else has begun the build since.
+A reply may be lost after Redis has done what it was asked. `start`, `finish` and `retry` are
+therefore asked again as they were, with the `nonce` of whoever asks, and answer as they did as long
+as nobody else has begun the build since.
 """
 
 import secrets
@@ -32,11 +34,16 @@ from typing import Any, Protocol
 
 from .redis_memory import MemoryUse
 
-LEASE_SECONDS = 20  # Renewed every 5 s, so three renewals may be missed; a dead worker is noticed within half a minute.
-# Files may be lost with a disk, or be taken by a tidy hand. When they go each time, another build would go the same way.
+# Renewed every 5 s, so three renewals may be missed; a dead worker is noticed within half a minute.
+LEASE_SECONDS = 20
+# Files may be lost with a disk, or be taken by a tidy hand. When they go each time, another build
+# would go the same way.
 REVIVALS = 3
-OVERTAKINGS = 3  # So often a build may be overtaken by others whose builder is at hand; pulling one takes as long as a few builds.
-HISTORY = 10  # As many attempts are told of a build; by default none is begun more than three times.
+# So often a build may be overtaken by others whose builder is at hand; pulling one takes as long as
+# a few builds.
+OVERTAKINGS = 3
+# As many attempts are told of a build; by default none is begun more than three times.
+HISTORY = 10
 NEWEST_PART = 0.1  # What the newest build makes up of the mean duration: the last ten or so count.
 
 PREFIX = "asu:build:"
@@ -62,9 +69,12 @@ class State(StrEnum):
 class Standing:
     """Where a build stands at the moment of the look.
 
-    `position` is how many wait before it that were never begun; `seconds` how long it has run or, while it waits, must still wait before
-    it may begin again. `tried` is a JSON array of its attempts that have ended, the last `HISTORY` of this life: `number` (from 1),
-    `begun` and `ended` (seconds since 1970), `outcome` (done, failed, or lost with its worker), `code` of the error.
+    `position` is how many wait before it that were never begun; `seconds` how long it has run or,
+    `position` is how many wait before it that were never begun; `seconds` how long it has run or,
+    while it waits, must still wait before it may begin again. `tried` is a JSON array of its
+    attempts that have ended, the last `HISTORY` of this life: `number` (from 1), `begun` and
+    `ended` (seconds since 1970), `outcome` (done, failed, or lost with its worker), `code` of the
+    error.
     """
 
     position: int = 0
@@ -79,9 +89,10 @@ NOWHERE = Standing()
 class BuildRecord:
     """What is known of a build.
 
-    `step` is a word of the closed vocabulary of `imagebuilder_status`; `body` is the answer's JSON, complete but for what changes
-    from poll to poll; `fault` is user, upstream or infra for a failed build, else empty, and so is the error's `code`, which whoever looks
-    finds in the body. Where the build stands does not make two records different.
+    `step` is a word of the closed vocabulary of `imagebuilder_status`; `body` is the answer's JSON,
+    complete but for what changes from poll to poll; `fault` is user, upstream or infra for a failed
+    build, else empty, and so is the error's `code`, which whoever looks finds in the body. Where
+    the build stands does not make two records different.
     """
 
     state: State
@@ -141,18 +152,28 @@ class Records(Protocol):
     async def look(self, key: str) -> BuildRecord | None:
         """Return the record in one round trip."""
 
-    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool, holder: Holder | None = None) -> Claimed:
+    async def claim(
+        self,
+        key: str,
+        *,
+        plan: str,
+        bodies: PendingBodies,
+        limit: int,
+        renew: bool,
+        holder: Holder | None = None,
+    ) -> Claimed:
         """Put a new build in line unless its key is known, `limit` wait already (FULL), or as many of the holder's as may (SHARE).
 
-        With `renew` a finished record counts as unknown: its files are gone. A place is held until the build begins.
-        Raises MemoryFull, and nothing is changed, when there is no memory left for another.
+        With `renew` a finished record counts as unknown: its files are gone. A place is held until
+        the build begins. Raises MemoryFull, and nothing is changed, when there is no memory left
+        for another.
         """
 
     async def revive(self, key: str) -> Revived:
         """Put a finished build back in line, at its end and however many wait: its files are gone.
 
-        NOT_DONE when it is not finished (any more), or when the record does not hold what to build; TOO_OFTEN when it was revived
-        REVIVALS times since it was claimed.
+        NOT_DONE when it is not finished (any more), or when the record does not hold what to build;
+        TOO_OFTEN when it was revived REVIVALS times since it was claimed.
         """
 
     async def note_use(self, key: str) -> None:
@@ -186,7 +207,8 @@ def new_nonce() -> str:
 class Attempt:
     """The right to build: what to build, the fencing token, and how often the build has been begun, this time included.
 
-    `nonce` tells whoever has it in hand from all others, be it the worker or a sweep that finds it abandoned.
+    `nonce` tells whoever has it in hand from all others, be it the worker or a sweep that finds it
+    abandoned.
     """
 
     key: str
@@ -199,7 +221,11 @@ class Attempt:
     def log_fields(self) -> dict[str, str | int]:
         """What lines about the attempt carry; a plan of an earlier release does not tell which request it came with."""
         request_id = self.plan.get("request_id")
-        return {"build": self.key, "attempt": self.number, **({"request_id": str(request_id)} if request_id else {})}
+        return {
+            "build": self.key,
+            "attempt": self.number,
+            **({"request_id": str(request_id)} if request_id else {}),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,8 +247,8 @@ class WorkerRecords(Protocol):
     def start(self, key: str, nonce: str | None = None) -> Attempt | None:
         """Take a waiting build; None if it does not wait (any more), or may not begin yet.
 
-        Asked again with the same `nonce`, it returns the same attempt as long as that runs, with its lease prolonged. Without one a new
-        one is drawn.
+        Asked again with the same `nonce`, it returns the same attempt as long as that runs, with
+        its lease prolonged. Without one a new one is drawn.
         """
 
     def renew(self, attempt: Attempt) -> bool:
@@ -252,11 +278,19 @@ class WorkerRecords(Protocol):
     def retry(self, attempt: Attempt, code: str, seconds: float) -> bool:
         """Put a build back in line, before all that were never begun; it may begin after so many seconds.
 
-        `code` is that of the error with which the attempt ended. False when the attempt is no longer the current one.
-        Asked again, it is True as long as the build was not begun again.
+        `code` is that of the error with which the attempt ended. False when the attempt is no
+        longer the current one. Asked again, it is True as long as the build was not begun again.
         """
 
-    def restore(self, key: str, record: BuildRecord, *, plan: str | None, bodies: PendingBodies | None, ttl: int) -> bool:
+    def restore(
+        self,
+        key: str,
+        record: BuildRecord,
+        *,
+        plan: str | None,
+        bodies: PendingBodies | None,
+        ttl: int,
+    ) -> bool:
         """Put the record of a finished build that was lost in place for `ttl` seconds; False when there is one, whatever it says.
 
         Without a plan it is never revived.
@@ -268,8 +302,8 @@ class WorkerRecords(Protocol):
     def forget(self, key: str, grace: float) -> bool:
         """Remove the record of a finished build, so that its files may be removed, too.
 
-        False where they must stay: it waits or runs, or it was of use within `grace` seconds. True without a record, and for a failed build,
-        whose record stays.
+        False where they must stay: it waits or runs, or it was of use within `grace` seconds. True
+        without a record, and for a failed build, whose record stays.
         """
 
     def is_known(self, key: str) -> bool:

@@ -1,15 +1,23 @@
 """The build request, as clients send it.
 
-Patterns are anchored, ASCII only and narrower than what a shell or make could understand: make expands `$(…)` in the value
-of a variable by itself, two shells follow, and `%` is a pattern, so argument lists alone protect nothing. The same rules
-stand in asu-prepare, in its own words; the contract tests send the same corpus to both.
+Patterns are anchored, ASCII only and narrower than what a shell or make could understand: make
+expands `$(…)` in the value of a variable by itself, two shells follow, and `%` is a pattern, so
+argument lists alone protect nothing. The same rules stand in asu-prepare, in its own words; the
+contract tests send the same corpus to both.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 from .resolution import InvalidVersionError, Version, normalised_request
 
@@ -25,9 +33,11 @@ TARGET = r"[a-z0-9_-]{1,64}/[a-z0-9_-]{1,64}"
 Target = Annotated[str, StringConstraints(pattern=rf"^{TARGET}$")]
 Profile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.,+-]{0,127}$")]
 VersionCode = Annotated[str, StringConstraints(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9_.+-]{0,63})?$")]
-# The name of a file for opkg, beside NAME.sig and the packages themselves: no dots. Never an option: no dash before it.
+# The name of a file for opkg, beside NAME.sig and the packages themselves: no dots. Never an
+# option: no dash before it.
 RepositoryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-RepositoryUrl = Annotated[str, StringConstraints(pattern=r"^[!#-&(-\[\]-~]{1,512}$")]  # Printable ASCII but quotes and backslash.
+# Printable ASCII but quotes and backslash.
+RepositoryUrl = Annotated[str, StringConstraints(pattern=r"^[!#-&(-\[\]-~]{1,512}$")]
 # Ids of rules, and of changes that concern one package: new-default-NAME, gone-default-NAME.
 ChangeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,159}$")]
 
@@ -36,7 +46,9 @@ def _version(text: str) -> str:
     try:
         return Version.parse(text).text
     except InvalidVersionError:
-        raise ValueError("must be a version such as 24.10.4, 25.12.0-rc2, 24.10-SNAPSHOT or SNAPSHOT") from None
+        raise ValueError(
+            "must be a version such as 24.10.4, 25.12.0-rc2, 24.10-SNAPSHOT or SNAPSHOT"
+        ) from None
 
 
 def _no_boolean(value: object) -> object:
@@ -58,17 +70,30 @@ class BuildRequest(BaseModel):
     version_code: VersionCode = ""
     target: Annotated[Target, Field(examples=["ath79/generic"])]
     profile: Annotated[Profile, Field(examples=["tplink_archer-c7-v5"])]
-    packages: Annotated[list[PackageName], Field(max_length=MAX_PACKAGES, examples=[["luci", "vim", "-ppp"]])] = []
-    packages_versions: Annotated[dict[InstalledName, PackageVersion], Field(max_length=MAX_PACKAGES)] = {}
+    packages: Annotated[
+        list[PackageName], Field(max_length=MAX_PACKAGES, examples=[["luci", "vim", "-ppp"]])
+    ] = []
+    packages_versions: Annotated[
+        dict[InstalledName, PackageVersion], Field(max_length=MAX_PACKAGES)
+    ] = {}
     diff_packages: bool = False
     defaults: Annotated[str | None, Field(max_length=65_536)] = None
-    rootfs_size_mb: Annotated[Annotated[int, Field(ge=1, le=10_240)] | None, BeforeValidator(_no_boolean)] = None
+    rootfs_size_mb: Annotated[
+        Annotated[int, Field(ge=1, le=10_240)] | None, BeforeValidator(_no_boolean)
+    ] = None
     filesystem: Literal["squashfs", "ext4", "ubifs", "jffs2"] | None = None
-    repositories: Annotated[dict[RepositoryName, RepositoryUrl], Field(max_length=MAX_REPOSITORIES)] = {}
+    repositories: Annotated[
+        dict[RepositoryName, RepositoryUrl], Field(max_length=MAX_REPOSITORIES)
+    ] = {}
     repositories_mode: Literal["append", "replace"] = "replace"
-    repository_keys: Annotated[list[Annotated[str, StringConstraints(max_length=4_096)]], Field(max_length=MAX_REPOSITORIES)] = []
+    repository_keys: Annotated[
+        list[Annotated[str, StringConstraints(max_length=4_096)]],
+        Field(max_length=MAX_REPOSITORIES),
+    ] = []
     client: Annotated[str | None, Field(max_length=256)] = None
-    from_version: Annotated[VersionName | None, BeforeValidator(lambda value: None if value == "" else value)] = None
+    from_version: Annotated[
+        VersionName | None, BeforeValidator(lambda value: None if value == "" else value)
+    ] = None
     ignored_changes: Annotated[list[ChangeId], Field(max_length=100)] = []
 
     def normalised(self) -> dict[str, Any]:
@@ -76,7 +101,8 @@ class BuildRequest(BaseModel):
         return normalised_request(self.model_dump())
 
 
-# What those who ask for one and the same image may each say in another way, and what stands in its place: clients know these fields.
+# What those who ask for one and the same image may each say in another way, and what stands in its
+# place: clients know these fields.
 ASKERS_OWN: Mapping[str, Any] = {"client": None, "from_version": None, "ignored_changes": []}
 
 
@@ -88,7 +114,8 @@ def without_asker(request: Mapping[str, Any]) -> dict[str, Any]:
 def echo(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return a request as answers show it: the first-boot script never leaves the server, nor do the words of whoever came first.
 
-    Their places stay; that of the script with an empty text where there was one, since clients know it as a text.
+    Their places stay; that of the script with an empty text where there was one, since clients know
+    it as a text.
     """
     return {**without_asker(request), "defaults": "" if request.get("defaults") else None}
 

@@ -1,18 +1,22 @@
 """What is counted of builds for ever, and by the hour: the fields of two kinds of hashes, and how they are read.
 
     asu:statistics:totals             hash that never ends, for metrics that only grow: `ended:OUTCOME`, `code:NAME`,
-                                      `bucket:STEP:BOUND` (durations up to that many seconds and above the bound before), `milliseconds:STEP`
+                                      `bucket:STEP:BOUND` (durations up to that many seconds and
+                                      above the bound before), `milliseconds:STEP`
     asu:statistics:hours:2026-10-26   hash of a UTC day: `13:OUTCOME`, what ended in the hour that begins at 13:00
 
-Workers are processes that come and go, so a worker adds to Redis and the API reads there. An outcome is `done`, or the fault of a failure.
-All words are of closed sets, so neither hash grows beyond some hundred fields.
+Workers are processes that come and go, so a worker adds to Redis and the API reads there. An
+outcome is `done`, or the fault of a failure. All words are of closed sets, so neither hash grows
+beyond some hundred fields.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-WHOLE = "build"  # Beside the steps: the whole of a build that ended well, from its start by a worker.
-# Seconds. An image of a small target takes ten, one of x86 a minute, and the longest deadline of a step is a quarter of an hour.
+# Beside the steps: the whole of a build that ended well, from its start by a worker.
+WHOLE = "build"
+# Seconds. An image of a small target takes ten, one of x86 a minute, and the longest deadline of a
+# step is a quarter of an hour.
 BOUNDS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0)
 OVER = "inf"
 
@@ -34,7 +38,9 @@ class BuildTotals:
     durations: Mapping[str, Durations] = field(default_factory=dict)
 
 
-def increments(outcome: str, code: str | None, seconds: Mapping[str, float]) -> Iterator[tuple[str, int]]:
+def increments(
+    outcome: str, code: str | None, seconds: Mapping[str, float]
+) -> Iterator[tuple[str, int]]:
     """Yield the fields of the totals that a build adds to, and how much; `seconds` are by step."""
     yield f"ended:{outcome}", 1
     if code is not None:
@@ -61,7 +67,10 @@ def read_totals(found: Mapping[str, int]) -> BuildTotals:
                 counts.setdefault(step, [0] * (len(BOUNDS) + 1))[_place(bound)] += value
             case ["milliseconds", step]:
                 milliseconds[step] = value
-    durations = {step: Durations(counts=tuple(taken), seconds=milliseconds.get(step, 0) / 1000) for step, taken in counts.items()}
+    durations = {
+        step: Durations(counts=tuple(taken), seconds=milliseconds.get(step, 0) / 1000)
+        for step, taken in counts.items()
+    }
     return BuildTotals(outcomes=outcomes, codes=codes, durations=durations)
 
 

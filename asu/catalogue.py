@@ -1,8 +1,8 @@
 """What can be built: versions, targets and profiles of the downloads server, and whether a request names such.
 
-Every build request is validated here, whatever flags it carries. A profile is found by its exact id first, then by the
-board name (LuCI sends `tplink,archer-c7-v5`), then by `supported_devices` if only one profile claims it; a target whose
-single profile is `generic` (x86, armsr) takes any name.
+Every build request is validated here, whatever flags it carries. A profile is found by its exact id
+first, then by the board name (LuCI sends `tplink,archer-c7-v5`), then by `supported_devices` if
+only one profile claims it; a target whose single profile is `generic` (x86, armsr) takes any name.
 """
 
 import asyncio
@@ -59,8 +59,15 @@ class ValidatedRequest:
 class Catalogue:
     """Answers from the downloads server's metadata."""
 
-    def __init__(self, upstream: Upstream, gatherer: Gatherer, settings: Settings, rules: RuleBook) -> None:
-        self._upstream, self._gatherer, self._settings, self._rules = upstream, gatherer, settings, rules
+    def __init__(
+        self, upstream: Upstream, gatherer: Gatherer, settings: Settings, rules: RuleBook
+    ) -> None:
+        self._upstream, self._gatherer, self._settings, self._rules = (
+            upstream,
+            gatherer,
+            settings,
+            rules,
+        )
         self._oldest_branch = Version.parse(settings.oldest_branch)
         self._feeds = FeedPolicy.of(settings.repository_allow_list)
 
@@ -71,7 +78,9 @@ class Catalogue:
         await self._check_version(version)
         await self._check_target(version, request.target)
         profiles = await self.profiles(version, request.target)
-        return ValidatedRequest({**request.normalised(), "profile": self._profile(profiles, request, version)})
+        return ValidatedRequest(
+            {**request.normalised(), "profile": self._profile(profiles, request, version)}
+        )
 
     async def revision(self, version_text: str, target: str) -> str:
         """Return the revision of a target, such as r28739-d9340319c6; raises as `validate`."""
@@ -130,13 +139,22 @@ class Catalogue:
     async def branches(self) -> dict[str, dict[str, Any]]:
         """Return branch → description in the shape of overview.json (facts of the wire contract), newest first.
 
-        A branch of which no targets can be had (now) is there with none: owut and auc pass over it, while LuCI looks its
-        device's branch up before every build and stumbles when it is not there.
+        A branch of which no targets can be had (now) is there with none: owut and auc pass over it,
+        while LuCI looks its device's branch up before every build and stumbles when it is not
+        there.
         """
         releases = await self.releases()
-        names = {version.branch for version in releases.versions} | set(self._rules.branch_off_revisions)
-        branches = sorted((Version.parse(name) for name in names if Version.parse(name) >= self._oldest_branch), reverse=True)
-        described = await asyncio.gather(self._development(), *(self._release_branch(branch, releases.versions) for branch in branches))
+        names = {version.branch for version in releases.versions} | set(
+            self._rules.branch_off_revisions
+        )
+        branches = sorted(
+            (Version.parse(name) for name in names if Version.parse(name) >= self._oldest_branch),
+            reverse=True,
+        )
+        described = await asyncio.gather(
+            self._development(),
+            *(self._release_branch(branch, releases.versions) for branch in branches),
+        )
         return {entry["name"]: entry for entry in described}
 
     async def _development(self) -> dict[str, Any]:
@@ -155,13 +173,16 @@ class Catalogue:
     async def _release_branch(self, branch: Version, listed: Sequence[Version]) -> dict[str, Any]:
         """Describe a branch.
 
-        Its targets come from its snapshot and its two newest releases: a snapshot may be missing, and a release is published
-        target by target over hours, in which the one before it stands in for what it lacks.
+        Its targets come from its snapshot and its two newest releases: a snapshot may be missing,
+        and a release is published target by target over hours, in which the one before it stands in
+        for what it lacks.
         """
         versions = [version for version in listed if version.branch == branch.text]
         snapshot = Version.parse(f"{branch}-SNAPSHOT")
         targets: dict[str, str] = {}
-        for found in await asyncio.gather(*map(self._targets_or_none, (snapshot, *reversed(versions[:2])))):
+        for found in await asyncio.gather(
+            *map(self._targets_or_none, (snapshot, *reversed(versions[:2])))
+        ):
             targets |= found
         entry = {
             "path": "releases/{version}",
@@ -211,7 +232,9 @@ class Catalogue:
         if version < self._oldest_branch:
             raise UnsupportedBranch(branch=version.branch)
         listed = (await self.releases()).versions
-        branch_exists = version.branch in self._rules.branch_off_revisions or any(version.branch == other.branch for other in listed)
+        branch_exists = version.branch in self._rules.branch_off_revisions or any(
+            version.branch == other.branch for other in listed
+        )
         if branch_exists and (version in listed or version.is_snapshot):
             return
         self.expect_confirmed(VERSIONS)
@@ -222,15 +245,17 @@ class Catalogue:
     async def _check_target(self, version: Version, target: str) -> None:
         """Raise UnsupportedTarget for a target that the version does not have.
 
-        Snapshots of a branch come and go without being in any list. Where one's list of targets is missing, the target itself tells:
-        it may be there all the same, or the whole snapshot is not (any more), which no later try will change.
+        Snapshots of a branch come and go without being in any list. Where one's list of targets is
+        missing, the target itself tells: it may be there all the same, or the whole snapshot is not
+        (any more), which no later try will change.
         """
         try:
             targets = await self.targets(version)
         except HalfPublished:
             if not _is_branch_snapshot(version):
                 raise
-            # What clients put into a path has been compared with nothing yet, and is about to become a part of another one.
+            # What clients put into a path has been compared with nothing yet, and is about to
+            # become a part of another one.
             if re.fullmatch(TARGET, target) is None:
                 raise UnsupportedTarget(target=ascii(target[:64])) from None
             try:
@@ -246,7 +271,9 @@ class Catalogue:
         try:
             return profiles.find(request.profile)
         except AmbiguousProfileError as error:
-            raise AmbiguousProfile(profile=request.profile, candidates=", ".join(error.candidates)) from None
+            raise AmbiguousProfile(
+                profile=request.profile, candidates=", ".join(error.candidates)
+            ) from None
         except UnknownProfileError:
             self.expect_confirmed(profiles_path(version, request.target))
             raise UnsupportedProfile(profile=request.profile) from None
@@ -254,7 +281,8 @@ class Catalogue:
     def expect_confirmed(self, document: str) -> None:
         """Return if something may be called unknown because a document lacks it; raises UpstreamUnreachable.
 
-        After a restart, a document may be days old until the server answers. A new release is then in no list, which is not the user's fault.
+        After a restart, a document may be days old until the server answers. A new release is then
+        in no list, which is not the user's fault.
         """
         if self._upstream.is_unconfirmed(document):
             raise UpstreamUnreachable(document=document)
@@ -268,9 +296,16 @@ class Catalogue:
                 raise DefaultsNotAllowed
             if length > self._settings.max_defaults_length:
                 raise DefaultsTooLong(length=length, limit=self._settings.max_defaults_length)
-        if request.rootfs_size_mb and request.rootfs_size_mb > self._settings.max_custom_rootfs_size_mb:
-            raise RootfsTooLarge(size=request.rootfs_size_mb, limit=self._settings.max_custom_rootfs_size_mb)
-        self._feeds.admit(request.repositories, request.repository_keys, Version.parse(request.version))
+        if (
+            request.rootfs_size_mb
+            and request.rootfs_size_mb > self._settings.max_custom_rootfs_size_mb
+        ):
+            raise RootfsTooLarge(
+                size=request.rootfs_size_mb, limit=self._settings.max_custom_rootfs_size_mb
+            )
+        self._feeds.admit(
+            request.repositories, request.repository_keys, Version.parse(request.version)
+        )
 
 
 def _is_branch_snapshot(version: Version) -> bool:

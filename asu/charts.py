@@ -1,7 +1,7 @@
 """Charts as SVG, drawn by the server: they need no script, follow the page's colours, and each has its table beside it.
 
-Every chart is drawn twice, for a desk and for a phone, since letters shrink with a drawing; the style sheet shows the one
-that fits.
+Every chart is drawn twice, for a desk and for a phone, since letters shrink with a drawing; the
+style sheet shows the one that fits.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +12,8 @@ from .markup import Html, element, joined
 HEIGHT = 220
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 10, 24  # Room for the numbers at the side and the dates below.
 GRID_LINES = 4
-WIDTHS = {"wide": 720, "narrow": 360}  # In units that are about a pixel on a desk's column and on a phone.
+# In units that are about a pixel on a desk's column and on a phone.
+WIDTHS = {"wide": 720, "narrow": 360}
 DATE_WIDTH = 60  # Room for a date, so that two never touch.
 
 
@@ -49,7 +50,12 @@ class Frame:
     def box(self, place: int, high: float, low: float, part: float, style: str) -> Html:
         """Return a rectangle between two values that takes a part of a label's width."""
         left, right = self.x(place) - self.step * part / 2, self.x(place) + self.step * part / 2
-        sides = {"x": f"{left:.1f}", "width": f"{right - left:.1f}", "y": f"{self.y(high):.1f}", "height": f"{self.y(low) - self.y(high):.1f}"}
+        sides = {
+            "x": f"{left:.1f}",
+            "width": f"{right - left:.1f}",
+            "y": f"{self.y(high):.1f}",
+            "height": f"{self.y(low) - self.y(high):.1f}",
+        }
         return element("rect", **sides, class_=style)
 
 
@@ -58,11 +64,16 @@ def line_chart(name: str, labels: Sequence[str], curves: Sequence[Curve]) -> Htm
 
     def draw(frame: Frame) -> Iterable[Html]:
         for curve in curves:
-            points = " ".join(f"{frame.x(place):.1f},{frame.y(value):.1f}" for place, value in enumerate(curve.data))
+            points = " ".join(
+                f"{frame.x(place):.1f},{frame.y(value):.1f}"
+                for place, value in enumerate(curve.data)
+            )
             yield element("polyline", points=points, class_=f"stroke {curve.style}")
 
     top = max((value for curve in curves for value in curve.data), default=0)
-    lines = [element("line", x1=1, y1=5, x2=27, y2=5, class_=f"stroke {curve.style}") for curve in curves]
+    lines = [
+        element("line", x1=1, y1=5, x2=27, y2=5, class_=f"stroke {curve.style}") for curve in curves
+    ]
     return joined([_legend(curves, lines), *_drawings(name, labels, curves, top, draw)])
 
 
@@ -74,10 +85,14 @@ def stacked_chart(name: str, labels: Sequence[str], curves: Sequence[Curve]) -> 
         for curve in curves:
             for place, value in enumerate(curve.data):
                 if value:
-                    yield frame.box(place, below[place] + value, below[place], 0.75, f"fill {curve.style}")
+                    yield frame.box(
+                        place, below[place] + value, below[place], 0.75, f"fill {curve.style}"
+                    )
                 below[place] += value
 
-    top = max((sum(values) for values in zip(*(curve.data for curve in curves), strict=True)), default=0)
+    top = max(
+        (sum(values) for values in zip(*(curve.data for curve in curves), strict=True)), default=0
+    )
     boxes = [element("rect", width=28, height=10, class_=f"fill {curve.style}") for curve in curves]
     return joined([_legend(curves, boxes), *_drawings(name, labels, curves, top, draw)])
 
@@ -99,18 +114,38 @@ def round_up(value: int) -> int:
     return next(step * power for step in steps if step * power >= value)
 
 
-def _drawings(name: str, labels: Sequence[str], curves: Sequence[Curve], top: int, draw: Callable[[Frame], Iterable[Html]]) -> Iterable[Html]:
+def _drawings(
+    name: str,
+    labels: Sequence[str],
+    curves: Sequence[Curve],
+    top: int,
+    draw: Callable[[Frame], Iterable[Html]],
+) -> Iterable[Html]:
     for style, width in WIDTHS.items():
         frame = Frame(width=width, count=len(labels), top=round_up(top))
-        parts = [*_scale(frame), *_dates(frame, labels), *draw(frame), *_readings(frame, labels, curves)]
-        yield element("svg", joined(parts), class_=f"chart {style}", viewBox=f"0 0 {width} {HEIGHT}", role="img", aria_label=name)
+        parts = [
+            *_scale(frame),
+            *_dates(frame, labels),
+            *draw(frame),
+            *_readings(frame, labels, curves),
+        ]
+        yield element(
+            "svg",
+            joined(parts),
+            class_=f"chart {style}",
+            viewBox=f"0 0 {width} {HEIGHT}",
+            role="img",
+            aria_label=name,
+        )
 
 
 def _scale(frame: Frame) -> Iterable[Html]:
     for number in range(GRID_LINES + 1):
         value = frame.top * number // GRID_LINES
         y = frame.y(value)
-        yield element("line", x1=LEFT, x2=frame.width - RIGHT, y1=f"{y:.1f}", y2=f"{y:.1f}", class_="grid")
+        yield element(
+            "line", x1=LEFT, x2=frame.width - RIGHT, y1=f"{y:.1f}", y2=f"{y:.1f}", class_="grid"
+        )
         yield element("text", f"{value:,}", x=LEFT - 6, y=f"{y + 4:.1f}", text_anchor="end")
 
 
@@ -120,20 +155,36 @@ def _dates(frame: Frame, labels: Sequence[str]) -> Iterable[Html]:
     for place in range(len(labels) - 1, -1, -every):
         is_last = place == len(labels) - 1
         x = frame.width - RIGHT if is_last else frame.x(place)
-        yield element("text", labels[place][5:10], x=f"{x:.1f}", y=HEIGHT - 6, text_anchor="end" if is_last else "middle")
+        yield element(
+            "text",
+            labels[place][5:10],
+            x=f"{x:.1f}",
+            y=HEIGHT - 6,
+            text_anchor="end" if is_last else "middle",
+        )
 
 
 def _readings(frame: Frame, labels: Sequence[str], curves: Sequence[Curve]) -> Iterable[Html]:
     """Lay a strip over each label that tells its values to whoever points at it; browsers show a title by themselves."""
     for place, label in enumerate(labels):
-        values = "\n".join(f"{curve.label}: {curve.data[place]:,}" for curve in curves if curve.data[place])
+        values = "\n".join(
+            f"{curve.label}: {curve.data[place]:,}" for curve in curves if curve.data[place]
+        )
         title = element("title", f"{label.rstrip('Z')}\n{values or 'nothing'}")
         yield element("g", joined([title, frame.box(place, frame.top, 0, 1, "hover")]))
 
 
 def _legend(curves: Sequence[Curve], marks: Sequence[Html]) -> Html:
     entries = (
-        element("li", joined([element("svg", mark, viewBox="0 0 28 10", aria_hidden="true"), element("span", curve.label)]))
+        element(
+            "li",
+            joined(
+                [
+                    element("svg", mark, viewBox="0 0 28 10", aria_hidden="true"),
+                    element("span", curve.label),
+                ]
+            ),
+        )
         for curve, mark in zip(curves, marks, strict=True)
     )
     return element("ul", joined(entries), class_="legend", aria_label="Legend")

@@ -1,6 +1,7 @@
 """Questions to a disk that may hang, as one of a server that is away does: in a thread of their own, so that nothing else waits for it.
 
-Threads that asyncio lends belong to all: some that never come back, and no build can be put in line any more.
+Threads that asyncio lends belong to all: some that never come back, and no build can be put in line
+any more.
 """
 
 import asyncio
@@ -29,12 +30,14 @@ class DiskThread:
         self._lock = threading.Lock()  # Of the following three.
         self._first: deque[_Call] = deque()
         self._others: deque[_Call] = deque()
-        self._began: float | None = None  # When the call that runs was begun; None without a thread.
+        # When the call that runs was begun; None without a thread.
+        self._began: float | None = None
 
     async def run(self, call: Callable[[], T], *, patience: float, first: bool = False) -> T:
         """Return what a call returns, begun before all that are not `first`.
 
-        Raises what it raises, and TimeoutError where a call hangs when `patience` seconds are over, or while the disk is left alone.
+        Raises what it raises, and TimeoutError where a call hangs when `patience` seconds are over,
+        or while the disk is left alone.
         """
         if self._clock() < self._pause_ends:
             raise TimeoutError
@@ -51,7 +54,8 @@ class DiskThread:
                     break
         finally:
             answer.cancel()
-            with self._lock, contextlib.suppress(ValueError):  # What nobody waits for is not to be held, nor done later.
+            # What nobody waits for is not to be held, nor done later.
+            with self._lock, contextlib.suppress(ValueError):
                 queue.remove((call, future))
         self._pause_ends = self._clock() + self._pause
         raise TimeoutError

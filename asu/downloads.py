@@ -7,20 +7,27 @@ from anyio import CapacityLimiter, to_thread
 from .errors import StoreFailed
 from .stores.base import Content, Store, StoredFile
 
-PIECE = 256 * 1024  # Bytes; what a download holds in memory. At ten pieces a second and thread that is as fast as most lines.
-THREADS = 32  # Reads under way at once; whoever comes on top waits for a thread, and polls need none.
+# Bytes; what a download holds in memory. At ten pieces a second and thread that is as fast as most
+# lines.
+PIECE = 256 * 1024
+# Reads under way at once; whoever comes on top waits for a thread, and polls need none.
+THREADS = 32
 
 
 class Download:
     """A part of a file on its way, to be iterated once and closed."""
 
-    def __init__(self, content: Content, file: StoredFile, length: int, threads: CapacityLimiter) -> None:
+    def __init__(
+        self, content: Content, file: StoredFile, length: int, threads: CapacityLimiter
+    ) -> None:
         self._content, self._file, self._left, self._threads = content, file, length, threads
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the bytes; raises StoreFailed when the store stops giving them before their end."""
         while self._left:
-            piece = await to_thread.run_sync(self._content.read, min(PIECE, self._left), limiter=self._threads)
+            piece = await to_thread.run_sync(
+                self._content.read, min(PIECE, self._left), limiter=self._threads
+            )
             if not piece:
                 raise StoreFailed(reason=f"{self._file.name} breaks off")
             self._left -= len(piece)
@@ -44,5 +51,7 @@ class Downloads:
 
     async def open(self, file: StoredFile, start: int, length: int) -> Download | None:
         """Begin to read a part of a file; None if it has gone since it was found. Raises StoreFailed."""
-        content = await to_thread.run_sync(self._store.content, file, start, length, limiter=self._threads)
+        content = await to_thread.run_sync(
+            self._store.content, file, start, length, limiter=self._threads
+        )
         return Download(content, file, length, self._threads) if content else None

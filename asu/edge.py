@@ -1,10 +1,13 @@
 """What every request passes on its way in and every answer on its way out; pure ASGI, so that it costs next to nothing.
 
-- A path with doubled or trailing slashes means the path without them, for every method: old clients join URLs that way.
-- A path with a control character in it means nothing: a route's pattern would take one with a line break at its end for the path without it.
+- A path with doubled or trailing slashes means the path without them, for every method: old clients
+  join URLs that way.
+- A path with a control character in it means nothing: a route's pattern would take one with a line
+  break at its end for the path without it.
 - A body is counted while it is read, since device clients send it chunked, without Content-Length.
 - A request has an id: taken over from the gateway, else made here, answered as `X-Request-ID`.
-- What nobody caught becomes an error in the one JSON shape, without a trace of its cause; where it failed goes to the log, with the id.
+- What nobody caught becomes an error in the one JSON shape, without a trace of its cause; where it
+  failed goes to the log, with the id.
 - CORS headers stand on every answer, errors and redirects included.
 """
 
@@ -27,8 +30,12 @@ from .logs import where_it_failed
 
 log = logging.getLogger(__name__)
 
-MAX_LISTED = 100  # A body may hold tens of thousands of mistakes; an answer that lists them all would be twenty times its size.
-MAX_BODY_BYTES = 256 * 1024  # The largest request seen from a real device is 14 KiB; 18 times that leaves room for first-boot scripts.
+# A body may hold tens of thousands of mistakes; an answer that lists them all would be twenty times
+# its size.
+MAX_LISTED = 100
+# The largest request seen from a real device is 14 KiB; 18 times that leaves room for first-boot
+# scripts.
+MAX_BODY_BYTES = 256 * 1024
 _SLASHES = re.compile(r"/{2,}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9_, -]{1,512}")
@@ -41,10 +48,17 @@ def error_response(error: AsuError) -> Response:
     return Response(json.dumps(error.body()), error.status, headers, "application/json")
 
 
-def plain_error(status: int, *, detail: str | None = None, headers: dict[str, str] | None = None) -> Response:
+def plain_error(
+    status: int, *, detail: str | None = None, headers: dict[str, str] | None = None
+) -> Response:
     """Return an error that the framework raised, in the same shape."""
     title = HTTPStatus(status).phrase
-    body = {"status": status, "title": title, "detail": detail or title, "code": title.lower().replace(" ", "-")}
+    body = {
+        "status": status,
+        "title": title,
+        "detail": detail or title,
+        "code": title.lower().replace(" ", "-"),
+    }
     return Response(json.dumps(body), status, headers, "application/json")
 
 
@@ -53,7 +67,8 @@ class BodyBound:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._messages: deque[Message] = deque()  # A caller may send a quarter of a million pieces of one byte each.
+        # A caller may send a quarter of a million pieces of one byte each.
+        self._messages: deque[Message] = deque()
 
     async def read(self) -> None:
         """Read the whole body; raises BodyTooLarge as soon as the limit is passed."""
@@ -94,7 +109,10 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id.encode()),
+                ]
             await send(message)
 
         try:
@@ -111,7 +129,8 @@ class Edge:
         except HTTPException:
             raise
         except Exception as error:
-            # Not `log.exception`, which writes the message: it may quote what was sent, a first-boot script included.
+            # Not `log.exception`, which writes the message: it may quote what was sent, a
+            # first-boot script included.
             log.error("request %s failed: %s", request_id, where_it_failed(error))  # noqa: TRY400
             if status:
                 raise
@@ -124,14 +143,16 @@ class Edge:
 class Cors:
     """CORS on every answer, whether the request came with an Origin or not; so caches cannot keep an answer without it.
 
-    No credentials are used anywhere, so everybody may be told everything: OPTIONS is answered for any path and for whatever is asked,
-    since a preflight that fails leaves a browser without even the error that the request itself would have got.
+    No credentials are used anywhere, so everybody may be told everything: OPTIONS is answered for
+    any path and for whatever is asked, since a preflight that fails leaves a browser without even
+    the error that the request itself would have got.
     """
 
     _PREFLIGHT: ClassVar[Mapping[str, str]] = {
         "Access-Control-Allow-Origin": "*",
         "Access-Control-Allow-Methods": "GET, HEAD, POST, OPTIONS",
-        # LuCI's changing `?timestamp` defeats preflight caches, so a day of lifetime is for those clients that send none.
+        # LuCI's changing `?timestamp` defeats preflight caches, so a day of lifetime is for those
+        # clients that send none.
         "Access-Control-Max-Age": "86400",
         "Allow": "GET, HEAD, POST, OPTIONS",
     }
@@ -151,7 +172,10 @@ class Cors:
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"access-control-allow-origin", b"*")]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"access-control-allow-origin", b"*"),
+                ]
             await send(message)
 
         await self._app(scope, receive, send_marked)
@@ -159,7 +183,14 @@ class Cors:
 
 def _wanted_headers(scope: Scope) -> str:
     """Return the headers that a preflight asks for, by name, since some browsers do not take `*`; that where it asks for none."""
-    wanted = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"access-control-request-headers"), "")
+    wanted = next(
+        (
+            value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name == b"access-control-request-headers"
+        ),
+        "",
+    )
     return wanted if _HEADER_NAMES.fullmatch(wanted) else "*"
 
 
@@ -181,4 +212,7 @@ def _request_id(scope: Scope) -> str:
 
 def without_input(errors: list[Any]) -> list[dict[str, Any]]:
     """Return the first of pydantic's errors, without what was sent: it may be a first-boot script."""
-    return [{"type": error["type"], "loc": list(error["loc"]), "msg": error["msg"]} for error in errors[:MAX_LISTED]]
+    return [
+        {"type": error["type"], "loc": list(error["loc"]), "msg": error["msg"]}
+        for error in errors[:MAX_LISTED]
+    ]

@@ -2,7 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    CollectorRegistry,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
@@ -45,7 +50,9 @@ def _family(metric: Metric, values: Mapping[tuple[str, ...], float | Durations])
         histogram = HistogramMetricFamily(metric.name, metric.help, labels=labels)
         for at, durations in values.items():
             assert isinstance(durations, Durations)  # noqa: S101  # What a histogram is read as.
-            histogram.add_metric(at, buckets=list(_cumulative(durations)), sum_value=durations.seconds)
+            histogram.add_metric(
+                at, buckets=list(_cumulative(durations)), sum_value=durations.seconds
+            )
         return histogram
     kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
     family = kind(metric.name, metric.help, labels=labels)

@@ -1,7 +1,8 @@
 """The figures that people see, made of the counts: totals, days, weeks, packages, failures.
 
-Days are those of UTC, and weeks begin on Monday. Whatever the statistics are asked for is kept for some seconds and read by
-one reader at a time, so a thousand people who open the page cost Redis as much as one.
+Days are those of UTC, and weeks begin on Monday. Whatever the statistics are asked for is kept for
+some seconds and read by one reader at a time, so a thousand people who open the page cost Redis as
+much as one.
 """
 
 import asyncio
@@ -13,7 +14,18 @@ from .build_queue import BuildQueue
 from .build_record import Records
 from .kept import Kept
 from .resolution import Version
-from .statistics import FAILURE_DAYS, KEPT_DAYS, DayCounts, Failure, Problem, Statistics, days_up_to, seconds_of, today, weeks_up_to
+from .statistics import (
+    FAILURE_DAYS,
+    KEPT_DAYS,
+    DayCounts,
+    Failure,
+    Problem,
+    Statistics,
+    days_up_to,
+    seconds_of,
+    today,
+    weeks_up_to,
+)
 from .weekly_builds import builds_by_week
 
 KEPT_SECONDS = 3.0  # Nobody watches a figure of half a year more closely.
@@ -53,7 +65,8 @@ class BuildSeconds:
 class Totals:
     """Totals of all days that are kept; `since` is the first of them with anything to count, None before that.
 
-    `cache_hits` are requests whose image was there already, `cache_hit_ratio` is their part of the requests (0 to 1).
+    `cache_hits` are requests whose image was there already, `cache_hit_ratio` is their part of the
+    requests (0 to 1).
     """
 
     since: date | None
@@ -143,7 +156,8 @@ class Figures:
 
     def __init__(self, *, statistics: Statistics, records: Records, queue: BuildQueue) -> None:
         self._statistics, self._records, self._queue = statistics, records, queue
-        self._now = Kept(self._read_queue, 0)  # The present is not kept: three counts, which Redis has at hand.
+        # The present is not kept: three counts, which Redis has at hand.
+        self._now = Kept(self._read_queue, 0)
         self._counts = Kept(self._read_days, KEPT_SECONDS)
         self._packages = Kept(self._read_packages, KEPT_SECONDS)
         self._failures = Kept(self._read_failures, KEPT_SECONDS)
@@ -163,7 +177,11 @@ class Figures:
     async def builds_by_version(self, branch: str | None = None) -> WeekChart:
         """Return the finished builds of the last 26 weeks: by branch, or by version of one branch."""
         counts = await self._counts.get()
-        return counts.by_version.get(branch, replace(counts.by_branch, datasets=[])) if branch else counts.by_branch
+        return (
+            counts.by_version.get(branch, replace(counts.by_branch, datasets=[]))
+            if branch
+            else counts.by_branch
+        )
 
     async def top_packages(self, limit: int) -> list[PackageCount]:
         """Return the packages that were asked for most, the most frequent first."""
@@ -183,11 +201,17 @@ class Figures:
         return await asyncio.to_thread(most_frequent, counts)
 
     async def _read_failures(self) -> list[FailureCount]:
-        return await asyncio.to_thread(newest, await self._statistics.failures(days_up_to(today(), FAILURE_DAYS)))
+        return await asyncio.to_thread(
+            newest, await self._statistics.failures(days_up_to(today(), FAILURE_DAYS))
+        )
 
     async def _read_queue(self) -> QueueFigures:
         waiting, running = await self._records.waiting(), await self._records.running()
-        return QueueFigures(queue_length=waiting, builds_running=running, workers_alive=await asyncio.to_thread(self._queue.live_workers))
+        return QueueFigures(
+            queue_length=waiting,
+            builds_running=running,
+            workers_alive=await asyncio.to_thread(self._queue.live_workers),
+        )
 
 
 def work_out(days: Mapping[date, DayCounts]) -> Counts:
@@ -197,7 +221,10 @@ def work_out(days: Mapping[date, DayCounts]) -> Counts:
     branches: dict[str, dict[Version, list[int]]] = {}
     for version, builds in versions.items():
         branches.setdefault(version.branch, {})[version] = builds
-    sums = {Version.parse(branch): [sum(week) for week in zip(*of_it.values(), strict=True)] for branch, of_it in branches.items()}
+    sums = {
+        Version.parse(branch): [sum(week) for week in zip(*of_it.values(), strict=True)]
+        for branch, of_it in branches.items()
+    }
     return Counts(
         totals=add_up(days),
         by_day=per_day(days),
@@ -209,8 +236,13 @@ def work_out(days: Mapping[date, DayCounts]) -> Counts:
 def add_up(days: Mapping[date, DayCounts]) -> Totals:
     """Return the totals of all days."""
     counts = list(days.values())
-    requests, cache_hits, builds = (sum(getattr(day, name) for day in counts) for name in ("requests", "cache_hits", "builds"))
-    failures = {fault: sum(day.failures.get(fault, 0) for day in counts) for fault in ("user", "upstream", "infra")}
+    requests, cache_hits, builds = (
+        sum(getattr(day, name) for day in counts) for name in ("requests", "cache_hits", "builds")
+    )
+    failures = {
+        fault: sum(day.failures.get(fault, 0) for day in counts)
+        for fault in ("user", "upstream", "infra")
+    }
     return Totals(
         since=min((day for day, counted in days.items() if counted != DayCounts()), default=None),
         days_kept=len(counts),
@@ -225,7 +257,9 @@ def add_up(days: Mapping[date, DayCounts]) -> Totals:
 
 def summarise(totals: Totals, now: QueueFigures) -> Summary:
     """Return totals and queue as one."""
-    both = {field.name: getattr(value, field.name) for value in (totals, now) for field in fields(value)}
+    both = {
+        field.name: getattr(value, field.name) for value in (totals, now) for field in fields(value)
+    }
     return Summary(**both)
 
 
@@ -237,8 +271,12 @@ def per_day(days: Mapping[date, DayCounts]) -> DayChart:
         labels=_labels(labels),
         datasets=[
             ColouredSeries(label="Requests", data=[day.requests for day in shown], color="green"),
-            ColouredSeries(label="Cache-Hits", data=[day.cache_hits for day in shown], color="orange"),
-            ColouredSeries(label="Failures", data=[sum(day.failures.values()) for day in shown], color="red"),
+            ColouredSeries(
+                label="Cache-Hits", data=[day.cache_hits for day in shown], color="orange"
+            ),
+            ColouredSeries(
+                label="Failures", data=[sum(day.failures.values()) for day in shown], color="red"
+            ),
             ColouredSeries(label="Builds", data=[day.builds for day in shown], color="blue"),
         ],
     )
@@ -252,7 +290,16 @@ def most_frequent(counts: Mapping[str, int]) -> list[PackageCount]:
 
 def newest(counted: Iterable[tuple[Failure, int]]) -> list[FailureCount]:
     """Return the last failures, the newest hour first, and within it the most frequent."""
-    by_count = sorted(counted, key=lambda entry: (-entry[1], entry[0].code, entry[0].version, entry[0].target, entry[0].profile))
+    by_count = sorted(
+        counted,
+        key=lambda entry: (
+            -entry[1],
+            entry[0].code,
+            entry[0].version,
+            entry[0].target,
+            entry[0].profile,
+        ),
+    )
     ranked = sorted(by_count, key=lambda entry: entry[0].hour, reverse=True)
     return [
         FailureCount(
@@ -288,7 +335,10 @@ def _median(counts: Sequence[DayCounts]) -> float | None:
 
 
 def _week_chart(weeks: Sequence[date], builds: Mapping[Version, list[int]]) -> WeekChart:
-    return WeekChart(labels=_labels(weeks), datasets=[Series(label=version.text, data=builds[version]) for version in sorted(builds)])
+    return WeekChart(
+        labels=_labels(weeks),
+        datasets=[Series(label=version.text, data=builds[version]) for version in sorted(builds)],
+    )
 
 
 def _labels(days: Iterable[date]) -> list[str]:

@@ -9,7 +9,8 @@ from email.utils import formatdate, parsedate_to_datetime
 from .errors import RangeNotSatisfiable
 from .stores.base import StoredFile
 
-_RANGE = re.compile(r"bytes=\s*([0-9]{0,18})-([0-9]{0,18})\s*")  # More digits than any file has bytes; one part alone.
+# More digits than any file has bytes; one part alone.
+_RANGE = re.compile(r"bytes=\s*([0-9]{0,18})-([0-9]{0,18})\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ def is_unchanged(headers: Mapping[str, str], file: StoredFile) -> bool:
 def wanted_part(headers: Mapping[str, str], file: StoredFile) -> Part | None:
     """Return the part that the client wants; None for the whole file. Raises RangeNotSatisfiable.
 
-    Several parts at once, other units and what makes no sense are answered with the whole file, as is a part of an earlier file.
+    Several parts at once, other units and what makes no sense are answered with the whole file, as
+    is a part of an earlier file.
     """
     found = _RANGE.fullmatch(headers.get("Range", ""))
     if found is None or found.groups() == ("", "") or not _is_still_the_same(headers, file):

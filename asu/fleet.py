@@ -6,8 +6,10 @@ from typing import Protocol
 
 from .stores.base import StoreUsage
 
-NOTE_SECONDS = 60  # A worker writes every 15 s, builds or not; whoever is silent for four times as long is not there.
-USAGE_SECONDS = 900  # The store is looked through every minute, a bucket every five; three times the longer.
+# A worker writes every 15 s, builds or not; whoever is silent for four times as long is not there.
+NOTE_SECONDS = 60
+# The store is looked through every minute, a bucket every five; three times the longer.
+USAGE_SECONDS = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,16 @@ FREE_UP = "new builds are refused, and accepted ones wait; free some, set STORE_
 class Health:
     """Looks at the parts."""
 
-    def __init__(self, settings: Settings, *, records: Records, queue: BuildQueue, store: Store, fleet: Fleet, upstream: Upstream) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        records: Records,
+        queue: BuildQueue,
+        store: Store,
+        fleet: Fleet,
+        upstream: Upstream,
+    ) -> None:
         self._settings, self._records, self._queue, self._store = settings, records, queue, store
         self._fleet, self._upstream = fleet, upstream
         self._disk = Disk(settings.store_path)
@@ -104,7 +113,9 @@ class Health:
 
 def memory_words(use: MemoryUse) -> str:
     """Say how many MiB are used, and of how many."""
-    return f"{use.used // MIB} MiB are used" + (f" of {use.limit // MIB} MiB" if use.limit else "; `maxmemory` sets no limit")
+    return f"{use.used // MIB} MiB are used" + (
+        f" of {use.limit // MIB} MiB" if use.limit else "; `maxmemory` sets no limit"
+    )
 
 
 def disk_words(free: int | None, reserve: int) -> str:
@@ -112,14 +123,22 @@ def disk_words(free: int | None, reserve: int) -> str:
     if free is None:
         return "the disk of STORE_PATH is not there, or does not answer"
     said = f"{free // MIB} MiB free"
-    return said if free >= reserve else f"only {said}, less than the reserve of {reserve // MIB} MiB (DISK_RESERVE_MB): {FREE_UP}"
+    return (
+        said
+        if free >= reserve
+        else f"only {said}, less than the reserve of {reserve // MIB} MiB (DISK_RESERVE_MB): {FREE_UP}"
+    )
 
 
 def _fullest(free: int | None, notes: Sequence[WorkerNote], reserve: int) -> str:
     """Say it of the API's own disk, and of the worker's that has least."""
     own = disk_words(free, reserve)
     least = min(known_free(notes), default=None)
-    return own if least is None or least == free else f"{own}; of workers at least {disk_words(least, reserve)}"
+    return (
+        own
+        if least is None or least == free
+        else f"{own}; of workers at least {disk_words(least, reserve)}"
+    )
 
 
 def _podman(notes: Sequence[WorkerNote] | None) -> str:

@@ -11,10 +11,13 @@ Read = TypeVar("Read")
 class Kept(Generic[Read]):
     """Something that is read at most once in some seconds, by one reader at a time.
 
-    Whoever comes meanwhile gets what that one gets, or with `keeps_serving` what was read before, without waiting.
+    Whoever comes meanwhile gets what that one gets, or with `keeps_serving` what was read before,
+    without waiting.
     """
 
-    def __init__(self, read: Callable[[], Awaitable[Read]], seconds: float, *, keeps_serving: bool = False) -> None:
+    def __init__(
+        self, read: Callable[[], Awaitable[Read]], seconds: float, *, keeps_serving: bool = False
+    ) -> None:
         self._read, self._seconds, self._keeps_serving = read, seconds, keeps_serving
         self._taken = float("-inf")
         self._reading: asyncio.Task[Read] | None = None

@@ -1,8 +1,10 @@
 """The last good documents of the downloads server on disk, so that an API that starts while that server is away knows what the last one knew.
 
-Each document is one packed file: what would ask for a newer one, and the document as it was sent. It is read again as an answer is, by
-the same readers, so nothing here is executed, and a file that is not what it should be is passed over. Its time is when it was last written or
-confirmed. Whatever fails here costs a copy, never a request: a disk that hangs is waited for in a thread of its own, and not for long.
+Each document is one packed file: what would ask for a newer one, and the document as it was sent.
+It is read again as an answer is, by the same readers, so nothing here is executed, and a file that
+is not what it should be is passed over. Its time is when it was last written or confirmed. Whatever
+fails here costs a copy, never a request: a disk that hangs is waited for in a thread of its own,
+and not for long.
 """
 
 import contextlib
@@ -24,17 +26,35 @@ from .disk_thread import DiskThread
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-DIRECTORY = ".metadata"  # Below the store's; neither the store nor the gateway gives it out, whose builds are named by hashes.
-MAX_DOCUMENT = 33 * 1024 * 1024  # Bytes unpacked, the head included; the API takes no larger document from the server.
+# Below the store's; neither the store nor the gateway gives it out, whose builds are named by
+# hashes.
+DIRECTORY = ".metadata"
+# Bytes unpacked, the head included; the API takes no larger document from the server.
+MAX_DOCUMENT = 33 * 1024 * 1024
 MAX_HEAD = 64 * 1024  # Bytes; the headers of an answer are no longer than that.
 MAX_TOTAL = 128 * 1024 * 1024  # Bytes; all documents of five releases are about half of it, packed.
-MAX_AGE = 7 * 86_400.0  # Seconds; what a server has not confirmed for a week may long be gone there.
+# Seconds; what a server has not confirmed for a week may long be gone there.
+MAX_AGE = 7 * 86_400.0
 PATIENCE = 1.0  # Seconds for a disk that hangs; one that does not takes milliseconds.
-NOTE_PATIENCE = 10.0  # Seconds likewise for what nobody waits for; the largest document takes one to pack.
+# Seconds likewise for what nobody waits for; the largest document takes one to pack.
+NOTE_PATIENCE = 10.0
 PAUSE = 60.0  # Seconds in which a disk that hung is left alone.
-MAX_NOTES = 16  # Documents that wait to be written: each is held meanwhile, and one that is passed over is fetched again when it comes to light.
-REST = 3600.0  # Seconds after a full disk in which no document is fetched for its sake: it would be told as lacking every few minutes.
-UNREADABLE = (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+# Documents that wait to be written: each is held meanwhile, and one that is passed over is fetched
+# again when it comes to light.
+MAX_NOTES = 16
+# Seconds after a full disk in which no document is fetched for its sake: it would be told as
+# lacking every few minutes.
+REST = 3600.0
+UNREADABLE = (
+    OSError,
+    EOFError,
+    zlib.error,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+)
 LEVEL = 3  # Of packing: nearly as small as the best, in a quarter of its time.
 
 
@@ -66,7 +86,14 @@ class LastGood(Protocol):
 class DiskLastGood:
     """In a directory, for one downloads server; processes may share it, since each file is replaced as a whole."""
 
-    def __init__(self, directory: Path, url: str, *, max_total: int = MAX_TOTAL, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        url: str,
+        *,
+        max_total: int = MAX_TOTAL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._directory, self._url, self._max_total, self._clock = directory, url, max_total, clock
         self._disk = DiskThread(pause=PAUSE, clock=clock)
         self._notes = 0
@@ -112,7 +139,10 @@ class DiskLastGood:
 
     def _file(self, path: str) -> Path:
         """Return the file of a document: paths hold what clients sent, so the name is a hash, of the server's address, too."""
-        return self._directory / hashlib.sha256(f"{self._url}/{path}".encode(errors="surrogatepass")).hexdigest()
+        return (
+            self._directory
+            / hashlib.sha256(f"{self._url}/{path}".encode(errors="surrogatepass")).hexdigest()
+        )
 
     def _write(self, file: Path, body: bytes, validators: Mapping[str, str]) -> None:
         head = json.dumps({"validators": dict(validators)}).encode()
@@ -122,16 +152,23 @@ class DiskLastGood:
             self._make_room()
         except OSError as error:
             self._rest_ends = self._clock() + REST
-            level, self._fails = logging.DEBUG if self._fails else logging.WARNING, True  # Once, not for each of hundreds of documents.
+            # Once, not for each of hundreds of documents.
+            level, self._fails = logging.DEBUG if self._fails else logging.WARNING, True
             log.log(
-                level, "documents of the downloads server cannot be kept on disk (%s); without that server the next API lacks them", error.strerror
+                level,
+                "documents of the downloads server cannot be kept on disk (%s); without that server the next API lacks them",
+                error.strerror,
             )
         else:
             self._fails = False
 
     def _make_room(self) -> None:
         """Remove what is too old, then the oldest until all fits."""
-        found = [(status.st_mtime, status.st_size, entry.path) for entry in os.scandir(self._directory) if (status := _status(entry))]
+        found = [
+            (status.st_mtime, status.st_size, entry.path)
+            for entry in os.scandir(self._directory)
+            if (status := _status(entry))
+        ]
         left = sum(size for _, size, _ in found)
         for changed, size, path in sorted(found):
             if left <= self._max_total and time.time() - changed < MAX_AGE:
@@ -150,7 +187,9 @@ def _read(file: Path) -> LastGoodDocument | None:
         with gzip.open(file) as packed:
             head, _, body = packed.read(MAX_DOCUMENT).partition(b"\n")
         validators = json.loads(head)["validators"]
-        return LastGoodDocument(body, {str(name): str(value) for name, value in validators.items()}, age)
+        return LastGoodDocument(
+            body, {str(name): str(value) for name, value in validators.items()}, age
+        )
     except UNREADABLE:
         return None
 

@@ -1,8 +1,9 @@
 """What owut and auc read before they ask: a profile, and the packages of a target and of an architecture, with versions.
 
-The shapes are those of the reference server (facts of the wire contract): a target's index is nested and has the kernel modules
-merged in, an architecture's is one flat map over all feeds. Names are free of ABI suffixes, since that is what the clients
-compare with a manifest; where an old index has them, both spellings are there.
+The shapes are those of the reference server (facts of the wire contract): a target's index is
+nested and has the kernel modules merged in, an architecture's is one flat map over all feeds. Names
+are free of ABI suffixes, since that is what the clients compare with a manifest; where an old index
+has them, both spellings are there.
 """
 
 import json
@@ -26,7 +27,8 @@ from .resolution import (
 )
 from .upstream import Upstream
 
-NO_PROFILE = Rendering.of(b"{}")  # What the reference server answers; auc passes over such a version.
+# What the reference server answers; auc passes over such a version.
+NO_PROFILE = Rendering.of(b"{}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class Listings:
     async def profile(self, version_text: str, target: str, name: str) -> Rendering:
         """Return a profile with the metadata of its target; an empty object for a profile that is not there."""
         version = await self._version(version_text, target)
-        path = f"{profiles_path(version, target)}#whole"  # The fragment makes this another reading beside the resolver's; it is not sent.
+        # The fragment makes this another reading beside the resolver's; it is not sent.
+        path = f"{profiles_path(version, target)}#whole"
         try:
             whole: WholeProfiles = await self._upstream.read(path, _whole)
         except DocumentMissingError:
@@ -61,7 +64,10 @@ class Listings:
         """Return the packages that belong to a target, kernel modules included."""
         version = await self._version(version_text, target)
         profiles = await self._catalogue.profiles(version, target)
-        return {"architecture": profiles.architecture, "packages": await self._merged(version, target, feeds=False)}
+        return {
+            "architecture": profiles.architecture,
+            "packages": await self._merged(version, target, feeds=False),
+        }
 
     async def architecture_packages(self, version_text: str, architecture: str) -> dict[str, str]:
         """Return the packages of all feeds of an architecture."""
@@ -102,6 +108,16 @@ class Listings:
 def _whole(raw: bytes) -> WholeProfiles:
     document = read_json(raw)
     common = {name: value for name, value in document.items() if name != "profiles"}
-    built = datetime.fromtimestamp(int(document.get("source_date_epoch") or 0), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    entries = {name: {**common, **entry, "id": name, "build_at": built} for name, entry in document["profiles"].items()}
-    return WholeProfiles({name: Rendering.of(json.dumps(entry, separators=(",", ":"), allow_nan=False).encode()) for name, entry in entries.items()})
+    built = datetime.fromtimestamp(int(document.get("source_date_epoch") or 0), UTC).strftime(
+        "%Y-%m-%dT%H:%M:%SZ"
+    )
+    entries = {
+        name: {**common, **entry, "id": name, "build_at": built}
+        for name, entry in document["profiles"].items()
+    }
+    return WholeProfiles(
+        {
+            name: Rendering.of(json.dumps(entry, separators=(",", ":"), allow_nan=False).encode())
+            for name, entry in entries.items()
+        }
+    )

@@ -11,15 +11,22 @@ from typing import Literal
 
 from .log_context import log_fields
 
-_ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+_ExceptionInfo = (
+    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+)
 
 
 def configure_logging(level: str, style: Literal["text", "json"] = "text") -> None:
     """Log from `level` on, in lines for people or for programs; control characters are shown, never sent to a terminal."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines() if style == "json" else Lines("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    handler.setFormatter(
+        JsonLines()
+        if style == "json"
+        else Lines("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # They report every request and every five-second round at info; the last four, at debug, requests with their signatures.
+    # They report every request and every five-second round at info; the last four, at debug,
+    # requests with their signatures.
     for chatty in ("httpx2", "rq.worker", "boto3", "botocore", "s3transfer", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
@@ -49,13 +56,17 @@ class JsonLines(logging.Formatter):
             **log_fields(),
         }
         if record.exc_info and record.exc_info[1]:
-            line["traceback"] = where_it_failed(record.exc_info[1])  # Never the message of the exception, which may quote a request.
+            # Never the message of the exception, which may quote a request.
+            line["traceback"] = where_it_failed(record.exc_info[1])
         return json.dumps(line)
 
 
 def where_it_failed(error: BaseException) -> str:
     """Return an exception's kind and traceback, and those of its causes, without messages: they may quote a first-boot script."""
-    return "\n".join(f"{_kind(link)}\n{''.join(traceback.format_tb(link.__traceback__))}".rstrip() for link in _chain(error))
+    return "\n".join(
+        f"{_kind(link)}\n{''.join(traceback.format_tb(link.__traceback__))}".rstrip()
+        for link in _chain(error)
+    )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -70,9 +81,15 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _kind(error: BaseException) -> str:
     """Name an exception; what the operating system says is told as well, since it quotes nobody."""
-    said = f" ({os.strerror(error.errno)})" if isinstance(error, OSError) and isinstance(error.errno, int) else ""
+    said = (
+        f" ({os.strerror(error.errno)})"
+        if isinstance(error, OSError) and isinstance(error.errno, int)
+        else ""
+    )
     return f"{type(error).__name__}{said}"
 
 
 def _printable(line: str) -> str:
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in line
+    )

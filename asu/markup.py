@@ -1,7 +1,7 @@
 """HTML of our own making: templates are filled by the standard library, and what is not HTML already is escaped.
 
-Two pages do not repay a template engine, which would be the API's largest module; all that it would do here is escaping,
-and that is one line.
+Two pages do not repay a template engine, which would be the API's largest module; all that it would
+do here is escaping, and that is one line.
 """
 
 import hashlib
@@ -22,7 +22,10 @@ class Html(str):
 
 def element(name: str, content: str | int = "", **attributes: str | int) -> Html:
     """Return an element; a trailing underscore of an attribute's name falls away, and the others become hyphens."""
-    written = "".join(f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"' for key, value in attributes.items())
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
+        for key, value in attributes.items()
+    )
     return Html(f"<{name}{written}>{escaped(content)}</{name}>")
 
 
@@ -33,7 +36,9 @@ def joined(parts: Iterable[str]) -> Html:
 
 def fill(template: str, **values: str | int) -> Html:
     """Return a template with its `$names` filled in; raises KeyError for one that has no value."""
-    return Html(_template(template).substitute({name: escaped(value) for name, value in values.items()}))
+    return Html(
+        _template(template).substitute({name: escaped(value) for name, value in values.items()})
+    )
 
 
 def escaped(value: str | int) -> Html:

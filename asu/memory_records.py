@@ -47,9 +47,22 @@ class MemoryRecords:
     async def look(self, key: str) -> BuildRecord | None:
         """See Records."""
         entry = self._entry(key)
-        return replace(entry["record"], code="", standing=self._standing(key, entry)) if entry else None
+        return (
+            replace(entry["record"], code="", standing=self._standing(key, entry))
+            if entry
+            else None
+        )
 
-    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool, holder: Holder | None = None) -> Claimed:
+    async def claim(
+        self,
+        key: str,
+        *,
+        plan: str,
+        bodies: PendingBodies,
+        limit: int,
+        renew: bool,
+        holder: Holder | None = None,
+    ) -> Claimed:
         """See Records."""
         entry = self._entry(key)
         if entry is not None:
@@ -58,10 +71,16 @@ class MemoryRecords:
                 return Claimed.KNOWN
         if len(self._line()) >= limit:
             return Claimed.FULL
-        if holder and sum(self._entries[waiting]["holder"] == holder.name for waiting in self._line()) >= holder.places:
+        if (
+            holder
+            and sum(self._entries[waiting]["holder"] == holder.name for waiting in self._line())
+            >= holder.places
+        ):
             return Claimed.SHARE
         self._sequence += 1
-        entry = self._new_entry(BuildRecord(state=State.QUEUED, step="init", body=bodies.queued), plan, bodies)
+        entry = self._new_entry(
+            BuildRecord(state=State.QUEUED, step="init", body=bodies.queued), plan, bodies
+        )
         self._entries[key] = entry | {"holder": holder.name if holder else None}
         return Claimed.NEW
 
@@ -74,7 +93,9 @@ class MemoryRecords:
             return Revived.TOO_OFTEN
         self._sequence += 1
         record = BuildRecord(state=State.QUEUED, step="init", body=entry["bodies"].queued)
-        entry.update(record=record, attempt=0, tries=0, overtaken=0, tried=[], revivals=entry["revivals"] + 1)
+        entry.update(
+            record=record, attempt=0, tries=0, overtaken=0, tried=[], revivals=entry["revivals"] + 1
+        )
         entry.update(order=self._sequence, since=self.now, due=self.now, expires=None)
         return Revived.QUEUED
 
@@ -95,7 +116,9 @@ class MemoryRecords:
     async def longest_wait(self) -> float:
         """See Records."""
         line = self._line()
-        first = next((key for key in line if not self._entries[key]["tries"]), line[0] if line else None)
+        first = next(
+            (key for key in line if not self._entries[key]["tries"]), line[0] if line else None
+        )
         return self.now - self._entries[first]["since"] if first else 0.0
 
     async def build_seconds(self) -> float | None:
@@ -127,7 +150,9 @@ class MemoryRecords:
         entry["attempt"] = self._attempts
         entry["tries"] += 1
         entry["lease"] = self.now + LEASE_SECONDS
-        entry["record"] = BuildRecord(state=State.RUNNING, step="init", body=entry["bodies"].started)
+        entry["record"] = BuildRecord(
+            state=State.RUNNING, step="init", body=entry["bodies"].started
+        )
         return _attempt(key, entry, nonce)
 
     def renew(self, attempt: Attempt) -> bool:
@@ -155,7 +180,12 @@ class MemoryRecords:
         entry = self._current(attempt)
         if entry is not None:
             self._note(entry, record.state.value, record.code)
-            entry.update(ended=(record.state, attempt.nonce), record=record, expires=self.now + ttl, lease=None)
+            entry.update(
+                ended=(record.state, attempt.nonce),
+                record=record,
+                expires=self.now + ttl,
+                lease=None,
+            )
             if record.state is State.DONE:
                 took, mean = self.now - entry["begun"], self._build_seconds
                 self._build_seconds = took if mean is None else mean + NEWEST_PART * (took - mean)
@@ -163,12 +193,23 @@ class MemoryRecords:
 
     def abandoned(self) -> list[Attempt]:
         """See WorkerRecords."""
-        running = [(key, entry) for key, entry in self._entries.items() if entry["record"].state is State.RUNNING]
-        return [_attempt(key, entry, new_nonce()) for key, entry in running if entry["lease"] <= self.now]
+        running = [
+            (key, entry)
+            for key, entry in self._entries.items()
+            if entry["record"].state is State.RUNNING
+        ]
+        return [
+            _attempt(key, entry, new_nonce())
+            for key, entry in running
+            if entry["lease"] <= self.now
+        ]
 
     def give_up(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
         """See WorkerRecords."""
-        return (self._has_ended(attempt, record.state) or self._is_abandoned(attempt.key, attempt.number)) and self.finish(attempt, record, ttl)
+        return (
+            self._has_ended(attempt, record.state)
+            or self._is_abandoned(attempt.key, attempt.number)
+        ) and self.finish(attempt, record, ttl)
 
     def requeue(self, key: str, number: int) -> bool:
         """See WorkerRecords."""
@@ -187,7 +228,15 @@ class MemoryRecords:
             entry.update(ended=(State.QUEUED, attempt.nonce), due=self.now + seconds)
         return entry is not None
 
-    def restore(self, key: str, record: BuildRecord, *, plan: str | None, bodies: PendingBodies | None, ttl: int) -> bool:
+    def restore(
+        self,
+        key: str,
+        record: BuildRecord,
+        *,
+        plan: str | None,
+        bodies: PendingBodies | None,
+        ttl: int,
+    ) -> bool:
         """See WorkerRecords."""
         if self.is_known(key):
             return False
@@ -197,14 +246,20 @@ class MemoryRecords:
     def idle(self, keys: Sequence[str]) -> dict[str, float]:
         """See WorkerRecords."""
         found = {key: self._entry(key) for key in keys}
-        return {key: self.now - entry["used"] for key, entry in found.items() if entry and entry["used"] is not None}
+        return {
+            key: self.now - entry["used"]
+            for key, entry in found.items()
+            if entry and entry["used"] is not None
+        }
 
     def forget(self, key: str, grace: float) -> bool:
         """See WorkerRecords."""
         entry = self._entry(key)
         if entry is None or entry["record"].state is State.FAILED:
             return True
-        if entry["record"].is_pending or (key in self.idle([key]) and self.idle([key])[key] <= grace):
+        if entry["record"].is_pending or (
+            key in self.idle([key]) and self.idle([key])[key] <= grace
+        ):
             return False
         del self._entries[key]
         return True
@@ -228,7 +283,13 @@ class MemoryRecords:
         """See WorkerRecords."""
         chosen = [(key, self._entries[key]) for key in self.waiting_keys()[:count]]
         return [
-            Waiting(key=key, plan=read_plan(entry["plan"]), overtaken=entry["overtaken"], is_returning=entry["tries"] > 0) for key, entry in chosen
+            Waiting(
+                key=key,
+                plan=read_plan(entry["plan"]),
+                overtaken=entry["overtaken"],
+                is_returning=entry["tries"] > 0,
+            )
+            for key, entry in chosen
         ]
 
     def overtake(self, keys: Sequence[str]) -> bool:
@@ -242,26 +303,48 @@ class MemoryRecords:
 
     def _line(self) -> list[str]:
         """Return the keys of all that wait; those that were begun before stand before all others."""
-        queued = [(not entry["tries"], entry["order"], key) for key, entry in self._entries.items() if entry["record"].state is State.QUEUED]
+        queued = [
+            (not entry["tries"], entry["order"], key)
+            for key, entry in self._entries.items()
+            if entry["record"].state is State.QUEUED
+        ]
         return [key for _, _, key in sorted(queued)]
 
     def _standing(self, key: str, entry: dict[str, Any]) -> Standing:
         state, tried = entry["record"].state, json.dumps(entry["tried"]).encode()
         if state is State.QUEUED:
             fresh = [waiting for waiting in self._line() if not self._entries[waiting]["tries"]]
-            return Standing(position=fresh.index(key) if key in fresh else 0, seconds=max(0.0, entry["due"] - self.now), tried=tried)
-        return Standing(seconds=self.now - entry["begun"] if state is State.RUNNING else 0.0, tried=tried)
+            return Standing(
+                position=fresh.index(key) if key in fresh else 0,
+                seconds=max(0.0, entry["due"] - self.now),
+                tried=tried,
+            )
+        return Standing(
+            seconds=self.now - entry["begun"] if state is State.RUNNING else 0.0, tried=tried
+        )
 
     def _note(self, entry: dict[str, Any], outcome: str, code: str) -> None:
-        ended = {"number": entry["tries"], "begun": entry["begun"], "ended": self.now, "outcome": outcome, "code": code}
+        ended = {
+            "number": entry["tries"],
+            "begun": entry["begun"],
+            "ended": self.now,
+            "outcome": outcome,
+            "code": code,
+        }
         entry["tried"] = [*entry["tried"], ended][-HISTORY:]
 
     def _put_back(self, entry: dict[str, Any], outcome: str, code: str) -> None:
         self._note(entry, outcome, code)
         self._retries[code] += 1
-        entry.update(record=BuildRecord(state=State.QUEUED, step="init", body=entry["bodies"].queued), since=self.now, lease=None)
+        entry.update(
+            record=BuildRecord(state=State.QUEUED, step="init", body=entry["bodies"].queued),
+            since=self.now,
+            lease=None,
+        )
 
-    def _new_entry(self, record: BuildRecord, plan: str | None, bodies: PendingBodies | None) -> dict[str, Any]:
+    def _new_entry(
+        self, record: BuildRecord, plan: str | None, bodies: PendingBodies | None
+    ) -> dict[str, Any]:
         return {
             "record": record,
             "bodies": bodies,
@@ -299,10 +382,20 @@ class MemoryRecords:
 
     def _current(self, attempt: Attempt) -> dict[str, Any] | None:
         entry = self._entry(attempt.key)
-        if entry is None or entry["record"].state is not State.RUNNING or entry["attempt"] != attempt.number:
+        if (
+            entry is None
+            or entry["record"].state is not State.RUNNING
+            or entry["attempt"] != attempt.number
+        ):
             return None
         return entry
 
 
 def _attempt(key: str, entry: dict[str, Any], nonce: str) -> Attempt:
-    return Attempt(key=key, number=entry["attempt"], plan=read_plan(entry["plan"]), tries=entry["tries"], nonce=nonce)
+    return Attempt(
+        key=key,
+        number=entry["attempt"],
+        plan=read_plan(entry["plan"]),
+        tries=entry["tries"],
+        nonce=nonce,
+    )

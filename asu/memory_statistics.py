@@ -1,6 +1,7 @@
 """The statistics' in-memory twin: both sides in one object.
 
-The same contract tests run against it and against Redis. It trims as Redis does, but forgets nothing by itself.
+The same contract tests run against it and against Redis. It trims as Redis does, but forgets
+nothing by itself.
 """
 
 from collections import Counter, defaultdict
@@ -8,7 +9,18 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 from .build_totals import WHOLE, BuildTotals, increments, read_totals
-from .statistics import FAILURES_KEPT, PACKAGES_KEPT, PACKAGES_READ, DayCounts, Failure, FinishedBuild, duration_step, failures_of, hour_of, week_of
+from .statistics import (
+    FAILURES_KEPT,
+    PACKAGES_KEPT,
+    PACKAGES_READ,
+    DayCounts,
+    Failure,
+    FinishedBuild,
+    duration_step,
+    failures_of,
+    hour_of,
+    week_of,
+)
 
 
 class MemoryStatistics:
@@ -49,7 +61,11 @@ class MemoryStatistics:
 
     async def hours(self, days: Sequence[date]) -> dict[str, dict[str, int]]:
         """See Statistics."""
-        return {hour: dict(counts) for hour, counts in self._hours.items() if date.fromisoformat(hour[:10]) in days}
+        return {
+            hour: dict(counts)
+            for hour, counts in self._hours.items()
+            if date.fromisoformat(hour[:10]) in days
+        }
 
     def add_finished(self, build: FinishedBuild) -> None:
         """See BuildStatistics."""
@@ -70,13 +86,18 @@ class MemoryStatistics:
         self._failures[day] = _trimmed(self._failures[day], FAILURES_KEPT)
         self._count_ended(failure.hour, failure.fault, failure.code, steps)
 
-    def _count_ended(self, hour: str, outcome: str, code: str | None, seconds: Mapping[str, float]) -> None:
+    def _count_ended(
+        self, hour: str, outcome: str, code: str | None, seconds: Mapping[str, float]
+    ) -> None:
         self._ended.update(dict(increments(outcome, code, seconds)))
         self._hours[hour][outcome] += 1
 
     def _counts(self, day: date) -> DayCounts:
         return DayCounts(
-            **{name: self._totals[day][name] for name in ("requests", "cache_hits", "builds", "milliseconds")},
+            **{
+                name: self._totals[day][name]
+                for name in ("requests", "cache_hits", "builds", "milliseconds")
+            },
             failures=dict(self._faults[day]),
             versions=dict(self._versions[day]),
             durations=dict(self._durations[day]),

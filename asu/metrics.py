@@ -1,11 +1,13 @@
 """Every metric of asu: name, type, help, and for each label all values that it may have. Nothing else may be exposed.
 
-A label has one value of a small closed set, so that a client cannot make the monitoring grow: no hash, package, version or address. `ROUTES`
-stands for the templates of the table of routes, and `other` for whatever has none. The documentation is made from this file, and tests hold
-exposition, dashboard and alert rules against it.
+A label has one value of a small closed set, so that a client cannot make the monitoring grow: no
+hash, package, version or address. `ROUTES` stands for the templates of the table of routes, and
+`other` for whatever has none. The documentation is made from this file, and tests hold exposition,
+dashboard and alert rules against it.
 
-What happens in the API is counted in its process (`Counts`); what workers do is counted in Redis (`build_totals`, and retries by the records), and
-what is true at this moment is looked up when somebody asks (`scrape`).
+What happens in the API is counted in its process (`Counts`); what workers do is counted in Redis
+(`build_totals`, and retries by the records), and what is true at this moment is looked up when
+somebody asks (`scrape`).
 """
 
 import itertools
@@ -17,7 +19,8 @@ from .build_totals import Durations
 from .errors import AsuError
 
 Kind = Literal["counter", "gauge", "histogram"]
-Readings = dict["Metric", Mapping[tuple[str, ...], float | Durations]]  # For each metric its values, by those of its labels.
+# For each metric its values, by those of its labels.
+Readings = dict["Metric", Mapping[tuple[str, ...], float | Durations]]
 
 ROUTES = ("other",)
 METHODS = ("GET", "HEAD", "POST", "other")
@@ -70,31 +73,69 @@ UPSTREAM_FETCHES = Metric(
     help="Documents asked of the downloads server: a new one came, the copy is still current, there is none, or no usable answer.",
     labels={"outcome": ("fresh", "not_modified", "missing", "failed")},
 )
-METADATA_AGE = Metric(name="asu_metadata_age_seconds", kind="gauge", help="Age of the copy of a document that was validated longest ago.")
-DISK_FREE = Metric(name="asu_disk_free_bytes", kind="gauge", help="Bytes free on the disk of STORE_PATH, as the API sees it.")
+METADATA_AGE = Metric(
+    name="asu_metadata_age_seconds",
+    kind="gauge",
+    help="Age of the copy of a document that was validated longest ago.",
+)
+DISK_FREE = Metric(
+    name="asu_disk_free_bytes",
+    kind="gauge",
+    help="Bytes free on the disk of STORE_PATH, as the API sees it.",
+)
 WORKER_DISK_FREE = Metric(
     name="asu_worker_disk_free_bytes",
     kind="gauge",
     help="Bytes free where images are gathered, of the worker that has least; absent without workers.",
 )
-DISK_RESERVE = Metric(name="asu_disk_reserve_bytes", kind="gauge", help="Bytes that should be free there, by DISK_RESERVE_MB.")
-REDIS_UP = Metric(name="asu_redis_up", kind="gauge", help="1 if Redis answered, else 0; then every metric below is absent, since nobody knows.")
+DISK_RESERVE = Metric(
+    name="asu_disk_reserve_bytes",
+    kind="gauge",
+    help="Bytes that should be free there, by DISK_RESERVE_MB.",
+)
+REDIS_UP = Metric(
+    name="asu_redis_up",
+    kind="gauge",
+    help="1 if Redis answered, else 0; then every metric below is absent, since nobody knows.",
+)
 QUEUE_LENGTH = Metric(name="asu_queue_length", kind="gauge", help="Builds that wait.")
-QUEUE_LIMIT = Metric(name="asu_queue_limit", kind="gauge", help="How many may wait before new ones are refused, by MAX_PENDING_JOBS.")
-LONGEST_WAIT = Metric(name="asu_queue_oldest_seconds", kind="gauge", help="How long the first in line has waited; 0 where none waits.")
+QUEUE_LIMIT = Metric(
+    name="asu_queue_limit",
+    kind="gauge",
+    help="How many may wait before new ones are refused, by MAX_PENDING_JOBS.",
+)
+LONGEST_WAIT = Metric(
+    name="asu_queue_oldest_seconds",
+    kind="gauge",
+    help="How long the first in line has waited; 0 where none waits.",
+)
 BUILDS_RUNNING = Metric(name="asu_builds_running", kind="gauge", help="Builds that run.")
 WORKERS_ALIVE = Metric(name="asu_workers_alive", kind="gauge", help="Workers that live.")
 WORKERS_WITHOUT_PODMAN = Metric(
-    name="asu_workers_without_podman", kind="gauge", help="Workers that have lately told that podman does not answer them."
+    name="asu_workers_without_podman",
+    kind="gauge",
+    help="Workers that have lately told that podman does not answer them.",
 )
-REDIS_MEMORY = Metric(name="asu_redis_memory_bytes", kind="gauge", help="Memory that Redis uses, as far as it counts; absent where it is not told.")
+REDIS_MEMORY = Metric(
+    name="asu_redis_memory_bytes",
+    kind="gauge",
+    help="Memory that Redis uses, as far as it counts; absent where it is not told.",
+)
 REDIS_MEMORY_MAX = Metric(
     name="asu_redis_memory_max_bytes",
     kind="gauge",
     help="What Redis may use, by its `maxmemory`; absent without such a limit. New builds are refused above nine tenths, or less while builds wait.",
 )
-STORE_BUILDS = Metric(name="asu_store_builds", kind="gauge", help="Builds in the store; absent until a worker has looked.")
-STORE_BYTES = Metric(name="asu_store_bytes", kind="gauge", help="Bytes of their files; absent until a worker has looked.")
+STORE_BUILDS = Metric(
+    name="asu_store_builds",
+    kind="gauge",
+    help="Builds in the store; absent until a worker has looked.",
+)
+STORE_BYTES = Metric(
+    name="asu_store_bytes",
+    kind="gauge",
+    help="Bytes of their files; absent until a worker has looked.",
+)
 BUILDS = Metric(
     name="asu_builds_total",
     kind="counter",
@@ -102,7 +143,10 @@ BUILDS = Metric(
     labels={"outcome": OUTCOMES},
 )
 BUILD_FAILURES = Metric(
-    name="asu_build_failures_total", kind="counter", help="Builds that failed, by the code of the error.", labels={"code": error_codes()}
+    name="asu_build_failures_total",
+    kind="counter",
+    help="Builds that failed, by the code of the error.",
+    labels={"code": error_codes()},
 )
 BUILD_RETRIES = Metric(
     name="asu_build_retries_total",
@@ -111,9 +155,16 @@ BUILD_RETRIES = Metric(
     labels={"code": error_codes()},
 )
 STEP_SECONDS = Metric(
-    name="asu_step_seconds", kind="histogram", help="How long make's commands took, and unpacking a snapshot's builder.", labels={"step": STEPS}
+    name="asu_step_seconds",
+    kind="histogram",
+    help="How long make's commands took, and unpacking a snapshot's builder.",
+    labels={"step": STEPS},
 )
-BUILD_SECONDS = Metric(name="asu_build_seconds", kind="histogram", help="How long builds took that ended well, from their start by a worker.")
+BUILD_SECONDS = Metric(
+    name="asu_build_seconds",
+    kind="histogram",
+    help="How long builds took that ended well, from their start by a worker.",
+)
 
 METRICS = (
     HTTP_REQUESTS,
@@ -141,12 +192,23 @@ METRICS = (
     STEP_SECONDS,
     BUILD_SECONDS,
 )
-# Of the process that answers, by the client library's own collector; only where the system has /proc.
+# Of the process that answers, by the client library's own collector; only where the system has
+# /proc.
 PROCESS_METRICS = (
     Metric(name="process_virtual_memory_bytes", kind="gauge", help="Virtual memory size in bytes."),
-    Metric(name="process_resident_memory_bytes", kind="gauge", help="Resident memory size in bytes."),
-    Metric(name="process_start_time_seconds", kind="gauge", help="Start time of the process since unix epoch in seconds."),
-    Metric(name="process_cpu_seconds_total", kind="counter", help="Total user and system CPU time spent in seconds."),
+    Metric(
+        name="process_resident_memory_bytes", kind="gauge", help="Resident memory size in bytes."
+    ),
+    Metric(
+        name="process_start_time_seconds",
+        kind="gauge",
+        help="Start time of the process since unix epoch in seconds.",
+    ),
+    Metric(
+        name="process_cpu_seconds_total",
+        kind="counter",
+        help="Total user and system CPU time spent in seconds.",
+    ),
     Metric(name="process_open_fds", kind="gauge", help="Number of open file descriptors."),
     Metric(name="process_max_fds", kind="gauge", help="Maximum number of open file descriptors."),
 )
@@ -157,8 +219,11 @@ class Counts:
 
     def __init__(self) -> None:
         counted = (BUILD_REQUESTS, PREVIEWS, UPSTREAM_FETCHES)
-        # A counter that is there from the beginning tells its first event, too. The routes would be a thousand of them.
-        self._counts: dict[Metric, dict[tuple[str, ...], int]] = {metric: dict.fromkeys(metric.combinations(), 0) for metric in counted}
+        # A counter that is there from the beginning tells its first event, too. The routes would be
+        # a thousand of them.
+        self._counts: dict[Metric, dict[tuple[str, ...], int]] = {
+            metric: dict.fromkeys(metric.combinations(), 0) for metric in counted
+        }
         self._requests: dict[tuple[str, str, int], int] = {}
 
     def add(self, metric: Metric, *values: str) -> None:
@@ -176,4 +241,7 @@ class Counts:
         for (route, method, status), count in self._requests.items():
             values = route, method, f"{status // 100}xx"
             requests[values] = requests.get(values, 0) + count
-        return {HTTP_REQUESTS: requests, **{metric: dict(counts) for metric, counts in self._counts.items()}}
+        return {
+            HTTP_REQUESTS: requests,
+            **{metric: dict(counts) for metric, counts in self._counts.items()},
+        }

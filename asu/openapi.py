@@ -1,7 +1,8 @@
 """The OpenAPI document, as the application describes itself and as it is committed in `openapi.json`.
 
-FastAPI assumes that every route with a parameter may answer 422 in its own shape; here a path that means nothing is answered with
-404, and every error has one shape, so those assumptions are taken out. (HEAD is left out: it is GET without the body.)
+FastAPI assumes that every route with a parameter may answer 422 in its own shape; here a path that
+means nothing is answered with 404, and every error has one shape, so those assumptions are taken
+out. (HEAD is left out: it is GET without the body.)
 """
 
 from typing import Any
@@ -28,6 +29,8 @@ def describe(app: FastAPI) -> None:
 
 
 def _take_out_assumed(responses: dict[str, Any]) -> None:
-    schema = responses.get("422", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    schema = (
+        responses.get("422", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    )
     if schema.get("$ref") == ASSUMED:
         del responses["422"]

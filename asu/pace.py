@@ -24,10 +24,12 @@ class Pace:
     def until_finished(self, standing: Standing, *, is_running: bool) -> int | None:
         """Return in how many seconds a build may be finished; None where nobody knows.
 
-        That is so before the first build, while nobody works or has room for another, and when it takes longer than most.
+        That is so before the first build, while nobody works or has room for another, and when it
+        takes longer than most.
 
-        Whoever waits does so since every worker builds. They end one build each `seconds / workers`, this one begins when
-        those before it and one more have been taken, and takes as long as others did.
+        Whoever waits does so since every worker builds. They end one build each `seconds /
+        workers`, this one begins when those before it and one more have been taken, and takes as
+        long as others did.
         """
         if not self.workers or self.seconds is None:
             return None
@@ -36,7 +38,9 @@ class Pace:
             return math.ceil(left) if left > 0 else None
         if self.is_full:
             return None
-        return math.ceil(standing.seconds + self.seconds * (1 + (standing.position + 1) / self.workers))
+        return math.ceil(
+            standing.seconds + self.seconds * (1 + (standing.position + 1) / self.workers)
+        )
 
 
 class PaceReader:
@@ -56,6 +60,10 @@ class PaceReader:
     async def _read(self) -> Pace:
         try:
             workers = await asyncio.to_thread(self._queue.live_workers)
-            return Pace(workers=workers, seconds=await self._records.build_seconds(), is_full=await self._room.is_nowhere())
+            return Pace(
+                workers=workers,
+                seconds=await self._records.build_seconds(),
+                is_full=await self._room.is_nowhere(),
+            )
         except QueueUnavailable:
             return Pace()

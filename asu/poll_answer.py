@@ -1,6 +1,7 @@
 """The answer to a poll, made of the record as it is and of what changes from poll to poll.
 
-The record holds the answer's JSON as bytes. They are copied, with a few keys added at their end: nothing is parsed, since every client polls.
+The record holds the answer's JSON as bytes. They are copied, with a few keys added at their end:
+nothing is parsed, since every client polls.
 """
 
 import json
@@ -13,9 +14,13 @@ from .build_record import BuildRecord, State
 from .pace import Pace
 
 HTTP_STATUS = {State.QUEUED: 202, State.RUNNING: 202, State.DONE: 200, State.FAILED: 500}
-NOBODY_WORKS = "no worker is alive at the moment; the build is not lost and begins as soon as one starts"
+NOBODY_WORKS = (
+    "no worker is alive at the moment; the build is not lost and begins as soon as one starts"
+)
 NO_ROOM = "the server's disk is too full to begin builds at the moment; the build is not lost and begins as soon as there is room"
-REMEMBERED = 1024  # Histories; each is some hundred bytes, and those that are polled at the same time are mostly the empty one.
+# Histories; each is some hundred bytes, and those that are polled at the same time are mostly the
+# empty one.
+REMEMBERED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,9 @@ class BuildAnswer:
 def answer_of(record: BuildRecord, pace: Pace) -> BuildAnswer:
     """Return what a client is told of a record."""
     state, standing = record.state, record.standing
-    step, position = (record.step, 0) if state is not State.QUEUED else ("queued", standing.position)
+    step, position = (
+        (record.step, 0) if state is not State.QUEUED else ("queued", standing.position)
+    )
     added = attempts(standing.tried)
     if record.is_pending:
         eta = pace.until_finished(standing, is_running=state is State.RUNNING)
@@ -58,7 +65,15 @@ def attempts(tried: bytes) -> bytes:
     told = []
     for one in json.loads(tried):
         code = {"code": one["code"]} if one["code"] else {}
-        told.append({"number": one["number"], "begun": _rfc3339(one["begun"]), "ended": _rfc3339(one["ended"]), "outcome": one["outcome"], **code})
+        told.append(
+            {
+                "number": one["number"],
+                "begun": _rfc3339(one["begun"]),
+                "ended": _rfc3339(one["ended"]),
+                "outcome": one["outcome"],
+                **code,
+            }
+        )
     return b'"attempts": ' + json.dumps(told).encode()
 
 

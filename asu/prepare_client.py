@@ -16,10 +16,14 @@ from .web_client import WebAnswer, WebBrokenError, WebClient, WebConnectError, W
 
 log = logging.getLogger(__name__)
 
-MAX_BYTES = 4 * 1024 * 1024  # A preview of 1 000 packages with every package changed has less than 1 MiB.
+# A preview of 1 000 packages with every package changed has less than 1 MiB.
+MAX_BYTES = 4 * 1024 * 1024
 HTTP_OK, HTTP_BAD_REQUEST, HTTP_UNPROCESSABLE = 200, 400, 422
-PAUSES = (0.1, 0.3)  # Seconds before another try: a replica that goes takes connections, or a moment of its name, with it; others answer.
-DECIDED = ("packages", "packages_versions", "diff_packages")  # What a preview may change of a request.
+# Seconds before another try: a replica that goes takes connections, or a moment of its name, with
+# it; others answer.
+PAUSES = (0.1, 0.3)
+# What a preview may change of a request.
+DECIDED = ("packages", "packages_versions", "diff_packages")
 
 
 class Preparer(Protocol):
@@ -43,13 +47,19 @@ class InProcessPreparer:
 class PrepareService:
     """The asu-prepare service, whose answers are compared with what would be built here.
 
-    A preview goes to the user only if its request is the one that was sent but for the packages, and if its hash is that of its
-    request. Where both sides could look everything up and a direct build would still be another (one has not seen yet what
-    OpenWrt published within the last minutes, or knows other rules), the user is told what this server would build.
+    A preview goes to the user only if its request is the one that was sent but for the packages,
+    and if its hash is that of its request. Where both sides could look everything up and a direct
+    build would still be another (one has not seen yet what OpenWrt published within the last
+    minutes, or knows other rules), the user is told what this server would build.
     """
 
     def __init__(self, client: WebClient, *, url: str, deadline: float, resolver: Resolver) -> None:
-        self._client, self._url, self._deadline, self._resolver = client, url.rstrip("/"), deadline, resolver
+        self._client, self._url, self._deadline, self._resolver = (
+            client,
+            url.rstrip("/"),
+            deadline,
+            resolver,
+        )
 
     async def prepare(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:
         """See Preparer."""
@@ -71,7 +81,13 @@ class PrepareService:
 
     async def _ask(self, sent: bytes, request_id: str) -> WebAnswer:
         """Ask within the deadline, again where nobody has answered: a preview changes nothing. Raises WebError."""
-        ask = partial(self._client.post_json, f"{self._url}/api/v1/prepare", sent, headers={"X-Request-ID": request_id}, max_bytes=MAX_BYTES)
+        ask = partial(
+            self._client.post_json,
+            f"{self._url}/api/v1/prepare",
+            sent,
+            headers={"X-Request-ID": request_id},
+            max_bytes=MAX_BYTES,
+        )
         give_up = time.monotonic() + self._deadline
         for pause in PAUSES:
             try:
@@ -82,18 +98,27 @@ class PrepareService:
             await asyncio.sleep(pause)
         return await ask(deadline=give_up - time.monotonic())
 
-    async def _as_it_would_be_built(self, request: ValidatedRequest, theirs: dict[str, Any]) -> dict[str, Any]:
+    async def _as_it_would_be_built(
+        self, request: ValidatedRequest, theirs: dict[str, Any]
+    ) -> dict[str, Any]:
         """Return their preview, or ours where a direct build would be another; without metadata of our own there is nothing to compare."""
         ours = await self._resolver.preview(request)
         if not ours["checked"] or ours["request_hash"] == theirs["request_hash"]:
             return theirs
-        log.warning("the prepare service previews %s where this server would build %s", ascii(theirs["request_hash"]), ours["request_hash"])
+        log.warning(
+            "the prepare service previews %s where this server would build %s",
+            ascii(theirs["request_hash"]),
+            ours["request_hash"],
+        )
         return ours
 
 
 def _changed(sent: Mapping[str, Any], prepared: Mapping[str, Any]) -> str | None:
     """Return the name of a field that did not come back as it was sent."""
-    return next((name for name, value in sent.items() if name not in DECIDED and prepared[name] != value), None)
+    return next(
+        (name for name, value in sent.items() if name not in DECIDED and prepared[name] != value),
+        None,
+    )
 
 
 def _read(answer: WebAnswer) -> dict[str, Any]:

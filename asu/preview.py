@@ -1,7 +1,7 @@
 """From a validated request to one that nothing changes any more, with all that the downloads server tells.
 
-The same decision comes from asu-prepare, which has its own copy of the core; this one serves where that service is not
-configured, and every direct build.
+The same decision comes from asu-prepare, which has its own copy of the core; this one serves where
+that service is not configured, and every direct build.
 """
 
 from dataclasses import dataclass

@@ -19,9 +19,10 @@ TIMEOUT = 3.0  # Seconds; a check has five in all.
 class RedisCondition:
     """What Redis tells of itself.
 
-    `eviction` is the policy that applies when `max_memory` bytes are used, 0 without a limit; `used_memory` are now. `saves_snapshots`, and
-    whether a write is answered only when it is on the disk (`waits_for_disk`), are None where Redis does not tell; `is_writing` is False after
-    a write has failed.
+    `eviction` is the policy that applies when `max_memory` bytes are used, 0 without a limit;
+    `used_memory` are now. `saves_snapshots`, and whether a write is answered only when it is on the
+    disk (`waits_for_disk`), are None where Redis does not tell; `is_writing` is False after a write
+    has failed.
     """
 
     name: str
@@ -37,7 +38,11 @@ class RedisCondition:
 
 def read_condition(url: str) -> RedisCondition:
     """Ask the Redis at `url`; raises QueueUnavailable, and ValueError for what is no address of a Redis."""
-    with closing(Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0))) as redis:
+    with closing(
+        Redis.from_url(
+            url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0)
+        )
+    ) as redis:
         try:
             info: Any = redis.info()
             return _condition(info, _setting(redis, "save"), _setting(redis, "appendfsync"))
@@ -45,7 +50,9 @@ def read_condition(url: str) -> RedisCondition:
             raise QueueUnavailable from error
 
 
-def _condition(info: Mapping[str, Any], save: str | None, appendfsync: str | None) -> RedisCondition:
+def _condition(
+    info: Mapping[str, Any], save: str | None, appendfsync: str | None
+) -> RedisCondition:
     version = str(info.get("valkey_version") or info["redis_version"])
     return RedisCondition(
         name="Valkey" if "valkey_version" in info else "Redis",

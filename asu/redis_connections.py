@@ -17,25 +17,36 @@ from .errors import MemoryFull, QueueUnavailable
 log = logging.getLogger(__name__)
 
 TIMEOUT = 1.0  # Seconds; with one retry a request learns within two that Redis is down.
-CONNECTIONS = 64  # A command takes well under a millisecond, so more of them at once would wait in Redis instead of here.
+# A command takes well under a millisecond, so more of them at once would wait in Redis instead of
+# here.
+CONNECTIONS = 64
 UNWRITTEN = "asu:unwritten"  # A key that never comes to be: nothing is written to it.
 
 
 def async_redis(url: str) -> AsyncRedis:
     """Return a pool of asynchronous connections that gives up soon.
 
-    A command waits for a free connection: a thousand polls at once are a queue of milliseconds and no reason to refuse any.
+    A command waits for a free connection: a thousand polls at once are a queue of milliseconds and
+    no reason to refuse any.
     """
-    retry = AsyncRetry(NoBackoff(), 1)  # Its synchronous namesake is taken as well, and tries nothing again.
+    # Its synchronous namesake is taken as well, and tries nothing again.
+    retry = AsyncRetry(NoBackoff(), 1)
     pool = BlockingConnectionPool.from_url(
-        url, max_connections=CONNECTIONS, timeout=TIMEOUT, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=retry
+        url,
+        max_connections=CONNECTIONS,
+        timeout=TIMEOUT,
+        socket_timeout=TIMEOUT,
+        socket_connect_timeout=TIMEOUT,
+        retry=retry,
     )
     return AsyncRedis.from_pool(pool)
 
 
 def sync_redis(url: str) -> Redis:
     """Return a pool of connections for the API's threads that gives up soon."""
-    return Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 1))
+    return Redis.from_url(
+        url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 1)
+    )
 
 
 @contextmanager

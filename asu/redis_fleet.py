@@ -18,7 +18,8 @@ from .stores.base import StoreUsage
 
 NAMES, NOTE, STORE = "asu:workers", "asu:worker:", "asu:store"
 
-# Notes are left by sweeps, which must go on in a Redis whose memory is full: each begins with a write that needs none (`redis_scripts.py`).
+# Notes are left by sweeps, which must go on in a Redis whose memory is full: each begins with a
+# write that needs none (`redis_scripts.py`).
 _NOTE = """
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
@@ -47,7 +48,8 @@ class RedisFleet:
                 return []
             found: Any = await self._redis.mget([NOTE + name for name in names])
             silent = [name for name, text in zip(names, found, strict=True) if text is None]
-            if silent:  # One that writes again at this moment is back in the set with its next note.
+            # One that writes again at this moment is back in the set with its next note.
+            if silent:
                 await self._redis.srem(NAMES, *silent)
         return [WorkerNote(**json.loads(text)) for text in found if text is not None]
 
@@ -62,12 +64,17 @@ class RedisFleetNotes:
     """The worker's side."""
 
     def __init__(self, redis: Redis) -> None:
-        self._note_worker, self._note_store = redis.register_script(_NOTE_WORKER), redis.register_script(_NOTE)
+        self._note_worker, self._note_store = (
+            redis.register_script(_NOTE_WORKER),
+            redis.register_script(_NOTE),
+        )
 
     def note_worker(self, name: str, note: WorkerNote) -> None:
         """See FleetNotes."""
         with answers():
-            self._note_worker(keys=[NOTE + name, NAMES], args=[json.dumps(asdict(note)), NOTE_SECONDS, name])
+            self._note_worker(
+                keys=[NOTE + name, NAMES], args=[json.dumps(asdict(note)), NOTE_SECONDS, name]
+            )
 
     def note_store(self, usage: StoreUsage) -> None:
         """See FleetNotes."""

@@ -1,14 +1,18 @@
 """How much memory Redis uses of what it may use, and how much of it must stay free.
 
-A full Redis that drops nothing refuses to write, and RQ's part of the queue cannot do without writing. So new builds are refused before,
-while what is left suffices for the ends of all that were accepted.
+A full Redis that drops nothing refuses to write, and RQ's part of the queue cannot do without
+writing. So new builds are refused before, while what is left suffices for the ends of all that were
+accepted.
 """
 
 from dataclasses import dataclass
 
-RESERVED_PART = 0.1  # Of the limit: jobs, leases, statistics and notes of workers; measured with 200 builds in line they take a few MiB.
-# What a build that is accepted may still add, which is mostly the body of its record if it fails. A whole x86 build prints 121 KiB of JSON, and
-# whatever a build prints, it is cut to fit. The rest of a record is there before, and Redis rounds up: a body of 124 KiB to 128.
+# Of the limit: jobs, leases, statistics and notes of workers; measured with 200 builds in line they
+# take a few MiB.
+RESERVED_PART = 0.1
+# What a build that is accepted may still add, which is mostly the body of its record if it fails. A
+# whole x86 build prints 121 KiB of JSON, and whatever a build prints, it is cut to fit. The rest of
+# a record is there before, and Redis rounds up: a body of 124 KiB to 128.
 ENDED_BODY_BYTES = 124 * 1024
 ENDING_BYTES = 128 * 1024
 

@@ -1,7 +1,8 @@
 """The build records in Redis: one Lua script per transition (`redis_scripts`), so that each is atomic and one round trip.
 
 `RedisRecords` is the API's asynchronous side, `RedisWorkerRecords` the worker's. Both say with
-QueueUnavailable that Redis does not answer. Only plain commands are used; Redis and Valkey serve alike, without modules.
+QueueUnavailable that Redis does not answer. Only plain commands are used; Redis and Valkey serve
+alike, without modules.
 """
 
 import logging
@@ -45,8 +46,9 @@ from .redis_memory import MemoryUse
 
 log = logging.getLogger(__name__)
 
-# Who asked is forgotten a day after they asked last; builds do not wait longer. The address is no secret to whoever reads Redis, where the
-# requests themselves stand; a hash whose key lay beside it would only look like one.
+# Who asked is forgotten a day after they asked last; builds do not wait longer. The address is no
+# secret to whoever reads Redis, where the requests themselves stand; a hash whose key lay beside it
+# would only look like one.
 HELD_SECONDS = 86_400
 SEQUENCE = "asu:sequence"
 ATTEMPTS = "asu:attempts"
@@ -71,15 +73,26 @@ def _attempt(key: str, values: Any, nonce: str) -> Attempt | None:
     if not values:
         return None
     try:
-        return Attempt(key=key, number=int(values[0]), tries=int(values[1]), plan=read_plan(values[2]), nonce=nonce)
-    except (TypeError, ValueError):  # Somebody wrote into the record; no attempt has such a number, so none can do anything.
-        log.error("build %s: its record says that it runs, but not as which attempt; it is left alone", key)  # noqa: TRY400
+        return Attempt(
+            key=key,
+            number=int(values[0]),
+            tries=int(values[1]),
+            plan=read_plan(values[2]),
+            nonce=nonce,
+        )
+    except (TypeError, ValueError):
+        # Somebody wrote into the record; no attempt has such a number, so none can do anything.
+        log.error(  # noqa: TRY400
+            "build %s: its record says that it runs, but not as which attempt; it is left alone",
+            key,
+        )
         return None
 
 
 def _texts(values: Any) -> list[str]:
     """Return what Redis sends as bytes; its type stubs leave open what it is."""
-    return [value.decode(errors="replace") for value in values]  # Somebody may have written what is no key; it must not hide those that are.
+    # Somebody may have written what is no key; it must not hide those that are.
+    return [value.decode(errors="replace") for value in values]
 
 
 def _end(script: Script, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
@@ -87,7 +100,12 @@ def _end(script: Script, attempt: Attempt, record: BuildRecord, ttl: int) -> boo
     key = attempt.key
     outcome = (record.state.value, record.step, record.body, record.fault, ttl, key, record.code)
     with answers():
-        return bool(script(keys=[PREFIX + key, RUNNING, LEASE + key, PACE], args=[attempt.number, *outcome, attempt.nonce]))
+        return bool(
+            script(
+                keys=[PREFIX + key, RUNNING, LEASE + key, PACE],
+                args=[attempt.number, *outcome, attempt.nonce],
+            )
+        )
 
 
 class RedisRecords:
@@ -107,18 +125,42 @@ class RedisRecords:
             found: Any = await self._look(keys=[PREFIX + key, WAITING], args=[key])
         return _record(found)
 
-    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool, holder: Holder | None = None) -> Claimed:
+    async def claim(
+        self,
+        key: str,
+        *,
+        plan: str,
+        bodies: PendingBodies,
+        limit: int,
+        renew: bool,
+        holder: Holder | None = None,
+    ) -> Claimed:
         """See Records."""
         name, places = (holder.name, holder.places) if holder else ("", 0)
-        arguments: list[str | bytes | int] = [plan, bodies.queued, limit, int(renew), key, bodies.started, name, places, PREFIX, HELD_SECONDS]
+        arguments: list[str | bytes | int] = [
+            plan,
+            bodies.queued,
+            limit,
+            int(renew),
+            key,
+            bodies.started,
+            name,
+            places,
+            PREFIX,
+            HELD_SECONDS,
+        ]
         with answers():
-            outcome: Any = await self._claim(keys=[PREFIX + key, WAITING, SEQUENCE, HOLDER + name], args=arguments)
+            outcome: Any = await self._claim(
+                keys=[PREFIX + key, WAITING, SEQUENCE, HOLDER + name], args=arguments
+            )
         return Claimed(outcome.decode())
 
     async def revive(self, key: str) -> Revived:
         """See Records."""
         with answers():
-            outcome: Any = await self._revive(keys=[PREFIX + key, WAITING, SEQUENCE], args=[key, REVIVALS])
+            outcome: Any = await self._revive(
+                keys=[PREFIX + key, WAITING, SEQUENCE], args=[key, REVIVALS]
+            )
         return Revived(outcome.decode())
 
     async def note_use(self, key: str) -> None:
@@ -164,7 +206,10 @@ class RedisRecords:
                 return None
         if "used_memory" not in told or "maxmemory" not in told:
             return None
-        return MemoryUse(used=told["used_memory"] - told.get("mem_not_counted_for_evict", 0), limit=told["maxmemory"])
+        return MemoryUse(
+            used=told["used_memory"] - told.get("mem_not_counted_for_evict", 0),
+            limit=told["maxmemory"],
+        )
 
     async def ping(self) -> None:
         """Ask Redis for a sign of life; raises QueueUnavailable."""
@@ -194,7 +239,8 @@ class RedisWorkerRecords:
     def system(self) -> str:
         """See WorkerRecords."""
         with answers():
-            if not self._redis.exists(SYSTEM):  # Each build asks, and a Redis whose memory is full lets nobody write.
+            # Each build asks, and a Redis whose memory is full lets nobody write.
+            if not self._redis.exists(SYSTEM):
                 self._redis.set(SYSTEM, secrets.token_hex(8), nx=True)
             return _texts([self._redis.get(SYSTEM)])[0]
 
@@ -202,13 +248,21 @@ class RedisWorkerRecords:
         """See WorkerRecords."""
         nonce = nonce or new_nonce()
         with answers():
-            started: Any = self._start(keys=[PREFIX + key, WAITING, RUNNING, LEASE + key, ATTEMPTS], args=[key, LEASE_SECONDS, nonce])
+            started: Any = self._start(
+                keys=[PREFIX + key, WAITING, RUNNING, LEASE + key, ATTEMPTS],
+                args=[key, LEASE_SECONDS, nonce],
+            )
         return _attempt(key, started, nonce)
 
     def renew(self, attempt: Attempt) -> bool:
         """See WorkerRecords."""
         with answers():
-            return bool(self._renew(keys=[PREFIX + attempt.key, LEASE + attempt.key], args=[attempt.number, LEASE_SECONDS]))
+            return bool(
+                self._renew(
+                    keys=[PREFIX + attempt.key, LEASE + attempt.key],
+                    args=[attempt.number, LEASE_SECONDS],
+                )
+            )
 
     def is_current(self, attempt: Attempt) -> bool:
         """See WorkerRecords."""
@@ -219,7 +273,9 @@ class RedisWorkerRecords:
     def progress(self, attempt: Attempt, step: str, body: bytes) -> bool:
         """See WorkerRecords."""
         with answers():
-            return bool(self._progress(keys=[PREFIX + attempt.key], args=[attempt.number, step, body]))
+            return bool(
+                self._progress(keys=[PREFIX + attempt.key], args=[attempt.number, step, body])
+            )
 
     def finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
         """See WorkerRecords."""
@@ -229,7 +285,14 @@ class RedisWorkerRecords:
         """See WorkerRecords."""
         with answers():
             keys = _texts(self._redis.smembers(RUNNING))
-            found = [_attempt(key, self._abandoned(keys=[PREFIX + key, LEASE + key, RUNNING], args=[key]), new_nonce()) for key in keys]
+            found = [
+                _attempt(
+                    key,
+                    self._abandoned(keys=[PREFIX + key, LEASE + key, RUNNING], args=[key]),
+                    new_nonce(),
+                )
+                for key in keys
+            ]
         return [attempt for attempt in found if attempt]
 
     def give_up(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
@@ -239,19 +302,43 @@ class RedisWorkerRecords:
     def requeue(self, key: str, number: int) -> bool:
         """See WorkerRecords."""
         with answers():
-            return bool(self._requeue(keys=[PREFIX + key, LEASE + key, RUNNING, WAITING, RETRIES], args=[number, key, WorkerLost.code]))
+            return bool(
+                self._requeue(
+                    keys=[PREFIX + key, LEASE + key, RUNNING, WAITING, RETRIES],
+                    args=[number, key, WorkerLost.code],
+                )
+            )
 
     def retry(self, attempt: Attempt, code: str, seconds: float) -> bool:
         """See WorkerRecords."""
         keys = [PREFIX + attempt.key, LEASE + attempt.key, RUNNING, WAITING, RETRIES]
         with answers():
-            return bool(self._retry(keys=keys, args=[attempt.number, attempt.key, code, seconds, attempt.nonce]))
+            return bool(
+                self._retry(
+                    keys=keys, args=[attempt.number, attempt.key, code, seconds, attempt.nonce]
+                )
+            )
 
-    def restore(self, key: str, record: BuildRecord, *, plan: str | None, bodies: PendingBodies | None, ttl: int) -> bool:
+    def restore(
+        self,
+        key: str,
+        record: BuildRecord,
+        *,
+        plan: str | None,
+        bodies: PendingBodies | None,
+        ttl: int,
+    ) -> bool:
         """See WorkerRecords."""
-        again: list[str | bytes] = [plan, bodies.queued, bodies.started] if plan is not None and bodies is not None else []
+        again: list[str | bytes] = (
+            [plan, bodies.queued, bodies.started] if plan is not None and bodies is not None else []
+        )
         with answers():
-            return bool(self._restore(keys=[PREFIX + key], args=[record.state.value, record.step, record.body, record.fault, ttl, *again]))
+            return bool(
+                self._restore(
+                    keys=[PREFIX + key],
+                    args=[record.state.value, record.step, record.body, record.fault, ttl, *again],
+                )
+            )
 
     def idle(self, keys: Sequence[str]) -> dict[str, float]:
         """See WorkerRecords."""
@@ -260,7 +347,11 @@ class RedisWorkerRecords:
             for key in keys:
                 pipeline.hget(PREFIX + key, "used")
             (now, _), *used = pipeline.execute()
-        return {key: float(now - int(since)) for key, since in zip(keys, used, strict=True) if since is not None}
+        return {
+            key: float(now - int(since))
+            for key, since in zip(keys, used, strict=True)
+            if since is not None
+        }
 
     def forget(self, key: str, grace: float) -> bool:
         """See WorkerRecords."""
@@ -288,7 +379,12 @@ class RedisWorkerRecords:
         with answers():
             found: Any = self._first(keys=[WAITING], args=[PREFIX, count])
         return [
-            Waiting(key=key.decode(errors="replace"), plan=read_plan(plan), overtaken=int(overtaken), is_returning=bool(is_returning))
+            Waiting(
+                key=key.decode(errors="replace"),
+                plan=read_plan(plan),
+                overtaken=int(overtaken),
+                is_returning=bool(is_returning),
+            )
             for key, plan, overtaken, is_returning in found
         ]
 

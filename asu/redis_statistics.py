@@ -1,8 +1,9 @@
 """The statistics in Redis: plain commands, one script per event and one pipeline per reading.
 
-An event's commands are run by a script, all at once, so that no key is left without its end of life, and once: where a reply is lost, the client
-library asks again, and an event that was counted is known by its nonce. What is read is decoded in a thread: half a
-year takes tens of milliseconds, for which no poll has to wait.
+An event's commands are run by a script, all at once, so that no key is left without its end of
+life, and once: where a reply is lost, the client library asks again, and an event that was counted
+is known by its nonce. What is read is decoded in a thread: half a year takes tens of milliseconds,
+for which no poll has to wait.
 """
 
 import asyncio
@@ -38,10 +39,12 @@ from .statistics import (
 DAY_SECONDS = 86_400
 TOTALS = f"{PREFIX}totals"
 COUNTED = f"{PREFIX}counted:"  # With the nonce of an event: that it was counted.
-# Seconds for which that is known. Who asks again does so within two, as `redis_connections` has it; the rest is for a Redis that stood still.
+# Seconds for which that is known. Who asks again does so within two, as `redis_connections` has it;
+# the rest is for a Redis that stood still.
 COUNTED_SECONDS = 60
 
-# Runs commands unless the event was counted. Each stands among the arguments behind the number of its words.
+# Runs commands unless the event was counted. Each stands among the arguments behind the number of
+# its words.
 COUNT_ONCE = """
 if not redis.call('SET', KEYS[1], 1, 'NX', 'EX', ARGV[1]) then return 0 end
 local at = 2
@@ -88,7 +91,9 @@ class RedisStatistics:
         with answers():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for week in weeks:
-                    pipeline.zrange(_packages(week), 0, PACKAGES_READ - 1, desc=True, withscores=True)
+                    pipeline.zrange(
+                        _packages(week), 0, PACKAGES_READ - 1, desc=True, withscores=True
+                    )
                 found = await pipeline.execute()
         return await asyncio.to_thread(_sums, found)
 
@@ -166,7 +171,9 @@ def _arguments(commands: Iterable[Command]) -> list[str | int]:
     return [COUNTED_SECONDS, *chain.from_iterable((len(command), *command) for command in commands)]
 
 
-def _ended(hour: str, outcome: str, code: str | None, seconds: Mapping[str, float]) -> Iterator[Command]:
+def _ended(
+    hour: str, outcome: str, code: str | None, seconds: Mapping[str, float]
+) -> Iterator[Command]:
     """Yield what adds a build to the totals, and to the hour in which it ended."""
     for field, amount in increments(outcome, code, seconds):
         yield "HINCRBY", TOTALS, field, amount
@@ -220,5 +227,9 @@ def _counts(found: Mapping[bytes, bytes]) -> DayCounts:
                 durations[int(name)] = int(value)
             elif not name:
                 plain[kind] = int(value)
-    totals: dict[str, Any] = {name: plain.get(name, 0) for name in ("requests", "cache_hits", "builds", "milliseconds")}
-    return DayCounts(**totals, failures=named["fault"], versions=named["version"], durations=durations)
+    totals: dict[str, Any] = {
+        name: plain.get(name, 0) for name in ("requests", "cache_hits", "builds", "milliseconds")
+    }
+    return DayCounts(
+        **totals, failures=named["fault"], versions=named["version"], durations=durations
+    )

@@ -1,9 +1,10 @@
 """Metadata as clients fetch it: put together once, kept as bytes with their ETag, answered from memory.
 
-owut and LuCI fetch the overview before every build, auc a profile for each version of a branch. What was put together within
-the last seconds is answered as it is; what is somewhat older is answered too, while a newer one is made in the background, so that
-nobody waits where an answer is at hand. Only after METADATA_TTL, when the downloads server's own documents want to be
-asked for again, a request waits. Where a newer one cannot be made, the last good one stands in.
+owut and LuCI fetch the overview before every build, auc a profile for each version of a branch.
+What was put together within the last seconds is answered as it is; what is somewhat older is
+answered too, while a newer one is made in the background, so that nobody waits where an answer is
+at hand. Only after METADATA_TTL, when the downloads server's own documents want to be asked for
+again, a request waits. Where a newer one cannot be made, the last good one stands in.
 """
 
 import asyncio
@@ -21,8 +22,11 @@ from .errors import AsuError, UserError
 
 log = logging.getLogger(__name__)
 
-FRESH_SECONDS = 5.0  # Far below the minutes in which the documents behind are revalidated, so nothing gets older by it.
-MAX_BYTES = 8 * 1024 * 1024  # The overview has 30 KiB, the index of an architecture 350 KiB: all that is asked for on a usual day.
+# Far below the minutes in which the documents behind are revalidated, so nothing gets older by it.
+FRESH_SECONDS = 5.0
+# The overview has 30 KiB, the index of an architecture 350 KiB: all that is asked for on a usual
+# day.
+MAX_BYTES = 8 * 1024 * 1024
 ETAG_DIGITS = 32  # 128 bits of SHA-256: no two renderings of one address ever share them by chance.
 
 Render = Callable[[], Awaitable[Any]]
@@ -59,7 +63,12 @@ class Renderings:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         tasks = list(self._making.values())
         for task in tasks:
             task.cancel()

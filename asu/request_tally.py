@@ -41,7 +41,9 @@ class RequestTally:
         except AsuError as error:
             log.debug("%s requests are missing in the statistics: %s", requests, error.detail)
         except Exception as error:  # noqa: BLE001  # Whatever it is, the next second is counted again.
-            log.warning("%s requests are missing in the statistics: %s", requests, where_it_failed(error))
+            log.warning(
+                "%s requests are missing in the statistics: %s", requests, where_it_failed(error)
+            )
 
     @asynccontextmanager
     async def flushed(self) -> AsyncIterator[None]:

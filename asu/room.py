@@ -10,8 +10,12 @@ from .fleet import Fleet, known_free
 from .kept import Kept
 from .settings import Settings
 
-KEPT_SECONDS = 1.0  # A burst of requests looks once; in a second a build copies out less than the reserve, and a full Redis refuses claims itself.
-PATIENCE = 2.0  # Seconds that a request waits for a disk that hangs; whether it is full will be the worker's to find out.
+# A burst of requests looks once; in a second a build copies out less than the reserve, and a full
+# Redis refuses claims itself.
+KEPT_SECONDS = 1.0
+# Seconds that a request waits for a disk that hangs; whether it is full will be the worker's to
+# find out.
+PATIENCE = 2.0
 MIB = 1024 * 1024
 
 
@@ -45,8 +49,9 @@ def expect_room(path: Path, reserve_mb: int, wanted: int = 0) -> None:
 class Room:
     """Looks at the disk where the images of new builds would go, and at the memory of the Redis that would hold their records.
 
-    With a local store that is the one that API and workers share. With a bucket it is the workers' own, of which they write notes; while any
-    of them has room, a build may find it. What nobody knows keeps no build away.
+    With a local store that is the one that API and workers share. With a bucket it is the workers'
+    own, of which they write notes; while any of them has room, a build may find it. What nobody
+    knows keeps no build away.
     """
 
     def __init__(self, settings: Settings, fleet: Fleet, records: Records) -> None:
@@ -68,11 +73,14 @@ class Room:
     async def is_nowhere(self) -> bool:
         """Return whether all workers have told that their disks are below the reserve, so that none begins a build; raises QueueUnavailable.
 
-        This is for those who poll, who must not wait for a disk: their workers' notes are at most some seconds old.
+        This is for those who poll, who must not wait for a disk: their workers' notes are at most
+        some seconds old.
         """
         reserve = self._settings.disk_reserve_mb * MIB
         notes = await self._fleet.notes()
-        return bool(notes) and all(note.disk_free is not None and note.disk_free < reserve for note in notes)
+        return bool(notes) and all(
+            note.disk_free is not None and note.disk_free < reserve for note in notes
+        )
 
     async def _look(self) -> int | None:
         if self._settings.s3_bucket:
@@ -81,7 +89,9 @@ class Room:
 
     async def _has_memory(self) -> bool:
         use = await self._records.memory()
-        return use is None or use.has_room(await self._records.waiting() + await self._records.running())
+        return use is None or use.has_room(
+            await self._records.waiting() + await self._records.running()
+        )
 
 
 def _judge(free: int | None, reserve_mb: int, wanted: int = 0) -> None:

@@ -20,7 +20,9 @@ from .statistics import Statistics
 from .stores.base import StoreUsage
 from .upstream import Upstream
 
-KEPT_SECONDS = 3.0  # Several scrapers at once, or somebody who reloads the page, cost Redis one reading; scrapes are seconds apart.
+# Several scrapers at once, or somebody who reloads the page, cost Redis one reading; scrapes are
+# seconds apart.
+KEPT_SECONDS = 3.0
 NOTHING = Durations(counts=(0,) * (len(BOUNDS) + 1), seconds=0.0)
 
 
@@ -54,7 +56,12 @@ class Scrape:
         upstream: Upstream,
     ) -> None:
         self._settings, self._counts, self._upstream = settings, counts, upstream
-        self._records, self._queue, self._statistics, self._fleet = records, queue, statistics, fleet
+        self._records, self._queue, self._statistics, self._fleet = (
+            records,
+            queue,
+            statistics,
+            fleet,
+        )
         self._shared = Kept(self._read_shared, KEPT_SECONDS)
         self._exposition = Exposition()
         self._disk = Disk(settings.store_path)
@@ -62,8 +69,14 @@ class Scrape:
     async def text(self) -> bytes:
         """Return all metrics in Prometheus' text format; without Redis those that need it are absent."""
         shared, free = await asyncio.gather(self._shared.get(), self._disk.free())
-        readings: Readings = {**self._counts.readings(), **self._own(free), **(_shared(shared) if shared else {metrics.REDIS_UP: {(): 0}})}
-        return self._exposition.write({metric: readings[metric] for metric in metrics.METRICS if metric in readings})
+        readings: Readings = {
+            **self._counts.readings(),
+            **self._own(free),
+            **(_shared(shared) if shared else {metrics.REDIS_UP: {(): 0}}),
+        }
+        return self._exposition.write(
+            {metric: readings[metric] for metric in metrics.METRICS if metric in readings}
+        )
 
     def _own(self, free: int | None) -> Readings:
         """Return what this process knows by itself."""
@@ -103,7 +116,9 @@ def _shared(shared: Shared) -> Readings:
         metrics.BUILDS: _known(metrics.BUILDS, shared.totals.outcomes),
         metrics.BUILD_FAILURES: _known(metrics.BUILD_FAILURES, shared.totals.codes),
         metrics.BUILD_RETRIES: _known(metrics.BUILD_RETRIES, shared.retries),
-        metrics.STEP_SECONDS: {(step,): shared.totals.durations.get(step, NOTHING) for step in metrics.STEPS},
+        metrics.STEP_SECONDS: {
+            (step,): shared.totals.durations.get(step, NOTHING) for step in metrics.STEPS
+        },
         metrics.BUILD_SECONDS: {(): shared.totals.durations.get(WHOLE, NOTHING)},
     }
     least = min(known_free(shared.notes), default=None)
@@ -114,7 +129,10 @@ def _shared(shared: Shared) -> Readings:
         if shared.memory.limit:
             readings[metrics.REDIS_MEMORY_MAX] = {(): shared.memory.limit}
     if shared.store:
-        readings |= {metrics.STORE_BUILDS: {(): shared.store.builds}, metrics.STORE_BYTES: {(): shared.store.bytes}}
+        readings |= {
+            metrics.STORE_BUILDS: {(): shared.store.builds},
+            metrics.STORE_BYTES: {(): shared.store.bytes},
+        }
     return readings
 
 

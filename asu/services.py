@@ -110,8 +110,18 @@ def assemble(
         ),
         tally=RequestTally(statistics),
         counts=counts,
-        scrape=Scrape(settings, counts=counts, records=records, queue=queue, statistics=statistics, fleet=fleet, upstream=upstream),
-        health=Health(settings, records=records, queue=queue, store=store, fleet=fleet, upstream=upstream),
+        scrape=Scrape(
+            settings,
+            counts=counts,
+            records=records,
+            queue=queue,
+            statistics=statistics,
+            fleet=fleet,
+            upstream=upstream,
+        ),
+        health=Health(
+            settings, records=records, queue=queue, store=store, fleet=fleet, upstream=upstream
+        ),
         figures=figures,
         stats_pages=StatsPages(figures),
         status=Status(figures, records=records, statistics=statistics, upstream=upstream),
@@ -129,14 +139,27 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
     try:
         async with (
-            WebClient(user_agent=f"asu/{__version__}", private_urls=_private_urls(settings)) as client,
+            WebClient(
+                user_agent=f"asu/{__version__}", private_urls=_private_urls(settings)
+            ) as client,
             DownloadsServer(
-                client, url=settings.upstream_url, ttl=settings.metadata_ttl, answered=fetched, last_good=_last_good(settings)
+                client,
+                url=settings.upstream_url,
+                ttl=settings.metadata_ttl,
+                answered=fetched,
+                last_good=_last_good(settings),
             ) as upstream,
         ):
             service = settings.prepare_service_url
-            resolver = Resolver(Gatherer(upstream), load_rules())  # What the service's previews are compared with.
-            preparer = PrepareService(client, url=service, deadline=settings.prepare_deadline, resolver=resolver) if service else None
+            # What the service's previews are compared with.
+            resolver = Resolver(Gatherer(upstream), load_rules())
+            preparer = (
+                PrepareService(
+                    client, url=service, deadline=settings.prepare_deadline, resolver=resolver
+                )
+                if service
+                else None
+            )
             yield assemble(
                 settings,
                 upstream=upstream,
@@ -155,7 +178,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
 def _private_urls(settings: Settings) -> list[str]:
     """Return the addresses that may be private under a public name: the prepare service is the operator's own, the downloads server if he says so."""
-    urls = [settings.prepare_service_url, settings.upstream_url if settings.upstream_is_private else None]
+    urls = [
+        settings.prepare_service_url,
+        settings.upstream_url if settings.upstream_is_private else None,
+    ]
     return [url for url in urls if url]
 
 

@@ -7,10 +7,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .settings import Settings
 
-# What a connection may send without anything coming of it: a head, trailers, extensions of chunks. The gateway takes heads of 40 KiB at most, and
-# nobody needs more; the parser keeps all of it, and the application's own limits only begin with the body.
+# What a connection may send without anything coming of it: a head, trailers, extensions of chunks.
+# The gateway takes heads of 40 KiB at most, and nobody needs more; the parser keeps all of it, and
+# the application's own limits only begin with the body.
 MAX_FRUITLESS_BYTES = 64 * 1024
-_REFUSAL = json.dumps({"status": 400, "title": "Bad Request", "detail": "The request is not valid HTTP", "code": "bad-request"}).encode()
+_REFUSAL = json.dumps(
+    {
+        "status": 400,
+        "title": "Bad Request",
+        "detail": "The request is not valid HTTP",
+        "code": "bad-request",
+    }
+).encode()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -65,5 +73,6 @@ def server_options(settings: Settings) -> dict[str, Any]:
         "server_header": False,
         "proxy_headers": True,
         "forwarded_allow_ips": settings.trusted_proxies,
-        "timeout_graceful_shutdown": 30,  # Seconds for downloads under way; polls take milliseconds.
+        # Seconds for downloads under way; polls take milliseconds.
+        "timeout_graceful_shutdown": 30,
     }

@@ -1,14 +1,15 @@
 """What is counted, and what the counts are kept as; the figures that people see are made of them in `figures`.
 
     asu:statistics:day:2026-10-26        hash of a UTC day: `requests`, `cache_hits`, `builds`, `milliseconds` (all builds together),
-                                         `fault:NAME`, `version:NAME` (builds), `took:STEP` (builds by their duration)
+                                         `fault:NAME`, `version:NAME` (builds), `took:STEP` (builds
+                                         by their duration)
     asu:statistics:packages:2026-10-26   sorted set of the week that begins on this Monday: package → finished builds that asked for it
     asu:statistics:failures:2026-10-26   sorted set of a day: a failure without anything personal, as JSON → how often it was seen
     asu:statistics:counted:NONCE         that an event was counted, for a minute: who did not hear of it asks again, and nothing is counted twice
 
-Beside these stand the hashes of `build_totals`. Every key but the totals ends by itself, and what stands in one is bounded: versions are
-those that were built, packages those of finished builds, and the two sorted sets are trimmed. So nobody can fill the memory of Redis with
-invented names.
+Beside these stand the hashes of `build_totals`. Every key but the totals ends by itself, and what
+stands in one is bounded: versions are those that were built, packages those of finished builds, and
+the two sorted sets are trimmed. So nobody can fill the memory of Redis with invented names.
 """
 
 import json
@@ -21,13 +22,20 @@ from typing import Any, Protocol, Self
 from .build_totals import BuildTotals
 
 PREFIX = "asu:statistics:"
-KEPT_DAYS = 200  # Half a year of weeks is shown, 182 days; the rest is for a clock that is wrong and a week that has begun.
-PACKAGES_KEPT = 2_000  # Names of a week; a quarter of all that OpenWrt has, and 5 MB of Redis for all weeks together.
+# Half a year of weeks is shown, 182 days; the rest is for a clock that is wrong and a week that has
+# begun.
+KEPT_DAYS = 200
+# Names of a week; a quarter of all that OpenWrt has, and 5 MB of Redis for all weeks together.
+PACKAGES_KEPT = 2_000
 PACKAGES_READ = 300  # The most frequent ones of a week; three times as many as are ever told.
-FAILURES_KEPT = 100  # Different ones of a day; as many as are told, and few enough to read two weeks of them in milliseconds.
+# Different ones of a day; as many as are told, and few enough to read two weeks of them in
+# milliseconds.
+FAILURES_KEPT = 100
 HOURS_DAYS = 2  # Hours are shown of the last day, which lies in two of them.
 FAILURE_DAYS = 14  # Older failures tell of software that has been mended since.
-DURATION_STEP = 1.1  # Durations are counted in steps of a tenth, so a median is right to 5 %, in a hundred fields at most.
+# Durations are counted in steps of a tenth, so a median is right to 5 %, in a hundred fields at
+# most.
+DURATION_STEP = 1.1
 SHORTEST = 0.001  # Seconds; a duration has a logarithm only above nothing.
 
 
@@ -100,7 +108,10 @@ class Failure:
         if not isinstance(problems, list):
             raise ValueError("not a failure")  # noqa: TRY004 -- as in _text.
         names = ("hour", "code", "fault", "version", "target", "profile")
-        return cls(**{name: _text(fields, name) for name in names}, problems=tuple(Problem.of(problem) for problem in problems))
+        return cls(
+            **{name: _text(fields, name) for name in names},
+            problems=tuple(Problem.of(problem) for problem in problems),
+        )
 
 
 class Statistics(Protocol):
@@ -138,7 +149,8 @@ class BuildStatistics(Protocol):
 def failures_of(entries: Iterable[tuple[str | bytes, float]]) -> list[tuple[Failure, int]]:
     """Return each failure once with how often it was seen; those that are equal but for what a later release adds are one.
 
-    What cannot be read is left out: one odd record of a worker in another release must not cost people all the others.
+    What cannot be read is left out: one odd record of a worker in another release must not cost
+    people all the others.
     """
     counts: dict[Failure, int] = {}
     for text, count in entries:

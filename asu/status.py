@@ -11,7 +11,8 @@ from .kept import Kept
 from .statistics import HOURS_DAYS, Statistics, days_up_to, hour_of
 from .upstream import Upstream
 
-KEPT_SECONDS = 3.0  # Whoever watches an upgrade reloads the page; a crowd of them costs Redis one reading in this time.
+# Whoever watches an upgrade reloads the page; a crowd of them costs Redis one reading in this time.
+KEPT_SECONDS = 3.0
 HOURS_SHOWN = 24
 FAULTS = ("user", "upstream", "infra")
 
@@ -54,8 +55,15 @@ class ServerStatus:
 class Status:
     """Reads the status, at most once in some seconds."""
 
-    def __init__(self, figures: Figures, *, records: Records, statistics: Statistics, upstream: Upstream) -> None:
-        self._figures, self._records, self._statistics, self._upstream = figures, records, statistics, upstream
+    def __init__(
+        self, figures: Figures, *, records: Records, statistics: Statistics, upstream: Upstream
+    ) -> None:
+        self._figures, self._records, self._statistics, self._upstream = (
+            figures,
+            records,
+            statistics,
+            upstream,
+        )
         self._kept = Kept(self._read, KEPT_SECONDS)
 
     async def get(self) -> ServerStatus:
@@ -80,12 +88,23 @@ class Status:
 def last_hours(counts: Mapping[str, Mapping[str, int]], now: datetime) -> list[HourCounts]:
     """Return the hours up to `now`, the newest first; those in which nothing ended are zeros."""
     hours = [hour_of(now - timedelta(hours=back)) for back in range(HOURS_SHOWN)]
-    return [HourCounts(time=hour, **{outcome: counts.get(hour, {}).get(outcome, 0) for outcome in ("done", *FAULTS)}) for hour in hours]
+    return [
+        HourCounts(
+            time=hour,
+            **{outcome: counts.get(hour, {}).get(outcome, 0) for outcome in ("done", *FAULTS)},
+        )
+        for hour in hours
+    ]
 
 
 def newest_by_class(failures: Iterable[FailureCount]) -> list[LastFailure]:
     """Return the first of each class, in the order of the classes, of failures that come newest first."""
     found: dict[str, LastFailure] = {}
     for failure in failures:
-        found.setdefault(failure.fault, LastFailure(fault=failure.fault, time=failure.time, code=failure.code, count=failure.count))
+        found.setdefault(
+            failure.fault,
+            LastFailure(
+                fault=failure.fault, time=failure.time, code=failure.code, count=failure.count
+            ),
+        )
     return [found[fault] for fault in FAULTS if fault in found]

@@ -13,20 +13,36 @@ CLASSES = {"user": "Their selection", "upstream": "OpenWrt's servers", "infra": 
 def status_content(status: ServerStatus) -> Html:
     """Return the content of the page."""
     return fill(
-        "status.html", state=_state(status), figures=cards(_figures(status)), hours=_hours(status.hours), failures=_failures(status.last_failures)
+        "status.html",
+        state=_state(status),
+        figures=cards(_figures(status)),
+        hours=_hours(status.hours),
+        failures=_failures(status.last_failures),
     )
 
 
 def _state(status: ServerStatus) -> str:
     if not status.workers_alive:
         return "Requests are taken, but no worker is alive: builds wait until one starts."
-    return "Builds are made." if status.builds_running or status.queue_length else "The server waits for requests."
+    return (
+        "Builds are made."
+        if status.builds_running or status.queue_length
+        else "The server waits for requests."
+    )
 
 
 def _figures(status: ServerStatus) -> Iterable[tuple[str, str, str]]:
     yield from queue_cards(status.queue_length, status.builds_running, status.workers_alive)
-    yield "The first in line waits", duration(status.queue_oldest_seconds) if status.queue_length else "nobody waits", ""
-    yield "Age of the metadata", duration(status.metadata_age_seconds), "of OpenWrt's releases and packages"
+    yield (
+        "The first in line waits",
+        duration(status.queue_oldest_seconds) if status.queue_length else "nobody waits",
+        "",
+    )
+    yield (
+        "Age of the metadata",
+        duration(status.metadata_age_seconds),
+        "of OpenWrt's releases and packages",
+    )
 
 
 def _hours(hours: Sequence[HourCounts]) -> Html:
@@ -40,7 +56,11 @@ def _hours(hours: Sequence[HourCounts]) -> Html:
         ]
         for hour in hours
     ]
-    return table("Builds by the hour", ["Hour", "#Finished", *(f"#Failed: {name.lower()}" for name in CLASSES.values()), ""], rows)
+    return table(
+        "Builds by the hour",
+        ["Hour", "#Finished", *(f"#Failed: {name.lower()}" for name in CLASSES.values()), ""],
+        rows,
+    )
 
 
 def _failures(failures: Sequence[LastFailure]) -> Html:

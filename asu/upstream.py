@@ -1,11 +1,13 @@
 """The downloads server's documents: fetched once for all who wait, revalidated, the last good copy kept.
 
-A fresh copy is answered from memory. A stale one is revalidated in the background (`If-None-Match`, `If-Modified-Since`), one
-exchange per document at a time; where there is an older answer, nobody waits for it longer than a moment.
-What is missing or failed is noted apart from the copies, so that invented names displace nothing; a server that cannot be
-reached is left alone as a whole for a while. Only what the reader makes of a document is kept, never its text:
-profiles.json of a large target is 400 KiB of JSON, of which a tenth is needed. Large documents are read in a thread, so
-that polls go on meanwhile. What earlier processes have left on disk stands in for a copy until the server has been asked.
+A fresh copy is answered from memory. A stale one is revalidated in the background (`If-None-Match`,
+`If-Modified-Since`), one exchange per document at a time; where there is an older answer, nobody
+waits for it longer than a moment. What is missing or failed is noted apart from the copies, so that
+invented names displace nothing; a server that cannot be reached is left alone as a whole for a
+while. Only what the reader makes of a document is kept, never its text: profiles.json of a large
+target is 400 KiB of JSON, of which a tenth is needed. Large documents are read in a thread, so that
+polls go on meanwhile. What earlier processes have left on disk stands in for a copy until the
+server has been asked.
 """
 
 import asyncio
@@ -25,19 +27,33 @@ from .web_client import WebAnswer, WebClient, WebConnectError, WebError, WebPriv
 
 log = logging.getLogger(__name__)
 
-MAX_BYTES = 32 * 1024 * 1024  # The largest index of the real server has 9 MiB; three times that leaves room.
-DEADLINE = 5.0  # Seconds of an exchange, and so what a request waits at most for a document of which there is no copy.
-STALE_PATIENCE = 0.25  # Seconds from the beginning of an exchange; an older copy is nearly as good as a newer one.
-RECALLED_PATIENCE = 1.5  # Seconds likewise, for a copy of an earlier process: a server that is well takes less.
-RECALLED_OLD = 3600.0  # Seconds; one that is older than that may lack a whole release, and stands in only for a server that does not answer.
-PAUSE = 15.0  # Seconds in which a document that could not be had, or a server that could not be reached, is left alone.
+# The largest index of the real server has 9 MiB; three times that leaves room.
+MAX_BYTES = 32 * 1024 * 1024
+# Seconds of an exchange, and so what a request waits at most for a document of which there is no
+# copy.
+DEADLINE = 5.0
+# Seconds from the beginning of an exchange; an older copy is nearly as good as a newer one.
+STALE_PATIENCE = 0.25
+# Seconds likewise, for a copy of an earlier process: a server that is well takes less.
+RECALLED_PATIENCE = 1.5
+# Seconds; one that is older than that may lack a whole release, and stands in only for a server
+# that does not answer.
+RECALLED_OLD = 3600.0
+# Seconds in which a document that could not be had, or a server that could not be reached, is left
+# alone.
+PAUSE = 15.0
 MISSING_SECONDS = 60.0  # A document that does not exist may be published any minute.
-MAX_COPIES = 512  # Five releases of 70 targets are in use at a time; the least recently used goes first.
-MAX_ABSENCES = 4096  # Clients invent versions by the thousand on a bad day; more than that are merely asked for again.
-MAX_FLIGHTS = 64  # Exchanges at a time: twice the connections, so that all are in use and no queue of invented names grows.
+# Five releases of 70 targets are in use at a time; the least recently used goes first.
+MAX_COPIES = 512
+# Clients invent versions by the thousand on a bad day; more than that are merely asked for again.
+MAX_ABSENCES = 4096
+# Exchanges at a time: twice the connections, so that all are in use and no queue of invented names
+# grows.
+MAX_FLIGHTS = 64
 LARGE = 64 * 1024  # Bytes; reading less takes under a millisecond, which a thread would cost too.
 HTTP_OK, HTTP_NOT_MODIFIED, HTTP_NOT_FOUND = 200, 304, 404
-# What readers raise for a document that is none. Arithmetic, since JSON has numbers beyond all bounds, such as 1e400.
+# What readers raise for a document that is none. Arithmetic, since JSON has numbers beyond all
+# bounds, such as 1e400.
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
@@ -46,7 +62,8 @@ class _Copy:
     value: Any
     validators: Mapping[str, str]
     fetched: float  # When the copy was last known to be current, on the monotonic clock.
-    is_recalled: bool = False  # It was left by another process, and the server has not confirmed it to this one.
+    # It was left by another process, and the server has not confirmed it to this one.
+    is_recalled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +94,9 @@ class Upstream(Documents, Protocol):
 class DownloadsServer:
     """An upstream server over HTTP; leaving its context ends the exchanges that are under way, and what is being kept is kept.
 
-    A document is read by one reader. Where another reading is needed beside it, a fragment (`#…`) names that; it is not sent. `answered` is
-    told how each exchange ended: fresh, not_modified, missing or failed.
+    A document is read by one reader. Where another reading is needed beside it, a fragment (`#…`)
+    names that; it is not sent. `answered` is told how each exchange ended: fresh, not_modified,
+    missing or failed.
     """
 
     def __init__(
@@ -92,7 +110,8 @@ class DownloadsServer:
         last_good: LastGood | None = None,
     ) -> None:
         self._answered, self._last_good = answered, last_good
-        self._notes: set[asyncio.Task[None]] = set()  # What is being told to `last_good`; nobody waits for it.
+        # What is being told to `last_good`; nobody waits for it.
+        self._notes: set[asyncio.Task[None]] = set()
         self._client, self._url, self._ttl, self._clock = client, url.rstrip("/"), ttl, clock
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
         self._absences: OrderedDict[str, _Absence] = OrderedDict()
@@ -103,7 +122,12 @@ class DownloadsServer:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         tasks = [*(flight.task for flight in self._flights.values()), *self._recalls.values()]
         for task in tasks:
             task.cancel()
@@ -140,7 +164,9 @@ class DownloadsServer:
             return None
         task = self._recalls.get(path)
         if task is None:
-            task = self._recalls[path] = asyncio.create_task(self._recall(self._last_good, path, reader), name=f"recall {path}")
+            task = self._recalls[path] = asyncio.create_task(
+                self._recall(self._last_good, path, reader), name=f"recall {path}"
+            )
             task.add_done_callback(lambda _: self._recalls.pop(path))
         await asyncio.wait({task})
         return self._copies.get(path)
@@ -151,7 +177,9 @@ class DownloadsServer:
             return
         with contextlib.suppress(*UNREADABLE):
             value = await _read(found.body, reader)
-            self._keep(path, _Copy(value, found.validators, self._clock() - found.age, is_recalled=True))
+            self._keep(
+                path, _Copy(value, found.validators, self._clock() - found.age, is_recalled=True)
+            )
 
     def _note(self, telling: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(telling)
@@ -178,7 +206,11 @@ class DownloadsServer:
     def _begin(self, path: str, reader: Callable[[bytes], Any]) -> _Flight | None:
         """Begin an exchange; None while the document or the server is left alone, and while too many are under way."""
         now, absence = self._clock(), self._absences.get(path)
-        if now < self._pause_ends or (absence and now < absence.until) or len(self._flights) >= MAX_FLIGHTS:
+        if (
+            now < self._pause_ends
+            or (absence and now < absence.until)
+            or len(self._flights) >= MAX_FLIGHTS
+        ):
             return None
         task = asyncio.create_task(self._exchange(path, reader), name=f"fetch {path}")
         flight = self._flights[path] = _Flight(task, asyncio.get_running_loop().time())
@@ -190,7 +222,9 @@ class DownloadsServer:
         old = self._copies.get(path)
         try:
             headers = old.validators if old else {}
-            answer = await self._client.get(f"{self._url}/{path}", headers=headers, max_bytes=MAX_BYTES, deadline=DEADLINE)
+            answer = await self._client.get(
+                f"{self._url}/{path}", headers=headers, max_bytes=MAX_BYTES, deadline=DEADLINE
+            )
             if answer.status == HTTP_NOT_FOUND and (old is None or old.is_recalled):
                 self._drop(path)
                 self._answered("missing")
@@ -199,7 +233,11 @@ class DownloadsServer:
         except (WebError, *UNREADABLE) as error:
             if isinstance(error, WebConnectError):
                 self._pause_ends = self._clock() + PAUSE
-            self._note_absence(path, DocumentMissingError if self._was_missing(path) else DocumentUnavailableError, PAUSE)
+            self._note_absence(
+                path,
+                DocumentMissingError if self._was_missing(path) else DocumentUnavailableError,
+                PAUSE,
+            )
             stands_in = "last good copy stands in" if old else "no copy"
             log.warning("upstream document %s: %s (%s)", ascii(path), _why(error), stands_in)
             self._answered("failed")
@@ -208,7 +246,11 @@ class DownloadsServer:
         self._keep(path, copy)
         if self._last_good is not None:
             place, is_new = _place(path), answer.status == HTTP_OK
-            self._note(self._last_good.keep(place, answer.body, copy.validators) if is_new else self._confirm(self._last_good, path, copy))
+            self._note(
+                self._last_good.keep(place, answer.body, copy.validators)
+                if is_new
+                else self._confirm(self._last_good, path, copy)
+            )
 
     async def _confirm(self, last_good: LastGood, path: str, copy: _Copy) -> None:
         """Tell that a copy is current; one that is not on disk is to come whole with the next exchange, so that it is kept."""
@@ -216,7 +258,9 @@ class DownloadsServer:
         if not is_kept and self._copies.get(path) is copy:
             self._copies[path] = replace(copy, validators={})
 
-    async def _copy(self, answer: WebAnswer, old: _Copy | None, reader: Callable[[bytes], Any]) -> _Copy:
+    async def _copy(
+        self, answer: WebAnswer, old: _Copy | None, reader: Callable[[bytes], Any]
+    ) -> _Copy:
         """Return the copy that an answer leads to; raises what the reader raises, and WebError for other answers than good ones."""
         if answer.status == HTTP_NOT_MODIFIED and old is not None:
             return replace(old, fetched=self._clock(), is_recalled=False)
@@ -242,7 +286,12 @@ class DownloadsServer:
         absence = self._absences.get(path)
         return absence is not None and absence.error is DocumentMissingError
 
-    def _note_absence(self, path: str, error: type[DocumentMissingError | DocumentUnavailableError], seconds: float) -> None:
+    def _note_absence(
+        self,
+        path: str,
+        error: type[DocumentMissingError | DocumentUnavailableError],
+        seconds: float,
+    ) -> None:
         self._absences[path] = _Absence(error, self._clock() + seconds)
         self._absences.move_to_end(path)
         while len(self._absences) > MAX_ABSENCES:
@@ -263,7 +312,9 @@ class MemoryUpstream:
         if document is DocumentMissingError:
             raise DocumentMissingError(path)
         try:
-            return reader(document.encode() if isinstance(document, str) else json.dumps(document).encode())
+            return reader(
+                document.encode() if isinstance(document, str) else json.dumps(document).encode()
+            )
         except UNREADABLE:
             raise DocumentUnavailableError(path) from None
 
@@ -288,7 +339,10 @@ def _place(path: str) -> str:
 
 def _validators(answer: WebAnswer) -> dict[str, str]:
     """Return the headers that ask for a newer document only; what could not be sent back is left out."""
-    told = {"If-None-Match": answer.headers.get("etag", ""), "If-Modified-Since": answer.headers.get("last-modified", "")}
+    told = {
+        "If-None-Match": answer.headers.get("etag", ""),
+        "If-Modified-Since": answer.headers.get("last-modified", ""),
+    }
     return {name: value for name, value in told.items() if value and value.isascii()}
 
 
@@ -296,4 +350,8 @@ def _why(error: Exception) -> str:
     """Return what may be logged of an error: a reader's message may hold what the server sent."""
     if isinstance(error, WebPrivateError):
         return f"{error}; UPSTREAM_IS_PRIVATE allows that"
-    return str(error) if isinstance(error, WebError) else f"not such a document ({type(error).__name__})"
+    return (
+        str(error)
+        if isinstance(error, WebError)
+        else f"not such a document ({type(error).__name__})"
+    )

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from .build_record import Records
 from .errors import QueueUnavailable
 
-NOTED_SECONDS = 60.0  # A client that polls on costs one write a minute; what is kept is decided over hours.
+# A client that polls on costs one write a minute; what is kept is decided over hours.
+NOTED_SECONDS = 60.0
 REMEMBERED = 10_000  # Builds; 200 bytes for each.
 
 

@@ -1,9 +1,11 @@
 """The only place that speaks HTTP as a client.
 
-Answers are bounded in size and time: a slow, endless or lying peer costs one deadline and one buffer. What counts is the
-size unpacked, and a small packed body that grows without end is given up at the bound, not after it. Redirects are not
-followed, because a downloads server that is asked for metadata has no reason to send us elsewhere. Nor may its name: where it has a public
-one, a private address is refused. What is looked at is the very connection, so that another answer of the name server changes nothing.
+Answers are bounded in size and time: a slow, endless or lying peer costs one deadline and one
+buffer. What counts is the size unpacked, and a small packed body that grows without end is given up
+at the bound, not after it. Redirects are not followed, because a downloads server that is asked for
+metadata has no reason to send us elsewhere. Nor may its name: where it has a public one, a private
+address is refused. What is looked at is the very connection, so that another answer of the name
+server changes nothing.
 """
 
 import asyncio
@@ -50,18 +52,27 @@ class WebAnswer:
 class WebClient:
     """A pool of connections with bounds on each exchange; only the hosts of `private_urls` may be private under a public name.
 
-    Addresses and local names are taken to be meant, as whoever runs this has written them. Where a peer may name what is fetched next,
+    Addresses and local names are taken to be meant, as whoever runs this has written them. Where a
+    peer may name what is fetched next,
     `trusts_local_names=False` leaves the hosts of `private_urls` alone with that.
     """
 
-    def __init__(self, *, user_agent: str, connections: int = 32, private_urls: Collection[str] = (), trusts_local_names: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        user_agent: str,
+        connections: int = 32,
+        private_urls: Collection[str] = (),
+        trusts_local_names: bool = True,
+    ) -> None:
         self._private_hosts = frozenset(map(_host, private_urls))
         self._trusts_local_names = trusts_local_names
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._client = httpx2.AsyncClient(
             headers={"User-Agent": user_agent, "Accept-Encoding": "gzip"},
             limits=limits,
-            # The deadline of an exchange bounds it as a whole; a second to connect tells a dead peer from a slow one.
+            # The deadline of an exchange bounds it as a whole; a second to connect tells a dead
+            # peer from a slow one.
             timeout=httpx2.Timeout(None, connect=1.0),
             follow_redirects=False,
             trust_env=False,
@@ -70,20 +81,46 @@ class WebClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self._client.aclose()
 
-    async def get(self, url: str, *, headers: Mapping[str, str], max_bytes: int, deadline: float) -> WebAnswer:
+    async def get(
+        self, url: str, *, headers: Mapping[str, str], max_bytes: int, deadline: float
+    ) -> WebAnswer:
         """Fetch `url` within `deadline` seconds; raises WebError."""
         return await self._exchange("GET", url, None, headers, max_bytes, deadline)
 
-    async def post_json(self, url: str, content: bytes, *, headers: Mapping[str, str], max_bytes: int, deadline: float) -> WebAnswer:
+    async def post_json(
+        self,
+        url: str,
+        content: bytes,
+        *,
+        headers: Mapping[str, str],
+        max_bytes: int,
+        deadline: float,
+    ) -> WebAnswer:
         """Send JSON to `url` and read the answer within `deadline` seconds; raises WebError."""
-        return await self._exchange("POST", url, content, {"Content-Type": "application/json", **headers}, max_bytes, deadline)
+        return await self._exchange(
+            "POST",
+            url,
+            content,
+            {"Content-Type": "application/json", **headers},
+            max_bytes,
+            deadline,
+        )
 
-    async def download(self, url: str, take: Callable[[bytes], object], *, max_bytes: int, deadline: float) -> WebAnswer:
+    async def download(
+        self, url: str, take: Callable[[bytes], object], *, max_bytes: int, deadline: float
+    ) -> WebAnswer:
         """Hand the body of a good answer (200) over piece by piece, as it is sent; the answer returned has none. Raises WebError."""
-        asked = self._client.stream("GET", url, headers={"Accept-Encoding": "identity"}, extensions=self._extensions(url))
+        asked = self._client.stream(
+            "GET", url, headers={"Accept-Encoding": "identity"}, extensions=self._extensions(url)
+        )
         async with _translated(deadline), asked as response:
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 raise WebError("the answer is packed in a way that was not asked for")
@@ -91,16 +128,34 @@ class WebClient:
                 await _hand_over(response.aiter_raw(), take, max_bytes)
             return WebAnswer(response.status_code, dict(response.headers), b"")
 
-    async def _exchange(self, method: str, url: str, content: bytes | None, headers: Mapping[str, str], max_bytes: int, deadline: float) -> WebAnswer:
-        asked = self._client.stream(method, url, content=content, headers=dict(headers), extensions=self._extensions(url))
+    async def _exchange(
+        self,
+        method: str,
+        url: str,
+        content: bytes | None,
+        headers: Mapping[str, str],
+        max_bytes: int,
+        deadline: float,
+    ) -> WebAnswer:
+        asked = self._client.stream(
+            method, url, content=content, headers=dict(headers), extensions=self._extensions(url)
+        )
         async with _translated(deadline), asked as response:
             encoding = response.headers.get("content-encoding", "identity").lower()
-            return WebAnswer(response.status_code, dict(response.headers), await _bounded(response.aiter_raw(), encoding, max_bytes))
+            return WebAnswer(
+                response.status_code,
+                dict(response.headers),
+                await _bounded(response.aiter_raw(), encoding, max_bytes),
+            )
 
-    def _extensions(self, url: str) -> dict[str, Callable[[str, Mapping[str, Any]], Awaitable[None]]]:
+    def _extensions(
+        self, url: str
+    ) -> dict[str, Callable[[str, Mapping[str, Any]], Awaitable[None]]]:
         """Return what has the library show us a connection as soon as it is made."""
         host = _host(url)
-        may_be_private = host in self._private_hosts or (self._trusts_local_names and is_meant_to_be_local(host))
+        may_be_private = host in self._private_hosts or (
+            self._trusts_local_names and is_meant_to_be_local(host)
+        )
         return {} if may_be_private else {"trace": _refuse_private}
 
 
@@ -120,7 +175,9 @@ async def _translated(deadline: float) -> AsyncIterator[None]:
         raise WebError(type(error).__name__) from error
 
 
-async def _hand_over(pieces: AsyncIterator[bytes], take: Callable[[bytes], object], max_bytes: int) -> None:
+async def _hand_over(
+    pieces: AsyncIterator[bytes], take: Callable[[bytes], object], max_bytes: int
+) -> None:
     left = max_bytes
     async for piece in pieces:
         left -= len(piece)
@@ -140,7 +197,8 @@ async def _bounded(pieces: AsyncIterator[bytes], encoding: str, max_bytes: int) 
         if unpacker and unpacker.eof and piece:
             raise WebError("the packed answer goes on after its end")
         body += unpacker.decompress(piece, max_bytes + 1 - len(body)) if unpacker else piece
-        # What is received counts, too: a packed answer can go on for ever without unpacking to anything.
+        # What is received counts, too: a packed answer can go on for ever without unpacking to
+        # anything.
         if max(len(body), received) > max_bytes:
             raise WebError(f"the answer is larger than {max_bytes} bytes")
     if unpacker and received and not unpacker.eof:

@@ -8,13 +8,17 @@ from .resolution import InvalidVersionError, Version
 from .statistics import DayCounts, week_of
 
 
-def builds_by_week(days: Mapping[date, DayCounts], weeks: Sequence[date]) -> dict[Version, list[int]]:
+def builds_by_week(
+    days: Mapping[date, DayCounts], weeks: Sequence[date]
+) -> dict[Version, list[int]]:
     """Return how many builds of each version were finished in each of the weeks, which are told by their Mondays.
 
-    A name that is no version is passed over: a worker of a later release may build what this one cannot name.
+    A name that is no version is passed over: a worker of a later release may build what this one
+    cannot name.
     """
     places = {week: place for place, week in enumerate(weeks)}
-    named: dict[str, list[int]] = {}  # By name at first, so that each is parsed once and not on every day.
+    # By name at first, so that each is parsed once and not on every day.
+    named: dict[str, list[int]] = {}
     for day, counted in days.items():
         place = places.get(week_of(day))
         if place is None:

@@ -23,7 +23,16 @@ preview service stand in [asu-prepare/README.md](asu-prepare/README.md).
 
 def reference() -> str:
     """Return the whole file."""
-    parts = [INTRODUCTION, *_settings(), "", *_routes(create_app(Settings())), "", *_metrics(), "", *_errors()]
+    parts = [
+        INTRODUCTION,
+        *_settings(),
+        "",
+        *_routes(create_app(Settings())),
+        "",
+        *_metrics(),
+        "",
+        *_errors(),
+    ]
     return "\n".join(parts) + "\n"
 
 
@@ -33,7 +42,13 @@ def _settings() -> Iterator[str]:
     yield "| setting | default | meaning |"
     yield "|---|---|---|"
     for name, field in Settings.model_fields.items():
-        default = "required" if field.default is PydanticUndefined else "" if field.default in (None, "", ()) else f"`{field.default}`"
+        default = (
+            "required"
+            if field.default is PydanticUndefined
+            else ""
+            if field.default in (None, "", ())
+            else f"`{field.default}`"
+        )
         yield f"| `{name.upper()}` | {default} | {field.description} |"
 
 
@@ -43,7 +58,8 @@ def _routes(app: FastAPI) -> Iterator[str]:
     yield "|---|---|---|"
     methods: dict[str, set[str]] = {}
     purposes: dict[str, str] = {}
-    for route in app_routes(app):  # GET and HEAD of a path are two routes, of which the first has the summary.
+    # GET and HEAD of a path are two routes, of which the first has the summary.
+    for route in app_routes(app):
         methods.setdefault(route.path, set()).update(route.methods or ())
         purposes.setdefault(route.path, route.summary or (route.description or "").split("\n")[0])
     for path, purpose in purposes.items():

@@ -33,7 +33,8 @@ class LossyRedis:
     def lose_replies(self, script: str, times: int) -> None:
         """Let the next so many replies to a script get lost, each with its connection."""
         with Redis.from_url(self._server_url) as redis:
-            redis.script_load(script)  # Redis must do what it is asked, not answer that it does not know the script.
+            # Redis must do what it is asked, not answer that it does not know the script.
+            redis.script_load(script)
         self._doomed[hashlib.sha1(script.encode()).hexdigest().encode()] = times  # noqa: S324  # The name that Redis gives it.
 
     def lose_replies_about(self, word: str, times: int) -> None:
@@ -65,7 +66,9 @@ class LossyRedis:
         return False
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -46,7 +46,9 @@ class RedisServer:
             "--save",
             "",
         ]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         give_up = time.monotonic() + PATIENCE
         with Redis.from_url(self.url) as client:
             while time.monotonic() < give_up:

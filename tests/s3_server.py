@@ -18,7 +18,8 @@ from typing import Any
 
 from tests.requirements import free_port
 
-PAGE = 10  # Objects in one part of a listing, so that few make several parts; Amazon's have a thousand.
+# Objects in one part of a listing, so that few make several parts; Amazon's have a thousand.
+PAGE = 10
 PATIENCE = 60.0  # Seconds; moto's server imports much, which takes two seconds on an idle machine.
 
 
@@ -29,7 +30,9 @@ def running_s3(host: str = "127.0.0.1") -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", host, "-p", str(port)]
     environment = {**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         _wait_until_it_answers(process, url)
         yield url
@@ -43,7 +46,9 @@ def ask(url: str, method: str = "GET", data: bytes | None = None) -> tuple[Messa
     # The server looks at who asks, not at the signature; objects are not for everybody.
     signature = "AWS4-HMAC-SHA256 Credential=tester/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
     headers = {"Authorization": signature, "Content-Type": "application/octet-stream"}
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method)) as answer:  # noqa: S310  # The server above.
+    with urllib.request.urlopen(  # noqa: S310
+        urllib.request.Request(url, data, headers, method=method)  # noqa: S310
+    ) as answer:  # The server above.
         return answer.headers, answer.read()
 
 
@@ -55,7 +60,10 @@ def make_bucket(url: str, name: str) -> None:
 def _wait_until_it_answers(process: subprocess.Popen[bytes], url: str) -> None:
     give_up = time.monotonic() + PATIENCE
     while time.monotonic() < give_up and process.poll() is None:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(url):  # noqa: S310
+        with (
+            contextlib.suppress(urllib.error.URLError, ConnectionError),
+            urllib.request.urlopen(url),  # noqa: S310
+        ):
             return
         time.sleep(0.05)
     raise TimeoutError("the S3 server does not answer")
@@ -108,10 +116,16 @@ class Proxy(BaseHTTPRequestHandler):
         answer = connection.getresponse()
         content = answer.read()
         connection.close()
-        headers = {name: value for name, value in answer.getheaders() if name.lower() not in {"connection", "date", "server", "transfer-encoding"}}
+        headers = {
+            name: value
+            for name, value in answer.getheaders()
+            if name.lower() not in {"connection", "date", "server", "transfer-encoding"}
+        }
         self._send(answer.status, headers, content, cut=faults.breaks_off(request))
 
-    def _send(self, status: int, headers: dict[str, str], content: bytes, *, cut: bool = False) -> None:
+    def _send(
+        self, status: int, headers: dict[str, str], content: bytes, *, cut: bool = False
+    ) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -133,10 +147,14 @@ class Proxy(BaseHTTPRequestHandler):
 def faulty(url: str) -> Iterator[tuple[str, Faults]]:
     """Run a proxy before a server; yield its URL and what goes wrong there, which is nothing at first."""
     faults = Faults()
-    handler = type("FaultyProxy", (Proxy,), {"faults": faults, "behind": url.removeprefix("http://")})
+    handler = type(
+        "FaultyProxy", (Proxy,), {"faults": faults, "behind": url.removeprefix("http://")}
+    )
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    )
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}", faults

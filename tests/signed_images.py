@@ -29,7 +29,13 @@ def blocks_of(image: bytes) -> tuple[bytes, list[Block]]:
 def with_block(image: bytes, kind: int, data: bytes) -> bytes:
     """Return an image with one block more."""
     whole = image + data
-    return whole + b"FWx0" + checksum(whole).to_bytes(4, "big") + bytes([kind, 0, 0, 0]) + (len(data) + 16).to_bytes(4, "big")
+    return (
+        whole
+        + b"FWx0"
+        + checksum(whole).to_bytes(4, "big")
+        + bytes([kind, 0, 0, 0])
+        + (len(data) + 16).to_bytes(4, "big")
+    )
 
 
 def checksum(data: bytes) -> int:
@@ -71,4 +77,9 @@ def read_signed(image: bytes) -> SignedImage:
     assert (kind, inner_kind) == (0, 0)
     assert all(number == 0 for number, _ in certificates)
     length = (4 + len(content) + 3) & ~3
-    return SignedImage(image[: -len(last.data) - 16], last.data[:-length], signature, [block.kind for block in blocks])
+    return SignedImage(
+        image[: -len(last.data) - 16],
+        last.data[:-length],
+        signature,
+        [block.kind for block in blocks],
+    )

@@ -16,11 +16,17 @@ from .serving import server_options
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the service until SIGTERM or SIGINT; running requests are answered first."""
     options = _options(arguments)
-    given = {name: value for name, value in vars(options).items() if name != "openapi" and value is not None}
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if name != "openapi" and value is not None
+    }
     settings = Settings(**given)
     app = create_app(settings)
     if options.openapi:
-        sys.stdout.write(json.dumps(app.openapi(), indent=2, sort_keys=True, ensure_ascii=True) + "\n")
+        sys.stdout.write(
+            json.dumps(app.openapi(), indent=2, sort_keys=True, ensure_ascii=True) + "\n"
+        )
         return
     configure_logging(level=settings.log_level, style=settings.log_format)
     uvicorn.run(app, host=settings.host, port=settings.port, **server_options(settings))
@@ -28,11 +34,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="asu-prepare", description="Preview of firmware requests. Options win over the environment (PREPARE_HOST, …)."
+        prog="asu-prepare",
+        description="Preview of firmware requests. Options win over the environment (PREPARE_HOST, …).",
     )
     parser.add_argument("--host", help="address to listen on")
     parser.add_argument("--port", type=int, help="port to listen on")
-    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="least severity that is logged")
+    parser.add_argument(
+        "--log-level",
+        choices=["debug", "info", "warning", "error"],
+        help="least severity that is logged",
+    )
     parser.add_argument("--openapi", action="store_true", help="print the OpenAPI document and end")
     return parser.parse_args(arguments)
 

@@ -1,6 +1,7 @@
 """The answers as the OpenAPI file describes them.
 
-They document and are tested against; the answers themselves are written by the decision core and by `errors` without them.
+They document and are tested against; the answers themselves are written by the decision core and by
+`errors` without them.
 """
 
 from typing import Annotated, Literal
@@ -19,13 +20,27 @@ class ChangeAnswer(_Answer):
 
     type: Literal["migration", "addition", "removal"]
     action: Literal["replace", "add", "remove"]
-    package: Annotated[str, Field(description="The package concerned, with a leading dash where the request took it away.")]
+    package: Annotated[
+        str,
+        Field(
+            description="The package concerned, with a leading dash where the request took it away."
+        ),
+    ]
     from_package: str | None
     to_package: str | None
     reason: Annotated[str, Field(description="One or two sentences for the user.")]
-    automatic: Annotated[bool, Field(description="Whether it is part of the prepared request already.")]
-    rule: Annotated[str, Field(description="Id of the rule that asks for it, or of what the defaults ask for; `ignored_changes` takes either.")]
-    reference: Annotated[str | None, Field(description="Where OpenWrt made the change: commits, or a revision.")]
+    automatic: Annotated[
+        bool, Field(description="Whether it is part of the prepared request already.")
+    ]
+    rule: Annotated[
+        str,
+        Field(
+            description="Id of the rule that asks for it, or of what the defaults ask for; `ignored_changes` takes either."
+        ),
+    ]
+    reference: Annotated[
+        str | None, Field(description="Where OpenWrt made the change: commits, or a revision.")
+    ]
 
 
 class ProblemAnswer(_Answer):
@@ -56,7 +71,9 @@ class VersionsAnswer(_Answer):
 class CountsAnswer(_Answer):
     """The preview in one line."""
 
-    installed: Annotated[int, Field(description="Packages asked for beyond the defaults, or in place of them.")]
+    installed: Annotated[
+        int, Field(description="Packages asked for beyond the defaults, or in place of them.")
+    ]
     added: int
     replaced: int
     removed: int
@@ -75,14 +92,30 @@ class PreviewAnswer(_Answer):
     changes: list[ChangeAnswer]
     problems: list[ProblemAnswer]
     warnings: list[str]
-    checked: Annotated[bool, Field(description="Whether every name was looked up in the package indexes.")]
+    checked: Annotated[
+        bool, Field(description="Whether every name was looked up in the package indexes.")
+    ]
     from_version: FromVersionAnswer | None
-    ignored_changes: Annotated[list[str], Field(description="The changes that were left out because the request asked for that.")]
-    versions: Annotated[dict[str, VersionsAnswer], Field(description="Of each resolved package, as far as the indexes tell.")]
+    ignored_changes: Annotated[
+        list[str],
+        Field(description="The changes that were left out because the request asked for that."),
+    ]
+    versions: Annotated[
+        dict[str, VersionsAnswer],
+        Field(description="Of each resolved package, as far as the indexes tell."),
+    ]
     counts: CountsAnswer
     resolved_profile: str
-    prepared_request: Annotated[PrepareRequest, Field(description="The complete request, ready for POST /api/v1/build.")]
-    request_hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="The identity of the build that the prepared request leads to.")]
+    prepared_request: Annotated[
+        PrepareRequest, Field(description="The complete request, ready for POST /api/v1/build.")
+    ]
+    request_hash: Annotated[
+        str,
+        Field(
+            pattern="^[0-9a-f]{64}$",
+            description="The identity of the build that the prepared request leads to.",
+        ),
+    ]
 
 
 class MistakeAnswer(_Answer):
@@ -100,14 +133,21 @@ class ErrorAnswer(_Answer):
     title: str
     detail: Annotated[str, Field(description="What is wrong and what to do, in one sentence.")]
     code: Annotated[str, Field(description="Stable, for programs.")]
-    errors: Annotated[list[MistakeAnswer], Field(description="All mistakes of an invalid request.")] = []
+    errors: Annotated[
+        list[MistakeAnswer], Field(description="All mistakes of an invalid request.")
+    ] = []
 
 
 class RulesAnswer(_Answer):
     """The rules that the service applies."""
 
     count: int
-    newest: Annotated[str, Field(description="Id of the rule with the newest version; the last of them where several share it.")]
+    newest: Annotated[
+        str,
+        Field(
+            description="Id of the rule with the newest version; the last of them where several share it."
+        ),
+    ]
     newest_since: str
 
 
@@ -118,8 +158,16 @@ class StatusAnswer(_Answer):
     version: str
     status: Literal["ok"]
     rules: RulesAnswer
-    metadata_age: Annotated[int, Field(description="Seconds since the document that was confirmed longest ago was confirmed.")]
-    branches: Annotated[list[str], Field(description="The release branches whose revisions the rules know, oldest first.")]
+    metadata_age: Annotated[
+        int,
+        Field(
+            description="Seconds since the document that was confirmed longest ago was confirmed."
+        ),
+    ]
+    branches: Annotated[
+        list[str],
+        Field(description="The release branches whose revisions the rules know, oldest first."),
+    ]
 
 
 class HealthAnswer(_Answer):

@@ -9,10 +9,20 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """The settings of the service; each is read from `PREPARE_` and its name in upper case."""
 
-    model_config = SettingsConfigDict(env_prefix="PREPARE_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PREPARE_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+    )
 
-    host: Annotated[str, Field(description="Address to listen on; `0.0.0.0` in a container.")] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")] = 8001
+    host: Annotated[str, Field(description="Address to listen on; `0.0.0.0` in a container.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[
+        int, Field(ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    ] = 8001
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Field(
@@ -20,7 +30,9 @@ class Settings(BaseSettings):
             validation_alias=AliasChoices("PREPARE_LOG_LEVEL", "LOG_LEVEL"),
         ),
     ] = "info"
-    log_format: Annotated[Literal["text", "json"], Field(description="Lines for people, or one JSON object per line.")] = "text"
+    log_format: Annotated[
+        Literal["text", "json"], Field(description="Lines for people, or one JSON object per line.")
+    ] = "text"
     upstream_url: Annotated[
         str,
         Field(
@@ -37,13 +49,36 @@ class Settings(BaseSettings):
             validation_alias=AliasChoices("PREPARE_UPSTREAM_IS_PRIVATE", "UPSTREAM_IS_PRIVATE"),
         ),
     ] = False
-    metadata_ttl: Annotated[PositiveFloat, Field(description="Seconds until a document of the downloads server is revalidated.")] = 300
-    # A person waits for the preview; what could not be had within this time is had by the next request.
-    metadata_budget: Annotated[PositiveFloat, Field(description="Seconds that a request waits for the downloads server in all.")] = 2
-    # An answer has about 20 KiB: room for four hundred different requests, of which equal ones come by the thousands on release day.
-    answer_cache: Annotated[NonNegativeInt, Field(description="Bytes of answers that are kept for some seconds; 0 keeps none.")] = 8 * 1024 * 1024
-    # The largest request seen from a real device is 14 KiB; a first-boot script of 64 KiB with every character escaped still fits.
-    max_body_bytes: Annotated[PositiveInt, Field(description="Largest request body; a larger one is answered with 413.")] = 256 * 1024
-    cors: Annotated[bool, Field(description="Whether answers carry CORS headers; off where a proxy adds them, as two are as bad as none.")] = True
-    trusted_proxies: Annotated[str, Field(description="Addresses, comma separated, whose forwarded headers are believed.")] = "127.0.0.1"
-    shutdown_seconds: Annotated[PositiveInt, Field(description="How long running requests may take after SIGTERM.")] = 5
+    metadata_ttl: Annotated[
+        PositiveFloat,
+        Field(description="Seconds until a document of the downloads server is revalidated."),
+    ] = 300
+    # A person waits for the preview; what could not be had within this time is had by the next
+    # request.
+    metadata_budget: Annotated[
+        PositiveFloat,
+        Field(description="Seconds that a request waits for the downloads server in all."),
+    ] = 2
+    # An answer has about 20 KiB: room for four hundred different requests, of which equal ones come
+    # by the thousands on release day.
+    answer_cache: Annotated[
+        NonNegativeInt,
+        Field(description="Bytes of answers that are kept for some seconds; 0 keeps none."),
+    ] = 8 * 1024 * 1024
+    # The largest request seen from a real device is 14 KiB; a first-boot script of 64 KiB with
+    # every character escaped still fits.
+    max_body_bytes: Annotated[
+        PositiveInt, Field(description="Largest request body; a larger one is answered with 413.")
+    ] = 256 * 1024
+    cors: Annotated[
+        bool,
+        Field(
+            description="Whether answers carry CORS headers; off where a proxy adds them, as two are as bad as none."
+        ),
+    ] = True
+    trusted_proxies: Annotated[
+        str, Field(description="Addresses, comma separated, whose forwarded headers are believed.")
+    ] = "127.0.0.1"
+    shutdown_seconds: Annotated[
+        PositiveInt, Field(description="How long running requests may take after SIGTERM.")
+    ] = 5

@@ -1,8 +1,9 @@
 """The way of a preview's request through HTTP, without the framework: read the body, answer, or refuse.
 
-FastAPI finds a route, solves its dependencies and opens two stacks for each request, which together cost more than a preview.
-So this stands in front of it and takes `POST /api/v1/prepare` alone; whatever else comes goes on to the framework, which also
-describes this route and refuses other methods.
+FastAPI finds a route, solves its dependencies and opens two stacks for each request, which together
+cost more than a preview. So this stands in front of it and takes `POST /api/v1/prepare` alone;
+whatever else comes goes on to the framework, which also describes this route and refuses other
+methods.
 """
 
 from starlette.requests import ClientDisconnect
@@ -13,7 +14,8 @@ from .errors import BodyTooLargeError, InvalidRequestError, PrepareError
 from .previews import Previews
 
 PATH = "/api/v1/prepare"
-_HEADERS = {"Cache-Control": "no-store"}  # An answer repeats the request, the first-boot script included.
+# An answer repeats the request, the first-boot script included.
+_HEADERS = {"Cache-Control": "no-store"}
 
 
 class PrepareEndpoint:
@@ -33,7 +35,9 @@ class PrepareEndpoint:
         except PrepareError as error:
             await error.response()(scope, receive, send)
             return
-        await Response(answer, headers=_HEADERS, media_type="application/json")(scope, receive, send)
+        await Response(answer, headers=_HEADERS, media_type="application/json")(
+            scope, receive, send
+        )
 
 
 def _require_json(scope: Scope) -> None:
@@ -41,9 +45,13 @@ def _require_json(scope: Scope) -> None:
     for name, value in scope["headers"]:
         if name == b"content-type":
             kind = value.partition(b";")[0].strip().lower()
-            if kind == b"application/json" or (kind.startswith(b"application/") and kind.endswith(b"+json")):
+            if kind == b"application/json" or (
+                kind.startswith(b"application/") and kind.endswith(b"+json")
+            ):
                 return
-    raise InvalidRequestError(reason="The request is not sent as JSON with the header Content-Type: application/json")
+    raise InvalidRequestError(
+        reason="The request is not sent as JSON with the header Content-Type: application/json"
+    )
 
 
 async def _read_body(receive: Receive, limit: int) -> bytes:

@@ -10,8 +10,9 @@ PrepareError
 ├── MethodNotAllowedError
 └── InternalError              our own mistake; the only one that is not the caller's
 
-The docstring of a class is its message and says what to do; `code` is stable and meant for programs. Values that a caller
-sent are never part of a message, except where they are known to be harmless.
+The docstring of a class is its message and says what to do; `code` is stable and meant for
+programs. Values that a caller sent are never part of a message, except where they are known to be
+harmless.
 """
 
 import re
@@ -21,7 +22,8 @@ from typing import Any, ClassVar
 from pydantic_core import ErrorDetails, to_json
 from starlette.responses import Response
 
-MAX_LISTED = 100  # A body of 256 KiB can hold a hundred thousand mistakes; nobody reads more than these.
+# A body of 256 KiB can hold a hundred thousand mistakes; nobody reads more than these.
+MAX_LISTED = 100
 _PLAIN = re.compile(r"[A-Za-z0-9_.+\[\]-]{1,128}")
 
 
@@ -32,7 +34,13 @@ class PrepareError(Exception):
     status: ClassVar[int]
     title: ClassVar[str]
 
-    def __init__(self, *, errors: Iterable[Mapping[str, Any]] = (), headers: Mapping[str, str] | None = None, **values: object) -> None:
+    def __init__(
+        self,
+        *,
+        errors: Iterable[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+        **values: object,
+    ) -> None:
         self.errors = list(errors)
         self.headers = headers
         self.detail = " ".join((type(self).__doc__ or "").split()).format(**values)
@@ -40,7 +48,12 @@ class PrepareError(Exception):
 
     def response(self) -> Response:
         """Return the error as clients receive it: `detail` is one string, since a list crashes the Firmware Selector."""
-        body: dict[str, Any] = {"status": self.status, "title": self.title, "detail": self.detail, "code": self.code}
+        body: dict[str, Any] = {
+            "status": self.status,
+            "title": self.title,
+            "detail": self.detail,
+            "code": self.code,
+        }
         if self.errors:
             body["errors"] = self.errors
         return Response(to_json(body), self.status, self.headers, "application/json")

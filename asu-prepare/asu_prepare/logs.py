@@ -1,6 +1,7 @@
 """What the service writes to standard error: lines for people, or one JSON object per line; never the message of an exception.
 
-That may quote what a caller sent; ours are logged without it, and those that a library logs are stripped of it here.
+That may quote what a caller sent; ours are logged without it, and those that a library logs are
+stripped of it here.
 """
 
 import json
@@ -47,7 +48,9 @@ def _where_it_failed(error: BaseException) -> str:
 
 
 def _printable(line: str) -> str:
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in line
+    )
 
 
 def configure_logging(*, level: str, style: str) -> None:
@@ -56,9 +59,13 @@ def configure_logging(*, level: str, style: str) -> None:
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "formatters": {"text": {"()": Lines, "fmt": "%(asctime)s %(levelname)s %(name)s: %(message)s"}, "json": {"()": JsonLines}},
+            "formatters": {
+                "text": {"()": Lines, "fmt": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+                "json": {"()": JsonLines},
+            },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": style}},
-            # The HTTP client would tell of each exchange; what goes wrong with one is told where it matters.
+            # The HTTP client would tell of each exchange; what goes wrong with one is told where it
+            # matters.
             "loggers": {"httpx2": {"level": "WARNING"}, "httpcore2": {"level": "WARNING"}},
             "root": {"level": level.upper(), "handlers": ["stderr"]},
         }

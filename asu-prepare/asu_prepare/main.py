@@ -17,7 +17,12 @@ from .metrics import FETCHES, Counts
 from .middleware import Cors, HeadRequests, PlainPaths, RequestLog, UnhandledErrors
 from .previews import AnswerCache, Previews
 from .resolution import load_rules
-from .routes import add_documentation_routes, add_metrics_route, add_operation_routes, describe_prepare_route
+from .routes import (
+    add_documentation_routes,
+    add_metrics_route,
+    add_operation_routes,
+    describe_prepare_route,
+)
 from .upstream import CachedDocuments, DownloadsServer
 from .web_client import WebClient
 
@@ -33,8 +38,19 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
     if documents is None:
         private = [settings.upstream_url] if settings.upstream_is_private else []
         client = WebClient(user_agent=f"asu-prepare/{__version__}", private_urls=private)
-        documents = DownloadsServer(client, url=settings.upstream_url, ttl=settings.metadata_ttl, answered=partial(counts.add, FETCHES))
-    previews = Previews(documents=documents, rules=rules, budget=settings.metadata_budget, cache=AnswerCache(settings.answer_cache), counts=counts)
+        documents = DownloadsServer(
+            client,
+            url=settings.upstream_url,
+            ttl=settings.metadata_ttl,
+            answered=partial(counts.add, FETCHES),
+        )
+    previews = Previews(
+        documents=documents,
+        rules=rules,
+        budget=settings.metadata_budget,
+        cache=AnswerCache(settings.answer_cache),
+        counts=counts,
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -57,8 +73,15 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
             Middleware(PlainPaths),
             Middleware(PrepareEndpoint, previews=previews, max_body_bytes=settings.max_body_bytes),
         ],
-        # FastAPI's own telemetry would record exception messages, which can hold what a caller sent.
-        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
+        # FastAPI's own telemetry would record exception messages, which can hold what a caller
+        # sent.
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
     )
     describe_prepare_route(app)
     add_operation_routes(app, rules, documents)

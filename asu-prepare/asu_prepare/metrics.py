@@ -1,7 +1,7 @@
 """Every metric of the service: name, type, help, and for each label all values that it may have. Nothing else may be exposed.
 
-A label has one value of a small closed set, so that a caller cannot make the monitoring grow. The tests hold the exposition and the table in
-the README against this file.
+A label has one value of a small closed set, so that a caller cannot make the monitoring grow. The
+tests hold the exposition and the table in the README against this file.
 """
 
 import itertools
@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Readings = dict["Metric", Mapping[tuple[str, ...], float]]  # For each metric its values, by those of its labels.
+# For each metric its values, by those of its labels.
+Readings = dict["Metric", Mapping[tuple[str, ...], float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,16 +51,30 @@ FETCHES = Metric(
     help="Documents asked of the downloads server: a new one came, the copy is still current, there is none, or no usable answer.",
     labels={"outcome": ("fresh", "not_modified", "missing", "failed")},
 )
-METADATA_AGE = Metric(name="asu_prepare_metadata_age_seconds", kind="gauge", help="Age of the copy of a document that was confirmed longest ago.")
+METADATA_AGE = Metric(
+    name="asu_prepare_metadata_age_seconds",
+    kind="gauge",
+    help="Age of the copy of a document that was confirmed longest ago.",
+)
 
 COUNTERS = (REQUESTS, PREVIEWS, ANSWER_CACHE, FETCHES)
 METRICS = (*COUNTERS, METADATA_AGE)
 # Of the process, by the client library's own collector; only where the system has /proc.
 PROCESS_METRICS = (
     Metric(name="process_virtual_memory_bytes", kind="gauge", help="Virtual memory size in bytes."),
-    Metric(name="process_resident_memory_bytes", kind="gauge", help="Resident memory size in bytes."),
-    Metric(name="process_start_time_seconds", kind="gauge", help="Start time of the process since unix epoch in seconds."),
-    Metric(name="process_cpu_seconds_total", kind="counter", help="Total user and system CPU time spent in seconds."),
+    Metric(
+        name="process_resident_memory_bytes", kind="gauge", help="Resident memory size in bytes."
+    ),
+    Metric(
+        name="process_start_time_seconds",
+        kind="gauge",
+        help="Start time of the process since unix epoch in seconds.",
+    ),
+    Metric(
+        name="process_cpu_seconds_total",
+        kind="counter",
+        help="Total user and system CPU time spent in seconds.",
+    ),
     Metric(name="process_open_fds", kind="gauge", help="Number of open file descriptors."),
     Metric(name="process_max_fds", kind="gauge", help="Maximum number of open file descriptors."),
 )

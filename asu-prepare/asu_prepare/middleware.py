@@ -1,6 +1,7 @@
 """What surrounds every request, as plain ASGI: request id and log line, HEAD, CORS, our own mistakes, and paths that nobody writes.
 
-The classes of Starlette that wrap a whole response object cost more than a preview does, so none of them is used.
+The classes of Starlette that wrap a whole response object cost more than a preview does, so none of
+them is used.
 """
 
 import logging
@@ -54,7 +55,10 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode("ascii"))]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id.encode("ascii")),
+                ]
             await send(message)
 
         await self.app(scope, receive, send_with_id)
@@ -88,7 +92,8 @@ class HeadRequests:
 class Cors:
     """Lets browsers ask from the pages of any router or selector: marks every answer, and answers every OPTIONS.
 
-    No credentials are used anywhere, so there is nothing to tell apart; and a cache never keeps an answer without the mark.
+    No credentials are used anywhere, so there is nothing to tell apart; and a cache never keeps an
+    answer without the mark.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -106,7 +111,10 @@ class Cors:
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"access-control-allow-origin", b"*")]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"access-control-allow-origin", b"*"),
+                ]
             await send(message)
 
         await self.app(scope, receive, send_marked)
@@ -115,8 +123,9 @@ class Cors:
 class UnhandledErrors:
     """Turns our own mistakes into a JSON answer and one log entry.
 
-    It stands inside the CORS headers, or a browser could not read the answer. The log shows where it happened and the kind
-    of the exception, not its message: that may hold what the caller sent, the first-boot script included.
+    It stands inside the CORS headers, or a browser could not read the answer. The log shows where
+    it happened and the kind of the exception, not its message: that may hold what the caller sent,
+    the first-boot script included.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -147,7 +156,8 @@ class UnhandledErrors:
 class PlainPaths:
     """Finds nothing where a path holds a control character.
 
-    A route's pattern would take one with a line break at its end for the path without it, which is not what a gateway takes it for.
+    A route's pattern would take one with a line break at its end for the path without it, which is
+    not what a gateway takes it for.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -163,7 +173,10 @@ class PlainPaths:
 
 def _wanted_headers(scope: Scope) -> str:
     """Return the headers that a preflight names, or `*`, which some older browsers do not take."""
-    wanted = next((value for name, value in scope["headers"] if name == b"access-control-request-headers"), b"")
+    wanted = next(
+        (value for name, value in scope["headers"] if name == b"access-control-request-headers"),
+        b"",
+    )
     return wanted.decode() if _HEADER_NAMES.fullmatch(wanted) else "*"
 
 
@@ -175,8 +188,13 @@ def _request_id(scope: Scope) -> str:
 
 
 def _log_request(level: int, scope: Scope, status: int, request_id: str, seconds: float) -> None:
-    # ascii() escapes line ends, terminal codes and lone surrogates of a path that anyone can choose.
-    method, path, milliseconds = ascii(scope["method"])[1:-1], ascii(scope["path"][:256])[1:-1], round(seconds * 1000, 2)
+    # ascii() escapes line ends, terminal codes and lone surrogates of a path that anyone can
+    # choose.
+    method, path, milliseconds = (
+        ascii(scope["method"])[1:-1],
+        ascii(scope["path"][:256])[1:-1],
+        round(seconds * 1000, 2),
+    )
     log.log(
         level,
         "%s %s %d in %.2f ms, request %s",
@@ -185,5 +203,13 @@ def _log_request(level: int, scope: Scope, status: int, request_id: str, seconds
         status,
         milliseconds,
         request_id,
-        extra={"event": {"method": method, "path": path, "status": status, "milliseconds": milliseconds, "request_id": request_id}},
+        extra={
+            "event": {
+                "method": method,
+                "path": path,
+                "status": status,
+                "milliseconds": milliseconds,
+                "request_id": request_id,
+            }
+        },
     )

@@ -1,22 +1,32 @@
 """The request for a preview: a build request as clients send it.
 
-The patterns are anchored, ASCII only and narrower than what a shell or make could understand, since the values end in the
-command line of an ImageBuilder. The API has the same rules in its own words, and the contract tests send the same corpus
-to both. Unknown fields are ignored: clients replay answers of other servers, and newer clients may know more than we do.
+The patterns are anchored, ASCII only and narrower than what a shell or make could understand, since
+the values end in the command line of an ImageBuilder. The API has the same rules in its own words,
+and the contract tests send the same corpus to both. Unknown fields are ignored: clients replay
+answers of other servers, and newer clients may know more than we do.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 from .resolution import InvalidVersionError, Version
 
 MAX_PACKAGES = 1_000  # The largest list seen from a real device has 372 names.
 MAX_REPOSITORIES = 16  # A release has five feeds of its own.
-MAX_DEFAULTS = 64 * 1024  # Far above what the API admits by its own setting; this service only passes the script on.
+# Far above what the API admits by its own setting; this service only passes the script on.
+MAX_DEFAULTS = 64 * 1024
 MAX_ROOTFS_MB = 10 * 1024  # Beyond any flash; the API has its own, smaller limit.
 
-# The regular expressions of pydantic match `$` at the very end only, so a trailing newline is refused.
+# The regular expressions of pydantic match `$` at the very end only, so a trailing newline is
+# refused.
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}"
 PackageEntry = Annotated[str, StringConstraints(pattern=rf"^-?{_NAME}$")]
 PackageName = Annotated[str, StringConstraints(pattern=rf"^{_NAME}$")]
@@ -24,12 +34,14 @@ PackageVersion = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+,~-]{1
 Target = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}/[a-z0-9_-]{1,64}$")]
 Profile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.,+-]{0,127}$")]
 VersionCode = Annotated[str, StringConstraints(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9_.+-]{0,63})?$")]
-# The name of a file for opkg, beside NAME.sig and the packages themselves: no dots. Never an option: no dash before it.
+# The name of a file for opkg, beside NAME.sig and the packages themselves: no dots. Never an
+# option: no dash before it.
 RepositoryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 # Printable ASCII without the space, both quotes and the backslash.
 RepositoryUrl = Annotated[str, StringConstraints(pattern=r"^[!#-&(-\[\]-~]{1,512}$")]
 RepositoryKey = Annotated[str, StringConstraints(max_length=4_096)]
-# The id of a rule, or of a change that comes from the defaults: new-default-NAME, gone-default-NAME.
+# The id of a rule, or of a change that comes from the defaults: new-default-NAME,
+# gone-default-NAME.
 ChangeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,159}$")]
 
 
@@ -37,7 +49,9 @@ def _a_version(text: str) -> str:
     try:
         return Version.parse(text).text
     except InvalidVersionError:
-        raise ValueError("a version is written such as 24.10.4, 25.12.0-rc2, 24.10-SNAPSHOT or SNAPSHOT") from None
+        raise ValueError(
+            "a version is written such as 24.10.4, 25.12.0-rc2, 24.10-SNAPSHOT or SNAPSHOT"
+        ) from None
 
 
 def _no_boolean(value: object) -> object:
@@ -58,35 +72,76 @@ class PrepareRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    distro: Annotated[str, StringConstraints(max_length=32), Field(description="Only `openwrt` is served.")] = "openwrt"
+    distro: Annotated[
+        str, StringConstraints(max_length=32), Field(description="Only `openwrt` is served.")
+    ] = "openwrt"
     version: Annotated[VersionName, Field(description="The wanted version.", examples=["25.12.0"])]
-    version_code: Annotated[VersionCode, Field(description="The revision that the version must have.", examples=["r28739-d9340319c6"])] = ""
-    target: Annotated[Target, Field(description="Target and subtarget.", examples=["lantiq/xrx200"])]
-    profile: Annotated[Profile, Field(description="Profile id or board name.", examples=["bt_homehub-v5a"])]
+    version_code: Annotated[
+        VersionCode,
+        Field(
+            description="The revision that the version must have.", examples=["r28739-d9340319c6"]
+        ),
+    ] = ""
+    target: Annotated[
+        Target, Field(description="Target and subtarget.", examples=["lantiq/xrx200"])
+    ]
+    profile: Annotated[
+        Profile, Field(description="Profile id or board name.", examples=["bt_homehub-v5a"])
+    ]
     packages: Annotated[
         tuple[PackageEntry, ...],
-        Field(max_length=MAX_PACKAGES, description="Names to install, and `-names` to take away.", examples=[["luci", "auc", "-ppp"]]),
+        Field(
+            max_length=MAX_PACKAGES,
+            description="Names to install, and `-names` to take away.",
+            examples=[["luci", "auc", "-ppp"]],
+        ),
     ] = ()
     packages_versions: Annotated[
         dict[PackageName, PackageVersion],
-        Field(max_length=MAX_PACKAGES, description="Versions that the image must have; its names stand for `packages` where that is empty."),
+        Field(
+            max_length=MAX_PACKAGES,
+            description="Versions that the image must have; its names stand for `packages` where that is empty.",
+        ),
     ] = {}
-    diff_packages: Annotated[bool, Field(description="Whether `packages` is the whole list of the device, defaults included.")] = False
-    defaults: Annotated[str | None, Field(max_length=MAX_DEFAULTS, description="A script for the first boot.")] = None
-    rootfs_size_mb: Annotated[Annotated[int, Field(ge=1, le=MAX_ROOTFS_MB)] | None, BeforeValidator(_no_boolean)] = None
+    diff_packages: Annotated[
+        bool,
+        Field(description="Whether `packages` is the whole list of the device, defaults included."),
+    ] = False
+    defaults: Annotated[
+        str | None, Field(max_length=MAX_DEFAULTS, description="A script for the first boot.")
+    ] = None
+    rootfs_size_mb: Annotated[
+        Annotated[int, Field(ge=1, le=MAX_ROOTFS_MB)] | None, BeforeValidator(_no_boolean)
+    ] = None
     filesystem: Literal["squashfs", "ext4", "ubifs", "jffs2"] | None = None
-    repositories: Annotated[dict[RepositoryName, RepositoryUrl], Field(max_length=MAX_REPOSITORIES)] = {}
+    repositories: Annotated[
+        dict[RepositoryName, RepositoryUrl], Field(max_length=MAX_REPOSITORIES)
+    ] = {}
     repositories_mode: Literal["append", "replace"] = "replace"
     repository_keys: Annotated[tuple[RepositoryKey, ...], Field(max_length=MAX_REPOSITORIES)] = ()
-    client: Annotated[str | None, Field(max_length=256, description="Name and version of the client.", examples=["owut/2026.07.08-r1"])] = None
+    client: Annotated[
+        str | None,
+        Field(
+            max_length=256,
+            description="Name and version of the client.",
+            examples=["owut/2026.07.08-r1"],
+        ),
+    ] = None
     from_version: Annotated[
         VersionName | None,
         BeforeValidator(_absent_when_empty),
-        Field(description="The version that the device runs now; without it every change up to the wanted version applies.", examples=["24.10.4"]),
+        Field(
+            description="The version that the device runs now; without it every change up to the wanted version applies.",
+            examples=["24.10.4"],
+        ),
     ] = None
     ignored_changes: Annotated[
         tuple[ChangeId, ...],
-        Field(max_length=100, description="Changes that are not wanted, by their `rule`.", examples=[["auc-owut", "new-default-kmod-dsa-gswip"]]),
+        Field(
+            max_length=100,
+            description="Changes that are not wanted, by their `rule`.",
+            examples=[["auc-owut", "new-default-kmod-dsa-gswip"]],
+        ),
     ] = ()
 
     def fields(self) -> dict[str, Any]:

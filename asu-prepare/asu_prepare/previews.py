@@ -1,7 +1,8 @@
 """From the bytes of a request to the bytes of its preview.
 
-Answers are functions of the request and the downloads server's metadata alone, so equal requests within a few seconds are
-answered with the same bytes: on release day thousands of routers of one kind ask the same.
+Answers are functions of the request and the downloads server's metadata alone, so equal requests
+within a few seconds are answered with the same bytes: on release day thousands of routers of one
+kind ask the same.
 """
 
 import asyncio
@@ -13,7 +14,13 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from .errors import AmbiguousProfileError, PrepareError, UnsupportedDistroError, UnsupportedProfileError, invalid_fields
+from .errors import (
+    AmbiguousProfileError,
+    PrepareError,
+    UnsupportedDistroError,
+    UnsupportedProfileError,
+    invalid_fields,
+)
 from .metrics import ANSWER_CACHE, PREVIEWS, Counts
 from .prepare_request import PrepareRequest
 from .resolution import AmbiguousProfileError as SeveralProfilesError
@@ -32,7 +39,8 @@ from .resolution import (
 )
 from .upstream import patience
 
-KEPT_SECONDS = 5.0  # Far below the minutes in which metadata is revalidated, so no answer gets noticeably older by it.
+# Far below the minutes in which metadata is revalidated, so no answer gets noticeably older by it.
+KEPT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +54,22 @@ class Answer:
 class AnswerCache:
     """Answers by the bytes of their requests, for some seconds and within a bound on the bytes of both.
 
-    Requests hold first-boot scripts, so what is too old is not only not used but dropped: at each question, at each new answer, and
-    whenever `purge` is called.
+    Requests hold first-boot scripts, so what is too old is not only not used but dropped: at each
+    question, at each new answer, and whenever `purge` is called.
     """
 
-    def __init__(self, max_bytes: int, *, seconds: float = KEPT_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        *,
+        seconds: float = KEPT_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.seconds = seconds
         self._max_bytes, self._clock = max_bytes, clock
         self._bytes = 0
-        self._answers: OrderedDict[bytes, tuple[float, Answer]] = OrderedDict()  # In the order in which they end.
+        # In the order in which they end.
+        self._answers: OrderedDict[bytes, tuple[float, Answer]] = OrderedDict()
 
     def get(self, body: bytes) -> Answer | None:
         """Return the answer to the same request, if it was given a moment ago."""
@@ -91,8 +106,21 @@ class AnswerCache:
 class Previews:
     """Answers requests for previews."""
 
-    def __init__(self, *, documents: Documents, rules: RuleBook, budget: float, cache: AnswerCache, counts: Counts) -> None:
-        self._gatherer, self._rules, self._budget, self._cache = Gatherer(documents), rules, budget, cache
+    def __init__(
+        self,
+        *,
+        documents: Documents,
+        rules: RuleBook,
+        budget: float,
+        cache: AnswerCache,
+        counts: Counts,
+    ) -> None:
+        self._gatherer, self._rules, self._budget, self._cache = (
+            Gatherer(documents),
+            rules,
+            budget,
+            cache,
+        )
         self._counts = counts
 
     async def answer(self, body: bytes) -> bytes:
@@ -123,8 +151,13 @@ class Previews:
         if request.distro != "openwrt":
             raise UnsupportedDistroError
         with patience(self._budget):
-            fields = {**normalised_request(request.fields()), "profile": await self._profile(request)}
-            return preview(fields, await self._gatherer.decide(package_request(fields), self._rules))
+            fields = {
+                **normalised_request(request.fields()),
+                "profile": await self._profile(request),
+            }
+            return preview(
+                fields, await self._gatherer.decide(package_request(fields), self._rules)
+            )
 
     async def _profile(self, request: PrepareRequest) -> str:
         """Return the id of the profile that is meant; where the target's profiles cannot be had, the name in an id's spelling."""
@@ -134,13 +167,19 @@ class Previews:
         except (DocumentMissingError, DocumentUnavailableError):
             return normalised_profile(request.profile)
         except UnknownProfileError:
-            raise UnsupportedProfileError(profile=request.profile, target=request.target, version=request.version) from None
+            raise UnsupportedProfileError(
+                profile=request.profile, target=request.target, version=request.version
+            ) from None
         except SeveralProfilesError as error:
-            raise AmbiguousProfileError(profile=request.profile, candidates=", ".join(error.candidates)) from None
+            raise AmbiguousProfileError(
+                profile=request.profile, candidates=", ".join(error.candidates)
+            ) from None
 
 
 def _parse(body: bytes) -> PrepareRequest:
     try:
         return PrepareRequest.model_validate_json(body)
     except ValidationError as error:
-        raise invalid_fields(error.errors(include_url=False, include_context=False, include_input=False)) from None
+        raise invalid_fields(
+            error.errors(include_url=False, include_context=False, include_input=False)
+        ) from None

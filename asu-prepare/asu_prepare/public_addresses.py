@@ -3,18 +3,21 @@
 import ipaddress
 import re
 
-# A name without a dot, or an address itself, is nothing that a public name server answers for: the operator has written it and means it. (All
-# digits, or 0x and digits, is an address in disguise.)
+# A name without a dot, or an address itself, is nothing that a public name server answers for: the
+# operator has written it and means it. (All digits, or 0x and digits, is an address in disguise.)
 _LOCAL_NAME = re.compile(r"[a-z][a-z0-9_-]*", re.IGNORECASE)
-_ASSIGNED = ipaddress.IPv4Network("192.0.0.0/24")  # For protocols, and a cloud's own services; Python knows parts of it only.
+# For protocols, and a cloud's own services; Python knows parts of it only.
+_ASSIGNED = ipaddress.IPv4Network("192.0.0.0/24")
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # How a network without IPv4 reaches it; its last 32 bits are the address that counts.
+# How a network without IPv4 reaches it; its last 32 bits are the address that counts.
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def is_public(text: str) -> bool:
     """Whether everybody reaches the same machine under this address; False for what is none.
 
-    Loopback, private, link-local, shared, documentation and multicast addresses are not, nor what only wraps one of them.
+    Loopback, private, link-local, shared, documentation and multicast addresses are not, nor what
+    only wraps one of them.
     """
     try:
         address = ipaddress.ip_address(text)
@@ -25,7 +28,12 @@ def is_public(text: str) -> bool:
         if inner is None:
             return address in _GLOBAL_UNICAST and address.is_global
         address = inner
-    return address.is_global and not address.is_multicast and not address.is_reserved and address not in _ASSIGNED
+    return (
+        address.is_global
+        and not address.is_multicast
+        and not address.is_reserved
+        and address not in _ASSIGNED
+    )
 
 
 def is_meant_to_be_local(host: str) -> bool:

@@ -6,7 +6,14 @@ from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from . import __version__
-from .answers import ErrorAnswer, HealthAnswer, PreviewAnswer, RulesAnswer, StatusAnswer, VersionAnswer
+from .answers import (
+    ErrorAnswer,
+    HealthAnswer,
+    PreviewAnswer,
+    RulesAnswer,
+    StatusAnswer,
+    VersionAnswer,
+)
 from .documentation import PATH as SWAGGER_PATH
 from .documentation import SwaggerFiles, policy_of, swagger_page
 from .endpoint import PATH
@@ -22,7 +29,14 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     422: {"model": ErrorAnswer, "description": "A field is missing or malformed"},
 }
 # The body is read and validated in one pass from its bytes; so it is described here.
-_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/PrepareRequest"}}}}}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/PrepareRequest"}}
+        },
+    }
+}
 
 
 def describe_prepare_route(app: FastAPI) -> None:
@@ -39,8 +53,8 @@ def describe_prepare_route(app: FastAPI) -> None:
     async def prepare() -> None:
         """Say which packages a build request leads to, what changes against it and why.
 
-        Nothing is built: the same request always gets the same answer. `prepared_request` is ready to be sent to the build
-        service.
+        Nothing is built: the same request always gets the same answer. `prepared_request` is ready
+        to be sent to the build service.
         """
 
 
@@ -63,7 +77,11 @@ def add_operation_routes(app: FastAPI, rules: RuleBook, documents: CachedDocumen
         """Answer once the rules are read, which is before the port opens; there is nothing else to wait for."""
         return HealthAnswer(status="ok")
 
-    for path, question in (("/health", "Is it well"), ("/livez", "Does the process answer"), ("/readyz", "Can it take requests")):
+    for path, question in (
+        ("/health", "Is it well"),
+        ("/livez", "Does the process answer"),
+        ("/readyz", "Can it take requests"),
+    ):
         app.add_api_route(path, health, tags=["operations"], summary=question, name=path[1:])
 
     @app.get("/version", tags=["operations"], summary="Which version runs")
@@ -81,7 +99,10 @@ def add_metrics_route(app: FastAPI, counts: Counts, documents: CachedDocuments) 
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        return Response(exposition.write({**counts.readings(), METADATA_AGE: {(): documents.age()}}), media_type=CONTENT_TYPE)
+        return Response(
+            exposition.write({**counts.readings(), METADATA_AGE: {(): documents.age()}}),
+            media_type=CONTENT_TYPE,
+        )
 
 
 def add_documentation_routes(app: FastAPI) -> None:
@@ -100,7 +121,8 @@ def add_documentation_routes(app: FastAPI) -> None:
 
 def _status(rules: RuleBook) -> StatusAnswer:
     dated = [(rule.since, rule.id) for rule in rules.rules if rule.since is not None]
-    since, newest = max(reversed(dated), key=lambda one: one[0])  # The last of those that share the version.
+    # The last of those that share the version.
+    since, newest = max(reversed(dated), key=lambda one: one[0])
     return StatusAnswer(
         service="asu-prepare",
         version=__version__,

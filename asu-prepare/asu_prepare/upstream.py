@@ -1,8 +1,9 @@
 """The downloads server's documents: fetched once for all who wait, revalidated, the last good copy kept.
 
-A cache and nothing more: it can be thrown away at any moment, and any replica comes to the same. What it keeps of a document is
-what the reader made of it, swapped in whole. An exchange runs in the background up to its deadline; who needs the document
-waits only as long as the request's own budget allows and then goes on without it, or with the copy that there is.
+A cache and nothing more: it can be thrown away at any moment, and any replica comes to the same.
+What it keeps of a document is what the reader made of it, swapped in whole. An exchange runs in the
+background up to its deadline; who needs the document waits only as long as the request's own budget
+allows and then goes on without it, or with the copy that there is.
 """
 
 import asyncio
@@ -20,20 +21,30 @@ from .web_client import ConnectError, Fetched, FetchError, WebClient
 
 log = logging.getLogger(__name__)
 
-MAX_BYTES = 32 * 1024 * 1024  # The largest index of the real server has 9 MiB; three times that leaves room.
+# The largest index of the real server has 9 MiB; three times that leaves room.
+MAX_BYTES = 32 * 1024 * 1024
 DEADLINE = 5.0  # Seconds of an exchange.
-PAUSE = 15.0  # Seconds in which a document that could not be had, or a server that could not be reached, is left alone.
+# Seconds in which a document that could not be had, or a server that could not be reached, is left
+# alone.
+PAUSE = 15.0
 MISSING_SECONDS = 60.0  # A document that does not exist may be published any minute.
-STALE_PATIENCE = 0.25  # Seconds that a request waits for a newer copy: the old one is minutes old and nearly as good.
-MAX_COPIES = 512  # Ten targets of five releases have about four hundred documents; the least recently used goes first.
-MAX_ABSENCES = 4096  # Anyone can ask for invented versions and targets; they must not displace what exists.
-MAX_FLIGHTS = 64  # Exchanges at a time, for the same reason; the documents of six devices and releases.
+# Seconds that a request waits for a newer copy: the old one is minutes old and nearly as good.
+STALE_PATIENCE = 0.25
+# Ten targets of five releases have about four hundred documents; the least recently used goes
+# first.
+MAX_COPIES = 512
+# Anyone can ask for invented versions and targets; they must not displace what exists.
+MAX_ABSENCES = 4096
+# Exchanges at a time, for the same reason; the documents of six devices and releases.
+MAX_FLIGHTS = 64
 LARGE = 64 * 1024  # Bytes; reading less takes under a millisecond, which a thread would cost too.
 OK, NOT_MODIFIED, NOT_FOUND = 200, 304, 404
-# What readers raise for a document that is none. Arithmetic, since JSON has numbers beyond all bounds, such as 1e400.
+# What readers raise for a document that is none. Arithmetic, since JSON has numbers beyond all
+# bounds, such as 1e400.
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
-# When the request that is being answered stops waiting, on the monotonic clock; tasks that it starts inherit it.
+# When the request that is being answered stops waiting, on the monotonic clock; tasks that it
+# starts inherit it.
 _patience_ends: ContextVar[float] = ContextVar("patience_ends")
 
 
@@ -107,7 +118,9 @@ class DownloadsServer:
 
     def age(self) -> float:
         """See CachedDocuments."""
-        return self._clock() - min((copy.fetched for copy in self._copies.values()), default=self._clock())
+        return self._clock() - min(
+            (copy.fetched for copy in self._copies.values()), default=self._clock()
+        )
 
     async def close(self) -> None:
         """See CachedDocuments."""
@@ -122,18 +135,29 @@ class DownloadsServer:
         flight = self._flights.get(path)
         if flight is None:
             absence = self._absences.get(path)
-            if now < self._pause_ends or (absence and now < absence.until) or len(self._flights) >= MAX_FLIGHTS:
+            if (
+                now < self._pause_ends
+                or (absence and now < absence.until)
+                or len(self._flights) >= MAX_FLIGHTS
+            ):
                 return
             flight = asyncio.create_task(self._exchange(path, reader), name=f"fetch {path}")
             self._flights[path] = flight
             flight.add_done_callback(lambda _: self._flights.pop(path))
-        await asyncio.wait({flight}, timeout=_patience_left(STALE_PATIENCE if path in self._copies else DEADLINE))
+        await asyncio.wait(
+            {flight}, timeout=_patience_left(STALE_PATIENCE if path in self._copies else DEADLINE)
+        )
 
     async def _exchange(self, path: str, reader: Callable[[bytes], Any]) -> None:
         """Ask the server once and keep what that tells; whatever it says, nothing is raised."""
         old = self._copies.get(path)
         try:
-            answer = await self._client.get(f"{self._url}/{path}", validators=old.validators if old else {}, max_bytes=MAX_BYTES, deadline=DEADLINE)
+            answer = await self._client.get(
+                f"{self._url}/{path}",
+                validators=old.validators if old else {},
+                max_bytes=MAX_BYTES,
+                deadline=DEADLINE,
+            )
             if answer.status == NOT_FOUND and old is None:
                 self._note_absence(path, DocumentMissingError, MISSING_SECONDS)
                 self._answered("missing")
@@ -143,7 +167,11 @@ class DownloadsServer:
             if isinstance(error, ConnectError):
                 self._pause_ends = self._clock() + PAUSE
             self._note_absence(path, DocumentUnavailableError, PAUSE)
-            stands_in = f"the copy of {self._clock() - old.fetched:.0f} s ago stands in" if old else "there is no copy"
+            stands_in = (
+                f"the copy of {self._clock() - old.fetched:.0f} s ago stands in"
+                if old
+                else "there is no copy"
+            )
             log.warning("document %s: %s; %s", ascii(path), _why(error), stands_in)
             self._answered("failed")
             return
@@ -156,7 +184,12 @@ class DownloadsServer:
         while len(self._copies) > MAX_COPIES:
             self._copies.popitem(last=False)
 
-    def _note_absence(self, path: str, error: type[DocumentMissingError | DocumentUnavailableError], seconds: float) -> None:
+    def _note_absence(
+        self,
+        path: str,
+        error: type[DocumentMissingError | DocumentUnavailableError],
+        seconds: float,
+    ) -> None:
         self._absences[path] = _Absence(error, self._clock() + seconds)
         self._absences.move_to_end(path)
         while len(self._absences) > MAX_ABSENCES:
@@ -194,19 +227,30 @@ def _patience_left(at_most: float) -> float:
     return max(min(at_most, _patience_ends.get(now + at_most) - now), 0.0)
 
 
-async def _read(answer: Fetched, old: _Copy | None, reader: Callable[[bytes], Any], clock: Callable[[], float]) -> _Copy:
+async def _read(
+    answer: Fetched, old: _Copy | None, reader: Callable[[bytes], Any], clock: Callable[[], float]
+) -> _Copy:
     """Return the copy that an answer leads to; raises what the reader raises, and FetchError for other answers than good ones.
 
-    A large document is read in a thread: indexes of megabytes must not hold up previews that need none of them.
+    A large document is read in a thread: indexes of megabytes must not hold up previews that need
+    none of them.
     """
     if answer.status == NOT_MODIFIED and old is not None:
         return replace(old, fetched=clock())
     if answer.status != OK:
         raise FetchError(f"status {answer.status}")
-    value = await asyncio.to_thread(reader, answer.body) if len(answer.body) > LARGE else reader(answer.body)
+    value = (
+        await asyncio.to_thread(reader, answer.body)
+        if len(answer.body) > LARGE
+        else reader(answer.body)
+    )
     return _Copy(value, answer.validators, clock())
 
 
 def _why(error: Exception) -> str:
     """Return what may be logged of an error: a reader's message may hold what the server sent."""
-    return str(error) if isinstance(error, FetchError) else f"not such a document ({type(error).__name__})"
+    return (
+        str(error)
+        if isinstance(error, FetchError)
+        else f"not such a document ({type(error).__name__})"
+    )

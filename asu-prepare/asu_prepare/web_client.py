@@ -1,9 +1,10 @@
 """The only place that speaks HTTP as a client: bounded fetches of documents.
 
-An answer is bounded in time and in size, and what counts is its size unpacked: a small packed body that grows without end is
-given up at the bound, not after it. Redirects are not followed, since a downloads server that is asked for metadata has no
-reason to send us elsewhere. Nor may its name: where it has a public one, a private address is refused. What is looked at is the very
-connection, so that another answer of the name server changes nothing.
+An answer is bounded in time and in size, and what counts is its size unpacked: a small packed body
+that grows without end is given up at the bound, not after it. Redirects are not followed, since a
+downloads server that is asked for metadata has no reason to send us elsewhere. Nor may its name:
+where it has a public one, a private address is refused. What is looked at is the very connection,
+so that another answer of the name server changes nothing.
 """
 
 import asyncio
@@ -46,8 +47,11 @@ class WebClient:
         self._private_hosts = frozenset(map(_host, private_urls))
         self._client = httpx2.AsyncClient(
             headers={"User-Agent": user_agent, "Accept-Encoding": "gzip"},
-            limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
-            timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),  # The deadline of an exchange bounds it as a whole.
+            limits=httpx2.Limits(
+                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS
+            ),
+            # The deadline of an exchange bounds it as a whole.
+            timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
             follow_redirects=False,
             trust_env=False,
         )
@@ -56,13 +60,25 @@ class WebClient:
         """Close all connections."""
         await self._client.aclose()
 
-    async def get(self, url: str, *, validators: Mapping[str, str], max_bytes: int, deadline: float) -> Fetched:
+    async def get(
+        self, url: str, *, validators: Mapping[str, str], max_bytes: int, deadline: float
+    ) -> Fetched:
         """Fetch `url` within `deadline` seconds; raises FetchError."""
         try:
-            asked = self._client.stream("GET", url, headers=dict(validators), extensions=self._extensions(url))
+            asked = self._client.stream(
+                "GET", url, headers=dict(validators), extensions=self._extensions(url)
+            )
             async with asyncio.timeout(deadline), asked as response:
-                told = {ask: value for tell, ask in _VALIDATORS.items() if (value := response.headers.get(tell, "")) and value.isascii()}
-                body = await _bounded(response.aiter_raw(), response.headers.get("content-encoding", "identity").lower(), max_bytes)
+                told = {
+                    ask: value
+                    for tell, ask in _VALIDATORS.items()
+                    if (value := response.headers.get(tell, "")) and value.isascii()
+                }
+                body = await _bounded(
+                    response.aiter_raw(),
+                    response.headers.get("content-encoding", "identity").lower(),
+                    max_bytes,
+                )
                 return Fetched(response.status_code, told, body)
         except TimeoutError:
             raise FetchError(f"no whole answer within {deadline:g} s") from None
@@ -71,10 +87,16 @@ class WebClient:
         except (httpx2.HTTPError, httpx2.InvalidURL, zlib.error, UnicodeError) as error:
             raise FetchError(type(error).__name__) from error
 
-    def _extensions(self, url: str) -> dict[str, Callable[[str, Mapping[str, Any]], Awaitable[None]]]:
+    def _extensions(
+        self, url: str
+    ) -> dict[str, Callable[[str, Mapping[str, Any]], Awaitable[None]]]:
         """Return what has the library show us a connection as soon as it is made."""
         host = _host(url)
-        return {} if host in self._private_hosts or is_meant_to_be_local(host) else {"trace": _refuse_private}
+        return (
+            {}
+            if host in self._private_hosts or is_meant_to_be_local(host)
+            else {"trace": _refuse_private}
+        )
 
 
 async def _bounded(pieces: AsyncIterator[bytes], encoding: str, max_bytes: int) -> bytes:
@@ -88,7 +110,8 @@ async def _bounded(pieces: AsyncIterator[bytes], encoding: str, max_bytes: int) 
         if unpacker and unpacker.eof and piece:
             raise FetchError("the packed body goes on after its end")
         body += unpacker.decompress(piece, max_bytes + 1 - len(body)) if unpacker else piece
-        # What is received counts, too: a packed body can go on for ever without unpacking to anything.
+        # What is received counts, too: a packed body can go on for ever without unpacking to
+        # anything.
         if max(len(body), received) > max_bytes:
             raise FetchError(f"the body is larger than {max_bytes} bytes")
     if unpacker and received and not unpacker.eof:

@@ -16,7 +16,9 @@ KERNEL = {"version": "6.12.78", "release": "1", "vermagic": "4362e98d"}
 @pytest.fixture
 def client() -> TestClient:
     """Return a client of a service with default settings whose downloads server cannot be reached."""
-    return TestClient(create_app(Settings(), MemoryDocuments({}, down=True)), raise_server_exceptions=False)
+    return TestClient(
+        create_app(Settings(), MemoryDocuments({}, down=True)), raise_server_exceptions=False
+    )
 
 
 @pytest.fixture
@@ -31,10 +33,19 @@ def documents() -> MemoryDocuments:
     new = release(
         "25.12.0",
         defaults=["apk-mbedtls", "base-files", "dnsmasq", "netifd"],
-        device=["kmod-dsa-gswip", "kmod-ltq-vmmc", "xrx200-rev1.1-phy11g-firmware", "xrx200-rev1.2-phy11g-firmware"],
+        device=[
+            "kmod-dsa-gswip",
+            "kmod-ltq-vmmc",
+            "xrx200-rev1.1-phy11g-firmware",
+            "xrx200-rev1.2-phy11g-firmware",
+        ],
         packages=["luci", "luci-app-package-manager", "vim", "apk-mbedtls"],
     )
-    versions = {"stable_version": "25.12.0", "oldstable_version": "23.05.5", "versions_list": ["23.05.5", "25.12.0"]}
+    versions = {
+        "stable_version": "25.12.0",
+        "oldstable_version": "23.05.5",
+        "versions_list": ["23.05.5", "25.12.0"],
+    }
     return MemoryDocuments({**old, **new, ".versions.json": json.dumps(versions).encode()})
 
 
@@ -44,15 +55,29 @@ def informed(documents: MemoryDocuments) -> TestClient:
     return TestClient(create_app(Settings(), documents), raise_server_exceptions=False)
 
 
-def release(version: str, *, defaults: list[str], device: list[str], packages: list[str]) -> dict[str, bytes]:
+def release(
+    version: str, *, defaults: list[str], device: list[str], packages: list[str]
+) -> dict[str, bytes]:
     """Return the documents of one release with one target."""
     devices = {
         "bt_homehub-v5a": {"device_packages": device, "supported_devices": ["bt,homehub-v5a"]},
         "zyxel_p-2812hnu-f1": {"device_packages": [], "supported_devices": ["zyxel,p-2812hnu"]},
-        "zyxel_p-2812hnu-f3": {"device_packages": [], "supported_devices": ["zyxel,p-2812hnu", "zyxel,old-name"]},
+        "zyxel_p-2812hnu-f3": {
+            "device_packages": [],
+            "supported_devices": ["zyxel,p-2812hnu", "zyxel,old-name"],
+        },
     }
-    profiles = {"version_code": "r1-1", "arch_packages": "mips_24kc", "linux_kernel": KERNEL, "default_packages": defaults, "profiles": devices}
-    target, feeds = f"releases/{version}/targets/lantiq/xrx200", f"releases/{version}/packages/mips_24kc"
+    profiles = {
+        "version_code": "r1-1",
+        "arch_packages": "mips_24kc",
+        "linux_kernel": KERNEL,
+        "default_packages": defaults,
+        "profiles": devices,
+    }
+    target, feeds = (
+        f"releases/{version}/targets/lantiq/xrx200",
+        f"releases/{version}/packages/mips_24kc",
+    )
     return {
         f"{target}/profiles.json": json.dumps(profiles).encode(),
         f"{target}/packages/index.json": index("kernel", "dnsmasq", "netifd"),
@@ -65,7 +90,9 @@ def release(version: str, *, defaults: list[str], device: list[str], packages: l
 
 def index(*names: str) -> bytes:
     """Return an index.json with these packages in version 2-r1."""
-    return json.dumps({"version": 2, "architecture": "mips_24kc", "packages": dict.fromkeys(names, "2-r1")}).encode()
+    return json.dumps(
+        {"version": 2, "architecture": "mips_24kc", "packages": dict.fromkeys(names, "2-r1")}
+    ).encode()
 
 
 @pytest.fixture

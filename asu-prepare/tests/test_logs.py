@@ -17,12 +17,17 @@ def written(formatter: logging.Formatter, message: str, *, failed: bool = False)
             int(SCRIPT)
         except ValueError:
             error = sys.exc_info()
-    return formatter.format(logging.LogRecord("uvicorn.error", logging.ERROR, __file__, 1, message, None, error))
+    return formatter.format(
+        logging.LogRecord("uvicorn.error", logging.ERROR, __file__, 1, message, None, error)
+    )
 
 
 def test_a_logged_exception_tells_no_message() -> None:
     """Libraries log exceptions, too; the lines say kind and place."""
-    line, told = written(Lines(), "failed", failed=True), json.loads(written(JsonLines(), "failed", failed=True))
+    line, told = (
+        written(Lines(), "failed", failed=True),
+        json.loads(written(JsonLines(), "failed", failed=True)),
+    )
 
     assert "ValueError" in line
     assert "  |   File " in line

@@ -47,7 +47,14 @@ def test_an_absolute_list_becomes_explicit(informed: TestClient, upgrade: dict[s
     preview = prepared(informed, upgrade)
 
     assert preview["resolved_packages"] == [
-        *("base-files", "netifd", "apk-mbedtls", "kmod-ltq-vmmc", "luci", "luci-app-package-manager"),
+        *(
+            "base-files",
+            "netifd",
+            "apk-mbedtls",
+            "kmod-ltq-vmmc",
+            "luci",
+            "luci-app-package-manager",
+        ),
         *("kmod-dsa-gswip", "xrx200-rev1.1-phy11g-firmware", "xrx200-rev1.2-phy11g-firmware"),
         "-dnsmasq",
     ]
@@ -60,22 +67,33 @@ def test_each_change_has_its_reason(informed: TestClient, upgrade: dict[str, Any
     """Rules, new defaults, ended defaults and what the user had removed all say why."""
     changes = {change["rule"]: change for change in prepared(informed, upgrade)["changes"]}
 
-    assert {"luci-app-opkg-luci-app-package-manager", "absent-dnsmasq", "gone-default-swconfig"} <= changes.keys()
+    assert {
+        "luci-app-opkg-luci-app-package-manager",
+        "absent-dnsmasq",
+        "gone-default-swconfig",
+    } <= changes.keys()
     assert changes["absent-dnsmasq"]["reason"] == "removed by the user before the upgrade"
     assert any(change["to_package"] == "kmod-dsa-gswip" for change in changes.values())
 
 
-def test_the_old_release_is_inferred_from_the_list(informed: TestClient, upgrade: dict[str, Any]) -> None:
+def test_the_old_release_is_inferred_from_the_list(
+    informed: TestClient, upgrade: dict[str, Any]
+) -> None:
     """A client that does not say what runs now keeps its driver too, and is told what was inferred and why."""
     del upgrade["from_version"]
     preview = prepared(informed, upgrade)
 
-    assert (preview["from_version"]["version"], preview["from_version"]["inferred"]) == ("23.05.5", True)
+    assert (preview["from_version"]["version"], preview["from_version"]["inferred"]) == (
+        "23.05.5",
+        True,
+    )
     assert "23.05.5" in preview["from_version"]["evidence"]
     assert "kmod-dsa-gswip" in preview["resolved_packages"]
 
 
-def test_a_prepared_request_prepares_to_itself(informed: TestClient, upgrade: dict[str, Any]) -> None:
+def test_a_prepared_request_prepares_to_itself(
+    informed: TestClient, upgrade: dict[str, Any]
+) -> None:
     """Preparing twice gives the same request and the same hash."""
     once = prepared(informed, upgrade)
     again = prepared(informed, once["prepared_request"])
@@ -86,40 +104,81 @@ def test_a_prepared_request_prepares_to_itself(informed: TestClient, upgrade: di
 
 def test_a_veto_is_obeyed_and_told(informed: TestClient, upgrade: dict[str, Any]) -> None:
     """A change whose id the request names is left out."""
-    vetoed = prepared(informed, {**upgrade, "ignored_changes": ["luci-app-opkg-luci-app-package-manager", "gone-default-swconfig"]})
+    vetoed = prepared(
+        informed,
+        {
+            **upgrade,
+            "ignored_changes": ["luci-app-opkg-luci-app-package-manager", "gone-default-swconfig"],
+        },
+    )
 
-    assert set(vetoed["ignored_changes"]) == {"luci-app-opkg-luci-app-package-manager", "gone-default-swconfig"}
+    assert set(vetoed["ignored_changes"]) == {
+        "luci-app-opkg-luci-app-package-manager",
+        "gone-default-swconfig",
+    }
     assert {"luci-app-opkg", "swconfig"} <= set(vetoed["resolved_packages"])
 
 
 def test_versions_and_counts_sum_it_up(informed: TestClient) -> None:
     """Old and new version stand beside one another, and a step back is flagged."""
-    request = {"version": "25.12.0", "target": "lantiq/xrx200", "profile": "bt_homehub-v5a", "packages_versions": {"vim": "9-r1", "luci": "1-r1"}}
+    request = {
+        "version": "25.12.0",
+        "target": "lantiq/xrx200",
+        "profile": "bt_homehub-v5a",
+        "packages_versions": {"vim": "9-r1", "luci": "1-r1"},
+    }
     preview = prepared(informed, request)
 
     assert preview["versions"]["vim"] == {"new": "2-r1", "old": "9-r1", "downgrade": True}
     assert preview["versions"]["luci"] == {"new": "2-r1", "old": "1-r1", "downgrade": False}
     assert preview["versions"]["kmod-dsa-gswip"] == {"new": "2-r1"}
     assert "vim is 2-r1, not 9-r1" in preview["warnings"][0]
-    assert preview["counts"] == {"installed": 5, "added": 3, "replaced": 0, "removed": 0, "problems": 0, "warnings": 1, "downgrades": 1}
+    assert preview["counts"] == {
+        "installed": 5,
+        "added": 3,
+        "replaced": 0,
+        "removed": 0,
+        "problems": 0,
+        "warnings": 1,
+        "downgrades": 1,
+    }
 
 
 def test_what_a_feed_of_ones_own_may_hold_is_a_warning(informed: TestClient) -> None:
     """Where the package is expected from, and what it means that the feeds of OpenWrt are replaced."""
-    request = {"version": "25.12.0", "target": "lantiq/xrx200", "profile": "bt_homehub-v5a", "packages": ["luci", "own-package"]}
-    preview = prepared(informed, {**request, "repositories": {"mine": "HTTPS://Feeds.example.org:443/packages.adb"}})
+    request = {
+        "version": "25.12.0",
+        "target": "lantiq/xrx200",
+        "profile": "bt_homehub-v5a",
+        "packages": ["luci", "own-package"],
+    }
+    preview = prepared(
+        informed,
+        {**request, "repositories": {"mine": "HTTPS://Feeds.example.org:443/packages.adb"}},
+    )
 
     assert (preview["checked"], preview["problems"]) == (True, [])
-    assert preview["warnings"][0].startswith("OpenWrt's own feeds are not used, as repositories_mode is replace")
+    assert preview["warnings"][0].startswith(
+        "OpenWrt's own feeds are not used, as repositories_mode is replace"
+    )
     assert preview["warnings"][1].endswith("own-package is expected from the feed mine.")
-    assert preview["prepared_request"]["repositories"] == {"mine": "https://feeds.example.org/packages.adb"}
+    assert preview["prepared_request"]["repositories"] == {
+        "mine": "https://feeds.example.org/packages.adb"
+    }
 
 
-def test_what_does_not_exist_is_told_all_at_once(informed: TestClient, upgrade: dict[str, Any]) -> None:
+def test_what_does_not_exist_is_told_all_at_once(
+    informed: TestClient, upgrade: dict[str, Any]
+) -> None:
     """Each name that cannot be had is a problem, with a near one where there is any."""
-    preview = prepared(informed, {**upgrade, "packages": [*upgrade["packages"], "lucii", "no-such-thing"]})
+    preview = prepared(
+        informed, {**upgrade, "packages": [*upgrade["packages"], "lucii", "no-such-thing"]}
+    )
 
-    assert [(problem["package"], problem["kind"], problem["suggestion"]) for problem in preview["problems"]] == [
+    assert [
+        (problem["package"], problem["kind"], problem["suggestion"])
+        for problem in preview["problems"]
+    ] == [
         ("lucii", "unknown", "luci"),
         ("no-such-thing", "unknown", None),
     ]
@@ -127,17 +186,28 @@ def test_what_does_not_exist_is_told_all_at_once(informed: TestClient, upgrade: 
 
 @pytest.mark.parametrize(
     ("name", "profile"),
-    [("bt_homehub-v5a", "bt_homehub-v5a"), ("bt,homehub-v5a", "bt_homehub-v5a"), ("zyxel,old-name", "zyxel_p-2812hnu-f3")],
+    [
+        ("bt_homehub-v5a", "bt_homehub-v5a"),
+        ("bt,homehub-v5a", "bt_homehub-v5a"),
+        ("zyxel,old-name", "zyxel_p-2812hnu-f3"),
+    ],
 )
-def test_a_device_is_known_by_all_its_names(informed: TestClient, upgrade: dict[str, Any], name: str, profile: str) -> None:
+def test_a_device_is_known_by_all_its_names(
+    informed: TestClient, upgrade: dict[str, Any], name: str, profile: str
+) -> None:
     """Id, board name and a name that one device alone claims lead to one profile and one identity."""
     preview = prepared(informed, {**upgrade, "profile": name})
 
     assert preview["resolved_profile"] == preview["prepared_request"]["profile"] == profile
-    assert preview["request_hash"] == prepared(informed, {**upgrade, "profile": profile})["request_hash"]
+    assert (
+        preview["request_hash"]
+        == prepared(informed, {**upgrade, "profile": profile})["request_hash"]
+    )
 
 
-def test_a_name_that_two_devices_claim_is_refused(informed: TestClient, upgrade: dict[str, Any]) -> None:
+def test_a_name_that_two_devices_claim_is_refused(
+    informed: TestClient, upgrade: dict[str, Any]
+) -> None:
     """The refusal names both; nothing is guessed."""
     answer = informed.post(PREPARE, json={**upgrade, "profile": "zyxel,p-2812hnu"})
 
@@ -153,7 +223,9 @@ def test_an_unknown_device_is_refused(informed: TestClient, upgrade: dict[str, A
 
 
 @pytest.mark.parametrize("place", [{"version": "25.12.9"}, {"target": "lantiq/none"}])
-def test_an_unknown_place_is_answered_by_the_rules_alone(informed: TestClient, upgrade: dict[str, Any], place: dict[str, str]) -> None:
+def test_an_unknown_place_is_answered_by_the_rules_alone(
+    informed: TestClient, upgrade: dict[str, Any], place: dict[str, str]
+) -> None:
     """Whether a version exists is the build server's matter; here it only means that nothing can be looked up."""
     preview = prepared(informed, {**upgrade, **place, "profile": "bt,homehub-v5a"})
 
@@ -163,32 +235,57 @@ def test_an_unknown_place_is_answered_by_the_rules_alone(informed: TestClient, u
     assert preview["warnings"]
 
 
-@pytest.mark.parametrize("text", [b"", b"<html>", b"[]", b"null", b'{"packages": 1}', b'{"packages": {"a": {}}', b"[" * 100_000])
-def test_a_lying_server_makes_no_error(documents: MemoryDocuments, upgrade: dict[str, Any], text: bytes) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"<html>", b"[]", b"null", b'{"packages": 1}', b'{"packages": {"a": {}}', b"[" * 100_000],
+)
+def test_a_lying_server_makes_no_error(
+    documents: MemoryDocuments, upgrade: dict[str, Any], text: bytes
+) -> None:
     """Whatever document is nonsense, the answer is a preview."""
     for path in list(documents.documents):
         lying = MemoryDocuments({**documents.documents, path: text})
-        client = TestClient(create_app(Settings(answer_cache=0), lying), raise_server_exceptions=False)
+        client = TestClient(
+            create_app(Settings(answer_cache=0), lying), raise_server_exceptions=False
+        )
 
         assert client.post(PREPARE, json=upgrade).status_code == 200, path
 
 
-@pytest.mark.parametrize("text", ["1e400", "-1", "NaN", "1" + "0" * 400, "9" * 5000, "[" * 400 + "]" * 400, '{"a": {"b": -1e999}}', '"\\ud800"'])
-def test_a_number_beyond_all_bounds_makes_no_error(documents: MemoryDocuments, upgrade: dict[str, Any], text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1e400",
+        "-1",
+        "NaN",
+        "1" + "0" * 400,
+        "9" * 5000,
+        "[" * 400 + "]" * 400,
+        '{"a": {"b": -1e999}}',
+        '"\\ud800"',
+    ],
+)
+def test_a_number_beyond_all_bounds_makes_no_error(
+    documents: MemoryDocuments, upgrade: dict[str, Any], text: str
+) -> None:
     """Wherever in a document it stands."""
     failed = []
     for path, raw in documents.documents.items():
         for key in json.loads(raw) if path.endswith(".json") else ():
             document = json.dumps({**json.loads(raw), key: "HERE"}).replace('"HERE"', text)
             lying = MemoryDocuments({**documents.documents, path: document.encode()})
-            client = TestClient(create_app(Settings(answer_cache=0), lying), raise_server_exceptions=False)
+            client = TestClient(
+                create_app(Settings(answer_cache=0), lying), raise_server_exceptions=False
+            )
             if client.post(PREPARE, json=upgrade).status_code >= 500:
                 failed.append((path, key))
 
     assert failed == []
 
 
-def test_the_answer_cache_changes_no_answer(documents: MemoryDocuments, upgrade: dict[str, Any]) -> None:
+def test_the_answer_cache_changes_no_answer(
+    documents: MemoryDocuments, upgrade: dict[str, Any]
+) -> None:
     """With and without it the bytes are the same."""
     with_it = TestClient(create_app(Settings(), documents))
     without = TestClient(create_app(Settings(answer_cache=0), documents))
@@ -197,7 +294,9 @@ def test_the_answer_cache_changes_no_answer(documents: MemoryDocuments, upgrade:
     assert len(answers) == 1
 
 
-def test_an_unchecked_answer_is_not_kept(documents: MemoryDocuments, upgrade: dict[str, Any]) -> None:
+def test_an_unchecked_answer_is_not_kept(
+    documents: MemoryDocuments, upgrade: dict[str, Any]
+) -> None:
     """As soon as the server is back, the same request gets the whole answer."""
     client = TestClient(create_app(Settings(), documents))
     documents.down = True
@@ -232,13 +331,21 @@ def test_kept_answers_leave_the_memory_when_they_end() -> None:
     now[0] = KEPT_SECONDS * 3
     cache.get(b"another")
 
-    assert (both, with_the_newest, cache.size) == (len(b"oldanswerneweranswer"), len(b"neweranswernewestanswer"), 0)
+    assert (both, with_the_newest, cache.size) == (
+        len(b"oldanswerneweranswer"),
+        len(b"neweranswernewestanswer"),
+        0,
+    )
 
 
-def test_a_preview_leaves_the_memory_without_another_request(documents: MemoryDocuments, upgrade: dict[str, Any]) -> None:
+def test_a_preview_leaves_the_memory_without_another_request(
+    documents: MemoryDocuments, upgrade: dict[str, Any]
+) -> None:
     """A server that nobody asks any more does not hold the last scripts for ever."""
     cache = AnswerCache(100_000, seconds=0.05)
-    previews = Previews(documents=documents, rules=load_rules(), budget=10, cache=cache, counts=Counts())
+    previews = Previews(
+        documents=documents, rules=load_rules(), budget=10, cache=cache, counts=Counts()
+    )
 
     async def ask() -> tuple[int, int]:
         await previews.answer(json.dumps({**upgrade, "defaults": "#!/bin/sh"}).encode())

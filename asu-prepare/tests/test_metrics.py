@@ -19,24 +19,36 @@ def samples(client: TestClient) -> dict[str, float]:
     answer = client.get("/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    found = [SAMPLE.fullmatch(line) for line in answer.text.splitlines() if not line.startswith("#")]
-    return {f"{match['name']}{{{match['labels'] or ''}}}": float(match["value"]) for match in found if match}
+    found = [
+        SAMPLE.fullmatch(line) for line in answer.text.splitlines() if not line.startswith("#")
+    ]
+    return {
+        f"{match['name']}{{{match['labels'] or ''}}}": float(match["value"])
+        for match in found
+        if match
+    }
 
 
 def series(metric: Metric, values: tuple[str, ...]) -> str:
     """Return a name with its labels, as it is told."""
-    labels = ",".join(f'{label}="{value}"' for label, value in zip(metric.labels, values, strict=True))
+    labels = ",".join(
+        f'{label}="{value}"' for label, value in zip(metric.labels, values, strict=True)
+    )
     return f"{metric.name}{{{labels}}}"
 
 
-def test_nothing_is_told_that_is_not_declared(informed: TestClient, home_hub: dict[str, Any]) -> None:
+def test_nothing_is_told_that_is_not_declared(
+    informed: TestClient, home_hub: dict[str, Any]
+) -> None:
     """Names and values of labels are those of the declaration, each of them is there, and no other."""
     informed.post(PREPARE, json=home_hub)
     declared = {series(metric, values) for metric in METRICS for values in metric.combinations()}
     told = set(samples(informed))
 
     assert {name for name in told if not name.startswith("process_")} == declared
-    assert {name.removesuffix("{}") for name in told if name.startswith("process_")} <= {metric.name for metric in PROCESS_METRICS}
+    assert {name.removesuffix("{}") for name in told if name.startswith("process_")} <= {
+        metric.name for metric in PROCESS_METRICS
+    }
 
 
 def test_requests_are_counted_by_status(client: TestClient) -> None:
@@ -51,17 +63,28 @@ def test_requests_are_counted_by_status(client: TestClient) -> None:
 
 def test_previews_are_counted_by_outcome(informed: TestClient, home_hub: dict[str, Any]) -> None:
     """An answer that was kept counts as what it says, and as a hit."""
-    for request in (home_hub, home_hub, {**home_hub, "packages": ["no-such-package"]}, {**home_hub, "profile": "unknown"}):
+    for request in (
+        home_hub,
+        home_hub,
+        {**home_hub, "packages": ["no-such-package"]},
+        {**home_hub, "profile": "unknown"},
+    ):
         informed.post(PREPARE, json=request)
     told = samples(informed)
 
-    assert {outcome: told[f'asu_prepare_previews_total{{outcome="{outcome}"}}'] for outcome in ("ok", "problems", "refused", "failed")} == {
+    assert {
+        outcome: told[f'asu_prepare_previews_total{{outcome="{outcome}"}}']
+        for outcome in ("ok", "problems", "refused", "failed")
+    } == {
         "ok": 2,
         "problems": 1,
         "refused": 1,
         "failed": 0,
     }
-    assert (told['asu_prepare_answer_cache_total{result="hit"}'], told['asu_prepare_answer_cache_total{result="miss"}']) == (1, 3)
+    assert (
+        told['asu_prepare_answer_cache_total{result="hit"}'],
+        told['asu_prepare_answer_cache_total{result="miss"}'],
+    ) == (1, 3)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)

@@ -37,9 +37,23 @@ SINGLE: dict[str, list[Any]] = {
 ADMITTED: dict[str, list[Any]] = {
     "version": ["24.10.4", "25.12.0-rc2", "24.10-SNAPSHOT", "SNAPSHOT"],
     "target": ["x86/64", "mediatek/mt7622", "lantiq/xrx200_legacy"],
-    "profile": ["generic", "tplink,archer-c7-v5", "asus_rt-ac51u", "8dev_jalapeno", "dlink_dir-825+b1"],
-    "packages": [[], ["libstdc++6", "-ppp", "kmod-usb2", "perl-www.x", "luci", "luci"], ["a"] * 1_000, ["x" * 128, "-" + "x" * 128]],
-    "packages_versions": [{}, {"libstdc++6": "13.3.0-r4", "kernel": "6.6.73~4c1b-r1", "x": "2024.01,1+git"}],
+    "profile": [
+        "generic",
+        "tplink,archer-c7-v5",
+        "asus_rt-ac51u",
+        "8dev_jalapeno",
+        "dlink_dir-825+b1",
+    ],
+    "packages": [
+        [],
+        ["libstdc++6", "-ppp", "kmod-usb2", "perl-www.x", "luci", "luci"],
+        ["a"] * 1_000,
+        ["x" * 128, "-" + "x" * 128],
+    ],
+    "packages_versions": [
+        {},
+        {"libstdc++6": "13.3.0-r4", "kernel": "6.6.73~4c1b-r1", "x": "2024.01,1+git"},
+    ],
     "diff_packages": [True, False, 1, 0, "true"],
     "version_code": ["", "r28739-d9340319c6"],
     "defaults": [None, "", "#!/bin/sh\necho $(id) `id` ä", "x" * (64 * 1024)],
@@ -50,7 +64,11 @@ ADMITTED: dict[str, list[Any]] = {
     "repository_keys": [[], ["untrusted comment: key\nRWQ+/=="]],
     "client": [None, "luci/undefined", "ofs/%GIT_VERSION%"],
     "from_version": [None, "", "23.05.5", "SNAPSHOT"],
-    "ignored_changes": [[], ["auc-owut", "ipq-wifi-tplink_archer-c6-v2", "new-default-libstdc++6"], ["gone-default-" + "x" * 128]],
+    "ignored_changes": [
+        [],
+        ["auc-owut", "ipq-wifi-tplink_archer-c6-v2", "new-default-libstdc++6"],
+        ["gone-default-" + "x" * 128],
+    ],
     "distro": ["openwrt"],
     "surprise": [1, None, {"a": []}],
 }
@@ -59,7 +77,11 @@ BASE = {"version": "24.10.4", "target": "x86/64", "profile": "generic"}
 
 def cases(values: dict[str, list[Any]]) -> list[Any]:
     """Return one case per field and value, named by both."""
-    return [pytest.param(field, value, id=f"{field}-{number}") for field, some in values.items() for number, value in enumerate(some)]
+    return [
+        pytest.param(field, value, id=f"{field}-{number}")
+        for field, some in values.items()
+        for number, value in enumerate(some)
+    ]
 
 
 @pytest.mark.parametrize(("field", "value"), cases(SINGLE))
@@ -109,35 +131,65 @@ def test_all_mistakes_come_in_one_answer(client: TestClient) -> None:
     """A client need not mend one mistake after the other; beyond a hundred nobody reads on."""
     answer = client.post(PREPARE, json={"version": "x", "target": "x", "packages": ["$"] * 500})
 
-    assert {error["loc"][0] for error in answer.json()["errors"]} <= {"version", "target", "profile", "packages"}
+    assert {error["loc"][0] for error in answer.json()["errors"]} <= {
+        "version",
+        "target",
+        "profile",
+        "packages",
+    }
     assert len(answer.json()["errors"]) == 100
 
 
 def test_a_first_boot_script_is_in_no_error(client: TestClient) -> None:
     """Scripts hold passwords, so no error repeats one, whatever else is wrong."""
-    for request in ({**BASE, "defaults": "secret-1" * 10_000}, {**BASE, "defaults": {"secret-1": 2}}, {"defaults": "secret-1"}):
+    for request in (
+        {**BASE, "defaults": "secret-1" * 10_000},
+        {**BASE, "defaults": {"secret-1": 2}},
+        {"defaults": "secret-1"},
+    ):
         answer = client.post(PREPARE, json=request)
         assert answer.status_code == 422
         assert "secret-1" not in answer.text
-    assert "secret-1" not in client.post(PREPARE, content=b'{"defaults": "secret-1', headers={"content-type": "application/json"}).text
+    assert (
+        "secret-1"
+        not in client.post(
+            PREPARE, content=b'{"defaults": "secret-1', headers={"content-type": "application/json"}
+        ).text
+    )
 
 
 def test_what_a_caller_sent_is_not_repeated(client: TestClient) -> None:
     """An error page that shows the answer cannot be made to show the caller's markup."""
-    answer = client.post(PREPARE, json={**BASE, "packages": ["<b>"], "packages_versions": {"<b>": "<b>"}, "version": "<b>", "filesystem": "<b>"})
+    answer = client.post(
+        PREPARE,
+        json={
+            **BASE,
+            "packages": ["<b>"],
+            "packages_versions": {"<b>": "<b>"},
+            "version": "<b>",
+            "filesystem": "<b>",
+        },
+    )
 
     assert len(answer.json()["errors"]) == 5
     assert "<b>" not in answer.text
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)  # The client keeps no state between examples.
+# The client keeps no state between examples.
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(fields=st.dictionaries(st.sampled_from([*SINGLE, "other"]), json_values, max_size=6))
 def test_no_json_makes_the_service_fail(client: TestClient, fields: dict[str, Any]) -> None:
     """Whatever JSON comes, the answer is a preview or a refusal, in JSON."""

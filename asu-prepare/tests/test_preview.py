@@ -51,7 +51,9 @@ def test_a_home_hub_keeps_its_network(client: TestClient, home_hub: dict[str, An
     }
 
 
-def test_the_answer_has_exactly_the_documented_keys(client: TestClient, home_hub: dict[str, Any]) -> None:
+def test_the_answer_has_exactly_the_documented_keys(
+    client: TestClient, home_hub: dict[str, Any]
+) -> None:
     """What the interface describes is what is answered, in that order."""
     preview = prepared(client, home_hub)
 
@@ -64,7 +66,16 @@ def test_the_answer_has_exactly_the_documented_keys(client: TestClient, home_hub
 
 def test_a_jump_over_four_releases_is_explained_in_one_answer(client: TestClient) -> None:
     """From 21.02 to 25.12 each old name is migrated or removed."""
-    preview = prepared(client, {"from_version": "21.02.7", "version": "25.12.0", "target": "x86/64", "profile": "generic", "packages": OLD_LIST})
+    preview = prepared(
+        client,
+        {
+            "from_version": "21.02.7",
+            "version": "25.12.0",
+            "target": "x86/64",
+            "profile": "generic",
+            "packages": OLD_LIST,
+        },
+    )
 
     assert [(change["from_package"], change["to_package"]) for change in preview["changes"]] == [
         ("firewall", "firewall4"),
@@ -81,12 +92,23 @@ def test_a_jump_over_four_releases_is_explained_in_one_answer(client: TestClient
 
 def test_a_short_jump_touches_only_what_had_changed_by_then(client: TestClient) -> None:
     """From 21.02 to 22.03 the later renames do not apply."""
-    preview = prepared(client, {"from_version": "21.02.7", "version": "22.03.7", "target": "x86/64", "profile": "generic", "packages": OLD_LIST})
+    preview = prepared(
+        client,
+        {
+            "from_version": "21.02.7",
+            "version": "22.03.7",
+            "target": "x86/64",
+            "profile": "generic",
+            "packages": OLD_LIST,
+        },
+    )
 
     assert [change["package"] for change in preview["changes"]] == ["firewall", "luci-i18n-base-en"]
 
 
-def test_without_the_old_version_every_change_up_to_the_new_one_applies(client: TestClient, home_hub: dict[str, Any]) -> None:
+def test_without_the_old_version_every_change_up_to_the_new_one_applies(
+    client: TestClient, home_hub: dict[str, Any]
+) -> None:
     """A client that does not say what runs now is not left without its drivers."""
     del home_hub["from_version"]
     preview = prepared(client, home_hub)
@@ -95,7 +117,9 @@ def test_without_the_old_version_every_change_up_to_the_new_one_applies(client: 
     assert "kmod-dsa-gswip" in preview["resolved_packages"]
 
 
-def test_a_prepared_request_prepares_to_itself(client: TestClient, home_hub: dict[str, Any]) -> None:
+def test_a_prepared_request_prepares_to_itself(
+    client: TestClient, home_hub: dict[str, Any]
+) -> None:
     """Preparing twice gives the same request and the same hash, without a change."""
     once = prepared(client, home_hub)
     again = prepared(client, once["prepared_request"])
@@ -109,10 +133,15 @@ def test_the_same_request_gets_the_same_bytes(client: TestClient, home_hub: dict
     """Two requests, also with their keys in another order, are answered byte for byte alike."""
     reordered = dict(reversed(home_hub.items()))
 
-    assert client.post(PREPARE, json=home_hub).content == client.post(PREPARE, json=reordered).content
+    assert (
+        client.post(PREPARE, json=home_hub).content == client.post(PREPARE, json=reordered).content
+    )
 
 
-@pytest.mark.parametrize(("request_", "expected"), [(request, entry["hash"]) for entry in GOLDEN for request in entry["requests"]])
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [(request, entry["hash"]) for entry in GOLDEN for request in entry["requests"]],
+)
 def test_golden_vectors(client: TestClient, request_: dict[str, Any], expected: str) -> None:
     """The service announces the identity that the build server computes; each side reads its own copy of these vectors."""
     pinned = {**request_, "from_version": request_["version"]}
@@ -131,20 +160,38 @@ def test_every_field_passes_through(client: TestClient) -> None:
     }  # fmt: skip
 
     assert set(request) == set(PrepareRequest.model_fields)
-    assert prepared(client, {**request, "advanced_mode": 1, "efi": None})["prepared_request"] == request
+    assert (
+        prepared(client, {**request, "advanced_mode": 1, "efi": None})["prepared_request"]
+        == request
+    )
 
 
 def test_a_short_request_is_completed(client: TestClient) -> None:
     """Fields that were not sent stand with their defaults."""
-    request = prepared(client, {"version": "24.10.4", "target": "x86/64", "profile": "generic"})["prepared_request"]
+    request = prepared(client, {"version": "24.10.4", "target": "x86/64", "profile": "generic"})[
+        "prepared_request"
+    ]
 
     assert set(request) == set(PrepareRequest.model_fields)
-    assert (request["packages"], request["defaults"], request["repositories"], request["diff_packages"]) == ([], None, {}, False)
+    assert (
+        request["packages"],
+        request["defaults"],
+        request["repositories"],
+        request["diff_packages"],
+    ) == ([], None, {}, False)
 
 
 def test_the_names_of_versions_stand_for_packages(client: TestClient) -> None:
     """Some clients (owut, auc) send names with versions and no list; the versions of replaced names are forgotten."""
-    preview = prepared(client, {"version": "24.10.4", "target": "x86/64", "profile": "generic", "packages_versions": {"auc": "1", "vim": "9.1-r1"}})
+    preview = prepared(
+        client,
+        {
+            "version": "24.10.4",
+            "target": "x86/64",
+            "profile": "generic",
+            "packages_versions": {"auc": "1", "vim": "9.1-r1"},
+        },
+    )
 
     assert preview["original_packages"] == ["auc", "vim"]
     assert preview["resolved_packages"] == ["owut", "vim"]
@@ -165,7 +212,11 @@ def test_what_luci_really_sends_is_understood(client: TestClient) -> None:
         },
     )
 
-    assert preview["resolved_profile"] == preview["prepared_request"]["profile"] == "tplink_archer-c7-v5"
+    assert (
+        preview["resolved_profile"]
+        == preview["prepared_request"]["profile"]
+        == "tplink_archer-c7-v5"
+    )
     assert preview["prepared_request"]["rootfs_size_mb"] == 256
     assert preview["original_packages"] == preview["resolved_packages"] == ["luci"]
 

@@ -22,7 +22,17 @@ README = (HERE.parent / "README.md").read_text(encoding="utf-8")
 PREPARE = "/api/v1/prepare"
 JSON = {"content-type": "application/json"}
 BASE = {"version": "24.10.4", "target": "x86/64", "profile": "generic"}
-GET_ROUTES = ["/", "/health", "/livez", "/readyz", "/version", "/api/v1/status", "/docs", "/redoc", "/openapi.json"]
+GET_ROUTES = [
+    "/",
+    "/health",
+    "/livez",
+    "/readyz",
+    "/version",
+    "/api/v1/status",
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+]
 
 
 def in_chunks(body: bytes, size: int) -> Iterator[bytes]:
@@ -53,7 +63,9 @@ def test_each_get_route_answers_get_and_head(client: TestClient, path: str) -> N
 
 @pytest.mark.parametrize("end", ["%0A", "%0a?x=1", "%0D%0A", "%7f", "%00"])
 @pytest.mark.parametrize("path", [*GET_ROUTES, "/metrics"])
-def test_a_control_character_makes_no_second_address(client: TestClient, path: str, end: str) -> None:
+def test_a_control_character_makes_no_second_address(
+    client: TestClient, path: str, end: str
+) -> None:
     """A gateway that keeps `/metrics` to itself does not know `/metrics%0A`, which is the same to the framework's patterns."""
     for method in ("GET", "HEAD"):
         assert client.request(method, f"{path}{end}").status_code == 404
@@ -80,7 +92,9 @@ def test_a_chunked_body_is_read(client: TestClient, home_hub: dict[str, Any]) ->
 def test_a_large_body_is_refused(client: TestClient, chunked: bool) -> None:  # noqa: FBT001  # pytest passes parameters by name.
     """The limit holds for what comes, not for what a header announces."""
     body = json.dumps({**BASE, "padding": "x" * 256 * 1024}).encode()
-    answer = client.post(PREPARE, content=in_chunks(body, 10_000) if chunked else body, headers=JSON)
+    answer = client.post(
+        PREPARE, content=in_chunks(body, 10_000) if chunked else body, headers=JSON
+    )
 
     assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
 
@@ -95,16 +109,34 @@ def test_the_body_limit_itself_is_admitted() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"null", b"[]", b'"x"', b"\xff\xfe", b'{"version": "\\ud800"}', b"[" * 200_000, b'{"version": NaN}', b"\xef\xbb\xbf{}"]
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b'"x"',
+        b"\xff\xfe",
+        b'{"version": "\\ud800"}',
+        b"[" * 200_000,
+        b'{"version": NaN}',
+        b"\xef\xbb\xbf{}",
+    ],
 )
 def test_what_is_no_request_is_refused(client: TestClient, body: bytes) -> None:
     """Broken JSON, other JSON, lone surrogates and bottomless nesting are all a 422 in JSON."""
     answer = client.post(PREPARE, content=body, headers=JSON)
 
-    assert (answer.status_code, answer.json()["status"], answer.json()["code"]) == (422, 422, "invalid-request")
+    assert (answer.status_code, answer.json()["status"], answer.json()["code"]) == (
+        422,
+        422,
+        "invalid-request",
+    )
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonx"])
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonx"]
+)
 def test_another_content_type_is_refused(client: TestClient, content_type: str) -> None:
     """A form on a foreign page cannot be made to send requests."""
     answer = client.post(PREPARE, content=json.dumps(BASE), headers={"content-type": content_type})
@@ -113,10 +145,18 @@ def test_another_content_type_is_refused(client: TestClient, content_type: str) 
     assert "Content-Type: application/json" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON", "application/vnd.x+json"])
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json; charset=utf-8", "Application/JSON", "application/vnd.x+json"],
+)
 def test_spellings_of_json_are_admitted(client: TestClient, content_type: str) -> None:
     """Parameters and case of the content type do not matter."""
-    assert client.post(PREPARE, content=json.dumps(BASE), headers={"content-type": content_type}).status_code == 200
+    assert (
+        client.post(
+            PREPARE, content=json.dumps(BASE), headers={"content-type": content_type}
+        ).status_code
+        == 200
+    )
 
 
 def test_a_query_string_is_ignored(client: TestClient) -> None:
@@ -128,17 +168,27 @@ def test_an_unknown_path_is_a_json_404(client: TestClient) -> None:
     """Clients parse every answer as JSON."""
     body = client.get("/nowhere").json()
 
-    assert (body["status"], body["code"], set(body)) == (404, "not-found", {"status", "title", "detail", "code"})
+    assert (body["status"], body["code"], set(body)) == (
+        404,
+        "not-found",
+        {"status", "title", "detail", "code"},
+    )
 
 
 def test_another_method_is_a_json_405(client: TestClient) -> None:
     """The answer says which methods there are."""
     answer = client.get(PREPARE)
 
-    assert (answer.status_code, answer.json()["code"], answer.headers["allow"]) == (405, "method-not-allowed", "POST")
+    assert (answer.status_code, answer.json()["code"], answer.headers["allow"]) == (
+        405,
+        "method-not-allowed",
+        "POST",
+    )
 
 
-def test_our_own_mistake_is_told_without_its_details(breaking: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_our_own_mistake_is_told_without_its_details(
+    breaking: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
     """The caller gets the id of the request, the log gets the place, and neither gets what was sent."""
     answer = breaking.get("/broken", headers={"x-request-id": "abc", "origin": "http://router"})
 
@@ -150,7 +200,10 @@ def test_our_own_mistake_is_told_without_its_details(breaking: TestClient, caplo
     assert "bt_homehub" not in caplog.text
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/health"), ("GET", "/nowhere"), ("GET", PREPARE), ("POST", PREPARE)])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/health"), ("GET", "/nowhere"), ("GET", PREPARE), ("POST", PREPARE)],
+)
 def test_every_answer_may_be_read_by_browsers(client: TestClient, method: str, path: str) -> None:
     """Errors carry the header too, exactly once, or a page could not show them."""
     answer = client.request(method, path, headers={"origin": "http://192.168.1.1"})
@@ -164,7 +217,11 @@ def test_a_preflight_is_answered(client: TestClient, method: str) -> None:
     """Browsers ask before they send JSON."""
     answer = client.options(
         PREPARE,
-        headers={"origin": "http://192.168.1.1", "access-control-request-method": method, "access-control-request-headers": "content-type"},
+        headers={
+            "origin": "http://192.168.1.1",
+            "access-control-request-method": method,
+            "access-control-request-headers": "content-type",
+        },
     )
 
     assert (answer.status_code, answer.content) == (204, b"")
@@ -183,24 +240,36 @@ def test_cors_can_be_left_to_a_proxy() -> None:
     """Two of these headers are as bad as none, so a proxy that adds them must be able to be the only one."""
     client = TestClient(create_app(Settings(cors=False), MemoryDocuments({})))
 
-    assert "access-control-allow-origin" not in client.get("/health", headers={"origin": "http://x"}).headers
+    assert (
+        "access-control-allow-origin"
+        not in client.get("/health", headers={"origin": "http://x"}).headers
+    )
 
 
 def test_a_request_id_is_taken_over(client: TestClient) -> None:
     """One id follows a request through gateway, API and this service."""
-    assert client.get("/health", headers={"x-request-id": "Ab1.-_"}).headers["x-request-id"] == "Ab1.-_"
+    assert (
+        client.get("/health", headers={"x-request-id": "Ab1.-_"}).headers["x-request-id"]
+        == "Ab1.-_"
+    )
 
 
-@pytest.mark.parametrize("offered", ["", "a b", "a\tb", "x" * 65, "a;b", "ä".encode().decode("latin-1")])
+@pytest.mark.parametrize(
+    "offered", ["", "a b", "a\tb", "x" * 65, "a;b", "ä".encode().decode("latin-1")]
+)
 def test_another_request_id_is_replaced(client: TestClient, offered: str) -> None:
     """An id that could shape a log line is not taken over."""
-    given = client.get("/health", headers=[(b"x-request-id", offered.encode("latin-1"))]).headers["x-request-id"]
+    given = client.get("/health", headers=[(b"x-request-id", offered.encode("latin-1"))]).headers[
+        "x-request-id"
+    ]
 
     assert given != offered
     assert len(given) == 32
 
 
-def test_refusals_are_logged_in_one_line(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_refusals_are_logged_in_one_line(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
     """A path that anyone can choose cannot begin a line of its own or hold terminal codes."""
     with caplog.at_level(logging.INFO, "asu_prepare"):
         client.get("/a%0aERROR%1b[31m", headers={"x-request-id": "abc"})
@@ -209,7 +278,9 @@ def test_refusals_are_logged_in_one_line(client: TestClient, caplog: pytest.LogC
     assert json.loads(JsonLines().format(caplog.records[0]))["request_id"] == "abc"
 
 
-def test_requests_leave_nothing_of_theirs_in_the_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_requests_leave_nothing_of_theirs_in_the_log(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
     """First-boot scripts hold passwords; a log at its most talkative holds none."""
     with caplog.at_level(logging.DEBUG):
         client.post(PREPARE, json={**BASE, "defaults": "secret-1"})
@@ -225,7 +296,10 @@ def test_status_tells_what_runs(client: TestClient) -> None:
 
     assert status["service"] == "asu-prepare"
     assert status["rules"]["count"] > 30
-    assert (status["rules"]["newest"], status["rules"]["newest_since"]) == ("kmod-lib-crc32c-removed", "SNAPSHOT")
+    assert (status["rules"]["newest"], status["rules"]["newest_since"]) == (
+        "kmod-lib-crc32c-removed",
+        "SNAPSHOT",
+    )
     assert status["branches"][0] == "21.02"
     assert status["metadata_age"] == 0
 
@@ -235,7 +309,11 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PREPARE_PORT", "9")
     monkeypatch.setenv("LOG_LEVEL", "debug")
 
-    assert (Settings().port, Settings().log_level, Settings(port=7, log_level="error").port) == (9, "debug", 7)
+    assert (Settings().port, Settings().log_level, Settings(port=7, log_level="error").port) == (
+        9,
+        "debug",
+        7,
+    )
 
 
 def test_settings_cannot_be_changed() -> None:

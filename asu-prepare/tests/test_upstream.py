@@ -26,7 +26,9 @@ class ScriptedServer(WebClient):
         self.open.set()
         self.closed = False
 
-    async def get(self, url: str, *, validators: Mapping[str, str], max_bytes: int, deadline: float) -> Fetched:
+    async def get(
+        self, url: str, *, validators: Mapping[str, str], max_bytes: int, deadline: float
+    ) -> Fetched:
         """Answer with what comes next, and with the last again once there is nothing more."""
         del max_bytes, deadline
         self.asked.append((url, validators))
@@ -49,7 +51,13 @@ class World:
         self.server.answers = list(answers)
         self.now = 1_000.0
         self.outcomes: list[str] = []
-        self.documents = DownloadsServer(self.server, url="http://downloads/", ttl=TTL, clock=lambda: self.now, answered=self.outcomes.append)
+        self.documents = DownloadsServer(
+            self.server,
+            url="http://downloads/",
+            ttl=TTL,
+            clock=lambda: self.now,
+            answered=self.outcomes.append,
+        )
 
     async def read(self, path: str = "a.json") -> Any:
         """Read a document."""
@@ -114,7 +122,13 @@ def test_all_who_wait_share_one_exchange() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [Fetched(500, {}, b"{}"), Fetched(404, {}, b""), Fetched(302, {}, b""), Fetched(200, {}, b"<p>"), FetchError("late")],
+    [
+        Fetched(500, {}, b"{}"),
+        Fetched(404, {}, b""),
+        Fetched(302, {}, b""),
+        Fetched(200, {}, b"<p>"),
+        FetchError("late"),
+    ],
     ids=["500", "404", "302", "garbage", "too late"],
 )
 def test_the_last_good_copy_stands_in(answer: Fetched | FetchError) -> None:
@@ -276,7 +290,9 @@ def test_too_many_exchanges_at_once_are_not_begun() -> None:
         world = World(good(1))
         world.server.open.clear()
         with patience(0.01):
-            found = await asyncio.gather(*(world.read(f"{number}.json") for number in range(200)), return_exceptions=True)
+            found = await asyncio.gather(
+                *(world.read(f"{number}.json") for number in range(200)), return_exceptions=True
+            )
         assert {type(error) for error in found} == {DocumentUnavailableError}
         assert len(world.server.asked) <= upstream.MAX_FLIGHTS
         await world.documents.close()
@@ -290,7 +306,10 @@ def test_a_large_document_is_read_in_a_thread() -> None:
 
     async def check() -> None:
         world = World(Fetched(200, {}, b"x" * (upstream.LARGE + 1)), Fetched(200, {}, b"x"))
-        threads = [await world.documents.read(path, lambda _: threading.current_thread()) for path in ("large", "small")]
+        threads = [
+            await world.documents.read(path, lambda _: threading.current_thread())
+            for path in ("large", "small")
+        ]
         assert [thread is threading.current_thread() for thread in threads] == [False, True]
 
     asyncio.run(check())
@@ -320,7 +339,9 @@ def test_what_the_server_sent_is_not_logged(caplog: pytest.LogCaptureFixture) ->
     asyncio.run(check())
 
     assert "secret" not in caplog.text
-    assert caplog.messages == ["document 'evil\\nname.json': not such a document (JSONDecodeError); there is no copy"]
+    assert caplog.messages == [
+        "document 'evil\\nname.json': not such a document (JSONDecodeError); there is no copy"
+    ]
 
 
 def test_each_exchange_is_told_with_its_outcome() -> None:

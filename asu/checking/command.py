@@ -25,10 +25,16 @@ def checks_for(settings: Settings, *, part: Part, host: str, port: int) -> Mappi
         "redis": partial(_judge_redis, settings, services.judge_redis),
         "redis-persistence": partial(_judge_redis, settings, services.judge_persistence),
         "redis-eviction": partial(_judge_redis, settings, services.judge_eviction),
-        "redis-memory": partial(_judge_redis, settings, partial(services.judge_memory, settings.max_pending_jobs)),
+        "redis-memory": partial(
+            _judge_redis, settings, partial(services.judge_memory, settings.max_pending_jobs)
+        ),
         "store": partial(machine.check_store, settings),
         "disk": partial(machine.check_disk, settings),
-        "upstream": partial(services.check_upstream, settings.upstream_url, may_be_private=settings.upstream_is_private),
+        "upstream": partial(
+            services.check_upstream,
+            settings.upstream_url,
+            may_be_private=settings.upstream_is_private,
+        ),
         "workers": partial(_check_workers, settings),
     }
     of_api: dict[str, Check] = {
@@ -43,7 +49,11 @@ def checks_for(settings: Settings, *, part: Part, host: str, port: int) -> Mappi
         "key": partial(machine.check_key, settings),
         "audit": partial(machine.check_audit, settings),
     }
-    return {**common, **(of_api if part != "worker" else {}), **(of_worker if part != "api" else {})}
+    return {
+        **common,
+        **(of_api if part != "worker" else {}),
+        **(of_worker if part != "api" else {}),
+    }
 
 
 def in_words(findings: Iterable[Finding]) -> str:
@@ -67,7 +77,10 @@ def _judge_redis(settings: Settings, judge: services.Judge) -> Verdict:
     except QueueUnavailable:
         return problem("Redis does not answer", "Start Redis or Valkey, and correct REDIS_URL.")
     except ValueError:
-        return problem("REDIS_URL is no address of a Redis", "Set REDIS_URL to such as redis://127.0.0.1:6379/0.")
+        return problem(
+            "REDIS_URL is no address of a Redis",
+            "Set REDIS_URL to such as redis://127.0.0.1:6379/0.",
+        )
 
 
 def _check_workers(settings: Settings) -> Verdict:

@@ -8,7 +8,8 @@ from enum import StrEnum
 
 from asu.logs import where_it_failed
 
-SECONDS = 5.0  # For each check; what takes longer on an idle machine would not serve a request either.
+# For each check; what takes longer on an idle machine would not serve a request either.
+SECONDS = 5.0
 
 
 class Level(StrEnum):
@@ -56,10 +57,16 @@ def problem(detail: str, advice: str) -> Verdict:
     return Verdict(Level.PROBLEM, detail, advice)
 
 
-def run_checks(checks: Mapping[str, Check], *, seconds: float = SECONDS, longer: Mapping[str, float] | None = None) -> list[Finding]:
+def run_checks(
+    checks: Mapping[str, Check],
+    *,
+    seconds: float = SECONDS,
+    longer: Mapping[str, float] | None = None,
+) -> list[Finding]:
     """Run all checks at once and return what each found, in their order, after at most `seconds`; for those named in `longer`, after theirs.
 
-    One that takes longer is a problem of its own, and so is one that fails in a way that nobody thought of.
+    One that takes longer is a problem of its own, and so is one that fails in a way that nobody
+    thought of.
     """
     verdicts: dict[str, Verdict] = {}
 
@@ -67,7 +74,10 @@ def run_checks(checks: Mapping[str, Check], *, seconds: float = SECONDS, longer:
         try:
             verdicts[name] = check()
         except Exception as error:  # noqa: BLE001  # Whatever it is, the other checks go on.
-            verdicts[name] = problem(f"the check itself failed: {where_it_failed(error).splitlines()[0]}", "Tell the authors of asu.")
+            verdicts[name] = problem(
+                f"the check itself failed: {where_it_failed(error).splitlines()[0]}",
+                "Tell the authors of asu.",
+            )
 
     # Daemons: what hangs in a system call must not keep the command from its end.
     threads = [threading.Thread(target=run, args=item, daemon=True) for item in checks.items()]
@@ -78,11 +88,17 @@ def run_checks(checks: Mapping[str, Check], *, seconds: float = SECONDS, longer:
     for thread, limit in zip(threads, limits.values(), strict=True):
         thread.join(max(0.0, begun + limit - time.monotonic()))
     found = {name: verdicts.get(name) or _late(limit) for name, limit in limits.items()}
-    return [Finding(name=name, level=verdict.level, detail=verdict.detail, advice=verdict.advice) for name, verdict in found.items()]
+    return [
+        Finding(name=name, level=verdict.level, detail=verdict.detail, advice=verdict.advice)
+        for name, verdict in found.items()
+    ]
 
 
 def _late(seconds: float) -> Verdict:
-    return problem(f"no answer within {seconds:g} s", "Look whether what it asks hangs or is cut off by a firewall that drops packets.")
+    return problem(
+        f"no answer within {seconds:g} s",
+        "Look whether what it asks hangs or is cut off by a firewall that drops packets.",
+    )
 
 
 def has_problems(findings: Iterable[Finding]) -> bool:

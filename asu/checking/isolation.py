@@ -12,10 +12,18 @@ from asu.settings import Settings
 
 from .findings import Verdict, fine, problem, warning
 
-PATIENCE = 30.0  # Seconds for the whole check, since it starts two containers; it takes two where the machine is idle.
+# Seconds for the whole check, since it starts two containers; it takes two where the machine is
+# idle.
+PATIENCE = 30.0
 SECONDS = 10  # For the look from inside.
 # A container of a process that died during its check ends by itself in about a minute.
-SHORT = {"pull_deadline": 1, "info_deadline": 1, "manifest_deadline": 1, "image_deadline": 1, "max_output_mb": 1}
+SHORT = {
+    "pull_deadline": 1,
+    "info_deadline": 1,
+    "manifest_deadline": 1,
+    "image_deadline": 1,
+    "max_output_mb": 1,
+}
 REDIS_PORT = 6379
 METADATA = ("169.254.169.254:80", "169.254.170.2:80", "168.63.129.16:80", "100.100.100.200:80")
 # What only CONTAINER_EGRESS=feeds closes, as `reach.py` calls it.
@@ -32,24 +40,35 @@ def check_isolation(settings: Settings, port: int) -> Verdict:
     try:
         condition = read_podman_condition(settings)
         if not condition.builders or settings.container_network not in condition.networks:
-            return fine("not tried, since podman has no ImageBuilder at hand, or lacks the builds' network")
+            return fine(
+                "not tried, since podman has no ImageBuilder at hand, or lacks the builds' network"
+            )
         reached = _look(settings, condition.builders[0], _targets(settings, port))
     except ContainerFailed as error:
-        return problem(f"not known: {error.detail}", "See podman; builds would fail in the same way.")
+        return problem(
+            f"not known: {error.detail}", "See podman; builds would fail in the same way."
+        )
     except AsuError as error:
         return warning(f"not known: {error.detail}", "Look again when the machine is less busy.")
     if reached:
-        return problem(f"builds can reach {', '.join(WORDS.get(target, target) for target in reached)}", ADVICE)
+        return problem(
+            f"builds can reach {', '.join(WORDS.get(target, target) for target in reached)}", ADVICE
+        )
     return fine(_what_is_reached(settings))
 
 
 def targets(redis: Iterable[str], redis_port: int, api_port: int, own: str) -> list[str]:
     """Return host:port of what builds must not reach, without what `127.0.0.0/8` is in a container: the container itself.
 
-    This machine is tried as the container finds it, at its network's gateway, and by its `own` address, where that is known.
+    This machine is tried as the container finds it, at its network's gateway, and by its `own`
+    address, where that is known.
     """
     hosts = [host for host in ("gateway", own, *redis) if host and not host.startswith("127.")]
-    return list(dict.fromkeys([*METADATA, f"gateway:{api_port}", *(f"{host}:{redis_port}" for host in hosts)]))
+    return list(
+        dict.fromkeys(
+            [*METADATA, f"gateway:{api_port}", *(f"{host}:{redis_port}" for host in hosts)]
+        )
+    )
 
 
 def _targets(settings: Settings, api_port: int) -> list[str]:
@@ -67,7 +86,9 @@ def _what_is_reached(settings: Settings) -> str:
     from asu.worker.fencing import may_be_reached  # noqa: PLC0415
 
     if not _is_closed(settings):
-        return "builds reach all of the internet, and neither Redis nor the API nor a cloud's metadata"
+        return (
+            "builds reach all of the internet, and neither Redis nor the API nor a cloud's metadata"
+        )
     servers = ", ".join(may_be_reached(settings)) or "nothing that the settings name"
     return f"builds reach {servers}, their ImageBuilder's feeds and those of their request alone; neither Redis nor the API, and no name server"
 
@@ -77,12 +98,16 @@ def _look(settings: Settings, image: str, wanted: list[str]) -> list[str]:
     from asu.worker.podman_engine import PodmanEngine  # noqa: PLC0415
     from asu.worker.pulling import BuilderImage  # noqa: PLC0415
 
-    unchanged = settings.model_copy(update={"pull_policy": "never", **SHORT})  # A look changes nothing, and has no time for a download.
-    # A system of its own: the workers' sweep leaves it alone until it has ended, and takes it away then.
+    # A look changes nothing, and has no time for a download.
+    unchanged = settings.model_copy(update={"pull_policy": "never", **SHORT})
+    # A system of its own: the workers' sweep leaves it alone until it has ended, and takes it away
+    # then.
     with closing(PodmanEngine(unchanged, system=f"check-{secrets.token_hex(8)}")) as engine:
         container = engine.start(BuilderImage(name=image, version="", target=""), key="", attempt=0)
         try:
-            result = container.run(["python3", "-I", "-S", "-c", inspect.getsource(reach), *wanted], deadline=SECONDS)
+            result = container.run(
+                ["python3", "-I", "-S", "-c", inspect.getsource(reach), *wanted], deadline=SECONDS
+            )
         finally:
             container.remove()
     if result.exit_code:
@@ -93,7 +118,12 @@ def _look(settings: Settings, image: str, wanted: list[str]) -> list[str]:
 def _addresses(host: str, port: int) -> list[str]:
     """Return what a name leads to."""
     try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_STREAM)}
+        found = {
+            str(entry[4][0])
+            for entry in socket.getaddrinfo(
+                host, port, family=socket.AF_INET, type=socket.SOCK_STREAM
+            )
+        }
     except OSError:
         return []
     return sorted(found)

@@ -25,7 +25,9 @@ OLDEST_REDIS = (5, 0)  # Our scripts ask for the time before they write, which e
 DEADLINE = 4.0  # Seconds of an exchange; a check has five in all.
 MAX_BYTES = 1024 * 1024
 HTTP_OK = 200
-PERSISTENCE_ADVICE = "Set `appendonly yes` in its configuration, and give its directory a disk that stays."
+PERSISTENCE_ADVICE = (
+    "Set `appendonly yes` in its configuration, and give its directory a disk that stays."
+)
 
 
 def judge_redis(condition: RedisCondition) -> Verdict:
@@ -34,7 +36,10 @@ def judge_redis(condition: RedisCondition) -> Verdict:
     if condition.version < OLDEST_REDIS and condition.name == "Redis":
         return problem(f"{said}, which is too old", "Upgrade Redis to 5.0 or newer, or use Valkey.")
     if not condition.is_writing:
-        return problem(f"{said}, but its last write to the disk failed", "Look into its log; mostly its disk is full. It may refuse new builds.")
+        return problem(
+            f"{said}, but its last write to the disk failed",
+            "Look into its log; mostly its disk is full. It may refuse new builds.",
+        )
     return fine(said)
 
 
@@ -42,15 +47,29 @@ def judge_persistence(condition: RedisCondition) -> Verdict:
     """Say whether builds that wait outlive a restart of Redis, or a crash."""
     if condition.is_append_only and condition.waits_for_disk is False:
         said = "append-only file is on, but builds are accepted up to two seconds before they are on the disk, and a crash loses those"
-        return warning(said, "Set `appendfsync always`, unless its disk is too slow for that: polls then wait for it.")
+        return warning(
+            said,
+            "Set `appendfsync always`, unless its disk is too slow for that: polls then wait for it.",
+        )
     if condition.is_append_only:
-        told = "" if condition.waits_for_disk else ", and Redis does not tell whether it waits for the disk (`appendfsync always`)"
+        told = (
+            ""
+            if condition.waits_for_disk
+            else ", and Redis does not tell whether it waits for the disk (`appendfsync always`)"
+        )
         return fine(f"append-only file is on: a restart loses nothing{told}")
     if condition.saves_snapshots:
-        return warning("only snapshots are saved: a crash loses the builds of minutes", PERSISTENCE_ADVICE)
+        return warning(
+            "only snapshots are saved: a crash loses the builds of minutes", PERSISTENCE_ADVICE
+        )
     if condition.saves_snapshots is None:
-        return warning("the append-only file is off, and Redis does not tell whether it saves snapshots", PERSISTENCE_ADVICE)
-    return problem("nothing is saved: a restart of Redis loses all builds that wait", PERSISTENCE_ADVICE)
+        return warning(
+            "the append-only file is off, and Redis does not tell whether it saves snapshots",
+            PERSISTENCE_ADVICE,
+        )
+    return problem(
+        "nothing is saved: a restart of Redis loses all builds that wait", PERSISTENCE_ADVICE
+    )
 
 
 def judge_eviction(condition: RedisCondition) -> Verdict:
@@ -59,8 +78,14 @@ def judge_eviction(condition: RedisCondition) -> Verdict:
     if policy == "noeviction":
         return fine("nothing is dropped when memory runs out")
     if not condition.max_memory:
-        return warning(f"policy {policy} would drop builds once `maxmemory` is set", "Set `maxmemory-policy noeviction`.")
-    return problem(f"policy {policy} drops builds, leases and queue when memory runs out", "Set `maxmemory-policy noeviction`.")
+        return warning(
+            f"policy {policy} would drop builds once `maxmemory` is set",
+            "Set `maxmemory-policy noeviction`.",
+        )
+    return problem(
+        f"policy {policy} drops builds, leases and queue when memory runs out",
+        "Set `maxmemory-policy noeviction`.",
+    )
 
 
 def judge_memory(places: int, condition: RedisCondition) -> Verdict:
@@ -68,12 +93,15 @@ def judge_memory(places: int, condition: RedisCondition) -> Verdict:
     use = MemoryUse(used=condition.used_memory, limit=condition.max_memory)
     if not use.has_room(0):
         return problem(
-            f"{memory_words(use)}, and new builds are refused", "Raise `maxmemory` (REDIS_MEMORY with the compose files), or shorten BUILD_TTL."
+            f"{memory_words(use)}, and new builds are refused",
+            "Raise `maxmemory` (REDIS_MEMORY with the compose files), or shorten BUILD_TTL.",
         )
     if use.limit and reserve(use.limit, places) > use.limit / 2:
         enough = math.ceil(places * ENDING_BYTES / (0.5 - RESERVED_PART) / MIB)
         said = f"{memory_words(use)}, too few for MAX_PENDING_JOBS={places}: new builds may be refused although there are places in line"
-        return warning(said, f"Set `maxmemory` (REDIS_MEMORY with the compose files) to {enough} MiB or more.")
+        return warning(
+            said, f"Set `maxmemory` (REDIS_MEMORY with the compose files) to {enough} MiB or more."
+        )
     return fine(memory_words(use))
 
 
@@ -83,7 +111,11 @@ def check_workers(queue: BuildQueue) -> Verdict:
         alive = queue.live_workers()
     except QueueUnavailable:
         return problem("not known, since Redis does not answer", "See redis.")
-    return fine(f"{alive} alive") if alive else problem("no worker is alive: builds are accepted and wait", "Start one: `asu worker`.")
+    return (
+        fine(f"{alive} alive")
+        if alive
+        else problem("no worker is alive: builds are accepted and wait", "Start one: `asu worker`.")
+    )
 
 
 def check_upstream(url: str, *, may_be_private: bool) -> Verdict:
@@ -95,7 +127,10 @@ def check_upstream(url: str, *, may_be_private: bool) -> Verdict:
             return problem(f"{url} answers {answer.status} for .versions.json", advice)
         listed = len(json.loads(answer.body)["versions_list"])
     except WebPrivateError as error:
-        return problem(f"{url} is not asked ({error})", "Set UPSTREAM_IS_PRIVATE if the server is your own; else correct UPSTREAM_URL.")
+        return problem(
+            f"{url} is not asked ({error})",
+            "Set UPSTREAM_IS_PRIVATE if the server is your own; else correct UPSTREAM_URL.",
+        )
     except WebError as error:
         return problem(f"{url} does not answer ({error})", advice)
     except (ValueError, KeyError, TypeError):
@@ -109,7 +144,11 @@ def check_prepare(url: str | None) -> Verdict:
         return fine("previews are resolved by the API itself")
     advice = "Start asu-prepare there, correct PREPARE_SERVICE_URL, or leave it out: then the API resolves previews itself."
     try:
-        return fine(f"{url} answers") if _service(url) == "asu-prepare" else problem(f"{url} is not asu-prepare", advice)
+        return (
+            fine(f"{url} answers")
+            if _service(url) == "asu-prepare"
+            else problem(f"{url} is not asu-prepare", advice)
+        )
     except WebError as error:
         return problem(f"{url} does not answer ({error}); previews fail, builds do not", advice)
 
@@ -127,13 +166,17 @@ def check_port(host: str, port: int) -> Verdict:
             return fine(f"port {port} is asu's own")
     except WebError:
         pass
-    return problem(f"port {port} is taken by another program", "End that program, or choose another port: `asu api --port`, `asu check --port`.")
+    return problem(
+        f"port {port} is taken by another program",
+        "End that program, or choose another port: `asu api --port`, `asu check --port`.",
+    )
 
 
 def _refusal(host: str, port: int) -> int | None:
     """Return the number of the error with which listening fails; None where it does not."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As the API itself: connections of its last life do not matter.
+        # As the API itself: connections of its last life do not matter.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
@@ -152,7 +195,11 @@ def _service(url: str) -> str | None:
 
 def _get(url: str, *, may_be_private: bool) -> WebAnswer:
     async def fetch() -> WebAnswer:
-        async with WebClient(user_agent=f"asu/{__version__}", connections=1, private_urls=[url] if may_be_private else []) as client:
+        async with WebClient(
+            user_agent=f"asu/{__version__}",
+            connections=1,
+            private_urls=[url] if may_be_private else [],
+        ) as client:
             return await client.get(url, headers={}, max_bytes=MAX_BYTES, deadline=DEADLINE)
 
     return asyncio.run(fetch())

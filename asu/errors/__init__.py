@@ -56,8 +56,9 @@ AsuError
     ├── ImageTooBig
     └── BuildFailed
 
-The docstring of a class is its message; the table of errors in the documentation is made from the classes. The
-edge and the application's handlers turn them into HTTP. `code` is stable and meant for programs, `detail` for people.
+The docstring of a class is its message; the table of errors in the documentation is made from the
+classes. The edge and the application's handlers turn them into HTTP. `code` is stable and meant for
+programs, `detail` for people.
 """
 
 from .base import LISTS, AsuError

@@ -33,18 +33,22 @@ class Overloaded(InfraError):
 class ShareExceeded(Overloaded):
     """{places} builds that were asked for from your address wait already, and no more may at the same time; try again when some have begun."""
 
-    # Clients treat it as they do 529; but it is the address that asks for much, not the server that has too little.
+    # Clients treat it as they do 529; but it is the address that asks for much, not the server that
+    # has too little.
     code, status, title = "share-exceeded", 429, "Too Many Requests"
 
 
 class DiskFull(InfraError):
     """server overload, its disk is too full for new builds: {free} MiB are free, {reserve} MiB are its reserve; try again later
 
-    It begins as the words for a full queue do, and with its status, which is the one refusal of a good request that clients know.
+    It begins as the words for a full queue do, and with its status, which is the one refusal of a
+    good request that clients know.
     """
 
     code, status, title = "disk-full", 529, "Server overloaded"
-    retry_after = 600  # Files of finished builds are removed as their lifetimes end, over hours; somebody may free more any minute.
+    # Files of finished builds are removed as their lifetimes end, over hours; somebody may free
+    # more any minute.
+    retry_after = 600
 
 
 class QueueUnavailable(InfraError):
@@ -57,11 +61,14 @@ class QueueUnavailable(InfraError):
 class MemoryFull(QueueUnavailable):
     """server overload, the memory of its build queue is too full for new builds; try again later
 
-    It begins as the words for a full queue do, and with its status, which is the one refusal of a good request that clients know.
+    It begins as the words for a full queue do, and with its status, which is the one refusal of a
+    good request that clients know.
     """
 
     code, status, title = "memory-full", 529, "Server overloaded"
-    retry_after = 600  # Records of finished builds end with their lifetimes, over hours, and those of failures within ten minutes.
+    # Records of finished builds end with their lifetimes, over hours, and those of failures within
+    # ten minutes.
+    retry_after = 600
 
 
 class PrepareUnavailable(InfraError):
@@ -90,13 +97,15 @@ class ContainerTooLarge(InfraError):
     """The build took more than {limit_mb} MiB of disk and was stopped; ask for fewer packages or a smaller root file system."""
 
     code = "container-too-large"
-    is_passing, retry_after = False, 600  # The same request would take as much again, until the operator allows more.
+    # The same request would take as much again, until the operator allows more.
+    is_passing, retry_after = False, 600
 
 
 class OutputTooLarge(InfraError):
     """The build left more than this server takes of one, {limit}; ask for a smaller root file system (`rootfs_size_mb`), or its operator for more.
 
-    The request was admitted, and what an ImageBuilder makes of it nobody can know before; so it is the server that does not do what it said.
+    The request was admitted, and what an ImageBuilder makes of it nobody can know before; so it is
+    the server that does not do what it said.
     """
 
     code = "output-too-large"
@@ -124,7 +133,8 @@ class WorkerLost(InfraError):
 class PlanUnusable(InfraError):
     """What was to be built under this key does not lead to it, so nothing was built; ask for the build again."""
 
-    code, is_passing = "plan-unusable", False  # The next attempt would be handed the same plan; who asks again brings another.
+    # The next attempt would be handed the same plan; who asks again brings another.
+    code, is_passing = "plan-unusable", False
 
 
 class StoreFailed(InfraError):
@@ -143,7 +153,8 @@ class CertificateInvalid(SigningFailed):
     """The images could not be signed: the certificate of this server's key is not valid now; its operator has to renew it."""
 
     code = "certificate-invalid"
-    is_passing, retry_after = False, 600  # Somebody has to renew it; until then each try would build all of it in vain.
+    # Somebody has to renew it; until then each try would build all of it in vain.
+    is_passing, retry_after = False, 600
 
 
 class InternalError(InfraError):

@@ -152,7 +152,8 @@ class WrongPackageVersions(UserError):
 class FeedUntrusted(UserError):
     """Of the repositories that were asked for, {reason}; nothing was built, since packages would have come from elsewhere.
 
-    The request brings no key at all that its package manager reads, so no later try will end otherwise.
+    The request brings no key at all that its package manager reads, so no later try will end
+    otherwise.
     """
 
     code, status, title = "feed-untrusted", 500, "Build failed"

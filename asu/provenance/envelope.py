@@ -1,9 +1,11 @@
 """The envelope around a provenance: one line of JSON, as DSSE defines it.
 
-    {"payload": Base64, "payloadType": "application/vnd.in-toto+json", "signatures": [{"keyid": "16 hex digits", "sig": Base64}]}
+    {"payload": Base64, "payloadType": "application/vnd.in-toto+json", "signatures": [{"keyid": "16
+    hex digits", "sig": Base64}]}
 
-What is signed is not the payload alone but `DSSEv1 LENGTH TYPE LENGTH PAYLOAD`: so a signature of a provenance can never be taken for one
-of an image, although the same key makes both. Without a key there are no signatures, and the envelope says so.
+What is signed is not the payload alone but `DSSEv1 LENGTH TYPE LENGTH PAYLOAD`: so a signature of a
+provenance can never be taken for one of an image, although the same key makes both. Without a key
+there are no signatures, and the envelope says so.
 """
 
 import base64
@@ -14,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-PROVENANCE_FILE = "provenance.intoto.jsonl"  # Beside the images; the name that in-toto gives to such files.
+# Beside the images; the name that in-toto gives to such files.
+PROVENANCE_FILE = "provenance.intoto.jsonl"
 
 
 class UnusableProvenance(Exception):
@@ -37,7 +40,8 @@ class Envelope:
     seals: tuple[Seal, ...]
 
 
-Sealing = Callable[[bytes], Sequence[Seal]]  # Returns the signatures of a message: none without a key.
+# Returns the signatures of a message: none without a key.
+Sealing = Callable[[bytes], Sequence[Seal]]
 
 
 def signed_message(payload: bytes) -> bytes:
@@ -48,14 +52,23 @@ def signed_message(payload: bytes) -> bytes:
 
 def canonical(document: Mapping[str, Any]) -> bytes:
     """Return JSON that is the same bytes for the same content."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
+    return json.dumps(
+        document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    ).encode("ascii")
 
 
 def sealed(statement: Mapping[str, Any], seal: Sealing) -> bytes:
     """Return the line with a statement and its signatures."""
     payload = canonical(statement)
-    signatures = [{"keyid": one.key_id, "sig": base64.b64encode(one.signature).decode()} for one in seal(signed_message(payload))]
-    envelope = {"payload": base64.b64encode(payload).decode(), "payloadType": PAYLOAD_TYPE, "signatures": signatures}
+    signatures = [
+        {"keyid": one.key_id, "sig": base64.b64encode(one.signature).decode()}
+        for one in seal(signed_message(payload))
+    ]
+    envelope = {
+        "payload": base64.b64encode(payload).decode(),
+        "payloadType": PAYLOAD_TYPE,
+        "signatures": signatures,
+    }
     return canonical(envelope) + b"\n"
 
 
@@ -66,7 +79,10 @@ def read_envelope(document: bytes) -> Envelope:
         if values["payloadType"] != PAYLOAD_TYPE:
             raise UnusableProvenance("it is an envelope around something else than a provenance")
         payload = base64.b64decode(values["payload"], validate=True)
-        seals = tuple(Seal(str(one["keyid"]), base64.b64decode(one["sig"], validate=True)) for one in values["signatures"])
+        seals = tuple(
+            Seal(str(one["keyid"]), base64.b64decode(one["sig"], validate=True))
+            for one in values["signatures"]
+        )
     except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
         raise UnusableProvenance("it is no DSSE envelope") from error
     return Envelope(payload, seals)

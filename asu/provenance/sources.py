@@ -1,6 +1,7 @@
 """Where the files of a build are read from to be checked: a directory, or a server.
 
-What comes from there may be anything, so all that is read has bounds, and a file beside the provenance is read by a plain name only.
+What comes from there may be anything, so all that is read has bounds, and a file beside the
+provenance is read by a plain name only.
 """
 
 import asyncio
@@ -19,8 +20,10 @@ from asu.web_client import WebAnswer, WebClient, WebError, WebPrivateError
 from .envelope import PROVENANCE_FILE
 
 MAX_PROVENANCE = 4 * 1024 * 1024  # Bytes; a build with a thousand packages has a quarter of a MiB.
-MAX_FILE = 4096 * 1024 * 1024  # Bytes; what a server takes of a whole build unless it is told otherwise (MAX_OUTPUT_MB).
-PROVENANCE_SECONDS, FILE_SECONDS = 30, 3600  # An image of 100 MB over a line of 1 Mbit/s takes a quarter of an hour.
+# Bytes; what a server takes of a whole build unless it is told otherwise (MAX_OUTPUT_MB).
+MAX_FILE = 4096 * 1024 * 1024
+# An image of 100 MB over a line of 1 Mbit/s takes a quarter of an hour.
+PROVENANCE_SECONDS, FILE_SECONDS = 30, 3600
 REDIRECTS = 3  # From a server to the bucket of its images is one.
 NO_ADDRESS = "this is, or leads to, what is no address"
 MOVED = frozenset({301, 302, 303, 307, 308})
@@ -50,7 +53,11 @@ class Source(Protocol):
 def open_source(place: str) -> Source:
     """Return the source at an address or a path: of the provenance itself, or of the directory that it lies in; raises SourceError."""
     try:
-        return WebSource(place) if urlsplit(place).scheme in {"http", "https"} else DirectorySource(Path(place))
+        return (
+            WebSource(place)
+            if urlsplit(place).scheme in {"http", "https"}
+            else DirectorySource(Path(place))
+        )
     except ValueError as error:
         raise SourceError(f"{place}: {NO_ADDRESS}") from error
 
@@ -85,7 +92,11 @@ class DirectorySource:
     def names(self) -> frozenset[str]:
         """See Source; what a store keeps for itself, and no server serves, is none of the build's files."""
         try:
-            found = {path.name for path in self._file.parent.iterdir() if path.is_symlink() or not path.is_dir()}
+            found = {
+                path.name
+                for path in self._file.parent.iterdir()
+                if path.is_symlink() or not path.is_dir()
+            }
         except OSError as error:
             raise SourceError(f"{self._file.parent}: {error.strerror}") from error
         return frozenset(found - {self._file.name, MANIFEST, ACCOUNT})
@@ -95,7 +106,9 @@ class WebSource:
     """Files on a server, such as https://HOST/store/KEY/; raises ValueError for what is no address."""
 
     def __init__(self, url: str) -> None:
-        self._url = _address(url if url.endswith(f"/{PROVENANCE_FILE}") else f"{url.rstrip('/')}/{PROVENANCE_FILE}")
+        self._url = _address(
+            url if url.endswith(f"/{PROVENANCE_FILE}") else f"{url.rstrip('/')}/{PROVENANCE_FILE}"
+        )
 
     @property
     def key(self) -> str:
@@ -119,7 +132,9 @@ class WebSource:
         """See Source; a server lists nothing."""
         return frozenset()
 
-    def _fetch(self, url: str, take: Callable[[bytes], object], max_bytes: int, seconds: int) -> bool:
+    def _fetch(
+        self, url: str, take: Callable[[bytes], object], max_bytes: int, seconds: int
+    ) -> bool:
         """Hand a file over piece by piece; False if there is none."""
         try:
             answer = asyncio.run(_download(url, take, max_bytes=max_bytes, seconds=seconds))
@@ -132,18 +147,24 @@ class WebSource:
         return True
 
 
-async def _download(url: str, take: Callable[[bytes], object], *, max_bytes: int, seconds: int) -> WebAnswer:
+async def _download(
+    url: str, take: Callable[[bytes], object], *, max_bytes: int, seconds: int
+) -> WebAnswer:
     """Fetch a file from wherever a server sends us for it, but never from https to plain http.
 
-    The place that the user named may be on the inside. A place that the server names may not, or it could have us ask machines that it cannot
-    reach itself.
+    The place that the user named may be on the inside. A place that the server names may not, or it
+    could have us ask machines that it cannot reach itself.
     """
-    async with WebClient(user_agent=f"asu/{__version__}", private_urls=[url], trusts_local_names=False) as client:
+    async with WebClient(
+        user_agent=f"asu/{__version__}", private_urls=[url], trusts_local_names=False
+    ) as client:
         for _ in range(REDIRECTS + 1):
             try:
                 answer = await client.download(url, take, max_bytes=max_bytes, deadline=seconds)
             except WebPrivateError as error:
-                raise SourceError(f"{url}: {error}, and a server may not send us there; fetch the files and name their directory") from error
+                raise SourceError(
+                    f"{url}: {error}, and a server may not send us there; fetch the files and name their directory"
+                ) from error
             except WebError as error:
                 raise SourceError(f"{url}: {error}") from error
             if answer.status not in MOVED:
@@ -151,7 +172,9 @@ async def _download(url: str, take: Callable[[bytes], object], *, max_bytes: int
             further = urljoin(url, answer.headers.get("location", ""))
             schemes = {"https"} if urlsplit(url).scheme == "https" else {"http", "https"}
             if urlsplit(further).scheme not in schemes:
-                raise SourceError(f"{url}: the server names another place that is not to be trusted")
+                raise SourceError(
+                    f"{url}: the server names another place that is not to be trusted"
+                )
             url = _address(further)
     raise SourceError(f"{url}: the server sends us from place to place")
 

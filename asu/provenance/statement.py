@@ -12,8 +12,9 @@
         builder.id                          BUILDER_ID, or a name made of the system's own
         metadata                            KEY/ATTEMPT, and when the attempt began and ended
 
-Not even a hash of a first-boot script is told: most hold little more than a password, and a hash lets everybody try guesses. (The key is
-made of the script too, as of all else. Who knows the key can try guesses already, so it is for those who asked for the build.)
+Not even a hash of a first-boot script is told: most hold little more than a password, and a hash
+lets everybody try guesses. (The key is made of the script too, as of all else. Who knows the key
+can try guesses already, so it is for those who asked for the build.)
 """
 
 import json
@@ -81,7 +82,10 @@ def statement(files: Sequence[PublishedFile], ingredients: Ingredients, run: Run
     """Return the statement about the files of a build."""
     return {
         "_type": STATEMENT_TYPE,
-        "subject": [{"name": file.name, "digest": {"sha256": file.sha256}} for file in sorted(files, key=lambda file: file.name)],
+        "subject": [
+            {"name": file.name, "digest": {"sha256": file.sha256}}
+            for file in sorted(files, key=lambda file: file.name)
+        ],
         "predicateType": PREDICATE_TYPE,
         "predicate": {
             "buildDefinition": {
@@ -91,8 +95,15 @@ def statement(files: Sequence[PublishedFile], ingredients: Ingredients, run: Run
                     "requestHash": run.key,
                     "firstBootScript": bool(ingredients.request["defaults"]),
                 },
-                "internalParameters": {"command": list(ingredients.command), "revision": ingredients.builder.revision},
-                "resolvedDependencies": [_builder(ingredients.builder), *map(_feed, ingredients.feeds), *_packages(ingredients)],
+                "internalParameters": {
+                    "command": list(ingredients.command),
+                    "revision": ingredients.builder.revision,
+                },
+                "resolvedDependencies": [
+                    _builder(ingredients.builder),
+                    *map(_feed, ingredients.feeds),
+                    *_packages(ingredients),
+                ],
             },
             "runDetails": {
                 "builder": {"id": run.builder_id, "version": {"asu": __version__}},
@@ -133,14 +144,27 @@ def read_statement(payload: bytes) -> Provenance:
     try:
         values = json.loads(payload)
         definition, run = values["predicate"]["buildDefinition"], values["predicate"]["runDetails"]
-        if (values["_type"], values["predicateType"], definition["buildType"]) != (STATEMENT_TYPE, PREDICATE_TYPE, BUILD_TYPE):
+        if (values["_type"], values["predicateType"], definition["buildType"]) != (
+            STATEMENT_TYPE,
+            PREDICATE_TYPE,
+            BUILD_TYPE,
+        ):
             raise UnusableProvenance("it is no provenance of such a build")
         return _read(values["subject"], definition, run)
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        StopIteration,
+        RecursionError,
+    ) as error:
         raise UnusableProvenance("it is no provenance of such a build") from error
 
 
-def _read(subject: Sequence[Any], definition: Mapping[str, Any], run: Mapping[str, Any]) -> Provenance:
+def _read(
+    subject: Sequence[Any], definition: Mapping[str, Any], run: Mapping[str, Any]
+) -> Provenance:
     external, dependencies = definition["externalParameters"], definition["resolvedDependencies"]
     files = {str(file["name"]): str(file["digest"]["sha256"]) for file in subject}
     if len(files) != len(subject) or not all(FILE_NAME.fullmatch(name) for name in files):
@@ -149,17 +173,29 @@ def _read(subject: Sequence[Any], definition: Mapping[str, Any], run: Mapping[st
         raise UnusableProvenance("it names no file, so it says nothing of any")
     builder = next(one for one in dependencies if one["name"] == "imagebuilder")
     revision = str(definition["internalParameters"]["revision"])
-    packages = {one["annotations"]["package"]: str(one["annotations"]["version"]) for one in dependencies if "package" in one.get("annotations", {})}
+    packages = {
+        one["annotations"]["package"]: str(one["annotations"]["version"])
+        for one in dependencies
+        if "package" in one.get("annotations", {})
+    }
     return Provenance(
         key=str(external["requestHash"]),
         request=dict(external["request"]),
         has_script=bool(external["firstBootScript"]),
         files=files,
-        builder=Builder(name=str(builder["annotations"]["image"]), digest=f"sha256:{builder['digest']['sha256']}", revision=revision),
+        builder=Builder(
+            name=str(builder["annotations"]["image"]),
+            digest=f"sha256:{builder['digest']['sha256']}",
+            revision=revision,
+        ),
         builder_id=str(run["builder"]["id"]),
         invocation=str(run["metadata"]["invocationId"]),
         packages=packages,
-        feeds=tuple(str(one["uri"]) for one in dependencies if one["name"].startswith("feed/") and "uri" in one),
+        feeds=tuple(
+            str(one["uri"])
+            for one in dependencies
+            if one["name"].startswith("feed/") and "uri" in one
+        ),
         finished=str(run["metadata"]["finishedOn"]),
     )
 

@@ -22,7 +22,10 @@ class Report:
     def in_words(self) -> str:
         """Return a line for each; what a stranger may have written cannot steer a terminal."""
         lines = [*self.told, *(f"DIFFERS: {difference}" for difference in self.differences)]
-        return "".join(f"{''.join(letter if letter.isprintable() else '?' for letter in line)}\n" for line in lines)
+        return "".join(
+            f"{''.join(letter if letter.isprintable() else '?' for letter in line)}\n"
+            for line in lines
+        )
 
 
 def verify(source: Source, *, files: Sequence[Path] = (), key: PublicKey | None = None) -> Report:
@@ -41,23 +44,34 @@ def verify(source: Source, *, files: Sequence[Path] = (), key: PublicKey | None 
         _check_file(name, digest, provenance.files.get(name), report)
     if not files:
         unknown = sorted(source.names() - provenance.files.keys())
-        report.differences += [f"{name} lies beside the provenance, which does not name it: nobody vouches for it" for name in unknown]
+        report.differences += [
+            f"{name} lies beside the provenance, which does not name it: nobody vouches for it"
+            for name in unknown
+        ]
     return report
 
 
 def _check_signature(envelope: Envelope, key: PublicKey | None, report: Report) -> None:
     signers = " and ".join(seal.key_id for seal in envelope.seals)
     if key is None:
-        words = f"said to be signed by key {signers}, which was not checked: give the public key with --key" if signers else "not signed by anybody"
+        words = (
+            f"said to be signed by key {signers}, which was not checked: give the public key with --key"
+            if signers
+            else "not signed by anybody"
+        )
         report.told.append(f"signature: {words}")
         return
     ours = [seal for seal in envelope.seals if seal.key_id == key.fingerprint.hex()]
     if any(key.verifies(signed_message(envelope.payload), seal.signature) for seal in ours):
         report.told.append(f"signature: by key {key.fingerprint.hex()}, and good")
     elif ours:
-        report.differences.append(f"the signature by key {key.fingerprint.hex()} is false: {PROVENANCE_FILE} is not what was signed")
+        report.differences.append(
+            f"the signature by key {key.fingerprint.hex()} is false: {PROVENANCE_FILE} is not what was signed"
+        )
     else:
-        report.differences.append(f"{PROVENANCE_FILE} is not signed by key {key.fingerprint.hex()}, but by {signers or 'nobody'}")
+        report.differences.append(
+            f"{PROVENANCE_FILE} is not signed by key {key.fingerprint.hex()}, but by {signers or 'nobody'}"
+        )
 
 
 def _tell_origin(provenance: Provenance, report: Report) -> None:
@@ -79,7 +93,10 @@ def _check_identity(provenance: Provenance, key: str, report: Report) -> None:
     if provenance.invocation.partition("/")[0] != provenance.key:
         report.differences.append("the attempt that it names belongs to another build")
     try:
-        is_request = provenance.has_script or request_hash({**provenance.request, "defaults": None}) == provenance.key
+        is_request = (
+            provenance.has_script
+            or request_hash({**provenance.request, "defaults": None}) == provenance.key
+        )
     except (KeyError, TypeError, ValueError, AttributeError):
         is_request = False
     if not is_request:
@@ -92,6 +109,8 @@ def _check_file(name: str, digest: str | None, wanted: str | None, report: Repor
     elif digest is None:
         report.differences.append(f"{name} is missing")
     elif digest != wanted:
-        report.differences.append(f"{name} is not what was built: its SHA-256 is {digest}, not {wanted}")
+        report.differences.append(
+            f"{name} is not what was built: its SHA-256 is {digest}, not {wanted}"
+        )
     else:
         report.told.append(f"{name}: as it was built")

@@ -1,13 +1,15 @@
 """An absolute list and the defaults: what became default is added, what the user removed stays removed.
 
-A client that sends `diff_packages` says "exactly these packages". Taken literally that subtracts every package that became
-default in the new release, and a device without its new switch driver has no network. So each default of the new release
-that the list lacks is either *new* (it was no default where the device comes from) and kept, or *removed by the user* (it was)
-and stays away, by name.
+A client that sends `diff_packages` says "exactly these packages". Taken literally that subtracts
+every package that became default in the new release, and a device without its new switch driver has
+no network. So each default of the new release that the list lacks is either *new* (it was no
+default where the device comes from) and kept, or *removed by the user* (it was) and stays away, by
+name.
 
-Where the device comes from is what the client says, or what the list itself tells: the release from whose defaults it differs
-least. Removing too little is a nuisance and removing too much takes a device off the network, so a package counts as
-removed only if every release that explains the list nearly as well had it as a default.
+Where the device comes from is what the client says, or what the list itself tells: the release from
+whose defaults it differs least. Removing too little is a nuisance and removing too much takes a
+device off the network, so a package counts as removed only if every release that explains the list
+nearly as well had it as a default.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from .outcome import Change, InferredVersion, PackageRequest
 from .package_changes import Rule, RuleBook
 from .rule_application import change_by
 
-# A release explains the list nearly as well as the best one if at most this many packages more speak against it. Measured over
-# the devices of eight targets in three releases, with five defaults left out at random: 0 loses a driver now and then, 2
-# brings removed packages back.
+# A release explains the list nearly as well as the best one if at most this many packages more
+# speak against it. Measured over the devices of eight targets in three releases, with five defaults
+# left out at random: 0 loses a driver now and then, 2 brings removed packages back.
 MARGIN = 1
 # A list that holds less than this part of any release's defaults was not made from them.
 EVIDENCE = 0.5
@@ -55,10 +57,16 @@ def find_origin(request: PackageRequest, knowledge: Knowledge) -> Origin | None:
     if not ranked or _share(ranked[0], wanted) < EVIDENCE:
         return None
     best = ranked[0]
-    releases = tuple(release for release in ranked if distances[release.version] - distances[best.version] <= MARGIN)
+    releases = tuple(
+        release
+        for release in ranked
+        if distances[release.version] - distances[best.version] <= MARGIN
+    )
     found = sum(name in wanted for name in best.defaults)
     evidence = f"The list holds {found} of the {len(best.defaults)} default packages of {best.version} for this device, more like it than any other."
-    return Origin(releases, InferredVersion(version=best.version.text, inferred=True, evidence=evidence))
+    return Origin(
+        releases, InferredVersion(version=best.version.text, inferred=True, evidence=evidence)
+    )
 
 
 def _distance(release: DeviceDefaults, wanted: set[str], universe: set[str]) -> int:
@@ -87,10 +95,24 @@ class Settlement:
     def settle(self, packages: Iterable[str]) -> list[str]:
         """Return the packages with what became default added and what the user removed as `-name`."""
         ended = self._ended()
-        kept = [name for name in packages if name not in ended or self._is_kept(name)] if ended else list(packages)
+        kept = (
+            [name for name in packages if name not in ended or self._is_kept(name)]
+            if ended
+            else list(packages)
+        )
         present = set(kept)
-        missing = [name for name in self.defaults.defaults if name not in present and f"-{name}" not in present]
-        additions = {name: rule for rule in self.rules.additions_for(target=self.request.target, profile=self.request.profile) for name in rule.add}
+        missing = [
+            name
+            for name in self.defaults.defaults
+            if name not in present and f"-{name}" not in present
+        ]
+        additions = {
+            name: rule
+            for rule in self.rules.additions_for(
+                target=self.request.target, profile=self.request.profile
+            )
+            for name in rule.add
+        }
         added, removed, succeeded = [], [], {}
         variants = self.rules.variants(kept)
         for name in missing:
@@ -113,7 +135,11 @@ class Settlement:
         if self.origin is None:
             return "The list does not hold it."
         if self.origin.had(name):
-            return f"{rival}, which the list holds, takes its place." if rival is not None else "removed by the user before the upgrade"
+            return (
+                f"{rival}, which the list holds, takes its place."
+                if rival is not None
+                else "removed by the user before the upgrade"
+            )
         if rival is not None and (rival in self.defaults.defaults or not self.origin.had(rival)):
             return f"{rival}, which the list holds, takes its place."
         rule = additions.get(name)
@@ -136,14 +162,35 @@ class Settlement:
         """Record that a default gave way to another variant of the same program; the device cannot hold both."""
         reason = f"{name} took the place of {old} as a default package of this device in {self.defaults.version.branch}."
         rule = f"new-default-{name}"
-        self.changes.append(Change(type="migration", action="replace", package=old, from_package=old, to_package=name, reason=reason, rule=rule))
+        self.changes.append(
+            Change(
+                type="migration",
+                action="replace",
+                package=old,
+                from_package=old,
+                to_package=name,
+                reason=reason,
+                rule=rule,
+            )
+        )
 
     def _record_addition(self, name: str, rule: Rule | None) -> None:
         if rule is not None:
             self.changes.append(change_by("addition", "add", name, rule, to_package=name))
             return
-        reason = f"{name} is a new default package of this device in {self.defaults.version.branch}."
-        self.changes.append(Change(type="addition", action="add", package=name, to_package=name, reason=reason, rule=f"new-default-{name}"))
+        reason = (
+            f"{name} is a new default package of this device in {self.defaults.version.branch}."
+        )
+        self.changes.append(
+            Change(
+                type="addition",
+                action="add",
+                package=name,
+                to_package=name,
+                reason=reason,
+                rule=f"new-default-{name}",
+            )
+        )
 
     def _ended(self) -> set[str]:
         """Return the packages that were there only as defaults, are none any more and do not exist any more."""
@@ -166,4 +213,6 @@ class Settlement:
 
 
 def _removal(change: str, name: str, reason: str) -> Change:
-    return Change(type="removal", action="remove", package=name, from_package=name, reason=reason, rule=change)
+    return Change(
+        type="removal", action="remove", package=name, from_package=name, reason=reason, rule=change
+    )

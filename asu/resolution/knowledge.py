@@ -1,7 +1,7 @@
 """What the downloads server tells about a device and its release, as far as it could be had.
 
-Everything here is a plain value made from documents of the downloads server; how they are fetched is the services' matter.
-What is missing is None, and a resolution says so instead of failing.
+Everything here is a plain value made from documents of the downloads server; how they are fetched
+is the services' matter. What is missing is None, and a resolution says so instead of failing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from .versions import Version
 # Shipped inside the ImageBuilder and so in no index of the downloads server.
 BUILT_IN = frozenset({"kernel", "libc", "base-files"})
 _ABI_SUFFIX = re.compile(r"-?[0-9][0-9.]*$")
-# Library packages carry the version of their binary interface in older indexes and on devices: libubox20240329, libusb-1.0-0.
+# Library packages carry the version of their binary interface in older indexes and on devices:
+# libubox20240329, libusb-1.0-0.
 _LIBRARY = re.compile(r"(?:lib|jansson)")
 
 
@@ -23,7 +24,8 @@ _LIBRARY = re.compile(r"(?:lib|jansson)")
 class DeviceDefaults:
     """The packages that a release installs on a device unless told otherwise.
 
-    `defaults` holds the target's packages and the profile's in their order, without those that the profile takes away;
+    `defaults` holds the target's packages and the profile's in their order, without those that the
+    profile takes away;
     `device_packages` the profile's own.
     """
 
@@ -32,7 +34,9 @@ class DeviceDefaults:
     device_packages: frozenset[str]
 
     @staticmethod
-    def of(version: Version, default_packages: Iterable[str], device_packages: Iterable[str]) -> DeviceDefaults:
+    def of(
+        version: Version, default_packages: Iterable[str], device_packages: Iterable[str]
+    ) -> DeviceDefaults:
         """Combine a target's default packages with a profile's device packages, where `-name` takes a default away.
 
         Official lists hold doubles; each name counts once.
@@ -44,7 +48,9 @@ class DeviceDefaults:
                 defaults.pop(name[1:], None)
             else:
                 defaults[name] = None
-        return DeviceDefaults(version, defaults, frozenset(name for name in own if name in defaults))
+        return DeviceDefaults(
+            version, defaults, frozenset(name for name in own if name in defaults)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +86,9 @@ class PackageIndex:
 class Knowledge:
     """All that is known for one request.
 
-    `defaults`: the device's in the wanted version. `earlier`: those of the releases that it may come from; of exactly one
-    where the request says which and its defaults are known. `index`: what can be installed; `elsewhere`: what another
-    target of the same version has.
+    `defaults`: the device's in the wanted version. `earlier`: those of the releases that it may
+    come from; of exactly one where the request says which and its defaults are known. `index`: what
+    can be installed; `elsewhere`: what another target of the same version has.
     """
 
     defaults: DeviceDefaults | None = None

@@ -13,11 +13,12 @@ from .versions import Version
 class PackageRequest:
     """What a resolution needs to know of a request: versions, device, wanted packages.
 
-    `packages` holds names to install and `-names` to take away, in the user's order, each once. `packages_versions` maps
-    names to the versions that the finished image must have. `diff_packages` says that the list is absolute: what is not in it
-    is not wanted. `ignored_changes` are the ids of changes that the user does not want. `feeds` names the package feeds that the
-    request brings, which may hold packages that no index of OpenWrt does; `replaces_feeds` says that they stand in the place of
-    OpenWrt's own.
+    `packages` holds names to install and `-names` to take away, in the user's order, each once.
+    `packages_versions` maps names to the versions that the finished image must have.
+    `diff_packages` says that the list is absolute: what is not in it is not wanted.
+    `ignored_changes` are the ids of changes that the user does not want. `feeds` names the package
+    feeds that the request brings, which may hold packages that no index of OpenWrt does;
+    `replaces_feeds` says that they stand in the place of OpenWrt's own.
     """
 
     version: Version
@@ -35,9 +36,14 @@ class PackageRequest:
     def known_origin(self) -> Version | None:
         """The version whose defaults the device came with, if the request tells.
 
-        From a snapshot to the snapshot of the same name tells nothing: what that name means has moved on since.
+        From a snapshot to the snapshot of the same name tells nothing: what that name means has
+        moved on since.
         """
-        if self.from_version is not None and self.from_version.is_snapshot and self.from_version == self.version:
+        if (
+            self.from_version is not None
+            and self.from_version.is_snapshot
+            and self.from_version == self.version
+        ):
             return None
         return self.from_version
 
@@ -80,9 +86,10 @@ class InferredVersion:
 class Resolution:
     """The outcome: packages, changes as they were applied, and what the user should know.
 
-    `checked` says whether every name was looked up in the package indexes; without indexes there are no `problems` and it
-    is False. `versions` says of each package to be installed which version it will have, where an index tells; `ignored`
-    names the changes that were left out because the request asked for that.
+    `checked` says whether every name was looked up in the package indexes; without indexes there
+    are no `problems` and it is False. `versions` says of each package to be installed which version
+    it will have, where an index tells; `ignored` names the changes that were left out because the
+    request asked for that.
     """
 
     packages: tuple[str, ...]

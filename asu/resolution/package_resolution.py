@@ -1,9 +1,9 @@
 """What a request leads to: the packages that will be asked of the ImageBuilder, each change with its reason.
 
-First the rules between the old and the new version (`rule_application`), then, for an absolute list, the defaults
-(`device_defaults`), then what cannot work (`existence`). A change is recorded where it is made, so that it can say why;
-nothing is found out afterwards by comparing sets. The order of the user's packages is kept, nothing is doubled, and applying
-twice changes nothing.
+First the rules between the old and the new version (`rule_application`), then, for an absolute
+list, the defaults (`device_defaults`), then what cannot work (`existence`). A change is recorded
+where it is made, so that it can say why; nothing is found out afterwards by comparing sets. The
+order of the user's packages is kept, nothing is doubled, and applying twice changes nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from .outcome import Change, InferredVersion, PackageRequest, Problem, Resolutio
 from .package_changes import RuleBook
 from .rule_application import add_the_new, is_crossed, kept_versions, without_the_gone
 
-# Without these a device does not start, or starts without network; what a package's absence means is said where it is known.
+# Without these a device does not start, or starts without network; what a package's absence means
+# is said where it is known.
 ESSENTIAL = {
     "base-files": "the device will not start",
     "libc": "the device will not start",
@@ -28,7 +29,9 @@ ESSENTIAL = {
 }
 
 
-def resolve(request: PackageRequest, rules: RuleBook, knowledge: Knowledge = NOTHING_KNOWN) -> Resolution:
+def resolve(
+    request: PackageRequest, rules: RuleBook, knowledge: Knowledge = NOTHING_KNOWN
+) -> Resolution:
     """Decide what a request leads to, from the rules and from what is known of the device and its release."""
     changes: list[Change] = []
     ignored: list[str] = []
@@ -36,17 +39,28 @@ def resolve(request: PackageRequest, rules: RuleBook, knowledge: Knowledge = NOT
     origin = find_origin(request, knowledge) if request.diff_packages else None
     defaults = knowledge.defaults if request.diff_packages else None
     if defaults is not None:
-        packages = Settlement(request, knowledge, defaults, origin, rules, changes, ignored).settle(packages)
-    # Each default of the release is in the list by now, wanted or taken away, so the rules add what no default tells.
+        packages = Settlement(request, knowledge, defaults, origin, rules, changes, ignored).settle(
+            packages
+        )
+    # Each default of the release is in the list by now, wanted or taken away, so the rules add what
+    # no default tells.
     add_the_new(packages, request, rules, changes)
     diff_packages = request.diff_packages and defaults is None
     versions = knowledge.index.versions_of(packages) if knowledge.index else {}
-    problems = find_problems(packages, versions, request, knowledge, rules, diff_packages=diff_packages)
-    promised = kept_versions(packages, request, rules, {change.package for change in changes if change.action != "add"})
+    problems = find_problems(
+        packages, versions, request, knowledge, rules, diff_packages=diff_packages
+    )
+    promised = kept_versions(
+        packages, request, rules, {change.package for change in changes if change.action != "add"}
+    )
     warnings = [
         *_warnings(request, packages, knowledge, origin),
         *_broken_promises(promised, versions, request),
-        *(f"{problem.detail} {problem.package} is expected from {_feeds(request)}." for problem in problems if _is_lenient(problem, request)),
+        *(
+            f"{problem.detail} {problem.package} is expected from {_feeds(request)}."
+            for problem in problems
+            if _is_lenient(problem, request)
+        ),
     ]
     return Resolution(
         packages=tuple(packages),
@@ -62,9 +76,15 @@ def resolve(request: PackageRequest, rules: RuleBook, knowledge: Knowledge = NOT
     )
 
 
-def _broken_promises(promised: Mapping[str, str], versions: Mapping[str, str], request: PackageRequest) -> Iterable[str]:
+def _broken_promises(
+    promised: Mapping[str, str], versions: Mapping[str, str], request: PackageRequest
+) -> Iterable[str]:
     """Warn of versions that a build would insist on and that the release does not have."""
-    broken = [f"{name} is {versions[name]}, not {version}" for name, version in promised.items() if versions.get(name, version) != version]
+    broken = [
+        f"{name} is {versions[name]}, not {version}"
+        for name, version in promised.items()
+        if versions.get(name, version) != version
+    ]
     if broken:
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""  # noqa: PLR2004  # As many as are named.
         unless = f"Unless {_feeds(request)} brings these versions, the" if request.feeds else "The"
@@ -97,14 +117,28 @@ def _ignored_rules(request: PackageRequest, rules: RuleBook) -> Iterable[str]:
     if not request.ignored_changes:
         return
     wanted = set(request.packages)
-    concerned = [rule for name in rules.concerned([name.removeprefix("-") for name in request.packages]) for rule in rules.rules_for(name)]
-    adding = [rule for rule in rules.additions_for(target=request.target, profile=request.profile) if not wanted.issuperset(rule.add)]
+    concerned = [
+        rule
+        for name in rules.concerned([name.removeprefix("-") for name in request.packages])
+        for rule in rules.rules_for(name)
+    ]
+    adding = [
+        rule
+        for rule in rules.additions_for(target=request.target, profile=request.profile)
+        if not wanted.issuperset(rule.add)
+    ]
     for rule in [*concerned, *adding]:
-        if rule.id in request.ignored_changes and rule.holds_for(target=request.target, profile=request.profile) and is_crossed(rule, request):
+        if (
+            rule.id in request.ignored_changes
+            and rule.holds_for(target=request.target, profile=request.profile)
+            and is_crossed(rule, request)
+        ):
             yield rule.id
 
 
-def _warnings(request: PackageRequest, packages: Sequence[str], knowledge: Knowledge, origin: Origin | None) -> Iterable[str]:
+def _warnings(
+    request: PackageRequest, packages: Sequence[str], knowledge: Knowledge, origin: Origin | None
+) -> Iterable[str]:
     old = request.from_version
     if old is not None and not old.is_snapshot and old > request.version:
         yield f"This is a downgrade from {old} to {request.version}: settings of the newer release may not work in the older one."

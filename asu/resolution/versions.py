@@ -1,9 +1,11 @@
 """One total order over everything OpenWrt calls a version.
 
-    23.05 (the branch) < 23.05.0-rc1 < 23.05.0-rc10 < 23.05.0 < 23.05.9 < 23.05.10 < 23.05-SNAPSHOT < 24.10 < … < SNAPSHOT
+    23.05 (the branch) < 23.05.0-rc1 < 23.05.0-rc10 < 23.05.0 < 23.05.9 < 23.05.10 < 23.05-SNAPSHOT
+    < 24.10 < … < SNAPSHOT
 
-Numbers compare as numbers. A bare branch names the point where it begins and so sorts before everything in it; a branch
-snapshot is newer than every release of its branch; SNAPSHOT is newer than all.
+Numbers compare as numbers. A bare branch names the point where it begins and so sorts before
+everything in it; a branch snapshot is newer than every release of its branch; SNAPSHOT is newer
+than all.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from functools import lru_cache
 
 NEWEST = sys.maxsize  # Sorts after every number that a version can hold.
 
-_SHAPE = re.compile(r"(?P<year>[0-9]{2})\.(?P<month>[0-9]{2})(?:\.(?P<patch>[0-9]{1,3})(?:-rc(?P<candidate>[0-9]{1,3}))?|(?P<snapshot>-SNAPSHOT))?")
+_SHAPE = re.compile(
+    r"(?P<year>[0-9]{2})\.(?P<month>[0-9]{2})(?:\.(?P<patch>[0-9]{1,3})(?:-rc(?P<candidate>[0-9]{1,3}))?|(?P<snapshot>-SNAPSHOT))?"
+)
 
 
 class InvalidVersionError(ValueError):
@@ -26,8 +30,8 @@ class InvalidVersionError(ValueError):
 class Version:
     """A version that compares by age; equal only to itself.
 
-    `rank` is (year, month, patch, 1 for a final release, number of the candidate); `branch` is such as "24.10", or
-    "SNAPSHOT" for the development branch.
+    `rank` is (year, month, patch, 1 for a final release, number of the candidate); `branch` is such
+    as "24.10", or "SNAPSHOT" for the development branch.
     """
 
     rank: tuple[int, int, int, int, int]
@@ -58,13 +62,16 @@ class Version:
         return self.text
 
 
-@lru_cache(maxsize=1024)  # There are about a hundred versions; the bound keeps a stream of invented ones from growing memory.
+# There are about a hundred versions; the bound keeps a stream of invented ones from growing memory.
+@lru_cache(maxsize=1024)
 def _parse(text: str) -> Version:
     if text == "SNAPSHOT":
         return Version((NEWEST, 0, 0, 0, 0), text, text)
     match = _SHAPE.fullmatch(text)
     if match is None:
-        raise InvalidVersionError(f"{text[:32]!r} is not a version such as 24.10.4, 25.12.0-rc2, 24.10-SNAPSHOT or SNAPSHOT")
+        raise InvalidVersionError(
+            f"{text[:32]!r} is not a version such as 24.10.4, 25.12.0-rc2, 24.10-SNAPSHOT or SNAPSHOT"
+        )
     year, month = int(match["year"]), int(match["month"])
     branch = f"{match['year']}.{match['month']}"
     if match["snapshot"]:
@@ -72,19 +79,25 @@ def _parse(text: str) -> Version:
     if match["patch"] is None:
         return Version((year, month, -1, 0, 0), text, branch)
     candidate = match["candidate"]
-    return Version((year, month, int(match["patch"]), int(candidate is None), int(candidate or 0)), text, branch)
+    return Version(
+        (year, month, int(match["patch"]), int(candidate is None), int(candidate or 0)),
+        text,
+        branch,
+    )
 
 
 _PARTS = re.compile(r"[0-9]+|[^0-9]+")
-_EARLIER = ("~", "_alpha", "_beta", "_pre", "_rc")  # What they begin comes before the version without it.
+# What they begin comes before the version without it.
+_EARLIER = ("~", "_alpha", "_beta", "_pre", "_rc")
 _PATCHLEVEL = re.compile(r"-r?([0-9]+)$")
 
 
 def is_older_package(version: str, than: str) -> bool:
     """Whether one version of a package is older than another, as opkg and apk order them.
 
-    Numbers compare as numbers and letters come before other signs; `~` and the marks of a version to come (`_rc2`) come before
-    everything, the end included; the packaging revision (`-r3`, `-3`) counts last.
+    Numbers compare as numbers and letters come before other signs; `~` and the marks of a version
+    to come (`_rc2`) come before everything, the end included; the packaging revision (`-r3`, `-3`)
+    counts last.
     """
     return _package_rank(version) < _package_rank(than)
 

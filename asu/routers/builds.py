@@ -17,13 +17,26 @@ router = APIRouter(prefix="/api/v1", tags=["builds"])
 HTTP_OK = 200
 
 
-@router.post("/build", summary="Ask for an image", responses=examples.BUILD, openapi_extra=examples.REQUEST_BODY)
-async def request_build(request: Request, build_request: BuildRequest, *, skip_package_resolution: bool = False) -> Response:
+@router.post(
+    "/build",
+    summary="Ask for an image",
+    responses=examples.BUILD,
+    openapi_extra=examples.REQUEST_BODY,
+)
+async def request_build(
+    request: Request, build_request: BuildRequest, *, skip_package_resolution: bool = False
+) -> Response:
     """Queue a build, or answer with the one that is already there; a prepared request is built as it stands."""
     services = services_of(request)
     validated = await services.catalogue.validate(build_request)
-    resolved = as_it_stands(validated) if skip_package_resolution else await services.resolver.resolve(validated)
-    answer = await services.builds.request(resolved, request.state.request_id, client_of(request.client.host if request.client else ""))
+    resolved = (
+        as_it_stands(validated)
+        if skip_package_resolution
+        else await services.resolver.resolve(validated)
+    )
+    answer = await services.builds.request(
+        resolved, request.state.request_id, client_of(request.client.host if request.client else "")
+    )
     services.tally.note(is_cached=answer.status == HTTP_OK)
     services.counts.add(BUILD_REQUESTS, "hit" if answer.status == HTTP_OK else "miss")
     return _answer(answer)

@@ -55,9 +55,19 @@ SAMPLES: Mapping[str, object] = {
 }
 
 
-def answers(model: type[BaseModel], example: Any, *errors: type[AsuError], status: int = 200, description: str = "") -> Responses:
+def answers(
+    model: type[BaseModel],
+    example: Any,
+    *errors: type[AsuError],
+    status: int = 200,
+    description: str = "",
+) -> Responses:
     """Return the description of a route that answers with `model` or with one of these errors."""
-    good = {"model": model, "description": description or summary_of(model), "content": {"application/json": {"example": example}}}
+    good = {
+        "model": model,
+        "description": description or summary_of(model),
+        "content": {"application/json": {"example": example}},
+    }
     return {status: good, **failures(*errors)}
 
 
@@ -65,10 +75,24 @@ def failures(*errors: type[AsuError], model: type[BaseModel] = ErrorAnswer) -> R
     """Return the description of errors, those of one status together."""
     responses: Responses = {}
     for error in errors:
-        response = responses.setdefault(error.status, {"model": model, "description": error.title, "content": {"application/json": {"examples": {}}}})
-        response["content"]["application/json"]["examples"][error.code] = {"value": example_of(error)}
+        response = responses.setdefault(
+            error.status,
+            {
+                "model": model,
+                "description": error.title,
+                "content": {"application/json": {"examples": {}}},
+            },
+        )
+        response["content"]["application/json"]["examples"][error.code] = {
+            "value": example_of(error)
+        }
         if error.retry_after is not None:
-            response["headers"] = {"Retry-After": {"description": "Seconds until trying again may help.", "schema": {"type": "integer"}}}
+            response["headers"] = {
+                "Retry-After": {
+                    "description": "Seconds until trying again may help.",
+                    "schema": {"type": "integer"},
+                }
+            }
     return responses
 
 
@@ -76,14 +100,22 @@ def failed_builds(*errors: type[AsuError]) -> Responses:
     """Return the description of builds that failed: 500 with the builder's output, whoever is to blame."""
     responses = failures(*errors, model=FailedBuildAnswer)
     for response in responses.values():
-        response["description"] = "The build failed; `detail` says why, `stdout` and `stderr` are the ImageBuilder's."
+        response["description"] = (
+            "The build failed; `detail` says why, `stdout` and `stderr` are the ImageBuilder's."
+        )
     return responses
 
 
 def example_of(error: type[AsuError]) -> dict[str, Any]:
     """Return the body of an error with its placeholders filled in."""
     message = (error.__doc__ or "").split("\n\n")[0]
-    return error(**{name: SAMPLES.get(name, name) for _, name, _, _ in string.Formatter().parse(message) if name}).body()
+    return error(
+        **{
+            name: SAMPLES.get(name, name)
+            for _, name, _, _ in string.Formatter().parse(message)
+            if name
+        }
+    ).body()
 
 
 def summary_of(model: type[BaseModel]) -> str:

@@ -73,7 +73,8 @@ KEY = "d28b4fed09577c84cb8ffb79ad7fee19c211c4ed9fd09186b08c1757a833bc4d"
 ENQUEUED = "2026-03-01T12:00:00.000000+00:00"
 DEVICE = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5"}
 
-# As device clients send them. None names versions or a revision: what is shown is also what a tester tries first, and those pass.
+# As device clients send them. None names versions or a revision: what is shown is also what a
+# tester tries first, and those pass.
 REQUESTS: dict[str, Any] = {
     "luci": {
         "summary": "LuCI: exactly these packages, on a device whose board name has a comma",
@@ -90,14 +91,25 @@ REQUESTS: dict[str, Any] = {
         "summary": "owut: exactly these packages, with a size and a file system; where it knows versions, it sends `packages_versions` instead",
         "value": {
             **DEVICE,
-            "packages": ["base-files", "busybox", "dnsmasq", "dropbear", "firewall4", "luci", "owut"],
+            "packages": [
+                "base-files",
+                "busybox",
+                "dnsmasq",
+                "dropbear",
+                "firewall4",
+                "luci",
+                "owut",
+            ],
             "diff_packages": True,
             "filesystem": "squashfs",
             "rootfs_size_mb": 128,
             "client": "owut/2026.07.08-r1",
         },
     },
-    "plain": {"summary": "Added to the defaults, and one taken away", "value": {**DEVICE, "packages": ["luci", "vim", "-ppp"]}},
+    "plain": {
+        "summary": "Added to the defaults, and one taken away",
+        "value": {**DEVICE, "packages": ["luci", "vim", "-ppp"]},
+    },
 }
 REQUEST_BODY = {"requestBody": {"content": {"application/json": {"examples": REQUESTS}}}}
 
@@ -111,8 +123,20 @@ _RESOLVED: dict[str, Any] = {
 }
 _COMMON = {"status": 202, "enqueued_at": ENQUEUED, "request_hash": KEY, "workers_alive": 2}
 _PENDING = {**_COMMON, "detail": "queued", "queue_position": 3, "eta_seconds": 90, "attempts": []}
-_ATTEMPT = {"number": 1, "begun": "2026-03-01T12:00:02+00:00", "ended": "2026-03-01T12:00:09+00:00", "outcome": "failed", "code": "download-failed"}
-_STARTED = {**_COMMON, "detail": "started", "imagebuilder_status": "building_image", "eta_seconds": 12, "attempts": [_ATTEMPT]}
+_ATTEMPT = {
+    "number": 1,
+    "begun": "2026-03-01T12:00:02+00:00",
+    "ended": "2026-03-01T12:00:09+00:00",
+    "outcome": "failed",
+    "code": "download-failed",
+}
+_STARTED = {
+    **_COMMON,
+    "detail": "started",
+    "imagebuilder_status": "building_image",
+    "eta_seconds": 12,
+    "attempts": [_ATTEMPT],
+}
 _IMAGE = "openwrt-24.10.4-d28b4fed0957-ath79-generic-tplink_archer-c7-v5-squashfs-sysupgrade.bin"
 _FINISHED = {
     "status": 200,
@@ -121,10 +145,25 @@ _FINISHED = {
     "request_hash": KEY,
     "bin_dir": KEY,
     "request": {**_RESOLVED, "rootfs_size_mb": None},
-    "images": [{"filesystem": "squashfs", "name": _IMAGE, "type": "sysupgrade", "sha256": "43d9" + 60 * "0", "sha256_unsigned": "e6f1" + 60 * "0"}],
+    "images": [
+        {
+            "filesystem": "squashfs",
+            "name": _IMAGE,
+            "type": "sysupgrade",
+            "sha256": "43d9" + 60 * "0",
+            "sha256_unsigned": "e6f1" + 60 * "0",
+        }
+    ],
     "manifest": {"busybox": "1.36.1-r2", "luci": "25.292.66247~75e41cb", "owut": "2025.10.06-r1"},
     "titles": [{"vendor": "TP-Link", "model": "Archer C7", "variant": "v5"}],
-    "build_cmd": ["make", "image", "PROFILE=tplink_archer-c7-v5", "PACKAGES=luci owut", "EXTRA_IMAGE_NAME=d28b4fed0957", f"BIN_DIR=/builder/{KEY}"],
+    "build_cmd": [
+        "make",
+        "image",
+        "PROFILE=tplink_archer-c7-v5",
+        "PACKAGES=luci owut",
+        "EXTRA_IMAGE_NAME=d28b4fed0957",
+        f"BIN_DIR=/builder/{KEY}",
+    ],
     "build_at": "2025-10-19T16:37:45Z",
     "enqueued_at": ENQUEUED,
     "id": "tplink_archer-c7-v5",
@@ -179,8 +218,14 @@ _FAILED_BUILDS = failed_builds(
     InternalError,
 )
 _POLL_HEADERS = {
-    "X-Imagebuilder-Status": {"description": "The step, or `queued`.", "schema": {"type": "string"}},
-    "X-Queue-Position": {"description": "How many wait before this one; 0 once it runs.", "schema": {"type": "integer"}},
+    "X-Imagebuilder-Status": {
+        "description": "The step, or `queued`.",
+        "schema": {"type": "string"},
+    },
+    "X-Queue-Position": {
+        "description": "How many wait before this one; 0 once it runs.",
+        "schema": {"type": "integer"},
+    },
 }
 _STATES: Responses = {
     200: {
@@ -193,12 +238,27 @@ _STATES: Responses = {
         "model": PendingAnswer,
         "description": "The build waits or runs; ask again at /api/v1/build/{request_hash}.",
         "headers": _POLL_HEADERS,
-        "content": {"application/json": {"examples": {"queued": {"value": _PENDING}, "started": {"value": _STARTED}}}},
+        "content": {
+            "application/json": {
+                "examples": {"queued": {"value": _PENDING}, "started": {"value": _STARTED}}
+            }
+        },
     },
     **_FAILED_BUILDS,
 }
 
-BUILD: Responses = {**_STATES, **failures(*_REFUSALS, *_ASKED_UPSTREAM, QueueUnavailable, Overloaded, ShareExceeded, DiskFull, MemoryFull)}
+BUILD: Responses = {
+    **_STATES,
+    **failures(
+        *_REFUSALS,
+        *_ASKED_UPSTREAM,
+        QueueUnavailable,
+        Overloaded,
+        ShareExceeded,
+        DiskFull,
+        MemoryFull,
+    ),
+}
 POLL: Responses = {**_STATES, **failures(UnknownBuild, QueueUnavailable)}
 
 _PREVIEW = {
@@ -228,7 +288,15 @@ _PREVIEW = {
     "request_hash": KEY,
     "cache_available": False,
 }
-PREVIEW = answers(PreviewAnswer, _PREVIEW, *_REFUSALS, *_ASKED_UPSTREAM, PrepareUnavailable, PrepareDisagrees, InternalError)
+PREVIEW = answers(
+    PreviewAnswer,
+    _PREVIEW,
+    *_REFUSALS,
+    *_ASKED_UPSTREAM,
+    PrepareUnavailable,
+    PrepareDisagrees,
+    InternalError,
+)
 
 _BRANCH = {
     "name": "24.10",
@@ -242,8 +310,19 @@ _BRANCH = {
     "branch_off_rev": 27990,
 }
 _LATEST = ["25.12.0-rc1", "24.10.4", "23.05.6"]
-_SERVER = {"version": "1.0.0", "contact": "", "allow_defaults": False, "repository_allow_list": [], "max_custom_rootfs_size_mb": 1024}
-_OVERVIEW = {"latest": _LATEST, "branches": {"24.10": _BRANCH}, "upstream_url": "https://downloads.openwrt.org", "server": _SERVER}
+_SERVER = {
+    "version": "1.0.0",
+    "contact": "",
+    "allow_defaults": False,
+    "repository_allow_list": [],
+    "max_custom_rootfs_size_mb": 1024,
+}
+_OVERVIEW = {
+    "latest": _LATEST,
+    "branches": {"24.10": _BRANCH},
+    "upstream_url": "https://downloads.openwrt.org",
+    "server": _SERVER,
+}
 _PROFILE = {
     "id": "tplink_archer-c7-v5",
     "target": "ath79/generic",
@@ -256,7 +335,9 @@ _PROFILE = {
     "supported_devices": ["tplink,archer-c7-v5", "archer-c7-v5"],
     "images": [],
 }
-_NOT_MODIFIED: Responses = {304: {"description": "What the caller has, by `If-None-Match`, is still current."}}
+_NOT_MODIFIED: Responses = {
+    304: {"description": "What the caller has, by `If-None-Match`, is still current."}
+}
 
 LATEST = {**answers(LatestAnswer, {"latest": _LATEST}, UpstreamUnreachable), **_NOT_MODIFIED}
 BRANCHES: Responses = {
@@ -272,7 +353,12 @@ OVERVIEW = {**answers(OverviewAnswer, _OVERVIEW, UpstreamUnreachable), **_NOT_MO
 _LISTED = (NotFound, UnsupportedVersion, UnsupportedBranch, *_ASKED_UPSTREAM)
 TARGET_PACKAGES = {
     **answers(
-        TargetPackagesAnswer, {"architecture": "mips_24kc", "packages": {"base-files": "1637~29397011cc", "kmod-usb2": "6.6.110-r1"}}, *_LISTED
+        TargetPackagesAnswer,
+        {
+            "architecture": "mips_24kc",
+            "packages": {"base-files": "1637~29397011cc", "kmod-usb2": "6.6.110-r1"},
+        },
+        *_LISTED,
     ),
     **_NOT_MODIFIED,
 }
@@ -280,14 +366,20 @@ ARCHITECTURE_PACKAGES: Responses = {
     200: {
         "model": dict[str, str],
         "description": "Name → version over all feeds.",
-        "content": {"application/json": {"example": {"busybox": "1.36.1-r2", "luci": "25.292.66247~75e41cb"}}},
+        "content": {
+            "application/json": {
+                "example": {"busybox": "1.36.1-r2", "luci": "25.292.66247~75e41cb"}
+            }
+        },
     },
     **_NOT_MODIFIED,
     **failures(*_LISTED),
 }
 PROFILE = {**answers(ProfileAnswer, _PROFILE, *_LISTED), **_NOT_MODIFIED}
 _UNSUPPORTED = (UnsupportedVersion, UnsupportedBranch, UnsupportedTarget)
-REVISION = answers(RevisionAnswer, {"revision": "r28959-29397011cc"}, NotFound, *_UNSUPPORTED, *_ASKED_UPSTREAM)
+REVISION = answers(
+    RevisionAnswer, {"revision": "r28959-29397011cc"}, NotFound, *_UNSUPPORTED, *_ASKED_UPSTREAM
+)
 MOVED: Responses = {301: {"description": "It is at `Location`."}}
 
 LIVE = answers(HealthAnswer, {"status": "ok"})

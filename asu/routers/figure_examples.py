@@ -11,7 +11,10 @@ _QUEUE = {"queue_length": 3, "builds_running": 2, "workers_alive": 2}
 
 def _answers(example: Any, *errors: type[AsuError]) -> Responses:
     """Return the description of an answer whose schema is that of the route's own return type."""
-    return {200: {"content": {"application/json": {"example": example}}}, **failures(QueueUnavailable, *errors)}
+    return {
+        200: {"content": {"application/json": {"example": example}}},
+        **failures(QueueUnavailable, *errors),
+    }
 
 
 QUEUE = _answers(_QUEUE)
@@ -40,10 +43,15 @@ PER_DAY = _answers(
     }
 )
 BY_VERSION = _answers(
-    {"labels": ["2026-02-16Z", "2026-02-23Z"], "datasets": [{"label": "24.10", "data": [120, 131]}, {"label": "25.12", "data": [40, 66]}]},
+    {
+        "labels": ["2026-02-16Z", "2026-02-23Z"],
+        "datasets": [{"label": "24.10", "data": [120, 131]}, {"label": "25.12", "data": [40, 66]}],
+    },
     InvalidRequest,
 )
-TOP_PACKAGES = _answers({"packages": [{"name": "luci", "count": 700}, {"name": "owut", "count": 310}]}, InvalidRequest)
+TOP_PACKAGES = _answers(
+    {"packages": [{"name": "luci", "count": 700}, {"name": "owut", "count": 310}]}, InvalidRequest
+)
 STATUS = _answers(
     {
         "version": "1.0.0",
@@ -52,8 +60,17 @@ STATUS = _answers(
         "queue_oldest_seconds": 41.0,
         "builds_running": 2,
         "metadata_age_seconds": 12.0,
-        "hours": [{"time": "2026-03-01T12:00:00Z", "done": 31, "user": 2, "upstream": 0, "infra": 0}],
-        "last_failures": [{"fault": "user", "time": "2026-03-01T12:00:00Z", "code": "impossible-selection", "count": 2}],
+        "hours": [
+            {"time": "2026-03-01T12:00:00Z", "done": 31, "user": 2, "upstream": 0, "infra": 0}
+        ],
+        "last_failures": [
+            {
+                "fault": "user",
+                "time": "2026-03-01T12:00:00Z",
+                "code": "impossible-selection",
+                "count": 2,
+            }
+        ],
     }
 )
 BUILD_ERRORS = _answers(

@@ -25,10 +25,13 @@ async def livez() -> dict[str, str]:
 @router.get("/readyz", summary="Whether requests can be served", responses=examples.READY)
 @router.head("/health", include_in_schema=False)
 @router.get("/health", include_in_schema=False)
-async def readyz(request: Request, response: Response, verbose: str | None = None) -> dict[str, Any]:
+async def readyz(
+    request: Request, response: Response, verbose: str | None = None
+) -> dict[str, Any]:
     """Look at Redis; with `?verbose` tell of all else too, which decides nothing: without workers requests still wait safely.
 
-    That none is alive is said in any case, under `notice`. It is no reason to take the API out: polls and downloads need it.
+    That none is alive is said in any case, under `notice`. It is no reason to take the API out:
+    polls and downloads need it.
     """
     health = services_of(request).health
     checks = {"redis": await health.redis()}
@@ -38,7 +41,11 @@ async def readyz(request: Request, response: Response, verbose: str | None = Non
     response.status_code = 200 if ready else HTTP_UNAVAILABLE
     notice = await health.notice() if ready else None
     answer: dict[str, Any] = {"status": "ok" if ready else "unavailable"}
-    return {**answer, **({"notice": notice} if notice else {}), **({"checks": checks} if verbose is not None else {})}
+    return {
+        **answer,
+        **({"notice": notice} if notice else {}),
+        **({"checks": checks} if verbose is not None else {}),
+    }
 
 
 @router.head("/version", include_in_schema=False)

@@ -1,6 +1,7 @@
 """What can be built: the documents that clients read before they ask.
 
-All are answered from memory and carry an ETag, so that asking again for what has not changed costs next to nothing.
+All are answered from memory and carry an ETag, so that asking again for what has not changed costs
+next to nothing.
 """
 
 from collections.abc import Callable, Coroutine
@@ -47,7 +48,9 @@ async def latest(request: Request) -> Response:
 
 
 @documents.head("/json/v1/branches.json", include_in_schema=False)
-@documents.get("/json/v1/branches.json", summary="The branches, as an array", responses=examples.BRANCHES)
+@documents.get(
+    "/json/v1/branches.json", summary="The branches, as an array", responses=examples.BRANCHES
+)
 async def branches(request: Request) -> Response:
     """Branches with their versions, targets and package changes; auc reads this one."""
     services = services_of(request)
@@ -66,24 +69,45 @@ async def overview(request: Request) -> Response:
     return _answer(request, await services.renderings.get("overview", lambda: _overview(services)))
 
 
-@router.head("/json/v1/releases/{version}/targets/{target}/{subtarget}/index.json", include_in_schema=False)
+@router.head(
+    "/json/v1/releases/{version}/targets/{target}/{subtarget}/index.json", include_in_schema=False
+)
 @router.get(
-    "/json/v1/releases/{version}/targets/{target}/{subtarget}/index.json", summary="The packages of a target", responses=examples.TARGET_PACKAGES
+    "/json/v1/releases/{version}/targets/{target}/{subtarget}/index.json",
+    summary="The packages of a target",
+    responses=examples.TARGET_PACKAGES,
 )
 async def target_packages(request: Request, version: str, target: str, subtarget: str) -> Response:
     """Architecture, and name → version of what belongs to the target, kernel modules included."""
     services, place = services_of(request), (version, f"{target}/{subtarget}")
-    return _answer(request, await services.renderings.get(place, lambda: services.listings.target_packages(*place)))
+    return _answer(
+        request,
+        await services.renderings.get(place, lambda: services.listings.target_packages(*place)),
+    )
 
 
-@router.head("/json/v1/releases/{version}/targets/{target}/{subtarget}/{profile}.json", include_in_schema=False)
-@router.get("/json/v1/releases/{version}/targets/{target}/{subtarget}/{profile}.json", summary="A profile", responses=examples.PROFILE)
-async def profile(request: Request, version: str, target: str, subtarget: str, profile: str) -> Response:
+@router.head(
+    "/json/v1/releases/{version}/targets/{target}/{subtarget}/{profile}.json",
+    include_in_schema=False,
+)
+@router.get(
+    "/json/v1/releases/{version}/targets/{target}/{subtarget}/{profile}.json",
+    summary="A profile",
+    responses=examples.PROFILE,
+)
+async def profile(
+    request: Request, version: str, target: str, subtarget: str, profile: str
+) -> Response:
     """Return an entry of profiles.json with the metadata of its target; an empty object if there is no such profile."""
-    return _answer(request, await services_of(request).listings.profile(version, f"{target}/{subtarget}", profile))
+    return _answer(
+        request,
+        await services_of(request).listings.profile(version, f"{target}/{subtarget}", profile),
+    )
 
 
-@router.head("/json/v1/releases/{version}/packages/{architecture}-index.json", include_in_schema=False)
+@router.head(
+    "/json/v1/releases/{version}/packages/{architecture}-index.json", include_in_schema=False
+)
 @router.get(
     "/json/v1/releases/{version}/packages/{architecture}-index.json",
     summary="The packages of an architecture",
@@ -92,7 +116,12 @@ async def profile(request: Request, version: str, target: str, subtarget: str, p
 async def architecture_packages(request: Request, version: str, architecture: str) -> Response:
     """Name → version over all feeds."""
     services, place = services_of(request), (version, architecture)
-    return _answer(request, await services.renderings.get(place, lambda: services.listings.architecture_packages(*place)))
+    return _answer(
+        request,
+        await services.renderings.get(
+            place, lambda: services.listings.architecture_packages(*place)
+        ),
+    )
 
 
 @router.head("/json/v1/snapshots/targets/{target}/{subtarget}/index.json", include_in_schema=False)
@@ -106,11 +135,20 @@ async def snapshot_target_packages(request: Request, target: str, subtarget: str
     return await target_packages(request, "SNAPSHOT", target, subtarget)
 
 
-@router.head("/json/v1/snapshots/targets/{target}/{subtarget}/{profile}.json", include_in_schema=False)
-@router.get("/json/v1/snapshots/targets/{target}/{subtarget}/{profile}.json", summary="A profile in the snapshot", responses=examples.PROFILE)
+@router.head(
+    "/json/v1/snapshots/targets/{target}/{subtarget}/{profile}.json", include_in_schema=False
+)
+@router.get(
+    "/json/v1/snapshots/targets/{target}/{subtarget}/{profile}.json",
+    summary="A profile in the snapshot",
+    responses=examples.PROFILE,
+)
 async def snapshot_profile(request: Request, target: str, subtarget: str, profile: str) -> Response:
     """As for a release."""
-    return _answer(request, await services_of(request).listings.profile("SNAPSHOT", f"{target}/{subtarget}", profile))
+    return _answer(
+        request,
+        await services_of(request).listings.profile("SNAPSHOT", f"{target}/{subtarget}", profile),
+    )
 
 
 @router.head("/json/v1/snapshots/packages/{architecture}-index.json", include_in_schema=False)
@@ -125,10 +163,16 @@ async def snapshot_architecture_packages(request: Request, architecture: str) ->
 
 
 @router.head("/api/v1/revision/{version}/{target}/{subtarget}", include_in_schema=False)
-@router.get("/api/v1/revision/{version}/{target}/{subtarget}", summary="The revision of a target", responses=examples.REVISION)
+@router.get(
+    "/api/v1/revision/{version}/{target}/{subtarget}",
+    summary="The revision of a target",
+    responses=examples.REVISION,
+)
 async def revision(request: Request, version: str, target: str, subtarget: str) -> dict[str, str]:
     """Return the revision that an image of this version and target would have, such as r28739-d9340319c6."""
-    return {"revision": await services_of(request).catalogue.revision(version, f"{target}/{subtarget}")}
+    return {
+        "revision": await services_of(request).catalogue.revision(version, f"{target}/{subtarget}")
+    }
 
 
 @router.head("/overview", include_in_schema=False)

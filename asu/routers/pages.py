@@ -30,12 +30,17 @@ HEADERS = {
 class StaticAssets(StaticFiles):
     """The style sheet, the script and the icon; pages name them with a digest of their content, so they can be kept for a day.
 
-    They are always sent whole: what the library says of ranges that make no sense is not in the one shape of our errors.
+    They are always sent whole: what the library says of ranges that make no sense is not in the one
+    shape of our errors.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer without looking at a range."""
-        await super().__call__({**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]}, receive, send)
+        await super().__call__(
+            {**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]},
+            receive,
+            send,
+        )
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Answer with a file for browsers."""
@@ -61,7 +66,9 @@ async def index(request: Request) -> HTMLResponse:
     except QueueUnavailable:
         busy = fill("unavailable.html")
     contact = services.settings.server_contact
-    content = fill("index.html", busy=busy, contact=element("p", f"Operator: {contact}") if contact else "")
+    content = fill(
+        "index.html", busy=busy, contact=element("p", f"Operator: {contact}") if contact else ""
+    )
     return _page("OpenWrt firmware on demand", content)
 
 
@@ -73,7 +80,9 @@ async def stats(request: Request, branch: str | None = None) -> HTMLResponse:
     try:
         content = await services_of(request).stats_pages.content(branch)
     except QueueUnavailable:
-        return _page(title, Html(f"<h1>Statistics</h1>{fill('unavailable.html')}"), status=HTTP_UNAVAILABLE)
+        return _page(
+            title, Html(f"<h1>Statistics</h1>{fill('unavailable.html')}"), status=HTTP_UNAVAILABLE
+        )
     script = element("script", src=asset("stats.js"), defer="defer")
     return _page(title, content, head=script)
 
@@ -86,7 +95,9 @@ async def status(request: Request) -> HTMLResponse:
     try:
         return _page(title, status_content(await services_of(request).status.get()))
     except QueueUnavailable:
-        return _page(title, Html(f"<h1>Status</h1>{fill('unavailable.html')}"), status=HTTP_UNAVAILABLE)
+        return _page(
+            title, Html(f"<h1>Status</h1>{fill('unavailable.html')}"), status=HTTP_UNAVAILABLE
+        )
 
 
 @router.head("/docs", include_in_schema=False)
@@ -104,7 +115,17 @@ async def redoc() -> RedirectResponse:
     return RedirectResponse("/docs", HTTP_MOVED)
 
 
-def _page(title: str, content: Html, *, head: Html | str = "", status: int = HTTP_OK) -> HTMLResponse:
+def _page(
+    title: str, content: Html, *, head: Html | str = "", status: int = HTTP_OK
+) -> HTMLResponse:
     icon, style = asset("favicon.svg"), asset("style.css")
-    page = fill("layout.html", title=title, icon=icon, style=style, head=head, content=content, version=__version__)
+    page = fill(
+        "layout.html",
+        title=title,
+        icon=icon,
+        style=style,
+        head=head,
+        content=content,
+        version=__version__,
+    )
     return HTMLResponse(page, status, HEADERS)

@@ -14,10 +14,18 @@ from . import examples
 router = APIRouter(prefix="/api/v1", tags=["prepare"])
 
 
-@router.post("/build/prepare", summary="Preview a request", responses=examples.PREVIEW, openapi_extra=examples.REQUEST_BODY)
-async def prepare(request: Request, build_request: BuildRequest, response: Response) -> dict[str, Any]:
+@router.post(
+    "/build/prepare",
+    summary="Preview a request",
+    responses=examples.PREVIEW,
+    openapi_extra=examples.REQUEST_BODY,
+)
+async def prepare(
+    request: Request, build_request: BuildRequest, response: Response
+) -> dict[str, Any]:
     """Say what will be installed, what changes and why, and whether the image is there already."""
-    response.headers["Cache-Control"] = "no-store"  # It repeats the request, the first-boot script included.
+    # It repeats the request, the first-boot script included.
+    response.headers["Cache-Control"] = "no-store"
     services = services_of(request)
     try:
         validated = await services.catalogue.validate(build_request)

@@ -6,7 +6,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, StringConstraints
 
-from asu.figures import PACKAGES_SHOWN, DayChart, FailureCount, PackageCount, QueueFigures, Summary, WeekChart
+from asu.figures import (
+    PACKAGES_SHOWN,
+    DayChart,
+    FailureCount,
+    PackageCount,
+    QueueFigures,
+    Summary,
+    WeekChart,
+)
 from asu.resolution import InvalidVersionError, Version
 from asu.services import services_of
 
@@ -41,8 +49,16 @@ def branch_name(text: str) -> str:
 
 
 Branch = Annotated[str, StringConstraints(max_length=16), AfterValidator(branch_name)]
-BranchQuery = Annotated[Branch | None, Query(description="Tell of the versions of this branch, instead of all branches.", examples=["24.10"])]
-Limit = Annotated[int, Query(ge=1, le=PACKAGES_SHOWN, description="How many packages to tell at most.")]
+BranchQuery = Annotated[
+    Branch | None,
+    Query(
+        description="Tell of the versions of this branch, instead of all branches.",
+        examples=["24.10"],
+    ),
+]
+Limit = Annotated[
+    int, Query(ge=1, le=PACKAGES_SHOWN, description="How many packages to tell at most.")
+]
 
 
 @router.head("/stats", include_in_schema=False)
@@ -53,7 +69,9 @@ async def stats(request: Request) -> QueueFigures:
 
 
 @router.head("/stats/summary", include_in_schema=False)
-@router.get("/stats/summary", summary="Totals since counting began", responses=figure_examples.SUMMARY)
+@router.get(
+    "/stats/summary", summary="Totals since counting began", responses=figure_examples.SUMMARY
+)
 async def summary(request: Request) -> Summary:
     """Sum up requests, images that were there already, builds, failures by whose fault, how long builds take; and the queue."""
     return await services_of(request).figures.summary()
@@ -67,14 +85,22 @@ async def builds_per_day(request: Request) -> DayChart:
 
 
 @router.head("/builds-by-version", include_in_schema=False)
-@router.get("/builds-by-version", summary="The last 26 weeks, by branch or version", responses=figure_examples.BY_VERSION)
+@router.get(
+    "/builds-by-version",
+    summary="The last 26 weeks, by branch or version",
+    responses=figure_examples.BY_VERSION,
+)
 async def builds_by_version(request: Request, branch: BranchQuery = None) -> WeekChart:
     """Finished builds for each week, one dataset per branch, or per version of one branch; none where there were no builds."""
     return await services_of(request).figures.builds_by_version(branch)
 
 
 @router.head("/top-packages", include_in_schema=False)
-@router.get("/top-packages", summary="The packages that are asked for most", responses=figure_examples.TOP_PACKAGES)
+@router.get(
+    "/top-packages",
+    summary="The packages that are asked for most",
+    responses=figure_examples.TOP_PACKAGES,
+)
 async def top_packages(request: Request, limit: Limit = 25) -> TopPackages:
     """Count finished builds of the last 26 weeks that asked for a package; what a device has by itself is left out."""
     return TopPackages(await services_of(request).figures.top_packages(limit))

@@ -1,6 +1,7 @@
 """Downloads, where no gateway serves the files itself.
 
-The headers that clients read are the same either way; nginx makes an ETag and a Last-Modified of its own from the file's time.
+The headers that clients read are the same either way; nginx makes an ETag and a Last-Modified of
+its own from the file's time.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,9 @@ _FILE = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 STORE_ANSWERS: Responses = {
     200: {"description": "The file, whole and unencoded.", "content": _FILE},
     206: {"description": "The part that `Range` asks for.", "content": _FILE},
-    302: {"description": "The file is to be fetched from `Location`; only where the operator has chosen so."},
+    302: {
+        "description": "The file is to be fetched from `Location`; only where the operator has chosen so."
+    },
     304: {"description": "The client has this file already."},
     **failures(NotFound, RangeNotSatisfiable, StoreFailed),
 }
@@ -34,7 +37,8 @@ STORE_ANSWERS: Responses = {
 class FileStream(StreamingResponse):
     """A part of a file that is let go of when the answer has ended, however it has.
 
-    Its length is told beforehand, so an end before that length is reached can only be a broken connection.
+    Its length is told beforehand, so an end before that length is reached can only be a broken
+    connection.
     """
 
     def __init__(self, download: Download, status: int, headers: Mapping[str, str]) -> None:
@@ -50,7 +54,12 @@ class FileStream(StreamingResponse):
 
 
 @router.head("/store/{request_hash}/{name}", include_in_schema=False)
-@router.get("/store/{request_hash}/{name}", summary="Download a file", response_class=Response, responses=STORE_ANSWERS)
+@router.get(
+    "/store/{request_hash}/{name}",
+    summary="Download a file",
+    response_class=Response,
+    responses=STORE_ANSWERS,
+)
 async def download(request: Request, request_hash: str, name: str) -> Response:
     """Send a file unencoded, with its length: old clients compare lengths and follow no redirects."""
     file = await services_of(request).downloads.find(request_hash, name)
@@ -73,7 +82,9 @@ async def download(request: Request, request_hash: str, name: str) -> Response:
     return await _send(request, file, part, headers)
 
 
-async def _send(request: Request, file: StoredFile, part: Part | None, headers: dict[str, str]) -> Response:
+async def _send(
+    request: Request, file: StoredFile, part: Part | None, headers: dict[str, str]
+) -> Response:
     start, length = (part.start, part.length) if part else (0, file.size)
     content = await services_of(request).downloads.open(file, start, length)
     if content is None:

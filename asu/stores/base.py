@@ -14,18 +14,21 @@ if TYPE_CHECKING:
     from .manifest import Manifest  # Which needs what stands here.
 
 KEY = re.compile(r"[0-9a-f]{64}")
-# Names as the ImageBuilder makes them; a leading dot would hide a file, a slash leave the directory.
+# Names as the ImageBuilder makes them; a leading dot would hide a file, a slash leave the
+# directory.
 FILE_NAME = re.compile(r"[A-Za-z0-9_+%~-][A-Za-z0-9_.+%~-]{0,254}")
 NO_HASHES: Mapping[str, str] = MappingProxyType({})
-ACCOUNT = ".asu-record.json"  # What a lost record can be made from; see build_account. Nobody serves a name with a leading dot.
+# What a lost record can be made from; see build_account. Nobody serves a name with a leading dot.
+ACCOUNT = ".asu-record.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFile:
     """A published file of a build: its name, its size in bytes, and what HTTP tells of it.
 
-    `etag` is a strong validator without its quotes, `modified` is in seconds since 1970; `url` is where clients are to fetch the file
-    from, None where the API sends it; `publication` is that of its manifest.
+    `etag` is a strong validator without its quotes, `modified` is in seconds since 1970; `url` is
+    where clients are to fetch the file from, None where the API sends it; `publication` is that of
+    its manifest.
     """
 
     key: str
@@ -51,8 +54,9 @@ class Content(Protocol):
 class Lifetimes:
     """How many seconds things stay in a store at least.
 
-    `grace` is for builds, beyond their own end; `undocumented` for builds without a manifest, as an earlier version of the local store
-    published them; `workplaces` for unpublished files that nobody has touched.
+    `grace` is for builds, beyond their own end; `undocumented` for builds without a manifest, as an
+    earlier version of the local store published them; `workplaces` for unpublished files that
+    nobody has touched.
     """
 
     grace: float
@@ -85,11 +89,14 @@ def without_rival() -> bool:
 class Store(Protocol):
     """Keeps the files of finished builds, each build a flat set of names under its key.
 
-    A build is published all at once or not at all, and never changed afterwards: only an attempt that is the current one replaces what is
-    there, and then no record promises it. With its files lies a manifest, which says what belongs to it and when its life ends. All calls block.
+    A build is published all at once or not at all, and never changed afterwards: only an attempt
+    that is the current one replaces what is there, and then no record promises it. With its files
+    lies a manifest, which says what belongs to it and when its life ends. All calls block.
     """
 
-    answers_last: float  # Seconds for which an answer of `has` is good enough for those who poll; 0 where asking costs next to nothing.
+    # Seconds for which an answer of `has` is good enough for those who poll; 0 where asking costs
+    # next to nothing.
+    answers_last: float
     expire_every: float  # Seconds between two calls of `expire`: one looks at all that there is.
 
     def open(self) -> None:
@@ -117,17 +124,22 @@ class Store(Protocol):
         """Return a new private local directory in which the files of a build are gathered; raises StoreFailed."""
 
     def publish(
-        self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES, is_current: Callable[[], bool] = without_rival
+        self,
+        key: str,
+        directory: Path,
+        lifetime: int,
+        hashes: Mapping[str, str] = NO_HASHES,
+        is_current: Callable[[], bool] = without_rival,
     ) -> bool:
         """Make the regular files of a workplace the published build, for `lifetime` seconds from now; return whether they are.
 
         The SHA-256 of files that `hashes` names are taken from there; the others are read for them.
-        A file named ACCOUNT is kept beside them and never served.
-        `is_current` says whether whoever publishes may still do so. It is asked when nothing is left to be done but the one step that
-        makes the files visible, and once more after it; as soon as it says no, what was published is taken back, unless somebody else's
-        files lie there by then, and the answer is False.
-        An earlier publication of the same build is replaced as a whole. Afterwards the workplace is to be discarded.
-        Raises StoreFailed, and what `is_current` raises.
+        A file named ACCOUNT is kept beside them and never served. `is_current` says whether whoever
+        publishes may still do so. It is asked when nothing is left to be done but the one step that
+        makes the files visible, and once more after it; as soon as it says no, what was published
+        is taken back, unless somebody else's files lie there by then, and the answer is False. An
+        earlier publication of the same build is replaced as a whole. Afterwards the workplace is to
+        be discarded. Raises StoreFailed, and what `is_current` raises.
         """
 
     def discard(self, directory: Path) -> None:
@@ -136,15 +148,17 @@ class Store(Protocol):
     def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
         """Remove builds that have outlived their time and whose key is not known, and what the dead left unpublished.
 
-        Return the keys of the builds that were removed. What is known stays, however old it is. Raises StoreFailed, and what
+        Return the keys of the builds that were removed. What is known stays, however old it is.
+        Raises StoreFailed, and what
         `is_known` raises.
         """
 
     def remove_damaged(self) -> list[str]:
         """Remove builds of which a file is gone, or has not the size that it was published with, known or not; return their keys.
 
-        So are those whose manifest cannot be read, or is gone though their account is there: a power failure leaves such.
-        Where a gateway serves the files, nothing else keeps what is left of them from clients. Raises StoreFailed.
+        So are those whose manifest cannot be read, or is gone though their account is there: a
+        power failure leaves such. Where a gateway serves the files, nothing else keeps what is left
+        of them from clients. Raises StoreFailed.
         """
 
     def builds(self) -> list[StoredBuild]:

@@ -24,9 +24,10 @@ def manifest_in(directory: Path) -> Manifest | None:
 def is_damaged(directory: Path) -> bool:
     """Whether less of a build is there than was published: a file is gone or has another size, or the manifest tells nothing any more.
 
-    An empty manifest, or an account without one, is what a power failure left of a publication that was not on the disk yet. A build without
-    either was published by an earlier release, one with a manifest of another version by a later one; neither is damaged. Raises OSError
-    where the manifest is there and the disk does not hand it out, so that nobody can say.
+    An empty manifest, or an account without one, is what a power failure left of a publication that
+    was not on the disk yet. A build without either was published by an earlier release, one with a
+    manifest of another version by a later one; neither is damaged. Raises OSError where the
+    manifest is there and the disk does not hand it out, so that nobody can say.
     """
     document = _document_in(directory)
     if document is None:
@@ -54,7 +55,9 @@ def has_size(path: str, size: int) -> bool:
 def bytes_in(directory: Path) -> int:
     """Return the size of what clients may download; 0 for a build that another worker has just removed."""
     try:
-        return sum(path.stat().st_size for path in directory.iterdir() if FILE_NAME.fullmatch(path.name))
+        return sum(
+            path.stat().st_size for path in directory.iterdir() if FILE_NAME.fullmatch(path.name)
+        )
     except FileNotFoundError:
         return 0
 
@@ -62,8 +65,9 @@ def bytes_in(directory: Path) -> int:
 def remove_in_place(directory: Path, may_go: Callable[[Path], bool]) -> bool:
     """Remove a build where it lies, if it may go; return whether it is gone. It needs no room, but for a moment others see a damaged build.
 
-    The manifest goes last: whatever is left after a crash is known to be damaged. What goes is what was opened before the question, so
-    a build that is put in its place meanwhile stays. Raises StoreFailed.
+    The manifest goes last: whatever is left after a crash is known to be damaged. What goes is what
+    was opened before the question, so a build that is put in its place meanwhile stays. Raises
+    StoreFailed.
     """
     try:
         opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

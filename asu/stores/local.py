@@ -11,8 +11,28 @@ from pathlib import Path
 
 from asu.errors import StoreFailed
 
-from .base import ACCOUNT, FILE_NAME, KEY, NO_HASHES, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage, without_rival
-from .directory import bytes_in, has_size, is_damaged, manifest_in, remove_in_place, sizes_in, sync, sync_build
+from .base import (
+    ACCOUNT,
+    FILE_NAME,
+    KEY,
+    NO_HASHES,
+    Content,
+    Lifetimes,
+    StoredBuild,
+    StoredFile,
+    StoreUsage,
+    without_rival,
+)
+from .directory import (
+    bytes_in,
+    has_size,
+    is_damaged,
+    manifest_in,
+    remove_in_place,
+    sizes_in,
+    sync,
+    sync_build,
+)
 from .manifest import MANIFEST, Manifest, describe_build
 from .workplaces import Workplaces, is_older
 
@@ -56,8 +76,8 @@ class LocalStore:
     def has(self, key: str) -> bool:
         """See Store.
 
-        The manifest is read once. From then on the directory tells by its own time whether the build is still that one, and a poll costs a
-        stat of it and of each file, 2 µs apiece.
+        The manifest is read once. From then on the directory tells by its own time whether the
+        build is still that one, and a poll costs a stat of it and of each file, 2 µs apiece.
         """
         if KEY.fullmatch(key) is None:
             return False
@@ -65,7 +85,11 @@ class LocalStore:
             status = (self._root / key).stat()
             mark = (status.st_ino, status.st_mtime_ns)
             seen = self._seen.get(key)
-            return seen.is_whole() if seen is not None and seen.mark == mark else self._look_at(key, mark)
+            return (
+                seen.is_whole()
+                if seen is not None and seen.mark == mark
+                else self._look_at(key, mark)
+            )
         except FileNotFoundError:
             if self._workplaces.are_there():
                 return False
@@ -87,12 +111,21 @@ class LocalStore:
         manifest = manifest_in(self._root / key)
         if manifest is None:
             etag = f"{status.st_mtime_ns:x}-{status.st_size:x}"
-            undocumented = LocalFile(key=key, name=name, size=status.st_size, etag=etag, modified=int(status.st_mtime), path=path)
+            undocumented = LocalFile(
+                key=key,
+                name=name,
+                size=status.st_size,
+                etag=etag,
+                modified=int(status.st_mtime),
+                path=path,
+            )
             return None if self._is_damaged(self._root / key) else undocumented
         file = manifest.stored(name)
         if file is None or file.size != status.st_size:
             return None
-        return LocalFile(key=key, name=name, size=file.size, etag=file.etag, modified=file.modified, path=path)
+        return LocalFile(
+            key=key, name=name, size=file.size, etag=file.etag, modified=file.modified, path=path
+        )
 
     def content(self, file: StoredFile, start: int, length: int) -> Content | None:  # noqa: ARG002  # A file is read as far as is wanted.
         """See Store."""
@@ -128,13 +161,20 @@ class LocalStore:
         return self._workplaces.new(key)
 
     def publish(
-        self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES, is_current: Callable[[], bool] = without_rival
+        self,
+        key: str,
+        directory: Path,
+        lifetime: int,
+        hashes: Mapping[str, str] = NO_HASHES,
+        is_current: Callable[[], bool] = without_rival,
     ) -> bool:
         """See Store.
 
-        All is on the disk itself before it is seen, and seen there when this returns: a power failure leaves a whole build or none. What
-        remains to a worker that freezes for longer than its lease is the moment between an answer and a rename that replaces what another
-        attempt has published; when it thaws, it takes its own back, and none are left, so that the build is made again.
+        All is on the disk itself before it is seen, and seen there when this returns: a power
+        failure leaves a whole build or none. What remains to a worker that freezes for longer than
+        its lease is the moment between an answer and a rename that replaces what another attempt
+        has published; when it thaws, it takes its own back, and none are left, so that the build is
+        made again.
         """
         try:
             manifest = describe_build(key, directory, lifetime, hashes)
@@ -162,16 +202,28 @@ class LocalStore:
         def is_over(directory: Path) -> bool:
             return self._is_over(directory, lifetimes)
 
-        return [key for key, directory in self._directories() if is_over(directory) and not is_known(key) and self._remove(key, is_over)]
+        return [
+            key
+            for key, directory in self._directories()
+            if is_over(directory) and not is_known(key) and self._remove(key, is_over)
+        ]
 
     def remove_damaged(self) -> list[str]:
         """See Store."""
-        return [key for key, directory in self._directories() if self._is_damaged(directory) and self._remove(key, self._is_damaged)]
+        return [
+            key
+            for key, directory in self._directories()
+            if self._is_damaged(directory) and self._remove(key, self._is_damaged)
+        ]
 
     def builds(self) -> list[StoredBuild]:
         """See Store. The time at which a file was last accessed tells of downloads, where the file system notes it."""
         return [
-            StoredBuild(key=key, bytes=bytes_in(directory), idle=max(0.0, time.time() - self._last_use(directory)))
+            StoredBuild(
+                key=key,
+                bytes=bytes_in(directory),
+                idle=max(0.0, time.time() - self._last_use(directory)),
+            )
             for key, directory in self._directories()
         ]
 
@@ -202,12 +254,16 @@ class LocalStore:
         self.open()
         self._workplaces.probe()
         if not os.access(self._root, os.W_OK | os.X_OK):
-            raise StoreFailed(reason="the store is not writable (builds cannot be put beside those that are there)")
+            raise StoreFailed(
+                reason="the store is not writable (builds cannot be put beside those that are there)"
+            )
 
     def _directories(self) -> Iterator[tuple[str, Path]]:
         """Yield the builds that there are; raises StoreFailed."""
         try:
-            directories = [directory for directory in self._root.iterdir() if KEY.fullmatch(directory.name)]
+            directories = [
+                directory for directory in self._root.iterdir() if KEY.fullmatch(directory.name)
+            ]
         except OSError as error:
             raise StoreFailed(reason=f"it cannot be looked through ({error.strerror})") from error
         for directory in directories:
@@ -217,7 +273,9 @@ class LocalStore:
         """Whether all files of a build are there as they were published, or any of one that was published without a manifest."""
         manifest = manifest_in(self._root / key)
         if manifest is None:
-            return not is_damaged(self._root / key) and any(path.is_file() for path in (self._root / key).iterdir())
+            return not is_damaged(self._root / key) and any(
+                path.is_file() for path in (self._root / key).iterdir()
+            )
         if len(self._seen) >= SEEN:
             self._seen.clear()
         seen = self._seen[key] = SeenBuild(mark, sizes_in(self._root / key, manifest))
@@ -226,14 +284,27 @@ class LocalStore:
     def _is_over(self, directory: Path, lifetimes: Lifetimes) -> bool:
         """Whether a build has outlived its time; one without a manifest goes by its age."""
         manifest = manifest_in(directory)
-        return manifest.is_over(lifetimes.grace) if manifest else is_older(directory, lifetimes.undocumented)
+        return (
+            manifest.is_over(lifetimes.grace)
+            if manifest
+            else is_older(directory, lifetimes.undocumented)
+        )
 
     def _last_use(self, directory: Path) -> float:
         """Return when a build was published or one of its files was last read, in seconds since 1970."""
         manifest = manifest_in(directory)
         try:
             published = manifest.published.timestamp() if manifest else directory.stat().st_mtime
-            return max([published, *(path.stat().st_atime for path in directory.iterdir() if FILE_NAME.fullmatch(path.name))])
+            return max(
+                [
+                    published,
+                    *(
+                        path.stat().st_atime
+                        for path in directory.iterdir()
+                        if FILE_NAME.fullmatch(path.name)
+                    ),
+                ]
+            )
         except FileNotFoundError:
             return time.time()  # Another worker has just removed it.
 
@@ -247,7 +318,8 @@ class LocalStore:
     def _remove(self, key: str, may_go: Callable[[Path], bool]) -> bool:
         """Take a build out of sight in one step, then remove it; one that was published anew in between goes back.
 
-        A disk may have no room for the directory that this takes, which is when something must go: then it is removed where it lies.
+        A disk may have no room for the directory that this takes, which is when something must go:
+        then it is removed where it lies.
         """
         try:
             place = self.workplace(key)

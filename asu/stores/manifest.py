@@ -1,9 +1,11 @@
 """What lies with a build's files: which they are, and when its life ends; one format for every store.
 
-The document is small JSON. With the files it says all that must be known to serve a build; what a record is made of lies in a document of its
-own (`build_account`), since this one is read for each download:
+The document is small JSON. With the files it says all that must be known to serve a build; what a
+record is made of lies in a document of its own (`build_account`), since this one is read for each
+download:
 
-    {"version": 1, "key": "…", "published": "2026-03-01T12:00:00+00:00", "expires": "2026-03-02T12:00:00+00:00",
+    {"version": 1, "key": "…", "published": "2026-03-01T12:00:00+00:00", "expires":
+    "2026-03-02T12:00:00+00:00",
      "files": [{"name": "…", "size": 7340032, "sha256": "…"}, …]}
 
 In a bucket it names its `publication` as well, 32 hex digits below which the files lie.
@@ -37,7 +39,8 @@ class PublishedFile:
 class Manifest:
     """What was published under a key, when, and until when it is wanted; times are in UTC.
 
-    `publication` tells apart the files of two publications of one build where they cannot lie under the same name; empty where they may.
+    `publication` tells apart the files of two publications of one build where they cannot lie under
+    the same name; empty where they may.
     """
 
     key: str
@@ -60,15 +63,27 @@ class Manifest:
         for file in self.files:
             if file.name == name and FILE_NAME.fullmatch(name):
                 modified = int(self.published.timestamp())
-                return StoredFile(key=self.key, name=name, size=file.size, etag=file.sha256, modified=modified, url=url, publication=self.publication)
+                return StoredFile(
+                    key=self.key,
+                    name=name,
+                    size=file.size,
+                    etag=file.sha256,
+                    modified=modified,
+                    url=url,
+                    publication=self.publication,
+                )
         return None
 
     def to_json(self) -> bytes:
         """Return the document."""
-        files = [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in self.files]
+        files = [
+            {"name": file.name, "size": file.size, "sha256": file.sha256} for file in self.files
+        ]
         times = {"published": self.published.isoformat(), "expires": self.expires.isoformat()}
         publication = {"publication": self.publication} if self.publication else {}
-        return json.dumps({"version": VERSION, "key": self.key, **publication, **times, "files": files}).encode()
+        return json.dumps(
+            {"version": VERSION, "key": self.key, **publication, **times, "files": files}
+        ).encode()
 
 
 def read_manifest(document: bytes, key: str) -> Manifest | None:
@@ -77,14 +92,24 @@ def read_manifest(document: bytes, key: str) -> Manifest | None:
         values = json.loads(document)
         if values["version"] != VERSION or values["key"] != key:
             return None
-        published, expires = (datetime.fromisoformat(values[name]).astimezone(UTC) for name in ("published", "expires"))
-        files = tuple(PublishedFile(name=str(file["name"]), size=int(file["size"]), sha256=str(file["sha256"])) for file in values["files"])
+        published, expires = (
+            datetime.fromisoformat(values[name]).astimezone(UTC)
+            for name in ("published", "expires")
+        )
+        files = tuple(
+            PublishedFile(
+                name=str(file["name"]), size=int(file["size"]), sha256=str(file["sha256"])
+            )
+            for file in values["files"]
+        )
         publication = str(values.get("publication", ""))
     except (ValueError, KeyError, TypeError, OverflowError):
         return None
     if PUBLICATION.fullmatch(publication) is None:
         return None
-    return Manifest(key=key, published=published, expires=expires, files=files, publication=publication)
+    return Manifest(
+        key=key, published=published, expires=expires, files=files, publication=publication
+    )
 
 
 def is_of_another_release(document: bytes) -> bool:
@@ -98,16 +123,31 @@ def is_of_another_release(document: bytes) -> bool:
 def describe_build(key: str, directory: Path, lifetime: int, hashes: Mapping[str, str]) -> Manifest:
     """Return the manifest of the files in a directory, published now for `lifetime` seconds; raises as `published_files`."""
     now = datetime.now(UTC)
-    return Manifest(key=key, published=now, expires=now + timedelta(seconds=lifetime), files=published_files(directory, hashes))
+    return Manifest(
+        key=key,
+        published=now,
+        expires=now + timedelta(seconds=lifetime),
+        files=published_files(directory, hashes),
+    )
 
 
 def published_files(directory: Path, hashes: Mapping[str, str]) -> tuple[PublishedFile, ...]:
     """Return those files of a directory that belong to a build, regular ones with plain names; raises OSError.
 
-    What `hashes` names (name → SHA-256) is not read again. Hashes from before the signing are none of these: what counts is what is served.
+    What `hashes` names (name → SHA-256) is not read again. Hashes from before the signing are none
+    of these: what counts is what is served.
     """
-    found = sorted(path for path in directory.iterdir() if FILE_NAME.fullmatch(path.name) and not path.is_symlink() and path.is_file())
-    return tuple(PublishedFile(name=path.name, size=path.stat().st_size, sha256=hashes.get(path.name) or _digest(path)) for path in found)
+    found = sorted(
+        path
+        for path in directory.iterdir()
+        if FILE_NAME.fullmatch(path.name) and not path.is_symlink() and path.is_file()
+    )
+    return tuple(
+        PublishedFile(
+            name=path.name, size=path.stat().st_size, sha256=hashes.get(path.name) or _digest(path)
+        )
+        for path in found
+    )
 
 
 def _digest(path: Path) -> str:

@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .base import ACCOUNT, KEY, NO_HASHES, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage, without_rival
+from .base import (
+    ACCOUNT,
+    KEY,
+    NO_HASHES,
+    Content,
+    Lifetimes,
+    StoredBuild,
+    StoredFile,
+    StoreUsage,
+    without_rival,
+)
 from .manifest import Manifest, describe_build
 from .workplaces import Workplaces
 
@@ -84,7 +94,12 @@ class MemoryStore:
         return self._workplaces.new(key)
 
     def publish(
-        self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES, is_current: Callable[[], bool] = without_rival
+        self,
+        key: str,
+        directory: Path,
+        lifetime: int,
+        hashes: Mapping[str, str] = NO_HASHES,
+        is_current: Callable[[], bool] = without_rival,
     ) -> bool:
         """See Store."""
         if KEY.fullmatch(key) is None:
@@ -125,7 +140,11 @@ class MemoryStore:
     def builds(self) -> list[StoredBuild]:
         """See Store. It does not know of downloads."""
         return [
-            StoredBuild(key=key, bytes=sum(file.size for file in build.manifest.files), idle=build.manifest.age)
+            StoredBuild(
+                key=key,
+                bytes=sum(file.size for file in build.manifest.files),
+                idle=build.manifest.age,
+            )
             for key, build in self.published.items()
         ]
 

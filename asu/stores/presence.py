@@ -12,7 +12,9 @@ from asu.errors import StoreFailed
 
 from .base import Store
 
-PATIENCE = 2.0  # Seconds that a poll waits for a store far away; owut asks every half second and would rather hear something.
+# Seconds that a poll waits for a store far away; owut asks every half second and would rather hear
+# something.
+PATIENCE = 2.0
 REMEMBERED = 10_000  # Builds; the answer for each takes some 300 bytes.
 THREADS = 8  # Questions to a store that hangs; those who download have threads of their own.
 
@@ -28,9 +30,10 @@ class Question:
 class Presence:
     """Answers for one store.
 
-    A store that lies near is asked each time. One that lies far away is asked at most once per build and `answers_last` seconds, however many
-    poll, and in a thread. Files that cannot be looked for count as present: a client takes an error for the end of its build, and to
-    build everything again because a server does not answer would be worse.
+    A store that lies near is asked each time. One that lies far away is asked at most once per
+    build and `answers_last` seconds, however many poll, and in a thread. Files that cannot be
+    looked for count as present: a client takes an error for the end of its build, and to build
+    everything again because a server does not answer would be worse.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,7 +50,11 @@ class Presence:
             return True
         question = self._questions.get(key) or self._put(key)
         await asyncio.wait([question.task], timeout=max(0.0, question.give_up - self._clock()))
-        return question.task.result() if question.task.done() and not question.task.cancelled() else True
+        return (
+            question.task.result()
+            if question.task.done() and not question.task.cancelled()
+            else True
+        )
 
     def _put(self, key: str) -> Question:
         task = asyncio.create_task(to_thread.run_sync(self._ask, key, limiter=self._threads))

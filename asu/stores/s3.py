@@ -1,8 +1,10 @@
 """The store in a bucket of an S3-compatible server; with its client, the only place that knows boto3.
 
-The manifest of a build is the object `{prefix}{key}/.asu-build.json`, its files are `{prefix}{key}/{publication}/{name}`, where no other
-publication ever writes. Uploaded last, the manifest alone makes them the build: it names the publication, and without it there is none. It is
-removed first. Buckets of earlier releases hold files as `{prefix}{key}/{name}`, whose manifests name no publication.
+The manifest of a build is the object `{prefix}{key}/.asu-build.json`, its files are
+`{prefix}{key}/{publication}/{name}`, where no other publication ever writes. Uploaded last, the
+manifest alone makes them the build: it names the publication, and without it there is none. It is
+removed first. Buckets of earlier releases hold files as `{prefix}{key}/{name}`, whose manifests
+name no publication.
 """
 
 import contextlib
@@ -22,7 +24,18 @@ from botocore.exceptions import ClientError
 from asu.errors import StoreFailed
 from asu.settings import Settings
 
-from .base import ACCOUNT, FILE_NAME, KEY, NO_HASHES, Content, Lifetimes, StoredBuild, StoredFile, StoreUsage, without_rival
+from .base import (
+    ACCOUNT,
+    FILE_NAME,
+    KEY,
+    NO_HASHES,
+    Content,
+    Lifetimes,
+    StoredBuild,
+    StoredFile,
+    StoreUsage,
+    without_rival,
+)
 from .manifest import MANIFEST, Manifest, describe_build, read_manifest
 from .s3_client import Clients, S3Content, age_of, translated
 from .workplaces import Workplaces
@@ -39,7 +52,8 @@ class S3Store:
 
     answers_last = 60.0  # A minute: builds are polled every second, and seldom vanish.
     expire_every = 300.0  # Listing costs a request per thousand files.
-    # Seconds after which `expire` looks at no further build until the next time: a worker that sweeps shows no sign of life meanwhile.
+    # Seconds after which `expire` looks at no further build until the next time: a worker that
+    # sweeps shows no sign of life meanwhile.
     tidying_seconds = 15.0
 
     def __init__(self, settings: Settings) -> None:
@@ -59,8 +73,16 @@ class S3Store:
         if KEY.fullmatch(key) is None or (manifest := self._read_manifest(key)) is None:
             return False
         with translated("it does not answer"):
-            sizes = {found["Key"]: found["Size"] for found in self._objects(self._clients.get(), self._name(key, "", manifest.publication))}
-        return all(sizes.get(self._name(key, file.name, manifest.publication)) == file.size for file in manifest.files)
+            sizes = {
+                found["Key"]: found["Size"]
+                for found in self._objects(
+                    self._clients.get(), self._name(key, "", manifest.publication)
+                )
+            }
+        return all(
+            sizes.get(self._name(key, file.name, manifest.publication)) == file.size
+            for file in manifest.files
+        )
 
     def find(self, key: str, name: str) -> StoredFile | None:
         """See Store."""
@@ -68,7 +90,11 @@ class S3Store:
             return None
         if (manifest := self._read_manifest(key)) is None:
             return None
-        url = f"{self._public_url}/{quote(self._name(key, name, manifest.publication))}" if self._public_url else None
+        url = (
+            f"{self._public_url}/{quote(self._name(key, name, manifest.publication))}"
+            if self._public_url
+            else None
+        )
         return manifest.stored(name, url)
 
     def content(self, file: StoredFile, start: int, length: int) -> Content | None:
@@ -77,11 +103,15 @@ class S3Store:
             return io.BytesIO()  # No range names nothing.
         part = {} if length == file.size else {"Range": f"bytes={start}-{start + length - 1}"}
         with translated(f"{file.name} cannot be read"):
-            answer = self._get(self._clients.get(), self._name(file.key, file.name, file.publication), **part)
+            answer = self._get(
+                self._clients.get(), self._name(file.key, file.name, file.publication), **part
+            )
         if answer is None:
             return None
         body = S3Content(answer["Body"], file.name)
-        if answer["ContentLength"] != length or (part and not answer.get("ContentRange", "").endswith(f"/{file.size}")):
+        if answer["ContentLength"] != length or (
+            part and not answer.get("ContentRange", "").endswith(f"/{file.size}")
+        ):
             body.close()
             raise StoreFailed(reason=f"{file.name} is not what was published")
         return body
@@ -89,7 +119,9 @@ class S3Store:
     def published_keys(self) -> Iterator[str]:
         """See Store."""
         with translated("it cannot be looked through"):
-            yield from (name for name, _ in self._groups(self._clients.get(), "") if KEY.fullmatch(name))
+            yield from (
+                name for name, _ in self._groups(self._clients.get(), "") if KEY.fullmatch(name)
+            )
 
     def manifest(self, key: str) -> Manifest | None:
         """See Store."""
@@ -109,27 +141,43 @@ class S3Store:
         return self._workplaces.new(key)
 
     def publish(
-        self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES, is_current: Callable[[], bool] = without_rival
+        self,
+        key: str,
+        directory: Path,
+        lifetime: int,
+        hashes: Mapping[str, str] = NO_HASHES,
+        is_current: Callable[[], bool] = without_rival,
     ) -> bool:
         """See Store.
 
-        An upload never touches what is served, and one that fails leaves what was published before, and as far as the bucket lets it nothing of its
-        own: it would be in no budget. What remains to a worker that freezes
-        for longer than its lease is the upload of the manifest: when it thaws, it takes its own back, and what a later attempt has published
-        meanwhile is not seen either, so that the build is made again. What a killed worker uploaded goes with the build.
+        An upload never touches what is served, and one that fails leaves what was published before,
+        and as far as the bucket lets it nothing of its own: it would be in no budget. What remains
+        to a worker that freezes for longer than its lease is the upload of the manifest: when it
+        thaws, it takes its own back, and what a later attempt has published meanwhile is not seen
+        either, so that the build is made again. What a killed worker uploaded goes with the build.
         """
         if KEY.fullmatch(key) is None:
             raise ValueError("a build is published under its key")
         with translated("not published"):
             client, switch = self._clients.get(), self._name(key, MANIFEST)
-            manifest = replace(describe_build(key, directory, lifetime, hashes), publication=uuid.uuid4().hex)
+            manifest = replace(
+                describe_build(key, directory, lifetime, hashes), publication=uuid.uuid4().hex
+            )
             # Listed now, since what comes later may be a later attempt's.
-            earlier = [found["Key"] for found in self._objects(client, self._name(key, "")) if found["Key"] != switch]
-            own = [self._name(key, name, manifest.publication) for name in (*(file.name for file in manifest.files), ACCOUNT)]
+            earlier = [
+                found["Key"]
+                for found in self._objects(client, self._name(key, ""))
+                if found["Key"] != switch
+            ]
+            own = [
+                self._name(key, name, manifest.publication)
+                for name in (*(file.name for file in manifest.files), ACCOUNT)
+            ]
             try:
                 self._upload(directory, manifest)
                 is_published = is_current()
-            except BaseException:  # Once the manifest is sent, it may have arrived whatever is heard of it.
+            except BaseException:
+                # Once the manifest is sent, it may have arrived whatever is heard of it.
                 self._clear_away(own)
                 raise
             if is_published:
@@ -145,9 +193,10 @@ class S3Store:
     def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
         """See Store.
 
-        Most builds are known, and asking Redis costs less than reading a manifest. Files without a manifest were left by a publication that
-        failed or is still under way. A pass that takes too long ends, and the next one goes on behind it; one that fails, too, lest a single
-        object that cannot be removed keeps all that come after it.
+        Most builds are known, and asking Redis costs less than reading a manifest. Files without a
+        manifest were left by a publication that failed or is still under way. A pass that takes too
+        long ends, and the next one goes on behind it; one that fails, too, lest a single object
+        that cannot be removed keeps all that come after it.
         """
         self._workplaces.expire(lifetimes.workplaces)
         removed: list[str] = []
@@ -156,7 +205,11 @@ class S3Store:
             client = self._clients.get(is_tidying=True)
             for name, age in self._groups(client, self._tidied):
                 self._tidied = name
-                if KEY.fullmatch(name) and not is_known(name) and self._is_over(client, name, age, lifetimes):
+                if (
+                    KEY.fullmatch(name)
+                    and not is_known(name)
+                    and self._is_over(client, name, age, lifetimes)
+                ):
                     self._remove(client, name)
                     removed.append(name)
                 if time.monotonic() >= end:
@@ -223,7 +276,11 @@ class S3Store:
         return manifest.is_over(lifetimes.grace) if manifest else age > lifetimes.workplaces
 
     def _name(self, key: str, name: str, publication: str = "") -> str:
-        return f"{self._prefix}{key}/{publication}/{name}" if publication else f"{self._prefix}{key}/{name}"
+        return (
+            f"{self._prefix}{key}/{publication}/{name}"
+            if publication
+            else f"{self._prefix}{key}/{name}"
+        )
 
     def _read_manifest(self, key: str, client: Any = None) -> Manifest | None:
         with translated("it does not answer"):
@@ -240,7 +297,9 @@ class S3Store:
             raise
 
     def _put(self, name: str, body: Any, content_type: str, **options: str) -> None:
-        self._clients.get().put_object(Bucket=self._bucket, Key=name, Body=body, ContentType=content_type, **options)
+        self._clients.get().put_object(
+            Bucket=self._bucket, Key=name, Body=body, ContentType=content_type, **options
+        )
 
     def _upload(self, directory: Path, manifest: Manifest) -> None:
         """Put the files of a publication, and the account of the build, where nobody looks for them yet. Must be translated."""
@@ -248,9 +307,18 @@ class S3Store:
             with (directory / file.name).open("rb") as body:
                 # Whoever is sent to the bucket gets the headers that the API would send.
                 disposition = f'attachment; filename="{file.name}"'
-                self._put(self._name(manifest.key, file.name, manifest.publication), body, "application/octet-stream", ContentDisposition=disposition)
+                self._put(
+                    self._name(manifest.key, file.name, manifest.publication),
+                    body,
+                    "application/octet-stream",
+                    ContentDisposition=disposition,
+                )
         if (directory / ACCOUNT).exists():
-            self._put(self._name(manifest.key, ACCOUNT, manifest.publication), (directory / ACCOUNT).read_bytes(), "application/json")
+            self._put(
+                self._name(manifest.key, ACCOUNT, manifest.publication),
+                (directory / ACCOUNT).read_bytes(),
+                "application/json",
+            )
 
     def _take_back(self, published: Manifest) -> bool:
         """Remove the manifest of an attempt that is no longer the current one, unless another's lies there; return that it is not published."""
@@ -260,7 +328,9 @@ class S3Store:
 
     def _objects(self, client: Any, prefix: str, after: str = "") -> Iterator[Any]:
         start = {"StartAfter": after} if after else {}
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix, **start):
+        for page in client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=prefix, **start
+        ):
             yield from page.get("Contents", ())
 
     def _files_of_builds(self) -> Iterator[tuple[str, str, Any]]:
@@ -280,8 +350,11 @@ class S3Store:
         def key_of(found: Any) -> str:
             return str(found["Key"]).removeprefix(self._prefix).partition("/")[0]
 
-        # S3 lists in the order of names, in which "0" comes next to the slash: all that lies under a key comes before, no other key does.
-        for name, objects in groupby(self._objects(client, self._prefix, f"{self._prefix}{after}0" if after else ""), key_of):
+        # S3 lists in the order of names, in which "0" comes next to the slash: all that lies under
+        # a key comes before, no other key does.
+        for name, objects in groupby(
+            self._objects(client, self._prefix, f"{self._prefix}{after}0" if after else ""), key_of
+        ):
             yield name, min(age_of(found) for found in objects)
 
     def _remove(self, client: Any, key: str) -> None:

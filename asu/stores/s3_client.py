@@ -14,10 +14,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from asu.errors import StoreFailed
 from asu.settings import Settings
 
-CONNECTIONS = 64  # As many as there are threads of the API that may ask at once, with room for the next of each.
+# As many as there are threads of the API that may ask at once, with room for the next of each.
+CONNECTIONS = 64
 CONFIG = {
     "connect_timeout": 3,  # Seconds.
-    "read_timeout": 15,  # Seconds between two pieces, and for the word that a whole file has arrived.
+    # Seconds between two pieces, and for the word that a whole file has arrived.
+    "read_timeout": 15,
     "retries": {"mode": "standard", "total_max_attempts": 3},
     "max_pool_connections": CONNECTIONS,
     "signature_version": "s3v4",
@@ -25,8 +27,13 @@ CONFIG = {
     "request_checksum_calculation": "when_required",
     "response_checksum_validation": "when_required",
 }
-# A worker that tidies builds nothing meanwhile, and what it cannot do now it does the next time: one attempt, and seconds.
-TIDYING = CONFIG | {"connect_timeout": 2, "read_timeout": 5, "retries": {"mode": "standard", "total_max_attempts": 1}}
+# A worker that tidies builds nothing meanwhile, and what it cannot do now it does the next time:
+# one attempt, and seconds.
+TIDYING = CONFIG | {
+    "connect_timeout": 2,
+    "read_timeout": 5,
+    "retries": {"mode": "standard", "total_max_attempts": 1},
+}
 
 
 class Clients:
@@ -49,7 +56,9 @@ class Clients:
     def _new(self, config: Mapping[str, Any]) -> Any:
         settings = self._settings
         secrets = (settings.s3_access_key_id, settings.s3_secret_access_key)
-        access_key_id, secret_access_key = (secret.get_secret_value() if secret else None for secret in secrets)
+        access_key_id, secret_access_key = (
+            secret.get_secret_value() if secret else None for secret in secrets
+        )
         return boto3.session.Session().client(
             "s3",
             endpoint_url=settings.s3_endpoint_url,
@@ -89,7 +98,9 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise StoreFailed(reason=f"{what} (S3 says {error.response.get('Error', {}).get('Code', 'nothing')})") from error
+        raise StoreFailed(
+            reason=f"{what} (S3 says {error.response.get('Error', {}).get('Code', 'nothing')})"
+        ) from error
     except (BotoCoreError, Boto3Error) as error:
         raise StoreFailed(reason=f"{what} ({type(error).__name__})") from error
     except ValueError as error:

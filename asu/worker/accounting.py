@@ -15,7 +15,9 @@ from asu.statistics import BuildStatistics, Failure, FinishedBuild, Problem, hou
 
 log = logging.getLogger(__name__)
 
-MAX_PROBLEMS = 20  # Of one failure; whoever asked for more unknown packages than that is told, the statistics need not be.
+# Of one failure; whoever asked for more unknown packages than that is told, the statistics need not
+# be.
+MAX_PROBLEMS = 20
 _NAME = re.compile(NAME)
 _KIND = re.compile(r"[a-z][a-z-]{0,31}")
 
@@ -37,20 +39,27 @@ class Accounts:
         except AsuError as error:
             log.warning("build %s is missing in the statistics: %s", plan.get("key"), error.detail)
         except Exception as error:  # noqa: BLE001  # See above; the message may quote the request.
-            log.warning("build %s is missing in the statistics: %s", plan.get("key"), where_it_failed(error))
+            log.warning(
+                "build %s is missing in the statistics: %s", plan.get("key"), where_it_failed(error)
+            )
 
 
-def finished_build(plan: Mapping[str, Any], body: Mapping[str, Any], *, at: datetime, seconds: float) -> FinishedBuild:
+def finished_build(
+    plan: Mapping[str, Any], body: Mapping[str, Any], *, at: datetime, seconds: float
+) -> FinishedBuild:
     """Return what is counted of a finished build: of its packages those that somebody chose.
 
-    Device clients list all that is installed, so the defaults that profiles.json names would lead every list. What a list
-    wants removed is not in the image, and neither is what another package merely provides.
+    Device clients list all that is installed, so the defaults that profiles.json names would lead
+    every list. What a list wants removed is not in the image, and neither is what another package
+    merely provides.
     """
     request = plan["request"]
     defaults = {*body.get("default_packages", ()), *body.get("device_packages", ())}
     asked = {*request["packages"], *request["packages_versions"]}
     packages = frozenset(asked & body["manifest"].keys() - defaults)
-    return FinishedBuild(at=at, version=request["version"], seconds=seconds, packages=packages, steps=steps_of(body))
+    return FinishedBuild(
+        at=at, version=request["version"], seconds=seconds, packages=packages, steps=steps_of(body)
+    )
 
 
 def steps_of(body: Mapping[str, Any]) -> dict[str, float]:
@@ -63,11 +72,14 @@ def failure(plan: Mapping[str, Any], body: Mapping[str, Any], *, at: datetime) -
 
     What a plan that nobody can build does not tell is empty.
     """
-    version, target, profile = (_text(plan["request"].get(name)) for name in ("version", "target", "profile"))
+    version, target, profile = (
+        _text(plan["request"].get(name)) for name in ("version", "target", "profile")
+    )
     problems = {
         Problem(kind=problem["kind"], package=problem["package"])
         for problem in body.get("problems", ())
-        if _KIND.fullmatch(problem.get("kind") or "") and _NAME.fullmatch(problem.get("package") or "")
+        if _KIND.fullmatch(problem.get("kind") or "")
+        and _NAME.fullmatch(problem.get("package") or "")
     }
     return Failure(
         hour=hour_of(at),

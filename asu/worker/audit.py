@@ -1,13 +1,17 @@
 """The audit log: one line of JSON for each build that ended, which outlives images and records.
 
-    {"time": "2026-03-01T12:00:00Z", "build": KEY, "attempt": 7, "tries": 1, "request_id": "…", "version": "24.10.4", "target": "x86/64",
-     "profile": "generic", "outcome": "done", "fault": "", "seconds": 21.4, "builder_digest": "sha256:…", "files": {NAME: SHA-256, …}}
+    {"time": "2026-03-01T12:00:00Z", "build": KEY, "attempt": 7, "tries": 1, "request_id": "…",
+    "version": "24.10.4", "target": "x86/64",
+     "profile": "generic", "outcome": "done", "fault": "", "seconds": 21.4, "builder_digest":
+     "sha256:…", "files": {NAME: SHA-256, …}}
 
-`outcome` is `done` or the code of the error. Nothing in it is secret, and nothing tells who asked: no address, no package, no script.
+`outcome` is `done` or the code of the error. Nothing in it is secret, and nothing tells who asked:
+no address, no package, no script.
 
-The file is opened for each line, appended to in a single write, and synchronised: lines of several workers on one machine never mix, and
-whoever rotates it need only rename it. Workers on other machines have their own; a file system on the network would break the promise that
-lines do not mix. An empty line may stand between two; the last may be cut short where a disk was full.
+The file is opened for each line, appended to in a single write, and synchronised: lines of several
+workers on one machine never mix, and whoever rotates it need only rename it. Workers on other
+machines have their own; a file system on the network would break the promise that lines do not mix.
+An empty line may stand between two; the last may be cut short where a disk was full.
 """
 
 import json
@@ -33,7 +37,9 @@ class AuditLog:
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
-    def note(self, attempt: Attempt, record: BuildRecord, *, seconds: float, files: Mapping[str, str]) -> None:
+    def note(
+        self, attempt: Attempt, record: BuildRecord, *, seconds: float, files: Mapping[str, str]
+    ) -> None:
         """Write down an outcome that took `seconds`, and the SHA-256 of what was published; never raises, since the build has ended."""
         if self._path is None:
             return
@@ -42,10 +48,14 @@ class AuditLog:
         except OSError as error:
             log.error("build %s is missing in the audit log: %s", attempt.key, error.strerror)  # noqa: TRY400  # The words say it all.
         except Exception as error:  # noqa: BLE001  # Whatever it is; the message may quote the request.
-            log.error("build %s is missing in the audit log: %s", attempt.key, where_it_failed(error))  # noqa: TRY400
+            log.error(  # noqa: TRY400
+                "build %s is missing in the audit log: %s", attempt.key, where_it_failed(error)
+            )
 
 
-def _line(attempt: Attempt, record: BuildRecord, seconds: float, files: Mapping[str, str]) -> dict[str, Any]:
+def _line(
+    attempt: Attempt, record: BuildRecord, seconds: float, files: Mapping[str, str]
+) -> dict[str, Any]:
     body, request = json.loads(record.body), tellable_plan(attempt.plan, attempt.key)["request"]
     return {
         "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -3,11 +3,14 @@
 import json
 from collections.abc import Mapping
 
-LOG_HALF = 64 * 1024  # Bytes kept from either end of an output; a whole x86 build prints about 75 KiB.
+# Bytes kept from either end of an output; a whole x86 build prints about 75 KiB.
+LOG_HALF = 64 * 1024
 LOG_MOST = 2 * LOG_HALF  # Bytes of an output of which nothing was dropped.
 
 
-SUCCESS_HALF = 2 * 1024  # Bytes of either end kept after success: nobody has to find a mistake in it, and records of a day lie in Redis' memory.
+# Bytes of either end kept after success: nobody has to find a mistake in it, and records of a day
+# lie in Redis' memory.
+SUCCESS_HALF = 2 * 1024
 
 
 class BoundedLog:
@@ -43,11 +46,16 @@ def ends_of(text: str, half: int) -> str:
 def ends_within(outputs: Mapping[str, str], most: int) -> dict[str, str]:
     """Return outputs, or of the longest of them head and tail, that take so many bytes together as JSON.
 
-    That is not their own size: a control character, and one that stands for a byte that is no text, takes six there.
+    That is not their own size: a control character, and one that stands for a byte that is no text,
+    takes six there.
     """
     kept: dict[str, str] = {}
     left = most
-    for others, name in zip(reversed(range(len(outputs))), sorted(outputs, key=lambda name: json_size(outputs[name])), strict=True):
+    for others, name in zip(
+        reversed(range(len(outputs))),
+        sorted(outputs, key=lambda name: json_size(outputs[name])),
+        strict=True,
+    ):
         kept[name] = _ends_as_json(outputs[name], left // (others + 1))
         left -= json_size(kept[name])
     return {name: kept[name] for name in outputs}
@@ -60,7 +68,8 @@ def json_size(value: object) -> int:
 
 def _ends_as_json(text: str, most: int) -> str:
     half, kept = len(text.encode()) // 2, text
-    while (size := json_size(kept)) > most and half > 1:  # A few rounds; what is left may be denser than what was dropped.
+    # A few rounds; what is left may be denser than what was dropped.
+    while (size := json_size(kept)) > most and half > 1:
         half = max(1, half * most // size - 1)
         kept = ends_of(text, half)
     return kept

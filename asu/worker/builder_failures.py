@@ -1,7 +1,8 @@
 """What a failed command of the ImageBuilder means, read from its output.
 
-A failed download ends in the same "Cannot install package" lines as a wrong name, so signs of a failed download are looked
-for first: they are never the user's fault. That stderr is not empty means nothing; a successful build fills it.
+A failed download ends in the same "Cannot install package" lines as a wrong name, so signs of a
+failed download are looked for first: they are never the user's fault. That stderr is not empty
+means nothing; a successful build fills it.
 """
 
 import logging
@@ -27,24 +28,39 @@ from .package_managers.problems import impossible_selection
 
 log = logging.getLogger(__name__)
 
-MAKE_EXIT_CODES = (0, 1, 2)  # make knows no others; podman says 125 to 127 when it cannot start a command, a kill makes 137.
+# make knows no others; podman says 125 to 127 when it cannot start a command, a kill makes 137.
+MAKE_EXIT_CODES = (0, 1, 2)
 TERMINATED = 137  # 128 + SIGKILL, as a shell tells it.
 LAST_WORDS = 200  # Characters; the whole output stands beside the reason.
 
-_SCRIPT = re.compile(r"postinst script \S*?/(?:([^/\s]+)\.postinst|([^/\s]+?)-[0-9][^-/\s]*(?:-r[0-9]+)?\.X[0-9a-f]+\.post-install) has failed")
+_SCRIPT = re.compile(
+    r"postinst script \S*?/(?:([^/\s]+)\.postinst|([^/\s]+?)-[0-9][^-/\s]*(?:-r[0-9]+)?\.X[0-9a-f]+\.post-install) has failed"
+)
 
 
-def check(result: CommandResult, manager: PackageManager, feeds: Mapping[str, str], *, has_keys: bool = True) -> None:
+def check(
+    result: CommandResult,
+    manager: PackageManager,
+    feeds: Mapping[str, str],
+    *,
+    has_keys: bool = True,
+) -> None:
     """Raise the error that a command's outcome means, unless it did what was asked; `feeds` are those of the request, name → URL.
 
-    Builders end well without a feed that cannot be had or trusted. Without a feed of the request, its packages may have come
-    from elsewhere, so that is a failure. Without one of the builder's own, each package is still the one that was asked for, since
-    no two of them hold it in two versions; a package that only the missing one has ends the command anyway. With feeds of the
+    Builders end well without a feed that cannot be had or trusted. Without a feed of the request,
+    its packages may have come from elsewhere, so that is a failure. Without one of the builder's
+    own, each package is still the one that was asked for, since no two of them hold it in two
+    versions; a package that only the missing one has ends the command anyway. With feeds of the
     request beside them that does not hold: theirs may have stood in for the official one.
     """
-    unusable = manager.unusable_feeds(result.stderr, feeds) if feeds and result.exit_code in MAKE_EXIT_CODES else []
+    unusable = (
+        manager.unusable_feeds(result.stderr, feeds)
+        if feeds and result.exit_code in MAKE_EXIT_CODES
+        else []
+    )
     if unusable:
-        # With a key that does not fit, a feed may be half published; without any, the request itself lacks something.
+        # With a key that does not fit, a feed may be half published; without any, the request
+        # itself lacks something.
         reason = " and ".join(feed.words for feed in unusable)
         if not has_keys and all(feed.is_untrusted for feed in unusable):
             raise FeedUntrusted(reason=reason)
@@ -71,7 +87,12 @@ def failure(result: CommandResult, manager: PackageManager) -> AsuError:
     problems = manager.problems(text)
     if problems:
         return impossible_selection(problems)
-    return size_error(result.stdout, result.stderr) or _build_error(text) or _crash(result) or BuildFailed(reason=_last_words(result.stderr))
+    return (
+        size_error(result.stdout, result.stderr)
+        or _build_error(text)
+        or _crash(result)
+        or BuildFailed(reason=_last_words(result.stderr))
+    )
 
 
 def _download_failed(what: str) -> DownloadFailed:
@@ -85,9 +106,13 @@ def _build_error(text: str) -> AsuError | None:
     profile = re.search(r'Profile "([^"\n]{1,128})" does not exist!', text)
     if profile:
         return ProfileMissingInBuilder(profile=profile[1])
-    filesystem = re.search(r'Filesystem "([^"\n]{1,64})" is not available!\nAvailable filesystems: *(.*)', text)
+    filesystem = re.search(
+        r'Filesystem "([^"\n]{1,64})" is not available!\nAvailable filesystems: *(.*)', text
+    )
     if filesystem:
-        return UnknownFilesystem(filesystem=filesystem[1], available=", ".join(filesystem[2].split()) or "none")
+        return UnknownFilesystem(
+            filesystem=filesystem[1], available=", ".join(filesystem[2].split()) or "none"
+        )
     if "Prerequisite check failed" in text:
         return BuildFailed(reason="its container lacks a program that it needs")
     rule = re.search(r"No rule to make target '\S*?([^/'\s]+)'", text)
@@ -102,5 +127,9 @@ def _crash(result: CommandResult) -> ContainerFailed | None:
 
 def _last_words(stderr: str) -> str:
     """Return the last line that is not make's own report of failing."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip() and not re.match(r"make(\[\d+\])?: ", line)]
+    lines = [
+        line.strip()
+        for line in stderr.splitlines()
+        if line.strip() and not re.match(r"make(\[\d+\])?: ", line)
+    ]
     return lines[-1][:LAST_WORDS] if lines else "it gave no reason"

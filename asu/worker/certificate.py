@@ -1,16 +1,19 @@
 """Certificate chains in the format of OpenWrt's ucert.
 
-A chain is a row of blobs of libubox. Each blob has a header of four bytes, big endian: one bit "extended", seven bits of
-kind, 24 bits of length that count the header; zeros fill it up to a multiple of four, which the length does not count.
+A chain is a row of blobs of libubox. Each blob has a header of four bytes, big endian: one bit
+"extended", seven bits of kind, 24 bits of length that count the header; zeros fill it up to a
+multiple of four, which the length does not count.
 
     certificate: kind 0
       SIGNATURE: kind 0, the text of a signature file over the bytes within PAYLOAD
       PAYLOAD:   kind 1
-        "ucert": table of certtype (int32, 1), validfrom and expiresat (int64, seconds), pubkey (string, text of a public key file)
+        "ucert": table of certtype (int32, 1), validfrom and expiresat (int64, seconds), pubkey
+        (string, text of a public key file)
 
-Fields of a table, and the table itself, are "extended" blobs: the kind is the type of the value, and the value follows a name
-(u16 length, the name, a zero byte, filled up to a multiple of four). In the chain within an image, a last blob with a SIGNATURE
-alone holds the signature of the image, by the key of the certificate before it.
+Fields of a table, and the table itself, are "extended" blobs: the kind is the type of the value,
+and the value follows a name (u16 length, the name, a zero byte, filled up to a multiple of four).
+In the chain within an image, a last blob with a SIGNATURE alone holds the signature of the image,
+by the key of the certificate before it.
 """
 
 import struct
@@ -76,7 +79,8 @@ def _certificate(kind: int, body: bytes) -> Certificate:
         raise ValueError("it is something else than a certificate")
     fields = _fields(_fields(parts[PAYLOAD])["ucert", TABLE])
     certtype, valid_from, expires_at = (
-        INTEGERS[size].unpack(fields[name, size])[0] for name, size in (("certtype", INT32), ("validfrom", INT64), ("expiresat", INT64))
+        INTEGERS[size].unpack(fields[name, size])[0]
+        for name, size in (("certtype", INT32), ("validfrom", INT64), ("expiresat", INT64))
     )
     if certtype != AUTHORISES:
         raise UnusableKey("it holds a revocation, which vouches for no key")
@@ -112,7 +116,9 @@ def _field(kind: int, name: str, value: bytes) -> bytes:
 
 def _blob(kind: int, content: bytes, *, extended: int = 0) -> bytes:
     length = HEADER.size + len(content)
-    return (HEADER.pack(extended | kind << KIND_BITS | length) + content).ljust(_filled_up(length), b"\0")
+    return (HEADER.pack(extended | kind << KIND_BITS | length) + content).ljust(
+        _filled_up(length), b"\0"
+    )
 
 
 def _filled_up(length: int) -> int:

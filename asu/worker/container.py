@@ -1,6 +1,7 @@
 """What a build runs in, and what makes that: one container per build, made for it and thrown away after it.
 
-Every command has a deadline of ours. When it passes, the container is killed and the command's output ends.
+Every command has a deadline of ours. When it passes, the container is killed and the command's
+output ends.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -56,10 +57,13 @@ class ContainerEngine(Protocol):
         Raises ImageBuilderMissing, ContainerFailed and BuildTimeout.
         """
 
-    def start(self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()) -> BuildContainer:
+    def start(
+        self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()
+    ) -> BuildContainer:
         """Start a container from an ImageBuilder image, the very one that was pinned; one that was not is pinned first. Raises as `pin`.
 
-        It reaches the servers that the settings name, those of the feeds that the image carries and those of `feeds`, URLs.
+        It reaches the servers that the settings name, those of the feeds that the image carries and
+        those of `feeds`, URLs.
         """
 
     def has(self, image: BuilderImage) -> bool:

@@ -1,13 +1,14 @@
 """A container that is ended when it takes too much disk, or when the disk of all containers is nearly full.
 
-podman can bound a container's layer on XFS with quotas of projects only; a limit of the size of files bounds no sum, cannot be set through
-its API without overruling the machine's other limits, and a file system in memory would take from the builds what they need most. So the
-worker looks: at what podman counts of the layer from outside, holes in files included, and then at what the disk has left, which
-also tells of files that were deleted while they are open. A build may go beyond its limit for as long as the pause, by what
-the disk takes in that time.
+podman can bound a container's layer on XFS with quotas of projects only; a limit of the size of
+files bounds no sum, cannot be set through its API without overruling the machine's other limits,
+and a file system in memory would take from the builds what they need most. So the worker looks: at
+what podman counts of the layer from outside, holes in files included, and then at what the disk has
+left, which also tells of files that were deleted while they are open. A build may go beyond its
+limit for as long as the pause, by what the disk takes in that time.
 
-A look that fails may be the build's own doing, which takes all processes that it may have, for instance. So a container of
-which nothing can be told for a while is ended, too.
+A look that fails may be the build's own doing, which takes all processes that it may have, for
+instance. So a container of which nothing can be told for a while is ended, too.
 """
 
 import logging
@@ -23,14 +24,18 @@ from .container import BuildContainer, CommandResult
 
 log = logging.getLogger(__name__)
 
-FAILED_LOOKS = 3  # In a row. One may fail by chance, as under load; a service of podman's that restarts is back by the third.
+# In a row. One may fail by chance, as under load; a service of podman's that restarts is back by
+# the third.
+FAILED_LOOKS = 3
 PAUSE = 5.0  # Seconds; a look takes a tenth of one, and a third when there are 20,000 files.
 
 
 class WatchedContainer:
     """See BuildContainer; watched from the beginning to the end of the `with`."""
 
-    def __init__(self, container: BuildContainer, settings: Settings, *, pause: float = PAUSE) -> None:
+    def __init__(
+        self, container: BuildContainer, settings: Settings, *, pause: float = PAUSE
+    ) -> None:
         self._container, self._settings, self._pause = container, settings, pause
         self._ended = threading.Event()
         self._verdict: InfraError | None = None
@@ -89,7 +94,9 @@ class WatchedContainer:
                 failed += 1
                 log.warning("look %d at a build's disk failed: %s", failed, type(error).__name__)
                 if failed >= FAILED_LOOKS:
-                    self._verdict = ContainerFailed(reason="how much of the disk it takes could not be told, so it was stopped")
+                    self._verdict = ContainerFailed(
+                        reason="how much of the disk it takes could not be told, so it was stopped"
+                    )
             if self._verdict:
                 self._container.kill()  # Each time: podman may not have answered the last.
 
@@ -98,7 +105,8 @@ class WatchedContainer:
         # Judged first, since a build cannot keep podman from telling it.
         if self._container.disk_taken() > limit * MIB:
             return ContainerTooLarge(limit_mb=limit)
-        # New builds are kept from the reserve; those that run may use half of it, and the rest is for Redis and those who download.
+        # New builds are kept from the reserve; those that run may use half of it, and the rest is
+        # for Redis and those who download.
         if self._container.disk_free() < reserve * MIB // 2:
             return StoreFailed(reason="the disk of the build containers is nearly full")
         return None

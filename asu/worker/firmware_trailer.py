@@ -1,12 +1,13 @@
 """The blocks at the end of a firmware image, in the format of OpenWrt's fwtool.
 
-An image may be followed by blocks: metadata, by which a device knows what it is offered, then a signature. Each is its data
-and a trailer of 16 bytes, big endian:
+An image may be followed by blocks: metadata, by which a device knows what it is offered, then a
+signature. Each is its data and a trailer of 16 bytes, big endian:
 
     "FWx0"  checksum:u32  kind:u8  zero[3]  length:u32
 
-`length` counts data and trailer. The checksum is a CRC-32 over the whole file up to the trailer, blocks before it included;
-it starts with all ones like the usual one, but is not inverted at its end. Images are read in pieces: some have a GiB.
+`length` counts data and trailer. The checksum is a CRC-32 over the whole file up to the trailer,
+blocks before it included; it starts with all ones like the usual one, but is not inverted at its
+end. Images are read in pieces: some have a GiB.
 """
 
 import os
@@ -40,7 +41,8 @@ def strip_signature(image: Path) -> bool:
         before = 0
         for piece in pieces(file, end):
             before = zlib.crc32(piece, before)
-        # Without the right checksum these are bytes of the image that look like a trailer by chance.
+        # Without the right checksum these are bytes of the image that look like a trailer by
+        # chance.
         if checksum != before ^ INVERTED:
             return False
         file.truncate(end + TRAILER.size - length)

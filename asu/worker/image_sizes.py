@@ -1,8 +1,9 @@
 """Images that are too big for their device, as the tools say so that make images.
 
-They say it in different ways, mostly with exit code 0: check-size with the image's size, or without one when there is no
-file to measure; mktplinkfw and tplink-safeloader without the image's name, which only stands in the lines that follow;
-make_ext4fs of a whole root file system; and some not at all, when only the image is missing.
+They say it in different ways, mostly with exit code 0: check-size with the image's size, or without
+one when there is no file to measure; mktplinkfw and tplink-safeloader without the image's name,
+which only stands in the lines that follow; make_ext4fs of a whole root file system; and some not at
+all, when only the image is missing.
 """
 
 import re
@@ -38,9 +39,13 @@ class TooBig:
 
     def words(self) -> str:
         """Return it as a part of a sentence."""
-        what = self.image or (f"the {self.filesystem} root file system" if self.filesystem else "an image")
+        what = self.image or (
+            f"the {self.filesystem} root file system" if self.filesystem else "an image"
+        )
         if self.bytes is not None:
-            return f"{what} has {self.bytes} bytes, {self.excess} more than the {self.limit} that fit"
+            return (
+                f"{what} has {self.bytes} bytes, {self.excess} more than the {self.limit} that fit"
+            )
         if self.excess is not None:
             least = "at least " if self.filesystem == "ext4" else ""
             return f"{what} has {least}{self.excess} bytes more than fit"
@@ -57,8 +62,9 @@ def size_error(stdout: str, stderr: str) -> ImageTooBig | None:
 def check(stdout: str, stderr: str, made: Collection[str]) -> None:
     """Raise ImageTooBig if a builder that ended well left the image out to upgrade with, or all; `made` are the files' names.
 
-    That another image fits, for the first installation, is no use to one who upgrades. Where nothing was made and nothing
-    is said, the images that were to be described are those that did not fit.
+    That another image fits, for the first installation, is no use to one who upgrades. Where
+    nothing was made and nothing is said, the images that were to be described are those that did
+    not fit.
     """
     if any("-sysupgrade" in name for name in made):
         return
@@ -73,7 +79,11 @@ def _error(found: list[TooBig]) -> ImageTooBig | None:
     if not found:
         return None
     advice = _EXT4_ADVICE if any(entry.filesystem == "ext4" for entry in found) else _ADVICE
-    return ImageTooBig(reason="; ".join(entry.words() for entry in found), advice=advice, too_big=[asdict(entry) for entry in found])
+    return ImageTooBig(
+        reason="; ".join(entry.words() for entry in found),
+        advice=advice,
+        too_big=[asdict(entry) for entry in found],
+    )
 
 
 def _images(stderr: str) -> list[TooBig]:
@@ -85,7 +95,9 @@ def _images(stderr: str) -> list[TooBig]:
         check, missing = _CHECK_SIZE.search(line), _NO_SUCH_IMAGE.search(line)
         unmeasured = check[1] if check and not check[2] else missing[1] if missing else None
         if nameless and unmeasured:
-            found[unmeasured] = replace(_named(unmeasured), limit=nameless.limit, excess=nameless.excess)
+            found[unmeasured] = replace(
+                _named(unmeasured), limit=nameless.limit, excess=nameless.excess
+            )
             nameless = None
         elif check and check[1] not in found:
             found[check[1]] = _measured(check[1], check[2], int(check[3]))
@@ -114,4 +126,8 @@ def _ext4(stdout: str, stderr: str) -> Iterator[TooBig]:
     full = _EXT4.search(stderr)
     if full:
         sizes = _EXT4_SIZE.findall(stdout)
-        yield TooBig(filesystem="ext4", limit=int(sizes[-1]) if sizes else None, excess=int(full[1]) * EXT4_BLOCK)
+        yield TooBig(
+            filesystem="ext4",
+            limit=int(sizes[-1]) if sizes else None,
+            excess=int(full[1]) * EXT4_BLOCK,
+        )

@@ -1,8 +1,8 @@
 """The ImageBuilder's names and commands.
 
-Commands are argument lists, and that is not enough: make expands `$(…)` in the value of a variable by itself, and two shells
-follow. So every value is admitted here once more by an anchored ASCII pattern, whatever came through Redis; `EXTRA_IMAGE_NAME`
-and `BIN_DIR` are made of our own hash.
+Commands are argument lists, and that is not enough: make expands `$(…)` in the value of a variable
+by itself, and two shells follow. So every value is admitted here once more by an anchored ASCII
+pattern, whatever came through Redis; `EXTRA_IMAGE_NAME` and `BIN_DIR` are made of our own hash.
 """
 
 import re
@@ -20,8 +20,8 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 BUILDER = "/builder"
 FILES = "asu-files"
 FIRST_BOOT_SCRIPT = f"{FILES}/etc/uci-defaults/99-asu-defaults"
-# Twelve digits in the files' names tell builds of one device apart for people; what identifies a build is the whole hash,
-# its directory. More would overrun the 256 bytes that auc has for a URL.
+# Twelve digits in the files' names tell builds of one device apart for people; what identifies a
+# build is the whole hash, its directory. More would overrun the 256 bytes that auc has for a URL.
 NAME_DIGITS = 12
 
 _CONFIG_SYMBOLS = {"squashfs": "SQUASHFS", "ext4": "EXT4FS", "ubifs": "UBIFS", "jffs2": "JFFS2"}
@@ -69,7 +69,9 @@ def selection(request: Mapping[str, Any], info: BuilderInfo) -> list[str]:
         raise ProfileMissingInBuilder(profile=profile)
     if request["diff_packages"]:
         wanted = {name.removeprefix("-") for name in packages}
-        device = DeviceDefaults.of(Version.parse(request["version"]), info.default_packages, info.device_packages[profile])
+        device = DeviceDefaults.of(
+            Version.parse(request["version"]), info.default_packages, info.device_packages[profile]
+        )
         packages += [f"-{name}" for name in device.defaults if name not in wanted]
     return sorted(_admitted(packages))
 
@@ -83,7 +85,14 @@ def image_command(request: Mapping[str, Any], packages: Sequence[str], key: str)
     """Return the command that makes the images; the order of its arguments is the reference server's, clients index it."""
     if _KEY.fullmatch(key) is None:
         raise BuildFailed(reason="the key of the build is malformed")
-    command = ["make", "image", _profile(request), _packages(packages), f"EXTRA_IMAGE_NAME={key[:NAME_DIGITS]}", f"BIN_DIR={output_directory(key)}"]
+    command = [
+        "make",
+        "image",
+        _profile(request),
+        _packages(packages),
+        f"EXTRA_IMAGE_NAME={key[:NAME_DIGITS]}",
+        f"BIN_DIR={output_directory(key)}",
+    ]
     if request["rootfs_size_mb"]:
         command.append(f"ROOTFS_PARTSIZE={int(request['rootfs_size_mb'])}")
     if request["defaults"]:
@@ -99,13 +108,25 @@ def output_directory(key: str) -> str:
 def filesystem_command(config: str, filesystem: str) -> list[str]:
     """Return the command that switches all other file systems off in the builder's .config; raises UnknownFilesystem.
 
-    Releases before 2026 ignore ROOTFS_FILESYSTEM; this works on all of them and nearly halves an x86 build.
+    Releases before 2026 ignore ROOTFS_FILESYSTEM; this works on all of them and nearly halves an
+    x86 build.
     """
-    offered = [name for name, symbol in _CONFIG_SYMBOLS.items() if f"\nCONFIG_TARGET_ROOTFS_{symbol}=y\n" in f"\n{config}\n"]
+    offered = [
+        name
+        for name, symbol in _CONFIG_SYMBOLS.items()
+        if f"\nCONFIG_TARGET_ROOTFS_{symbol}=y\n" in f"\n{config}\n"
+    ]
     if filesystem not in offered:
         raise UnknownFilesystem(filesystem=filesystem, available=", ".join(offered) or "none")
     others = [_CONFIG_SYMBOLS[name] for name in offered if name != filesystem] + ["TARGZ"]
-    edits = [part for symbol in others for part in ("-e", f"s/^CONFIG_TARGET_ROOTFS_{symbol}=y$/# CONFIG_TARGET_ROOTFS_{symbol} is not set/")]
+    edits = [
+        part
+        for symbol in others
+        for part in (
+            "-e",
+            f"s/^CONFIG_TARGET_ROOTFS_{symbol}=y$/# CONFIG_TARGET_ROOTFS_{symbol} is not set/",
+        )
+    ]
     return ["sed", "-i", *edits, f"{BUILDER}/.config"]
 
 

@@ -1,10 +1,11 @@
 """One build, from its start to its outcome.
 
-    start the container → make info → prepare it → make manifest → make image → copy out → sign → publish → record
+    start the container → make info → prepare it → make manifest → make image → copy out → sign →
+    publish → record
 
-The worker applies no rule and makes no decision: the plan is complete. Each step is shown to those who poll, in the words
-that clients know. Whatever goes wrong is one of our errors, put into the record with the ImageBuilder's own output and never
-with a traceback.
+The worker applies no rule and makes no decision: the plan is complete. Each step is shown to those
+who poll, in the words that clients know. Whatever goes wrong is one of our errors, put into the
+record with the ImageBuilder's own output and never with a traceback.
 """
 
 import contextlib
@@ -20,7 +21,15 @@ from asu.build_account import write_account
 from asu.build_plan import is_plan_of, tellable_plan
 from asu.build_queue import PAYLOAD_VERSION
 from asu.build_record import Attempt, BuildRecord, WorkerRecords, new_nonce
-from asu.errors import AsuError, BuildFailed, ContainerFailed, InternalError, PlanUnusable, QueueUnavailable, StoreFailed
+from asu.errors import (
+    AsuError,
+    BuildFailed,
+    ContainerFailed,
+    InternalError,
+    PlanUnusable,
+    QueueUnavailable,
+    StoreFailed,
+)
 from asu.log_context import logged_with
 from asu.logs import where_it_failed
 from asu.provenance.envelope import PROVENANCE_FILE
@@ -50,7 +59,8 @@ from .unsigned import UNSIGNED, Signing
 
 log = logging.getLogger(__name__)
 
-Check = Callable[[CommandResult], None]  # Raises what the outcome of a command means, unless it did what was asked.
+# Raises what the outcome of a command means, unless it did what was asked.
+Check = Callable[[CommandResult], None]
 
 
 class Superseded(Exception):
@@ -76,10 +86,14 @@ class Builder:
     def run(self, payload: Mapping[str, Any]) -> None:
         """Build what a job names, unless somebody else does or has done so; never raises for a failed build.
 
-        Raises QueueUnavailable where Redis stays away, so that RQ drops the job: the build waits, and a sweep gives it another one.
+        Raises QueueUnavailable where Redis stays away, so that RQ drops the job: the build waits,
+        and a sweep gives it another one.
         """
         if payload.get("version") != PAYLOAD_VERSION:
-            log.error("job of version %r is not understood; upgrade all workers together with the API", payload.get("version"))
+            log.error(
+                "job of version %r is not understood; upgrade all workers together with the API",
+                payload.get("version"),
+            )
             return
         nonce = new_nonce()
         attempt = patiently(lambda: self._records.start(payload["key"], nonce))
@@ -95,14 +109,27 @@ class Builder:
             return engine.has(self._builder_image(plan["request"]))
 
     def _run(self, attempt: Attempt) -> None:
-        log.info("build %s attempt %s begins, request %s", attempt.key, attempt.number, attempt.plan.get("request_id", "unknown"))
+        log.info(
+            "build %s attempt %s begins, request %s",
+            attempt.key,
+            attempt.number,
+            attempt.plan.get("request_id", "unknown"),
+        )
         progress = Progress(tellable_plan(attempt.plan, attempt.key))
-        # The container is removed when all is said and done: that takes up to 0.7 s, and nobody has to wait for it.
+        # The container is removed when all is said and done: that takes up to 0.7 s, and nobody has
+        # to wait for it.
         with Lease(self._records, attempt) as lease, contextlib.ExitStack() as aftermath:
             try:
-                record, ttl = self._build(attempt, progress, lease, aftermath), self._lifetime(attempt)
+                record, ttl = (
+                    self._build(attempt, progress, lease, aftermath),
+                    self._lifetime(attempt),
+                )
             except Superseded:
-                log.warning("build %s attempt %s: superseded, nothing published", attempt.key, attempt.number)
+                log.warning(
+                    "build %s attempt %s: superseded, nothing published",
+                    attempt.key,
+                    attempt.number,
+                )
                 return
             except Exception as error:  # noqa: BLE001  # Nothing is lost: what is none of our errors is logged, and told as a mistake of ours.
                 told = error if isinstance(error, AsuError) else _mistake(attempt, error)
@@ -113,7 +140,9 @@ class Builder:
                 self._audit.note(attempt, record, seconds=progress.seconds, files=progress.files)
                 self._accounts.note(progress.plan, record, seconds=progress.seconds)
 
-    def _build(self, attempt: Attempt, progress: Progress, lease: Lease, aftermath: contextlib.ExitStack) -> BuildRecord:
+    def _build(
+        self, attempt: Attempt, progress: Progress, lease: Lease, aftermath: contextlib.ExitStack
+    ) -> BuildRecord:
         if not is_plan_of(attempt.plan, attempt.key):
             raise PlanUnusable
         request = attempt.plan["request"]
@@ -123,26 +152,47 @@ class Builder:
         image = engine.pin(self._builder_image(request))
         progress.gathered["builder_digest"] = image.digest
         origins = Origins(builder_id=self._builder_id(), started=progress.started, image=image)
-        started = engine.start(image, key=attempt.key, attempt=attempt.number, feeds=admitted_feeds(request["repositories"]).values())
+        started = engine.start(
+            image,
+            key=attempt.key,
+            attempt=attempt.number,
+            feeds=admitted_feeds(request["repositories"]).values(),
+        )
         aftermath.callback(started.remove)
         container = aftermath.enter_context(WatchedContainer(started, self._settings))
         lease.on_loss = container.kill
         was_fetched = image.is_moving and self._unpack(container, image, progress)
         if was_fetched:
-            image = replace(image, may_be_old=False)  # It only fetched the builder, and that is today's.
+            # It only fetched the builder, and that is today's.
+            image = replace(image, may_be_old=False)
         manager = package_manager_for(Version.parse(request["version"]))
-        info = self._info(attempt, progress, container, partial(builder_failures.check, manager=manager, feeds={}))
+        info = self._info(
+            attempt, progress, container, partial(builder_failures.check, manager=manager, feeds={})
+        )
         check_revision(request["version_code"], info.revision, image)
         packages = imagebuilder.selection(request, info)
         self._show(attempt, progress, "validate_manifest")
         if was_fetched:
-            # The builder's signature was checked, and nothing that the request brings is there yet: these feeds are the builder's own.
-            container.admit(manager.feeds(builders_feeds(container, manager, self._settings.info_deadline)).values())
+            # The builder's signature was checked, and nothing that the request brings is there yet:
+            # these feeds are the builder's own.
+            container.admit(
+                manager.feeds(
+                    builders_feeds(container, manager, self._settings.info_deadline)
+                ).values()
+            )
         feeds = prepare(container, request, manager, deadline=self._settings.info_deadline)
-        check = partial(builder_failures.check, manager=manager, feeds=feeds.urls, has_keys=feeds.has_keys)
-        progress.gathered["manifest"] = manifest = manager.manifest(self._manifest(attempt, progress, container, packages, check))
+        check = partial(
+            builder_failures.check, manager=manager, feeds=feeds.urls, has_keys=feeds.has_keys
+        )
+        progress.gathered["manifest"] = manifest = manager.manifest(
+            self._manifest(attempt, progress, container, packages, check)
+        )
         check_versions(request["packages_versions"], manifest, image)
-        origins = replace(origins, revision=info.revision, feeds=read_feeds(container, manager, deadline=self._settings.info_deadline))
+        origins = replace(
+            origins,
+            revision=info.revision,
+            feeds=read_feeds(container, manager, deadline=self._settings.info_deadline),
+        )
         self._image(attempt, progress, container, packages, check)
         self._show(attempt, progress, "signing_images")
         self._publish(attempt, progress, container, origins)
@@ -154,7 +204,12 @@ class Builder:
     def _builder_image(self, request: Mapping[str, Any]) -> BuilderImage:
         version = Version.parse(request["version"])
         name = imagebuilder.image_name(self._settings.base_container, version, request["target"])
-        return BuilderImage(name=name, version=request["version"], target=request["target"], is_moving=version.is_snapshot)
+        return BuilderImage(
+            name=name,
+            version=request["version"],
+            target=request["target"],
+            is_moving=version.is_snapshot,
+        )
 
     def _opened(self, aftermath: contextlib.ExitStack) -> ContainerEngine:
         try:
@@ -165,27 +220,56 @@ class Builder:
     def _unpack(self, container: BuildContainer, image: BuilderImage, progress: Progress) -> bool:
         settings = self._settings
         url = settings.builder_upstream_url or settings.upstream_url
-        return snapshot.unpack(container, image, progress, url=url, check_deadline=settings.info_deadline, deadline=settings.pull_deadline)
+        return snapshot.unpack(
+            container,
+            image,
+            progress,
+            url=url,
+            check_deadline=settings.info_deadline,
+            deadline=settings.pull_deadline,
+        )
 
-    def _info(self, attempt: Attempt, progress: Progress, container: BuildContainer, check: Check) -> imagebuilder.BuilderInfo:
+    def _info(
+        self, attempt: Attempt, progress: Progress, container: BuildContainer, check: Check
+    ) -> imagebuilder.BuilderInfo:
         self._show(attempt, progress, "validate_revision")
-        result = progress.timed("info", container, ["make", "info"], deadline=self._settings.info_deadline)
+        result = progress.timed(
+            "info", container, ["make", "info"], deadline=self._settings.info_deadline
+        )
         if result.exit_code:
             progress.heard(result)
         check(result)
         return imagebuilder.parse_info(result.stdout)
 
-    def _manifest(self, attempt: Attempt, progress: Progress, container: BuildContainer, packages: list[str], check: Check) -> str:
+    def _manifest(
+        self,
+        attempt: Attempt,
+        progress: Progress,
+        container: BuildContainer,
+        packages: list[str],
+        check: Check,
+    ) -> str:
         command = imagebuilder.manifest_command(attempt.plan["request"], packages)
-        result = progress.timed("manifest", container, command, deadline=self._settings.manifest_deadline)
+        result = progress.timed(
+            "manifest", container, command, deadline=self._settings.manifest_deadline
+        )
         progress.stderr += result.stderr
-        progress.stdout += result.stdout if result.exit_code else ""  # After success it is the manifest, which has a key of its own.
+        # After success it is the manifest, which has a key of its own.
+        progress.stdout += result.stdout if result.exit_code else ""
         check(result)
-        if len(result.stdout.encode()) > LOG_MOST:  # Its middle is missing, and so would be packages.
+        # Its middle is missing, and so would be packages.
+        if len(result.stdout.encode()) > LOG_MOST:
             raise BuildFailed(reason="its list of packages is longer than any genuine one")
         return result.stdout
 
-    def _image(self, attempt: Attempt, progress: Progress, container: BuildContainer, packages: list[str], check: Check) -> None:
+    def _image(
+        self,
+        attempt: Attempt,
+        progress: Progress,
+        container: BuildContainer,
+        packages: list[str],
+        check: Check,
+    ) -> None:
         command = imagebuilder.image_command(attempt.plan["request"], packages, attempt.key)
         progress.gathered["build_cmd"] = command
         self._show(attempt, progress, "building_image")
@@ -193,38 +277,64 @@ class Builder:
         progress.heard(result)
         check(result)
 
-    def _publish(self, attempt: Attempt, progress: Progress, container: BuildContainer, origins: Origins) -> None:
+    def _publish(
+        self, attempt: Attempt, progress: Progress, container: BuildContainer, origins: Origins
+    ) -> None:
         """Copy the images out, sign them, complete the answer, and publish if this attempt is still the current one.
 
-        The store asks right before the files become visible, and after that once more: a worker that freezes right in between for longer
-        than a lease takes back what it has published when it thaws. Should another attempt have published before, its files are gone as well,
-        and its record is put back in line by whoever polls, as for all files that are gone. Only a worker that dies before it has asked again
-        leaves files that are not those which the other's record names, though of the same request.
+        The store asks right before the files become visible, and after that once more: a worker
+        that freezes right in between for longer than a lease takes back what it has published when
+        it thaws. Should another attempt have published before, its files are gone as well, and its
+        record is put back in line by whoever polls, as for all files that are gone. Only a worker
+        that dies before it has asked again leaves files that are not those which the other's record
+        names, though of the same request.
         """
         workplace = self._store.workplace(attempt.key)
         try:
             settings = self._settings
-            pieces = container.read_out(imagebuilder.output_directory(attempt.key), deadline=settings.copy_deadline)
-            hashes = builder_output.copy_out(pieces, workplace, max_bytes=settings.max_output_mb * 1024 * 1024, reserve_mb=settings.disk_reserve_mb)
+            pieces = container.read_out(
+                imagebuilder.output_directory(attempt.key), deadline=settings.copy_deadline
+            )
+            hashes = builder_output.copy_out(
+                pieces,
+                workplace,
+                max_bytes=settings.max_output_mb * 1024 * 1024,
+                reserve_mb=settings.disk_reserve_mb,
+            )
             image_sizes.check(progress.stdout, progress.stderr, hashes)
-            document = self._signing.sign(builder_output.read_profiles(workplace, hashes), workplace)
+            document = self._signing.sign(
+                builder_output.read_profiles(workplace, hashes), workplace
+            )
             progress.gathered = _facts(document, attempt, origins) | progress.gathered
-            progress.files = write_provenance(workplace, attempt, origins, progress.gathered, self._signing.seal)
+            progress.files = write_provenance(
+                workplace, attempt, origins, progress.gathered, self._signing.seal
+            )
             _keep_account(workplace / ACCOUNT, write_account(attempt.plan, progress.done()))
 
             def is_current() -> bool:
                 return patiently(lambda: self._records.renew(attempt))
 
-            if not self._store.publish(attempt.key, workplace, self._lifetime(attempt), progress.files, is_current):
+            if not self._store.publish(
+                attempt.key, workplace, self._lifetime(attempt), progress.files, is_current
+            ):
                 raise Superseded
         finally:
             self._store.discard(workplace)
 
     def _show(self, attempt: Attempt, progress: Progress, step: str) -> None:
         try:
-            current = self._records.progress(attempt, step, json.dumps(progress.body(202, "started", step, outputs=False)).encode())
+            current = self._records.progress(
+                attempt,
+                step,
+                json.dumps(progress.body(202, "started", step, outputs=False)).encode(),
+            )
         except QueueUnavailable:
-            log.warning("build %s attempt %s: step %s not shown, Redis is away", attempt.key, attempt.number, step)
+            log.warning(
+                "build %s attempt %s: step %s not shown, Redis is away",
+                attempt.key,
+                attempt.number,
+                step,
+            )
             return
         if not current:
             raise Superseded
@@ -232,13 +342,20 @@ class Builder:
     def _put_back(self, attempt: Attempt, error: AsuError) -> bool:
         """Put a build back in line whose next attempt may go better; False if there is to be none, or another attempt is the current one.
 
-        While Redis is away nothing can be put back: the lease ends, and the build is taken back as that of a lost worker.
+        While Redis is away nothing can be put back: the lease ends, and the build is taken back as
+        that of a lost worker.
         """
         delay = delay_before_next(error, attempt.tries, self._settings.retry_delays)
         if delay is None or not patiently(lambda: self._records.retry(attempt, error.code, delay)):
             return False
         log.warning(
-            "build %s attempt %s: %s (%s): %s; begun again in %g s", attempt.key, attempt.number, error.code, error.fault, error.detail, delay
+            "build %s attempt %s: %s (%s): %s; begun again in %g s",
+            attempt.key,
+            attempt.number,
+            error.code,
+            error.fault,
+            error.detail,
+            delay,
         )
         return True
 
@@ -248,17 +365,27 @@ class Builder:
         if current:
             log.info("build %s attempt %s: %s", attempt.key, attempt.number, record.state)
         else:
-            log.warning("build %s attempt %s: superseded, outcome dropped", attempt.key, attempt.number)
+            log.warning(
+                "build %s attempt %s: superseded, outcome dropped", attempt.key, attempt.number
+            )
         return current
 
     def _lifetime(self, attempt: Attempt) -> int:
         """Return how many seconds record and files of a finished build are kept: the least that applies."""
         settings, request = self._settings, attempt.plan["request"]
-        ttl = settings.build_ttl_unversioned if Version.parse(request["version"]).is_snapshot else settings.build_ttl
+        ttl = (
+            settings.build_ttl_unversioned
+            if Version.parse(request["version"]).is_snapshot
+            else settings.build_ttl
+        )
         return min(ttl, settings.build_defaults_ttl) if request["defaults"] else ttl
 
     def _failure_lifetime(self, error: AsuError) -> int:
-        return self._settings.build_failure_ttl if error.fault == "user" else self._settings.retry_failure_ttl
+        return (
+            self._settings.build_failure_ttl
+            if error.fault == "user"
+            else self._settings.retry_failure_ttl
+        )
 
 
 def _mistake(attempt: Attempt, error: Exception) -> AsuError:
@@ -277,5 +404,10 @@ def _keep_account(path: Path, document: bytes) -> None:
 def _facts(document: Mapping[str, Any], attempt: Attempt, origins: Origins) -> dict[str, Any]:
     """Return what is told of a finished build: what profiles.json says, and over it what is known here; raises BuildFailed."""
     request = attempt.plan["request"]
-    ours = {"bin_dir": attempt.key, "target": request["target"], "version_code": origins.revision, "provenance": PROVENANCE_FILE}
+    ours = {
+        "bin_dir": attempt.key,
+        "target": request["target"],
+        "version_code": origins.revision,
+        "provenance": PROVENANCE_FILE,
+    }
     return facts_of(document, request["profile"]) | ours

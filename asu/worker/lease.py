@@ -10,7 +10,8 @@ from asu.build_record import Attempt, WorkerRecords
 from asu.errors import QueueUnavailable
 
 RENEWAL = 5.0  # Seconds between renewals of the lease.
-PUBLISH_PATIENCE = 120  # Seconds that a build that begins or ends waits for Redis to come back before it is given up.
+# Seconds that a build that begins or ends waits for Redis to come back before it is given up.
+PUBLISH_PATIENCE = 120
 PATIENCE_PAUSE = 0.25  # Seconds between the tries.
 
 
@@ -45,7 +46,8 @@ class Lease(threading.Thread):
 def patiently(ask: Callable[[], Answer]) -> Answer:
     """Ask the records until Redis answers; raises QueueUnavailable when it stays away.
 
-    It may have done what it was asked without an answer, so what is asked must come to the same when it is asked twice.
+    It may have done what it was asked without an answer, so what is asked must come to the same
+    when it is asked twice.
     """
     give_up = time.monotonic() + PUBLISH_PATIENCE
     while True:

@@ -1,6 +1,7 @@
 """The containers' in-memory twin: a scripted ImageBuilder without podman, make or files on a disk.
 
-It understands the commands of `imagebuilder.py` and `preparation.py` and nothing else, keeps what it was told, and fails where a test wants it to.
+It understands the commands of `imagebuilder.py` and `preparation.py` and nothing else, keeps what
+it was told, and fails where a test wants it to.
 """
 
 import hashlib
@@ -21,7 +22,10 @@ from .pulling import BuilderImage
 PIECE = 512  # Bytes; small, so that readers meet members that lie across pieces.
 NOISE = "Generate local signing keys...\nPackage list missing or not up-to-date, generating it.\n\nBuilding package index...\n"
 # What commands lead to before `setup.sh` has fetched the builder.
-NOT_UNPACKED = {"test": CommandResult(1, "", ""), "info": CommandResult(2, "", "make: *** No rule to make target 'info'.  Stop.\n")}
+NOT_UNPACKED = {
+    "test": CommandResult(1, "", ""),
+    "info": CommandResult(2, "", "make: *** No rule to make target 'info'.  Stop.\n"),
+}
 REPOSITORIES = "src/gz openwrt_base https://mirror.example/base\nsrc imagebuilder file:packages\noption check_signature\n"
 ROOMY = 2**40  # Bytes.
 # What opkg says of a feed that it uses; apk says nothing.
@@ -32,13 +36,16 @@ USED = "Downloading {0}/Packages.gz\nUpdated list of available packages in dl\nD
 class Script:
     """What the ImageBuilder has and how it behaves; tests change what they are about.
 
-    `failures`, `seconds` and `before` are looked up by make's goal: info, manifest or image; `seconds` also by `copy`. `before` is called when the
-    command begins, or the start (`start`) or removal (`remove`) of a container; `extra` is put into the output as it is, whatever its kind.
+    `failures`, `seconds` and `before` are looked up by make's goal: info, manifest or image;
+    `seconds` also by `copy`. `before` is called when the command begins, or the start (`start`) or
+    removal (`remove`) of a container; `extra` is put into the output as it is, whatever its kind.
     """
 
     revision: str = "r28959-29397011cc"
     defaults: tuple[str, ...] = ("base-files", "dnsmasq", "dropbear")
-    profiles: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"tplink_archer-c7-v5": ("kmod-usb2", "-dropbear")})
+    profiles: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: {"tplink_archer-c7-v5": ("kmod-usb2", "-dropbear")}
+    )
     versions: dict[str, str] = field(default_factory=dict)
     filesystems: tuple[str, ...] = ("SQUASHFS", "TARGZ")
     failures: dict[str, CommandResult | AsuError] = field(default_factory=dict)
@@ -46,30 +53,38 @@ class Script:
     before: dict[str, Callable[[], None]] = field(default_factory=dict)
     extra: list[tuple[tarfile.TarInfo, bytes]] = field(default_factory=list)
     image_types: tuple[str, ...] = ("sysupgrade", "factory")
-    # What stands in profiles.json beside, or in the place of, what the ImageBuilder writes: at its top, in its profile, in each image.
+    # What stands in profiles.json beside, or in the place of, what the ImageBuilder writes: at its
+    # top, in its profile, in each image.
     target_facts: dict[str, Any] = field(default_factory=dict)
     profile_facts: dict[str, Any] = field(default_factory=dict)
     image_facts: dict[str, Any] = field(default_factory=dict)
     raw_fact: bytes = b""  # One more value at its top, byte by byte.
-    falsely_told: str = ""  # A SHA-256 under which the first image is told once more, before all others.
+    # A SHA-256 under which the first image is told once more, before all others.
+    falsely_told: str = ""
     wrong_hash: bool = False
     wrong_unsigned_hash: bool = False
     builds_profile: str = ""  # Another device than the one that was asked for.
-    filesystem_of: dict[str, str] = field(default_factory=dict)  # Of an image's type, where it is not squashfs.
+    # Of an image's type, where it is not squashfs.
+    filesystem_of: dict[str, str] = field(default_factory=dict)
     keys: tuple[str, ...] = ()  # Names of the files of the builder's own keys.
     unusable_feeds: tuple[str, ...] = ()  # Names of opkg's feeds that do not answer.
-    repositories: str = REPOSITORIES  # What stands in the list of feeds, whatever the package manager.
-    indexes: tuple[str, ...] = ("openwrt_base",)  # Names of the files in which the package manager keeps what its feeds hold.
+    # What stands in the list of feeds, whatever the package manager.
+    repositories: str = REPOSITORIES
+    # Names of the files in which the package manager keeps what its feeds hold.
+    indexes: tuple[str, ...] = ("openwrt_base",)
     noise: str = NOISE
     disk_taken: int | AsuError = 0
     disk_free: int | AsuError = ROOMY
-    needs_setup: bool = False  # As a snapshot's image, which holds no builder but the script that fetches it.
+    # As a snapshot's image, which holds no builder but the script that fetches it.
+    needs_setup: bool = False
 
 
 class MemoryContainer:
     """A container of the twin's."""
 
-    def __init__(self, script: Script, *, key: str, attempt: int, feeds: Collection[str] = ()) -> None:
+    def __init__(
+        self, script: Script, *, key: str, attempt: int, feeds: Collection[str] = ()
+    ) -> None:
         self.key, self.attempt = key, attempt
         self.commands: list[list[str]] = []
         self.files: dict[str, tuple[bytes, int]] = {}
@@ -86,7 +101,9 @@ class MemoryContainer:
         self._script.before.get(goal, lambda: None)()
         if self._script.seconds.get(goal, 0) > deadline:
             self.killed = True
-            raise BuildTimeout(step=" ".join(command[:2]), seconds=deadline).after("", self._script.noise)
+            raise BuildTimeout(step=" ".join(command[:2]), seconds=deadline).after(
+                "", self._script.noise
+            )
         if self.killed:
             raise ContainerFailed(reason="it was stopped from outside")
         failure = self._script.failures.get(goal)
@@ -101,7 +118,9 @@ class MemoryContainer:
             "info": self._info,
             "manifest": self._manifest,
             "image": self._image,
-            "grep": lambda _: "".join(f"CONFIG_TARGET_ROOTFS_{symbol}=y\n" for symbol in self._script.filesystems),
+            "grep": lambda _: "".join(
+                f"CONFIG_TARGET_ROOTFS_{symbol}=y\n" for symbol in self._script.filesystems
+            ),
             "sed": lambda _: "",
             "env": self._set_up,
             "test": lambda _: "",
@@ -109,7 +128,11 @@ class MemoryContainer:
             "find": lambda _: self._indexes(),
             "ls": lambda _: "\n".join(self._script.keys),
         }
-        return CommandResult(0, answers[goal](arguments), self._script.noise + self._used_feeds() if goal in {"manifest", "image"} else "")
+        return CommandResult(
+            0,
+            answers[goal](arguments),
+            self._script.noise + self._used_feeds() if goal in {"manifest", "image"} else "",
+        )
 
     def put(self, path: str, content: bytes, mode: int) -> None:
         """See BuildContainer."""
@@ -161,34 +184,59 @@ class MemoryContainer:
         return ""
 
     def _indexes(self) -> str:
-        return "".join(f"{hashlib.sha256(name.encode()).hexdigest()}  {BUILDER}/dl/{name}\n" for name in self._script.indexes)
+        return "".join(
+            f"{hashlib.sha256(name.encode()).hexdigest()}  {BUILDER}/dl/{name}\n"
+            for name in self._script.indexes
+        )
 
     def _used_feeds(self) -> str:
-        lines = [line.split() for line in self.files.get("repositories.conf", (b"", 0))[0].decode().splitlines()]
-        return "".join(USED.format(words[2]) for words in lines if words[:1] == ["src/gz"] and words[1] not in self._script.unusable_feeds)
+        lines = [
+            line.split()
+            for line in self.files.get("repositories.conf", (b"", 0))[0].decode().splitlines()
+        ]
+        return "".join(
+            USED.format(words[2])
+            for words in lines
+            if words[:1] == ["src/gz"] and words[1] not in self._script.unusable_feeds
+        )
 
     def _info(self, _: Mapping[str, str]) -> str:
-        profiles = "".join(f"{name}:\n    A device\n    Packages: {' '.join(own)}\n" for name, own in self._script.profiles.items())
+        profiles = "".join(
+            f"{name}:\n    A device\n    Packages: {' '.join(own)}\n"
+            for name, own in self._script.profiles.items()
+        )
         defaults = " ".join(self._script.defaults)
         return f'Current Revision: "{self._script.revision}"\nDefault Packages: {defaults}\nAvailable Profiles:\n\n{profiles}'
 
     def _installed(self, arguments: Mapping[str, str]) -> dict[str, str]:
         """Return name and version of all that would be installed: removals apply to defaults and to the request itself."""
         words = [*self._script.defaults, *self._script.profiles[arguments["PROFILE"]]]
-        kept = [word for word in words if not word.startswith("-") and f"-{word}" not in words] + arguments["PACKAGES"].split()
+        kept = [
+            word for word in words if not word.startswith("-") and f"-{word}" not in words
+        ] + arguments["PACKAGES"].split()
         names = {word for word in kept if not word.startswith("-") and f"-{word}" not in kept}
         return {name: self._script.versions.get(name, "1.0-r1") for name in sorted(names)}
 
     def _manifest(self, arguments: Mapping[str, str]) -> str:
-        return "".join(f"{name} - {version}\n" for name, version in self._installed(arguments).items())
+        return "".join(
+            f"{name} - {version}\n" for name, version in self._installed(arguments).items()
+        )
 
     def _image(self, arguments: Mapping[str, str]) -> str:
-        profile, prefix = arguments["PROFILE"], f"openwrt-24.10.4-{arguments['EXTRA_IMAGE_NAME']}-ath79-generic-{arguments['PROFILE']}"
+        profile, prefix = (
+            arguments["PROFILE"],
+            f"openwrt-24.10.4-{arguments['EXTRA_IMAGE_NAME']}-ath79-generic-{arguments['PROFILE']}",
+        )
         images = []
         for kind in self._script.image_types:
-            name, content = f"{prefix}-squashfs-{kind}.bin", json.dumps([kind, self._installed(arguments)]).encode()
+            name, content = (
+                f"{prefix}-squashfs-{kind}.bin",
+                json.dumps([kind, self._installed(arguments)]).encode(),
+            )
             digest = hashlib.sha256(b"" if self._script.wrong_hash else content).hexdigest()
-            unsigned = hashlib.sha256(b"").hexdigest() if self._script.wrong_unsigned_hash else digest
+            unsigned = (
+                hashlib.sha256(b"").hexdigest() if self._script.wrong_unsigned_hash else digest
+            )
             images.append(
                 {
                     "filesystem": self._script.filesystem_of.get(kind, "squashfs"),
@@ -238,7 +286,8 @@ class MemoryEngine:
         self.containers: list[MemoryContainer] = []
         self.failure: AsuError | None = None
         self.has_image = True
-        self.pull_fails = False  # And there is an older copy, as there is where pulls are not wanted.
+        # And there is an older copy, as there is where pulls are not wanted.
+        self.pull_fails = False
 
     def pin(self, image: BuilderImage) -> BuilderImage:
         """See ContainerEngine."""
@@ -248,10 +297,14 @@ class MemoryEngine:
         if not self.has_image:
             raise image.missing()
         content = hashlib.sha256(f"{image.name} {self.script.revision}".encode()).hexdigest()
-        self.pinned.append(replace(image, id=content, digest=f"sha256:{content}", may_be_old=self.pull_fails))
+        self.pinned.append(
+            replace(image, id=content, digest=f"sha256:{content}", may_be_old=self.pull_fails)
+        )
         return self.pinned[-1]
 
-    def start(self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()) -> BuildContainer:
+    def start(
+        self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()
+    ) -> BuildContainer:
         """See ContainerEngine."""
         self.script.before.get("start", lambda: None)()
         self.started.append(image if image.id else self.pin(image))
@@ -267,7 +320,11 @@ class MemoryEngine:
         """See ContainerEngine."""
         if self.failure:
             raise self.failure
-        return [(container.key, container.attempt, container) for container in self.containers if not container.removed]
+        return [
+            (container.key, container.attempt, container)
+            for container in self.containers
+            if not container.removed
+        ]
 
     def close(self) -> None:
         """See ContainerEngine."""

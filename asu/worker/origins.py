@@ -23,9 +23,28 @@ from .package_managers import PackageManager
 from .preparation import builders_feeds
 from .pulling import BuilderImage
 
-# Beside the indexes of the feeds lie packages and signatures; opkg names an index after its feed, apk after the hash of its address.
-_INDEXES = ["find", f"{BUILDER}/dl", "-maxdepth", "1", "-type", "f", "!", "-name", "*.ipk", "!", "-name", "*.apk", "!", "-name", "*.sig"]
-_HASHED = re.compile(rf"^([0-9a-f]{{64}}) [ *]{re.escape(BUILDER)}/dl/([A-Za-z0-9_.+-]+)$", re.MULTILINE)
+# Beside the indexes of the feeds lie packages and signatures; opkg names an index after its feed,
+# apk after the hash of its address.
+_INDEXES = [
+    "find",
+    f"{BUILDER}/dl",
+    "-maxdepth",
+    "1",
+    "-type",
+    "f",
+    "!",
+    "-name",
+    "*.ipk",
+    "!",
+    "-name",
+    "*.apk",
+    "!",
+    "-name",
+    "*.sig",
+]
+_HASHED = re.compile(
+    rf"^([0-9a-f]{{64}}) [ *]{re.escape(BUILDER)}/dl/([A-Za-z0-9_.+-]+)$", re.MULTILINE
+)
 MAX_FEEDS = 64  # A genuine builder has seven.
 
 
@@ -40,11 +59,14 @@ class Origins:
     feeds: tuple[Feed, ...] = ()
 
 
-def read_feeds(container: BuildContainer, manager: PackageManager, *, deadline: int) -> tuple[Feed, ...]:
+def read_feeds(
+    container: BuildContainer, manager: PackageManager, *, deadline: int
+) -> tuple[Feed, ...]:
     """Return the feeds of a builder with the hashes of their indexes, as `make manifest` has fetched them.
 
-    Each of two commands gets `deadline` seconds; raises as they do, and ContainerFailed where not every index could be hashed: a feed is not
-    silently without its hash. An index whose feed its name does not tell stands for itself.
+    Each of two commands gets `deadline` seconds; raises as they do, and ContainerFailed where not
+    every index could be hashed: a feed is not silently without its hash. An index whose feed its
+    name does not tell stands for itself.
     """
     urls = manager.feeds(builders_feeds(container, manager, deadline))
     listed = container.run([*_INDEXES, "-exec", "sha256sum", "{}", "+"], deadline=deadline)
@@ -56,17 +78,31 @@ def read_feeds(container: BuildContainer, manager: PackageManager, *, deadline: 
     return tuple(feeds[:MAX_FEEDS])
 
 
-def write_provenance(directory: Path, attempt: Attempt, origins: Origins, gathered: Mapping[str, Any], seal: Sealing) -> dict[str, str]:
+def write_provenance(
+    directory: Path, attempt: Attempt, origins: Origins, gathered: Mapping[str, Any], seal: Sealing
+) -> dict[str, str]:
     """Write the provenance of the files in `directory` beside them; return name → SHA-256 of those files. Raises StoreFailed.
 
     Whatever the container left under that name is replaced.
     """
     try:
-        files = [file for file in published_files(directory, NO_HASHES) if file.name != PROVENANCE_FILE]
-        run = Run(builder_id=origins.builder_id, key=attempt.key, attempt=attempt.number, started=origins.started, finished=datetime.now(UTC))
-        (directory / PROVENANCE_FILE).write_bytes(sealed(statement(files, _ingredients(attempt, origins, gathered), run), seal))
+        files = [
+            file for file in published_files(directory, NO_HASHES) if file.name != PROVENANCE_FILE
+        ]
+        run = Run(
+            builder_id=origins.builder_id,
+            key=attempt.key,
+            attempt=attempt.number,
+            started=origins.started,
+            finished=datetime.now(UTC),
+        )
+        (directory / PROVENANCE_FILE).write_bytes(
+            sealed(statement(files, _ingredients(attempt, origins, gathered), run), seal)
+        )
     except OSError as error:
-        raise StoreFailed(reason=f"the provenance could not be written ({error.strerror})") from error
+        raise StoreFailed(
+            reason=f"the provenance could not be written ({error.strerror})"
+        ) from error
     return {file.name: file.sha256 for file in files}
 
 
@@ -74,7 +110,9 @@ def _ingredients(attempt: Attempt, origins: Origins, gathered: Mapping[str, Any]
     request = attempt.plan["request"]
     return Ingredients(
         request=request,
-        builder=Builder(name=origins.image.name, digest=origins.image.digest, revision=origins.revision),
+        builder=Builder(
+            name=origins.image.name, digest=origins.image.digest, revision=origins.revision
+        ),
         command=gathered["build_cmd"],
         manager=package_manager_of(Version.parse(request["version"])),
         packages=gathered["manifest"],

@@ -26,16 +26,28 @@ class PodmanCondition:
 
 def read_podman_condition(settings: Settings) -> PodmanCondition:
     """Ask podman at its socket; raises ContainerFailed."""
-    with _answers(), PodmanClient(base_url=f"unix://{settings.container_socket_path.absolute()}", timeout=TIMEOUT) as client:
+    with (
+        _answers(),
+        PodmanClient(
+            base_url=f"unix://{settings.container_socket_path.absolute()}", timeout=TIMEOUT
+        ) as client,
+    ):
         version = client.version()["Version"]  # type: ignore[no-untyped-call]  # podman-py leaves it untyped.
         networks = client.api.get("/networks/json")
         networks.raise_for_status()
-        images = client.api.get("/images/json", params={"filters": json.dumps({"reference": [f"{settings.base_container}:*"]})})
+        images = client.api.get(
+            "/images/json",
+            params={"filters": json.dumps({"reference": [f"{settings.base_container}:*"]})},
+        )
         images.raise_for_status()
         return PodmanCondition(
             version=str(version),
             networks=tuple(str(network["name"]) for network in networks.json()),
-            builders=tuple(str(name) for image in images.json() for name in image.get("Names") or image.get("RepoTags") or ()),
+            builders=tuple(
+                str(name)
+                for image in images.json()
+                for name in image.get("Names") or image.get("RepoTags") or ()
+            ),
         )
 
 

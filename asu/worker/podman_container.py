@@ -27,9 +27,13 @@ from .fencing import Fence
 
 log = logging.getLogger(__name__)
 
-API_TIMEOUT = 60  # Seconds for single calls; the longest, removing a container under load, was measured at 0.7 s.
-LOOK_TIMEOUT = 20  # Seconds for each question of a look at the disk; it takes a tenth of one, and thrice as much after 20,000 files.
-_FREE_SPACE = ("/usr/bin/stat", "--file-system", "--format=%a %S", "/")  # Blocks and their size, of the disk below the container's layer.
+# Seconds for single calls; the longest, removing a container under load, was measured at 0.7 s.
+API_TIMEOUT = 60
+# Seconds for each question of a look at the disk; it takes a tenth of one, and thrice as much after
+# 20,000 files.
+LOOK_TIMEOUT = 20
+# Blocks and their size, of the disk below the container's layer.
+_FREE_SPACE = ("/usr/bin/stat", "--file-system", "--format=%a %S", "/")
 _ROOT = "0:0"  # In the container, and without any capability.
 
 
@@ -38,7 +42,8 @@ def podman_answers(doing: str) -> Iterator[None]:
     """Turn whatever keeps podman from doing something into ContainerFailed; what it says goes to the log."""
     try:
         yield
-    except (PodmanError, RequestException, HTTPError, OSError) as error:  # HTTPError: an answer that breaks off while it is streamed.
+    except (PodmanError, RequestException, HTTPError, OSError) as error:
+        # HTTPError: an answer that breaks off while it is streamed.
         log.warning("podman, %s: %s", doing, error)
         raise ContainerFailed(reason=f"podman did not {doing}") from error
 
@@ -46,7 +51,9 @@ def podman_answers(doing: str) -> Iterator[None]:
 class PodmanContainer:
     """A container of podman's."""
 
-    def __init__(self, client: PodmanClient, container: Container, *, socket: str, fence: Fence | None = None) -> None:
+    def __init__(
+        self, client: PodmanClient, container: Container, *, socket: str, fence: Fence | None = None
+    ) -> None:
         self._client, self._container, self._socket, self._fence = client, container, socket, fence
         self._killed = threading.Event()
 
@@ -67,10 +74,16 @@ class PodmanContainer:
                     raise
                 exit_code = None
         if expired.is_set():
-            raise BuildTimeout(step=" ".join(command[:2]), seconds=deadline).after(stdout.text(), stderr.text())
+            raise BuildTimeout(step=" ".join(command[:2]), seconds=deadline).after(
+                stdout.text(), stderr.text()
+            )
         if self._killed.is_set():
-            raise ContainerFailed(reason="it was stopped from outside").after(stdout.text(), stderr.text())
-        return CommandResult(int(exit_code if exit_code is not None else -1), stdout.text(), stderr.text())
+            raise ContainerFailed(reason="it was stopped from outside").after(
+                stdout.text(), stderr.text()
+            )
+        return CommandResult(
+            int(exit_code if exit_code is not None else -1), stdout.text(), stderr.text()
+        )
 
     def put(self, path: str, content: bytes, mode: int) -> None:
         """See BuildContainer."""
@@ -86,8 +99,11 @@ class PodmanContainer:
     def read_out(self, path: str, *, deadline: int) -> Iterator[bytes]:
         """See BuildContainer."""
         with podman_answers("hand out the images"):
-            # podman-py's get_archive takes the whole archive into memory, twice, before it hands out the first piece.
-            answer = self._client.api.get(f"/containers/{self._container.id}/archive", params={"path": [path]}, stream=True)
+            # podman-py's get_archive takes the whole archive into memory, twice, before it hands
+            # out the first piece.
+            answer = self._client.api.get(
+                f"/containers/{self._container.id}/archive", params={"path": [path]}, stream=True
+            )
             with contextlib.closing(answer) as response:
                 response.raise_for_status()
                 yield from pieces_of(response, deadline)
@@ -95,19 +111,27 @@ class PodmanContainer:
     def disk_taken(self) -> int:
         """See BuildContainer."""
         # A connection of its own, as for a kill.
-        with podman_answers("tell the size of a container"), PodmanClient(base_url=self._socket, timeout=LOOK_TIMEOUT) as client:
+        with (
+            podman_answers("tell the size of a container"),
+            PodmanClient(base_url=self._socket, timeout=LOOK_TIMEOUT) as client,
+        ):
             answer = client.api.get(f"/containers/{self._container.id}/json", params={"size": True})
             answer.raise_for_status()
-            # podman says 0 where a file vanished while it counted, and a build can see to that. What it runs has written something by then.
+            # podman says 0 where a file vanished while it counted, and a build can see to that.
+            # What it runs has written something by then.
             if not (taken := int(answer.json().get("SizeRw") or 0)):
                 raise ContainerFailed(reason="podman cannot tell how much disk it takes")
             return taken
 
     def disk_free(self) -> int:
         """See BuildContainer."""
-        # What podman's `/info` tells of its disk counts what only root may fill. So it is asked inside, but by root: the user as whom
-        # builds run can neither end nor stop root's processes, and cannot change its programs.
-        with podman_answers("tell how much disk is left"), PodmanClient(base_url=self._socket, timeout=LOOK_TIMEOUT) as client:
+        # What podman's `/info` tells of its disk counts what only root may fill. So it is asked
+        # inside, but by root: the user as whom builds run can neither end nor stop root's
+        # processes, and cannot change its programs.
+        with (
+            podman_answers("tell how much disk is left"),
+            PodmanClient(base_url=self._socket, timeout=LOOK_TIMEOUT) as client,
+        ):
             inside = PodmanContainer(client, self._container, socket=self._socket)
             pieces = inside._output(inside._exec(_FREE_SPACE, user=_ROOT), LOOK_TIMEOUT)
             told = b"".join(out or b"" for out, _ in pieces).split()
@@ -124,20 +148,30 @@ class PodmanContainer:
     def kill(self) -> None:
         """See BuildContainer."""
         self._killed.set()
-        # A connection of its own: the one in use is busy with the output of the command to be ended.
-        with contextlib.suppress(PodmanError, RequestException, OSError), PodmanClient(base_url=self._socket, timeout=API_TIMEOUT) as client:
+        # A connection of its own: the one in use is busy with the output of the command to be
+        # ended.
+        with (
+            contextlib.suppress(PodmanError, RequestException, OSError),
+            PodmanClient(base_url=self._socket, timeout=API_TIMEOUT) as client,
+        ):
             client.api.post(f"/containers/{self._container.id}/kill", params={"signal": "KILL"})
 
     def remove(self) -> None:
         """See BuildContainer."""
-        # With what depends on it: a worker that died while the fence went up has left a second container in its network.
+        # With what depends on it: a worker that died while the fence went up has left a second
+        # container in its network.
         with contextlib.suppress(PodmanError, RequestException, OSError):
-            self._client.api.delete(f"/containers/{self._container.id}", params={"force": True, "v": True, "timeout": 0, "depend": True})
+            self._client.api.delete(
+                f"/containers/{self._container.id}",
+                params={"force": True, "v": True, "timeout": 0, "depend": True},
+            )
 
     def _output(self, exec_id: str, timeout: int) -> Iterator[tuple[bytes | None, bytes | None]]:
         """Start a prepared command and yield what it prints, standard output and error apart."""
         order = json.dumps({"Detach": False, "Tty": False})
-        answer = self._client.api.post(f"/exec/{exec_id}/start", data=order, stream=True, timeout=timeout)
+        answer = self._client.api.post(
+            f"/exec/{exec_id}/start", data=order, stream=True, timeout=timeout
+        )
         with contextlib.closing(answer) as response:
             response.raise_for_status()
             frames: Any = stream_frames(response, demux=True)
@@ -145,8 +179,16 @@ class PodmanContainer:
 
     def _exec(self, command: Sequence[str], *, user: str = "") -> str:
         """Prepare a command, to be run as the image's own user where no other is named."""
-        order = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command), "Tty": False, "User": user}
-        response = self._client.api.post(f"/containers/{self._container.id}/exec", data=json.dumps(order))
+        order = {
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "Cmd": list(command),
+            "Tty": False,
+            "User": user,
+        }
+        response = self._client.api.post(
+            f"/containers/{self._container.id}/exec", data=json.dumps(order)
+        )
         response.raise_for_status()
         return str(response.json()["Id"])
 

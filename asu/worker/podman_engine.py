@@ -1,7 +1,8 @@
 """Makes the containers of builds with podman.
 
-All capabilities dropped, no new privileges, bounds on processes, memory and processors, a network that is closed before anything
-is run, but for the way to its feeds (`fencing.py`), nothing mounted, nothing secret inside.
+All capabilities dropped, no new privileges, bounds on processes, memory and processors, a network
+that is closed before anything is run, but for the way to its feeds (`fencing.py`), nothing mounted,
+nothing secret inside.
 """
 
 import json
@@ -44,9 +45,13 @@ class PodmanEngine:
             response = self._client.api.get(f"/images/{quote(image.name, safe='')}/json")
             response.raise_for_status()
             found = response.json()
-            return replace(image, id=str(found["Id"]), digest=str(found["Digest"]), may_be_old=not is_current)
+            return replace(
+                image, id=str(found["Id"]), digest=str(found["Digest"]), may_be_old=not is_current
+            )
 
-    def start(self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()) -> BuildContainer:
+    def start(
+        self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()
+    ) -> BuildContainer:
         """See ContainerEngine."""
         pinned = image if image.id else self.pin(image)
         with podman_answers("start a build container"):
@@ -66,7 +71,13 @@ class PodmanEngine:
                 sysctls=loose_interface(self._settings),
                 **self._network(),
             )
-            fence = Fence(self._client.api, self._settings, image=pinned.id, container=str(created.id), labels=labels)
+            fence = Fence(
+                self._client.api,
+                self._settings,
+                image=pinned.id,
+                container=str(created.id),
+                labels=labels,
+            )
             container = PodmanContainer(self._client, created, socket=self._socket, fence=fence)
             try:
                 created.start()
@@ -84,7 +95,10 @@ class PodmanEngine:
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
         """See ContainerEngine."""
         with podman_answers("list the build containers"):
-            response = self._client.api.get("/containers/json", params={"all": True, "filters": json.dumps({"label": [LABEL_SYSTEM]})})
+            response = self._client.api.get(
+                "/containers/json",
+                params={"all": True, "filters": json.dumps({"label": [LABEL_SYSTEM]})},
+            )
             response.raise_for_status()
             found: list[tuple[str, int, BuildContainer]] = []
             for entry in response.json():
@@ -92,7 +106,13 @@ class PodmanEngine:
                 if labels[LABEL_SYSTEM] != self._system and entry["State"] != "exited":
                     continue
                 container = self._client.containers.prepare_model(attrs=entry)
-                found.append((labels[LABEL_KEY], int(labels.get(LABEL_ATTEMPT) or 0), PodmanContainer(self._client, container, socket=self._socket)))
+                found.append(
+                    (
+                        labels[LABEL_KEY],
+                        int(labels.get(LABEL_ATTEMPT) or 0),
+                        PodmanContainer(self._client, container, socket=self._socket),
+                    )
+                )
             return found
 
     def close(self) -> None:
@@ -101,14 +121,22 @@ class PodmanEngine:
 
     def _network(self) -> Mapping[str, Any]:
         name = self._settings.container_network
-        return {"network_mode": "none"} if name == "none" else {"network_mode": "bridge", "networks": {name: {}}}
+        return (
+            {"network_mode": "none"}
+            if name == "none"
+            else {"network_mode": "bridge", "networks": {name: {}}}
+        )
 
     def _ensure_image(self, image: BuilderImage) -> bool:
         """Pull the image where that is asked for; False where there may be a newer one than the copy that is used: that failed, or is not wanted.
 
         Raises ImageBuilderMissing, ContainerFailed and BuildTimeout.
         """
-        policy = "newer" if image.is_moving and self._settings.pull_policy != "never" else self._settings.pull_policy
+        policy = (
+            "newer"
+            if image.is_moving and self._settings.pull_policy != "never"
+            else self._settings.pull_policy
+        )
         if image.name.startswith("localhost/"):
             policy = "never"  # Such a name has no registry behind it.
         exists = self._client.images.exists(image.name)
@@ -116,9 +144,14 @@ class PodmanEngine:
             if not exists:
                 raise image.missing()
             return policy == "missing" or not image.is_moving
-        # With its own policy `newer`, podman keeps to itself that a pull failed where there is a copy. Layers that are there are not fetched again.
+        # With its own policy `newer`, podman keeps to itself that a pull failed where there is a
+        # copy. Layers that are there are not fetched again.
         try:
-            pull(lambda: self._ask_for(image, "always" if policy == "newer" else policy), image, deadline=self._settings.pull_deadline)
+            pull(
+                lambda: self._ask_for(image, "always" if policy == "newer" else policy),
+                image,
+                deadline=self._settings.pull_deadline,
+            )
         except AsuError as error:
             if not exists:
                 raise
@@ -128,9 +161,17 @@ class PodmanEngine:
 
     def _ask_for(self, image: BuilderImage, policy: str) -> str:
         """Return podman's whole answer to a pull, or an error in its form; over a connection of its own, which may be left behind."""
-        # The deadline is `pull`'s to keep: a connection that gave up at the same moment would tell another error, whichever came first.
+        # The deadline is `pull`'s to keep: a connection that gave up at the same moment would tell
+        # another error, whichever came first.
         try:
-            with PodmanClient(base_url=self._socket, timeout=self._settings.pull_deadline + API_TIMEOUT) as client:
-                return str(client.api.post("/images/pull", params={"reference": image.name, "policy": policy, "quiet": True}).text)
+            with PodmanClient(
+                base_url=self._socket, timeout=self._settings.pull_deadline + API_TIMEOUT
+            ) as client:
+                return str(
+                    client.api.post(
+                        "/images/pull",
+                        params={"reference": image.name, "policy": policy, "quiet": True},
+                    ).text
+                )
         except (PodmanError, RequestException, OSError) as error:
             return json.dumps({"error": f"podman does not answer ({type(error).__name__})"})

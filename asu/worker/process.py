@@ -33,8 +33,9 @@ from .unsigned import UNSIGNED, Signing
 
 log = logging.getLogger(__name__)
 
-# RQ gives its worker up at the first command that Redis does not take, and a build dies with its worker. So each command is tried
-# again twice a second, for as long as a finished build waits for Redis; a worker that then ends is started again by whoever watches it.
+# RQ gives its worker up at the first command that Redis does not take, and a build dies with its
+# worker. So each command is tried again twice a second, for as long as a finished build waits for
+# Redis; a worker that then ends is started again by whoever watches it.
 RQ_PAUSE = 0.5
 RQ_TRIES = int(PUBLISH_PATIENCE / RQ_PAUSE)
 
@@ -43,7 +44,8 @@ def run_worker(settings: Settings) -> None:
     """Work until SIGTERM; the current build is finished first. Ends at once, with words, where images are to be signed and cannot be."""
     sign = chosen_signing(settings)
     redis = Redis.from_url(settings.redis_url, retry=Retry(ConstantBackoff(RQ_PAUSE), RQ_TRIES))
-    # RQ waits long for its next job; the records must not, so they have connections of their own that give up soon.
+    # RQ waits long for its next job; the records must not, so they have connections of their own
+    # that give up soon.
     hasty = sync_redis(settings.redis_url)
     records = RedisWorkerRecords(hasty)
     accounts = Accounts(RedisBuildStatistics(hasty))
@@ -52,24 +54,46 @@ def run_worker(settings: Settings) -> None:
     def engine() -> ContainerEngine:
         return PodmanEngine(settings, system=records.system())
 
-    builder = Builder(settings, records=records, store=store, engine=engine, accounts=accounts, sign=sign)
+    builder = Builder(
+        settings, records=records, store=store, engine=engine, accounts=accounts, sign=sign
+    )
     queue = RqBuildQueue(redis, deadline=settings.build_deadline)
     notes = RedisFleetNotes(hasty)
-    sweep = Sweep(settings, records=records, queue=queue, store=store, engine=engine, accounts=accounts, notes=notes)
+    sweep = Sweep(
+        settings,
+        records=records,
+        queue=queue,
+        store=store,
+        engine=engine,
+        accounts=accounts,
+        notes=notes,
+    )
     choice = Choice(records, builder.has_builder)
-    BuildWorker(redis, build=builder.run, sweep=sweep, choose=choice, may_begin=RoomToBegin(settings)).work(logging_level=None)
+    BuildWorker(
+        redis, build=builder.run, sweep=sweep, choose=choice, may_begin=RoomToBegin(settings)
+    ).work(logging_level=None)
 
 
 def sweep_once(settings: Settings) -> Swept:
     """Tidy once, as a worker does; raises StoreFailed where the store cannot be opened. All else that fails stands in the troubles."""
     with sync_redis(settings.redis_url) as redis:
-        records, queue = RedisWorkerRecords(redis), RqBuildQueue(redis, deadline=settings.build_deadline)
+        records, queue = (
+            RedisWorkerRecords(redis),
+            RqBuildQueue(redis, deadline=settings.build_deadline),
+        )
 
         def engine() -> ContainerEngine:
             return PodmanEngine(settings, system=records.system())
 
         accounts = Accounts(RedisBuildStatistics(redis))
-        return Sweep(settings, records=records, queue=queue, store=open_store(settings), engine=engine, accounts=accounts)()
+        return Sweep(
+            settings,
+            records=records,
+            queue=queue,
+            store=open_store(settings),
+            engine=engine,
+            accounts=accounts,
+        )()
 
 
 def recover_once(settings: Settings) -> Recovered:
@@ -85,20 +109,29 @@ def rebuild_once(settings: Settings, key: str) -> Comparison:
         return PodmanEngine(settings, system=f"rebuild-{secrets.token_hex(8)}")
 
     with sync_redis(settings.redis_url) as redis:
-        return rebuild(settings, key, records=RedisWorkerRecords(redis), store=open_store(settings), engine=engine)
+        return rebuild(
+            settings,
+            key,
+            records=RedisWorkerRecords(redis),
+            store=open_store(settings),
+            engine=engine,
+        )
 
 
 def expect_live_worker(settings: Settings) -> None:
     """Return if a worker of this container or machine lives, as Redis knows it; else end the process with words and exit code 1.
 
-    Where Redis cannot be asked, or is full and may not have taken in what a worker said, it returns, too, and says so: that is not the
-    worker's fault, and who starts workers anew ends their builds.
+    Where Redis cannot be asked, or is full and may not have taken in what a worker said, it
+    returns, too, and says so: that is not the worker's fault, and who starts workers anew ends
+    their builds.
     """
     host = socket.gethostname()
     try:
         is_alive = has_live_worker(sync_redis(settings.redis_url), host)
     except QueueUnavailable as error:
-        sys.stdout.write(f"asu alive: nobody knows, so the worker is taken to live: {error.detail}\n")
+        sys.stdout.write(
+            f"asu alive: nobody knows, so the worker is taken to live: {error.detail}\n"
+        )
         return
     if not is_alive:
         raise SystemExit(f"asu alive: no worker on {host} has been heard of within the last minute")

@@ -1,8 +1,9 @@
 """What an answer repeats of a build's profiles.json, and nothing else of it.
 
-The scripts of packages run beside the ImageBuilder, and those of feeds are anybody's: each key of the document may have been put there, or its
-value exchanged. So answers repeat only what the ImageBuilders of all releases write, in the shape that it has there. All else is left
-out; and what this server vouches for has names that are not among these.
+The scripts of packages run beside the ImageBuilder, and those of feeds are anybody's: each key of
+the document may have been put there, or its value exchanged. So answers repeat only what the
+ImageBuilders of all releases write, in the shape that it has there. All else is left out; and what
+this server vouches for has names that are not among these.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,7 +37,9 @@ def _are_texts(value: Any) -> bool:
 
 
 def _is_flat(value: Any) -> bool:
-    return isinstance(value, dict) and all(_is_text(entry) or _is_number(entry) for entry in value.values())
+    return isinstance(value, dict) and all(
+        _is_text(entry) or _is_number(entry) for entry in value.values()
+    )
 
 
 def _are_flat(value: Any) -> bool:
@@ -73,16 +76,30 @@ OF_IMAGE: Mapping[str, Shape] = {
 def facts_of(document: Mapping[str, Any], profile: str) -> dict[str, Any]:
     """Return what a profiles.json that `read_profiles` has read says of its target and of a profile, on one level as clients expect it.
 
-    `build_at` is when its sources were, or now where it does not tell. Raises BuildFailed where there is no image of that profile.
+    `build_at` is when its sources were, or now where it does not tell. Raises BuildFailed where
+    there is no image of that profile.
     """
     entry = document["profiles"].get(profile)
     if entry is None:
         raise BuildFailed(reason=f"it made no image for {profile}")
     facts = _known(document, OF_TARGET) | _known(entry, OF_PROFILE)
     images = [_known(image, OF_IMAGE) for image in offered(entry["images"])]
-    built_at = datetime.fromtimestamp(facts["source_date_epoch"], UTC) if "source_date_epoch" in facts else datetime.now(UTC)
-    return {**facts, "images": images, "id": profile, "build_at": built_at.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    built_at = (
+        datetime.fromtimestamp(facts["source_date_epoch"], UTC)
+        if "source_date_epoch" in facts
+        else datetime.now(UTC)
+    )
+    return {
+        **facts,
+        "images": images,
+        "id": profile,
+        "build_at": built_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
 
 
 def _known(values: Mapping[str, Any], shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    return {name: values[name] for name, has_shape in shapes.items() if name in values and has_shape(values[name])}
+    return {
+        name: values[name]
+        for name, has_shape in shapes.items()
+        if name in values and has_shape(values[name])
+    }

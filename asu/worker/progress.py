@@ -1,7 +1,7 @@
 """What an attempt has gathered so far, and the answers made of it: each step's, the finished build's, the failed one's.
 
-The one place that composes the body of a failure, whoever finds it: the worker that builds, or the one that finds that
-another was lost.
+The one place that composes the body of a failure, whoever finds it: the worker that builds, or the
+one that finds that another was lost.
 """
 
 import json
@@ -22,10 +22,12 @@ from .container import BuildContainer, CommandResult
 
 log = logging.getLogger(__name__)
 
-# Bytes that both outputs of a failure have however large the rest of its body is. The rest repeats the request, which may be 256 KiB; but what
-# the record held of that before, several times over, is dropped when it ends.
+# Bytes that both outputs of a failure have however large the rest of its body is. The rest repeats
+# the request, which may be 256 KiB; but what the record held of that before, several times over, is
+# dropped when it ends.
 OUTPUTS_LEAST = 8 * 1024
-GATHERED_MOST = ENDED_BODY_BYTES // 2  # Three times what genuine builds gather; a container that makes up a longer manifest fails without.
+# Three times what genuine builds gather; a container that makes up a longer manifest fails without.
+GATHERED_MOST = ENDED_BODY_BYTES // 2
 
 
 @dataclass(slots=True)
@@ -36,7 +38,8 @@ class Progress:
     gathered: dict[str, Any] = field(default_factory=dict)
     stdout: str = ""
     stderr: str = ""
-    files: Mapping[str, str] = field(default_factory=dict)  # Name → SHA-256 of what is published, provenance apart.
+    # Name → SHA-256 of what is published, provenance apart.
+    files: Mapping[str, str] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     began: float = field(default_factory=time.monotonic)
 
@@ -50,7 +53,9 @@ class Progress:
         self.stdout += result.stdout
         self.stderr += result.stderr
 
-    def timed(self, step: str, container: BuildContainer, command: Sequence[str], *, deadline: int) -> CommandResult:
+    def timed(
+        self, step: str, container: BuildContainer, command: Sequence[str], *, deadline: int
+    ) -> CommandResult:
         """Run one of the three make commands and keep how many seconds it took, under `make_seconds`."""
         began = time.monotonic()
         result = container.run(command, deadline=deadline)
@@ -81,7 +86,8 @@ class Progress:
     def failed(self, error: AsuError) -> BuildRecord:
         """Return the record of a failed build: the reason, whose fault it is, and all that was gathered before.
 
-        Of what the ImageBuilder printed it holds as much as fits into ENDED_BODY_BYTES, the two ends of what does not.
+        Of what the ImageBuilder printed it holds as much as fits into ENDED_BODY_BYTES, the two
+        ends of what does not.
         """
         if json_size(self.gathered) > GATHERED_MOST:
             self.gathered = {}
@@ -89,14 +95,26 @@ class Progress:
             self.stdout += error.stdout
             self.stderr += error.stderr
         # A poll always answers 500 for a failed build, whatever status the error has elsewhere.
-        told = {name: value for name, value in error.body().items() if name not in ("status", "detail")}
-        body = {**self.body(500, f"Error: {error.detail}", "failed", outputs=True), **told, "fault": error.fault}
+        told = {
+            name: value for name, value in error.body().items() if name not in ("status", "detail")
+        }
+        body = {
+            **self.body(500, f"Error: {error.detail}", "failed", outputs=True),
+            **told,
+            "fault": error.fault,
+        }
         outputs = {name: body[name] for name in ("stdout", "stderr")}
         rest = json_size({**body, **dict.fromkeys(outputs, "")})
         body |= ends_within(outputs, max(OUTPUTS_LEAST, ENDED_BODY_BYTES - rest))
-        log.warning("build %s: %s (%s): %s", self.plan["key"], error.code, error.fault, error.detail)
+        log.warning(
+            "build %s: %s (%s): %s", self.plan["key"], error.code, error.fault, error.detail
+        )
         return _record(State.FAILED, "failed", body, fault=error.fault, code=error.code)
 
 
-def _record(state: State, step: str, body: Mapping[str, Any], *, fault: str = "", code: str = "") -> BuildRecord:
-    return BuildRecord(state=state, step=step, body=json.dumps(body).encode(), fault=fault, code=code)
+def _record(
+    state: State, step: str, body: Mapping[str, Any], *, fault: str = "", code: str = ""
+) -> BuildRecord:
+    return BuildRecord(
+        state=state, step=step, body=json.dumps(body).encode(), fault=fault, code=code
+    )

@@ -1,7 +1,7 @@
 """Pulling an ImageBuilder's image with podman: how long it may take, and what it means when it fails.
 
-podman answers a pull with lines of JSON, mostly with status 200 whatever comes of it: the outcome is a line with an id, or
-with an error.
+podman answers a pull with lines of JSON, mostly with status 200 whatever comes of it: the outcome
+is a line with an id, or with an error.
 """
 
 import json
@@ -17,8 +17,9 @@ from asu.errors import AsuError, BuildTimeout, ContainerFailed, ImageBuilderMiss
 
 log = logging.getLogger(__name__)
 
-# How registries say that there is no such tag, or no such repository: some hide the latter behind a refusal. All else, such as
-# a registry that does not answer or a full disk, is no news about the ImageBuilder.
+# How registries say that there is no such tag, or no such repository: some hide the latter behind a
+# refusal. All else, such as a registry that does not answer or a full disk, is no news about the
+# ImageBuilder.
 _NO_SUCH_IMAGE = re.compile(
     r"manifest unknown|name unknown|repository \S* ?not found|unexpected HTTP status: 40[34]|StatusCode: 40[34]"
     r"|access to the (requested )?resource is (denied|not authorized)|reading manifest \S+ in \S+: (denied|unauthorized)",
@@ -30,9 +31,10 @@ _NO_SUCH_IMAGE = re.compile(
 class BuilderImage:
     """A container image with an ImageBuilder, and for which version and target it is; upstream moves the tags of snapshots.
 
-    What a name leads to may be another image a minute later. A pinned one has `id`, by which podman knows it for good, and `digest`, by
-    which everybody does: that of its manifest, `sha256:` and 64 hexadecimal digits. With `may_be_old` it is the copy that was at hand, since
-    nobody could be asked, or was to be asked, whether there is a newer one.
+    What a name leads to may be another image a minute later. A pinned one has `id`, by which podman
+    knows it for good, and `digest`, by which everybody does: that of its manifest, `sha256:` and 64
+    hexadecimal digits. With `may_be_old` it is the copy that was at hand, since nobody could be
+    asked, or was to be asked, whether there is a newer one.
     """
 
     name: str
@@ -46,13 +48,16 @@ class BuilderImage:
     def missing(self) -> ImageBuilderMissing:
         """Return the error that there is no such image, which says when to look again."""
         again = datetime.now(UTC) + timedelta(seconds=ImageBuilderMissing.retry_after)
-        return ImageBuilderMissing(version=self.version, target=self.target, again=again.strftime("%H:%M UTC on %Y-%m-%d"))
+        return ImageBuilderMissing(
+            version=self.version, target=self.target, again=again.strftime("%H:%M UTC on %Y-%m-%d")
+        )
 
 
 def pull(ask: Callable[[], str], image: BuilderImage, *, deadline: int) -> None:
     """Pull an image by asking podman for it; raises ImageBuilderMissing, ContainerFailed, and BuildTimeout after so many seconds."""
     answers: queue.SimpleQueue[str] = queue.SimpleQueue()
-    # A thread of its own can be left behind: a timeout of the connection begins anew with each byte that podman sends.
+    # A thread of its own can be left behind: a timeout of the connection begins anew with each byte
+    # that podman sends.
     threading.Thread(target=lambda: answers.put(ask()), daemon=True).start()
     try:
         answer = answers.get(timeout=deadline)
@@ -69,7 +74,11 @@ def failure(answer: str, image: BuilderImage) -> AsuError | None:
     lines = [_parsed(line) for line in answer.splitlines()]
     if any(line.get("id") and not line.get("error") for line in lines):
         return None
-    if any(_NO_SUCH_IMAGE.search(str(line.get(name, ""))) for line in lines for name in ("error", "cause", "message")):
+    if any(
+        _NO_SUCH_IMAGE.search(str(line.get(name, "")))
+        for line in lines
+        for name in ("error", "cause", "message")
+    ):
         return image.missing()
     return ContainerFailed(reason="the ImageBuilder's image cannot be pulled")
 

@@ -1,7 +1,8 @@
 """RQ's worker, as ours needs it: it sweeps, begins the build that should be next, and none while its machine has no room for one.
 
-RQ takes whatever comes first in its list. What was taken and is not to be begun goes back to the head of the list, where another
-worker gets it. What a worker tells of itself is said in `signs_of_life.py`.
+RQ takes whatever comes first in its list. What was taken and is not to be begun goes back to the
+head of the list, where another worker gets it. What a worker tells of itself is said in
+`signs_of_life.py`.
 """
 
 import contextlib
@@ -34,10 +35,13 @@ from .signs_of_life import AudibleWorker
 log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1  # From <sys/prctl.h>.
-# With these a lost worker is noticed within half a minute even on an idle fleet (RQ's defaults: 400 s).
+# With these a lost worker is noticed within half a minute even on an idle fleet (RQ's defaults: 400
+# s).
 WORKER_TTL = 20
 MAINTENANCE_INTERVAL = 5
-LOOK_AGAIN = 1.0  # Seconds between two looks at a disk or a Redis that is full; each costs little, and those who wait have waited enough.
+# Seconds between two looks at a disk or a Redis that is full; each costs little, and those who wait
+# have waited enough.
+LOOK_AGAIN = 1.0
 
 
 # A job that was taken stands in a list of its own until it is executed.
@@ -59,7 +63,8 @@ return 1
 def runnable(build: Callable[[Mapping[str, Any]], None]) -> type[BuildJob]:
     """Return a class of jobs that hand their payload to `build`, whatever function somebody wrote into Redis.
 
-    What `build` raises fails the job without its words: RQ logs and keeps what it hears, and they may quote a first-boot script.
+    What `build` raises fails the job without its words: RQ logs and keeps what it hears, and they
+    may quote a first-boot script.
     """
 
     class RunnableJob(BuildJob):
@@ -69,7 +74,8 @@ def runnable(build: Callable[[Mapping[str, Any]], None]) -> type[BuildJob]:
             except BaseException as error:  # noqa: BLE001  # RQ tells no kinds of them apart either.
                 where = where_it_failed(error)
             log.error("build %s: its job ended with an error of ours: %s", self.id, where)
-            raise RuntimeError("an error of ours; the worker's log says where")  # Out here it has no cause that RQ could quote.
+            # Out here it has no cause that RQ could quote.
+            raise RuntimeError("an error of ours; the worker's log says where")
 
     return RunnableJob
 
@@ -77,8 +83,9 @@ def runnable(build: Callable[[Mapping[str, Any]], None]) -> type[BuildJob]:
 class BuildWorker(AudibleWorker):
     """RQ's worker, with our sweep among its regular duties.
 
-    `choose` returns the keys of builds in the order in which they should be begun. While `may_begin` returns False, or Redis has no memory for
-    what RQ writes of a build that begins, none is, and all else goes on: signs of life, the sweep, and the end when it is told to end.
+    `choose` returns the keys of builds in the order in which they should be begun. While
+    `may_begin` returns False, or Redis has no memory for what RQ writes of a build that begins,
+    none is, and all else goes on: signs of life, the sweep, and the end when it is told to end.
     """
 
     def __init__(
@@ -101,10 +108,20 @@ class BuildWorker(AudibleWorker):
             maintenance_interval=MAINTENANCE_INTERVAL,
             log_job_description=False,
         )
-        self._sweep, self._choose, self._may_begin, self._had_memory = sweep, choose, may_begin, True
-        self._exchange, self._give_back = redis.register_script(_EXCHANGE), redis.register_script(_GIVE_BACK)
+        self._sweep, self._choose, self._may_begin, self._had_memory = (
+            sweep,
+            choose,
+            may_begin,
+            True,
+        )
+        self._exchange, self._give_back = (
+            redis.register_script(_EXCHANGE),
+            redis.register_script(_GIVE_BACK),
+        )
 
-    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> tuple[Job, Queue] | None:
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
         """Take the next job when one may be begun, and exchange it for the one that should be next: RQ knows only the order of their coming."""
         take = super().dequeue_job_and_maintain_ttl
         while True:
@@ -114,9 +131,13 @@ class BuildWorker(AudibleWorker):
                 if taken is None:
                     return None
                 job, queue = self._chosen(*taken)
-                if self._one_may_begin() and not self._stop_requested:  # It may have waited long for this job, or been told to end by now.
+                # It may have waited long for this job, or been told to end by now.
+                if self._one_may_begin() and not self._stop_requested:
                     return job, queue
-                self._give_back(keys=[queue.key, queue.intermediate_queue_key, Job.key_for(job.id)], args=[job.id])
+                self._give_back(
+                    keys=[queue.key, queue.intermediate_queue_key, Job.key_for(job.id)],
+                    args=[job.id],
+                )
 
     def _wait_until_one_may_begin(self) -> None:
         """Return when a build may be begun; raises StopRequested. RQ's own duties are done as they are where it waits for a job."""
@@ -124,7 +145,8 @@ class BuildWorker(AudibleWorker):
             self._end_if_told()
             if self._one_may_begin():
                 return
-            with contextlib.suppress(NoConnection, NoAnswer):  # A Redis that comes back finds its worker waiting.
+            # A Redis that comes back finds its worker waiting.
+            with contextlib.suppress(NoConnection, NoAnswer):
                 self.heartbeat()
                 if self.should_run_maintenance_tasks:
                     self.run_maintenance_tasks()
@@ -153,7 +175,9 @@ class BuildWorker(AudibleWorker):
         try:
             return self._exchanged(job, queue), queue
         except Exception as error:  # noqa: BLE001  # A choice that fails must not end the worker; the message may quote a plan.
-            log.warning("build %s is begun, whichever should be: %s", job.id, where_it_failed(error))
+            log.warning(
+                "build %s is begun, whichever should be: %s", job.id, where_it_failed(error)
+            )
             return job, queue
 
     def _exchanged(self, job: Job, queue: Queue) -> Job:
@@ -161,8 +185,12 @@ class BuildWorker(AudibleWorker):
         for key in self._choose():
             if key == job.id:
                 break
-            if self._exchange(keys=[queue.key, queue.intermediate_queue_key, Job.key_for(key)], args=[job.id, key]):
-                chosen = self.job_class.fetch(key, connection=self.connection, serializer=self.serializer)
+            if self._exchange(
+                keys=[queue.key, queue.intermediate_queue_key, Job.key_for(key)], args=[job.id, key]
+            ):
+                chosen = self.job_class.fetch(
+                    key, connection=self.connection, serializer=self.serializer
+                )
                 chosen.redis_server_version = job.redis_server_version
                 return chosen
         return job
@@ -193,7 +221,8 @@ class BuildWorker(AudibleWorker):
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Sweep while a build runs, too: RQ looks after its other duties only between jobs, and a busy fleet has no between."""
-        with bears_full_memory("RQ does not learn that a build goes on"):  # Which would die with its worker.
+        # Which would die with its worker.
+        with bears_full_memory("RQ does not learn that a build goes on"):
             super().maintain_heartbeats(job, execution)
         self._sweep_safely()
 
@@ -205,6 +234,9 @@ class BuildWorker(AudibleWorker):
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Begin as the process that builds: when its worker dies, it dies too, or two would build the same."""
-        if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) or os.getppid() != self.pid:
+        if (
+            ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            or os.getppid() != self.pid
+        ):
             os._exit(1)
         super().main_work_horse(job, queue)

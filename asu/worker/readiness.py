@@ -1,7 +1,8 @@
 """Whether a worker may begin another build.
 
-A build that is begun on a disk below its reserve fails, and after a few tries for good, although all that it lacks is somebody who tidies. So
-none is begun there: those that were accepted wait in line, with their tries untouched, for room here or for another worker.
+A build that is begun on a disk below its reserve fails, and after a few tries for good, although
+all that it lacks is somebody who tidies. So none is begun there: those that were accepted wait in
+line, with their tries untouched, for room here or for another worker.
 """
 
 import logging

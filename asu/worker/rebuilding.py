@@ -1,7 +1,8 @@
 """Builds what was built before once more, and compares: whoever doubts an image need not take this server's word.
 
-The second build goes the way of every build, with twins in the place of what must not hear of it: records in memory, a store in a workplace of its
-own, no key, no statistics, no audit log. Its container belongs to a system of its own, which no worker's sweep takes for an abandoned one.
+The second build goes the way of every build, with twins in the place of what must not hear of it:
+records in memory, a store in a workplace of its own, no key, no statistics, no audit log. Its
+container belongs to a system of its own, which no worker's sweep takes for an abandoned one.
 """
 
 import asyncio
@@ -30,7 +31,8 @@ from .accounting import Accounts
 from .container import ContainerEngine
 from .job import Builder
 
-MAX_DOCUMENT = 4 * 1024 * 1024  # Bytes of profiles.json or of a provenance; a genuine one of a build has a tenth of that.
+# Bytes of profiles.json or of a provenance; a genuine one of a build has a tenth of that.
+MAX_DOCUMENT = 4 * 1024 * 1024
 
 
 class CannotRebuild(Exception):
@@ -57,7 +59,14 @@ class Comparison:
         return "".join(f"{line}\n" for line in self.lines)
 
 
-def rebuild(settings: Settings, key: str, *, records: WorkerRecords, store: Store, engine: Callable[[], ContainerEngine]) -> Comparison:
+def rebuild(
+    settings: Settings,
+    key: str,
+    *,
+    records: WorkerRecords,
+    store: Store,
+    engine: Callable[[], ContainerEngine],
+) -> Comparison:
     """Build what is published under a key once more and compare; raises CannotRebuild and StoreFailed."""
     before = read_published(store, key)
     request = _known_request(key, records, before.provenance)
@@ -65,7 +74,13 @@ def rebuild(settings: Settings, key: str, *, records: WorkerRecords, store: Stor
     try:
         again = LocalStore(place)
         again.open()
-        _build(settings.model_copy(update={"audit_log": None, "retry_delays": ()}), key, request, again, engine)
+        _build(
+            settings.model_copy(update={"audit_log": None, "retry_delays": ()}),
+            key,
+            request,
+            again,
+            engine,
+        )
         return compare(before, read_published(again, key))
     finally:
         store.discard(place)
@@ -73,7 +88,10 @@ def rebuild(settings: Settings, key: str, *, records: WorkerRecords, store: Stor
 
 def read_published(store: Store, key: str) -> Published:
     """Return what there is of a build; raises CannotRebuild where there are no images, and StoreFailed."""
-    profiles, provenance = _document(store, key, "profiles.json"), _document(store, key, PROVENANCE_FILE)
+    profiles, provenance = (
+        _document(store, key, "profiles.json"),
+        _document(store, key, PROVENANCE_FILE),
+    )
     try:
         found = json.loads(profiles or b"")
         images = {
@@ -81,9 +99,14 @@ def read_published(store: Store, key: str) -> Published:
             for profile in found["profiles"].values()
             for image in profile["images"]
         }
-        return Published(images=images, provenance=read_statement(read_envelope(provenance).payload) if provenance else None)
+        return Published(
+            images=images,
+            provenance=read_statement(read_envelope(provenance).payload) if provenance else None,
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise CannotRebuild("there are no images of this build to compare with; the store keeps them as long as its record lives") from None
+        raise CannotRebuild(
+            "there are no images of this build to compare with; the store keeps them as long as its record lives"
+        ) from None
     except UnusableProvenance as error:
         raise CannotRebuild(f"its provenance cannot be read: {error}") from error
 
@@ -106,9 +129,14 @@ def compare(before: Published, now: Published) -> Comparison:
 def _explanations(before: Provenance, now: Provenance) -> list[str]:
     lines = []
     if before.builder.digest != now.builder.digest:
-        lines.append(f"the ImageBuilder is another one: then {before.builder.digest}, now {now.builder.digest}")
-    elif before.builder.revision != now.builder.revision:  # The image of a snapshot's builder only fetches it.
-        lines.append(f"the ImageBuilder is another one: then {before.builder.revision}, now {now.builder.revision}")
+        lines.append(
+            f"the ImageBuilder is another one: then {before.builder.digest}, now {now.builder.digest}"
+        )
+    elif before.builder.revision != now.builder.revision:
+        # The image of a snapshot's builder only fetches it.
+        lines.append(
+            f"the ImageBuilder is another one: then {before.builder.revision}, now {now.builder.revision}"
+        )
     for name in sorted({*before.packages, *now.packages}):
         first, second = before.packages.get(name, "none"), now.packages.get(name, "none")
         if first != second:
@@ -128,7 +156,9 @@ def _document(store: Store, key: str, name: str) -> bytes | None:
         content.close()
 
 
-def _known_request(key: str, records: WorkerRecords, provenance: Provenance | None) -> dict[str, Any]:
+def _known_request(
+    key: str, records: WorkerRecords, provenance: Provenance | None
+) -> dict[str, Any]:
     """Return what was asked for, as the record still knows it, or else the provenance does."""
     try:
         plan = records.plan(key)
@@ -141,23 +171,35 @@ def _known_request(key: str, records: WorkerRecords, provenance: Provenance | No
     if provenance is None:
         raise CannotRebuild("its record is gone, and there is no provenance that tells what it was")
     if provenance.has_script:
-        raise CannotRebuild("its record is gone, and with it the first-boot script, which is kept nowhere else")
+        raise CannotRebuild(
+            "its record is gone, and with it the first-boot script, which is kept nowhere else"
+        )
     try:
         request = BuildRequest.model_validate({**provenance.request, "defaults": None}).normalised()
     except ValidationError as error:
-        raise CannotRebuild("its provenance tells no request that this release understands") from error
+        raise CannotRebuild(
+            "its provenance tells no request that this release understands"
+        ) from error
     if request_hash(request) != key:
         raise CannotRebuild("the request in its provenance is not the one that leads to its key")
     return request
 
 
-def _build(settings: Settings, key: str, request: dict[str, Any], store: Store, engine: Callable[[], ContainerEngine]) -> None:
+def _build(
+    settings: Settings,
+    key: str,
+    request: dict[str, Any],
+    store: Store,
+    engine: Callable[[], ContainerEngine],
+) -> None:
     records = MemoryRecords()
     plan = new_plan(key, request, request_id=f"rebuild-{key}")
-    asyncio.run(records.claim(key, plan=json.dumps(plan), bodies=pending_bodies(plan), limit=1, renew=False))
-    Builder(settings, records=records, store=store, engine=engine, accounts=Accounts(MemoryStatistics())).run(
-        {"version": PAYLOAD_VERSION, "key": key}
+    asyncio.run(
+        records.claim(key, plan=json.dumps(plan), bodies=pending_bodies(plan), limit=1, renew=False)
     )
+    Builder(
+        settings, records=records, store=store, engine=engine, accounts=Accounts(MemoryStatistics())
+    ).run({"version": PAYLOAD_VERSION, "key": key})
     record = asyncio.run(records.look(key))
     if record is None or record.state is not State.DONE:
         detail = json.loads(record.body)["detail"] if record else "nothing came of it"

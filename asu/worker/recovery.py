@@ -21,7 +21,9 @@ class Recovered:
         """Return a line for each build whose record was made or could not be, and how many there are of each kind."""
         lines = [f"build {key}: its record is made anew" for key in self.restored]
         lines += [f"build {key}: left alone, {reason}" for key, reason in self.refused.items()]
-        lines.append(f"{len(self.restored)} made anew, {len(self.known)} known already, {len(self.refused)} left alone")
+        lines.append(
+            f"{len(self.restored)} made anew, {len(self.known)} known already, {len(self.refused)} left alone"
+        )
         return "".join(f"{line}\n" for line in lines)
 
 
@@ -58,7 +60,9 @@ def _restore(key: str, store: Store, records: WorkerRecords) -> bool:
         raise _LeftAloneError("not all of its files are there as they were published")
     account = read_account(store.account(key) or b"", key)
     if account is None:
-        raise _LeftAloneError("no record lies with it that this version can read, as with builds of earlier versions")
+        raise _LeftAloneError(
+            "no record lies with it that this version can read, as with builds of earlier versions"
+        )
     published = {file.name: file.sha256 for file in manifest.files}
     if any(published.get(name) != digest for name, digest in account.hashes.items()):
         raise _LeftAloneError("its record names other images than those that lie there")

@@ -1,8 +1,10 @@
 """Keeps a store within its budget: what was of no use for longest goes first, record and files together.
 
-A build is of use when it is published, when the API answers with it or sends a file of it (`uses.py`), and when its files are read past
-the API, as by the gateway. Of that only the file system knows, by the time of the last access. Many note it just once a day (relatime) or not at
-all (noatime), which is why it can only add to what the API has noted; but clients ask the API right before they download.
+A build is of use when it is published, when the API answers with it or sends a file of it
+(`uses.py`), and when its files are read past the API, as by the gateway. Of that only the file
+system knows, by the time of the last access. Many note it just once a day (relatime) or not at all
+(noatime), which is why it can only add to what the API has noted; but clients ask the API right
+before they download.
 """
 
 import logging
@@ -15,16 +17,20 @@ from asu.stores.base import Store, StoredBuild
 
 log = logging.getLogger(__name__)
 
-GRACE = 600.0  # Seconds; whoever was told of an image downloads it within minutes, over a slow line too.
-LONGEST = 15.0  # Seconds of one pass: a worker shows no sign of life meanwhile, and a bucket takes its time for each file.
+# Seconds; whoever was told of an image downloads it within minutes, over a slow line too.
+GRACE = 600.0
+# Seconds of one pass: a worker shows no sign of life meanwhile, and a bucket takes its time for
+# each file.
+LONGEST = 15.0
 
 
 def keep_within(budget_mb: int, store: Store, records: WorkerRecords) -> list[str]:
     """Remove builds until the rest has no more than `budget_mb` MiB, where 0 is no limit; return their keys.
 
-    What waits or runs stays, and so does what was of use within the grace. The record goes first: a poll then finds neither, instead of a record
-    whose files are gone, which would have the build made again. Files that a killed worker leaves so are the first to go the next time.
-    Raises StoreFailed, QueueUnavailable.
+    What waits or runs stays, and so does what was of use within the grace. The record goes first: a
+    poll then finds neither, instead of a record whose files are gone, which would have the build
+    made again. Files that a killed worker leaves so are the first to go the next time. Raises
+    StoreFailed, QueueUnavailable.
     """
     builds = store.builds() if budget_mb else []
     excess = sum(build.bytes for build in builds) - budget_mb * MIB
@@ -39,7 +45,10 @@ def keep_within(budget_mb: int, store: Store, records: WorkerRecords) -> list[st
             removed.append(build.key)
             excess -= build.bytes
     if excess > 0:
-        log.warning("the store has %s MiB more than STORE_BUDGET_MB, and all that is left is in use", -(-excess // MIB))
+        log.warning(
+            "the store has %s MiB more than STORE_BUDGET_MB, and all that is left is in use",
+            -(-excess // MIB),
+        )
     return removed
 
 

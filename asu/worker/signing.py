@@ -5,8 +5,8 @@ The bytes are those that OpenWrt's own tools would leave:
     fwtool -t -s /dev/null IMG; cp KEY.ucert IMG.ucert; usign -S -m IMG -s KEY -x IMG.sig
     ucert -A -c IMG.ucert -x IMG.sig; fwtool -S IMG.ucert IMG
 
-A signature of the builder's, whose key is thrown away with its container, gives way to ours. What is signed is the image
-without it, and only if its hash is the one that the builder told.
+A signature of the builder's, whose key is thrown away with its container, gives way to ours. What
+is signed is the image without it, and only if its hash is the one that the builder told.
 """
 
 import hashlib
@@ -30,7 +30,8 @@ from .usign import UnusableKey
 
 log = logging.getLogger(__name__)
 
-NOTICE = timedelta(days=30)  # Time to have a new certificate issued: a worker that starts within it warns.
+# Time to have a new certificate issued: a worker that starts within it warns.
+NOTICE = timedelta(days=30)
 SIGNED_TYPES = frozenset({"sysupgrade", "factory", "combined", "combined-efi", "sdcard"})
 
 
@@ -48,7 +49,12 @@ def read_signer(path: Path) -> "Signer":
     key.check_time(time.time())
     expiry = datetime.fromtimestamp(key.certificate.expires_at, UTC)
     level = logging.WARNING if expiry < datetime.now(UTC) + NOTICE else logging.INFO
-    log.log(level, "images are signed by key %s, whose certificate is valid until %s", key.secret.public.fingerprint.hex(), expiry.date())
+    log.log(
+        level,
+        "images are signed by key %s, whose certificate is valid until %s",
+        key.secret.public.fingerprint.hex(),
+        expiry.date(),
+    )
     return Signer(key)
 
 
@@ -61,7 +67,8 @@ class Signer:
     def sign(self, document: Mapping[str, Any], directory: Path) -> dict[str, Any]:
         """Sign the images in `directory` that profiles.json lists; return it as it is now, and as it stands in the directory.
 
-        `sha256` and `size` become those of the signed images, in sha256sums too; `sha256_unsigned` stays. Raises SigningFailed.
+        `sha256` and `size` become those of the signed images, in sha256sums too; `sha256_unsigned`
+        stays. Raises SigningFailed.
         """
         try:
             self._key.check_time(self._clock())
@@ -69,17 +76,30 @@ class Signer:
             log.error("images cannot be signed: %s", error)  # noqa: TRY400  # The words say it all.
             raise CertificateInvalid from error
         try:
-            images = {image["name"]: image for image in _images(document) if image.get("type") in SIGNED_TYPES}
-            signed = {name: self._sign_image(directory / name, image.get("sha256_unsigned")) for name, image in images.items()}
+            images = {
+                image["name"]: image
+                for image in _images(document)
+                if image.get("type") in SIGNED_TYPES
+            }
+            signed = {
+                name: self._sign_image(directory / name, image.get("sha256_unsigned"))
+                for name, image in images.items()
+            }
             changed = _with_signed(document, signed)
-            builder_output.rewrite_lists(directory, changed, {name: file.sha256 for name, file in signed.items()})
+            builder_output.rewrite_lists(
+                directory, changed, {name: file.sha256 for name, file in signed.items()}
+            )
         except (OSError, ValueError) as error:
-            raise SigningFailed(reason=f"the images could not be rewritten ({type(error).__name__})") from error
+            raise SigningFailed(
+                reason=f"the images could not be rewritten ({type(error).__name__})"
+            ) from error
         return changed
 
     def seal(self, message: bytes) -> list[Seal]:
         """Return the signature of a message that is no image."""
-        return [Seal(self._key.secret.public.fingerprint.hex(), self._key.secret.signature(message))]
+        return [
+            Seal(self._key.secret.public.fingerprint.hex(), self._key.secret.signature(message))
+        ]
 
     def _sign_image(self, image: Path, unsigned: str | None) -> SignedFile:
         firmware_trailer.strip_signature(image)
@@ -89,9 +109,15 @@ class Signer:
                 checksum = zlib.crc32(piece, checksum)
                 digest.update(piece)
             if unsigned and digest.hexdigest() != unsigned:
-                raise SigningFailed(reason=f"{image.name} is not what the ImageBuilder says that it made")
-            # Ed25519 goes through the message twice. Mapped, an image of a GiB takes none of the worker's own memory for that.
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as message:
+                raise SigningFailed(
+                    reason=f"{image.name} is not what the ImageBuilder says that it made"
+                )
+            # Ed25519 goes through the message twice. Mapped, an image of a GiB takes none of the
+            # worker's own memory for that.
+            with (
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+                memoryview(mapped) as message,
+            ):
                 chain = self._key.chain + signature_blob(self._key.secret.sign(message))
             block = firmware_trailer.signature_block(chain, before=checksum)
             file.seek(size)
@@ -115,5 +141,8 @@ def _with_signed(document: Mapping[str, Any], signed: Mapping[str, SignedFile]) 
         size = {"size": file.size} if "size" in image else {}
         return {**image, "sha256": file.sha256, **size}
 
-    profiles = {name: {**profile, "images": [now(image) for image in profile["images"]]} for name, profile in document["profiles"].items()}
+    profiles = {
+        name: {**profile, "images": [now(image) for image in profile["images"]]}
+        for name, profile in document["profiles"].items()
+    }
     return {**document, "profiles": profiles}

@@ -12,8 +12,9 @@ from .certificate import Certificate
 from .firmware_trailer import MAX_SIGNATURE
 from .usign import SecretKey, UnusableKey, new_secret_key, read_secret_key
 
-# Seconds, ten years. ucert gives a certificate one year, after which an authority issues the next. A key that vouches for itself
-# has none to ask, and devices trust it because it lies in their /etc/opkg/keys, so it may last as long as a server.
+# Seconds, ten years. ucert gives a certificate one year, after which an authority issues the next.
+# A key that vouches for itself has none to ask, and devices trust it because it lies in their
+# /etc/opkg/keys, so it may last as long as a server.
 LIFETIME = 10 * 365 * 86_400
 
 Read = TypeVar("Read")
@@ -32,7 +33,9 @@ class SigningKey:
         if now < self.certificate.valid_from:
             raise UnusableKey("its certificate is not valid yet; look at this machine's clock")
         if now >= self.certificate.expires_at:
-            raise UnusableKey("its certificate has expired; have another one issued for the same key (ucert -I), or make a new key (asu key)")
+            raise UnusableKey(
+                "its certificate has expired; have another one issued for the same key (ucert -I), or make a new key (asu key)"
+            )
 
 
 def read_signing_key(path: Path) -> SigningKey:
@@ -41,16 +44,21 @@ def read_signing_key(path: Path) -> SigningKey:
     secret = _read(path, lambda data: read_secret_key(data.decode("latin-1")))
     data, chain = _read(chain_path, lambda data: (data, certificate.read_chain(data)))
     if chain[-1].key != secret.public:
-        raise UnusableKey(f"{chain_path}: its last certificate vouches for another key than {path}; issue one for this key (ucert -I)")
+        raise UnusableKey(
+            f"{chain_path}: its last certificate vouches for another key than {path}; issue one for this key (ucert -I)"
+        )
     if len(data) + len(certificate.signature_blob(secret.sign(b""))) > MAX_SIGNATURE:
-        raise UnusableKey(f"{chain_path}: its certificates are more than fits into an image's signature ({MAX_SIGNATURE} bytes); use a shorter chain")
+        raise UnusableKey(
+            f"{chain_path}: its certificates are more than fits into an image's signature ({MAX_SIGNATURE} bytes); use a shorter chain"
+        )
     return SigningKey(secret, data, chain[-1])
 
 
 def make_signing_key(path: Path) -> list[Path]:
     """Make a secret key at `path`, its public key and its certificate beside it, and return their paths.
 
-    The secret one is for its owner's eyes only. Raises UnusableKey where one of the files is there already or cannot be written.
+    The secret one is for its owner's eyes only. Raises UnusableKey where one of the files is there
+    already or cannot be written.
     """
     secret, now = new_secret_key(), int(time.time())
     chain = certificate.self_signed(secret, valid_from=now, expires_at=now + LIFETIME)
@@ -64,7 +72,9 @@ def make_signing_key(path: Path) -> list[Path]:
             raise UnusableKey(f"{file} is there already and is left as it is; name another path")
     try:
         for file, (content, mode) in contents.items():
-            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as target:
+            with os.fdopen(
+                os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb"
+            ) as target:
                 target.write(content)
     except OSError as error:
         raise UnusableKey(f"{error.filename}: {error.strerror}") from error
@@ -76,7 +86,9 @@ def _read(path: Path, understand: Callable[[bytes], Read]) -> Read:
     try:
         return understand(path.read_bytes())
     except OSError as error:
-        raise UnusableKey(f"{path}: {error.strerror}; `asu key` makes a key with its certificate") from error
+        raise UnusableKey(
+            f"{path}: {error.strerror}; `asu key` makes a key with its certificate"
+        ) from error
     except UnusableKey as error:
         raise UnusableKey(f"{path}: {error}") from error
 

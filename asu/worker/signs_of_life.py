@@ -1,8 +1,9 @@
 """What a worker tells RQ of itself, also in a Redis whose memory is full.
 
-RQ tells it in transactions, and Redis refuses all of one for want of memory. A script is asked for memory before its first write alone
-(`redis_scripts.py`), so each of these begins with a write that needs none. A sign of life says everything about its worker: one whose hash has
-ended while Redis was away, or that another has taken out of the sets, is counted again with the next.
+RQ tells it in transactions, and Redis refuses all of one for want of memory. A script is asked for
+memory before its first write alone (`redis_scripts.py`), so each of these begins with a write that
+needs none. A sign of life says everything about its worker: one whose hash has ended while Redis
+was away, or that another has taken out of the sets, is counted again with the next.
 """
 
 from redis.client import Pipeline
@@ -12,7 +13,8 @@ from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from asu.redis_connections import bears_full_memory
 
-GRACE = 60  # Seconds that RQ gives a worker beyond its time, and for which it remembers one that has ended.
+# Seconds that RQ gives a worker beyond its time, and for which it remembers one that has ended.
+GRACE = 60
 
 _ALIVE = """
 redis.call('HDEL', KEYS[1], 'death')
@@ -47,7 +49,11 @@ class AudibleWorker(Worker):
         self.last_heartbeat = now()
         self.birth_date = self.birth_date or self.last_heartbeat
         told = {**self.serialize(), "state": self.get_state()}
-        self._tell(_ALIVE, timeout or self.worker_ttl + GRACE, *(part for pair in told.items() for part in pair))
+        self._tell(
+            _ALIVE,
+            timeout or self.worker_ttl + GRACE,
+            *(part for pair in told.items() for part in pair),
+        )
 
     def register_death(self) -> None:
         """Say that it has ended."""
@@ -70,4 +76,6 @@ class AudibleWorker(Worker):
 
     def _tell(self, script: str, *arguments: str | int) -> None:
         sets = [REDIS_WORKER_KEYS, *(WORKERS_BY_QUEUE_KEY % name for name in self.queue_names())]
-        self.connection.register_script(script)(keys=[self.key, self.executions_key, *sets], args=arguments)
+        self.connection.register_script(script)(
+            keys=[self.key, self.executions_key, *sets], args=arguments
+        )

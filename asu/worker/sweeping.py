@@ -1,9 +1,11 @@
 """What a worker tidies between and during builds.
 
-Builds whose worker died, jobs that were lost, containers that nobody owns, files that nobody knows any more.
+Builds whose worker died, jobs that were lost, containers that nobody owns, files that nobody knows
+any more.
 
-Every worker sweeps; the transitions are atomic, so it does no harm when two do at once. Each part of a sweep, and each lost build, stands
-alone: where one fails, be it that Redis has no memory left or that somebody wrote into a record, all others have their turn.
+Every worker sweeps; the transitions are atomic, so it does no harm when two do at once. Each part
+of a sweep, and each lost build, stands alone: where one fails, be it that Redis has no memory left
+or that somebody wrote into a record, all others have their turn.
 """
 
 import contextlib
@@ -33,8 +35,8 @@ from .retention import keep_within
 log = logging.getLogger(__name__)
 
 CONTAINERS_EVERY = 15.0  # Seconds; listing containers costs podman 20 ms.
-# Seconds. Who was told of an image in the last second of its record may still download it; and a build that waits for Redis
-# to come back has its workplace for longer than its deadline.
+# Seconds. Who was told of an image in the last second of its record may still download it; and a
+# build that waits for Redis to come back has its workplace for longer than its deadline.
 GRACE = 3600
 
 
@@ -79,14 +81,29 @@ class Sweep:
         accounts: Accounts,
         notes: FleetNotes | None = None,
     ) -> None:
-        self._settings, self._records, self._queue, self._store, self._engine, self._accounts = settings, records, queue, store, engine, accounts
-        self._notes, self._name, self._audit = notes, secrets.token_hex(8), AuditLog(settings.audit_log)
-        # A directory without a manifest does not tell whether it holds a snapshot, so the longer life of a release is that of all.
+        self._settings, self._records, self._queue, self._store, self._engine, self._accounts = (
+            settings,
+            records,
+            queue,
+            store,
+            engine,
+            accounts,
+        )
+        self._notes, self._name, self._audit = (
+            notes,
+            secrets.token_hex(8),
+            AuditLog(settings.audit_log),
+        )
+        # A directory without a manifest does not tell whether it holds a snapshot, so the longer
+        # life of a release is that of all.
         longest = max(settings.build_ttl, settings.build_ttl_unversioned)
-        self._lifetimes = Lifetimes(grace=GRACE, undocumented=longest + GRACE, workplaces=settings.build_deadline + GRACE)
+        self._lifetimes = Lifetimes(
+            grace=GRACE, undocumented=longest + GRACE, workplaces=settings.build_deadline + GRACE
+        )
         self._reconcile = Reconciler(queue)
         self._containers_due = self._files_due = 0.0
-        self._unconfirmed: dict[tuple[str, int], Attempt] = {}  # Redis may have given them up already, and its reply was lost.
+        # Redis may have given them up already, and its reply was lost.
+        self._unconfirmed: dict[tuple[str, int], Attempt] = {}
 
     def __call__(self) -> Swept:
         """Tidy once, containers and files only if it is time for them; return what was done, and in its troubles what was not."""
@@ -106,7 +123,8 @@ class Sweep:
     def _take_all_back(self, swept: Swept) -> None:
         """Take back whatever is abandoned, and first ask about those anew of which the last sweep did not hear whether they are given up.
 
-        With the nonce of that sweep: to another one they are not abandoned any more, and the outcome would be in no audit log and no statistics.
+        With the nonce of that sweep: to another one they are not abandoned any more, and the
+        outcome would be in no audit log and no statistics.
         """
         found = {(attempt.key, attempt.number): attempt for attempt in self._records.abandoned()}
         for place, attempt in (found | self._unconfirmed).items():
@@ -119,7 +137,11 @@ class Sweep:
         if attempt.tries < self._settings.max_attempts:
             if self._records.requeue(attempt.key, attempt.number):
                 swept.taken_back.append(attempt.key)
-                log.warning("build %s: its worker was lost, try %s starts over", attempt.key, attempt.tries + 1)
+                log.warning(
+                    "build %s: its worker was lost, try %s starts over",
+                    attempt.key,
+                    attempt.tries + 1,
+                )
                 self._queue.replace(attempt.key)
             return
         plan = tellable_plan(attempt.plan, attempt.key)
@@ -135,13 +157,18 @@ class Sweep:
         with _alone("containers", swept), contextlib.closing(self._engine()) as engine:
             for key, number, container in engine.leftovers():
                 if not self._records.is_current(Attempt(key=key, number=number, plan={})):
-                    log.warning("build %s attempt %s: its container is left over and removed", key, number)
+                    log.warning(
+                        "build %s attempt %s: its container is left over and removed", key, number
+                    )
                     container.remove()
                     swept.containers.append(key)
         trouble = "".join(swept.troubles[before:]).removeprefix("containers: ")
         if self._notes:
             with _alone("note of this worker", swept):
-                self._notes.note_worker(self._name, WorkerNote(trouble=trouble, disk_free=free_bytes(self._settings.store_path)))
+                self._notes.note_worker(
+                    self._name,
+                    WorkerNote(trouble=trouble, disk_free=free_bytes(self._settings.store_path)),
+                )
 
     def _remove_files(self, swept: Swept) -> None:
         usage = None
@@ -150,10 +177,14 @@ class Sweep:
                 log.info("build %s: its record has ended, its files are removed", key)
                 swept.files.append(key)
             for key in self._store.remove_damaged():
-                log.warning("build %s: its files were damaged and are removed; look at the disk", key)
+                log.warning(
+                    "build %s: its files were damaged and are removed; look at the disk", key
+                )
                 swept.damaged.append(key)
             for key in keep_within(self._settings.store_budget_mb, self._store, self._records):
-                log.info("build %s: removed before its time, to keep the store within its budget", key)
+                log.info(
+                    "build %s: removed before its time, to keep the store within its budget", key
+                )
                 swept.evicted.append(key)
             usage = self._store.usage() if self._notes else None
         if self._notes and usage:

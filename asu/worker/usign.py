@@ -1,13 +1,15 @@
 """Keys and signatures in the format of usign, which is that of OpenBSD's signify: Ed25519 in two lines of text.
 
-The first line is `untrusted comment: …`, the second Base64 of one of these, numbers being big endian:
+The first line is `untrusted comment: …`, the second Base64 of one of these, numbers being big
+endian:
 
     secret key   "Ed" "BK" rounds:u32 salt[16] checksum[8] fingerprint[8] seed[32] public[32]
     public key   "Ed" fingerprint[8] public[32]
     signature    "Ed" fingerprint[8] signature[64]
 
-`rounds` is 0 for a key without passphrase, the only kind that usign takes. `checksum` is the start of the SHA-512 over seed and
-public key. `fingerprint` is a random number that tells keys apart. No error here quotes anything of a key.
+`rounds` is 0 for a key without passphrase, the only kind that usign takes. `checksum` is the start
+of the SHA-512 over seed and public key. `fingerprint` is a random number that tells keys apart. No
+error here quotes anything of a key.
 
 Importing this module imports the library `cryptography`, so it is done only where a key is at hand.
 """
@@ -51,7 +53,10 @@ class PublicKey:
 
     def text(self) -> str:
         """Return the key as usign writes it to a file."""
-        return _text(f"public key {self.fingerprint.hex()}", PUBLIC.pack(ALGORITHM, self.fingerprint, self.point))
+        return _text(
+            f"public key {self.fingerprint.hex()}",
+            PUBLIC.pack(ALGORITHM, self.fingerprint, self.point),
+        )
 
 
 class SecretKey:
@@ -74,7 +79,16 @@ class SecretKey:
         """Return the key as usign writes it to a file, without passphrase."""
         seed = self._key.private_bytes_raw()
         checksum, salt = _checksum(seed, self.public.point), secrets.token_bytes(16)
-        packed = SECRET.pack(ALGORITHM, KEY_DERIVATION, 0, salt, checksum, self.public.fingerprint, seed, self.public.point)
+        packed = SECRET.pack(
+            ALGORITHM,
+            KEY_DERIVATION,
+            0,
+            salt,
+            checksum,
+            self.public.fingerprint,
+            seed,
+            self.public.point,
+        )
         return _text(f"private key {self.public.fingerprint.hex()}", packed)
 
 
@@ -85,7 +99,9 @@ def new_secret_key() -> SecretKey:
 
 def read_secret_key(text: str) -> SecretKey:
     """Read the text of a secret key file; raises UnusableKey."""
-    algorithm, derivation, rounds, _salt, checksum, fingerprint, seed, point = _unpacked(text, SECRET, "secret key")
+    algorithm, derivation, rounds, _salt, checksum, fingerprint, seed, point = _unpacked(
+        text, SECRET, "secret key"
+    )
     if (algorithm, derivation) != (ALGORITHM, KEY_DERIVATION):
         raise UnusableKey("it is no secret key of usign's kind (Ed25519)")
     if rounds:
@@ -115,7 +131,11 @@ def _text(comment: str, packed: bytes) -> str:
 def _unpacked(text: str, layout: struct.Struct, what: str) -> tuple[bytes, ...]:
     lines = text.rstrip("\0").splitlines()
     try:
-        packed = base64.b64decode(lines[1].strip(), validate=True) if lines[0].startswith(COMMENT) else b""
+        packed = (
+            base64.b64decode(lines[1].strip(), validate=True)
+            if lines[0].startswith(COMMENT)
+            else b""
+        )
     except (IndexError, binascii.Error):
         packed = b""
     if len(packed) != layout.size:

@@ -28,8 +28,16 @@ DEMO = "make demo: the command itself prints how long it took (bars: 300 s from 
 
 def main() -> int:
     """Measure what is named, or everything; return 1 when something could not be measured."""
-    parser = argparse.ArgumentParser(prog="python -m misc.bench", description="Measures the bars that the design sets; takes four minutes.")
-    parser.add_argument("names", nargs="*", metavar="|".join(MEASUREMENTS), help="what to measure; everything by default")
+    parser = argparse.ArgumentParser(
+        prog="python -m misc.bench",
+        description="Measures the bars that the design sets; takes four minutes.",
+    )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="|".join(MEASUREMENTS),
+        help="what to measure; everything by default",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there as well")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in MEASUREMENTS]

@@ -21,12 +21,19 @@ from misc.native.system import bring_up, take_down
 from misc.native.trouble import Trouble
 
 TITLE = "build overhead, POST to finished less the time inside make"
-RUN_DIR = DEFAULT_RUN_DIR / "bench"  # Kept from run to run, so that the builder's image is made once.
+# Kept from run to run, so that the builder's image is made once.
+RUN_DIR = DEFAULT_RUN_DIR / "bench"
 POLL_SECONDS = 0.02  # Adds at most as much to each figure, a fiftieth of the bar.
 BUILD_SECONDS = 120.0  # The stand-in builds in seconds.
 OK, ACCEPTED = 200, 202
-REQUEST: dict[str, Any] = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5", "client": "bench/1"}
-EXTRAS = ("bash", "curl", "ethtool", "htop", "iperf3", "mtr", "nano", "rsync", "screen", "socat")  # One build each.
+REQUEST: dict[str, Any] = {
+    "version": "24.10.4",
+    "target": "ath79/generic",
+    "profile": "tplink_archer-c7-v5",
+    "client": "bench/1",
+}
+# One build each.
+EXTRAS = ("bash", "curl", "ethtool", "htop", "iperf3", "mtr", "nano", "rsync", "screen", "socat")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +56,36 @@ def measure() -> Section:
         builds = [_build(settings, extra) for extra in EXTRAS]
     overheads = [build.overhead for build in builds]
     rows = [
-        at_most(f"overhead (median of {len(builds)} builds)", statistics.median(overheads), 1.0, "s", digits=2),
+        at_most(
+            f"overhead (median of {len(builds)} builds)",
+            statistics.median(overheads),
+            1.0,
+            "s",
+            digits=2,
+        ),
         Row(what="  the longest", value=max(overheads), unit="s", digits=2),
-        Row(what="inside make (median)", value=statistics.median(build.make for build in builds), unit="s", digits=2),
+        Row(
+            what="inside make (median)",
+            value=statistics.median(build.make for build in builds),
+            unit="s",
+            digits=2,
+        ),
     ]
     names = dict.fromkeys(name for build in builds for name in build.steps)
-    steps = {name: statistics.median(build.steps.get(name, 0.0) for build in builds) for name in names}
-    # Asked for without a pause, a build waits while the worker still throws the former one's container away: that is in `queued`.
-    note = "seconds in each step, make included: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in steps.items())
-    return Section(title=TITLE, rows=rows, notes=[note], details={"builds": [asdict(build) for build in builds]})
+    steps = {
+        name: statistics.median(build.steps.get(name, 0.0) for build in builds) for name in names
+    }
+    # Asked for without a pause, a build waits while the worker still throws the former one's
+    # container away: that is in `queued`.
+    note = "seconds in each step, make included: " + ", ".join(
+        f"{name} {seconds:.2f}" for name, seconds in steps.items()
+    )
+    return Section(
+        title=TITLE,
+        rows=rows,
+        notes=[note],
+        details={"builds": [asdict(build) for build in builds]},
+    )
 
 
 @contextmanager
@@ -82,8 +110,15 @@ def _system() -> Iterator[Settings]:
 
 def _settings() -> Settings:
     """Return the settings of a system beside any other: free ports, one builder, nothing from the environment."""
-    environment = {name: str(free_port()) for name in ("GATEWAY_PORT", "ASU_PORT", "PREPARE_PORT", "REDIS_PORT")}
-    environment |= {"RUN_DIR": str(RUN_DIR), "UPSTREAM_PORT": str(_upstream_port()), "DRAIN_SECONDS": "5"}
+    environment = {
+        name: str(free_port())
+        for name in ("GATEWAY_PORT", "ASU_PORT", "PREPARE_PORT", "REDIS_PORT")
+    }
+    environment |= {
+        "RUN_DIR": str(RUN_DIR),
+        "UPSTREAM_PORT": str(_upstream_port()),
+        "DRAIN_SECONDS": "5",
+    }
     environment |= {"STANDIN_VERSIONS": REQUEST["version"], "STANDIN_TARGETS": REQUEST["target"]}
     return read_settings(environment)
 
@@ -104,9 +139,13 @@ def _build(settings: Settings, extra: str) -> Build:
     """Ask for one build and poll it to its end."""
     steps: dict[str, float] = {}
     began = step_began = time.monotonic()
-    answer = web.ask(f"{settings.gateway_url}/api/v1/build", body={**REQUEST, "packages": ["luci", extra]})
+    answer = web.ask(
+        f"{settings.gateway_url}/api/v1/build", body={**REQUEST, "packages": ["luci", extra]}
+    )
     if answer.status != ACCEPTED:
-        raise Trouble(f"the server answered {answer.status} to a new build: {answer.json().get('detail')}")
+        raise Trouble(
+            f"the server answered {answer.status} to a new build: {answer.json().get('detail')}"
+        )
     key, step = answer.json()["request_hash"], "queued"
     while answer.status == ACCEPTED:
         time.sleep(POLL_SECONDS)
@@ -119,7 +158,9 @@ def _build(settings: Settings, extra: str) -> Build:
     body = answer.json()
     if answer.status != OK:
         raise Trouble(f"a build with {extra} failed: {body.get('detail')}")
-    return Build(seconds=time.monotonic() - began, make=sum(body["make_seconds"].values()), steps=steps)
+    return Build(
+        seconds=time.monotonic() - began, make=sum(body["make_seconds"].values()), steps=steps
+    )
 
 
 def _step(answer: web.Answer) -> str:

@@ -1,6 +1,7 @@
 """Copying a large result out of its container: the memory that a worker needs for it, and how fast it is.
 
-The result comes as the tar stream that podman sends, in pieces as podman-py hands them on; the integration tests copy one out of a real container.
+The result comes as the tar stream that podman sends, in pieces as podman-py hands them on; the
+integration tests copy one out of a real container.
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ def measure() -> Section:
         Row(what="copied and hashed", value=SIZE / (copied - began), unit="MiB/s", digits=0),
         Row(what="hashed once more and published", value=published - copied, unit="s", digits=2),
     ]
-    return Section(title=TITLE, rows=rows, notes=["the stream is made in the same process, which takes a part of the time"])
+    return Section(
+        title=TITLE,
+        rows=rows,
+        notes=["the stream is made in the same process, which takes a part of the time"],
+    )
 
 
 def start_watching() -> float:

@@ -1,7 +1,8 @@
 """Release day: three thousand different builds wait, and a thousand clients ask every two seconds how far theirs is.
 
-One API process and a real Redis. Meanwhile builds begin one after another, so that every place changes; each client compares what it is told
-with what it was told before. The clients are one process of their own, since they need a processor themselves.
+One API process and a real Redis. Meanwhile builds begin one after another, so that every place
+changes; each client compares what it is told with what it was told before. The clients are one
+process of their own, since they need a processor themselves.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ TITLE = "asu API, a crowd: 3 000 builds wait, 1 000 clients poll every 2 s"
 WAITING, POLLERS = 3000, 1000
 EVERY = 2.0  # Seconds between two polls of one client; owut's.
 SECONDS = 20.0
-BEGIN_EVERY = 0.05  # Seconds; twenty workers of a second each, more than any fleet, so that places change all the time.
+# Seconds; twenty workers of a second each, more than any fleet, so that places change all the time.
+BEGIN_EVERY = 0.05
 P99_MS = 100  # The bar.
 PLACE = re.compile(rb'"queue_position": (\d+)')
 
@@ -53,7 +55,11 @@ def measure() -> Section:
         redis_url = f"redis://127.0.0.1:{redis.port}/0"
         store = LocalStore(servers.directory / "store")
         store.open()
-        environment = {"REDIS_URL": redis_url, "STORE_PATH": str(servers.directory / "store"), "ASU_CONFIG": str(servers.directory / "none.toml")}
+        environment = {
+            "REDIS_URL": redis_url,
+            "STORE_PATH": str(servers.directory / "store"),
+            "ASU_CONFIG": str(servers.directory / "none.toml"),
+        }
         keys = asyncio.run(_fill(redis_url, store))
         api = servers.start_web("asu", MODULE, environment)
         # Those who poll wait at the end of the line, where nothing begins before the end.
@@ -62,7 +68,10 @@ def measure() -> Section:
             crowd = pool.submit(poll_as_a_crowd, api.port, keys[-POLLERS:])
             begun = _begin_one_after_another(redis_url, keys, crowd.done)
             seen = crowd.result()
-            ran, waited = (after - before for after, before in zip(processor_time(api.pid), (ran, waited), strict=True))
+            ran, waited = (
+                after - before
+                for after, before in zip(processor_time(api.pid), (ran, waited), strict=True)
+            )
         memory = weigh(api.pid)
     ordered = sorted(seen.milliseconds)
     rows = [
@@ -72,10 +81,17 @@ def measure() -> Section:
         at_least("polls each second", len(ordered) / SECONDS, 0.9 * POLLERS / EVERY, "/s"),
         at_most("polls that were refused", seen.refused, 0, "", digits=0),
         at_most(f"places that rose while {begun} builds began", seen.rose, 0, "", digits=0),
-        Row(what="processor time of the API for each", value=ran / 1000 / len(ordered), unit="us", digits=0),
+        Row(
+            what="processor time of the API for each",
+            value=ran / 1000 / len(ordered),
+            unit="us",
+            digits=0,
+        ),
         Row(what="resident memory of the API afterwards", value=memory.rss, unit="MiB"),
     ]
-    notes = [f"for {waited / 1e9:.1f} s of {SECONDS:.0f} s the API could have run and others had the processor"]
+    notes = [
+        f"for {waited / 1e9:.1f} s of {SECONDS:.0f} s the API could have run and others had the processor"
+    ]
     return Section(title=TITLE, rows=rows, notes=notes, details={"memory": asdict(memory)})
 
 
@@ -85,13 +101,17 @@ async def _fill(redis_url: str, store: LocalStore) -> list[str]:
     try:
         records = RedisRecords(redis)
         room = Room(Settings(disk_reserve_mb=0), MemoryFleet(), records)
-        builds = Builds(records=records, queue=MemoryBuildQueue(), store=store, room=room, limit=WAITING)
+        builds = Builds(
+            records=records, queue=MemoryBuildQueue(), store=store, room=room, limit=WAITING
+        )
         return [await put_in_line(builds, number) for number in range(WAITING)]
     finally:
         await redis.aclose()
 
 
-def _begin_one_after_another(redis_url: str, keys: Sequence[str], has_ended: Callable[[], bool]) -> int:
+def _begin_one_after_another(
+    redis_url: str, keys: Sequence[str], has_ended: Callable[[], bool]
+) -> int:
     """Begin builds until the crowd has gone; return how many."""
     begun = 0
     with sync_redis(redis_url) as redis:
@@ -107,7 +127,12 @@ def poll_as_a_crowd(port: int, keys: Sequence[str]) -> Seen:
 
     async def together() -> list[Seen]:
         began = time.monotonic() + 1.0  # Until then all are connected.
-        return await asyncio.gather(*(_poll(port, key, began + EVERY * number / len(keys), began + SECONDS) for number, key in enumerate(keys)))
+        return await asyncio.gather(
+            *(
+                _poll(port, key, began + EVERY * number / len(keys), began + SECONDS)
+                for number, key in enumerate(keys)
+            )
+        )
 
     each = asyncio.run(together())
     return Seen(
@@ -129,7 +154,9 @@ async def _poll(port: int, key: str, begin: float, end: float) -> Seen:
         asked = time.monotonic()
         writer.write(question)
         head = await reader.readuntil(b"\r\n\r\n")
-        body = await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+        body = await reader.readexactly(
+            int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        )
         milliseconds.append((time.monotonic() - asked) * 1000)
         found = PLACE.search(body)
         refused += not head.startswith(b"HTTP/1.1 202")

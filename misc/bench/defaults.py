@@ -1,7 +1,8 @@
 """The defaults of real devices: what an upgrade with an absolute list would lose, counted over every device and every jump.
 
-The devices are all those of eight targets in three releases, with the default packages that OpenWrt publishes for them. Each
-sends the old release's defaults as its list, whole or with some left out by the user, and is taken to the new release.
+The devices are all those of eight targets in three releases, with the default packages that OpenWrt
+publishes for them. Each sends the old release's defaults as its list, whole or with some left out
+by the user, and is taken to the new release.
 """
 
 from __future__ import annotations
@@ -14,19 +15,31 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from asu.resolution import DeviceDefaults, Knowledge, PackageIndex, PackageRequest, Resolution, Version, load_rules, resolve
+from asu.resolution import (
+    DeviceDefaults,
+    Knowledge,
+    PackageIndex,
+    PackageRequest,
+    Resolution,
+    Version,
+    load_rules,
+    resolve,
+)
 from misc.bench.report import Row, Section, at_most
 
 TITLE = "defaults of real devices"
-# Release → target → default packages, and lists of device packages with the devices that share them.
+# Release → target → default packages, and lists of device packages with the devices that share
+# them.
 FIXTURE = Path(__file__).parents[2] / "tests" / "unit" / "fixtures" / "real_defaults.json"
-# No defaults any more in a release of the fixture, but packages all the same; the indexes hold far more than defaults.
+# No defaults any more in a release of the fixture, but packages all the same; the indexes hold far
+# more than defaults.
 STILL_THERE = ("busybox", "iwinfo", "kmod-bluetooth", "kmod-nvme", "procd", "procd-seccomp")
 LEFT_OUT = 5  # As many as the bar asks for.
 REPEATS = 5  # Lists with other packages left out, per device.
 SEED = 20_26
-# Where nothing tells the old release and the user removed just what tells it from others, no rule can be right about all
-# lists. Both figures are parts of all lists; over twelve seeds 14 of 39960 lists lost a package and none brought one back.
+# Where nothing tells the old release and the user removed just what tells it from others, no rule
+# can be right about all lists. Both figures are parts of all lists; over twelve seeds 14 of 39960
+# lists lost a package and none brought one back.
 MAX_LOST, MAX_BACK = 0.002, 0.005
 
 Device = tuple[str, str]  # Target and profile.
@@ -58,25 +71,36 @@ class Case:
     @property
     def lost(self) -> set[str]:
         """The packages that became default and are missing."""
-        return {name for name in self.after.defaults if name not in self.before.defaults} - set(self.resolution.packages)
+        return {name for name in self.after.defaults if name not in self.before.defaults} - set(
+            self.resolution.packages
+        )
 
     @property
     def back(self) -> set[str]:
         """The packages that the user had left out and that are installed again, or not taken away by name."""
         still_default = {name for name in self.left_out if name in self.after.defaults}
-        return {name for name in still_default if f"-{name}" not in self.resolution.packages} | (self.left_out & set(self.resolution.packages))
+        return {name for name in still_default if f"-{name}" not in self.resolution.packages} | (
+            self.left_out & set(self.resolution.packages)
+        )
 
     @property
     def dropped(self) -> set[str]:
         """The packages that were dropped because they exist no more."""
-        return {change.package for change in self.resolution.changes if change.rule.startswith("gone-default-")}
+        return {
+            change.package
+            for change in self.resolution.changes
+            if change.rule.startswith("gone-default-")
+        }
 
 
 @lru_cache(maxsize=1)
 def releases() -> Mapping[str, Mapping[Device, DeviceDefaults]]:
     """Return every release's devices with their default packages."""
     document = json.loads(FIXTURE.read_text(encoding="utf-8"))
-    return {release: dict(_devices(Version.parse(release), targets)) for release, targets in document.items()}
+    return {
+        release: dict(_devices(Version.parse(release), targets))
+        for release, targets in document.items()
+    }
 
 
 def jumps() -> list[Jump]:
@@ -98,7 +122,9 @@ def cases(jump: Jump, *, left_out: int, stated: bool) -> Iterator[Case]:
 def measure() -> Section:
     """Count what is lost and what comes back, for every jump."""
     rows = [row for jump in jumps() for row in _rows(jump)]
-    notes = [f"absolute lists; where packages are left out, {LEFT_OUT} at random in {REPEATS} lists per device"]
+    notes = [
+        f"absolute lists; where packages are left out, {LEFT_OUT} at random in {REPEATS} lists per device"
+    ]
     return Section(title=TITLE, rows=rows, notes=notes)
 
 
@@ -108,16 +134,39 @@ def _rows(jump: Jump) -> Iterator[Row]:
         lost, back = sum(bool(case.lost) for case in found), sum(bool(case.back) for case in found)
         where = f"{jump}, {'some left out, ' if left_out else ''}{'origin told' if stated else 'origin inferred'}"
         certain = stated or not left_out
-        yield at_most(f"{where}: of {len(found)} lists losing", lost, 0 if certain else int(MAX_LOST * len(found)), "lists", digits=0)
+        yield at_most(
+            f"{where}: of {len(found)} lists losing",
+            lost,
+            0 if certain else int(MAX_LOST * len(found)),
+            "lists",
+            digits=0,
+        )
         if left_out:
-            yield at_most(f"{where}: bringing back", back, 0 if certain else int(MAX_BACK * len(found)), "lists", digits=0)
+            yield at_most(
+                f"{where}: bringing back",
+                back,
+                0 if certain else int(MAX_BACK * len(found)),
+                "lists",
+                digits=0,
+            )
         else:
-            yield Row(what=f"{where}: dropping what is gone", value=sum(bool(case.dropped) for case in found), unit="lists", digits=0)
+            yield Row(
+                what=f"{where}: dropping what is gone",
+                value=sum(bool(case.dropped) for case in found),
+                unit="lists",
+                digits=0,
+            )
 
 
-def _upgrade(jump: Jump, device: Device, absent: frozenset[str], index: PackageIndex, *, stated: bool) -> Case:
+def _upgrade(
+    jump: Jump, device: Device, absent: frozenset[str], index: PackageIndex, *, stated: bool
+) -> Case:
     before, after = releases()[jump.old][device], releases()[jump.new][device]
-    candidates = [devices[device] for release, devices in releases().items() if device in devices and Version.parse(release) <= after.version]
+    candidates = [
+        devices[device]
+        for release, devices in releases().items()
+        if device in devices and Version.parse(release) <= after.version
+    ]
     request = PackageRequest(
         version=after.version,
         target=device[0],
@@ -126,8 +175,12 @@ def _upgrade(jump: Jump, device: Device, absent: frozenset[str], index: PackageI
         diff_packages=True,
         from_version=before.version if stated else None,
     )
-    knowledge = Knowledge(defaults=after, earlier=(before,) if stated else tuple(candidates), index=index)
-    return Case(device, before, after, absent, request, knowledge, resolve(request, load_rules(), knowledge))
+    knowledge = Knowledge(
+        defaults=after, earlier=(before,) if stated else tuple(candidates), index=index
+    )
+    return Case(
+        device, before, after, absent, request, knowledge, resolve(request, load_rules(), knowledge)
+    )
 
 
 def _index(release: str) -> PackageIndex:
@@ -136,11 +189,18 @@ def _index(release: str) -> PackageIndex:
     return PackageIndex((dict.fromkeys((*names, *STILL_THERE), "1"),))
 
 
-def _devices(version: Version, targets: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[Device, DeviceDefaults]]:
+def _devices(
+    version: Version, targets: Mapping[str, Mapping[str, object]]
+) -> Iterator[tuple[Device, DeviceDefaults]]:
     for target, entry in targets.items():
         groups = entry["devices"]
         if not isinstance(groups, dict):
             raise TypeError(f"{FIXTURE.name}: the devices of {target} are no mapping")
         for device_packages, profiles in groups.items():
             for profile in profiles.split():
-                yield (target, profile), DeviceDefaults.of(version, str(entry["default_packages"]).split(), device_packages.split())
+                yield (
+                    (target, profile),
+                    DeviceDefaults.of(
+                        version, str(entry["default_packages"]).split(), device_packages.split()
+                    ),
+                )

@@ -1,10 +1,12 @@
 """The yardstick: the least that a FastAPI service does with a request.
 
-It parses a build request by a pydantic model and returns it, and hands out so many bytes of JSON for each size that it is given.
+It parses a build request by a pydantic model and returns it, and hands out so many bytes of JSON
+for each size that it is given.
 
     python -m misc.bench.echo PORT [SIZE …]
 
-It runs in the same server as both services do (uvicorn with uvloop and httptools, no access log), so that only the applications differ.
+It runs in the same server as both services do (uvicorn with uvloop and httptools, no access log),
+so that only the applications differ.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A downloads server's metadata at its real size, for measurements: five releases of ten targets, in which the sample request can be had.
 
-Real indexes have about nine thousand names for an architecture; those here are as many and as long, invented but for the sample's own.
+Real indexes have about nine thousand names for an architecture; those here are as many and as long,
+invented but for the sample's own.
 """
 
 from __future__ import annotations
@@ -26,15 +27,34 @@ TARGETS: Mapping[str, str] = {
     "mvebu/cortexa9": "arm_cortex-a9_vfpv3-d16",
     "x86/64": "x86_64",
 }
-FEEDS: Mapping[str, int] = {"base": 1_300, "luci": 3_400, "packages": 4_000, "routing": 150, "telephony": 250}  # Names in each.
+# Names in each.
+FEEDS: Mapping[str, int] = {
+    "base": 1_300,
+    "luci": 3_400,
+    "packages": 4_000,
+    "routing": 150,
+    "telephony": 250,
+}
 KMODS = 900
 DEVICES = 60  # Of each target.
-KERNEL: Mapping[str, str] = {"version": "6.12.78", "release": "1", "vermagic": "4362e98debdfa2e476ff8c040aad9f09"}
-# Packages of the sample that exist no more in the newest release, so that the rules have their usual work.
+KERNEL: Mapping[str, str] = {
+    "version": "6.12.78",
+    "release": "1",
+    "vermagic": "4362e98debdfa2e476ff8c040aad9f09",
+}
+# Packages of the sample that exist no more in the newest release, so that the rules have their
+# usual work.
 ENDED = frozenset({"auc", "luci-app-opkg", "luci-i18n-opkg-de", "opkg", "swconfig"})
 NEW_DRIVERS = ("kmod-dsa-gswip", "xrx200-rev1.1-phy11g-firmware", "xrx200-rev1.2-phy11g-firmware")
-SUCCESSORS = ("owut", "luci-app-package-manager", "luci-i18n-package-manager-de", "apk-mbedtls", *NEW_DRIVERS)
-# What the device has by default; its owner has added the rest of the sample, and has another dnsmasq.
+SUCCESSORS = (
+    "owut",
+    "luci-app-package-manager",
+    "luci-i18n-package-manager-de",
+    "apk-mbedtls",
+    *NEW_DRIVERS,
+)
+# What the device has by default; its owner has added the rest of the sample, and has another
+# dnsmasq.
 DEFAULT_NAMES = """
     base-files busybox ca-bundle dnsmasq dropbear firewall4 fstools kmod-gpio-button-hotplug kmod-leds-gpio kmod-nft-offload libc libgcc
     libustream-mbedtls logd mtd netifd nftables-json odhcp6c odhcpd-ipv6only opkg ppp ppp-mod-pppoe procd procd-seccomp procd-ujail uci urngd
@@ -46,41 +66,88 @@ DEFAULTS = tuple(DEFAULT_NAMES.split())
 def write_tree(root: Path) -> None:
     """Write all documents below `root`."""
     chance = random.Random(5)  # noqa: S311 - The same tree each time; nothing is secret.
-    names = {feed: [f"{feed}-{chance.getrandbits(56):014x}-{number}" for number in range(count)] for feed, count in FEEDS.items()}
+    names = {
+        feed: [f"{feed}-{chance.getrandbits(56):014x}-{number}" for number in range(count)]
+        for feed, count in FEEDS.items()
+    }
     kmods = [f"kmod-{chance.getrandbits(48):012x}" for _ in range(KMODS)]
     stable, *older = reversed(RELEASES)
-    _write(root / ".versions.json", {"stable_version": stable, "oldstable_version": older[0], "upcoming_version": "", "versions_list": RELEASES})
+    _write(
+        root / ".versions.json",
+        {
+            "stable_version": stable,
+            "oldstable_version": older[0],
+            "upcoming_version": "",
+            "versions_list": RELEASES,
+        },
+    )
     for number, release in enumerate(RELEASES):
         base = root / "releases" / release
         _write(base / ".targets.json", TARGETS)
-        wanted = sorted({*sample.PACKAGES, *SUCCESSORS, *DEFAULTS} - (ENDED if release == stable else frozenset()))
+        wanted = sorted(
+            {*sample.PACKAGES, *SUCCESSORS, *DEFAULTS}
+            - (ENDED if release == stable else frozenset())
+        )
         for architecture in set(TARGETS.values()):
-            _write_feeds(base / "packages" / architecture, architecture, {**names, "base": [*names["base"], *wanted]}, number)
+            _write_feeds(
+                base / "packages" / architecture,
+                architecture,
+                {**names, "base": [*names["base"], *wanted]},
+                number,
+            )
         for target, architecture in TARGETS.items():
             _write_target(base / "targets" / target, architecture, kmods, newest=release == stable)
 
 
-def _write_feeds(directory: Path, architecture: str, names: Mapping[str, Iterable[str]], number: int) -> None:
+def _write_feeds(
+    directory: Path, architecture: str, names: Mapping[str, Iterable[str]], number: int
+) -> None:
     for feed, those in names.items():
         # One package in four is as it was in the release before.
         packages = {
-            name: f"2024.{place % 12}.{place % 28}~{place * 7919 % 65_536:04x}-r{1 if place % 4 == 0 else number}" for place, name in enumerate(those)
+            name: f"2024.{place % 12}.{place % 28}~{place * 7919 % 65_536:04x}-r{1 if place % 4 == 0 else number}"
+            for place, name in enumerate(those)
         }
-        _write(directory / feed / "index.json", {"version": 2, "architecture": architecture, "packages": packages})
-    (directory / "feeds.conf").write_text("".join(f"src-git {feed} https://example.org/{feed}.git^{'0' * 40}\n" for feed in names))
+        _write(
+            directory / feed / "index.json",
+            {"version": 2, "architecture": architecture, "packages": packages},
+        )
+    (directory / "feeds.conf").write_text(
+        "".join(f"src-git {feed} https://example.org/{feed}.git^{'0' * 40}\n" for feed in names)
+    )
 
 
-def _write_target(directory: Path, architecture: str, kmods: Iterable[str], *, newest: bool) -> None:
+def _write_target(
+    directory: Path, architecture: str, kmods: Iterable[str], *, newest: bool
+) -> None:
     defaults = [name for name in DEFAULTS if not (newest and name in ENDED)]
     own = ["kmod-ath9k", "kmod-usb-dwc2", *(NEW_DRIVERS if newest else ())]
-    devices = {f"vendor_device-{number}": {"device_packages": own, "supported_devices": [f"vendor,device-{number}"]} for number in range(DEVICES)}
+    devices = {
+        f"vendor_device-{number}": {
+            "device_packages": own,
+            "supported_devices": [f"vendor,device-{number}"],
+        }
+        for number in range(DEVICES)
+    }
     devices["bt_homehub-v5a"] = {"device_packages": own, "supported_devices": ["bt,homehub-v5a"]}
     kernel = dict(KERNEL)
-    profiles = {"version_code": "r1-1", "arch_packages": architecture, "linux_kernel": kernel, "default_packages": defaults, "profiles": devices}
+    profiles = {
+        "version_code": "r1-1",
+        "arch_packages": architecture,
+        "linux_kernel": kernel,
+        "default_packages": defaults,
+        "profiles": devices,
+    }
     _write(directory / "profiles.json", profiles)
     names = dict.fromkeys(kmods, f"{KERNEL['version']}-r1")
-    _write(directory / "kmods" / "-".join(KERNEL.values()) / "index.json", {"version": 2, "architecture": architecture, "packages": names})
-    _write(directory / "packages" / "index.json", {"version": 2, "architecture": architecture, "packages": {"kernel": KERNEL["version"]}})
+    _write(
+        directory / "kmods" / "-".join(KERNEL.values()) / "index.json",
+        {"version": 2, "architecture": architecture, "packages": names},
+    )
+    _write(
+        directory / "packages" / "index.json",
+        {"version": 2, "architecture": architecture, "packages": {"kernel": KERNEL["version"]}},
+    )
 
 
 def _write(path: Path, document: Any) -> None:

@@ -1,6 +1,7 @@
 """The asu API: its start, its memory, and how fast it answers those who poll a build.
 
-The three records polled are made by the API's and the worker's own code in a real Redis, among a hundred other builds that wait.
+The three records polled are made by the API's and the worker's own code in a real Redis, among a
+hundred other builds that wait.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ def measure() -> Section:
         redis = servers.start_redis()
         redis_url = f"redis://127.0.0.1:{redis.port}/0"
         store = servers.directory / "store"
-        environment = {"REDIS_URL": redis_url, "STORE_PATH": str(store), "ASU_CONFIG": str(servers.directory / "none.toml")}
+        environment = {
+            "REDIS_URL": redis_url,
+            "STORE_PATH": str(store),
+            "ASU_CONFIG": str(servers.directory / "none.toml"),
+        }
         keys = asyncio.run(_make_records(redis_url, store))
         starts = time_starts(servers, "asu", MODULE, environment)
         api = servers.start_web("asu", MODULE, environment)
@@ -53,20 +58,48 @@ def measure() -> Section:
         yardstick = servers.start_web("echo", ECHO_MODULE)
         body = servers.directory / "request.json"
         body.write_text(json.dumps(sample.REQUEST))
-        targets = [Target(name=state, url=f"{api.url}/api/v1/build/{key}", pid=api.pid) for state, key in keys.items()]
-        seen = alternate([*targets, Target(name="echo", url=f"{yardstick.url}{echo.PATH}", pid=yardstick.pid, body=body)])
+        targets = [
+            Target(name=state, url=f"{api.url}/api/v1/build/{key}", pid=api.pid)
+            for state, key in keys.items()
+        ]
+        seen = alternate(
+            [
+                *targets,
+                Target(
+                    name="echo", url=f"{yardstick.url}{echo.PATH}", pid=yardstick.pid, body=body
+                ),
+            ]
+        )
         memory = weigh(api.pid)
     theirs = seen["echo"]
     rows = [
-        Row(what=f"start, exec to first 200 (median of {len(starts)})", value=statistics.median(starts), unit="s", digits=2),
-        at_most(f"resident memory after {sum(seen[state].requests for state in keys)} requests", memory.rss, RESIDENT_MIB, "MiB"),
+        Row(
+            what=f"start, exec to first 200 (median of {len(starts)})",
+            value=statistics.median(starts),
+            unit="s",
+            digits=2,
+        ),
+        at_most(
+            f"resident memory after {sum(seen[state].requests for state in keys)} requests",
+            memory.rss,
+            RESIDENT_MIB,
+            "MiB",
+        ),
         Row(what="  of it proportional (PSS)", value=memory.pss, unit="MiB"),
         *speed_rows("echo", theirs),
     ]
     for state in keys:
         name = f"polls of a {state} build"
         rows += speed_rows(name, seen[state], P99_MS)
-        rows.append(at_least(f"{name}, part of echo", seen[state].ratio_to(theirs), PART_OF_ECHO, "x echo", digits=2))
+        rows.append(
+            at_least(
+                f"{name}, part of echo",
+                seen[state].ratio_to(theirs),
+                PART_OF_ECHO,
+                "x echo",
+                digits=2,
+            )
+        )
     details = {
         "starts": starts,
         "memory_fresh": asdict(fresh),
@@ -83,7 +116,9 @@ async def _make_records(redis_url: str, store_path: Path) -> dict[str, str]:
     try:
         records = RedisRecords(redis)
         room = Room(Settings(disk_reserve_mb=0), MemoryFleet(), records)
-        builds = Builds(records=records, queue=MemoryBuildQueue(), store=store, room=room, limit=WAITING + 2)
+        builds = Builds(
+            records=records, queue=MemoryBuildQueue(), store=store, room=room, limit=WAITING + 2
+        )
         keys = [await put_in_line(builds, number) for number in range(WAITING + 2)]
         worker = RedisWorkerRecords(blocking)
         _begin(worker, keys[0])
@@ -104,7 +139,9 @@ async def put_in_line(builds: Builds, number: int) -> str:
         "repository_keys": [],
         "ignored_changes": [],
     }
-    fields = normalised_request({**plain, **sample.REQUEST, "repositories_mode": "replace", "rootfs_size_mb": 100 + number})
+    fields = normalised_request(
+        {**plain, **sample.REQUEST, "repositories_mode": "replace", "rootfs_size_mb": 100 + number}
+    )
     resolved = ResolvedRequest(fields, request_hash(fields))
     await builds.request(resolved, "bench")
     return resolved.key
@@ -115,7 +152,9 @@ def _begin(worker: RedisWorkerRecords, key: str) -> None:
     attempt = worker.start(key)
     assert attempt is not None  # noqa: S101 - It was put in line a moment ago, and nobody else is there to take it.
     progress = Progress(attempt.plan, gathered={"manifest": sample.manifest()})
-    worker.progress(attempt, "building_image", _body(progress, 202, "started", "building_image", outputs=False))
+    worker.progress(
+        attempt, "building_image", _body(progress, 202, "started", "building_image", outputs=False)
+    )
 
 
 def _finish(worker: RedisWorkerRecords, store: LocalStore, key: str) -> None:
@@ -128,7 +167,13 @@ def _finish(worker: RedisWorkerRecords, store: LocalStore, key: str) -> None:
     store.publish(key, place, LIFETIME)
     output = sample.builder_output()
     progress = Progress(attempt.plan, gathered=_facts(key), stdout=output)
-    worker.finish(attempt, BuildRecord(state=State.DONE, step="done", body=_body(progress, 200, "done", "done", outputs=True)), LIFETIME)
+    worker.finish(
+        attempt,
+        BuildRecord(
+            state=State.DONE, step="done", body=_body(progress, 200, "done", "done", outputs=True)
+        ),
+        LIFETIME,
+    )
 
 
 def _body(progress: Progress, status: int, detail: str, step: str, *, outputs: bool) -> bytes:
@@ -138,13 +183,20 @@ def _body(progress: Progress, status: int, detail: str, step: str, *, outputs: b
 def _facts(key: str) -> dict[str, Any]:
     """Return what profiles.json and the build itself add to an answer."""
     prefix = "openwrt-25.12.1-0123456789ab-lantiq-xrx200-bt_homehub-v5a"
-    kinds = (("kernel.bin", "kernel"), ("rootfs.bin", "rootfs"), ("squashfs-sysupgrade.bin", "sysupgrade"))
+    kinds = (
+        ("kernel.bin", "kernel"),
+        ("rootfs.bin", "rootfs"),
+        ("squashfs-sysupgrade.bin", "sysupgrade"),
+    )
     return {
         "manifest": sample.manifest(),
         "bin_dir": key,
         "version_number": "25.12.1",
         "version_code": "r32768-b21cfa8f8c",
         "titles": [{"vendor": "BT", "model": "Home Hub 5", "variant": "Type A"}],
-        "images": [{"filesystem": "squashfs", "name": f"{prefix}-{name}", "type": kind, "sha256": "0" * 64} for name, kind in kinds],
+        "images": [
+            {"filesystem": "squashfs", "name": f"{prefix}-{name}", "type": kind, "sha256": "0" * 64}
+            for name, kind in kinds
+        ],
         "build_cmd": ["make", "image", f"PACKAGES={' '.join(sample.PACKAGES)}"],
     }

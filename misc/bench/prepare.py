@@ -1,8 +1,9 @@
 """asu-prepare: its start, its memory, and its speed beside the echo's with the same request.
 
-It knows the metadata of five releases and ten targets, as large as the real one. The request is an absolute list, so that its defaults are
-settled and every name is looked up. Speed is told twice: as the service runs, where equal requests within seconds share one answer, and
-with that switched off, where each is decided anew.
+It knows the metadata of five releases and ten targets, as large as the real one. The request is an
+absolute list, so that its defaults are settled and every name is looked up. Speed is told twice: as
+the service runs, where equal requests within seconds share one answer, and with that switched off,
+where each is decided anew.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ START_SECONDS, RESIDENT_MIB, P99_MS, PART_OF_ECHO = 1.0, 96, 15, 0.8  # The bars
 MIN_REQUESTS = 2_000  # Memory is weighed after at least that many.
 
 
-WARMING_SECONDS = 30.0  # For reading two hundred documents of a few hundred KiB; a few seconds are usual.
+# For reading two hundred documents of a few hundred KiB; a few seconds are usual.
+WARMING_SECONDS = 30.0
 
 
 def measure() -> Section:
@@ -41,25 +43,57 @@ def measure() -> Section:
         body.write_text(json.dumps(sample.REQUEST))
         prepare = servers.start_web("prepare", MODULE, environment)
         fresh = weigh(prepare.pid)
-        anew = servers.start_web("prepare-anew", MODULE, {**environment, "PREPARE_ANSWER_CACHE": "0"})
+        anew = servers.start_web(
+            "prepare-anew", MODULE, {**environment, "PREPARE_ANSWER_CACHE": "0"}
+        )
         yardstick = servers.start_web("echo", ECHO_MODULE)
         for server in (prepare, anew):
             _warm(server)
         targets = [
-            Target(name="previews", url=f"{prepare.url}/api/v1/prepare", pid=prepare.pid, body=body),
-            Target(name="previews, each decided anew", url=f"{anew.url}/api/v1/prepare", pid=anew.pid, body=body),
+            Target(
+                name="previews", url=f"{prepare.url}/api/v1/prepare", pid=prepare.pid, body=body
+            ),
+            Target(
+                name="previews, each decided anew",
+                url=f"{anew.url}/api/v1/prepare",
+                pid=anew.pid,
+                body=body,
+            ),
         ]
-        seen = alternate([*targets, Target(name="echo", url=f"{yardstick.url}{echo.PATH}", pid=yardstick.pid, body=body)])
+        seen = alternate(
+            [
+                *targets,
+                Target(
+                    name="echo", url=f"{yardstick.url}{echo.PATH}", pid=yardstick.pid, body=body
+                ),
+            ]
+        )
         ours, decided, theirs = seen["previews"], seen["previews, each decided anew"], seen["echo"]
         memory = weigh(anew.pid)
     rows = [
-        at_most(f"start, exec to first 200 (median of {len(starts)})", statistics.median(starts), START_SECONDS, "s", digits=2),
-        at_most(f"resident memory, all metadata cached, after {decided.requests} requests", memory.rss, RESIDENT_MIB, "MiB"),
+        at_most(
+            f"start, exec to first 200 (median of {len(starts)})",
+            statistics.median(starts),
+            START_SECONDS,
+            "s",
+            digits=2,
+        ),
+        at_most(
+            f"resident memory, all metadata cached, after {decided.requests} requests",
+            memory.rss,
+            RESIDENT_MIB,
+            "MiB",
+        ),
         Row(what="  of it proportional (PSS)", value=memory.pss, unit="MiB"),
         *speed_rows("previews", ours, P99_MS),
         at_least("previews, part of echo", ours.ratio_to(theirs), PART_OF_ECHO, "x echo", digits=2),
         *speed_rows("previews, each decided anew", decided),
-        Row(what="previews, each decided anew, part of echo", value=decided.ratio_to(theirs), unit="x echo", digits=2),
+        Row(
+            what="previews, each decided anew, part of echo",
+            value=decided.ratio_to(theirs),
+            unit="x echo",
+            digits=2,
+        ),
         *speed_rows("echo", theirs),
     ]
     notes = [
@@ -90,7 +124,13 @@ def _warm(server: Server) -> None:
     """Have all metadata read: one request for each target and release, of which each must have been checked."""
     for release in metadata.RELEASES:
         for target in metadata.TARGETS:
-            asked = {**sample.REQUEST, "version": release, "from_version": None, "target": target, "profile": "bt_homehub-v5a"}
+            asked = {
+                **sample.REQUEST,
+                "version": release,
+                "from_version": None,
+                "target": target,
+                "profile": "bt_homehub-v5a",
+            }
             answer = web.ask(f"{server.url}/api/v1/prepare", body=asked, seconds=WARMING_SECONDS)
             if not answer.json()["checked"]:
                 raise Trouble(f"{server.name} could not read the metadata of {target} in {release}")

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-BUSY = 0.5  # Runnable processes per core, before anything was measured, above which others clearly take part.
+# Runnable processes per core, before anything was measured, above which others clearly take part.
+BUSY = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,18 +83,31 @@ def as_text(machine: Mapping[str, Any], sections: Sequence[Section]) -> str:
         f"load average before: {load[0]:.2f} {load[1]:.2f} {load[2]:.2f}",
     ]
     if load[0] > BUSY * machine["cores"]:
-        lines.append("the machine was busy with other things: times and latencies look worse than they are")
+        lines.append(
+            "the machine was busy with other things: times and latencies look worse than they are"
+        )
     cells = [row.cells() for section in sections for row in section.rows]
     widths = [max((len(row[column]) for row in cells), default=0) for column in range(3)]
     for section in sections:
         lines += ["", section.title]
         for what, measured, bar, verdict in (row.cells() for row in section.rows):
-            lines.append(f"  {what:<{widths[0]}}  {measured:>{widths[1]}}  {bar:<{widths[2]}}  {verdict}".rstrip())
+            lines.append(
+                f"  {what:<{widths[0]}}  {measured:>{widths[1]}}  {bar:<{widths[2]}}  {verdict}".rstrip()
+            )
         lines += [f"  {note}" for note in section.notes]
         if section.trouble:
             lines.append(f"  could not be measured: {section.trouble}")
-    missed = [f"{section.title}: {row.what}" for section in sections for row in section.rows if row.holds is False]
-    lines += ["", "bars missed:" if missed else "every bar that was measured holds", *(f"  {name}" for name in missed)]
+    missed = [
+        f"{section.title}: {row.what}"
+        for section in sections
+        for row in section.rows
+        if row.holds is False
+    ]
+    lines += [
+        "",
+        "bars missed:" if missed else "every bar that was measured holds",
+        *(f"  {name}" for name in missed),
+    ]
     return "\n".join(lines)
 
 
@@ -104,7 +118,10 @@ def write_json(path: Path, machine: Mapping[str, Any], sections: Sequence[Sectio
 
 
 def _as_json(section: Section) -> dict[str, Any]:
-    return {**asdict(section), "rows": [{**asdict(row), "holds": row.holds} for row in section.rows]}
+    return {
+        **asdict(section),
+        "rows": [{**asdict(row), "holds": row.holds} for row in section.rows],
+    }
 
 
 def _processor() -> str:

@@ -6,15 +6,26 @@ import statistics
 import time
 from dataclasses import replace
 
-from asu.resolution import Knowledge, PackageIndex, PackageRequest, Rule, RuleBook, load_rules, resolve
+from asu.resolution import (
+    Knowledge,
+    PackageIndex,
+    PackageRequest,
+    Rule,
+    RuleBook,
+    load_rules,
+    resolve,
+)
 from misc.bench.defaults import Jump, cases, jumps
 from misc.bench.report import Row, Section, at_most
 
 TITLE = "cost of a decision"
 TIMES = 10  # How many times more rules, packages and index entries.
-ROUNDS, LOOPS = 21, 20  # The first quartile is told, since others only ever slow a round down; a round is long enough for the clock.
+# The first quartile is told, since others only ever slow a round down; a round is long enough for
+# the clock.
+ROUNDS, LOOPS = 21, 20
 USUAL = 159  # Packages of a device with a web interface, as its client lists them.
-# Ten times the packages may cost ten times the time, and a little for the processor's caches that hold it no longer.
+# Ten times the packages may cost ten times the time, and a little for the processor's caches that
+# hold it no longer.
 MAX_PACKAGES, MAX_OTHERS = 1.3 * TIMES, 1.3
 MICROSECONDS = 1_000_000
 
@@ -26,10 +37,32 @@ def measure() -> Section:
     long, filled = sample(jumps()[-1], USUAL * TIMES)
     plain = microseconds(request, rules, knowledge)
     rows = [
-        Row(what=f"a request of {len(request.packages)} packages, {len(rules.rules)} rules", value=plain, unit="us"),
-        at_most(f"{TIMES} x rules", microseconds(request, more_rules(rules), knowledge) / plain, MAX_OTHERS, "x", digits=2),
-        at_most(f"{TIMES} x index", microseconds(request, rules, replace(knowledge, index=filled.index)) / plain, MAX_OTHERS, "x", digits=2),
-        at_most(f"{TIMES} x packages", microseconds(long, rules, filled) / plain, MAX_PACKAGES, "x", digits=2),
+        Row(
+            what=f"a request of {len(request.packages)} packages, {len(rules.rules)} rules",
+            value=plain,
+            unit="us",
+        ),
+        at_most(
+            f"{TIMES} x rules",
+            microseconds(request, more_rules(rules), knowledge) / plain,
+            MAX_OTHERS,
+            "x",
+            digits=2,
+        ),
+        at_most(
+            f"{TIMES} x index",
+            microseconds(request, rules, replace(knowledge, index=filled.index)) / plain,
+            MAX_OTHERS,
+            "x",
+            digits=2,
+        ),
+        at_most(
+            f"{TIMES} x packages",
+            microseconds(long, rules, filled) / plain,
+            MAX_PACKAGES,
+            "x",
+            digits=2,
+        ),
     ]
     return Section(title=TITLE, rows=rows)
 

@@ -16,7 +16,9 @@ from misc.bench.report import Row, at_most
 from misc.native.trouble import Trouble
 
 CONNECTIONS = 16  # As the bars say.
-SECONDS = 2  # Thousands of requests: enough for a p99, short enough that the machine stays the same from round to round.
+# Thousands of requests: enough for a p99, short enough that the machine stays the same from round
+# to round.
+SECONDS = 2
 ROUNDS = 5  # The median of five forgives two rounds in which somebody else needed the processor.
 PATIENCE = 10.0  # Seconds beyond a round after which wrk itself must be stuck.
 SCRIPT = Path(__file__).with_name("round.lua")
@@ -41,8 +43,10 @@ class Round:
     per_second: float
     p50_ms: float
     p99_ms: float
-    cpu_us: float  # Processor time of the server for each request: hardly changed by what else the machine does.
-    waited: float  # Part of the round in which the server could have run but others had the processor.
+    # Processor time of the server for each request: hardly changed by what else the machine does.
+    cpu_us: float
+    # Part of the round in which the server could have run but others had the processor.
+    waited: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,10 @@ class Rounds:
 
     def ratio_to(self, other: Rounds) -> float:
         """Return the speed as a part of `other`'s: round by round, then the median."""
-        return statistics.median(mine.per_second / theirs.per_second for mine, theirs in zip(self.each, other.each, strict=True))
+        return statistics.median(
+            mine.per_second / theirs.per_second
+            for mine, theirs in zip(self.each, other.each, strict=True)
+        )
 
 
 def speed_rows(name: str, rounds: Rounds, p99_bar: float | None = None) -> list[Row]:
@@ -92,7 +99,9 @@ def speed_rows(name: str, rounds: Rounds, p99_bar: float | None = None) -> list[
     return [
         Row(what=f"{name}, per second", value=rounds.per_second, unit="/s", digits=0),
         Row(what=f"{name}, processor time each", value=rounds.cpu_us, unit="us", digits=0),
-        Row(what=p99, value=rounds.p99_ms, unit="ms") if p99_bar is None else at_most(p99, rounds.p99_ms, p99_bar, "ms"),
+        Row(what=p99, value=rounds.p99_ms, unit="ms")
+        if p99_bar is None
+        else at_most(p99, rounds.p99_ms, p99_bar, "ms"),
     ]
 
 
@@ -107,7 +116,12 @@ def ensure_wrk() -> None:
     if shutil.which("wrk"):
         return
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        subprocess.run(INSTALL, check=False, stdout=subprocess.DEVNULL, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+        subprocess.run(
+            INSTALL,
+            check=False,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        )
     if not shutil.which("wrk"):
         raise Trouble("wrk is missing; install it: apt-get install wrk")
 
@@ -115,7 +129,8 @@ def ensure_wrk() -> None:
 def alternate(targets: Sequence[Target]) -> Mapping[str, Rounds]:
     """Load each target for a round, and all of them again and again; raises Trouble when anything but good answers came."""
     for target in targets:
-        run_round(target, seconds=1)  # Warms up: connections to Redis, caches, code that Python specialises as it runs.
+        # Warms up: connections to Redis, caches, code that Python specialises as it runs.
+        run_round(target, seconds=1)
     rounds: dict[str, list[Round]] = {target.name: [] for target in targets}
     for _ in range(ROUNDS):
         for target in targets:
@@ -125,20 +140,40 @@ def alternate(targets: Sequence[Target]) -> Mapping[str, Rounds]:
 
 def run_round(target: Target, *, seconds: int) -> Round:
     """Load one target for some seconds."""
-    command = ["wrk", "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s", "--script", str(SCRIPT), target.url]
+    command = [
+        "wrk",
+        "--threads",
+        "1",
+        "--connections",
+        str(CONNECTIONS),
+        "--duration",
+        f"{seconds}s",
+        "--script",
+        str(SCRIPT),
+        target.url,
+    ]
     command += ["--", str(target.body)] if target.body else []
     ran, waited = processor_time(target.pid)
     try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds + PATIENCE)
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=seconds + PATIENCE
+        )
     except subprocess.TimeoutExpired:
         raise Trouble(f"wrk did not end its round against {target.name}") from None
-    ran, waited = (after - before for before, after in zip((ran, waited), processor_time(target.pid), strict=True))
+    ran, waited = (
+        after - before
+        for before, after in zip((ran, waited), processor_time(target.pid), strict=True)
+    )
     line = next((line for line in done.stdout.splitlines() if line.startswith("round: ")), None)
     if line is None:
-        raise Trouble(f"wrk failed with exit code {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+        raise Trouble(
+            f"wrk failed with exit code {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
+        )
     seen = json.loads(line.removeprefix("round: "))
     if seen["refused"] or seen["broken"] or not seen["requests"]:
-        raise Trouble(f"{target.name}: of {seen['requests']} requests {seen['refused']} were refused and {seen['broken']} broke{_fate(target.pid)}")
+        raise Trouble(
+            f"{target.name}: of {seen['requests']} requests {seen['refused']} were refused and {seen['broken']} broke{_fate(target.pid)}"
+        )
     return Round(
         requests=seen["requests"],
         cpu_us=ran / 1000 / seen["requests"],
@@ -154,7 +189,9 @@ def processor_time(pid: int) -> tuple[int, int]:
     try:
         ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
     except (OSError, ValueError):
-        raise Trouble(f"/proc/{pid}/schedstat cannot be read: the server is gone, or the kernel does not count") from None
+        raise Trouble(
+            f"/proc/{pid}/schedstat cannot be read: the server is gone, or the kernel does not count"
+        ) from None
     return int(ran), int(waited)
 
 

@@ -1,6 +1,7 @@
 """One realistic request: a Home Hub 5 whose owner has added VPN, statistics and tools, 159 packages in all, upgrades from 23.05 to 25.12.
 
-Both renamed packages and drivers that became packages of their own are met on the way, so that prepare has its usual work to do.
+Both renamed packages and drivers that became packages of their own are met on the way, so that
+prepare has its usual work to do.
 """
 
 from __future__ import annotations
@@ -42,12 +43,18 @@ REQUEST: dict[str, Any] = {
 
 def manifest() -> dict[str, str]:
     """Return a manifest of the request's size."""
-    return {name: f"2025.12.{number % 28 + 1}~1aa36ee7-r{number % 9 + 1}" for number, name in enumerate(PACKAGES)}
+    return {
+        name: f"2025.12.{number % 28 + 1}~1aa36ee7-r{number % 9 + 1}"
+        for number, name in enumerate(PACKAGES)
+    }
 
 
 def builder_output() -> str:
     """Return what an ImageBuilder prints about that many packages: one line for installing and one for configuring each."""
     versions = manifest()
-    installing = [f"({number}/{len(versions)}) Installing {name} ({version})" for number, (name, version) in enumerate(versions.items(), 1)]
+    installing = [
+        f"({number}/{len(versions)}) Installing {name} ({version})"
+        for number, (name, version) in enumerate(versions.items(), 1)
+    ]
     configuring = [f"Executing {name}-{version}.post-install" for name, version in versions.items()]
     return "\n".join([*installing, *configuring, f"OK: 41 MiB in {len(versions)} packages", ""])

@@ -53,26 +53,55 @@ class Servers:
         self._processes = Processes(self.directory)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         for name in reversed(self._processes.names()):
             self.stop(name)
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def start_web(self, name: str, module: Sequence[str], environment: Mapping[str, str] | None = None) -> Server:
+    def start_web(
+        self, name: str, module: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> Server:
         """Start a Python module as a web server and wait for the first 200 of its /livez; `{port}` stands for the port."""
         port = free_port()
         command = (sys.executable, "-m", *(word.format(port=port) for word in module))
         url = f"http://127.0.0.1:{port}"
-        return self._start(Program(name=name, command=command, environment=environment or {}), port, lambda: web.answers_well(f"{url}/livez"))
+        return self._start(
+            Program(name=name, command=command, environment=environment or {}),
+            port,
+            lambda: web.answers_well(f"{url}/livez"),
+        )
 
     def start_redis(self) -> Server:
         """Start a Redis that keeps nothing on disk."""
-        program = next((path for path in map(shutil.which, ("redis-server", "valkey-server")) if path), None)
+        program = next(
+            (path for path in map(shutil.which, ("redis-server", "valkey-server")) if path), None
+        )
         if program is None:
             raise Trouble("redis-server is missing; install it: make install")
         port = free_port()
-        command = (program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.directory), "--save", "", "--appendonly", "no")
-        return self._start(Program(name="redis", command=command), port, lambda: web.takes_connections(("127.0.0.1", port)))
+        command = (
+            program,
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(self.directory),
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        )
+        return self._start(
+            Program(name="redis", command=command),
+            port,
+            lambda: web.takes_connections(("127.0.0.1", port)),
+        )
 
     def stop(self, name: str) -> None:
         """End one server."""
@@ -86,16 +115,28 @@ class Servers:
         while not is_well():
             record = self._processes.running(program.name)
             if record is None or time.monotonic() - began > START_SECONDS:
-                raise Trouble(f"{program.name} did not start; it wrote last:\n{self._processes.tail(program.name)}")
+                raise Trouble(
+                    f"{program.name} did not start; it wrote last:\n{self._processes.tail(program.name)}"
+                )
             time.sleep(LOOK_SECONDS)
         started_in = time.monotonic() - began
         record = self._processes.running(program.name)
         if record is None:
-            raise Trouble(f"{program.name} ended by itself; it wrote last:\n{self._processes.tail(program.name)}")
-        return Server(name=program.name, pid=record.pid, url=f"http://127.0.0.1:{port}", port=port, started_in=started_in)
+            raise Trouble(
+                f"{program.name} ended by itself; it wrote last:\n{self._processes.tail(program.name)}"
+            )
+        return Server(
+            name=program.name,
+            pid=record.pid,
+            url=f"http://127.0.0.1:{port}",
+            port=port,
+            started_in=started_in,
+        )
 
 
-def time_starts(servers: Servers, name: str, module: Sequence[str], environment: Mapping[str, str] | None = None) -> list[float]:
+def time_starts(
+    servers: Servers, name: str, module: Sequence[str], environment: Mapping[str, str] | None = None
+) -> list[float]:
     """Start and end a server several times; return the seconds that each start took."""
     seconds = []
     for number in range(1, STARTS + 1):

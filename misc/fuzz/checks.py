@@ -1,8 +1,9 @@
 """What every answer is held against, beside its description; loaded by schemathesis as its hooks.
 
-A failed build answers 500 by the contract with clients, who show its reason at no other status. It is told from a failure of the
-server by its class: only a build whose selection cannot work is the user's. And the stand-in downloads server has one release that is
-half published, on purpose; to say so is right.
+A failed build answers 500 by the contract with clients, who show its reason at no other status. It
+is told from a failure of the server by its class: only a build whose selection cannot work is the
+user's. And the stand-in downloads server has one release that is half published, on purpose; to say
+so is right.
 """
 
 from typing import Any
@@ -47,4 +48,6 @@ def one_error_shape(_context: Any, response: Any, case: Any) -> None:
 def one_cors_header(_context: Any, response: Any, _case: Any) -> None:
     """Fail for an answer that a page cannot read: without the header, and with two."""
     if _header(response, "access-control-allow-origin") != ["*"]:
-        raise AssertionError(f"Access-Control-Allow-Origin: {_header(response, 'access-control-allow-origin')}")
+        raise AssertionError(
+            f"Access-Control-Allow-Origin: {_header(response, 'access-control-allow-origin')}"
+        )

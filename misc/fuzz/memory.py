@@ -14,8 +14,9 @@ from misc.native.trouble import Trouble
 
 SERVICES = ("asu", "prepare")
 EVERY = 2.0  # Seconds; reading takes a millisecond.
-# Until a third of the time has passed, caches fill and the allocator finds its size. From then on nothing may grow that has no bound; what was seen
-# on a machine at rest is a MiB or two, of requests that are larger than those before.
+# Until a third of the time has passed, caches fill and the allocator finds its size. From then on
+# nothing may grow that has no bound; what was seen on a machine at rest is a MiB or two, of
+# requests that are larger than those before.
 ALLOWED_MIB = 8.0
 JUDGED_AFTER = 300  # Seconds; in less, caches still fill in the second third.
 
@@ -26,7 +27,8 @@ class MemoryWatch(threading.Thread):
     def __init__(self, processes: Processes) -> None:
         super().__init__(daemon=True)
         self._processes, self._ended = processes, threading.Event()
-        self.samples: dict[str, list[float]] = defaultdict(list)  # MiB that each service holds, by its name.
+        # MiB that each service holds, by its name.
+        self.samples: dict[str, list[float]] = defaultdict(list)
 
     def __enter__(self) -> Self:
         self.start()

@@ -33,13 +33,18 @@ def main(arguments: list[str]) -> int:
 
 def _run(command: str, settings: Settings) -> None:
     """Run `command`."""
-    began = float(os.environ.get("BEGAN") or time.time())  # The Makefile sets it, to count the installation in.
+    # The Makefile sets it, to count the installation in.
+    began = float(os.environ.get("BEGAN") or time.time())
     if command == "down":
         take_down(settings, _say)
         return
     bring_up(settings, _say)
     if command == "demo":
-        wish = Wish(version=os.environ.get("VERSION"), target=os.environ.get("TARGET"), profile=os.environ.get("PROFILE"))
+        wish = Wish(
+            version=os.environ.get("VERSION"),
+            target=os.environ.get("TARGET"),
+            profile=os.environ.get("PROFILE"),
+        )
         run_demo(settings, wish, _say)
     _show_addresses(settings)
     if command == "demo":
@@ -48,7 +53,11 @@ def _run(command: str, settings: Settings) -> None:
 
 def _show_addresses(settings: Settings) -> None:
     """Say where the running system is."""
-    rows = [("gateway", settings.gateway_url), ("asu", settings.asu_url), ("asu-prepare", settings.prepare_url)]
+    rows = [
+        ("gateway", settings.gateway_url),
+        ("asu", settings.asu_url),
+        ("asu-prepare", settings.prepare_url),
+    ]
     rows.append(("upstream", settings.upstream_url or settings.standin_url))
     _say("\nthe system is up:")
     for name, address in rows:

@@ -1,7 +1,8 @@
 """One device's upgrade through the gateway, shown step by step: what changes, the build's progress, the files.
 
-The default is the upgrade that goes wrong most harmfully elsewhere: a Home Hub 5 on OpenWrt 23.05 asks for 25.12 with exactly the packages it
-has. Some of them were renamed since, and the drivers of its network ports have become packages of their own, which its list cannot name.
+The default is the upgrade that goes wrong most harmfully elsewhere: a Home Hub 5 on OpenWrt 23.05
+asks for 25.12 with exactly the packages it has. Some of them were renamed since, and the drivers of
+its network ports have become packages of their own, which its list cannot name.
 """
 
 from __future__ import annotations
@@ -67,15 +68,24 @@ class Wish:
 def run_demo(settings: Settings, wish: Wish, say: Callable[[str], None]) -> None:
     """Ask for a preview and a build, follow it and check what comes out."""
     request = wish.request(settings)
-    say(f"\n{request['profile']} ({request['target']}) asks for {request['version']} with {len(request['packages'])} packages")
-    preview = _accepted(web.ask(f"{settings.gateway_url}/api/v1/build/prepare", body=request), "the preview")
+    say(
+        f"\n{request['profile']} ({request['target']}) asks for {request['version']} with {len(request['packages'])} packages"
+    )
+    preview = _accepted(
+        web.ask(f"{settings.gateway_url}/api/v1/build/prepare", body=request), "the preview"
+    )
     _show_preview(preview, say)
     began = time.monotonic()
-    answer = web.ask(f"{settings.gateway_url}/api/v1/build?skip_package_resolution=true", body=preview["prepared_request"])
+    answer = web.ask(
+        f"{settings.gateway_url}/api/v1/build?skip_package_resolution=true",
+        body=preview["prepared_request"],
+    )
     was_there = answer.status == OK
     build = _follow(settings, answer, say)
     if was_there:
-        say(f"the build is served from the cache, in {time.monotonic() - began:.2f} s: an equal request has been built before")
+        say(
+            f"the build is served from the cache, in {time.monotonic() - began:.2f} s: an equal request has been built before"
+        )
     else:
         say(f"built in {time.monotonic() - began:.1f} s")
     _check_files(settings, build, say)
@@ -86,7 +96,9 @@ def _newest_version(settings: Settings) -> str:
     overview = _accepted(web.ask(f"{settings.gateway_url}/json/v1/overview.json"), "the overview")
     stable = [version for version in overview.get("latest", []) if "-rc" not in version]
     if not stable:
-        raise Trouble("the server offers no version; choose one: make demo VERSION=24.10.4 TARGET=x86/64 PROFILE=generic")
+        raise Trouble(
+            "the server offers no version; choose one: make demo VERSION=24.10.4 TARGET=x86/64 PROFILE=generic"
+        )
     return str(stable[0])
 
 
@@ -96,7 +108,11 @@ def _show_preview(preview: Mapping[str, Any], say: Callable[[str], None]) -> Non
     signs = {"add": "+", "remove": "-", "replace": "~"}
     for change in preview["changes"]:
         sign = signs.get(change["action"], "?")
-        names = f"{change['from_package']} -> {change['to_package']}" if change["action"] == "replace" else _changed_name(change)
+        names = (
+            f"{change['from_package']} -> {change['to_package']}"
+            if change["action"] == "replace"
+            else _changed_name(change)
+        )
         say(f"  {sign} {names}\n      {change['reason']}{_where(change)}")
     for problem in preview["problems"]:
         say(f"  ! {problem['package']}: {problem['detail']}")
@@ -123,7 +139,9 @@ def _follow(settings: Settings, answer: web.Answer, say: Callable[[str], None]) 
             say(f"  {time.monotonic() - began:5.1f} s  {state}")
             shown = state
         if time.monotonic() > deadline:
-            raise Trouble(f"the build has not ended within {BUILD_SECONDS:.0f} s; the workers' logs are in {settings.logs}")
+            raise Trouble(
+                f"the build has not ended within {BUILD_SECONDS:.0f} s; the workers' logs are in {settings.logs}"
+            )
         time.sleep(POLL_SECONDS)
         answer = web.ask(f"{settings.gateway_url}/api/v1/build/{body['request_hash']}")
         body = answer.json()
@@ -142,8 +160,12 @@ def _accepted(answer: web.Answer, what: str) -> dict[str, Any]:
     body = answer.json()
     if answer.status == OK:
         return body
-    output = "\n".join(f"  | {line}" for line in str(body.get("stderr") or "").splitlines()[-ERROR_LINES:])
-    raise Trouble(f"{what} failed with {answer.status}: {body.get('detail') or answer.body[:500].decode(errors='replace')}\n{output}".rstrip())
+    output = "\n".join(
+        f"  | {line}" for line in str(body.get("stderr") or "").splitlines()[-ERROR_LINES:]
+    )
+    raise Trouble(
+        f"{what} failed with {answer.status}: {body.get('detail') or answer.body[:500].decode(errors='replace')}\n{output}".rstrip()
+    )
 
 
 def _check_files(settings: Settings, build: Mapping[str, Any], say: Callable[[str], None]) -> None:
@@ -155,6 +177,10 @@ def _check_files(settings: Settings, build: Mapping[str, Any], say: Callable[[st
         answer = web.ask(f"{settings.gateway_url}{path}")
         digest = hashlib.sha256(answer.body).hexdigest()
         if answer.status != OK or digest != image["sha256"]:
-            raise Trouble(f"{settings.gateway_url}{path} answers {answer.status} with sha256 {digest}, not {image['sha256']}")
-        say(f"  {settings.gateway_url}{path}\n      file {settings.store / build['bin_dir'] / image['name']}")
+            raise Trouble(
+                f"{settings.gateway_url}{path} answers {answer.status} with sha256 {digest}, not {image['sha256']}"
+            )
+        say(
+            f"  {settings.gateway_url}{path}\n      file {settings.store / build['bin_dir'] / image['name']}"
+        )
         say(f"      {image['type']}, {len(answer.body)} bytes, sha256 {digest} (checked)")

@@ -21,7 +21,8 @@ TEMPLATE = ROOT / "misc" / "nginx" / "gateway.conf.template"
 # Where every distribution puts nginx; /usr/sbin is not on every user's PATH.
 NGINX_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
-# Either service gets a block of its own with kept-alive connections. Its address is a number, so nothing is ever looked up.
+# Either service gets a block of its own with kept-alive connections. Its address is a number, so
+# nothing is ever looked up.
 COMPLETE = """\
 {user}daemon off;
 pid {directory}/nginx.pid;
@@ -54,7 +55,8 @@ http {{
 """
 
 
-# Everything here comes from one address: the demonstration, tests, and measurements that send thousands of requests a second.
+# Everything here comes from one address: the demonstration, tests, and measurements that send
+# thousands of requests a second.
 UNLIMITED = {
     "GATEWAY_POST_RATE": "100000r/s",
     "GATEWAY_POST_BURST": "100000",
@@ -69,12 +71,21 @@ def fill_in(template: str, values: Mapping[str, str]) -> str:
 
 
 def write_configuration(
-    directory: Path, *, listen: str, asu: str, prepare: str, store: Path, user: User | None = None, limits: Mapping[str, str] = UNLIMITED
+    directory: Path,
+    *,
+    listen: str,
+    asu: str,
+    prepare: str,
+    store: Path,
+    user: User | None = None,
+    limits: Mapping[str, str] = UNLIMITED,
 ) -> Path:
     """Write a complete configuration below `directory` and return its path; `asu` and `prepare` are address:port."""
     directory.mkdir(parents=True, exist_ok=True)
     if any(character in f"{directory}{store}" for character in " ;{}\"'$"):
-        raise Trouble(f"nginx cannot use the paths {directory} and {store}; choose a RUN_DIR without spaces and quotes")
+        raise Trouble(
+            f"nginx cannot use the paths {directory} and {store}; choose a RUN_DIR without spaces and quotes"
+        )
     values = {
         "GATEWAY_LISTEN": listen,
         "ASU_UPSTREAM": "asu_kept_alive",
@@ -84,10 +95,15 @@ def write_configuration(
         **limits,
     }
     (directory / "gateway.conf").write_text(fill_in(TEMPLATE.read_text(), values))
-    # Left alone, root's nginx would give its workers to a user of its own who may not be let into the checkout's directory.
-    workers = f"user {user.name} {user.group};\n" if user else "user root;\n" if os.geteuid() == 0 else ""
+    # Left alone, root's nginx would give its workers to a user of its own who may not be let into
+    # the checkout's directory.
+    workers = (
+        f"user {user.name} {user.group};\n" if user else "user root;\n" if os.geteuid() == 0 else ""
+    )
     complete = directory / "nginx.conf"
-    complete.write_text(COMPLETE.format(user=workers, directory=directory, asu=asu, prepare=prepare))
+    complete.write_text(
+        COMPLETE.format(user=workers, directory=directory, asu=asu, prepare=prepare)
+    )
     return complete
 
 

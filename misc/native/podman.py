@@ -1,8 +1,9 @@
 """Whether podman runs containers on this machine, with which settings, and whether they can reach this machine.
 
-Asked once with a real container and remembered until podman or the kernel changes. Where the distribution's settings work they are used as
-they are; elsewhere (no CAP_SYS_RESOURCE, hybrid cgroups: common in small virtual machines) a settings file of the project's own is handed to
-podman by CONTAINERS_CONF, and `/etc/containers` is left alone.
+Asked once with a real container and remembered until podman or the kernel changes. Where the
+distribution's settings work they are used as they are; elsewhere (no CAP_SYS_RESOURCE, hybrid
+cgroups: common in small virtual machines) a settings file of the project's own is handed to podman
+by CONTAINERS_CONF, and `/etc/containers` is left alone.
 """
 
 from __future__ import annotations
@@ -26,13 +27,16 @@ from misc.native.trouble import Trouble
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PROBE_IMAGE = f"localhost/asu-probe-{os.getpid()}"  # Of this run alone: another may be asking at the same time.
+# Of this run alone: another may be asking at the same time.
+PROBE_IMAGE = f"localhost/asu-probe-{os.getpid()}"
 PROBE_SECONDS = 60.0  # The first container after a boot takes up to ten on a slow disk.
 GREETING = b"asu\n"
 
-# What is tried, in this order, until a container runs. Soft and hard limit are equal because podman 4.3 swaps them.
+# What is tried, in this order, until a container runs. Soft and hard limit are equal because podman
+# 4.3 swaps them.
 ULIMITS = '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n'
-# A command that has ended in a container keeps its monitor for five minutes otherwise, some fifteen processes a build.
+# A command that has ended in a container keeps its monitor for five minutes otherwise, some fifteen
+# processes a build.
 ENGINE = "[engine]\nexit_command_delay = 10\n"
 CONFIGURATIONS = ("", ULIMITS + ENGINE, f'{ULIMITS}{ENGINE}runtime = "runc"\n')
 
@@ -44,7 +48,8 @@ class Podman:
     seen: str  # The podman and the boot that were asked.
     settings_file: str | None  # For CONTAINERS_CONF; None where the distribution's settings work.
     network: str  # For build containers; `none` where containers cannot use a bridge.
-    host_address: str | None  # This machine, as a container on `network` reaches it; None where it cannot.
+    # This machine, as a container on `network` reaches it; None where it cannot.
+    host_address: str | None
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -62,7 +67,11 @@ def find_podman(run_dir: Path, *, network: str | None) -> Podman:
         known = Podman(**json.loads(memory.read_text()))
     except (OSError, ValueError, TypeError):
         known = None
-    if known and known.seen == seen and (known.network in {"none", "host"} or _network_exists(known)):
+    if (
+        known
+        and known.seen == seen
+        and (known.network in {"none", "host"} or _network_exists(known))
+    ):
         return known
     found = _probe(run_dir, wanted, seen, is_chosen=network is not None)
     memory.write_text(json.dumps(asdict(found)))
@@ -75,13 +84,20 @@ def _probe(run_dir: Path, network: str, seen: str, *, is_chosen: bool) -> Podman
     _make_probe_image()
     try:
         for text in CONFIGURATIONS:
-            podman = Podman(seen=seen, settings_file=_settings_file(run_dir, text), network="none", host_address=None)
+            podman = Podman(
+                seen=seen,
+                settings_file=_settings_file(run_dir, text),
+                network="none",
+                host_address=None,
+            )
             try:
                 _run_probe(podman, ["/bin/true"])
             except Trouble as trouble:
                 complaints.append(str(trouble))
             else:
-                return podman if network == "none" else _connect(podman, network, is_chosen=is_chosen)
+                return (
+                    podman if network == "none" else _connect(podman, network, is_chosen=is_chosen)
+                )
     finally:
         subprocess.run(["podman", "rmi", "--force", PROBE_IMAGE], check=False, capture_output=True)
     raise Trouble(
@@ -93,7 +109,9 @@ def _probe(run_dir: Path, network: str, seen: str, *, is_chosen: bool) -> Podman
 
 def _connect(podman: Podman, network: str, *, is_chosen: bool) -> Podman:
     """Attach to `network`, made when missing; without a working bridge, builds get no network at all unless one was asked for."""
-    connected = Podman(seen=podman.seen, settings_file=podman.settings_file, network=network, host_address=None)
+    connected = Podman(
+        seen=podman.seen, settings_file=podman.settings_file, network=network, host_address=None
+    )
     try:
         if network not in {"host", "bridge", "podman"} and not _network_exists(connected):
             _run(["podman", "network", "create", network], connected.environment)
@@ -101,9 +119,16 @@ def _connect(podman: Podman, network: str, *, is_chosen: bool) -> Podman:
         is_reachable = _reaches_host(connected, address)
     except Trouble as trouble:
         if is_chosen:
-            raise Trouble(f"no container can use the network {network} (CONTAINER_NETWORK)\n{trouble}") from trouble
+            raise Trouble(
+                f"no container can use the network {network} (CONTAINER_NETWORK)\n{trouble}"
+            ) from trouble
         return podman
-    return Podman(seen=podman.seen, settings_file=podman.settings_file, network=network, host_address=address if is_reachable else None)
+    return Podman(
+        seen=podman.seen,
+        settings_file=podman.settings_file,
+        network=network,
+        host_address=address if is_reachable else None,
+    )
 
 
 def _reaches_host(podman: Podman, address: str) -> bool:
@@ -133,7 +158,9 @@ def _greet_once(listener: socket.socket) -> None:
 
 def _gateway_address(podman: Podman) -> str:
     """Return the address at which containers of the network find this machine."""
-    described = json.loads(_run(["podman", "network", "inspect", podman.network], podman.environment))[0]
+    described = json.loads(
+        _run(["podman", "network", "inspect", podman.network], podman.environment)
+    )[0]
     for subnet in described.get("subnets", []):
         if "gateway" in subnet and ":" not in subnet["gateway"]:
             return str(subnet["gateway"])
@@ -142,7 +169,12 @@ def _gateway_address(podman: Podman) -> str:
 
 def _network_exists(podman: Podman) -> bool:
     command = ["podman", "network", "exists", podman.network]
-    return subprocess.run(command, check=False, capture_output=True, env={**os.environ, **podman.environment}).returncode == 0
+    return (
+        subprocess.run(
+            command, check=False, capture_output=True, env={**os.environ, **podman.environment}
+        ).returncode
+        == 0
+    )
 
 
 def _settings_file(run_dir: Path, text: str) -> str | None:
@@ -150,20 +182,31 @@ def _settings_file(run_dir: Path, text: str) -> str | None:
     if not text:
         return None
     path = run_dir / "containers.conf"
-    path.write_text(f"# Written by misc/native: without it this machine's podman starts no container.\n{text}")
+    path.write_text(
+        f"# Written by misc/native: without it this machine's podman starts no container.\n{text}"
+    )
     return str(path)
 
 
 def _run_probe(podman: Podman, command: Sequence[str]) -> None:
     """Run `command` in a throw-away container with the kind of limits that builds get."""
-    limits = ["--cap-drop=all", "--security-opt=no-new-privileges", "--pids-limit=64", "--memory=64m"]
+    limits = [
+        "--cap-drop=all",
+        "--security-opt=no-new-privileges",
+        "--pids-limit=64",
+        "--memory=64m",
+    ]
     options = ["--rm", "--pull=never", f"--network={podman.network}", *limits]
     _run(["podman", "run", *options, PROBE_IMAGE, *command], podman.environment)
 
 
 def _make_probe_image() -> None:
     """Make a container image of this machine's bash and what it is linked to: no registry, no download, two megabytes."""
-    files = {name: Path(path).resolve() for name, path in (("bin/bash", shutil.which("bash")), ("bin/true", shutil.which("true"))) if path}
+    files = {
+        name: Path(path).resolve()
+        for name, path in (("bin/bash", shutil.which("bash")), ("bin/true", shutil.which("true")))
+        if path
+    }
     for program in list(files.values()):
         for library in re.findall(r"(/\S+) \(0x", _run(["ldd", str(program)])):
             files[library.lstrip("/")] = Path(library).resolve()
@@ -178,11 +221,20 @@ def _make_probe_image() -> None:
 def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
     """Run a command to its end and return its output; raises Trouble with what it said."""
     try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PROBE_SECONDS, env={**os.environ, **(environment or {})})
+        done = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=PROBE_SECONDS,
+            env={**os.environ, **(environment or {})},
+        )
     except FileNotFoundError:
         raise Trouble(f"{command[0]} is missing; install it: make install") from None
     except subprocess.TimeoutExpired:
         raise Trouble(f"`{' '.join(command)}` did not end within {PROBE_SECONDS:.0f} s") from None
     if done.returncode:
-        raise Trouble(f"`{' '.join(command)}` failed with exit code {done.returncode}:\n{done.stderr.strip()}")
+        raise Trouble(
+            f"`{' '.join(command)}` failed with exit code {done.returncode}:\n{done.stderr.strip()}"
+        )
     return done.stdout

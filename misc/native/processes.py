@@ -1,7 +1,8 @@
 """Background processes that can be found again: started once, ended exactly.
 
-Each has a record under `<run_dir>/pid/` with its pid, the tick at which the kernel started it and the boot it belongs to. All three together
-name one process for ever, so a recycled pid is never mistaken for ours.
+Each has a record under `<run_dir>/pid/` with its pid, the tick at which the kernel started it and
+the boot it belongs to. All three together name one process for ever, so a recycled pid is never
+mistaken for ours.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from misc.native.users import User
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-START_TICK_FIELD = 19  # The 22nd field of /proc/PID/stat, counted from the one after the command's closing bracket (the 3rd).
+# The 22nd field of /proc/PID/stat, counted from the one after the command's closing bracket (the
+# 3rd).
+START_TICK_FIELD = 19
 TAIL_LINES = 25
 POLL_SECONDS = 0.05
 
@@ -37,15 +40,23 @@ class Program:
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
-    sources: tuple[Path, ...] = ()  # What it reads when it starts; a process is outdated when they change.
+    # What it reads when it starts; a process is outdated when they change.
+    sources: tuple[Path, ...] = ()
     user: User | None = None  # None: whoever starts it.
     stop_signal: signal.Signals = signal.SIGTERM
     patience: float = 15.0  # Seconds between the stop signal and SIGKILL.
 
     def fingerprint(self) -> dict[str, str]:
         """Return a digest of each thing that makes this process what it is."""
-        parts = {"its command": "\0".join(self.command), "its sources": digest_of(self.sources), **self.environment}
-        return {name: hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()[:16] for name, value in parts.items()}
+        parts = {
+            "its command": "\0".join(self.command),
+            "its sources": digest_of(self.sources),
+            **self.environment,
+        }
+        return {
+            name: hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()[:16]
+            for name, value in parts.items()
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +82,17 @@ class Processes:
     def start(self, program: Program, *, directory: Path) -> bool:
         """Start `program` unless it runs already; say whether it was started now.
 
-        Raises Trouble when its command, settings or sources are others by now: ending it silently could lose work.
+        Raises Trouble when its command, settings or sources are others by now: ending it silently
+        could lose work.
         """
         running = self.running(program.name)
         fingerprint = program.fingerprint()
         if running and running.fingerprint == fingerprint:
             return False
         if running:
-            raise Trouble(f"{program.name} runs already (pid {running.pid}), but {_changes(running, fingerprint)} since; end it first: make down")
+            raise Trouble(
+                f"{program.name} runs already (pid {running.pid}), but {_changes(running, fingerprint)} since; end it first: make down"
+            )
         self._records.mkdir(parents=True, exist_ok=True)
         self._logs.mkdir(parents=True, exist_ok=True)
         with self.log(program.name).open("ab") as log:
@@ -92,7 +106,8 @@ class Processes:
                 user=program.user.uid if program.user else None,
                 group=program.user.gid if program.user else None,
                 extra_groups=[] if program.user else None,
-                start_new_session=True,  # Ctrl-C at the terminal is for the command in front, not for the system behind it.
+                # Ctrl-C at the terminal is for the command in front, not for the system behind it.
+                start_new_session=True,
             )
         tick = start_tick(process.pid)
         if tick is None:
@@ -106,7 +121,9 @@ class Processes:
             stop_signal=program.stop_signal,
             patience=program.patience,
         )
-        self._path(program.name).write_text(json.dumps({name: getattr(record, name) for name in Record.__slots__}))
+        self._path(program.name).write_text(
+            json.dumps({name: getattr(record, name) for name in Record.__slots__})
+        )
         return True
 
     def running(self, name: str) -> Record | None:
@@ -115,7 +132,10 @@ class Processes:
             record = Record(**json.loads(self._path(name).read_text()))
         except (OSError, ValueError, TypeError):
             return None
-        same = record.boot == BOOT_ID.read_text().strip() and start_tick(record.pid) == record.start_tick
+        same = (
+            record.boot == BOOT_ID.read_text().strip()
+            and start_tick(record.pid) == record.start_tick
+        )
         return record if same else None
 
     def names(self) -> list[str]:
@@ -164,8 +184,13 @@ class Processes:
 
 def _changes(running: Record, fingerprint: Mapping[str, str]) -> str:
     """Say what is no longer as it was when a process was started."""
-    before = running.fingerprint if isinstance(running.fingerprint, dict) else {}  # An older version of this file wrote a string.
-    changed = sorted(name for name in before.keys() | fingerprint.keys() if before.get(name) != fingerprint.get(name))
+    # An older version of this file wrote a string.
+    before = running.fingerprint if isinstance(running.fingerprint, dict) else {}
+    changed = sorted(
+        name
+        for name in before.keys() | fingerprint.keys()
+        if before.get(name) != fingerprint.get(name)
+    )
     return f"{', '.join(changed)} changed"
 
 

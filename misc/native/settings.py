@@ -19,7 +19,8 @@ DEFAULT_RUN_DIR = ROOT / ".run"
 # A unix socket's address has room for 107 bytes on Linux.
 MAX_SOCKET_PATH = 107
 
-# One release of each packaging kind (opkg, apk) on three unlike targets: enough to try every documented case by hand.
+# One release of each packaging kind (opkg, apk) on three unlike targets: enough to try every
+# documented case by hand.
 DEFAULT_STANDIN_VERSIONS = "24.10.4 25.12.1"
 DEFAULT_STANDIN_TARGETS = "ath79/generic x86/64 lantiq/xrx200"
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-# Where each service's settings stand, and what is put before their names. Both are read in any case of letters.
+# Where each service's settings stand, and what is put before their names. Both are read in any case
+# of letters.
 ASU_SETTINGS, ASU_PREFIX = ROOT / "asu" / "settings.py", ""
 PREPARE_SETTINGS, PREPARE_PREFIX = ROOT / "asu-prepare" / "asu_prepare" / "config.py", "PREPARE_"
 ASU_CONFIG = "ASU_CONFIG"  # Names a file of settings.
@@ -24,7 +25,11 @@ PREPARE_SOURCES = (ROOT / "asu-prepare" / "asu_prepare", ROOT / "requirements-de
 
 def given_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """Return what `environment` sets of either service's settings, of which some are common to both; an empty value sets nothing."""
-    names = {ASU_CONFIG, *_setting_names(ASU_SETTINGS, ASU_PREFIX), *_setting_names(PREPARE_SETTINGS, PREPARE_PREFIX)}
+    names = {
+        ASU_CONFIG,
+        *_setting_names(ASU_SETTINGS, ASU_PREFIX),
+        *_setting_names(PREPARE_SETTINGS, PREPARE_PREFIX),
+    }
     return {name: value for name, value in environment.items() if value and name.upper() in names}
 
 
@@ -38,7 +43,11 @@ def digest_of(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for start in paths:
         for path in sorted(start.rglob("*")) if start.is_dir() else [start]:
-            if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("test_"):
+            if (
+                path.is_file()
+                and "__pycache__" not in path.parts
+                and not path.name.startswith("test_")
+            ):
                 digest.update(f"{path} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
 
@@ -48,5 +57,7 @@ def _setting_names(path: Path, prefix: str) -> list[str]:
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef) and node.name == "Settings":
             fields = (entry.target for entry in node.body if isinstance(entry, ast.AnnAssign))
-            return [f"{prefix}{target.id}".upper() for target in fields if isinstance(target, ast.Name)]
+            return [
+                f"{prefix}{target.id}".upper() for target in fields if isinstance(target, ast.Name)
+            ]
     return []

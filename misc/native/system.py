@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from misc.native.podman import Podman
     from misc.native.settings import Settings
 
-HEALTH_SECONDS = 30.0  # Every service is up within two seconds on an idle machine; a busy one is given time.
+# Every service is up within two seconds on an idle machine; a busy one is given time.
+HEALTH_SECONDS = 30.0
 WORKER_PREFIX = "worker-"
 
 
@@ -51,19 +52,24 @@ def take_down(settings: Settings, say: Callable[[str], None]) -> None:
         names = processes.names()
         workers = [name for name in names if name.startswith(WORKER_PREFIX)]
         others = [name for name in reversed(names) if name not in workers]
-        # First the door, then the workers, which finish their builds and need Redis and podman for that, then the rest.
+        # First the door, then the workers, which finish their builds and need Redis and podman for
+        # that, then the rest.
         stopped = _stop(processes, [name for name in others if name == "gateway"], None, say)
         stopped += _stop(processes, workers, settings.drain_seconds, say)
         stopped += _stop(processes, [name for name in others if name != "gateway"], None, say)
         say(f"stopped {stopped} processes" if stopped else "nothing runs")
 
 
-def _stop(processes: Processes, names: list[str], seconds: float | None, say: Callable[[str], None]) -> int:
+def _stop(
+    processes: Processes, names: list[str], seconds: float | None, say: Callable[[str], None]
+) -> int:
     """Stop several processes at once: ask all, then wait for each; return how many there were."""
     asked = [record for record in map(processes.ask_to_stop, names) if record]
     for record in asked:
         if seconds is not None and not processes.wait_until_gone(record, 2.0):
-            say(f"{record.name} finishes its build; waiting for it, at most {seconds:.0f} s (DRAIN_SECONDS)")
+            say(
+                f"{record.name} finishes its build; waiting for it, at most {seconds:.0f} s (DRAIN_SECONDS)"
+            )
         if not processes.wait_until_gone(record, record.patience if seconds is None else seconds):
             say(f"{record.name} did not stop when asked to; killed (pid {record.pid})")
             processes.kill(record)
@@ -92,21 +98,38 @@ class _Ascent:
     def start_infrastructure(self) -> None:
         """Start Redis and podman's service."""
         settings = self._settings
-        if os.geteuid() == 0 and self._users.services is None and self._processes.running("asu") is None:
-            self._say("no other user can read this checkout or its Python, so both services run as root")
+        if (
+            os.geteuid() == 0
+            and self._users.services is None
+            and self._processes.running("asu") is None
+        ):
+            self._say(
+                "no other user can read this checkout or its Python, so both services run as root"
+            )
         data = settings.run_dir / "redis"
         data.mkdir(exist_ok=True)
         settings.store.mkdir(exist_ok=True)
         if self._users.programs and self._processes.running("redis") is None:
             self._users.programs.own(data)
-        if self._users.services:  # The API makes its part of the store; finished builds stay the worker's.
+        # The API makes its part of the store; finished builds stay the worker's.
+        if self._users.services:
             os.chown(settings.store, self._users.services.uid, self._users.services.gid)
-        server = next((path for path in map(shutil.which, ("redis-server", "valkey-server")) if path), None)
+        server = next(
+            (path for path in map(shutil.which, ("redis-server", "valkey-server")) if path), None
+        )
         if server is None:
             raise Trouble("redis-server is missing; install it: make install")
         # A build is accepted when it is on the disk.
         durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
-        options = ("--port", str(settings.redis_port), "--bind", "127.0.0.1", "--dir", str(data), *durable)
+        options = (
+            "--port",
+            str(settings.redis_port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(data),
+            *durable,
+        )
         self._start(
             Program(name="redis", command=(server, *options), user=self._users.programs),
             port=("127.0.0.1", settings.redis_port, "REDIS_PORT"),
@@ -116,11 +139,19 @@ class _Ascent:
         self._start(
             Program(
                 name="podman",
-                command=(podman, "system", "service", "--time=0", f"unix://{settings.podman_socket}"),  # 0: else it goes after 5 s idle.
+                # 0: else it goes after 5 s idle.
+                command=(
+                    podman,
+                    "system",
+                    "service",
+                    "--time=0",
+                    f"unix://{settings.podman_socket}",
+                ),
                 environment=self._podman.environment,
             ),
             healthy=lambda: web.takes_connections(settings.podman_socket),
-            directory=settings.run_dir,  # A container that runs out of memory leaves a file `oom` there.
+            # A container that runs out of memory leaves a file `oom` there.
+            directory=settings.run_dir,
         )
 
     def start_upstream(self) -> None:
@@ -138,7 +169,9 @@ class _Ascent:
         if settings.upstream_url:
             self._services["UPSTREAM_URL"] = settings.upstream_url
             if self._podman.network == "none" and settings.container_network is None:
-                raise Trouble("containers have no network on this machine, so builders cannot fetch packages from UPSTREAM_URL")
+                raise Trouble(
+                    "containers have no network on this machine, so builders cannot fetch packages from UPSTREAM_URL"
+                )
         if settings.base_container:
             self._services["BASE_CONTAINER"] = settings.base_container
         if settings.upstream_url:
@@ -168,8 +201,19 @@ class _Ascent:
         self._start(
             Program(
                 name="prepare",
-                command=(python, "-m", "asu_prepare", "--host", "127.0.0.1", "--port", str(settings.prepare_port)),
-                environment={**sources.given_settings(os.environ), "UPSTREAM_URL": self._services["UPSTREAM_URL"]},
+                command=(
+                    python,
+                    "-m",
+                    "asu_prepare",
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    str(settings.prepare_port),
+                ),
+                environment={
+                    **sources.given_settings(os.environ),
+                    "UPSTREAM_URL": self._services["UPSTREAM_URL"],
+                },
                 sources=sources.PREPARE_SOURCES,
                 user=self._users.services,
             ),
@@ -179,7 +223,16 @@ class _Ascent:
         self._start(
             Program(
                 name="asu",
-                command=(python, "-m", "asu", "api", "--host", "127.0.0.1", "--port", str(settings.asu_port)),
+                command=(
+                    python,
+                    "-m",
+                    "asu",
+                    "api",
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    str(settings.asu_port),
+                ),
                 environment=self._services,
                 sources=asu,
                 user=self._users.services,
@@ -189,14 +242,25 @@ class _Ascent:
         )
         for number in range(1, settings.workers + 1):
             command = (python, "-m", "asu", "worker")
-            self._start(Program(name=f"{WORKER_PREFIX}{number}", command=command, environment=self._services, sources=asu))
+            self._start(
+                Program(
+                    name=f"{WORKER_PREFIX}{number}",
+                    command=command,
+                    environment=self._services,
+                    sources=asu,
+                )
+            )
         self._stop_surplus_workers()
         self._start_gateway()
 
     def _stop_surplus_workers(self) -> None:
         """Stop what an earlier start had more of; each finishes its build."""
         wanted = {f"{WORKER_PREFIX}{number}" for number in range(1, self._settings.workers + 1)}
-        surplus = [name for name in self._processes.names() if name.startswith(WORKER_PREFIX) and name not in wanted]
+        surplus = [
+            name
+            for name in self._processes.names()
+            if name.startswith(WORKER_PREFIX) and name not in wanted
+        ]
         if _stop(self._processes, surplus, self._settings.drain_seconds, self._say):
             self._say(f"stopped {', '.join(surplus)}: WORKERS is {self._settings.workers}")
 
@@ -237,16 +301,27 @@ class _Ascent:
         """Start one program unless it runs, and wait for its health."""
         is_running = self._processes.running(program.name) is not None
         if port and not is_running and not web.is_free(port[0], port[1]):
-            raise Trouble(f"port {port[1]} ({program.name}) is taken by another program; choose another one: make up {port[2]}={port[1] + 10000}")
+            raise Trouble(
+                f"port {port[1]} ({program.name}) is taken by another program; choose another one: make up {port[2]}={port[1] + 10000}"
+            )
         is_new = self._processes.start(program, directory=directory)
         began = time.monotonic()
 
         def is_settled() -> bool:
             return healthy is None or self._processes.running(program.name) is None or healthy()
 
-        if not wait_for(is_settled, HEALTH_SECONDS) or self._processes.running(program.name) is None:
-            what = "did not become healthy" if self._processes.running(program.name) else "ended by itself"
-            raise Trouble(f"{program.name} {what}; it wrote last:\n{self._processes.tail(program.name)}")
+        if (
+            not wait_for(is_settled, HEALTH_SECONDS)
+            or self._processes.running(program.name) is None
+        ):
+            what = (
+                "did not become healthy"
+                if self._processes.running(program.name)
+                else "ended by itself"
+            )
+            raise Trouble(
+                f"{program.name} {what}; it wrote last:\n{self._processes.tail(program.name)}"
+            )
         if is_new:
             self._say(f"started {program.name} in {time.monotonic() - began:.1f} s")
         elif os.environ.get("VERBOSE"):

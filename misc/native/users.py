@@ -41,7 +41,14 @@ class User:
         """Run a command to its end as this user, and say whether it went well: what counts is the whole way to each file."""
         try:
             done = subprocess.run(
-                command, check=False, cwd="/", capture_output=True, timeout=CHECK_SECONDS, user=self.uid, group=self.gid, extra_groups=[]
+                command,
+                check=False,
+                cwd="/",
+                capture_output=True,
+                timeout=CHECK_SECONDS,
+                user=self.uid,
+                group=self.gid,
+                extra_groups=[],
             )
         except (OSError, subprocess.SubprocessError):
             return False
@@ -49,7 +56,9 @@ class User:
 
     def may_read(self, *paths: Path) -> bool:
         """Say whether this user may read all of these, those that exist."""
-        return self.may_run(["/bin/sh", "-c", CHECK, "sh", *(str(path) for path in paths if path.exists())])
+        return self.may_run(
+            ["/bin/sh", "-c", CHECK, "sh", *(str(path) for path in paths if path.exists())]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,19 +66,28 @@ class Users:
     """Whom to run as; None stands for whoever starts the system."""
 
     programs: User | None  # Redis and nginx's workers.
-    services: User | None  # What runs in the virtual environment, from this checkout; but for workers, who need podman and its root.
+    # What runs in the virtual environment, from this checkout; but for workers, who need podman and
+    # its root.
+    services: User | None
 
 
 def choose_users(settings: Settings, environment: Mapping[str, str]) -> Users:
     """Take whoever called sudo, else nobody, when this process is root and that user may read what must be read.
 
-    A checkout or a Python below /root is closed to everybody else, for example. Opening directories is not for this program to do.
+    A checkout or a Python below /root is closed to everybody else, for example. Opening directories
+    is not for this program to do.
     """
     user = _unprivileged_user(environment) if os.geteuid() == 0 else None
     if user is None or not user.may_read(settings.run_dir):
         return Users(programs=None, services=None)
-    sources = (ROOT / "asu" / "__main__.py", ROOT / "asu-prepare" / "asu_prepare" / "__main__.py", settings_file(environment))
-    has_services = user.may_read(*sources) and user.may_run([str(settings.python), "-c", "import pydantic"])
+    sources = (
+        ROOT / "asu" / "__main__.py",
+        ROOT / "asu-prepare" / "asu_prepare" / "__main__.py",
+        settings_file(environment),
+    )
+    has_services = user.may_read(*sources) and user.may_run(
+        [str(settings.python), "-c", "import pydantic"]
+    )
     return Users(programs=user, services=user if has_services else None)
 
 
@@ -77,6 +95,11 @@ def _unprivileged_user(environment: Mapping[str, str]) -> User | None:
     caller = environment.get("SUDO_UID", "0")
     try:
         entry = pwd.getpwnam(NOBODY) if caller == "0" else pwd.getpwuid(int(caller))
-        return User(name=entry.pw_name, group=grp.getgrgid(entry.pw_gid).gr_name, uid=entry.pw_uid, gid=entry.pw_gid)
+        return User(
+            name=entry.pw_name,
+            group=grp.getgrgid(entry.pw_gid).gr_name,
+            uid=entry.pw_uid,
+            gid=entry.pw_gid,
+        )
     except (KeyError, ValueError):
         return None

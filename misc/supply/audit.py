@@ -1,6 +1,7 @@
 """Holds the locks against what is known of vulnerable versions, and never takes silence for a good answer.
 
-pip-audit ends well, too, when nobody could tell it anything: it calls each package one that it "could not audit". So what it found is counted here.
+pip-audit ends well, too, when nobody could tell it anything: it calls each package one that it
+"could not audit". So what it found is counted here.
 """
 
 import json
@@ -50,7 +51,9 @@ def _told(lock: Path, outcome: Outcome | None, *, strict: bool) -> int:
     if outcome is None or not outcome.audited:
         print(f"audit of {name}: SKIPPED, {UNREACHABLE}; nothing is known of its packages")
         return int(strict)
-    print(f"audit of {name}: {outcome.audited} packages looked up, {len(outcome.vulnerable)} vulnerabilities")
+    print(
+        f"audit of {name}: {outcome.audited} packages looked up, {len(outcome.vulnerable)} vulnerabilities"
+    )
     for words in outcome.vulnerable:
         print(f"  VULNERABLE: {words}")
     if outcome.unknown:
@@ -60,8 +63,25 @@ def _told(lock: Path, outcome: Outcome | None, *, strict: bool) -> int:
 
 def _ask(lock: Path) -> str:
     """Return what pip-audit prints about a lock; empty if it takes too long."""
-    command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "--format=json", "--progress-spinner=off", "-r", str(lock)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip_audit",
+        "--disable-pip",
+        "--require-hashes",
+        "--format=json",
+        "--progress-spinner=off",
+        "-r",
+        str(lock),
+    ]
     try:
-        return subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=SECONDS).stdout
+        return subprocess.run(
+            command,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            timeout=SECONDS,
+        ).stdout
     except subprocess.TimeoutExpired:
         return ""

@@ -6,7 +6,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # Both services, and what a developer needs on top of both.
-SERVICES = {"asu": ROOT / "requirements.lock", "asu-prepare": ROOT / "asu-prepare/requirements.lock"}
+SERVICES = {
+    "asu": ROOT / "requirements.lock",
+    "asu-prepare": ROOT / "asu-prepare/requirements.lock",
+}
 LOCKS = (*SERVICES.values(), ROOT / "requirements-dev.lock")
 
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?: ; (?P<marker>.+))?")

@@ -1,7 +1,8 @@
 """Writes down what our container images hold, as a bill of materials in CycloneDX's form.
 
-Python packages come from the locks, with the hashes of all files that may be installed of them; the base from the Containerfile; Debian's packages
-from the image, if there is one on this machine. A package that only some machines need is optional, and its marker says which.
+Python packages come from the locks, with the hashes of all files that may be installed of them; the
+base from the Containerfile; Debian's packages from the image, if there is one on this machine. A
+package that only some machines need is optional, and its marker says which.
 """
 
 import os
@@ -38,34 +39,55 @@ def write_boms(directory: Path, *, tag: str) -> None:
         print(f"{path}: {len(packages)} Python packages, {debian}")
 
 
-def bill(service: str, containerfile: str, packages: Iterable[Requirement], system: Iterable[tuple[str, str, str]]) -> Bom:
+def bill(
+    service: str,
+    containerfile: str,
+    packages: Iterable[Requirement],
+    system: Iterable[tuple[str, str, str]],
+) -> Bom:
     """Return the bill of a service's image; `system` has name, version and architecture of each Debian package."""
     base, version = _BASE.search(containerfile), _VERSION.search(containerfile)
     if base is None or version is None:
         raise ValueError(f"the Containerfile of {service} names neither base nor version")
     bom = Bom()
-    bom.metadata.component = Component(name=service, version=version[1], type=ComponentType.CONTAINER, bom_ref=service)
-    parts = [Component(name=base[1], version=base[2], type=ComponentType.CONTAINER, bom_ref="base"), *map(_python, packages), *_debian(system)]
+    bom.metadata.component = Component(
+        name=service, version=version[1], type=ComponentType.CONTAINER, bom_ref=service
+    )
+    parts = [
+        Component(name=base[1], version=base[2], type=ComponentType.CONTAINER, bom_ref="base"),
+        *map(_python, packages),
+        *_debian(system),
+    ]
     for part in parts:
         bom.components.add(part)
     bom.register_dependency(bom.metadata.component, parts)
     return bom
 
 
-def installed_packages(image: str, environment: Mapping[str, str]) -> tuple[list[tuple[str, str, str]], str]:
+def installed_packages(
+    image: str, environment: Mapping[str, str]
+) -> tuple[list[tuple[str, str, str]], str]:
     """Return name, version and architecture of the Debian packages in an image, and in words how many they are or why there are none."""
     if shutil.which("podman") is None or _podman(environment, "image", "exists", image).returncode:
         return [], f"no Debian packages, since there is no image {image} here"
     limits = ["--rm", "--network=none", "--cap-drop=all", "--read-only", f"--entrypoint={DPKG[0]}"]
     listed = _podman(environment, "run", *limits, image, *DPKG[1:])
     if listed.returncode:
-        return [], f"no Debian packages, since those of {image} cannot be listed: {listed.stderr.strip()[-200:]}"
-    found = [(name, version, architecture) for name, version, architecture in (line.split("\t") for line in listed.stdout.splitlines())]
+        return (
+            [],
+            f"no Debian packages, since those of {image} cannot be listed: {listed.stderr.strip()[-200:]}",
+        )
+    found = [
+        (name, version, architecture)
+        for name, version, architecture in (line.split("\t") for line in listed.stdout.splitlines())
+    ]
     return found, f"{len(found)} Debian packages"
 
 
 def _podman(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["podman", *arguments], env=dict(environment), check=False, capture_output=True, text=True)
+    return subprocess.run(
+        ["podman", *arguments], env=dict(environment), check=False, capture_output=True, text=True
+    )
 
 
 def _python(package: Requirement) -> Component:
@@ -84,5 +106,17 @@ def _python(package: Requirement) -> Component:
 
 def _debian(system: Iterable[tuple[str, str, str]]) -> Iterator[Component]:
     for name, version, architecture in system:
-        purl = PackageURL(type="deb", namespace="debian", name=name, version=version, qualifiers={"arch": architecture})
-        yield Component(name=name, version=version, type=ComponentType.LIBRARY, purl=purl, bom_ref=purl.to_string())
+        purl = PackageURL(
+            type="deb",
+            namespace="debian",
+            name=name,
+            version=version,
+            qualifiers={"arch": architecture},
+        )
+        yield Component(
+            name=name,
+            version=version,
+            type=ComponentType.LIBRARY,
+            purl=purl,
+            bom_ref=purl.to_string(),
+        )

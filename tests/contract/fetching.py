@@ -14,21 +14,32 @@ import asu_prepare.web_client
 class Fetch(Protocol):
     """Fetches an address as one of the services does."""
 
-    async def __call__(self, url: str, *, max_bytes: int = 1000, deadline: float = 5, private_urls: Collection[str] = ()) -> tuple[int, bytes]:
+    async def __call__(
+        self,
+        url: str,
+        *,
+        max_bytes: int = 1000,
+        deadline: float = 5,
+        private_urls: Collection[str] = (),
+    ) -> tuple[int, bytes]:
         """Return status and body; raises the client's own error, which is a `ClientError`."""
 
 
 ClientError = (asu.web_client.WebError, asu_prepare.web_client.FetchError)
 
 
-async def fetch_as_asu(url: str, *, max_bytes: int = 1000, deadline: float = 5, private_urls: Collection[str] = ()) -> tuple[int, bytes]:
+async def fetch_as_asu(
+    url: str, *, max_bytes: int = 1000, deadline: float = 5, private_urls: Collection[str] = ()
+) -> tuple[int, bytes]:
     """Fetch as the API does."""
     async with asu.web_client.WebClient(user_agent="test", private_urls=private_urls) as client:
         answer = await client.get(url, headers={}, max_bytes=max_bytes, deadline=deadline)
         return answer.status, answer.body
 
 
-async def fetch_as_prepare(url: str, *, max_bytes: int = 1000, deadline: float = 5, private_urls: Collection[str] = ()) -> tuple[int, bytes]:
+async def fetch_as_prepare(
+    url: str, *, max_bytes: int = 1000, deadline: float = 5, private_urls: Collection[str] = ()
+) -> tuple[int, bytes]:
     """Fetch as asu-prepare does."""
     client = asu_prepare.web_client.WebClient(user_agent="test", private_urls=private_urls)
     try:

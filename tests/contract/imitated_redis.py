@@ -22,7 +22,9 @@ class ImitatedRedis:
         return fakeredis.FakeRedis(server=server)
 
     @pytest.fixture
-    async def asynchronous(self, server: fakeredis.FakeServer, redis: Redis) -> AsyncIterator[AsyncRedis]:
+    async def asynchronous(
+        self, server: fakeredis.FakeServer, redis: Redis
+    ) -> AsyncIterator[AsyncRedis]:
         """Return an asynchronous client of it; both are closed."""
         asynchronous = fakeredis.FakeAsyncRedis(server=server)
         yield asynchronous

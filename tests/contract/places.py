@@ -28,7 +28,9 @@ class Crowd:
     async def live(self) -> None:
         """Let something happen many times; after each, everybody who waits looks."""
         for _ in range(STEPS):
-            await self.chance.choice([self.claim, self.claim, self.begin, self.begin, self.finish, self.retry, self.lose])()
+            await self.chance.choice(
+                [self.claim, self.claim, self.begin, self.begin, self.finish, self.retry, self.lose]
+            )()
             await self.look()
 
     async def claim(self) -> None:
@@ -53,7 +55,9 @@ class Crowd:
     async def retry(self) -> None:
         """Let one fail that is tried again, at once or some time later."""
         if self.running:
-            assert self.sides.worker.retry(self._one(), "download-failed", self.chance.choice([0, 1_000_000]))
+            assert self.sides.worker.retry(
+                self._one(), "download-failed", self.chance.choice([0, 1_000_000])
+            )
 
     async def lose(self) -> None:
         """Let the worker of one die; the others renew their leases."""
@@ -71,7 +75,9 @@ class Crowd:
             if record.state is not State.QUEUED:
                 continue
             position = record.standing.position
-            assert position <= self.seen.get(key, position), f"{key[-3:]} stood at {self.seen[key]} and stands at {position}"
+            assert position <= self.seen.get(key, position), (
+                f"{key[-3:]} stood at {self.seen[key]} and stands at {position}"
+            )
             self.seen[key] = position
             if record.standing.tried == b"[]":
                 fresh.append(position)

@@ -1,7 +1,8 @@
 """A stand-in for asu-prepare that holds every request and every answer against that service's committed OpenAPI file.
 
-Its answers are decided by asu's own copy of the core, so a drift of either side from the contract shows here: a request of the
-API that the file does not allow, or an answer that the file does not describe.
+Its answers are decided by asu's own copy of the core, so a drift of either side from the contract
+shows here: a request of the API that the file does not allow, or an answer that the file does not
+describe.
 """
 
 import asyncio
@@ -51,11 +52,17 @@ class Contract:
 
     def check_request(self, request: Any) -> None:
         """Note what the file does not allow in a request."""
-        self.violations += [f"request: {error.json_path}: {error.message[:200]}" for error in self._request.iter_errors(request)]
+        self.violations += [
+            f"request: {error.json_path}: {error.message[:200]}"
+            for error in self._request.iter_errors(request)
+        ]
 
     def check_answer(self, answer: Any) -> None:
         """Note what the file does not describe in an answer."""
-        self.violations += [f"answer: {error.json_path}: {error.message[:200]}" for error in self._answer.iter_errors(answer)]
+        self.violations += [
+            f"answer: {error.json_path}: {error.message[:200]}"
+            for error in self._answer.iter_errors(answer)
+        ]
 
 
 @contextmanager

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.build_record import Attempt, BuildRecord, Claimed, Holder, PendingBodies, Records, Standing, State, WorkerRecords
+from asu.build_record import (
+    Attempt,
+    BuildRecord,
+    Claimed,
+    Holder,
+    PendingBodies,
+    Records,
+    Standing,
+    State,
+    WorkerRecords,
+)
 from asu.memory_records import MemoryRecords
 from asu.redis_records import RedisRecords, RedisWorkerRecords
 from tests.contract.redis_clock import let_pass
@@ -27,9 +37,13 @@ class Sides:
     another_api: Callable[[], Records]
     let_pass: Callable[[int], None]
 
-    async def claim(self, key: str, *, limit: int = 100, renew: bool = False, holder: Holder | None = None) -> Claimed:
+    async def claim(
+        self, key: str, *, limit: int = 100, renew: bool = False, holder: Holder | None = None
+    ) -> Claimed:
         """Claim a build whose plan is its key."""
-        return await self.api.claim(key, plan=f'{{"key": "{key}"}}', bodies=BODIES, limit=limit, renew=renew, holder=holder)
+        return await self.api.claim(
+            key, plan=f'{{"key": "{key}"}}', bodies=BODIES, limit=limit, renew=renew, holder=holder
+        )
 
     async def begin(self, key: str, *, renew: bool = False) -> Attempt:
         """Claim a build and start it."""
@@ -50,11 +64,18 @@ class Sides:
 
     async def tried(self, key: str) -> list[tuple[int, str, str]]:
         """Return number, outcome and code of each attempt of a known build that has ended."""
-        return [(one["number"], one["outcome"], one["code"]) for one in json.loads((await self.standing(key)).tried)]
+        return [
+            (one["number"], one["outcome"], one["code"])
+            for one in json.loads((await self.standing(key)).tried)
+        ]
 
     async def fail(self, key: str, fault: str) -> None:
         """Claim a build and let it fail."""
-        assert self.worker.finish(await self.begin(key), BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault=fault), 100)
+        assert self.worker.finish(
+            await self.begin(key),
+            BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault=fault),
+            100,
+        )
 
 
 def memory_sides() -> Sides:

@@ -9,7 +9,9 @@ from asu.redis_records import ATTEMPTS
 from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.sides import DONE, A, B, C, Sides, memory_sides, redis_sides
 
-FAILED = BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="infra", code="container-failed")
+FAILED = BuildRecord(
+    state=State.FAILED, step="failed", body=b"{}", fault="infra", code="container-failed"
+)
 MINE, THEIRS = "mine", "theirs"
 YEAR_2020 = 1_577_836_800_000_000  # In microseconds since 1970.
 EXACT = 9e15  # Below it Redis' scripts tell all whole numbers apart.
@@ -32,7 +34,9 @@ class AskedTwiceContract:
         assert (again, again and again.tries, sides.worker.abandoned()) == (first, 1, [])
         assert (sides.worker.start(A, THEIRS), sides.worker.start(A)) == (None, None)
 
-    async def test_a_start_that_is_asked_again_takes_nothing_from_others(self, sides: Sides) -> None:
+    async def test_a_start_that_is_asked_again_takes_nothing_from_others(
+        self, sides: Sides
+    ) -> None:
         """The lease has ended meanwhile, and the build was begun by somebody else, or is done."""
         await sides.claim(A)
         lost = sides.worker.start(A, MINE)
@@ -48,7 +52,9 @@ class AskedTwiceContract:
         assert [sides.worker.start(A, nonce) for nonce in (MINE, THEIRS)] == [None, None]
 
     @pytest.mark.parametrize("outcome", [DONE, FAILED])
-    async def test_an_outcome_is_put_in_place_once_and_told_again(self, sides: Sides, outcome: BuildRecord) -> None:
+    async def test_an_outcome_is_put_in_place_once_and_told_again(
+        self, sides: Sides, outcome: BuildRecord
+    ) -> None:
         """Whoever ended the build writes it down; another outcome of the same attempt comes too late."""
         attempt = await sides.begin(A)
 
@@ -64,7 +70,11 @@ class AskedTwiceContract:
         [first], [second] = sides.worker.abandoned(), sides.worker.abandoned()
         assert first == second == attempt
 
-        assert [sides.worker.give_up(one, FAILED, 100) for one in (first, second, first)] == [True, False, True]
+        assert [sides.worker.give_up(one, FAILED, 100) for one in (first, second, first)] == [
+            True,
+            False,
+            True,
+        ]
         assert not sides.worker.finish(attempt, FAILED, 100)
         assert not sides.worker.retry(attempt, "container-failed", 0)
 
@@ -78,7 +88,9 @@ class AskedTwiceContract:
         assert sides.worker.start(A)
         assert not sides.worker.retry(attempt, "download-failed", 0)
 
-    async def test_an_outcome_of_an_earlier_life_is_not_told_in_the_next(self, sides: Sides) -> None:
+    async def test_an_outcome_of_an_earlier_life_is_not_told_in_the_next(
+        self, sides: Sides
+    ) -> None:
         """The files were gone, and the build has begun anew."""
         attempt = await sides.begin(A)
         sides.worker.finish(attempt, DONE, 100)
@@ -108,7 +120,9 @@ class TokensContract:
 
     pytestmark = pytest.mark.anyio
 
-    async def test_no_token_comes_again_when_the_counter_goes_back(self, sides: Sides, redis: Redis) -> None:
+    async def test_no_token_comes_again_when_the_counter_goes_back(
+        self, sides: Sides, redis: Redis
+    ) -> None:
         """Redis was restored from a backup, or has lost all that it had: containers of before still carry theirs."""
         before = await sides.begin(A)
         redis.set(ATTEMPTS, 7)
@@ -124,7 +138,9 @@ class TokensContract:
     async def test_tokens_grow_when_the_clock_goes_back(self, sides: Sides, redis: Redis) -> None:
         """Then the counter stands above the time; each token is whole, and written as a number."""
         attempts = [await sides.begin(A)]
-        assert redis.get(ATTEMPTS) == redis.hget(PREFIX + A, "attempt") == b"%d" % attempts[0].number
+        assert (
+            redis.get(ATTEMPTS) == redis.hget(PREFIX + A, "attempt") == b"%d" % attempts[0].number
+        )
         hour = 3600 * 1_000_000
         ahead = attempts[0].number + hour
         redis.set(ATTEMPTS, ahead)
@@ -133,7 +149,9 @@ class TokensContract:
         assert [attempt.number for attempt in attempts] == [ahead - hour, ahead + 1, ahead + 2]
         assert attempts[0].number > YEAR_2020
         assert redis.get(ATTEMPTS) == redis.hget(PREFIX + C, "attempt") == b"%d" % (ahead + 2)
-        assert [sides.worker.is_current(attempt) and sides.worker.renew(attempt) for attempt in attempts] == [True] * 3
+        assert [
+            sides.worker.is_current(attempt) and sides.worker.renew(attempt) for attempt in attempts
+        ] == [True] * 3
         assert [sides.worker.finish(attempt, DONE, 100) for attempt in attempts] == [True] * 3
 
 

@@ -12,7 +12,10 @@ from asu.stores.base import StoreUsage
 from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.redis_clock import let_pass
 
-WELL, ILL = WorkerNote(trouble="", disk_free=10), WorkerNote(trouble="podman does not answer", disk_free=5)
+WELL, ILL = (
+    WorkerNote(trouble="", disk_free=10),
+    WorkerNote(trouble="podman does not answer", disk_free=5),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,19 @@ from asu.build_record import (
 )
 from asu.redis_records import RedisRecords, RedisWorkerRecords
 from tests.contract.imitated_redis import ImitatedRedis
-from tests.contract.sides import BODIES, DONE, ONE, OTHER, A, B, C, D, Sides, memory_sides, redis_sides
+from tests.contract.sides import (
+    BODIES,
+    DONE,
+    ONE,
+    OTHER,
+    A,
+    B,
+    C,
+    D,
+    Sides,
+    memory_sides,
+    redis_sides,
+)
 
 
 class LineContract:
@@ -51,7 +63,10 @@ class LineContract:
         """What others know by then is everybody's, and a known build takes no place."""
         for key in (A, B):
             assert await sides.claim(key, holder=ONE) is Claimed.NEW
-        assert [await sides.claim(key, holder=ONE) for key in (A, C)] == [Claimed.KNOWN, Claimed.SHARE]
+        assert [await sides.claim(key, holder=ONE) for key in (A, C)] == [
+            Claimed.KNOWN,
+            Claimed.SHARE,
+        ]
         assert await sides.api.look(C) is None
 
         assert await sides.claim(C, holder=OTHER) is Claimed.NEW
@@ -76,7 +91,9 @@ class LineContract:
             await sides.claim(key, holder=ONE)
         attempt = sides.worker.start(A)
         assert attempt
-        sides.worker.finish(attempt, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="infra"), 100)
+        sides.worker.finish(
+            attempt, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="infra"), 100
+        )
         await sides.claim(A, holder=OTHER)
 
         assert await sides.claim(C, holder=ONE) is Claimed.NEW
@@ -116,9 +133,15 @@ class LineContract:
         attempt = await sides.begin(A)
         assert sides.worker.retry(attempt, "download-failed", 3600)
 
-        assert await sides.api.look(A) == BuildRecord(state=State.QUEUED, step="init", body=BODIES.queued)
+        assert await sides.api.look(A) == BuildRecord(
+            state=State.QUEUED, step="init", body=BODIES.queued
+        )
         assert 3500 < (await sides.standing(A)).seconds <= 3600
-        assert (sides.worker.waiting_keys(), sides.worker.start(A), await sides.api.running()) == ([], None, 0)
+        assert (sides.worker.waiting_keys(), sides.worker.start(A), await sides.api.running()) == (
+            [],
+            None,
+            0,
+        )
         assert not sides.worker.is_current(attempt)
         assert sides.worker.abandoned() == []
 
@@ -129,7 +152,11 @@ class LineContract:
         current = sides.worker.start(A)
 
         assert current is not None
-        assert (current.tries, dict(current.plan), current.number > stale.number) == (2, {"key": A}, True)
+        assert (current.tries, dict(current.plan), current.number > stale.number) == (
+            2,
+            {"key": A},
+            True,
+        )
         assert not sides.worker.retry(stale, "download-failed", 0)
         assert not sides.worker.finish(stale, DONE, 100)
         assert sides.worker.is_current(current)
@@ -150,7 +177,9 @@ class LineContract:
 
         sides.worker.finish(last, DONE, 100)
         assert await sides.tried(A) == [*before, (3, "done", "")]
-        assert all(one["begun"] <= one["ended"] for one in json.loads((await sides.standing(A)).tried))
+        assert all(
+            one["begun"] <= one["ended"] for one in json.loads((await sides.standing(A)).tried)
+        )
         assert await sides.api.revive(A) is Revived.QUEUED
         assert await sides.tried(A) == []
 
@@ -168,7 +197,9 @@ class LineContract:
     async def test_a_failure_is_told_as_the_last_attempt(self, sides: Sides) -> None:
         """With its code."""
         attempt = await sides.begin(A)
-        failure = BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="user", code="build-failed")
+        failure = BuildRecord(
+            state=State.FAILED, step="failed", body=b"{}", fault="user", code="build-failed"
+        )
         sides.worker.finish(attempt, failure, 100)
 
         assert await sides.tried(A) == [(1, "failed", "build-failed")]
@@ -182,14 +213,20 @@ class LineContract:
         sides.worker.retry(again, "download-failed", 0)
 
         first = sides.worker.first(2)
-        assert [(one.key, dict(one.plan), one.is_returning) for one in first] == [(B, {"key": B}, True), (C, {"key": C}, False)]
+        assert [(one.key, dict(one.plan), one.is_returning) for one in first] == [
+            (B, {"key": B}, True),
+            (C, {"key": C}, False),
+        ]
         assert [one.key for one in sides.worker.first(8)] == [B, C, D]
 
     async def test_nobody_is_overtaken_too_often(self, sides: Sides) -> None:
         """When one of several has been passed often enough, none of them is any more; a new life counts anew."""
         for key in (A, B):
             await sides.claim(key)
-        outcomes = [sides.worker.overtake([A]), *(sides.worker.overtake([A, B]) for _ in range(OVERTAKINGS))]
+        outcomes = [
+            sides.worker.overtake([A]),
+            *(sides.worker.overtake([A, B]) for _ in range(OVERTAKINGS)),
+        ]
         assert outcomes == [True] * OVERTAKINGS + [False]
         assert [one.overtaken for one in sides.worker.first(2)] == [OVERTAKINGS, OVERTAKINGS - 1]
 
@@ -198,7 +235,10 @@ class LineContract:
         assert attempt
         sides.worker.finish(attempt, DONE, 100)
         await sides.api.revive(A)
-        assert [(one.key, one.overtaken) for one in sides.worker.first(2)] == [(B, OVERTAKINGS - 1), (A, 0)]
+        assert [(one.key, one.overtaken) for one in sides.worker.first(2)] == [
+            (B, OVERTAKINGS - 1),
+            (A, 0),
+        ]
 
     async def test_finished_builds_tell_how_long_one_takes(self, sides: Sides) -> None:
         """Nobody knows before the first; failures say nothing."""
@@ -259,7 +299,10 @@ async def test_the_mean_follows_the_newest_builds() -> None:
     """One long build among short ones moves it by a tenth of the difference; it ends when nothing was built for a week."""
     server = fakeredis.FakeServer()
     async with fakeredis.FakeAsyncRedis(server=server) as redis:
-        records, worker = RedisRecords(redis), RedisWorkerRecords(fakeredis.FakeRedis(server=server))
+        records, worker = (
+            RedisRecords(redis),
+            RedisWorkerRecords(fakeredis.FakeRedis(server=server)),
+        )
         await redis.set(PACE, "30")
         await records.claim(A, plan="{}", bodies=BODIES, limit=1, renew=False)
         attempt = worker.start(A)
@@ -280,7 +323,9 @@ async def test_who_asked_is_forgotten() -> None:
     """The address goes from the record when the build begins, and from Redis a day after it was last seen."""
     server = fakeredis.FakeServer()
     async with fakeredis.FakeAsyncRedis(server=server) as redis:
-        await RedisRecords(redis).claim(A, plan="{}", bodies=BODIES, limit=1, renew=False, holder=ONE)
+        await RedisRecords(redis).claim(
+            A, plan="{}", bodies=BODIES, limit=1, renew=False, holder=ONE
+        )
         before: Any = await redis.hget(f"asu:build:{A}", "client")
         assert RedisWorkerRecords(fakeredis.FakeRedis(server=server)).start(A)
 

@@ -66,7 +66,9 @@ class TestLocalStore(StoreContract):
 
         assert store.find(A, "a.bin") is None
 
-    def test_a_damaged_build_leaves_nothing_for_the_gateway(self, store: Store, tmp_path: Path) -> None:
+    def test_a_damaged_build_leaves_nothing_for_the_gateway(
+        self, store: Store, tmp_path: Path
+    ) -> None:
         """It serves whatever lies there."""
         publish(store, a_bin="image", b_bin="x")
         os.truncate(tmp_path / "store" / A / "a.bin", 3)
@@ -74,7 +76,9 @@ class TestLocalStore(StoreContract):
         assert store.remove_damaged() == [A]
         assert not (tmp_path / "store" / A).exists()
 
-    def test_a_file_that_was_read_past_the_api_was_of_use(self, store: Store, tmp_path: Path) -> None:
+    def test_a_file_that_was_read_past_the_api_was_of_use(
+        self, store: Store, tmp_path: Path
+    ) -> None:
         """The gateway sends files without a word; of that only the time of the last access tells."""
         publish(store, a_bin="x", b_bin="x")
         directory = tmp_path / "store" / A
@@ -103,7 +107,9 @@ class TestLocalStore(StoreContract):
         publish(store, lifetime=-1100, a_bin="x")
         store.expire(LIFETIMES, lambda _: False)
 
-        assert [path.name for path in (tmp_path / "store").iterdir() if path.name != ".incoming"] == ["lost+found"]
+        assert [
+            path.name for path in (tmp_path / "store").iterdir() if path.name != ".incoming"
+        ] == ["lost+found"]
         assert list((tmp_path / "store" / ".incoming").iterdir()) == []
 
     def test_replacing_leaves_nothing_behind(self, store: Store, tmp_path: Path) -> None:
@@ -111,7 +117,9 @@ class TestLocalStore(StoreContract):
         publish(store, a_bin="old")
         publish(store, a_bin="new")
 
-        assert [path.name for path in (tmp_path / "store").iterdir() if path.name != ".incoming"] == [A]
+        assert [
+            path.name for path in (tmp_path / "store").iterdir() if path.name != ".incoming"
+        ] == [A]
         assert list((tmp_path / "store" / ".incoming").iterdir()) == []
 
     def test_the_gateway_may_read_what_is_published(self, store: Store, tmp_path: Path) -> None:
@@ -121,20 +129,31 @@ class TestLocalStore(StoreContract):
         store.publish(A, place, 1000)
 
         directory = tmp_path / "store" / A
-        assert [path.stat().st_mode & 0o777 for path in (directory, directory / "a.bin", directory / MANIFEST)] == [0o755, 0o644, 0o644]
+        assert [
+            path.stat().st_mode & 0o777
+            for path in (directory, directory / "a.bin", directory / MANIFEST)
+        ] == [0o755, 0o644, 0o644]
 
     def test_the_manifest_tells_all_that_a_build_is(self, store: Store, tmp_path: Path) -> None:
         """Enough to make a lost record anew: key, times and files."""
         publish(store, lifetime=86_400, a_bin="image")
 
         document = json.loads((tmp_path / "store" / A / MANIFEST).read_bytes())
-        published, expires = (datetime.fromisoformat(document.pop(name)) for name in ("published", "expires"))
-        assert document == {"version": 1, "key": A, "files": [{"name": "a.bin", "size": 5, "sha256": sha256(b"image").hexdigest()}]}
+        published, expires = (
+            datetime.fromisoformat(document.pop(name)) for name in ("published", "expires")
+        )
+        assert document == {
+            "version": 1,
+            "key": A,
+            "files": [{"name": "a.bin", "size": 5, "sha256": sha256(b"image").hexdigest()}],
+        }
         assert expires - published == timedelta(days=1)
         assert abs(datetime.now(UTC) - published) < timedelta(minutes=1)
 
     @pytest.mark.parametrize("document", [None, b'{"version": 2}'])
-    def test_a_build_without_a_manifest_is_served_and_goes_by_its_age(self, store: Store, tmp_path: Path, document: bytes | None) -> None:
+    def test_a_build_without_a_manifest_is_served_and_goes_by_its_age(
+        self, store: Store, tmp_path: Path, document: bytes | None
+    ) -> None:
         """As an earlier version published it, or a later one."""
         for key, age in ((A, 5100), (B, 4900)):
             (tmp_path / "store" / key).mkdir()
@@ -155,7 +174,9 @@ class TestLocalStore(StoreContract):
         assert store.find(A, "a.bin") is None
 
     @pytest.mark.parametrize("questions", [1, 2])
-    def test_a_file_that_is_swept_away_while_it_is_looked_for_is_not_there(self, tmp_path: Path, questions: int) -> None:
+    def test_a_file_that_is_swept_away_while_it_is_looked_for_is_not_there(
+        self, tmp_path: Path, questions: int
+    ) -> None:
         """Whenever that happens, the answer is that there is none, or a file that can no longer be read."""
         store = LocalStore(SweptPath(tmp_path / "store"))
         store.open()
@@ -186,7 +207,9 @@ class TestLocalStore(StoreContract):
         with pytest.raises(StoreFailed):
             LocalStore(tmp_path / "gone").workplace(A)
 
-    def test_what_cannot_be_published_is_a_fault_of_the_server(self, store: Store, tmp_path: Path) -> None:
+    def test_what_cannot_be_published_is_a_fault_of_the_server(
+        self, store: Store, tmp_path: Path
+    ) -> None:
         """As when somebody has cleaned up too much."""
         with pytest.raises(StoreFailed):
             store.publish(A, tmp_path / "gone", 1000)

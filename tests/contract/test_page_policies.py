@@ -25,16 +25,24 @@ def client_of(service: str) -> Iterator[TestClient]:
     """Run a service and return a client of it."""
     with ExitStack() as stack:
         prepare = TestClient(create_prepare(PrepareSettings(), MemoryDocuments({})))
-        yield stack.enter_context(opened()).client if service == "asu" else stack.enter_context(prepare)
+        yield (
+            stack.enter_context(opened()).client
+            if service == "asu"
+            else stack.enter_context(prepare)
+        )
 
 
-@pytest.fixture(scope="module", params=[*(("asu", path) for path in OF_ASU), ("prepare", "/docs")], ids="".join)
+@pytest.fixture(
+    scope="module", params=[*(("asu", path) for path in OF_ASU), ("prepare", "/docs")], ids="".join
+)
 def page(request: pytest.FixtureRequest) -> Page:
     """Return each page's text, its policy by directive, and all its headers."""
     service, path = request.param
     with client_of(service) as client:
         answer = client.get(path, headers={"Origin": "https://evil.example.org", "Cookie": "a=b"})
-    directives = [directive.split() for directive in answer.headers["content-security-policy"].split(";")]
+    directives = [
+        directive.split() for directive in answer.headers["content-security-policy"].split(";")
+    ]
     return answer.text, {name: sources for name, *sources in directives}, answer.headers
 
 
@@ -52,12 +60,18 @@ def test_no_script_runs_that_the_page_does_not_have(page: Page) -> None:
     text, policy, _ = page
     allowed = policy.get("script-src", policy["default-src"])
     inline = [
-        base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+        base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        for script in re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     ]
-    named = {re.sub(r"^(https://[^/]+)/.*", r"\1", address) for address in re.findall(r'<script[^>]* src="([^"]+)"', text)}
+    named = {
+        re.sub(r"^(https://[^/]+)/.*", r"\1", address)
+        for address in re.findall(r'<script[^>]* src="([^"]+)"', text)
+    }
 
     assert not {"'unsafe-inline'", "'unsafe-eval'", "*", "https:", "http:", "data:"} & set(allowed)
-    assert [f"'sha256-{each}'" for each in inline] == [source for source in allowed if source.startswith("'sha256-")]
+    assert [f"'sha256-{each}'" for each in inline] == [
+        source for source in allowed if source.startswith("'sha256-")
+    ]
     assert {"'self'" if address.startswith("/") else address for address in named} <= set(allowed)
 
 
@@ -68,7 +82,12 @@ def test_a_page_needs_nobody_else(page: Page) -> None:
 
     assert loaded
     assert [address for address in loaded if not re.match(r"/[a-z]", address)] == []
-    assert {source for sources in policy.values() for source in sources if not re.fullmatch(r"'[^']+'|data:", source)} == set()
+    assert {
+        source
+        for sources in policy.values()
+        for source in sources
+        if not re.fullmatch(r"'[^']+'|data:", source)
+    } == set()
 
 
 @pytest.mark.parametrize("service", ["asu", "prepare"])
@@ -77,12 +96,19 @@ def test_what_shows_the_api_comes_from_the_service_itself(service: str) -> None:
     with client_of(service) as client:
         page = client.get("/docs").text
         named = re.findall(r'<(?:script|link)[^>]* (?:src|href)="([^"]+)"', page)
-        files = {address.partition("?")[0].rpartition(".")[2]: client.get(address) for address in named}
+        files = {
+            address.partition("?")[0].rpartition(".")[2]: client.get(address) for address in named
+        }
         again = client.get(named[0], headers={"If-None-Match": files["css"].headers["etag"]})
         part = client.get(named[0], headers={"Range": "bytes=5-"})
-        others = [client.get(f"/static/swagger-ui/{name}") for name in ("__init__.py", "..%2fmain.py", "none.js", "", "%00.js")]
+        others = [
+            client.get(f"/static/swagger-ui/{name}")
+            for name in ("__init__.py", "..%2fmain.py", "none.js", "", "%00.js")
+        ]
 
-    assert {kind: answer.status_code for kind, answer in files.items()} in [{"css": 200, "js": 200, icon: 200} for icon in ("svg", "png")]
+    assert {kind: answer.status_code for kind, answer in files.items()} in [
+        {"css": 200, "js": 200, icon: 200} for icon in ("svg", "png")
+    ]
     assert "SwaggerUIBundle" in files["js"].text
     assert (files["js"].headers["content-type"], files["css"].headers["content-type"]) == (
         "text/javascript; charset=utf-8",
@@ -90,7 +116,9 @@ def test_what_shows_the_api_comes_from_the_service_itself(service: str) -> None:
     )
     assert {answer.headers["x-content-type-options"] for answer in files.values()} == {"nosniff"}
     assert (again.status_code, part.status_code) == (304, 200)
-    assert [(answer.status_code, answer.json()["code"]) for answer in others] == [(404, "not-found")] * 5
+    assert [(answer.status_code, answer.json()["code"]) for answer in others] == [
+        (404, "not-found")
+    ] * 5
 
 
 @pytest.mark.parametrize("service", ["asu", "prepare"])

@@ -34,26 +34,73 @@ POISON = [
     "",
     "[" * 200_000,
 ]
-NAMES = ["null", "list", "NaN", "infinite", "empty", "nothing", "no-object", "no-json", "no-text", "deep"]
+NAMES = [
+    "null",
+    "list",
+    "NaN",
+    "infinite",
+    "empty",
+    "nothing",
+    "no-object",
+    "no-json",
+    "no-text",
+    "deep",
+]
 
 
 class Worker:
     """Builds and sweeps with real records; its containers, queue, store and statistics are twins."""
 
     def __init__(self, sides: Sides, directory: Path) -> None:
-        self.queue, self.engine, self.statistics = MemoryBuildQueue(), MemoryEngine(), MemoryStatistics()
+        self.queue, self.engine, self.statistics = (
+            MemoryBuildQueue(),
+            MemoryEngine(),
+            MemoryStatistics(),
+        )
         self.audit, store = directory / "audit", MemoryStore()
-        settings = Settings(store_path=directory, audit_log=self.audit, max_attempts=1, disk_reserve_mb=0, retry_delays=(1.0,))
+        settings = Settings(
+            store_path=directory,
+            audit_log=self.audit,
+            max_attempts=1,
+            disk_reserve_mb=0,
+            retry_delays=(1.0,),
+        )
         accounts = Accounts(self.statistics)
-        self.builder = Builder(settings, records=sides.worker, store=store, engine=lambda: self.engine, accounts=accounts)
-        self.sweep = Sweep(settings, records=sides.worker, queue=self.queue, store=store, engine=lambda: self.engine, accounts=accounts)
+        self.builder = Builder(
+            settings,
+            records=sides.worker,
+            store=store,
+            engine=lambda: self.engine,
+            accounts=accounts,
+        )
+        self.sweep = Sweep(
+            settings,
+            records=sides.worker,
+            queue=self.queue,
+            store=store,
+            engine=lambda: self.engine,
+            accounts=accounts,
+        )
         patient = settings.model_copy(update={"max_attempts": 2})
-        self.patient_sweep = Sweep(patient, records=sides.worker, queue=self.queue, store=store, engine=lambda: self.engine, accounts=accounts)
+        self.patient_sweep = Sweep(
+            patient,
+            records=sides.worker,
+            queue=self.queue,
+            store=store,
+            engine=lambda: self.engine,
+            accounts=accounts,
+        )
 
     async def told(self) -> tuple[list[str], list[str]]:
         """Return the outcomes that stand in the audit log, and the codes that were counted."""
-        audited = [json.loads(line)["outcome"] for line in self.audit.read_text().splitlines()] if self.audit.exists() else []
-        return audited, [failure.code for failure, _ in await self.statistics.failures(days_up_to(today(), 2))]
+        audited = (
+            [json.loads(line)["outcome"] for line in self.audit.read_text().splitlines()]
+            if self.audit.exists()
+            else []
+        )
+        return audited, [
+            failure.code for failure, _ in await self.statistics.failures(days_up_to(today(), 2))
+        ]
 
 
 async def failure(sides: Sides, key: str) -> dict[str, Any]:
@@ -75,7 +122,9 @@ class PoisonContract:
 
     pytestmark = pytest.mark.anyio
 
-    async def test_it_fails_once_and_truthfully(self, sides: Sides, tmp_path: Path, plan: str) -> None:
+    async def test_it_fails_once_and_truthfully(
+        self, sides: Sides, tmp_path: Path, plan: str
+    ) -> None:
         """As our fault, under its own key, in the audit log and in the statistics; no container is started."""
         worker = Worker(sides, tmp_path)
         await sides.api.claim(A, plan=plan, bodies=BODIES, limit=1, renew=False)
@@ -84,13 +133,20 @@ class PoisonContract:
             await asyncio.to_thread(worker.builder.run, {"version": PAYLOAD_VERSION, "key": A})
 
         body = await failure(sides, A)
-        assert (body["code"], body["status"], body["request_hash"], body["enqueued_at"]) == ("plan-unusable", 500, A, "")
+        assert (body["code"], body["status"], body["request_hash"], body["enqueued_at"]) == (
+            "plan-unusable",
+            500,
+            A,
+            "",
+        )
         assert body["request"]["defaults"] is None
         assert await sides.tried(A) == [(1, "failed", "plan-unusable")]
         assert await worker.told() == (["plan-unusable"], ["plan-unusable"])
         assert (worker.engine.containers, sides.worker.abandoned()) == ([], [])
 
-    async def test_it_stands_in_no_other_builds_way(self, sides: Sides, tmp_path: Path, plan: str) -> None:
+    async def test_it_stands_in_no_other_builds_way(
+        self, sides: Sides, tmp_path: Path, plan: str
+    ) -> None:
         """Its worker was lost for the last time: it is given up, another that was lost is, too, and one that waits gets its job."""
         worker = Worker(sides, tmp_path)
         for key, its_plan in ((A, plan), (B, "{}")):
@@ -102,10 +158,15 @@ class PoisonContract:
         swept = worker.sweep()
 
         assert (sorted(swept.given_up), swept.troubles, worker.queue.keys) == ([A, B], [], [C])
-        assert ((await failure(sides, A))["code"], (await failure(sides, A))["request_hash"]) == ("worker-lost", A)
+        assert ((await failure(sides, A))["code"], (await failure(sides, A))["request_hash"]) == (
+            "worker-lost",
+            A,
+        )
         assert await worker.told() == (["worker-lost"] * 2, ["worker-lost"])
 
-    async def test_it_is_taken_back_as_others_are(self, sides: Sides, tmp_path: Path, plan: str) -> None:
+    async def test_it_is_taken_back_as_others_are(
+        self, sides: Sides, tmp_path: Path, plan: str
+    ) -> None:
         """As long as it has another try; whoever chooses among those that wait sees it."""
         worker = Worker(sides, tmp_path)
         await sides.api.claim(A, plan=plan, bodies=BODIES, limit=9, renew=False)
@@ -141,7 +202,11 @@ class TestOddRecords(ImitatedRedis):
 
     @pytest.mark.parametrize("fields", [{"attempt": "x"}, {"tries": "x"}, {"order": "x"}])
     async def test_a_record_that_cannot_be_taken_back_stands_in_nobodys_way(
-        self, redis: Redis, asynchronous: AsyncRedis, tmp_path: Path, fields: dict[bytes | bytearray | memoryview | str | int | float, Any]
+        self,
+        redis: Redis,
+        asynchronous: AsyncRedis,
+        tmp_path: Path,
+        fields: dict[bytes | bytearray | memoryview | str | int | float, Any],
     ) -> None:
         """It is left alone, and others are taken back, whatever else is noted as running."""
         sides = redis_sides(asynchronous, redis)

@@ -74,7 +74,9 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_what_a_power_failure_left_counts_as_gone(store: LocalStore, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+def test_what_a_power_failure_left_counts_as_gone(
+    store: LocalStore, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
     """It is not served, and a sweep takes it out of the gateway's sight; published anew it is whole."""
     damage(tmp_path / A)
 
@@ -87,7 +89,9 @@ def test_what_a_power_failure_left_counts_as_gone(store: LocalStore, tmp_path: P
 
 
 @pytest.mark.parametrize("document", [None, b'{"version": 2}', b'{"version": "next", "files": {}}'])
-def test_what_another_release_published_is_no_damage(store: LocalStore, tmp_path: Path, document: bytes | None) -> None:
+def test_what_another_release_published_is_no_damage(
+    store: LocalStore, tmp_path: Path, document: bytes | None
+) -> None:
     """An earlier one knew neither manifest nor account; of a later one's manifest we know nothing."""
     (tmp_path / A / ACCOUNT).unlink()
     lose_the_manifest(tmp_path / A)
@@ -97,10 +101,13 @@ def test_what_another_release_published_is_no_damage(store: LocalStore, tmp_path
     assert (store.has(A), read(store, "a.bin"), store.remove_damaged()) == (True, "image", [])
 
 
-def test_a_manifest_that_the_disk_does_not_hand_out_is_no_damage(store: LocalStore, tmp_path: Path) -> None:
+def test_a_manifest_that_the_disk_does_not_hand_out_is_no_damage(
+    store: LocalStore, tmp_path: Path
+) -> None:
     """It may be whole tomorrow: nobody can say today."""
     lose_the_manifest(tmp_path / A)
-    (tmp_path / A / MANIFEST).mkdir()  # Reading it fails for every user, as it does on a disk that fails.
+    # Reading it fails for every user, as it does on a disk that fails.
+    (tmp_path / A / MANIFEST).mkdir()
 
     assert store.remove_damaged() == []
     assert (tmp_path / A / "a.bin").exists()
@@ -112,7 +119,17 @@ def test_a_manifest_that_the_disk_does_not_hand_out_is_no_damage(store: LocalSto
 def test_a_build_is_on_the_disk_itself_before_it_is_seen(tmp_path: Path) -> None:
     """Each file and its name, then the question, then the rename, then the name of the build."""
     traced = subprocess.run(
-        [str(STRACE), "-f", "-y", "-e", "trace=fsync,rename,write", sys.executable, "-c", PUBLISHING, str(tmp_path)],
+        [
+            str(STRACE),
+            "-f",
+            "-y",
+            "-e",
+            "trace=fsync,rename,write",
+            sys.executable,
+            "-c",
+            PUBLISHING,
+            str(tmp_path),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -121,9 +138,17 @@ def test_a_build_is_on_the_disk_itself_before_it_is_seen(tmp_path: Path) -> None
         pytest.skip("this machine lets nobody trace a process")
     # Between angle brackets strace tells what a descriptor leads to.
     steps = re.findall(r"fsync\(\d+<(.+?)>\) += 0|(rename)\(|write\(2<.*(asked)", traced.stderr)
-    done = [(path.replace(str(tmp_path), "store") if path else renamed or asked) for path, renamed, asked in steps]
+    done = [
+        (path.replace(str(tmp_path), "store") if path else renamed or asked)
+        for path, renamed, asked in steps
+    ]
     place = re.compile(rf"store/\.incoming/{A}\.\w+")
     done = [place.sub("place", step) for step in done]
 
-    assert sorted(done[:4]) == ["place/.asu-build.json", "place/.asu-record.json", "place/a.bin", "place/b.bin"]
+    assert sorted(done[:4]) == [
+        "place/.asu-build.json",
+        "place/.asu-record.json",
+        "place/a.bin",
+        "place/b.bin",
+    ]
     assert done[4:] == ["place", "asked", "rename", "store", "asked"]

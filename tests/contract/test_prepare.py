@@ -32,31 +32,78 @@ pytestmark = pytest.mark.anyio
 DOCUMENTS: dict[str, Any] = {
     **metadata(),
     "releases/24.10.4/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git^0123\n",
-    "releases/24.10.4/packages/mips_24kc/base/index.json": {"version": 2, "architecture": "mips_24kc", "packages": {"luci": "1", "owut": "2"}},
-    "releases/24.10.4/targets/ath79/generic/packages/index.json": {"version": 2, "architecture": "mips_24kc", "packages": {"base-files": "3"}},
+    "releases/24.10.4/packages/mips_24kc/base/index.json": {
+        "version": 2,
+        "architecture": "mips_24kc",
+        "packages": {"luci": "1", "owut": "2"},
+    },
+    "releases/24.10.4/targets/ath79/generic/packages/index.json": {
+        "version": 2,
+        "architecture": "mips_24kc",
+        "packages": {"base-files": "3"},
+    },
 }
 REQUESTS: list[dict[str, Any]] = [
     {},
     {"packages": []},
     {"packages": ["base-files", "dnsmasq", "luci", "auc"], "diff_packages": True},
-    {"packages": ["base-files", "dnsmasq", "luci"], "diff_packages": True, "from_version": "23.05.10", "ignored_changes": ["absent-kmod-ath10k-ct"]},
+    {
+        "packages": ["base-files", "dnsmasq", "luci"],
+        "diff_packages": True,
+        "from_version": "23.05.10",
+        "ignored_changes": ["absent-kmod-ath10k-ct"],
+    },
     {"packages": ["luci", "no-such-package", "lucy"], "packages_versions": {"luci": "2"}},
     {"profile": "tplink,archer-c7-v5", "packages": ["luci", "luci", "auc", "-ppp", "-auc"]},
-    {"packages": [], "packages_versions": {"luci": "1", "auc": "2~3"}, "diff_packages": True, "version_code": "r1-a"},
+    {
+        "packages": [],
+        "packages_versions": {"luci": "1", "auc": "2~3"},
+        "diff_packages": True,
+        "version_code": "r1-a",
+    },
     {"packages": ["auc"], "packages_versions": {"auc": "2"}, "from_version": "23.05.9"},
-    {"version": "25.12.0", "from_version": "24.10.4", "target": "lantiq/xrx200", "profile": "bt_homehub-v5a", "diff_packages": True},
-    {"version": "SNAPSHOT", "from_version": "", "packages": ["kmod-nft-nat6", "luci-app-opkg", "wpad-mini"]},
+    {
+        "version": "25.12.0",
+        "from_version": "24.10.4",
+        "target": "lantiq/xrx200",
+        "profile": "bt_homehub-v5a",
+        "diff_packages": True,
+    },
+    {
+        "version": "SNAPSHOT",
+        "from_version": "",
+        "packages": ["kmod-nft-nat6", "luci-app-opkg", "wpad-mini"],
+    },
     {"version": "23.05.10", "from_version": "24.10.4"},
-    {"defaults": "echo '\u00e9\n'", "client": "owut/1", "ignored_changes": ["auc-owut"], "rootfs_size_mb": "256", "filesystem": "ext4"},
+    {
+        "defaults": "echo '\u00e9\n'",
+        "client": "owut/1",
+        "ignored_changes": ["auc-owut"],
+        "rootfs_size_mb": "256",
+        "filesystem": "ext4",
+    },
     {"defaults": "", "repositories": {}, "repository_keys": [], "repositories_mode": "append"},
     {"packages": [f"package-{number}" for number in range(1000)]},
-    {"packages": ["luci", "own-package", "auc"], "repositories": {"mine": "https://feeds.example.org/own"}, "repository_keys": [USIGN]},
+    {
+        "packages": ["luci", "own-package", "auc"],
+        "repositories": {"mine": "https://feeds.example.org/own"},
+        "repository_keys": [USIGN],
+    },
     {
         "repositories": {"b": "HTTPS://Feeds.example.org:443/%6fwn/", "a": "https://a.example/x"},
         "repository_keys": [f"{USIGN_LINE}\n", USIGN],
     },
-    {"packages": ["luci"], "packages_versions": {"luci": "2"}, "repositories": {"a": "https://a.example/x"}, "repositories_mode": "append"},
-    {"version": "25.12.0", "repositories": {"mine": "https://feeds.example.org/packages.adb"}, "repository_keys": [PEM.replace("\n", "\r\n")]},
+    {
+        "packages": ["luci"],
+        "packages_versions": {"luci": "2"},
+        "repositories": {"a": "https://a.example/x"},
+        "repositories_mode": "append",
+    },
+    {
+        "version": "25.12.0",
+        "repositories": {"mine": "https://feeds.example.org/packages.adb"},
+        "repository_keys": [PEM.replace("\n", "\r\n")],
+    },
 ]
 
 
@@ -73,8 +120,13 @@ def validated(**fields: Any) -> ValidatedRequest:
 @pytest.fixture(scope="module")
 def prepare_url() -> Iterator[str]:
     """Run the real asu-prepare for all tests of this module."""
-    raw = {path: (document if isinstance(document, str) else json.dumps(document)).encode() for path, document in DOCUMENTS.items()}
-    with served(create_app(PrepareSettings(), MemoryDocuments(raw)), log_config=None, ws="none") as port:
+    raw = {
+        path: (document if isinstance(document, str) else json.dumps(document)).encode()
+        for path, document in DOCUMENTS.items()
+    }
+    with served(
+        create_app(PrepareSettings(), MemoryDocuments(raw)), log_config=None, ws="none"
+    ) as port:
         yield f"http://127.0.0.1:{port}/"
 
 
@@ -98,21 +150,33 @@ class PreparerContract:
     """What every implementation does; a subclass brings the fixture `preparer`."""
 
     @pytest.mark.parametrize("fields", REQUESTS, ids=range(len(REQUESTS)))
-    async def test_preview_and_build_meet_in_one_hash(self, preparer: Preparer, fields: dict[str, Any]) -> None:
+    async def test_preview_and_build_meet_in_one_hash(
+        self, preparer: Preparer, fields: dict[str, Any]
+    ) -> None:
         """What is announced is what a direct build and the build of the prepared request lead to."""
         request = validated(**fields)
 
         preview = await preparer.prepare(request, "id")
 
-        prepared = ValidatedRequest(BuildRequest.model_validate(preview["prepared_request"]).normalised())
-        assert preview["request_hash"] == (await resolver().resolve(request)).key == as_it_stands(prepared).key
+        prepared = ValidatedRequest(
+            BuildRequest.model_validate(preview["prepared_request"]).normalised()
+        )
+        assert (
+            preview["request_hash"]
+            == (await resolver().resolve(request)).key
+            == as_it_stands(prepared).key
+        )
 
     async def test_a_change_says_why(self, preparer: Preparer) -> None:
         """Which package, what becomes of it, by which rule and for what reason."""
         preview = await preparer.prepare(validated(), "id")
 
         [change] = preview["changes"]
-        assert (change["from_package"], change["to_package"], change["automatic"]) == ("auc", "owut", True)
+        assert (change["from_package"], change["to_package"], change["automatic"]) == (
+            "auc",
+            "owut",
+            True,
+        )
         assert change["reason"]
         assert preview["status"] == "prepared"
 
@@ -135,15 +199,26 @@ class TestPrepareService(PreparerContract):
         return service
 
     @pytest.mark.parametrize("fields", REQUESTS, ids=range(len(REQUESTS)))
-    async def test_the_answer_is_the_same_as_in_process(self, preparer: Preparer, fields: dict[str, Any]) -> None:
+    async def test_the_answer_is_the_same_as_in_process(
+        self, preparer: Preparer, fields: dict[str, Any]
+    ) -> None:
         """A monolith and microservices tell a user the same, key by key."""
         request = validated(**fields)
 
-        assert await preparer.prepare(request, "id") == json.loads(json.dumps(await InProcessPreparer(resolver()).prepare(request, "id")))
+        assert await preparer.prepare(request, "id") == json.loads(
+            json.dumps(await InProcessPreparer(resolver()).prepare(request, "id"))
+        )
 
 
 @contextmanager
-def answering(status: int, body: bytes, *, seconds: float = 0, seen: list[Mapping[str, str]] | None = None, broken: int = 0) -> Iterator[str]:
+def answering(
+    status: int,
+    body: bytes,
+    *,
+    seconds: float = 0,
+    seen: list[Mapping[str, str]] | None = None,
+    broken: int = 0,
+) -> Iterator[str]:
     """Run a service that always gives this answer, but for the first `broken` times, when it hangs up."""
     ended, asked = threading.Event(), itertools.count()
 
@@ -208,29 +283,54 @@ async def outcome(ask: Callable[[], Awaitable[Any]]) -> type[Exception] | None:
 async def test_a_broken_service_is_unavailable(web: WebClient, status: int, body: bytes) -> None:
     """Whatever stands in place of a preview: callers are told to come back, and never get it passed on."""
     with answering(status, body) as url:
-        assert await outcome(lambda: PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(validated(), "id")) is PrepareUnavailable
+        assert (
+            await outcome(
+                lambda: PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(
+                    validated(), "id"
+                )
+            )
+            is PrepareUnavailable
+        )
 
 
 async def test_a_service_that_is_down_is_unavailable(web: WebClient) -> None:
     """Nobody listens."""
-    service = PrepareService(web, url=f"http://127.0.0.1:{free_port()}", deadline=5, resolver=resolver())
+    service = PrepareService(
+        web, url=f"http://127.0.0.1:{free_port()}", deadline=5, resolver=resolver()
+    )
 
     assert await outcome(lambda: service.prepare(validated(), "id")) is PrepareUnavailable
 
 
 @pytest.mark.parametrize(("broken", "expected"), [(1, None), (2, None), (5, PrepareUnavailable)])
-async def test_a_replica_that_goes_takes_no_preview_with_it(web: WebClient, broken: int, expected: type[Exception] | None) -> None:
+async def test_a_replica_that_goes_takes_no_preview_with_it(
+    web: WebClient, broken: int, expected: type[Exception] | None
+) -> None:
     """A connection that breaks before the answer is followed by another one, but not for ever."""
     preview = json.dumps(await resolver().preview(validated())).encode()
     with answering(200, preview, broken=broken) as url:
-        assert await outcome(lambda: PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(validated(), "id")) is expected
+        assert (
+            await outcome(
+                lambda: PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(
+                    validated(), "id"
+                )
+            )
+            is expected
+        )
 
 
 async def test_a_slow_service_is_given_up_in_time(web: WebClient) -> None:
     """One deadline bounds the whole exchange."""
     with answering(200, b"{}", seconds=10) as url:
         begun = time.monotonic()
-        assert await outcome(lambda: PrepareService(web, url=url, deadline=0.2, resolver=resolver()).prepare(validated(), "id")) is PrepareUnavailable
+        assert (
+            await outcome(
+                lambda: PrepareService(web, url=url, deadline=0.2, resolver=resolver()).prepare(
+                    validated(), "id"
+                )
+            )
+            is PrepareUnavailable
+        )
         assert time.monotonic() - begun < 2
 
 
@@ -255,25 +355,39 @@ def prepared(**changes: Any) -> Callable[[dict[str, Any]], None]:
         (prepared(rootfs_size_mb=100), "the field rootfs_size_mb"),
     ],
 )
-async def test_a_preview_of_another_build_is_noticed(web: WebClient, lie: Callable[[dict[str, Any]], None], about: str) -> None:
+async def test_a_preview_of_another_build_is_noticed(
+    web: WebClient, lie: Callable[[dict[str, Any]], None], about: str
+) -> None:
     """What is previewed is what a direct build makes; anything else would be a lie to the user."""
     preview = await resolver().preview(validated())
     assert preview["checked"]
     lie(preview)
 
-    with answering(200, json.dumps(preview).encode()) as url, pytest.raises(PrepareDisagrees, match=about):
-        await PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(validated(), "id")
+    with (
+        answering(200, json.dumps(preview).encode()) as url,
+        pytest.raises(PrepareDisagrees, match=about),
+    ):
+        await PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(
+            validated(), "id"
+        )
 
 
 @pytest.mark.parametrize("lie", [prepared(packages=["luci"]), prepared(diff_packages=True)])
-async def test_what_would_be_built_here_is_what_is_told(web: WebClient, lie: Callable[[dict[str, Any]], None]) -> None:
+async def test_what_would_be_built_here_is_what_is_told(
+    web: WebClient, lie: Callable[[dict[str, Any]], None]
+) -> None:
     """Two copies of the metadata may differ for minutes: a preview of another build than a direct one would mislead the user."""
     ours = await resolver().preview(validated())
     theirs = json.loads(json.dumps(ours))
     lie(theirs)
 
     with answering(200, json.dumps(theirs).encode()) as url:
-        assert await PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(validated(), "id") == ours
+        assert (
+            await PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(
+                validated(), "id"
+            )
+            == ours
+        )
 
 
 async def test_every_field_that_is_sent_has_to_come_back(web: WebClient) -> None:
@@ -288,7 +402,9 @@ async def test_every_field_that_is_sent_has_to_come_back(web: WebClient) -> None
 
 
 @pytest.mark.parametrize("theirs", [True, False])
-async def test_without_metadata_on_one_side_there_is_nothing_to_compare(web: WebClient, *, theirs: bool) -> None:
+async def test_without_metadata_on_one_side_there_is_nothing_to_compare(
+    web: WebClient, *, theirs: bool
+) -> None:
     """One that could not look everything up may come to another result, and says so in its preview."""
     uninformed = Resolver(Gatherer(MemoryUpstream({}, down=True)), load_rules())
     request = validated(packages=["base-files", "luci"], diff_packages=True)
@@ -296,16 +412,29 @@ async def test_without_metadata_on_one_side_there_is_nothing_to_compare(web: Web
     assert preview["checked"] is theirs
 
     with answering(200, json.dumps(preview).encode()) as url:
-        service = PrepareService(web, url=url, deadline=5, resolver=uninformed if theirs else resolver())
+        service = PrepareService(
+            web, url=url, deadline=5, resolver=uninformed if theirs else resolver()
+        )
         assert (await service.prepare(request, "id"))["request_hash"] == preview["request_hash"]
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, "ambiguous-profile"), (422, "invalid-request")])
 async def test_a_refusal_is_passed_on_in_its_words(web: WebClient, status: int, code: str) -> None:
     """The user can act on it: status, title and code are theirs, and `detail` is a string as everywhere."""
-    refusal = {"status": status, "title": "x", "detail": "{too} strange", "code": code, "errors": [{"type": "t", "loc": [], "msg": "m"}]}
-    with answering(status, json.dumps(refusal).encode()) as url, pytest.raises(InvalidRequest) as caught:
-        await PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(validated(), "id")
+    refusal = {
+        "status": status,
+        "title": "x",
+        "detail": "{too} strange",
+        "code": code,
+        "errors": [{"type": "t", "loc": [], "msg": "m"}],
+    }
+    with (
+        answering(status, json.dumps(refusal).encode()) as url,
+        pytest.raises(InvalidRequest) as caught,
+    ):
+        await PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(
+            validated(), "id"
+        )
 
     assert (caught.value.status, caught.value.body()) == (status, refusal)
 
@@ -322,7 +451,11 @@ async def test_the_id_of_a_request_goes_along(web: WebClient) -> None:
     """One id is found in the logs of all services."""
     seen: list[Mapping[str, str]] = []
     with answering(500, b"", seen=seen) as url:
-        await outcome(lambda: PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(validated(), "the-id"))
+        await outcome(
+            lambda: PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(
+                validated(), "the-id"
+            )
+        )
 
     assert seen[0]["x-request-id"] == "the-id"
     assert seen[0]["content-type"] == "application/json"

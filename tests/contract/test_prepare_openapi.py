@@ -19,7 +19,9 @@ async def test_every_exchange_keeps_to_the_file(fields: dict[str, Any]) -> None:
     contract = Contract()
     with validating_service(resolver(), contract) as url:
         async with WebClient(user_agent="test") as web:
-            answer = await PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(validated(**fields), "id")
+            answer = await PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(
+                validated(**fields), "id"
+            )
 
     assert answer["status"] == "prepared"
     assert contract.violations == []
@@ -30,7 +32,12 @@ async def test_a_drift_is_noticed() -> None:
     answer = json.loads(json.dumps(await resolver().preview(validated())))
     missing = {name: value for name, value in answer.items() if name != "request_hash"}
 
-    for drifted in ({**answer, "surprise": 1}, missing, {**answer, "changes": None}, {**answer, "request_hash": "short"}):
+    for drifted in (
+        {**answer, "surprise": 1},
+        missing,
+        {**answer, "changes": None},
+        {**answer, "request_hash": "short"},
+    ):
         contract = Contract()
         contract.check_answer(drifted)
         assert contract.violations

@@ -36,7 +36,9 @@ def nothing() -> None:
 class PublicationContract:
     """What every implementation does when attempts of one build meet; a subclass brings `store`."""
 
-    def try_to_publish(self, store: Store, is_current: Callable[[], bool], content: str = "mine") -> bool:
+    def try_to_publish(
+        self, store: Store, is_current: Callable[[], bool], content: str = "mine"
+    ) -> bool:
         """Publish as an attempt that asks whether it is still the current one."""
         place = gather(store, a_bin=content, mine_bin="x")
         (place / ACCOUNT).write_bytes(b"mine")
@@ -58,7 +60,9 @@ class PublicationContract:
 
         assert (store.has(A), store.usage()) == (False, StoreUsage(builds=0, bytes=0))
 
-    def test_a_published_build_is_not_replaced_by_an_attempt_that_is_not_the_current_one(self, store: Store) -> None:
+    def test_a_published_build_is_not_replaced_by_an_attempt_that_is_not_the_current_one(
+        self, store: Store
+    ) -> None:
         """Its record names the hashes of those files."""
         publish(store, a_bin="later", later_bin="x")
         manifest = store.manifest(A)
@@ -81,12 +85,20 @@ class PublicationContract:
 
     def test_an_attempt_that_freezes_before_it_asks_harms_nothing(self, store: Store) -> None:
         """Another has published when it thaws."""
-        assert not self.try_to_publish(store, answers((lambda: publish(store, a_bin="later"), False)))
+        assert not self.try_to_publish(
+            store, answers((lambda: publish(store, a_bin="later"), False))
+        )
 
-        assert (store.has(A), read(store, "a.bin"), read(store, "mine.bin")) == (True, "later", None)
+        assert (store.has(A), read(store, "a.bin"), read(store, "mine.bin")) == (
+            True,
+            "later",
+            None,
+        )
 
     @pytest.mark.parametrize("is_there", [False, True])
-    def test_an_attempt_that_freezes_after_it_asked_leaves_nothing_of_its_own(self, store: Store, *, is_there: bool) -> None:
+    def test_an_attempt_that_freezes_after_it_asked_leaves_nothing_of_its_own(
+        self, store: Store, *, is_there: bool
+    ) -> None:
         """What another published meanwhile stays, or is gone and is made again; never do the files of one lie under the record of the other."""
         if is_there:
             publish(store, a_bin="earlier")
@@ -99,9 +111,15 @@ class PublicationContract:
 
     def test_an_attempt_that_was_replaced_takes_nothing_back(self, store: Store) -> None:
         """It froze when its files were seen; those that lie there now are the later attempt's."""
-        assert not self.try_to_publish(store, answers((nothing, True), (lambda: publish(store, a_bin="later"), False)))
+        assert not self.try_to_publish(
+            store, answers((nothing, True), (lambda: publish(store, a_bin="later"), False))
+        )
 
-        assert (store.has(A), read(store, "a.bin"), read(store, "mine.bin")) == (True, "later", None)
+        assert (store.has(A), read(store, "a.bin"), read(store, "mine.bin")) == (
+            True,
+            "later",
+            None,
+        )
 
     def test_a_build_can_be_published_after_one_was_taken_back(self, store: Store) -> None:
         """Nothing of it is in the way, and nothing is left over."""
@@ -111,7 +129,9 @@ class PublicationContract:
 
         assert (read(store, "a.bin"), store.usage()) == ("later", StoreUsage(builds=1, bytes=5))
 
-    def test_while_nobody_can_say_who_is_the_current_one_nothing_is_published(self, store: Store) -> None:
+    def test_while_nobody_can_say_who_is_the_current_one_nothing_is_published(
+        self, store: Store
+    ) -> None:
         """What is published already stays."""
         publish(store, a_bin="earlier")
 

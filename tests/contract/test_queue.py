@@ -117,7 +117,11 @@ class TestMemoryQueue(QueueContract):
     def line(self) -> Line:
         """Return a queue and its keys."""
         queue = MemoryBuildQueue()
-        return Line(queue=queue, keys=lambda: list(queue.keys), take=lambda: queue.taken.add(queue.keys.pop(0)))
+        return Line(
+            queue=queue,
+            keys=lambda: list(queue.keys),
+            take=lambda: queue.taken.add(queue.keys.pop(0)),
+        )
 
 
 class RqContract(QueueContract):

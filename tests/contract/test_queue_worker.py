@@ -42,7 +42,9 @@ class WorkerContract:
     def test_a_worker_runs_its_own_function(self, redis: Redis) -> None:
         """Whatever function somebody writes into Redis, a worker hands the payload to its builder."""
         built: list[Mapping[str, Any]] = []
-        Queue(QUEUE, connection=redis, serializer=JSONSerializer).enqueue("os.abort", kwargs={"payload": {"key": B}}, job_id=A)
+        Queue(QUEUE, connection=redis, serializer=JSONSerializer).enqueue(
+            "os.abort", kwargs={"payload": {"key": B}}, job_id=A
+        )
 
         runnable(built.append).fetch(A, connection=redis, serializer=JSONSerializer).perform()
 
@@ -81,20 +83,34 @@ class WorkerContract:
 
     @pytest.mark.parametrize(
         ("wanted", "begun", "left"),
-        [([C], C, [A, B]), ([B, A], B, [A, C]), ([A, C], A, [B, C]), (["d" * 64, C], C, [A, B]), (["d" * 64], A, [B, C]), ([], A, [B, C])],
+        [
+            ([C], C, [A, B]),
+            ([B, A], B, [A, C]),
+            ([A, C], A, [B, C]),
+            (["d" * 64, C], C, [A, B]),
+            (["d" * 64], A, [B, C]),
+            ([], A, [B, C]),
+        ],
     )
-    def test_a_worker_begins_the_build_that_should_be_next(self, line: Line, redis: Redis, wanted: list[str], begun: str, left: list[str]) -> None:
+    def test_a_worker_begins_the_build_that_should_be_next(
+        self, line: Line, redis: Redis, wanted: list[str], begun: str, left: list[str]
+    ) -> None:
         """RQ knows only who came first; the one whose turn it was by that comes next. One that is not in the list cannot be had."""
         for key in (A, B, C):
             line.queue.put(key)
-        taken = BuildWorker(redis, build=lambda _: None, sweep=lambda: None, choose=lambda: wanted).dequeue_job_and_maintain_ttl(None)
+        taken = BuildWorker(
+            redis, build=lambda _: None, sweep=lambda: None, choose=lambda: wanted
+        ).dequeue_job_and_maintain_ttl(None)
 
         assert taken is not None
         assert (taken[0].id, taken[0].kwargs["payload"]["key"], line.keys()) == (begun, begun, left)
-        held = [begun.encode()] if get_version(redis) >= (6, 2, 0) else []  # Older servers have no command for a list of what was taken.
+        # Older servers have no command for a list of what was taken.
+        held = [begun.encode()] if get_version(redis) >= (6, 2, 0) else []
         assert redis.lrange(taken[1].intermediate_queue_key, 0, -1) == held
 
-    def test_a_choice_that_fails_ends_no_worker(self, line: Line, redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_choice_that_fails_ends_no_worker(
+        self, line: Line, redis: Redis, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """Then it is the turn of whoever came first; what went wrong may quote a plan, so the log tells only where."""
 
         def choose() -> list[str]:
@@ -102,7 +118,9 @@ class WorkerContract:
 
         for key in (A, B):
             line.queue.put(key)
-        taken = BuildWorker(redis, build=lambda _: None, sweep=lambda: None, choose=choose).dequeue_job_and_maintain_ttl(None)
+        taken = BuildWorker(
+            redis, build=lambda _: None, sweep=lambda: None, choose=choose
+        ).dequeue_job_and_maintain_ttl(None)
 
         assert taken is not None
         assert (taken[0].id, line.keys()) == (A, [B])
@@ -120,7 +138,9 @@ class WorkerContract:
         assert (both, line.queue.live_workers()) == (2, 1)
 
     @pytest.mark.parametrize("lost", ["its hash", "its place", "both"])
-    def test_a_worker_that_was_lost_sight_of_is_counted_again(self, line: Line, redis: Redis, lost: str) -> None:
+    def test_a_worker_that_was_lost_sight_of_is_counted_again(
+        self, line: Line, redis: Redis, lost: str
+    ) -> None:
         """Its hash ends while Redis is away, and another worker tidies it out of the sets; RQ itself enters it once."""
         worker = BuildWorker(redis, build=lambda _: None, sweep=lambda: None)
         worker.register_birth()
@@ -132,7 +152,10 @@ class WorkerContract:
 
         worker.heartbeat()
 
-        assert (line.queue.live_workers(), has_live_worker(redis, socket.gethostname())) == (1, True)
+        assert (line.queue.live_workers(), has_live_worker(redis, socket.gethostname())) == (
+            1,
+            True,
+        )
         assert 0 < redis.ttl(worker.key) < 100
 
     def test_a_worker_that_has_ended_is_not_counted(self, line: Line, redis: Redis) -> None:
@@ -141,7 +164,10 @@ class WorkerContract:
         worker.register_birth()
         worker.register_death()
 
-        assert (line.queue.live_workers(), has_live_worker(redis, socket.gethostname())) == (0, False)
+        assert (line.queue.live_workers(), has_live_worker(redis, socket.gethostname())) == (
+            0,
+            False,
+        )
         assert 0 < redis.ttl(worker.key) <= 60
 
     def test_without_workers_there_are_none(self, line: Line) -> None:
@@ -167,7 +193,9 @@ class WorkerContract:
         assert (taken[0].id, line.keys(), may_begin.asked) == (A, [B], 4)
         assert seen == [([A, B], True)]
 
-    def test_what_was_taken_and_may_not_be_begun_goes_back_to_its_place(self, line: Line, redis: Redis) -> None:
+    def test_what_was_taken_and_may_not_be_begun_goes_back_to_its_place(
+        self, line: Line, redis: Redis
+    ) -> None:
         """A worker may have waited long for a job; by then its disk is full, and another worker gets the build at once."""
         left: list[list[str]] = []
         may_begin = Answers([True, False, False, True])
@@ -178,14 +206,18 @@ class WorkerContract:
 
         for key in (A, B, C):
             line.queue.put(key)
-        taken = BuildWorker(redis, build=lambda _: None, sweep=lambda: None, may_begin=look, choose=lambda: [B]).dequeue_job_and_maintain_ttl(None)
+        taken = BuildWorker(
+            redis, build=lambda _: None, sweep=lambda: None, may_begin=look, choose=lambda: [B]
+        ).dequeue_job_and_maintain_ttl(None)
 
         assert taken is not None
         assert left == [[A, B, C], [A, C], [B, A, C], [B, A, C], [A, C]]
         held = [B.encode()] if get_version(redis) >= (6, 2, 0) else []
         assert (taken[0].id, redis.lrange(taken[1].intermediate_queue_key, 0, -1)) == (B, held)
 
-    def test_a_job_that_was_put_in_again_meanwhile_is_not_doubled(self, line: Line, redis: Redis) -> None:
+    def test_a_job_that_was_put_in_again_meanwhile_is_not_doubled(
+        self, line: Line, redis: Redis
+    ) -> None:
         """Whoever missed it may have put it in anew while this worker had it."""
         may_begin = Answers([True, False, True])
 
@@ -196,13 +228,17 @@ class WorkerContract:
 
         for key in (A, B):
             line.queue.put(key)
-        taken = BuildWorker(redis, build=lambda _: None, sweep=lambda: None, may_begin=look).dequeue_job_and_maintain_ttl(None)
+        taken = BuildWorker(
+            redis, build=lambda _: None, sweep=lambda: None, may_begin=look
+        ).dequeue_job_and_maintain_ttl(None)
 
         assert taken is not None
         assert (taken[0].id, line.keys()) == (A, [B])
 
     @pytest.mark.parametrize("moment", ["look", "sweep", "choice"])
-    def test_a_worker_that_is_told_to_end_does_so_whatever_it_does(self, line: Line, redis: Redis, moment: str) -> None:
+    def test_a_worker_that_is_told_to_end_does_so_whatever_it_does(
+        self, line: Line, redis: Redis, moment: str
+    ) -> None:
         """Also where the exception that RQ raises then is passed over, as those of a sweep and a choice are; and it takes no build along."""
         told: list[str] = []
 
@@ -221,7 +257,9 @@ class WorkerContract:
 
         line.queue.put(A)
         begun: list[Mapping[str, Any]] = []
-        worker = BuildWorker(redis, build=begun.append, sweep=lambda: tell("sweep"), choose=choose, may_begin=look)
+        worker = BuildWorker(
+            redis, build=begun.append, sweep=lambda: tell("sweep"), choose=choose, may_begin=look
+        )
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             worker.work(logging_level=None)

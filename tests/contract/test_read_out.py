@@ -80,18 +80,27 @@ def container_of(directory: Path, goes_on: Callable[[Podman], None]) -> Iterator
     handler = type("Stalling", (Podman,), {"goes_on": goes_on, "thaw": thaw})
     with socketserver.ThreadingUnixStreamServer(str(directory / "podman"), handler) as server:
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
         address = f"unix://{directory / 'podman'}"
         with PodmanClient(base_url=address, timeout=20) as client:
-            yield PodmanContainer(client, client.containers.prepare_model(attrs={"Id": "abc"}), socket=address)
+            yield PodmanContainer(
+                client, client.containers.prepare_model(attrs={"Id": "abc"}), socket=address
+            )
         thaw.set()
         server.shutdown()
 
 
 @pytest.mark.parametrize("goes_on", [Podman.stall, Podman.trickle])
-def test_an_archive_that_does_not_end_is_given_up(tmp_path: Path, goes_on: Callable[[Podman], None]) -> None:
+def test_an_archive_that_does_not_end_is_given_up(
+    tmp_path: Path, goes_on: Callable[[Podman], None]
+) -> None:
     """After the deadline, and as a failure of ours, whether it stands still or never quite does."""
-    with container_of(tmp_path, goes_on) as container, pytest.raises(BuildTimeout, match="`podman cp` took longer than 1 s") as caught:
+    with (
+        container_of(tmp_path, goes_on) as container,
+        pytest.raises(BuildTimeout, match="`podman cp` took longer than 1 s") as caught,
+    ):
         b"".join(container.read_out("/builder/out", deadline=1))
 
     assert caught.value.fault == "infra"
@@ -112,7 +121,10 @@ def test_whoever_reads_too_slowly_is_told(tmp_path: Path) -> None:
 def test_an_archive_that_comes_in_time_is_read_whole(tmp_path: Path) -> None:
     """And the deadline does not outlive it."""
     with container_of(tmp_path, Podman.end) as container:
-        assert [b"".join(container.read_out("/builder/out", deadline=1)) for _ in range(2)] == [BEGINNING, BEGINNING]
+        assert [b"".join(container.read_out("/builder/out", deadline=1)) for _ in range(2)] == [
+            BEGINNING,
+            BEGINNING,
+        ]
 
 
 def test_an_archive_that_breaks_off_is_no_matter_of_time(tmp_path: Path) -> None:

@@ -35,7 +35,9 @@ class RecordsContract:
     async def test_a_claim_puts_a_new_build_in_line(self, sides: Sides) -> None:
         """Those who poll see it at once."""
         assert await sides.claim(A) is Claimed.NEW
-        assert await sides.api.look(A) == BuildRecord(state=State.QUEUED, step="init", body=BODIES.queued)
+        assert await sides.api.look(A) == BuildRecord(
+            state=State.QUEUED, step="init", body=BODIES.queued
+        )
         assert await sides.api.waiting() == 1
 
     async def test_a_plan_is_known_as_long_as_it_may_be_needed(self, sides: Sides) -> None:
@@ -88,15 +90,23 @@ class RecordsContract:
 
         assert (attempt.key, attempt.tries, dict(attempt.plan)) == (A, 1, {"key": A})
         assert sides.worker.start(A) is None
-        assert await sides.api.look(A) == BuildRecord(state=State.RUNNING, step="init", body=BODIES.started)
-        assert (await sides.api.waiting(), await sides.api.running(), sides.worker.is_current(attempt)) == (0, 1, True)
+        assert await sides.api.look(A) == BuildRecord(
+            state=State.RUNNING, step="init", body=BODIES.started
+        )
+        assert (
+            await sides.api.waiting(),
+            await sides.api.running(),
+            sides.worker.is_current(attempt),
+        ) == (0, 1, True)
 
     async def test_progress_is_seen(self, sides: Sides) -> None:
         """Each step replaces the last."""
         attempt = await sides.begin(A)
 
         assert sides.worker.progress(attempt, "building_image", b'{"x": 1}')
-        assert await sides.api.look(A) == BuildRecord(state=State.RUNNING, step="building_image", body=b'{"x": 1}')
+        assert await sides.api.look(A) == BuildRecord(
+            state=State.RUNNING, step="building_image", body=b'{"x": 1}'
+        )
 
     async def test_an_outcome_stays_for_its_time(self, sides: Sides) -> None:
         """Then the build is as new as one that nobody ever asked for."""
@@ -116,7 +126,9 @@ class RecordsContract:
         await sides.begin(B)
         sides.let_pass(1_000_000)
 
-        assert [record.state for record in [await sides.api.look(A), await sides.api.look(B)] if record] == [State.QUEUED, State.RUNNING]
+        assert [
+            record.state for record in [await sides.api.look(A), await sides.api.look(B)] if record
+        ] == [State.QUEUED, State.RUNNING]
 
     async def test_a_finished_attempt_is_over(self, sides: Sides) -> None:
         """Nothing comes after the outcome, not even another one."""
@@ -126,17 +138,28 @@ class RecordsContract:
         assert not sides.worker.is_current(attempt)
         assert not sides.worker.renew(attempt)
         assert not sides.worker.progress(attempt, "init", b"{}")
-        assert not sides.worker.finish(attempt, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="user"), 100)
+        assert not sides.worker.finish(
+            attempt, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="user"), 100
+        )
         assert await sides.api.look(A) == DONE
         assert sides.worker.abandoned() == []
 
-    @pytest.mark.parametrize(("fault", "outcome"), [("user", Claimed.KNOWN), ("infra", Claimed.NEW), ("upstream", Claimed.NEW)])
-    async def test_only_failures_of_the_users_making_are_kept(self, sides: Sides, fault: str, outcome: Claimed) -> None:
+    @pytest.mark.parametrize(
+        ("fault", "outcome"),
+        [("user", Claimed.KNOWN), ("infra", Claimed.NEW), ("upstream", Claimed.NEW)],
+    )
+    async def test_only_failures_of_the_users_making_are_kept(
+        self, sides: Sides, fault: str, outcome: Claimed
+    ) -> None:
         """Any other is tried again by the next request, and seen by pollers until then."""
         await sides.fail(A, fault)
         record = await sides.api.look(A)
         assert record is not None
-        assert (record.state, record.fault, record.is_retried) == (State.FAILED, fault, outcome is Claimed.NEW)
+        assert (record.state, record.fault, record.is_retried) == (
+            State.FAILED,
+            fault,
+            outcome is Claimed.NEW,
+        )
 
         assert await sides.claim(A) is outcome
 
@@ -168,7 +191,9 @@ class RecordsContract:
 
         assert sides.worker.requeue(A, attempt.number)
         assert sides.worker.waiting_keys() == [A, B]
-        assert await sides.api.look(A) == BuildRecord(state=State.QUEUED, step="init", body=BODIES.queued)
+        assert await sides.api.look(A) == BuildRecord(
+            state=State.QUEUED, step="init", body=BODIES.queued
+        )
         assert sides.worker.abandoned() == []
         assert not sides.worker.requeue(A, attempt.number), "two sweepers at once put it back once"
 
@@ -189,13 +214,17 @@ class RecordsContract:
         assert not sides.worker.progress(stale, "done", b"stale")
         assert not sides.worker.finish(stale, DONE, 100)
         assert not sides.worker.requeue(A, stale.number)
-        assert await sides.api.look(A) == BuildRecord(state=State.RUNNING, step="init", body=BODIES.started)
+        assert await sides.api.look(A) == BuildRecord(
+            state=State.RUNNING, step="init", body=BODIES.started
+        )
         assert sides.worker.finish(current, DONE, 100)
 
     async def test_an_attempt_of_an_earlier_life_changes_nothing(self, sides: Sides) -> None:
         """A worker freezes, its build is given up and asked for again: what it does when it wakes up is of the other life."""
         frozen = await sides.begin(A)
-        assert sides.worker.finish(frozen, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="infra"), 100)
+        assert sides.worker.finish(
+            frozen, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="infra"), 100
+        )
         current = await sides.begin(A)
 
         assert (current.tries, current.number == frozen.number) == (1, False)
@@ -205,7 +234,9 @@ class RecordsContract:
         assert not sides.worker.finish(frozen, DONE, 100)
         assert not sides.worker.requeue(A, frozen.number)
         assert sides.worker.is_current(current)
-        assert await sides.api.look(A) == BuildRecord(state=State.RUNNING, step="init", body=BODIES.started)
+        assert await sides.api.look(A) == BuildRecord(
+            state=State.RUNNING, step="init", body=BODIES.started
+        )
 
     async def test_a_slow_worker_may_still_finish_what_nobody_took_over(self, sides: Sides) -> None:
         """The lease has ended, yet the attempt is the current one: its image is as good as any."""
@@ -222,7 +253,11 @@ class RecordsContract:
         [abandoned] = sides.worker.abandoned()
         assert sides.worker.renew(attempt)
 
-        assert not sides.worker.give_up(abandoned, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="infra"), 100)
+        assert not sides.worker.give_up(
+            abandoned,
+            BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="infra"),
+            100,
+        )
         assert not sides.worker.requeue(A, abandoned.number)
         assert sides.worker.finish(attempt, DONE, 100)
 
@@ -250,10 +285,20 @@ def test_a_failed_build_keeps_no_plan() -> None:
     server = fakeredis.FakeServer()
     with fakeredis.FakeRedis(server=server) as redis:
         records = RedisWorkerRecords(redis)
-        redis.hset(f"asu:build:{A}", mapping={"state": "queued", "plan": '{"secret": 1}', "queued_body": "q", "started_body": "s"})
+        redis.hset(
+            f"asu:build:{A}",
+            mapping={
+                "state": "queued",
+                "plan": '{"secret": 1}',
+                "queued_body": "q",
+                "started_body": "s",
+            },
+        )
         attempt = records.start(A)
         assert attempt is not None
-        records.finish(attempt, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="user"), 100)
+        records.finish(
+            attempt, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="user"), 100
+        )
 
         assert "secret" not in str(redis.hgetall(f"asu:build:{A}"))
 

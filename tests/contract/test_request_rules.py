@@ -15,20 +15,38 @@ from tests.unit.worlds import REQUEST
 SERVICES: list[type[BaseModel]] = [BuildRequest, PrepareRequest]
 
 # Each means something to make, to one of the two shells behind it, to a file system, or to a log.
-METACHARACTERS = [*"$`;|&<>(){}[]*?!#'\"\\%^=@/: \t\n\r\0\x1b\x7f\u00e9\u2028", "$(shell id)", "$$(id)", "${HOME}", "`id`", "../..", "\n-x"]
+METACHARACTERS = [
+    *"$`;|&<>(){}[]*?!#'\"\\%^=@/: \t\n\r\0\x1b\x7f\u00e9\u2028",
+    "$(shell id)",
+    "$$(id)",
+    "${HOME}",
+    "`id`",
+    "../..",
+    "\n-x",
+]
 
 
 def injected(field: str, character: str) -> list[dict[str, Any]]:
     """Return requests with a metacharacter at the beginning, in the middle and at the end of a field."""
     values = [f"{character}a", f"a{character}a", f"a{character}"]
     if field == "packages_versions":
-        return [{field: {value: "1"}} for value in values] + [{field: {"a": value}} for value in values]
+        return [{field: {value: "1"}} for value in values] + [
+            {field: {"a": value}} for value in values
+        ]
     if field == "repositories":
-        return [{field: {value: "https://example.org"}} for value in values] + [{field: {"a": value}} for value in values]
+        return [{field: {value: "https://example.org"}} for value in values] + [
+            {field: {"a": value}} for value in values
+        ]
     if field == "target":
-        return [{field: f"ath79/{value}"} for value in values] + [{field: f"{value}/generic"} for value in values]
+        return [{field: f"ath79/{value}"} for value in values] + [
+            {field: f"{value}/generic"} for value in values
+        ]
     if field in ("version", "from_version"):
-        return [{field: f"{character}24.10.4"}, {field: f"24.10{character}.4"}, {field: f"24.10.4{character}"}]
+        return [
+            {field: f"{character}24.10.4"},
+            {field: f"24.10{character}.4"},
+            {field: f"24.10.4{character}"},
+        ]
     if field in ("packages", "ignored_changes"):
         return [{field: [value]} for value in values]
     return [{field: value} for value in values]
@@ -37,32 +55,72 @@ def injected(field: str, character: str) -> list[dict[str, Any]]:
 def verdict(service: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any] | None:
     """Return what a service makes of a request with these fields changed; None if it refuses."""
     try:
-        return service.model_validate_json(json.dumps({**REQUEST, **fields})).model_dump(mode="json")
+        return service.model_validate_json(json.dumps({**REQUEST, **fields})).model_dump(
+            mode="json"
+        )
     except ValidationError:
         return None
 
 
-STRICT = ["version", "from_version", "version_code", "target", "profile", "packages", "packages_versions", "ignored_changes", "filesystem"]
+STRICT = [
+    "version",
+    "from_version",
+    "version_code",
+    "target",
+    "profile",
+    "packages",
+    "packages_versions",
+    "ignored_changes",
+    "filesystem",
+]
 
 
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("field", [*STRICT, "repositories_mode"])
 @pytest.mark.parametrize("character", METACHARACTERS, ids=ascii)
-def test_no_metacharacter_gets_through(service: type[BaseModel], field: str, character: str) -> None:
+def test_no_metacharacter_gets_through(
+    service: type[BaseModel], field: str, character: str
+) -> None:
     """What ends up in a command line, a path or a file of the builder is plain ASCII of a few kinds."""
-    assert [fields for fields in injected(field, character) if verdict(service, fields) is not None] == []
-
-
-@pytest.mark.parametrize("service", SERVICES)
-@pytest.mark.parametrize("character", [" ", "\n", "\r", "\t", "\0", "'", '"', "\\", "\u00e9", "\x7f"], ids=ascii)
-def test_addresses_of_repositories_stay_on_one_line(service: type[BaseModel], character: str) -> None:
-    """They stand in a configuration file, one a line."""
-    assert [fields for fields in injected("repositories", character) if verdict(service, fields) is not None] == []
+    assert [
+        fields for fields in injected(field, character) if verdict(service, fields) is not None
+    ] == []
 
 
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize(
-    "name", ["-", "--", "--force", "--force-overwrite", "--" * 64, ".", "..", ".hidden", "+x", "_x", "a,b", "a=1.0", "a<2", "a~b"]
+    "character", [" ", "\n", "\r", "\t", "\0", "'", '"', "\\", "\u00e9", "\x7f"], ids=ascii
+)
+def test_addresses_of_repositories_stay_on_one_line(
+    service: type[BaseModel], character: str
+) -> None:
+    """They stand in a configuration file, one a line."""
+    assert [
+        fields
+        for fields in injected("repositories", character)
+        if verdict(service, fields) is not None
+    ] == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "-",
+        "--",
+        "--force",
+        "--force-overwrite",
+        "--" * 64,
+        ".",
+        "..",
+        ".hidden",
+        "+x",
+        "_x",
+        "a,b",
+        "a=1.0",
+        "a<2",
+        "a~b",
+    ],
 )
 def test_no_package_is_an_option(service: type[BaseModel], name: str) -> None:
     """One dash takes a package away; two would be an option of the package manager."""
@@ -71,7 +129,25 @@ def test_no_package_is_an_option(service: type[BaseModel], name: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a.b", "a.sig", "luci_1.0_all.ipk", "-", "-a", "--option", "_a", "a/b", "../a", "a@b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        ".hidden",
+        "a.b",
+        "a.sig",
+        "luci_1.0_all.ipk",
+        "-",
+        "-a",
+        "--option",
+        "_a",
+        "a/b",
+        "../a",
+        "a@b",
+    ],
+)
 def test_no_feed_is_a_path_or_an_option(service: type[BaseModel], name: str) -> None:
     """For opkg the name is that of a file, beside NAME.sig and the packages."""
     assert verdict(service, {"repositories": {name: "https://example.org"}}) is None
@@ -133,7 +209,8 @@ EDGES: list[dict[str, Any]] = [
     {"repositories": {"a": "h" * 512}},
     {"repositories": {"a": "h" * 513}},
     {"repositories": {"a": ""}},
-    {"repositories": {"openwrt_core": "https://example.org"}},  # For the API to refuse, which knows the operator's list.
+    # For the API to refuse, which knows the operator's list.
+    {"repositories": {"openwrt_core": "https://example.org"}},
     {"repositories": {"My-feed_1": "https://user@example.org:8443/a%20b/?c=d&e=f#g"}},
     {"repositories": None},
     {"repositories": []},
@@ -192,14 +269,22 @@ def test_the_corpus_has_both_kinds() -> None:
     assert 25 < len(taken) < len(EDGES) - 25
 
 
-@given(st.sampled_from(["version", "target", "profile", "version_code", "client"]), st.text(max_size=40))
+@given(
+    st.sampled_from(["version", "target", "profile", "version_code", "client"]),
+    st.text(max_size=40),
+)
 def test_both_services_say_the_same_of_any_text(field: str, text: str) -> None:
     """Nobody thinks of everything: whatever the text, there is one verdict."""
     assert verdict(BuildRequest, {field: text}) == verdict(PrepareRequest, {field: text})
 
 
-@given(st.lists(st.text(max_size=20), max_size=3), st.dictionaries(st.text(max_size=20), st.text(max_size=20), max_size=3))
-def test_both_services_say_the_same_of_any_packages(packages: list[str], versions: dict[str, str]) -> None:
+@given(
+    st.lists(st.text(max_size=20), max_size=3),
+    st.dictionaries(st.text(max_size=20), st.text(max_size=20), max_size=3),
+)
+def test_both_services_say_the_same_of_any_packages(
+    packages: list[str], versions: dict[str, str]
+) -> None:
     """Names and versions of any kind."""
     fields = {"packages": packages, "packages_versions": versions}
 

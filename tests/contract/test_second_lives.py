@@ -53,7 +53,9 @@ class SecondLivesContract:
 
         assert sides.worker.is_current(attempt)
 
-    async def test_a_record_that_was_restored_without_a_plan_is_not_revived(self, sides: Sides) -> None:
+    async def test_a_record_that_was_restored_without_a_plan_is_not_revived(
+        self, sides: Sides
+    ) -> None:
         """What nobody remembers cannot be built again; whoever asks anew brings it along."""
         sides.worker.restore(A, DONE, plan=None, bodies=None, ttl=100)
 
@@ -120,12 +122,20 @@ class SecondLivesContract:
         await sides.claim(B)
         assert await sides.api.revive(A) is Revived.QUEUED
 
-        assert await sides.api.look(A) == BuildRecord(state=State.QUEUED, step="init", body=BODIES.queued)
+        assert await sides.api.look(A) == BuildRecord(
+            state=State.QUEUED, step="init", body=BODIES.queued
+        )
         assert sides.worker.waiting_keys() == [B, A]
         attempt = sides.worker.start(A)
         assert attempt is not None
-        assert (attempt.tries, dict(attempt.plan), attempt.number > stale.number) == (1, {"key": A}, True)
-        assert await sides.api.look(A) == BuildRecord(state=State.RUNNING, step="init", body=BODIES.started)
+        assert (attempt.tries, dict(attempt.plan), attempt.number > stale.number) == (
+            1,
+            {"key": A},
+            True,
+        )
+        assert await sides.api.look(A) == BuildRecord(
+            state=State.RUNNING, step="init", body=BODIES.started
+        )
         assert sides.worker.finish(attempt, DONE, 100)
         assert await sides.api.revive(A) is Revived.QUEUED, "and again"
 
@@ -143,7 +153,9 @@ class SecondLivesContract:
         """Everybody who polls finds the files gone in the same second."""
         sides.worker.finish(await sides.begin(A), DONE, 100)
 
-        assert sorted(await asyncio.gather(*(sides.api.revive(A) for _ in range(20)))) == [Revived.NOT_DONE] * 19 + [Revived.QUEUED]
+        assert sorted(await asyncio.gather(*(sides.api.revive(A) for _ in range(20)))) == [
+            Revived.NOT_DONE
+        ] * 19 + [Revived.QUEUED]
         assert sides.worker.waiting_keys() == [A]
 
     async def test_only_a_finished_build_is_revived(self, sides: Sides) -> None:
@@ -193,7 +205,9 @@ async def test_a_record_without_a_plan_is_not_revived() -> None:
     """An earlier version finished it, and threw the plan away: nobody could build it."""
     server = fakeredis.FakeServer()
     async with fakeredis.FakeAsyncRedis(server=server) as redis:
-        await redis.hset(f"asu:build:{A}", mapping={"state": "done", "step": "done", "body": "{}", "fault": ""})
+        await redis.hset(
+            f"asu:build:{A}", mapping={"state": "done", "step": "done", "body": "{}", "fault": ""}
+        )
 
         assert await RedisRecords(redis).revive(A) is Revived.NOT_DONE
         assert await redis.zcard("asu:waiting") == 0

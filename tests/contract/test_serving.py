@@ -24,7 +24,9 @@ def as_asu(trusted: str | None) -> dict[str, Any]:
 
 def as_prepare(trusted: str | None) -> dict[str, Any]:
     """Return what that of asu-prepare is told."""
-    return prepare_serving.server_options(PrepareSettings(trusted_proxies=trusted) if trusted else PrepareSettings())
+    return prepare_serving.server_options(
+        PrepareSettings(trusted_proxies=trusted) if trusted else PrepareSettings()
+    )
 
 
 both = pytest.mark.parametrize("options", [as_asu, as_prepare], ids=["asu", "prepare"])
@@ -34,15 +36,28 @@ async def tell_who_asks(scope: Scope, _receive: Receive, send: Send) -> None:
     """Answer with what an application would believe of its caller."""
     if scope["type"] == "http":
         body = json.dumps(
-            {"client": scope["client"][0], "scheme": scope["scheme"], "server": scope["server"][0], "path": scope["root_path"]}
+            {
+                "client": scope["client"][0],
+                "scheme": scope["scheme"],
+                "server": scope["server"][0],
+                "path": scope["root_path"],
+            }
         ).encode()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-length", str(len(body)).encode())],
+            }
+        )
         await send({"type": "http.response.body", "body": body})
 
 
 def ask(port: int, address: str, headers: dict[str, str]) -> dict[str, str]:
     """Ask from an address of this machine."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10, source_address=(address, 0))
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", port, timeout=10, source_address=(address, 0)
+    )
     try:
         connection.request("GET", "/", headers=headers)
         answer: dict[str, str] = json.loads(connection.getresponse().read())
@@ -58,8 +73,18 @@ CLAIMS = [
     {"X-Forwarded-For": "::1", "X-Forwarded-Proto": "https"},
     {"X-Real-IP": "6.6.6.6"},
     {"Forwarded": "for=6.6.6.6;proto=https;by=127.0.0.1;host=evil"},
-    {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil", "X-Forwarded-Prefix": "/evil", "X-Forwarded-Port": "1"},
-    {"X-Client-IP": "6.6.6.6", "True-Client-IP": "6.6.6.6", "CF-Connecting-IP": "6.6.6.6", "X-Original-Forwarded-For": "6.6.6.6"},
+    {
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "evil",
+        "X-Forwarded-Prefix": "/evil",
+        "X-Forwarded-Port": "1",
+    },
+    {
+        "X-Client-IP": "6.6.6.6",
+        "True-Client-IP": "6.6.6.6",
+        "CF-Connecting-IP": "6.6.6.6",
+        "X-Original-Forwarded-For": "6.6.6.6",
+    },
 ]
 
 
@@ -68,7 +93,12 @@ def test_who_comes_directly_is_who_he_is(options: Options) -> None:
     """Whatever a caller claims, his address and the scheme are those of his connection, unless it comes from the gateway."""
     with served(tell_who_asks, lifespan="off", **options(None)) as port:
         for claims in CLAIMS:
-            assert ask(port, "127.0.0.2", claims) == {"client": "127.0.0.2", "scheme": "http", "server": "127.0.0.1", "path": ""}
+            assert ask(port, "127.0.0.2", claims) == {
+                "client": "127.0.0.2",
+                "scheme": "http",
+                "server": "127.0.0.1",
+                "path": "",
+            }
 
 
 @both
@@ -87,4 +117,7 @@ def test_the_gateway_is_believed(options: Options) -> None:
 def test_of_a_chain_the_last_stranger_counts(options: Options) -> None:
     """What stands before the address that the gateway saw is the caller's own invention."""
     with served(tell_who_asks, lifespan="off", **options(None)) as port:
-        assert ask(port, "127.0.0.1", {"X-Forwarded-For": "6.6.6.6, 198.51.100.1"})["client"] == "198.51.100.1"
+        assert (
+            ask(port, "127.0.0.1", {"X-Forwarded-For": "6.6.6.6, 198.51.100.1"})["client"]
+            == "198.51.100.1"
+        )

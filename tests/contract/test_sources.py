@@ -70,7 +70,9 @@ def server(build: Path) -> Iterator[str]:
         **{f"/{name}/{PROVENANCE_FILE}": place for name, place in NOWHERE.items()},
     }
     Server.asked.clear()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Server, directory=build.parent)) as running:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Server, directory=build.parent)
+    ) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{running.server_address[1]}"
@@ -127,7 +129,10 @@ def test_a_server_sends_nobody_to_the_inside(server: str, host: str) -> None:
     assert [asked for asked in Server.asked if asked.startswith(inside)] == []
 
 
-@pytest.mark.parametrize(("path", "words"), [("away", "not to be trusted"), ("round", "from place to place"), ("none", "no provenance")])
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("away", "not to be trusted"), ("round", "from place to place"), ("none", "no provenance")],
+)
 def test_a_server_that_leads_nowhere_is_told(server: str, path: str, words: str) -> None:
     """Not to files of this machine, not round and round, and not for ever."""
     with pytest.raises(SourceError, match=words):

@@ -14,7 +14,13 @@ from redis.asyncio import Redis as AsyncRedis
 
 from asu.build_totals import BOUNDS, WHOLE, Durations
 from asu.memory_statistics import MemoryStatistics
-from asu.redis_statistics import COUNTED, COUNTED_SECONDS, DAY_SECONDS, RedisBuildStatistics, RedisStatistics
+from asu.redis_statistics import (
+    COUNTED,
+    COUNTED_SECONDS,
+    DAY_SECONDS,
+    RedisBuildStatistics,
+    RedisStatistics,
+)
 from asu.statistics import (
     FAILURE_DAYS,
     FAILURES_KEPT,
@@ -47,7 +53,13 @@ FAILURE = Failure(
 
 ODD_FAILURES = [
     json.dumps(json.loads(FAILURE.encoded()) | odd).encode()
-    for odd in ({"hour": None}, {"code": 7}, {"problems": None}, {"problems": ["vim"]}, {"problems": [{"kind": "missing"}]})
+    for odd in (
+        {"hour": None},
+        {"code": 7},
+        {"problems": None},
+        {"problems": ["vim"]},
+        {"problems": [{"kind": "missing"}]},
+    )
 ]
 
 
@@ -75,35 +87,56 @@ class StatisticsContract:
         await sides.api.add_requests(TUESDAY, requests=5, cache_hits=2)
         await sides.api.add_requests(TUESDAY, requests=1, cache_hits=0)
 
-        assert await sides.api.days([MONDAY, TUESDAY, WEDNESDAY]) == [DayCounts(), DayCounts(requests=6, cache_hits=2), DayCounts()]
+        assert await sides.api.days([MONDAY, TUESDAY, WEDNESDAY]) == [
+            DayCounts(),
+            DayCounts(requests=6, cache_hits=2),
+            DayCounts(),
+        ]
 
-    async def test_a_finished_build_is_counted_with_version_and_duration(self, sides: StatisticsSides) -> None:
+    async def test_a_finished_build_is_counted_with_version_and_duration(
+        self, sides: StatisticsSides
+    ) -> None:
         """Each on the day on which it ended."""
         sides.worker.add_finished(BUILD)
         sides.worker.add_finished(replace(BUILD, version="SNAPSHOT"))
         sides.worker.add_finished(replace(BUILD, at=NOON.replace(day=28), seconds=0.0))
 
         assert await sides.api.days([TUESDAY, WEDNESDAY]) == [
-            DayCounts(builds=2, milliseconds=123_000, versions={"24.10.4": 1, "SNAPSHOT": 1}, durations={duration_step(61.5): 2}),
-            DayCounts(builds=1, milliseconds=0, versions={"24.10.4": 1}, durations={duration_step(0.0): 1}),
+            DayCounts(
+                builds=2,
+                milliseconds=123_000,
+                versions={"24.10.4": 1, "SNAPSHOT": 1},
+                durations={duration_step(61.5): 2},
+            ),
+            DayCounts(
+                builds=1, milliseconds=0, versions={"24.10.4": 1}, durations={duration_step(0.0): 1}
+            ),
         ]
 
     async def test_packages_are_counted_by_week(self, sides: StatisticsSides) -> None:
         """Counts of a name are summed over the weeks that are asked for."""
         sides.worker.add_finished(BUILD)
-        sides.worker.add_finished(replace(BUILD, at=NOON.replace(day=28), packages=frozenset({"vim"})))
-        sides.worker.add_finished(replace(BUILD, at=NOON.replace(day=25), packages=frozenset({"vim"})))
+        sides.worker.add_finished(
+            replace(BUILD, at=NOON.replace(day=28), packages=frozenset({"vim"}))
+        )
+        sides.worker.add_finished(
+            replace(BUILD, at=NOON.replace(day=25), packages=frozenset({"vim"}))
+        )
 
         assert await sides.api.packages([MONDAY]) == {"vim": 2, "luci": 1}
         assert await sides.api.packages([date(2026, 10, 19), MONDAY]) == {"vim": 3, "luci": 1}
 
-    async def test_a_failure_is_counted_by_fault_and_as_it_was(self, sides: StatisticsSides) -> None:
+    async def test_a_failure_is_counted_by_fault_and_as_it_was(
+        self, sides: StatisticsSides
+    ) -> None:
         """Equal ones are one with its count; another hour is another one."""
         later = replace(FAILURE, hour="2026-10-27T13:00:00Z")
         for failure in (FAILURE, later, FAILURE):
             sides.worker.add_failure(failure, {})
 
-        assert sorted(await sides.api.failures([MONDAY, TUESDAY]), key=lambda entry: entry[0].hour) == [(FAILURE, 2), (later, 1)]
+        assert sorted(
+            await sides.api.failures([MONDAY, TUESDAY]), key=lambda entry: entry[0].hour
+        ) == [(FAILURE, 2), (later, 1)]
         assert await sides.api.days([TUESDAY]) == [DayCounts(failures={"user": 3})]
 
     async def test_only_so_many_packages_are_kept(self, sides: StatisticsSides) -> None:
@@ -119,7 +152,12 @@ class StatisticsContract:
     async def test_only_so_many_failures_of_a_day_are_kept(self, sides: StatisticsSides) -> None:
         """Where counts are equal the newest stay; how many failed is known all the same."""
         for number in range(FAILURES_KEPT + 24):
-            sides.worker.add_failure(replace(FAILURE, hour=f"2026-10-27T{number % 24:02}:00:00Z", profile=f"device-{number}"), {})
+            sides.worker.add_failure(
+                replace(
+                    FAILURE, hour=f"2026-10-27T{number % 24:02}:00:00Z", profile=f"device-{number}"
+                ),
+                {},
+            )
         kept = [failure for failure, _ in await sides.api.failures([TUESDAY])]
 
         assert len(kept) == FAILURES_KEPT
@@ -133,8 +171,13 @@ class StatisticsContract:
         sides.worker.add_failure(FAILURE, {"info": 0.5})
 
         totals = await sides.api.totals()
-        assert (totals.outcomes, totals.codes) == ({"done": 2, "user": 1}, {"impossible-selection": 1})
-        assert totals.durations["info"] == Durations(counts=(2, *[0] * len(BOUNDS[1:]), 0), seconds=0.9)
+        assert (totals.outcomes, totals.codes) == (
+            {"done": 2, "user": 1},
+            {"impossible-selection": 1},
+        )
+        assert totals.durations["info"] == Durations(
+            counts=(2, *[0] * len(BOUNDS[1:]), 0), seconds=0.9
+        )
         assert totals.durations["image"].counts[BOUNDS.index(60.0)] == 1
         assert totals.durations["image"].counts[BOUNDS.index(1.0)] == 1
         assert (totals.durations[WHOLE].counts[-1], totals.durations[WHOLE].seconds) == (1, 5061.5)
@@ -145,7 +188,10 @@ class StatisticsContract:
         sides.worker.add_finished(replace(BUILD, at=NOON.replace(hour=13)))
         sides.worker.add_failure(FAILURE, {})
 
-        assert await sides.api.hours([MONDAY, TUESDAY]) == {"2026-10-27T12:00:00Z": {"done": 1, "user": 1}, "2026-10-27T13:00:00Z": {"done": 1}}
+        assert await sides.api.hours([MONDAY, TUESDAY]) == {
+            "2026-10-27T12:00:00Z": {"done": 1, "user": 1},
+            "2026-10-27T13:00:00Z": {"done": 1},
+        }
         assert await sides.api.hours([MONDAY]) == {}
 
 
@@ -158,16 +204,29 @@ class RedisStatisticsContract(StatisticsContract):
         sides.worker.add_finished(BUILD)
         sides.worker.add_failure(FAILURE, {})
 
-        names = {"day:2026-10-26", "day:2026-10-27", "packages:2026-10-26", "failures:2026-10-27", "hours:2026-10-27", "totals"}
+        names = {
+            "day:2026-10-26",
+            "day:2026-10-27",
+            "packages:2026-10-26",
+            "failures:2026-10-27",
+            "hours:2026-10-27",
+            "totals",
+        }
         lifetimes = {name: redis.ttl(f"asu:statistics:{name}") for name in names}
         kept = KEPT_DAYS * DAY_SECONDS
         guards: Any = redis.keys(f"{COUNTED}*")
         assert [0 < redis.ttl(guard) <= COUNTED_SECONDS for guard in guards] == [True] * 3
         assert redis.dbsize() == len(names) + len(guards)
-        others = {"failures:2026-10-27": FAILURE_DAYS * DAY_SECONDS, "hours:2026-10-27": (HOURS_DAYS + 1) * DAY_SECONDS, "totals": -1}
+        others = {
+            "failures:2026-10-27": FAILURE_DAYS * DAY_SECONDS,
+            "hours:2026-10-27": (HOURS_DAYS + 1) * DAY_SECONDS,
+            "totals": -1,
+        }
         assert lifetimes == {**dict.fromkeys(names, kept), **others}
 
-    async def test_only_so_many_packages_lie_in_redis(self, sides: StatisticsSides, redis: Redis) -> None:
+    async def test_only_so_many_packages_lie_in_redis(
+        self, sides: StatisticsSides, redis: Redis
+    ) -> None:
         """The bound is one of Redis' memory, not only of what is read."""
         for part in range(4):
             names = frozenset(f"kmod-{part}-{number}" for number in range(PACKAGES_KEPT // 3))
@@ -175,32 +234,63 @@ class RedisStatisticsContract(StatisticsContract):
 
         assert redis.zcard("asu:statistics:packages:2026-10-26") == PACKAGES_KEPT
 
-    async def test_fields_of_a_later_release_are_passed_over(self, sides: StatisticsSides, redis: Redis) -> None:
+    async def test_fields_of_a_later_release_are_passed_over(
+        self, sides: StatisticsSides, redis: Redis
+    ) -> None:
         """An API of this release reads what a newer worker counts."""
-        redis.hset("asu:statistics:day:2026-10-26", mapping={"requests": 3, "refused": 2, "client:luci": 1, "fault:user": 1})
-        redis.hset("asu:statistics:day:2026-10-26", mapping={"newest": "24.10.4", "took:": 1, "took:long": 1, "version:25.12.0": "few", b"\xff": 1})
+        redis.hset(
+            "asu:statistics:day:2026-10-26",
+            mapping={"requests": 3, "refused": 2, "client:luci": 1, "fault:user": 1},
+        )
+        redis.hset(
+            "asu:statistics:day:2026-10-26",
+            mapping={
+                "newest": "24.10.4",
+                "took:": 1,
+                "took:long": 1,
+                "version:25.12.0": "few",
+                b"\xff": 1,
+            },
+        )
 
         assert await sides.api.days([MONDAY]) == [DayCounts(requests=3, failures={"user": 1})]
 
-    async def test_failures_of_a_later_release_are_read(self, sides: StatisticsSides, redis: Redis) -> None:
+    async def test_failures_of_a_later_release_are_read(
+        self, sides: StatisticsSides, redis: Redis
+    ) -> None:
         """What it tells besides is passed over, and what is equal without it is one failure."""
         for builder in ("opkg", "apk"):
-            fields = json.loads(FAILURE.encoded()) | {"builder": builder, "problems": [{"kind": "missing", "package": "nothing", "feed": builder}]}
+            fields = json.loads(FAILURE.encoded()) | {
+                "builder": builder,
+                "problems": [{"kind": "missing", "package": "nothing", "feed": builder}],
+            }
             redis.zadd("asu:statistics:failures:2026-10-27", {json.dumps(fields): 2})
 
         assert await sides.api.failures([TUESDAY]) == [(FAILURE, 4)]
 
     @pytest.mark.parametrize("odd", [b"", b"{", b"\xff", b"7", b"[]", b"{}", *ODD_FAILURES])
-    async def test_a_failure_that_cannot_be_read_hides_no_other(self, sides: StatisticsSides, redis: Redis, odd: bytes) -> None:
+    async def test_a_failure_that_cannot_be_read_hides_no_other(
+        self, sides: StatisticsSides, redis: Redis, odd: bytes
+    ) -> None:
         """It is left out."""
         sides.worker.add_failure(FAILURE, {})
         redis.zadd("asu:statistics:failures:2026-10-27", {odd: 1})
 
         assert await sides.api.failures([TUESDAY]) == [(FAILURE, 1)]
 
-    async def test_totals_of_a_later_release_are_read(self, sides: StatisticsSides, redis: Redis) -> None:
+    async def test_totals_of_a_later_release_are_read(
+        self, sides: StatisticsSides, redis: Redis
+    ) -> None:
         """A bound that this release does not have counts with the next one, and other fields are passed over."""
-        redis.hset("asu:statistics:totals", mapping={"bucket:image:45.0": 2, "bucket:image:60.0": 1, "milliseconds:image": 100, "a:b:c:d": 1})
+        redis.hset(
+            "asu:statistics:totals",
+            mapping={
+                "bucket:image:45.0": 2,
+                "bucket:image:60.0": 1,
+                "milliseconds:image": 100,
+                "a:b:c:d": 1,
+            },
+        )
 
         durations = (await sides.api.totals()).durations
         assert set(durations) == {"image"}
@@ -223,7 +313,9 @@ class TestRedisStatistics(ImitatedRedis, RedisStatisticsContract):
     @pytest.fixture
     async def sides(self, asynchronous: AsyncRedis, redis: Redis) -> StatisticsSides:
         """Return both sides of one imitated server."""
-        return StatisticsSides(api=RedisStatistics(asynchronous), worker=RedisBuildStatistics(redis))
+        return StatisticsSides(
+            api=RedisStatistics(asynchronous), worker=RedisBuildStatistics(redis)
+        )
 
 
 class NotedReply(list[Any]):

@@ -70,14 +70,25 @@ class StoreContract:
 
         file = store.find(A, "a.bin")
         assert file is not None
-        assert (file.key, file.name, file.size, file.url, read(store, "a.bin")) == (A, "a.bin", 5, None, "image")
+        assert (file.key, file.name, file.size, file.url, read(store, "a.bin")) == (
+            A,
+            "a.bin",
+            5,
+            None,
+            "image",
+        )
         assert file.etag == sha256(b"image").hexdigest()
         assert begun <= file.modified <= time.time()
         assert store.has(A)
         assert not store.has(B)
 
-    @pytest.mark.parametrize(("start", "length", "expected"), [(0, 10, "0123456789"), (0, 4, "0123"), (4, 6, "456789"), (9, 1, "9")])
-    def test_a_part_of_a_file_is_read(self, store: Store, start: int, length: int, expected: str) -> None:
+    @pytest.mark.parametrize(
+        ("start", "length", "expected"),
+        [(0, 10, "0123456789"), (0, 4, "0123"), (4, 6, "456789"), (9, 1, "9")],
+    )
+    def test_a_part_of_a_file_is_read(
+        self, store: Store, start: int, length: int, expected: str
+    ) -> None:
         """From any byte on, as far as is wanted."""
         publish(store, a_bin="0123456789")
 
@@ -108,7 +119,9 @@ class StoreContract:
         assert read(store, "a.bin", key=place.name) is None
         assert not store.has(place.name)
 
-    def test_a_build_of_which_a_file_was_taken_away_is_not_there(self, store: Store, take_away: Callable[[str, str], None]) -> None:
+    def test_a_build_of_which_a_file_was_taken_away_is_not_there(
+        self, store: Store, take_away: Callable[[str, str], None]
+    ) -> None:
         """Even if it was a moment ago, and though all the others are still there; published anew it is whole again."""
         publish(store, a_bin="x", b_bin="x")
         assert store.has(A)
@@ -121,7 +134,9 @@ class StoreContract:
         publish(store, a_bin="x", b_bin="x")
         assert store.has(A)
 
-    def test_a_build_of_which_a_file_was_shortened_is_not_there(self, store: Store, shorten: Callable[[str, str], None]) -> None:
+    def test_a_build_of_which_a_file_was_shortened_is_not_there(
+        self, store: Store, shorten: Callable[[str, str], None]
+    ) -> None:
         """Where it lies, so that nothing but its size tells; what is left of it is never served as the file."""
         publish(store, a_bin="image", b_bin="x")
         assert store.has(A)
@@ -138,7 +153,10 @@ class StoreContract:
         assert store.has(A)
 
     def test_what_is_damaged_is_taken_out_of_sight(
-        self, store: Store, shorten: Callable[[str, str], None], take_away: Callable[[str, str], None]
+        self,
+        store: Store,
+        shorten: Callable[[str, str], None],
+        take_away: Callable[[str, str], None],
     ) -> None:
         """Known or not; what is whole stays."""
         for key in (A, B, "c" * 64):
@@ -157,7 +175,10 @@ class StoreContract:
 
         manifest = store.manifest(A)
         assert manifest
-        assert {file.name: file.sha256 for file in manifest.files} == {"a.bin": "f" * 64, "b.bin": sha256(b"other").hexdigest()}
+        assert {file.name: file.sha256 for file in manifest.files} == {
+            "a.bin": "f" * 64,
+            "b.bin": sha256(b"other").hexdigest(),
+        }
 
     def test_what_a_record_can_be_made_from_lies_with_the_files(self, store: Store) -> None:
         """Nobody can ask for it, it is no image, and it goes with the build; what is looked through is told by its keys."""
@@ -166,12 +187,20 @@ class StoreContract:
         store.publish(A, place, 1000)
         publish(store, B, lifetime=-2000, a_bin="x")
 
-        assert (store.account(A), store.account(B), store.account("c" * 64)) == (b"account", None, None)
+        assert (store.account(A), store.account(B), store.account("c" * 64)) == (
+            b"account",
+            None,
+            None,
+        )
         assert sorted(store.published_keys()) == [A, B]
         manifest = store.manifest(A)
         assert manifest
         assert [file.name for file in manifest.files] == ["a.bin"]
-        assert (store.find(A, ACCOUNT), store.usage(), store.manifest("c" * 64)) == (None, StoreUsage(builds=2, bytes=6), None)
+        assert (store.find(A, ACCOUNT), store.usage(), store.manifest("c" * 64)) == (
+            None,
+            StoreUsage(builds=2, bytes=6),
+            None,
+        )
         store.expire(LIFETIMES, lambda _: False)
         assert list(store.published_keys()) == [A]
         publish(store, a_bin="later")
@@ -276,7 +305,23 @@ class StoreContract:
 
     @pytest.mark.parametrize(
         "name",
-        ["", ".", "..", "../a.bin", f"../{A}/a.bin", "/etc/passwd", ".hidden", "a.bin/", "a/b", "a\\b", "a.bin\n", "a b", "\0", "a\0", "x" * 256],
+        [
+            "",
+            ".",
+            "..",
+            "../a.bin",
+            f"../{A}/a.bin",
+            "/etc/passwd",
+            ".hidden",
+            "a.bin/",
+            "a/b",
+            "a\\b",
+            "a.bin\n",
+            "a b",
+            "\0",
+            "a\0",
+            "x" * 256,
+        ],
     )
     def test_other_names_lead_nowhere(self, store: Store, name: str) -> None:
         """Only names as the ImageBuilder makes them are looked for."""
@@ -288,7 +333,21 @@ class StoreContract:
         assert store.find(A, name) is None
         assert store.find(A, "a.bin") is not None
 
-    @pytest.mark.parametrize("key", ["", "..", ".incoming", A[1:], A + "a", A.upper(), A + "\n", f"../{A}", f"{A}/", f"{A}/../{A}"])
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "",
+            "..",
+            ".incoming",
+            A[1:],
+            A + "a",
+            A.upper(),
+            A + "\n",
+            f"../{A}",
+            f"{A}/",
+            f"{A}/../{A}",
+        ],
+    )
     def test_other_keys_lead_nowhere(self, store: Store, key: str) -> None:
         """Only whole keys name a build."""
         publish(store, a_bin="x")
@@ -331,7 +390,9 @@ class StoreContract:
 
         assert store.find(A, MANIFEST) is None
 
-    def test_a_build_that_is_published_while_the_old_one_is_removed_stays(self, store: Store) -> None:
+    def test_a_build_that_is_published_while_the_old_one_is_removed_stays(
+        self, store: Store
+    ) -> None:
         """The question whether anybody knows it was answered for the old one."""
         publish(store, lifetime=-1100, a_bin="x")
 

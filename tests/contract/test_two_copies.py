@@ -35,13 +35,20 @@ def test_the_decision_core_is_the_same_in_both_services() -> None:
 
 def test_the_golden_hashes_are_the_same_in_both_services() -> None:
     """Both services are held to the same identities, each by its own copy."""
-    assert (ROOT / "tests/unit/golden_hashes.json").read_bytes() == (ROOT / "asu-prepare/tests/golden_hashes.json").read_bytes()
+    assert (ROOT / "tests/unit/golden_hashes.json").read_bytes() == (
+        ROOT / "asu-prepare/tests/golden_hashes.json"
+    ).read_bytes()
 
 
-@pytest.mark.parametrize(("package", "other"), [("asu-prepare/asu_prepare", "asu"), ("asu", "asu_prepare"), ("asu-prepare/tests", "asu")])
+@pytest.mark.parametrize(
+    ("package", "other"),
+    [("asu-prepare/asu_prepare", "asu"), ("asu", "asu_prepare"), ("asu-prepare/tests", "asu")],
+)
 def test_no_service_imports_the_other(package: str, other: str) -> None:
     """Each service can be rewritten without the other noticing."""
-    assert not [(path, name) for path, name in imported_names(ROOT / package) if name.split(".")[0] == other]
+    assert not [
+        (path, name) for path, name in imported_names(ROOT / package) if name.split(".")[0] == other
+    ]
 
 
 def test_the_prepare_service_loads_no_heavy_machinery() -> None:

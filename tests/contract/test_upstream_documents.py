@@ -34,7 +34,9 @@ def read_name(raw: bytes) -> str:
 def read_time(raw: bytes) -> datetime:
     """Read a document that must have a time."""
     document = json.loads(raw)
-    return datetime.fromtimestamp(int((json.loads(document) if isinstance(document, str) else document)["seconds"]), UTC)
+    return datetime.fromtimestamp(
+        int((json.loads(document) if isinstance(document, str) else document)["seconds"]), UTC
+    )
 
 
 def catalogue_of(upstream: Upstream) -> Catalogue:
@@ -75,14 +77,20 @@ class UpstreamContract:
             await serve({}).read("a/b.json", read_name)
 
     @pytest.mark.parametrize("document", [None, [], {}, "text", 17])
-    async def test_a_document_of_another_shape_is_as_good_as_none(self, serve: Serve, document: object) -> None:
+    async def test_a_document_of_another_shape_is_as_good_as_none(
+        self, serve: Serve, document: object
+    ) -> None:
         """The server is broken, not the caller."""
         with pytest.raises(DocumentUnavailableError) as caught:
             await serve({"a/b.json": document}).read("a/b.json", read_name)
         assert "a/b.json" in str(caught.value)
 
-    @pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "Infinity", "9" * 5000, "1" + "0" * 400, "[" * 100_000])
-    async def test_a_number_beyond_all_bounds_is_as_good_as_none(self, serve: Serve, number: str) -> None:
+    @pytest.mark.parametrize(
+        "number", ["1e400", "-1e400", "NaN", "Infinity", "9" * 5000, "1" + "0" * 400, "[" * 100_000]
+    )
+    async def test_a_number_beyond_all_bounds_is_as_good_as_none(
+        self, serve: Serve, number: str
+    ) -> None:
         """JSON has numbers that no program can hold; what a reader makes of them is no mistake of ours."""
         with pytest.raises(DocumentUnavailableError):
             await serve({"a/b.json": f'{{"seconds": {number}}}'}).read("a/b.json", read_time)
@@ -98,7 +106,9 @@ class UpstreamContract:
         """The catalogue works over either."""
         catalogue = catalogue_of(serve(metadata()))
 
-        assert (await catalogue.validate(BuildRequest(**REQUEST))).fields["profile"] == REQUEST["profile"]
+        assert (await catalogue.validate(BuildRequest(**REQUEST))).fields["profile"] == REQUEST[
+            "profile"
+        ]
 
 
 class TestMemoryUpstream(UpstreamContract):
@@ -129,13 +139,16 @@ class TestDownloadsServer(UpstreamContract):
         return serve
 
     @pytest.mark.parametrize("fault", ["500", "404", "302", "truncated", "garbage", "redirect"])
-    async def test_known_versions_validate_while_the_server_fails(self, tree: Path, server: UpstreamServer, web: WebClient, fault: str) -> None:
+    async def test_known_versions_validate_while_the_server_fails(
+        self, tree: Path, server: UpstreamServer, web: WebClient, fault: str
+    ) -> None:
         """The last good copy stands in, and the server is asked no more than once per document in the meantime."""
         write_documents(tree, metadata())
         catalogue = catalogue_of(DownloadsServer(web, url=server.url, ttl=0))
         request = BuildRequest(**REQUEST)
         await catalogue.validate(request)
-        write_documents(tree, metadata())  # Newer files, so that the server does not get by with a 304.
+        # Newer files, so that the server does not get by with a 304.
+        write_documents(tree, metadata())
         server.faults.set([Fault(path="*", fault=fault)])
         asked = len(server.requests)
 
@@ -143,8 +156,12 @@ class TestDownloadsServer(UpstreamContract):
             assert (await catalogue.validate(request)).fields["profile"] == REQUEST["profile"]
         assert len(server.requests) - asked == 3
 
-    @pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "9" * 5000, "1" + "0" * 400, "[" * 100_000])
-    async def test_what_cannot_be_read_is_left_alone(self, tree: Path, server: UpstreamServer, web: WebClient, number: str) -> None:
+    @pytest.mark.parametrize(
+        "number", ["1e400", "-1e400", "NaN", "9" * 5000, "1" + "0" * 400, "[" * 100_000]
+    )
+    async def test_what_cannot_be_read_is_left_alone(
+        self, tree: Path, server: UpstreamServer, web: WebClient, number: str
+    ) -> None:
         """However often it is asked for, the server hears of it once."""
         write_documents(tree, {"a.json": f'{{"seconds": {number}}}'})
         upstream = DownloadsServer(web, url=server.url, ttl=300)
@@ -154,7 +171,9 @@ class TestDownloadsServer(UpstreamContract):
 
         assert len(server.requests) == 1
 
-    async def test_a_document_is_revalidated(self, tree: Path, server: UpstreamServer, web: WebClient) -> None:
+    async def test_a_document_is_revalidated(
+        self, tree: Path, server: UpstreamServer, web: WebClient
+    ) -> None:
         """What has not changed is not sent again, and what has changed is seen."""
         write_documents(tree, {"a.json": {"name": "one"}})
         upstream = DownloadsServer(web, url=server.url, ttl=0)
@@ -164,16 +183,22 @@ class TestDownloadsServer(UpstreamContract):
 
         assert names == ["one", "one", "two, longer"]
 
-    async def test_many_who_wait_share_one_request(self, tree: Path, server: UpstreamServer, web: WebClient) -> None:
+    async def test_many_who_wait_share_one_request(
+        self, tree: Path, server: UpstreamServer, web: WebClient
+    ) -> None:
         """However slow the server is."""
         write_documents(tree, {"a.json": {"name": "one"}})
         server.faults.set([Fault(path="*", fault="slow", seconds=0.2)])
         upstream = DownloadsServer(web, url=server.url, ttl=300)
 
-        assert set(await asyncio.gather(*(upstream.read("a.json", read_name) for _ in range(50)))) == {"one"}
+        assert set(
+            await asyncio.gather(*(upstream.read("a.json", read_name) for _ in range(50)))
+        ) == {"one"}
         assert len(server.requests) == 1
 
-    async def test_the_overview_is_there_at_once_while_the_server_is_slow(self, tree: Path, server: UpstreamServer, web: WebClient) -> None:
+    async def test_the_overview_is_there_at_once_while_the_server_is_slow(
+        self, tree: Path, server: UpstreamServer, web: WebClient
+    ) -> None:
         """A dozen documents whose copies are all stale cost a moment in all, for the first who asks and for those after."""
         write_documents(tree, metadata())
         async with DownloadsServer(web, url=server.url, ttl=0) as upstream:
@@ -184,10 +209,14 @@ class TestDownloadsServer(UpstreamContract):
             begun = time.monotonic()
 
             assert [await catalogue.branches() for _ in range(3)] == [known] * 3
-            assert (await catalogue.validate(BuildRequest(**REQUEST))).fields["profile"] == REQUEST["profile"]
+            assert (await catalogue.validate(BuildRequest(**REQUEST))).fields["profile"] == REQUEST[
+                "profile"
+            ]
             assert time.monotonic() - begun < 2
 
-    async def test_one_slow_document_holds_up_no_other(self, tree: Path, server: UpstreamServer, web: WebClient) -> None:
+    async def test_one_slow_document_holds_up_no_other(
+        self, tree: Path, server: UpstreamServer, web: WebClient
+    ) -> None:
         """Each document has its own line."""
         write_documents(tree, {"slow.json": {"name": "slow"}, "fast.json": {"name": "fast"}})
         server.faults.set([Fault(path="slow.json", fault="slow", seconds=0.5)])
@@ -199,7 +228,9 @@ class TestDownloadsServer(UpstreamContract):
         assert await slow == "slow"
 
 
-async def test_a_hanging_peer_is_given_up(tree: Path, server: UpstreamServer, web: WebClient) -> None:
+async def test_a_hanging_peer_is_given_up(
+    tree: Path, server: UpstreamServer, web: WebClient
+) -> None:
     """The deadline holds for the whole exchange."""
     write_documents(tree, {"a.json": {}})
     server.faults.set([Fault(path="*", fault="hang")])
@@ -210,10 +241,15 @@ async def test_a_hanging_peer_is_given_up(tree: Path, server: UpstreamServer, we
     assert time.monotonic() - begun < 2
 
 
-async def test_an_endless_answer_is_not_read(tree: Path, server: UpstreamServer, web: WebClient) -> None:
+async def test_an_endless_answer_is_not_read(
+    tree: Path, server: UpstreamServer, web: WebClient
+) -> None:
     """More than the bound is not taken into memory."""
     (tree / "a.json").write_bytes(b"x" * 101)
 
     with pytest.raises(WebError, match="larger than 100"):
         await web.get(f"{server.url}/a.json", headers={}, max_bytes=100, deadline=5)
-    assert len((await web.get(f"{server.url}/a.json", headers={}, max_bytes=101, deadline=5)).body) == 101
+    assert (
+        len((await web.get(f"{server.url}/a.json", headers={}, max_bytes=101, deadline=5)).body)
+        == 101
+    )

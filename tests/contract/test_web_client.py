@@ -28,7 +28,9 @@ async def answering(body: bytes, *headers: str) -> AsyncIterator[str]:
         yield "http://{}:{}".format(*server.sockets[0].getsockname())
 
 
-async def get(url: str, *, max_bytes: int = 1000, headers: dict[str, str] | None = None) -> WebAnswer:
+async def get(
+    url: str, *, max_bytes: int = 1000, headers: dict[str, str] | None = None
+) -> WebAnswer:
     """Fetch an address."""
     async with WebClient(user_agent="test") as web:
         return await web.get(url, headers=headers or {}, max_bytes=max_bytes, deadline=5)
@@ -48,7 +50,9 @@ async def test_what_counts_is_the_size_unpacked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "encoding"), [(b"no gzip", "gzip"), (gzip.compress(b"whole")[:-3], "gzip"), (b"what", "br")], ids=["none", "half", "other"]
+    ("body", "encoding"),
+    [(b"no gzip", "gzip"), (gzip.compress(b"whole")[:-3], "gzip"), (b"what", "br")],
+    ids=["none", "half", "other"],
 )
 async def test_an_answer_that_cannot_be_unpacked_is_no_answer(body: bytes, encoding: str) -> None:
     """Packed wrongly, half, or in another way than was asked for."""
@@ -90,6 +94,9 @@ async def test_a_download_is_handed_over_and_bounded() -> None:
 
 async def test_a_packed_download_is_refused() -> None:
     """The hash of a file is that of its bytes, not of what a server makes of them."""
-    async with answering(gzip.compress(b"x"), "Content-Encoding: gzip") as url, WebClient(user_agent="test") as web:
+    async with (
+        answering(gzip.compress(b"x"), "Content-Encoding: gzip") as url,
+        WebClient(user_agent="test") as web,
+    ):
         with pytest.raises(WebError, match="packed"):
             await web.download(url, lambda _: None, max_bytes=1000, deadline=5)

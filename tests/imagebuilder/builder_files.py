@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from tests.imagebuilder.upstream_tree import Release
 
 HERE = Path(__file__).parent
-DISTRIBUTION_KEY = "5ad0c0de24100000"  # Made up, as in standin_opkg.py: whoever has this file trusts the tree's opkg feeds.
+# Made up, as in standin_opkg.py: whoever has this file trusts the tree's opkg feeds.
+DISTRIBUTION_KEY = "5ad0c0de24100000"
 DEFAULT_PARTSIZE = 104  # Mebibytes; the default of all genuine targets with partitions.
-TARGZ_IMAGES = {"combined": "combined.img.gz", "combined-efi": "combined-efi.img.gz", "rootfs": "rootfs.img.gz"}
+TARGZ_IMAGES = {
+    "combined": "combined.img.gz",
+    "combined-efi": "combined-efi.img.gz",
+    "rootfs": "rootfs.img.gz",
+}
 
 
 def write_builder(release: Release, feeds_url: str, directory: Path) -> None:
@@ -27,11 +32,21 @@ def write_builder(release: Release, feeds_url: str, directory: Path) -> None:
     include, scripts = directory / "include", directory / "scripts"
     for path in (include, scripts, directory / "keys", directory / "packages"):
         path.mkdir(parents=True)
-    (directory / "Makefile").write_text(lay_out((HERE / "files/Makefile").read_text(), apk=release.uses_apk))
-    (include / "image.mk").write_text(lay_out((HERE / "files/image.mk").read_text(), apk=release.uses_apk))
+    (directory / "Makefile").write_text(
+        lay_out((HERE / "files/Makefile").read_text(), apk=release.uses_apk)
+    )
+    (include / "image.mk").write_text(
+        lay_out((HERE / "files/image.mk").read_text(), apk=release.uses_apk)
+    )
     for name in ("paths.mk", "prereq.txt"):
         shutil.copy(HERE / "files" / name, include)
-    for script in sorted([*(HERE / "files").glob("standin_*.py"), HERE / "files/make_keys", HERE / "files/prepare_rootfs"]):
+    for script in sorted(
+        [
+            *(HERE / "files").glob("standin_*.py"),
+            HERE / "files/make_keys",
+            HERE / "files/prepare_rootfs",
+        ]
+    ):
         shutil.copy(script, scripts)
     for archive in release.local_packages():
         shutil.copy(archive, directory / "packages")
@@ -70,7 +85,12 @@ def _pins(release: Release) -> list[str]:
         return []
     names = ("base-files", "libc", "kernel")
     files = [path.name.removesuffix(".apk") for path in release.local_packages()]
-    return [f"{name}={file.removeprefix(f'{name}-')}" for name in names for file in files if file.startswith(f"{name}-")]
+    return [
+        f"{name}={file.removeprefix(f'{name}-')}"
+        for name in names
+        for file in files
+        if file.startswith(f"{name}-")
+    ]
 
 
 def _for_make(value: str) -> str:
@@ -78,7 +98,11 @@ def _for_make(value: str) -> str:
 
 
 def _config(release: Release) -> str:
-    filesystems = {image.get("filesystem") for profile in release.overview["profiles"].values() for image in profile["images"]}
+    filesystems = {
+        image.get("filesystem")
+        for profile in release.overview["profiles"].values()
+        for image in profile["images"]
+    }
     switches = {
         "CONFIG_TARGET_ROOTFS_EXT4FS": "ext4" in filesystems,
         "CONFIG_TARGET_ROOTFS_SQUASHFS": "squashfs" in filesystems,
@@ -104,14 +128,25 @@ def _profiles_mk(profiles: Mapping[str, Any]) -> str:
 
 
 def _title(title: Mapping[str, str]) -> str:
-    return title.get("title") or " ".join(title[key] for key in ("vendor", "model", "variant") if title.get(key))
+    return title.get("title") or " ".join(
+        title[key] for key in ("vendor", "model", "variant") if title.get(key)
+    )
 
 
 def _devices(release: Release) -> dict[str, Any]:
     """Collect what standin_images.py needs to know."""
     overview = release.overview
     limits = tomllib.loads((HERE / "flash_limits.toml").read_text())
-    kept = ("arch_packages", "default_packages", "linux_kernel", "metadata_version", "source_date_epoch", "target", "version_code", "version_number")
+    kept = (
+        "arch_packages",
+        "default_packages",
+        "linux_kernel",
+        "metadata_version",
+        "source_date_epoch",
+        "target",
+        "version_code",
+        "version_number",
+    )
     return {
         "target": release.target,
         "version_code": overview["version_code"],
@@ -143,21 +178,42 @@ def _images(profile: Mapping[str, Any], *, with_targz: bool) -> list[dict[str, s
     for image in profile["images"]:
         if image.get("filesystem") != "initramfs":
             kept = {key: image[key] for key in ("type", "filesystem") if key in image}
-            found.append({**kept, "suffix": image["name"].removeprefix(f"{profile['image_prefix']}-")})
+            found.append(
+                {**kept, "suffix": image["name"].removeprefix(f"{profile['image_prefix']}-")}
+            )
     if with_targz and not any(image.get("filesystem") == "targz" for image in found):
-        found += [{"type": kind, "filesystem": "targz", "suffix": f"targz-{suffix}"} for kind, suffix in TARGZ_IMAGES.items()]
+        found += [
+            {"type": kind, "filesystem": "targz", "suffix": f"targz-{suffix}"}
+            for kind, suffix in TARGZ_IMAGES.items()
+        ]
     return found
 
 
 def _write_repositories(release: Release, feeds_url: str, directory: Path) -> None:
     url = feeds_url.rstrip("/")
     if release.uses_apk:
-        (directory / "repositories").write_text("".join(f"{url}/{path}/packages.adb\n" for path in release.feeds.values()))
-        (directory / "keys/openwrt-standin.pem").write_text("-----BEGIN PUBLIC KEY-----\nc3RhbmQtaW4=\n-----END PUBLIC KEY-----\n")
+        (directory / "repositories").write_text(
+            "".join(f"{url}/{path}/packages.adb\n" for path in release.feeds.values())
+        )
+        (directory / "keys/openwrt-standin.pem").write_text(
+            "-----BEGIN PUBLIC KEY-----\nc3RhbmQtaW4=\n-----END PUBLIC KEY-----\n"
+        )
         return
-    lines = ["## Remote package repositories", *(f"src/gz openwrt_{name} {url}/{path}" for name, path in release.feeds.items())]
+    lines = [
+        "## Remote package repositories",
+        *(f"src/gz openwrt_{name} {url}/{path}" for name, path in release.feeds.items()),
+    ]
     (directory / "include/distfeeds.conf").write_text("\n".join(lines[1:]) + "\n")
-    lines += ["", "## This is the local package repository, do not remove!", "src imagebuilder file:packages", "", "option check_signature", ""]
+    lines += [
+        "",
+        "## This is the local package repository, do not remove!",
+        "src imagebuilder file:packages",
+        "",
+        "option check_signature",
+        "",
+    ]
     (directory / "repositories.conf").write_text("\n".join(lines))
     key = base64.b64encode(b"Ed" + bytes.fromhex(DISTRIBUTION_KEY) + bytes(32)).decode()
-    (directory / "keys" / DISTRIBUTION_KEY).write_text(f"untrusted comment: stand-in distribution key\n{key}\n")
+    (directory / "keys" / DISTRIBUTION_KEY).write_text(
+        f"untrusted comment: stand-in distribution key\n{key}\n"
+    )

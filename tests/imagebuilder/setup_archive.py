@@ -16,9 +16,17 @@ def move_into_archive(builder: Path, server_directory: Path) -> None:
     """Replace a builder's files by `setup.sh`, and put their archive with its sha256sums where that looks for them."""
     server_directory.mkdir(parents=True, exist_ok=True)
     archive = server_directory / ARCHIVE
-    with lzma.open(archive, "wb", preset=0) as compressed, tarfile.open(fileobj=compressed, mode="w") as tar:
+    with (
+        lzma.open(archive, "wb", preset=0) as compressed,
+        tarfile.open(fileobj=compressed, mode="w") as tar,
+    ):
         for path in sorted(builder.rglob("*")):
-            tar.add(path, f"openwrt-imagebuilder/{path.relative_to(builder)}", recursive=False, filter=_without_accidents)
+            tar.add(
+                path,
+                f"openwrt-imagebuilder/{path.relative_to(builder)}",
+                recursive=False,
+                filter=_without_accidents,
+            )
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     (server_directory / "sha256sums").write_text(f"{digest} *{ARCHIVE}\n")
     shutil.rmtree(builder)

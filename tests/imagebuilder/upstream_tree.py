@@ -88,12 +88,19 @@ class Release:
             if self._is_own_kernel(kmods.name):
                 feeds["kmods"] = f"{target}/kmods/{kmods.name}"
         listed = self.tree / packages / "feeds.conf"
-        names = [line.split()[1] for line in listed.read_text().splitlines() if line.startswith("src-")] if listed.exists() else []
+        names = (
+            [line.split()[1] for line in listed.read_text().splitlines() if line.startswith("src-")]
+            if listed.exists()
+            else []
+        )
         return feeds | {name: f"{packages}/{name}" for name in sorted(names) if name != "base"}
 
     def _is_own_kernel(self, name: str) -> bool:
         kernel = self.overview.get("linux_kernel")
-        return kernel is None or name == f"{kernel['version']}-{kernel['release']}-{kernel['vermagic']}"
+        return (
+            kernel is None
+            or name == f"{kernel['version']}-{kernel['release']}-{kernel['vermagic']}"
+        )
 
     @property
     def own_feed(self) -> str:

@@ -82,7 +82,9 @@ def worker(podman: PodmanWorld, shared_redis: RedisServer, tmp_path: Path) -> It
 
 
 @pytest.fixture
-def lone_worker(podman: PodmanWorld, own_redis: RedisServer, tmp_path: Path) -> Iterator[WorkerWorld]:
+def lone_worker(
+    podman: PodmanWorld, own_redis: RedisServer, tmp_path: Path
+) -> Iterator[WorkerWorld]:
     """Return a worker's world with a Redis of its own, which a test may stop."""
     with ExitStack() as stack:
         yield WorkerWorld(podman, own_redis, tmp_path, stack)

@@ -43,7 +43,10 @@ class Door:
     def knock(self, data: bytes, *, patience: float = PATIENCE) -> bytes:
         """Send bytes and return what comes back until the door closes, or is silent for so many seconds; a door that is slammed is no answer."""
         answer = b""
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection,
+        ):
             connection.sendall(data)
             connection.settimeout(patience)
             while piece := connection.recv(65536):
@@ -62,24 +65,52 @@ class Door:
 
     def memory(self) -> int:
         """Return the bytes of memory that the process has now."""
-        fields = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
+        fields = dict(
+            line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        )
         return int(fields["VmRSS"].split()[0]) * 1024
 
 
 @contextmanager
-def three_doors(directory: Path, redis: RedisServer, *, log_format: str = "text", upstream_url: str | None = None) -> Iterator[dict[str, Door]]:
+def three_doors(
+    directory: Path,
+    redis: RedisServer,
+    *,
+    log_format: str = "text",
+    upstream_url: str | None = None,
+) -> Iterator[dict[str, Door]]:
     """Run all of it, with one image in the store and secrets wherever a path might lead beside it."""
     store = _fill_store(directory)
     with ExitStack() as stack:
         upstream = stack.enter_context(_upstream(directory / "upstream"))
-        common = {"UPSTREAM_URL": upstream_url or upstream.url, "LOG_LEVEL": "debug", "LOG_FORMAT": log_format, "PREPARE_LOG_FORMAT": log_format}
-        settings = {**common, "REDIS_URL": redis.url, "STORE_PATH": str(store), "POLL_PATIENCE": "1"}
+        common = {
+            "UPSTREAM_URL": upstream_url or upstream.url,
+            "LOG_LEVEL": "debug",
+            "LOG_FORMAT": log_format,
+            "PREPARE_LOG_FORMAT": log_format,
+        }
+        settings = {
+            **common,
+            "REDIS_URL": redis.url,
+            "STORE_PATH": str(store),
+            "POLL_PATIENCE": "1",
+        }
         asu = stack.enter_context(_service("asu", ["asu", "api"], settings, directory))
         prepare = stack.enter_context(_service("prepare", ["asu_prepare"], settings, directory))
         port, nginx = free_port(), directory / "nginx"
-        process = start_nginx(nginx, port, asu=f"127.0.0.1:{asu.port}", prepare=f"127.0.0.1:{prepare.port}", store=store)
+        process = start_nginx(
+            nginx,
+            port,
+            asu=f"127.0.0.1:{asu.port}",
+            prepare=f"127.0.0.1:{prepare.port}",
+            store=store,
+        )
         stack.callback(_end, process)
-        yield {"asu": asu, "prepare": prepare, "gateway": Door("gateway", port, process.pid, nginx / "log")}
+        yield {
+            "asu": asu,
+            "prepare": prepare,
+            "gateway": Door("gateway", port, process.pid, nginx / "log"),
+        }
 
 
 def _fill_store(directory: Path) -> Path:
@@ -106,13 +137,21 @@ def _upstream(directory: Path) -> Iterator[UpstreamServer]:
 
 
 @contextmanager
-def _service(name: str, module: list[str], settings: Mapping[str, str], directory: Path) -> Iterator[Door]:
+def _service(
+    name: str, module: list[str], settings: Mapping[str, str], directory: Path
+) -> Iterator[Door]:
     """Run a service as its command does, with its log in a file."""
     port, log = free_port(), directory / f"{name}.log"
-    environment = {**os.environ, **settings, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'asu-prepare'}"}
+    environment = {
+        **os.environ,
+        **settings,
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'asu-prepare'}",
+    }
     with log.open("wb") as output:
         command = [sys.executable, "-m", *module, "--port", str(port)]
-        process = subprocess.Popen(command, cwd=directory, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=directory, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
     door = Door(name, port, process.pid, log)
     try:
         deadline = time.monotonic() + STARTED_SECONDS

@@ -84,7 +84,14 @@ class Gateway:
             service.seen.clear()
             service.connections.clear()
 
-    def ask(self, method: str, target: str, *, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
+    def ask(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
         """Send one request, the target just as it is written."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
@@ -110,7 +117,9 @@ class Handler(BaseHTTPRequestHandler):
     """Records each request; answers with its service's name, or with the status that the path ends in."""
 
     protocol_version = "HTTP/1.1"
-    wbufsize = 64 * 1024  # Head and body leave together; apart, the second waits 40 ms for the first one's acknowledgement.
+    # Head and body leave together; apart, the second waits 40 ms for the first one's
+    # acknowledgement.
+    wbufsize = 64 * 1024
     service: Service
 
     def answer(self) -> None:
@@ -142,7 +151,9 @@ def start_service(name: str, address: str = "127.0.0.1", port: int = 0) -> Servi
     server.daemon_threads = True
     service = Service(name, server)
     handler.service = service  # type: ignore[attr-defined]  # Made above.
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    ).start()
     return service
 
 
@@ -152,11 +163,23 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def start_nginx(directory: Path, port: int, *, asu: str, prepare: str, store: Path, limits: Mapping[str, str] = UNLIMITED) -> subprocess.Popen[bytes]:
+def start_nginx(
+    directory: Path,
+    port: int,
+    *,
+    asu: str,
+    prepare: str,
+    store: Path,
+    limits: Mapping[str, str] = UNLIMITED,
+) -> subprocess.Popen[bytes]:
     """Start nginx and wait until it listens."""
-    configuration = write_configuration(directory, listen=f"127.0.0.1:{port}", asu=asu, prepare=prepare, store=store, limits=limits)
+    configuration = write_configuration(
+        directory, listen=f"127.0.0.1:{port}", asu=asu, prepare=prepare, store=store, limits=limits
+    )
     with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(nginx_command(configuration), stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            nginx_command(configuration), stdout=log, stderr=subprocess.STDOUT
+        )
     if not wait_until_it_listens(process, port):
         pytest.fail(f"nginx did not start: {(directory / 'log').read_text()}")
     return process
@@ -187,7 +210,14 @@ def running_gateway(directory: Path, limits: Mapping[str, str] = UNLIMITED) -> I
     (store / BUILD / "link.bin").symlink_to("/etc/hostname")
     asu, prepare = start_service("asu"), start_service("prepare")
     port = free_port()
-    process = start_nginx(directory / "nginx", port, asu=asu.address, prepare=prepare.address, store=store, limits=limits)
+    process = start_nginx(
+        directory / "nginx",
+        port,
+        asu=asu.address,
+        prepare=prepare.address,
+        store=store,
+        limits=limits,
+    )
     try:
         yield Gateway(port, store, asu, prepare)
     finally:
@@ -202,7 +232,9 @@ def lonely_gateway(directory: Path) -> Iterator[Gateway]:
     port, unused = free_port(), start_service("unused")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         prepare = f"127.0.0.1:{silent.getsockname()[1]}"
-        process = start_nginx(directory / "nginx", port, asu=f"127.0.0.1:{free_port()}", prepare=prepare, store=store)
+        process = start_nginx(
+            directory / "nginx", port, asu=f"127.0.0.1:{free_port()}", prepare=prepare, store=store
+        )
         try:
             yield Gateway(port, store, unused, unused)
         finally:

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from asu.worker.container import BuildContainer
 
 ROOT = Path(__file__).resolve().parents[2]
-BASE = "localhost/asu-standin/imagebuilder/worker"  # Apart from other users of the stand-ins, whose images have other feeds.
+# Apart from other users of the stand-ins, whose images have other feeds.
+BASE = "localhost/asu-standin/imagebuilder/worker"
 OPKG, APK = "24.10.4", "25.12.1"
 FEEDS = "file:///upstream"  # Inside the images.
-SNAPSHOTS = ("SNAPSHOT", "24.10-SNAPSHOT")  # Their images fetch their builder themselves, as the genuine ones.
+# Their images fetch their builder themselves, as the genuine ones.
+SNAPSHOTS = ("SNAPSHOT", "24.10-SNAPSHOT")
 TARGETS = ("x86/64", "ath79/generic")
 PATIENCE = 30.0  # Seconds for the service to answer; on an idle machine it takes half of one.
 
@@ -56,7 +58,8 @@ class PodmanWorld:
             "pull_policy": "never",
             "builder_upstream_url": FEEDS,
             "container_memory_mb": 512,
-            "retry_delays": (),  # A failure is the end unless a test is about the attempts after it.
+            # A failure is the end unless a test is about the attempts after it.
+            "retry_delays": (),
             "disk_reserve_mb": 0,
         }
         return Settings(**{**fields, **values})
@@ -69,8 +72,15 @@ class PodmanWorld:
     def start_service(self) -> None:
         """Start the service and wait until it answers."""
         command = ["podman", "system", "service", "--time=0", f"unix://{self.socket}"]
-        directory = self.socket.parent  # A container that runs out of memory leaves a file `oom` where the service was started.
-        self.process = subprocess.Popen(command, cwd=directory, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # A container that runs out of memory leaves a file `oom` where the service was started.
+        directory = self.socket.parent
+        self.process = subprocess.Popen(
+            command,
+            cwd=directory,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         give_up = time.monotonic() + PATIENCE
         while time.monotonic() < give_up:
             with socket.socket(socket.AF_UNIX) as probe:
@@ -102,11 +112,15 @@ class PodmanWorld:
 
     def run(self, *arguments: str) -> str:
         """Run a podman command of an operator and return its output."""
-        return subprocess.run(["podman", *arguments], env=self.environment, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            ["podman", *arguments], env=self.environment, check=True, capture_output=True, text=True
+        ).stdout
 
     def containers(self, system: str) -> list[dict[str, Any]]:
         """Return what podman lists of a system's containers, ended ones too."""
-        listed: list[dict[str, Any]] = json.loads(self.run("ps", "--all", "--format=json", f"--filter=label=asu.system={system}"))
+        listed: list[dict[str, Any]] = json.loads(
+            self.run("ps", "--all", "--format=json", f"--filter=label=asu.system={system}")
+        )
         return listed
 
     def inspect(self, system: str) -> dict[str, Any]:
@@ -119,7 +133,12 @@ class PodmanWorld:
         """Remove every container that was started here."""
         for system in self.systems:
             for container in self.containers(system):
-                subprocess.run(["podman", "rm", "--force", "--time=0", container["Id"]], env=self.environment, check=False, capture_output=True)
+                subprocess.run(
+                    ["podman", "rm", "--force", "--time=0", container["Id"]],
+                    env=self.environment,
+                    check=False,
+                    capture_output=True,
+                )
 
 
 @contextmanager
@@ -141,15 +160,36 @@ def podman_world(directory: Path) -> Iterator[PodmanWorld]:
 
 def make_builders(world: PodmanWorld) -> None:
     """Make the stand-in ImageBuilders that are missing, with their feeds inside."""
-    made = subprocess.run([ROOT / "tests/imagebuilder/make_base"], env=world.environment, check=False, capture_output=True, text=True)
+    made = subprocess.run(
+        [ROOT / "tests/imagebuilder/make_base"],
+        env=world.environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     if made.returncode:
         unavailable(f"the stand-in's base image cannot be made here: {made.stderr.strip()}")
     _python(world, "tests.upstream.make_tree", str(world.tree))
-    command = ("tests.imagebuilder.build", "--tree", str(world.tree), "--feeds", FEEDS, "--base-container", BASE, "--setup")
+    command = (
+        "tests.imagebuilder.build",
+        "--tree",
+        str(world.tree),
+        "--feeds",
+        FEEDS,
+        "--base-container",
+        BASE,
+        "--setup",
+    )
     versions = [word for version in (OPKG, APK) for word in ("--version", version)]
     targets = [word for target in TARGETS for word in ("--target", target)]
     _python(world, *command, *versions, *targets)
-    _python(world, *command, "--target", TARGETS[0], *[word for version in SNAPSHOTS for word in ("--version", version)])
+    _python(
+        world,
+        *command,
+        "--target",
+        TARGETS[0],
+        *[word for version in SNAPSHOTS for word in ("--version", version)],
+    )
 
 
 def unavailable(reason: str) -> None:
@@ -160,7 +200,14 @@ def unavailable(reason: str) -> None:
 
 
 def _python(world: PodmanWorld, module: str, *arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, env=world.environment, check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env=world.environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -171,7 +218,12 @@ def builder_image(name: str, version: str = OPKG) -> BuilderImage:
 
 @contextmanager
 def started(
-    engine: PodmanEngine, image: BuilderImage, *, key: str = "0" * 64, attempt: int = 1, feeds: Sequence[str] = ()
+    engine: PodmanEngine,
+    image: BuilderImage,
+    *,
+    key: str = "0" * 64,
+    attempt: int = 1,
+    feeds: Sequence[str] = (),
 ) -> Iterator[BuildContainer]:
     """Start a build container for the time of a test."""
     container = engine.start(image, key=key, attempt=attempt, feeds=feeds)

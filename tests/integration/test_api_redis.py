@@ -34,7 +34,9 @@ SLACK = 0.5  # Seconds for a machine that is busy with other tests.
 @contextmanager
 def running_api(settings: Settings) -> Iterator[str]:
     """Serve the API as `asu api` does; return its URL."""
-    with served(create_app(settings), **{**server_options(settings), "timeout_graceful_shutdown": 1}) as port:
+    with served(
+        create_app(settings), **{**server_options(settings), "timeout_graceful_shutdown": 1}
+    ) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -82,8 +84,12 @@ def many(api: str, method: str, path: str, count: int, **options: Any) -> list[h
 
     async def send() -> list[httpx2.Response]:
         limits = httpx2.Limits(max_connections=count)
-        async with httpx2.AsyncClient(base_url=api, limits=limits, timeout=60, trust_env=False) as client:
-            return await asyncio.gather(*(client.request(method, path, **options) for _ in range(count)))
+        async with httpx2.AsyncClient(
+            base_url=api, limits=limits, timeout=60, trust_env=False
+        ) as client:
+            return await asyncio.gather(
+                *(client.request(method, path, **options) for _ in range(count))
+            )
 
     return asyncio.run(send())
 
@@ -94,7 +100,11 @@ def refused_in_time(client: httpx2.Client, method: str, path: str) -> None:
     answer = client.request(method, path, json=REQUEST if method == "POST" else None)
     took = time.monotonic() - begun
 
-    assert (answer.status_code, answer.json()["status"], answer.json()["code"]) == (503, 503, "queue-unavailable")
+    assert (answer.status_code, answer.json()["status"], answer.json()["code"]) == (
+        503,
+        503,
+        "queue-unavailable",
+    )
     assert int(answer.headers["retry-after"]) > 0
     assert took < HASTE + SLACK
 
@@ -117,18 +127,30 @@ def test_a_hundred_equal_requests_make_one_job(api: str, redis: Redis) -> None:
     assert redis.lrange(f"rq:queue:{QUEUE}", 0, -1) == [key.encode()]
     assert len(redis.keys("rq:job:*")) == 1
     assert redis.zcard("asu:waiting") == 1
-    assert [RedisWorkerRecords(redis).start(key) is not None for _ in range(3)] == [True, False, False]
+    assert [RedisWorkerRecords(redis).start(key) is not None for _ in range(3)] == [
+        True,
+        False,
+        False,
+    ]
 
 
-def test_one_address_cannot_take_all_places(client: httpx2.Client, tmp_path: Path, redis_server: RedisServer, api: str) -> None:
+def test_one_address_cannot_take_all_places(
+    client: httpx2.Client, tmp_path: Path, redis_server: RedisServer, api: str
+) -> None:
     """The address is the one that the gateway saw; no answer repeats it, and the gateway's own neighbours have no share."""
     settings = Settings(
-        redis_url=redis_server.url, store_path=tmp_path / "store", upstream_url=_upstream_of(api), max_pending_jobs=6, client_share=0.5
+        redis_url=redis_server.url,
+        store_path=tmp_path / "store",
+        upstream_url=_upstream_of(api),
+        max_pending_jobs=6,
+        client_share=0.5,
     )
 
     def ask(package: str, address: str | None) -> httpx2.Response:
         headers = {"X-Forwarded-For": address} if address else {}
-        return client.post(f"{url}/api/v1/build", json={**REQUEST, "packages": [package]}, headers=headers)
+        return client.post(
+            f"{url}/api/v1/build", json={**REQUEST, "packages": [package]}, headers=headers
+        )
 
     with running_api(settings) as url:
         answers = [ask(package, "5.9.0.1") for package in ("a", "b", "c", "d")]
@@ -136,7 +158,11 @@ def test_one_address_cannot_take_all_places(client: httpx2.Client, tmp_path: Pat
         full = ask("g", "5.9.0.3")
 
     assert [answer.status_code for answer in answers] == [202, 202, 202, 429]
-    assert (answers[3].json()["code"], answers[3].json()["status"], answers[3].headers["retry-after"]) == ("share-exceeded", 429, "60")
+    assert (
+        answers[3].json()["code"],
+        answers[3].json()["status"],
+        answers[3].headers["retry-after"],
+    ) == ("share-exceeded", 429, "60")
     assert "5.9.0.1" not in answers[3].text
     assert [answer.status_code for answer in others] == [202, 202, 202]
     assert (full.status_code, full.json()["code"]) == (529, "overloaded")
@@ -150,7 +176,9 @@ def test_a_crowd_of_pollers_is_answered(api: str, client: httpx2.Client) -> None
 
 
 @pytest.mark.parametrize("trouble", ["stop", "freeze"])
-def test_without_redis_callers_learn_it_in_time_and_it_heals_by_itself(client: httpx2.Client, redis_server: RedisServer, trouble: str) -> None:
+def test_without_redis_callers_learn_it_in_time_and_it_heals_by_itself(
+    client: httpx2.Client, redis_server: RedisServer, trouble: str
+) -> None:
     """Whether it is gone or hangs: 503 within two seconds, but for polls; once it is back, what was accepted is still there."""
     key = client.post("/api/v1/build", json=REQUEST).json()["request_hash"]
     getattr(redis_server, trouble)()
@@ -169,12 +197,17 @@ def test_without_redis_callers_learn_it_in_time_and_it_heals_by_itself(client: h
 
 
 @pytest.mark.parametrize("trouble", ["stop", "freeze"])
-def test_a_poll_waits_for_redis_to_come_back(client: httpx2.Client, redis_server: RedisServer, trouble: str) -> None:
+def test_a_poll_waits_for_redis_to_come_back(
+    client: httpx2.Client, redis_server: RedisServer, trouble: str
+) -> None:
     """Clients take a refusal for the end of their build, which Redis has not forgotten when it is restarted or hangs for seconds."""
     key = client.post("/api/v1/build", json=REQUEST).json()["request_hash"]
     getattr(redis_server, trouble)()
     with ThreadPoolExecutor(2) as pool:
-        polls = [pool.submit(client.request, method, f"/api/v1/build/{key}") for method in ("GET", "HEAD")]
+        polls = [
+            pool.submit(client.request, method, f"/api/v1/build/{key}")
+            for method in ("GET", "HEAD")
+        ]
         time.sleep(3 * SLACK + HASTE)
         (redis_server.start if trouble == "stop" else redis_server.thaw)()
 
@@ -185,7 +218,10 @@ def test_a_poll_is_refused_when_redis_stays_away(tmp_path: Path, redis_server: R
     """Patience ends before the gateway's does, in our own words."""
     redis_server.stop()
     settings = Settings(redis_url=redis_server.url, store_path=tmp_path / "store", poll_patience=1)
-    with running_api(settings) as url, httpx2.Client(base_url=url, trust_env=False, timeout=30) as client:
+    with (
+        running_api(settings) as url,
+        httpx2.Client(base_url=url, trust_env=False, timeout=30) as client,
+    ):
         refused_in_time(client, "GET", f"/api/v1/build/{'0' * 64}")
 
 
@@ -201,7 +237,9 @@ def test_the_api_starts_before_redis(tmp_path: Path, redis_server: RedisServer) 
         assert client.get("/readyz").status_code == 200
 
 
-def test_a_build_is_followed_to_its_end(client: httpx2.Client, redis: Redis, tmp_path: Path) -> None:
+def test_a_build_is_followed_to_its_end(
+    client: httpx2.Client, redis: Redis, tmp_path: Path
+) -> None:
     """Queued, running, done, through real records; HEAD has the headers of GET and no body on the wire."""
     key = client.post("/api/v1/build", json=REQUEST).json()["request_hash"]
     worker = RedisWorkerRecords(redis)
@@ -213,9 +251,20 @@ def test_a_build_is_followed_to_its_end(client: httpx2.Client, redis: Redis, tmp
     worker.finish(attempt, BuildRecord(state=State.DONE, step="done", body=b'{"status": 200}'), 100)
     done = client.get(f"/api/v1/build/{key}")
 
-    assert (running.status_code, running.headers["x-imagebuilder-status"], running.headers["x-queue-position"]) == (202, "building_image", "0")
-    assert (running.content, int(running.headers["content-length"]) > len(b'{"status": 202}')) == (b"", True)
-    assert (done.status_code, done.json()["status"], done.headers["x-imagebuilder-status"]) == (200, 200, "done")
+    assert (
+        running.status_code,
+        running.headers["x-imagebuilder-status"],
+        running.headers["x-queue-position"],
+    ) == (202, "building_image", "0")
+    assert (running.content, int(running.headers["content-length"]) > len(b'{"status": 202}')) == (
+        b"",
+        True,
+    )
+    assert (done.status_code, done.json()["status"], done.headers["x-imagebuilder-status"]) == (
+        200,
+        200,
+        "done",
+    )
     assert [(one["number"], one["outcome"]) for one in done.json()["attempts"]] == [(1, "done")]
     assert client.post("/api/v1/build", json=REQUEST).status_code == 200
 
@@ -233,9 +282,13 @@ def test_requests_are_counted_in_redis(api: str, redis: Redis, client: httpx2.Cl
     assert (totals["requests"], totals["cache_hits"], totals["queue_length"]) == (100, 0, 1)
 
 
-def test_an_api_that_ends_hands_over_what_it_has_counted(tmp_path: Path, redis_server: RedisServer, api: str) -> None:
+def test_an_api_that_ends_hands_over_what_it_has_counted(
+    tmp_path: Path, redis_server: RedisServer, api: str
+) -> None:
     """A restart loses no request; nor does it wait for a Redis that is gone."""
-    settings = Settings(redis_url=redis_server.url, store_path=tmp_path / "store", upstream_url=_upstream_of(api))
+    settings = Settings(
+        redis_url=redis_server.url, store_path=tmp_path / "store", upstream_url=_upstream_of(api)
+    )
     with running_api(settings) as other, httpx2.Client(trust_env=False, timeout=30) as client:
         assert client.post(f"{other}/api/v1/build", json=REQUEST).status_code == 202
     with httpx2.Client(trust_env=False, timeout=30) as client:
@@ -250,11 +303,15 @@ def _upstream_of(api: str) -> str:
     return url
 
 
-def test_a_restarted_api_forgets_nothing(api: str, redis_server: RedisServer, tmp_path: Path) -> None:
+def test_a_restarted_api_forgets_nothing(
+    api: str, redis_server: RedisServer, tmp_path: Path
+) -> None:
     """What clients poll lives in Redis, so another process answers as well."""
     with httpx2.Client(trust_env=False, timeout=30) as client:
         key = client.post(f"{api}/api/v1/build", json=REQUEST).json()["request_hash"]
-        with running_api(Settings(redis_url=redis_server.url, store_path=tmp_path / "store")) as other:
+        with running_api(
+            Settings(redis_url=redis_server.url, store_path=tmp_path / "store")
+        ) as other:
             answer = client.get(f"{other}/api/v1/build/{key}")
 
     assert (answer.status_code, answer.json()["queue_position"]) == (202, 0)
@@ -275,8 +332,14 @@ def test_a_download_over_the_wire(client: httpx2.Client, tmp_path: Path) -> None
     """One answer with the length of the file, not compressed and not in chunks; HEAD sends no file."""
     key = "a" * 64
     publish(tmp_path, key, b"0" * 100_000)
-    answers = [client.request(method, f"/store/{key}/a.bin", headers={"Accept-Encoding": "gzip"}) for method in ("GET", "HEAD")]
+    answers = [
+        client.request(method, f"/store/{key}/a.bin", headers={"Accept-Encoding": "gzip"})
+        for method in ("GET", "HEAD")
+    ]
 
     assert [len(answer.content) for answer in answers] == [100_000, 0]
     assert [answer.headers["content-length"] for answer in answers] == ["100000"] * 2
-    assert all(answer.headers.keys().isdisjoint({"content-encoding", "transfer-encoding"}) for answer in answers)
+    assert all(
+        answer.headers.keys().isdisjoint({"content-encoding", "transfer-encoding"})
+        for answer in answers
+    )

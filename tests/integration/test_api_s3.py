@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 
 KEY = "5f" * 32
 NAME = "openwrt-25.12.1-0123456789ab-lantiq-xrx200-bt_homehub-v5a-squashfs-sysupgrade.bin"
-CONTENT = secrets.token_bytes(3_000_000)  # A dozen pieces, and more than the buffers on the way hold.
-BODIES = PendingBodies(b'{"status": 202, "detail": "queued"}', b'{"status": 202, "detail": "started"}')
+# A dozen pieces, and more than the buffers on the way hold.
+CONTENT = secrets.token_bytes(3_000_000)
+BODIES = PendingBodies(
+    b'{"status": 202, "detail": "queued"}', b'{"status": 202, "detail": "started"}'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,14 @@ class World:
     faults: Faults
     redis: RedisServer
 
-    def get(self, path: str = f"/store/{KEY}/{NAME}", method: str = "GET", **headers: str) -> httpx2.Response:
+    def get(
+        self, path: str = f"/store/{KEY}/{NAME}", method: str = "GET", **headers: str
+    ) -> httpx2.Response:
         """Ask; underscores in names of headers stand for dashes."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx2.request(method, f"{self.url}{path}", headers=named, timeout=60, trust_env=False)
+        return httpx2.request(
+            method, f"{self.url}{path}", headers=named, timeout=60, trust_env=False
+        )
 
     def finish(self) -> None:
         """Publish the build and put its record in place."""
@@ -62,14 +69,18 @@ class World:
 
         async def claim() -> None:
             async with async_redis(self.redis.url) as redis:
-                await RedisRecords(redis).claim(KEY, plan=json.dumps({"key": KEY}), bodies=BODIES, limit=10, renew=True)
+                await RedisRecords(redis).claim(
+                    KEY, plan=json.dumps({"key": KEY}), bodies=BODIES, limit=10, renew=True
+                )
 
         asyncio.run(claim())
         with Redis.from_url(self.redis.url) as redis:
             worker = RedisWorkerRecords(redis)
             attempt = worker.start(KEY)
             assert attempt is not None
-            worker.finish(attempt, BuildRecord(state=State.DONE, step="done", body=b'{"status": 200}'), 1000)
+            worker.finish(
+                attempt, BuildRecord(state=State.DONE, step="done", body=b'{"status": 200}'), 1000
+            )
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +88,15 @@ def bucket() -> Iterator[tuple[dict[str, Any], Faults]]:
     """Run an S3 server with a bucket; return the settings that name it."""
     with running_s3() as url, faulty(url) as (proxy, faults):
         make_bucket(url, "images")
-        yield {"s3_bucket": "images", "s3_endpoint_url": proxy, "s3_access_key_id": "tester", "s3_secret_access_key": "none"}, faults
+        yield (
+            {
+                "s3_bucket": "images",
+                "s3_endpoint_url": proxy,
+                "s3_access_key_id": "tester",
+                "s3_secret_access_key": "none",
+            },
+            faults,
+        )
 
 
 @contextmanager
@@ -86,7 +105,15 @@ def running(bucket: tuple[dict[str, Any], Faults], directory: Path, **more: Any)
     values, faults = bucket
     (directory / "redis").mkdir()
     with RedisServer(directory / "redis") as redis:
-        settings = Settings(**{**values, "redis_url": redis.url, "store_path": directory / "work", "upstream_url": "http://127.0.0.1:1", **more})
+        settings = Settings(
+            **{
+                **values,
+                "redis_url": redis.url,
+                "store_path": directory / "work",
+                "upstream_url": "http://127.0.0.1:1",
+                **more,
+            }
+        )
         with running_api(settings) as url:
             world = World(url, settings, open_store(settings), faults, redis)
             world.finish()
@@ -149,7 +176,9 @@ def test_a_poll_of_a_build_whose_objects_are_gone_puts_it_back_in_line(world: Wo
     gone = [world.get(f"/api/v1/build/{KEY}", method) for method in ("HEAD", "GET")]
     world.finish()
 
-    assert [(answer.status_code, answer.headers["x-imagebuilder-status"]) for answer in gone] == [(202, "queued")] * 2
+    assert [(answer.status_code, answer.headers["x-imagebuilder-status"]) for answer in gone] == [
+        (202, "queued")
+    ] * 2
     assert world.get(f"/api/v1/build/{KEY}").status_code == 200
 
 
@@ -160,7 +189,9 @@ def test_the_bucket_is_asked_once_for_many_polls(world: World) -> None:
     assert len(world.faults.seen) == 2, "for the manifest and for the list of what lies beside it"
 
 
-def test_clients_are_sent_to_the_bucket_where_the_operator_has_chosen_so(bucket: tuple[dict[str, Any], Faults], tmp_path: Path) -> None:
+def test_clients_are_sent_to_the_bucket_where_the_operator_has_chosen_so(
+    bucket: tuple[dict[str, Any], Faults], tmp_path: Path
+) -> None:
     """By a redirect without a query."""
     with running(bucket, tmp_path, s3_public_url="https://images.example.org/bucket/") as world:
         answer = world.get(f"/store/{KEY}/{NAME}?1795421294847")
@@ -177,10 +208,19 @@ def test_the_gateway_passes_images_of_a_bucket_on(world: World, tmp_path: Path) 
     """It has no such file itself, and changes nothing about what asu answers; a broken image stays broken."""
     port = free_port()
     asu = world.url.removeprefix("http://")
-    nginx = start_nginx(tmp_path / "nginx", port, asu=asu, prepare="127.0.0.1:1", store=tmp_path / "no-store")
+    nginx = start_nginx(
+        tmp_path / "nginx", port, asu=asu, prepare="127.0.0.1:1", store=tmp_path / "no-store"
+    )
     try:
-        through = World(f"http://127.0.0.1:{port}", world.settings, world.store, world.faults, world.redis)
-        get, head, part, beyond = through.get(), through.get(method="HEAD"), through.get(Range="bytes=-5"), through.get(Range="bytes=9999999-")
+        through = World(
+            f"http://127.0.0.1:{port}", world.settings, world.store, world.faults, world.redis
+        )
+        get, head, part, beyond = (
+            through.get(),
+            through.get(method="HEAD"),
+            through.get(Range="bytes=-5"),
+            through.get(Range="bytes=9999999-"),
+        )
         direct = world.get()
         world.faults.breaks_off = lambda request: NAME in request.path
         with pytest.raises(httpx2.RemoteProtocolError):
@@ -189,12 +229,26 @@ def test_the_gateway_passes_images_of_a_bucket_on(world: World, tmp_path: Path) 
         nginx.terminate()
         nginx.wait()
 
-    assert (get.status_code, get.content == CONTENT, part.status_code, part.content) == (200, True, 206, CONTENT[-5:])
-    assert (beyond.status_code, beyond.json()["code"], beyond.headers["content-range"]) == (416, "range-not-satisfiable", f"bytes */{len(CONTENT)}")
+    assert (get.status_code, get.content == CONTENT, part.status_code, part.content) == (
+        200,
+        True,
+        206,
+        CONTENT[-5:],
+    )
+    assert (beyond.status_code, beyond.json()["code"], beyond.headers["content-range"]) == (
+        416,
+        "range-not-satisfiable",
+        f"bytes */{len(CONTENT)}",
+    )
     own = {"date", "server", "connection", "x-request-id"}
-    assert {k: v for k, v in get.headers.items() if k not in own} == {k: v for k, v in direct.headers.items() if k not in own}
+    assert {k: v for k, v in get.headers.items() if k not in own} == {
+        k: v for k, v in direct.headers.items() if k not in own
+    }
     assert get.headers["content-length"] == head.headers["content-length"]
-    assert [answer.headers.get_list("access-control-allow-origin") for answer in (get, head, part, beyond)] == [["*"]] * 4
+    assert [
+        answer.headers.get_list("access-control-allow-origin")
+        for answer in (get, head, part, beyond)
+    ] == [["*"]] * 4
 
 
 def remove_all(store: Store) -> None:

@@ -45,9 +45,11 @@ CORPUS: dict[str, bytes] = {
     "empty length": HEAD + b"Content-Length: \r\n\r\n{}",
     "two lengths": HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
     "a list of lengths": HEAD + b"Content-Length: 2, 3\r\n\r\n{} ",
-    "length and chunks": HEAD + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: asu\r\n\r\n",
+    "length and chunks": HEAD
+    + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: asu\r\n\r\n",
     "chunks and length": HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
-    "two encodings": HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "two encodings": HEAD
+    + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
     "chunked not last": HEAD + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
     "disguised encoding": HEAD + b"Transfer-Encoding: xchunked\r\nContent-Length: 2\r\n\r\n{}",
     "encoding behind a blank": HEAD + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
@@ -62,10 +64,14 @@ CORPUS: dict[str, bytes] = {
     "chunks with extensions": CHUNKED + b"2;a=b;c\r\n{}\r\n0;x\r\n\r\n",
     "an extension without end": CHUNKED + b"2;" + b"x" * 2_000_000,
     "trailers": CHUNKED + b"2\r\n{}\r\n0\r\nContent-Length: 9\r\nHost: evil\r\n\r\n",
-    "trailers without end": CHUNKED + b"2\r\n{}\r\n0\r\n" + b"X: yyyyyyyyyyyyyyyyyyyy\r\n" * 100_000,
+    "trailers without end": CHUNKED
+    + b"2\r\n{}\r\n0\r\n"
+    + b"X: yyyyyyyyyyyyyyyyyyyy\r\n" * 100_000,
     "line ends alone": get().replace(b"\r\n", b"\n"),
     "carriage returns alone": get().replace(b"\r\n", b"\r"),
-    "ten thousand headers": get(headers=b"".join(b"X-%d: y\r\n" % number for number in range(10_000))),
+    "ten thousand headers": get(
+        headers=b"".join(b"X-%d: y\r\n" % number for number in range(10_000))
+    ),
     "one header ten thousand times": get(headers=b"X: y\r\n" * 10_000),
     "a header of a megabyte": get(headers=b"X: " + b"x" * 1_000_000 + b"\r\n"),
     "headers without end": get()[:-2] + b"X: yyyyyyyyyyyyyyyyyyyyyyy\r\n" * 100_000,
@@ -113,19 +119,34 @@ CORPUS: dict[str, bytes] = {
     "line ends in the query": get(b"/api/v1/latest?a=%0d%0aX-Evil:%201"),
     "an escaped line end in a poll": get(b"/api/v1/build/%0d%0aX-Evil:%201"),
     "a hundred at once": get().replace(b"close", b"keep-alive") * 99 + get(),
-    "a request within a body": HEAD + b"Content-Length: 60\r\nConnection: close\r\n\r\n" + get().ljust(60),
-    "expectations": HEAD + b"Expect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
-    "other expectations": HEAD + b"Expect: miracles\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
-    "an upgrade": get(headers=b"Upgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n").replace(b"close", b"Upgrade"),
-    "an upgrade to HTTP/2": get(headers=b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n").replace(
-        b"close", b"Upgrade, HTTP2-Settings"
+    "a request within a body": HEAD
+    + b"Content-Length: 60\r\nConnection: close\r\n\r\n"
+    + get().ljust(60),
+    "expectations": HEAD
+    + b"Expect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
+    "other expectations": HEAD
+    + b"Expect: miracles\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
+    "an upgrade": get(
+        headers=b"Upgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n"
+    ).replace(b"close", b"Upgrade"),
+    "an upgrade to HTTP/2": get(
+        headers=b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n"
+    ).replace(b"close", b"Upgrade, HTTP2-Settings"),
+    "ranges": get(
+        b"/store/" + BUILD.encode() + b"/x", b"Range: bytes=-1,0-,9-1,x\r\nIf-Range: \xff\r\n"
     ),
-    "ranges": get(b"/store/" + BUILD.encode() + b"/x", b"Range: bytes=-1,0-,9-1,x\r\nIf-Range: \xff\r\n"),
-    "a body beyond the limit": HEAD + b"Content-Length: 1000000\r\nConnection: close\r\n\r\n" + b" " * 1_000_000,
-    "packed": HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\nConnection: close\r\n\r\n\x1f\x8b",
+    "a body beyond the limit": HEAD
+    + b"Content-Length: 1000000\r\nConnection: close\r\n\r\n"
+    + b" " * 1_000_000,
+    "packed": HEAD
+    + b"Content-Encoding: gzip\r\nContent-Length: 2\r\nConnection: close\r\n\r\n\x1f\x8b",
     "not UTF-8": HEAD + b"Content-Length: 2\r\nConnection: close\r\n\r\n\xff\xfe",
-    "nested without end": HEAD + b"Content-Length: 200000\r\nConnection: close\r\n\r\n" + b"[" * 200_000,
-    "a number without end": HEAD + b"Content-Length: 200000\r\nConnection: close\r\n\r\n" + b"1" * 200_000,
+    "nested without end": HEAD
+    + b"Content-Length: 200000\r\nConnection: close\r\n\r\n"
+    + b"[" * 200_000,
+    "a number without end": HEAD
+    + b"Content-Length: 200000\r\nConnection: close\r\n\r\n"
+    + b"1" * 200_000,
     "a body for GET": get(headers=b"Content-Length: 5\r\n") + b"hello",
 }
 for _name in [name for name, data in CORPUS.items() if data.startswith(HEAD)]:
@@ -133,7 +154,9 @@ for _name in [name for name, data in CORPUS.items() if data.startswith(HEAD)]:
 
 
 @pytest.fixture(scope="module")
-def doors(tmp_path_factory: pytest.TempPathFactory, shared_redis: RedisServer) -> Iterator[dict[str, Door]]:
+def doors(
+    tmp_path_factory: pytest.TempPathFactory, shared_redis: RedisServer
+) -> Iterator[dict[str, Door]]:
     """Run services and gateway."""
     with three_doors(tmp_path_factory.mktemp("doors"), shared_redis) as doors:
         yield doors
@@ -147,17 +170,33 @@ def statuses(answer: bytes) -> list[int]:
 def knock_with_all(door: Door) -> dict[str, bytes]:
     """Send the whole corpus, several at a time; return what came back."""
     with ThreadPoolExecutor(16) as pool:
-        return dict(zip(CORPUS, pool.map(lambda data: door.knock(data, patience=SILENCE), CORPUS.values()), strict=True))
+        return dict(
+            zip(
+                CORPUS,
+                pool.map(lambda data: door.knock(data, patience=SILENCE), CORPUS.values()),
+                strict=True,
+            )
+        )
 
 
 @pytest.mark.parametrize("name", DOORS)
-def test_what_is_broken_is_nobody_s_mistake_but_its_sender_s(doors: dict[str, Door], name: str) -> None:
+def test_what_is_broken_is_nobody_s_mistake_but_its_sender_s(
+    doors: dict[str, Door], name: str
+) -> None:
     """No answer says that the server failed, tells how it works, or obeys a header that was smuggled in; and all goes on."""
     answers = knock_with_all(doors[name])
 
-    failed = {what: answer[:200] for what, answer in answers.items() if any(500 <= status != 501 != status != 505 for status in statuses(answer))}
+    failed = {
+        what: answer[:200]
+        for what, answer in answers.items()
+        if any(500 <= status != 501 != status != 505 for status in statuses(answer))
+    }
     assert failed == {}
-    assert [what for what, answer in answers.items() if re.search(rb"Traceback|File \"|/site-packages|\nX-Evil", answer)] == []
+    assert [
+        what
+        for what, answer in answers.items()
+        if re.search(rb"Traceback|File \"|/site-packages|\nX-Evil", answer)
+    ] == []
     assert doors[name].is_well()
     assert b"Traceback" not in doors[name].log.read_bytes()
 
@@ -165,14 +204,27 @@ def test_what_is_broken_is_nobody_s_mistake_but_its_sender_s(doors: dict[str, Do
 @pytest.mark.parametrize("name", DOORS)
 def test_a_body_with_two_ends_is_refused(doors: dict[str, Door], name: str) -> None:
     """Where two could disagree about its length, the rest would be another request: of someone else, behind a proxy."""
-    for what in ("two lengths", "length and chunks", "disguised encoding", "encoding behind a blank", "chunked not last"):
+    for what in (
+        "two lengths",
+        "length and chunks",
+        "disguised encoding",
+        "encoding behind a blank",
+        "chunked not last",
+    ):
         answered = statuses(doors[name].knock(CORPUS[what], patience=SILENCE))
         assert answered in ([400], [501]), what
 
 
 @pytest.mark.parametrize("name", ["asu", "prepare"])
 @pytest.mark.parametrize(
-    "what", ["ten thousand headers", "a header without end", "a name without end", "an address without end", "headers without end"]
+    "what",
+    [
+        "ten thousand headers",
+        "a header without end",
+        "a name without end",
+        "an address without end",
+        "headers without end",
+    ],
 )
 def test_a_head_without_end_is_refused(doors: dict[str, Door], name: str, what: str) -> None:
     """In the shape of all errors, where it is still read; neither server nor parser would end it."""
@@ -191,13 +243,17 @@ def test_slow_callers_keep_nobody_waiting(doors: dict[str, Door], name: str) -> 
     """A hundred connections whose requests never end, in the head or in the body, leave room for the next one."""
     with ExitStack() as stack:
         for number in range(100):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", doors[name].port), timeout=10))
+            connection = stack.enter_context(
+                socket.create_connection(("127.0.0.1", doors[name].port), timeout=10)
+            )
             connection.sendall(get()[:30] if number % 2 else CORPUS["shorter than said"])
         assert doors[name].is_well()
 
 
 @pytest.mark.parametrize("name", ["asu", "prepare"])
-def test_memory_stays_flat(doors: dict[str, Door], name: str, record_property: Callable[[str, object], None]) -> None:
+def test_memory_stays_flat(
+    doors: dict[str, Door], name: str, record_property: Callable[[str, object], None]
+) -> None:
     """Some megabytes of nonsense a round are forgotten with their connections."""
     knock_with_all(doors[name])  # What is loaded at first use is loaded.
     sizes = [doors[name].memory()]

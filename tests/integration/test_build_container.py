@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from asu.worker.container import BuildContainer
 
 # podman-py forgets to close a socket that it could not connect.
-pytestmark = pytest.mark.filterwarnings("ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning", "ignore:.*UDSSocket:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning",
+    "ignore:.*UDSSocket:ResourceWarning",
+)
 
 IMAGE = builder_image(f"{BASE}:x86-64-v{OPKG}")
 EAT = "piece = bytearray(1024 * 1024)\nkept = [bytes(piece) + b'x' for _ in range(400)]\nprint('ate', len(kept))"
@@ -49,7 +52,9 @@ CONNECT = "import socket, sys\nfor host in sys.argv[2:]:\n    s = socket.socket(
 @pytest.fixture(scope="module")
 def container(podman: PodmanWorld) -> Iterator[BuildContainer]:
     """Start one container for the tests that only look around in it."""
-    with started(podman.engine(container_pids=64, container_memory_mb=256, container_cpus=1.5), IMAGE) as container:
+    with started(
+        podman.engine(container_pids=64, container_memory_mb=256, container_cpus=1.5), IMAGE
+    ) as container:
         yield container
 
 
@@ -69,7 +74,10 @@ def test_a_silent_command_has_empty_outputs(container: BuildContainer) -> None:
 
 def test_a_flood_of_output_is_bounded(container: BuildContainer) -> None:
     """A builder cannot fill our memory by printing; head and tail of what it said stay."""
-    result = container.run(["bash", "-c", "echo first; head -c 30000000 /dev/zero | tr '\\0' x; echo; echo last"], deadline=60)
+    result = container.run(
+        ["bash", "-c", "echo first; head -c 30000000 /dev/zero | tr '\\0' x; echo; echo last"],
+        deadline=60,
+    )
 
     assert result.stdout.startswith("first\n")
     assert result.stdout.endswith("\nlast\n")
@@ -78,16 +86,23 @@ def test_a_flood_of_output_is_bounded(container: BuildContainer) -> None:
 
 def test_an_argument_is_no_shell_text(container: BuildContainer) -> None:
     """What is handed over as one argument arrives as one argument."""
-    assert output(container, "printf", "[%s]", "a b;$(id)`id`'\"", "x\ny") == "[a b;$(id)`id`'\"][x\ny]"
+    assert (
+        output(container, "printf", "[%s]", "a b;$(id)`id`'\"", "x\ny")
+        == "[a b;$(id)`id`'\"][x\ny]"
+    )
 
 
 def test_no_capability_is_left(container: BuildContainer) -> None:
     """No set of the process holds any capability, and none can be gained."""
-    status = dict(line.split(":\t", 1) for line in output(container, "cat", "/proc/self/status").splitlines() if ":\t" in line)
-
-    assert {name: int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == dict.fromkeys(
-        ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"), 0
+    status = dict(
+        line.split(":\t", 1)
+        for line in output(container, "cat", "/proc/self/status").splitlines()
+        if ":\t" in line
     )
+
+    assert {
+        name: int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+    } == dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"), 0)
     assert status["NoNewPrivs"] == "1"
     assert status["Seccomp"] == "2", "system calls are filtered"
 
@@ -96,7 +111,24 @@ def test_no_device_of_the_host_is_there(container: BuildContainer) -> None:
     """What stands in /dev holds nothing: no disk, no memory, no terminal of somebody else's."""
     devices = set(output(container, "find", "/dev", "-type", "b", "-o", "-type", "c").split())
 
-    assert devices - {f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts/ptmx", "console")} == set()
+    assert (
+        devices
+        - {
+            f"/dev/{name}"
+            for name in (
+                "null",
+                "zero",
+                "full",
+                "random",
+                "urandom",
+                "tty",
+                "ptmx",
+                "pts/ptmx",
+                "console",
+            )
+        }
+        == set()
+    )
 
 
 def test_the_kernels_settings_are_read_only(container: BuildContainer) -> None:
@@ -115,7 +147,12 @@ def test_the_builder_is_no_root(container: BuildContainer) -> None:
 def test_the_environment_is_the_images_own(podman: PodmanWorld) -> None:
     """Nothing of what the worker or podman's service have in theirs reaches the build: no address of Redis, no key, no proxy with a password."""
     secret = f"http://user:{secrets.token_hex(8)}@127.0.0.1:1"
-    names = {"REDIS_URL": secret, "S3_SECRET_ACCESS_KEY": secret, "HTTPS_PROXY": secret, "http_proxy": secret}
+    names = {
+        "REDIS_URL": secret,
+        "S3_SECRET_ACCESS_KEY": secret,
+        "HTTPS_PROXY": secret,
+        "http_proxy": secret,
+    }
     with podman.away(), pytest.MonkeyPatch.context() as surroundings:
         for name, value in names.items():
             surroundings.setenv(name, value)
@@ -149,7 +186,9 @@ def test_nothing_of_the_host_is_mounted(podman: PodmanWorld) -> None:
 
 def test_limits_are_set(podman: PodmanWorld) -> None:
     """Processes, memory (with swap) and processors are bounded as the settings say."""
-    with started(podman.engine(container_pids=64, container_memory_mb=256, container_cpus=1.5), IMAGE):
+    with started(
+        podman.engine(container_pids=64, container_memory_mb=256, container_cpus=1.5), IMAGE
+    ):
         limits: dict[str, Any] = podman.inspect(podman.systems[-1])["HostConfig"]
 
     assert limits["PidsLimit"] == 64
@@ -174,7 +213,9 @@ def test_memory_runs_out(container: BuildContainer) -> None:
     assert output(container, "echo", "alive") == "alive\n"
 
 
-def test_services_of_the_host_are_out_of_reach(container: BuildContainer, podman: PodmanWorld) -> None:
+def test_services_of_the_host_are_out_of_reach(
+    container: BuildContainer, podman: PodmanWorld
+) -> None:
     """What listens on the host's loopback, such as Redis, cannot be reached from a build by any of the host's addresses."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -189,18 +230,38 @@ def test_a_file_is_put_where_the_builder_finds_it(container: BuildContainer) -> 
     """The first-boot script arrives with its mode, owned by the builder, and so do its directories."""
     container.put("asu-files/etc/uci-defaults/99-asu-defaults", b"echo \xc3\xa9\n", 0o755)
 
-    assert output(container, "cat", "/builder/asu-files/etc/uci-defaults/99-asu-defaults") == "echo é\n"
-    assert output(container, "stat", "-c", "%a %U", "asu-files/etc/uci-defaults/99-asu-defaults", "asu-files/etc") == "755 buildbot\n755 buildbot\n"
+    assert (
+        output(container, "cat", "/builder/asu-files/etc/uci-defaults/99-asu-defaults")
+        == "echo é\n"
+    )
+    assert (
+        output(
+            container,
+            "stat",
+            "-c",
+            "%a %U",
+            "asu-files/etc/uci-defaults/99-asu-defaults",
+            "asu-files/etc",
+        )
+        == "755 buildbot\n755 buildbot\n"
+    )
 
 
 def test_a_directory_is_read_out_as_a_stream(container: BuildContainer) -> None:
     """The images come out as a tar stream, whatever their size."""
-    output(container, "bash", "-c", "mkdir -p out && head -c 3000000 /dev/urandom > out/image.bin && sha256sum out/image.bin")
+    output(
+        container,
+        "bash",
+        "-c",
+        "mkdir -p out && head -c 3000000 /dev/urandom > out/image.bin && sha256sum out/image.bin",
+    )
 
     data = b"".join(container.read_out("/builder/out", deadline=60))
 
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        assert {member.name: member.size for member in archive if member.isreg()} == {"out/image.bin": 3_000_000}
+        assert {member.name: member.size for member in archive if member.isreg()} == {
+            "out/image.bin": 3_000_000
+        }
 
 
 def test_a_directory_that_is_not_there_is_a_failure_of_ours(container: BuildContainer) -> None:
@@ -214,7 +275,9 @@ def test_a_deadline_ends_the_command(podman: PodmanWorld) -> None:
     with started(podman.engine(), IMAGE) as container:
         begin = time.monotonic()
         with pytest.raises(BuildTimeout, match=r"`bash -c` took longer than 1 s") as raised:
-            container.run(["bash", "-c", "trap '' TERM INT; echo on; sleep 60 & wait; sleep 60"], deadline=1)
+            container.run(
+                ["bash", "-c", "trap '' TERM INT; echo on; sleep 60 & wait; sleep 60"], deadline=1
+            )
         assert raised.value.stdout == "on\n", "what it had printed is kept"
 
         assert time.monotonic() - begin < 5

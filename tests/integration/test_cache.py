@@ -10,7 +10,14 @@ import pytest
 
 from misc.native.gateway import fill_in, nginx_command, write_configuration
 from misc.native.settings import ROOT
-from tests.integration.gateway_world import CAN_RUN, Gateway, free_port, start_service, stop, wait_until_it_listens
+from tests.integration.gateway_world import (
+    CAN_RUN,
+    Gateway,
+    free_port,
+    start_service,
+    stop,
+    wait_until_it_listens,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +34,13 @@ PACKAGE = "/releases/25.12.1/packages/mips_24kc/base/tmux-3.5-r1.apk"
 def cache(tmp_path: Path) -> Iterator[Gateway]:
     """Run a cache that may ask one server, known under the address at which the cache itself is asked."""
     port, origin = free_port(), start_service("origin")
-    configuration = write_configuration(tmp_path / "nginx", listen=str(port), asu="127.0.0.1:1", prepare="127.0.0.1:1", store=tmp_path)
+    configuration = write_configuration(
+        tmp_path / "nginx",
+        listen=str(port),
+        asu="127.0.0.1:1",
+        prepare="127.0.0.1:1",
+        store=tmp_path,
+    )
     values = {
         "CACHE_LISTEN": f"127.0.0.1:{port}",
         "CACHE_DIR": str(tmp_path / "kept"),
@@ -38,7 +51,9 @@ def cache(tmp_path: Path) -> Iterator[Gateway]:
     template = (ROOT / "misc" / "nginx" / "cache.conf.template").read_text()
     (configuration.parent / "gateway.conf").write_text(fill_in(template, values))
     (configuration.parent / "cache-hosts.conf").write_text(f"127.0.0.1 http://{origin.address};\n")
-    process = subprocess.Popen(nginx_command(configuration), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        nginx_command(configuration), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     assert wait_until_it_listens(process, port)
     yield Gateway(port, tmp_path, origin, origin)
     stop(process, origin)
@@ -72,17 +87,28 @@ def test_a_kept_file_outlives_its_server(cache: Gateway) -> None:
     assert cache.ask("GET", PACKAGE).status == 200
 
 
-@pytest.mark.parametrize(("target", "host"), [("/", "example.org"), ("http://example.org/", "127.0.0.1"), ("http://10.0.0.1:22/", "10.0.0.1:22")])
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        ("/", "example.org"),
+        ("http://example.org/", "127.0.0.1"),
+        ("http://10.0.0.1:22/", "10.0.0.1:22"),
+    ],
+)
 def test_other_servers_are_refused(cache: Gateway, target: str, host: str) -> None:
     """It is no open proxy: a server that is not listed is not asked, in whichever way it is named."""
-    answer = cache.send_raw(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    answer = cache.send_raw(
+        f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+    )
 
     assert (answer.split(b" ")[1], cache.asu.seen) == (b"403", [])
 
 
 def test_a_tunnel_is_refused(cache: Gateway) -> None:
     """CONNECT leads nowhere, not even to the server that is listed."""
-    answer = cache.send_raw(b"CONNECT 127.0.0.1:80 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+    answer = cache.send_raw(
+        b"CONNECT 127.0.0.1:80 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    )
 
     assert answer.split(b" ")[1] in {b"400", b"405"}  # Older nginx does not take it for a request.
     assert cache.asu.seen == []

@@ -41,7 +41,9 @@ class Upstream(BaseHTTPRequestHandler):
         found = self.path == "/.versions.json"
         self.send_response(200 if found else 404)
         self.end_headers()
-        self.wfile.write(json.dumps({"versions_list": ["24.10.3", "24.10.4"]}).encode() if found else b"nothing")
+        self.wfile.write(
+            json.dumps({"versions_list": ["24.10.3", "24.10.4"]}).encode() if found else b"nothing"
+        )
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # The signature is the library's.
         """Say nothing."""
@@ -59,14 +61,23 @@ class Operator:
         """Run a command of asu."""
         environment = {**os.environ, **self.settings, **changes}
         return subprocess.run(
-            [sys.executable, "-m", "asu", *command], cwd=ROOT, env=environment, check=False, capture_output=True, text=True, timeout=60
+            [sys.executable, "-m", "asu", *command],
+            cwd=ROOT,
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
 
     def check(self, **changes: str) -> dict[str, tuple[str, str]]:
         """Run `asu check` with changed settings; return level and words of what is not fine, by name."""
         done = self.run("check", "--json", "--port", str(self.port), **changes)
         assert done.stderr == ""
-        found = {entry["name"]: (entry["level"], f"{entry['detail']} {entry['advice']}") for entry in json.loads(done.stdout)["findings"]}
+        found = {
+            entry["name"]: (entry["level"], f"{entry['detail']} {entry['advice']}")
+            for entry in json.loads(done.stdout)["findings"]
+        }
         assert done.returncode == any(level == "problem" for level, _ in found.values())
         return {name: told for name, told in found.items() if told[0] != "ok"}
 
@@ -82,7 +93,9 @@ def upstream() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def running(podman: PodmanWorld, tmp_path_factory: pytest.TempPathFactory, upstream: str) -> Iterator[Operator]:
+def running(
+    podman: PodmanWorld, tmp_path_factory: pytest.TempPathFactory, upstream: str
+) -> Iterator[Operator]:
     """Run what a server needs, with a worker; no test changes it."""
     directory = tmp_path_factory.mktemp("server")
     (directory / "redis").mkdir()
@@ -109,7 +122,9 @@ def running(podman: PodmanWorld, tmp_path_factory: pytest.TempPathFactory, upstr
 
 def test_a_server_that_is_well_has_no_problem(running: Operator) -> None:
     """Nothing is found where nothing is wrong; a network is missing only where this machine gives containers none."""
-    assert set(running.check()) <= ({"network"} if running.settings["CONTAINER_NETWORK"] == "none" else set())
+    assert set(running.check()) <= (
+        {"network"} if running.settings["CONTAINER_NETWORK"] == "none" else set()
+    )
     assert "PROBLEM" not in running.run("check", "--port", str(running.port)).stdout
 
 
@@ -126,12 +141,18 @@ def test_a_socket_without_a_service_is_found(running: Operator, tmp_path: Path) 
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "podman.sock"))
 
-    assert "podman does not answer at" in running.check(CONTAINER_SOCKET_PATH=str(tmp_path / "podman.sock"))["podman"][1]
+    assert (
+        "podman does not answer at"
+        in running.check(CONTAINER_SOCKET_PATH=str(tmp_path / "podman.sock"))["podman"][1]
+    )
 
 
 def test_a_wrong_network_is_found(running: Operator) -> None:
     """With the command that makes it."""
-    assert "podman network create no-such-net" in running.check(CONTAINER_NETWORK="no-such-net")["network"][1]
+    assert (
+        "podman network create no-such-net"
+        in running.check(CONTAINER_NETWORK="no-such-net")["network"][1]
+    )
 
 
 def test_builds_that_reach_this_machine_are_found(running: Operator) -> None:
@@ -152,18 +173,30 @@ def test_what_builds_can_reach_is_told(running: Operator) -> None:
         pytest.skip("containers have no network here")
     told = {}
     for egress in ("feeds", "world"):
-        findings = json.loads(running.run("check", "--json", "--port", str(running.port), CONTAINER_EGRESS=egress).stdout)["findings"]
-        [told[egress]] = [(entry["level"], entry["detail"]) for entry in findings if entry["name"] == "isolation"]
+        findings = json.loads(
+            running.run(
+                "check", "--json", "--port", str(running.port), CONTAINER_EGRESS=egress
+            ).stdout
+        )["findings"]
+        [told[egress]] = [
+            (entry["level"], entry["detail"]) for entry in findings if entry["name"] == "isolation"
+        ]
 
     assert told["feeds"] == ("ok", told["feeds"][1])
-    assert f"builds reach {running.settings['UPSTREAM_URL'].removeprefix('http://')}, their ImageBuilder's feeds" in told["feeds"][1]
+    assert (
+        f"builds reach {running.settings['UPSTREAM_URL'].removeprefix('http://')}, their ImageBuilder's feeds"
+        in told["feeds"][1]
+    )
     assert told["world"] == ("ok", told["world"][1])
     assert "all of the internet" in told["world"][1]
 
 
 def test_missing_builders_are_found(running: Operator) -> None:
     """Where none is at hand and none would be pulled."""
-    assert "none of localhost/none/imagebuilder is at hand" in running.check(BASE_CONTAINER="localhost/none/imagebuilder")["builders"][1]
+    assert (
+        "none of localhost/none/imagebuilder is at hand"
+        in running.check(BASE_CONTAINER="localhost/none/imagebuilder")["builders"][1]
+    )
 
 
 def test_a_redis_without_persistence_is_found(running: Operator) -> None:
@@ -194,7 +227,9 @@ def test_a_redis_that_is_full_is_found(running: Operator) -> None:
             redis.config_set("maxmemory", "0")
 
     assert found["redis-memory"][0] == "problem"
-    assert re.match(r"\d+ MiB are used of 1 MiB, and new builds are refused", found["redis-memory"][1])
+    assert re.match(
+        r"\d+ MiB are used of 1 MiB, and new builds are refused", found["redis-memory"][1]
+    )
 
 
 def test_a_redis_that_is_away_is_found(running: Operator) -> None:
@@ -202,7 +237,13 @@ def test_a_redis_that_is_away_is_found(running: Operator) -> None:
     found = running.check(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
 
     assert found["redis"][0] == "problem"
-    assert found.keys() - {"network"} == {"redis", "redis-persistence", "redis-eviction", "redis-memory", "workers"}
+    assert found.keys() - {"network"} == {
+        "redis",
+        "redis-persistence",
+        "redis-eviction",
+        "redis-memory",
+        "workers",
+    }
 
 
 def test_a_store_that_cannot_be_written_is_found(running: Operator, tmp_path: Path) -> None:
@@ -212,11 +253,32 @@ def test_a_store_that_cannot_be_written_is_found(running: Operator, tmp_path: Pa
     assert running.check(STORE_PATH=str(tmp_path / "store"))["store"][0] == "problem"
 
 
-@pytest.mark.skipif(shutil.which("setpriv") is None or os.geteuid() != 0, reason="to be another user takes root and setpriv")
+@pytest.mark.skipif(
+    shutil.which("setpriv") is None or os.geteuid() != 0,
+    reason="to be another user takes root and setpriv",
+)
 def as_another_user(program: str, argument: Path) -> str:
     """Return what a Python program says on its standard error that a user without rights runs; skips where he cannot even begin."""
-    command = ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-all", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-    done = subprocess.run([*command, sys.executable, "-c", program, str(argument)], cwd=ROOT, check=False, capture_output=True, text=True, timeout=60)
+    command = [
+        "setpriv",
+        "--bounding-set",
+        "-dac_override",
+        "--inh-caps",
+        "-all",
+        "--reuid",
+        "65534",
+        "--regid",
+        "65534",
+        "--clear-groups",
+    ]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", program, str(argument)],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     if not any(word in done.stderr for word in ("StoreFailed", "Verdict")):
         pytest.skip("that user cannot read this checkout or reach the directory")
     return done.stderr
@@ -228,12 +290,15 @@ def test_a_store_of_another_user_is_found(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     probe = "import sys; from pathlib import Path; from asu.stores.local import LocalStore; LocalStore(Path(sys.argv[1])).probe()"
 
-    assert "the store is not writable (Permission denied)" in as_another_user(probe, tmp_path / "store")
+    assert "the store is not writable (Permission denied)" in as_another_user(
+        probe, tmp_path / "store"
+    )
 
 
 def test_a_socket_that_is_closed_to_the_worker_is_found() -> None:
     """Podman is well and the worker's user lacks the socket's group: to start podman again would not help."""
-    with socket.socket(socket.AF_UNIX) as podman, tempfile.TemporaryDirectory() as name:  # pytest's own are closed to others as a whole.
+    # pytest's own are closed to others as a whole.
+    with socket.socket(socket.AF_UNIX) as podman, tempfile.TemporaryDirectory() as name:
         path = Path(name) / "podman.sock"
         podman.bind(str(path))
         path.chmod(0o660)
@@ -245,7 +310,12 @@ def test_a_socket_that_is_closed_to_the_worker_is_found() -> None:
 
 def test_a_bucket_is_asked_before_there_is_a_directory(running: Operator, tmp_path: Path) -> None:
     """Where the first build has not been made yet, a wrong address is found all the same."""
-    settings = {"S3_BUCKET": "asu", "S3_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}", "S3_ACCESS_KEY_ID": "k", "S3_SECRET_ACCESS_KEY": "s"}
+    settings = {
+        "S3_BUCKET": "asu",
+        "S3_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",
+        "S3_ACCESS_KEY_ID": "k",
+        "S3_SECRET_ACCESS_KEY": "s",
+    }
 
     assert running.check(STORE_PATH=str(tmp_path / "later"), **settings)["store"][0] == "problem"
     assert not (tmp_path / "later").exists()
@@ -253,8 +323,14 @@ def test_a_bucket_is_asked_before_there_is_a_directory(running: Operator, tmp_pa
 
 def test_a_wrong_downloads_server_is_found(running: Operator, upstream: str) -> None:
     """One that is none, and one that is not there."""
-    assert "answers 404 for .versions.json" in running.check(UPSTREAM_URL=f"{upstream}/releases")["upstream"][1]
-    assert "does not answer" in running.check(UPSTREAM_URL=f"http://127.0.0.1:{free_port()}")["upstream"][1]
+    assert (
+        "answers 404 for .versions.json"
+        in running.check(UPSTREAM_URL=f"{upstream}/releases")["upstream"][1]
+    )
+    assert (
+        "does not answer"
+        in running.check(UPSTREAM_URL=f"http://127.0.0.1:{free_port()}")["upstream"][1]
+    )
 
 
 def test_a_full_disk_is_found(running: Operator) -> None:
@@ -272,7 +348,11 @@ def test_an_address_of_another_machine_is_found(running: Operator) -> None:
     """No program is in the way there."""
     found = json.loads(running.run("check", "--json", "--host", "192.0.2.1").stdout)["findings"]
 
-    assert any("cannot be listened on" in finding["detail"] for finding in found if finding["name"] == "port")
+    assert any(
+        "cannot be listened on" in finding["detail"]
+        for finding in found
+        if finding["name"] == "port"
+    )
 
 
 def test_the_port_of_the_api_itself_is_fine(running: Operator) -> None:
@@ -289,17 +369,24 @@ def test_the_port_of_the_api_itself_is_fine(running: Operator) -> None:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", running.port)) == 0:
                     break
-        found = json.loads(running.run("check", "--json", "--port", str(running.port)).stdout)["findings"]
+        found = json.loads(running.run("check", "--json", "--port", str(running.port)).stdout)[
+            "findings"
+        ]
     finally:
         api.terminate()
         api.wait()
 
-    assert [finding["detail"] for finding in found if finding["name"] == "port"] == [f"port {running.port} is asu's own"]
+    assert [finding["detail"] for finding in found if finding["name"] == "port"] == [
+        f"port {running.port} is asu's own"
+    ]
 
 
 def test_a_prepare_service_that_is_away_is_found(running: Operator, upstream: str) -> None:
     """Or that is another service."""
-    assert "does not answer" in running.check(PREPARE_SERVICE_URL=f"http://127.0.0.1:{free_port()}")["prepare"][1]
+    assert (
+        "does not answer"
+        in running.check(PREPARE_SERVICE_URL=f"http://127.0.0.1:{free_port()}")["prepare"][1]
+    )
     assert "is not asu-prepare" in running.check(PREPARE_SERVICE_URL=upstream)["prepare"][1]
 
 
@@ -338,7 +425,9 @@ def test_a_sweep_by_hand_tidies_what_a_dead_worker_left(running: Operator, tmp_p
         key = world.ask()
         attempt = world.records.start(key)
         assert attempt
-        PodmanEngine(world.settings, system=world.system).start(builder_image(BUILDER), key=key, attempt=attempt.number)
+        PodmanEngine(world.settings, system=world.system).start(
+            builder_image(BUILDER), key=key, attempt=attempt.number
+        )
         world.client.delete(LEASE + key)
 
         done = running.run("sweep", REDIS_URL=redis.url, STORE_PATH=str(world.settings.store_path))
@@ -346,4 +435,9 @@ def test_a_sweep_by_hand_tidies_what_a_dead_worker_left(running: Operator, tmp_p
         assert (done.returncode, world.podman.containers(world.system)) == (0, [])
         assert f"build {key}: put back in line" in done.stdout
         assert f"build {key}: its container is left over and removed" in done.stdout
-        assert running.run("sweep", REDIS_URL=redis.url, STORE_PATH=str(world.settings.store_path)).stdout == "nothing was to be done\n"
+        assert (
+            running.run(
+                "sweep", REDIS_URL=redis.url, STORE_PATH=str(world.settings.store_path)
+            ).stdout
+            == "nothing was to be done\n"
+        )

@@ -12,10 +12,21 @@ from typing import Any
 import pytest
 
 from asu.errors import BuildTimeout, ContainerFailed, ImageBuilderMissing
-from tests.integration.podman_world import APK, BASE, OPKG, PodmanWorld, builder_image, output, started
+from tests.integration.podman_world import (
+    APK,
+    BASE,
+    OPKG,
+    PodmanWorld,
+    builder_image,
+    output,
+    started,
+)
 
 # podman-py forgets to close a socket that it could not connect.
-pytestmark = pytest.mark.filterwarnings("ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning", "ignore:.*UDSSocket:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning",
+    "ignore:.*UDSSocket:ResourceWarning",
+)
 
 IMAGE = builder_image(f"{BASE}:x86-64-v{OPKG}")
 
@@ -23,7 +34,9 @@ IMAGE = builder_image(f"{BASE}:x86-64-v{OPKG}")
 def test_a_missing_image_is_told_as_such(podman: PodmanWorld) -> None:
     """An ImageBuilder that does not exist (yet) is no failure of podman's."""
     with pytest.raises(ImageBuilderMissing, match=r"99\.1\.0 and x86/64"):
-        podman.engine().start(builder_image(f"{BASE}:x86-64-v99.1.0", "99.1.0"), key="0" * 64, attempt=1)
+        podman.engine().start(
+            builder_image(f"{BASE}:x86-64-v99.1.0", "99.1.0"), key="0" * 64, attempt=1
+        )
 
 
 def test_an_image_that_cannot_be_pulled_is_a_failure_of_ours(podman: PodmanWorld) -> None:
@@ -39,7 +52,10 @@ def test_a_copy_that_could_not_be_renewed_is_known_as_such(podman: PodmanWorld) 
     podman.run("tag", IMAGE.name, name)
     try:
         engine = podman.engine(pull_policy="newer")
-        told = engine.pin(builder_image(name)).may_be_old, podman.engine(pull_policy="missing").pin(builder_image(name)).may_be_old
+        told = (
+            engine.pin(builder_image(name)).may_be_old,
+            podman.engine(pull_policy="missing").pin(builder_image(name)).may_be_old,
+        )
     finally:
         podman.run("untag", name, name)
 
@@ -60,7 +76,9 @@ def test_a_pull_has_a_deadline(podman: PodmanWorld) -> None:
         image = builder_image(f"127.0.0.1:{silent.getsockname()[1]}/imagebuilder:x86-64-v24.10.4")
         begin = time.monotonic()
         with pytest.raises(BuildTimeout, match="podman pull"):
-            podman.engine(pull_policy="missing", pull_deadline=1).start(image, key="0" * 64, attempt=1)
+            podman.engine(pull_policy="missing", pull_deadline=1).start(
+                image, key="0" * 64, attempt=1
+            )
 
         assert time.monotonic() - begin < 4
 
@@ -124,9 +142,17 @@ def test_a_leftover_can_be_removed(podman: PodmanWorld) -> None:
     assert podman.containers(podman.systems[-1]) == []
 
 
-def test_a_container_whose_system_is_gone_ends_and_is_then_removed_by_any_other(podman: PodmanWorld) -> None:
+def test_a_container_whose_system_is_gone_ends_and_is_then_removed_by_any_other(
+    podman: PodmanWorld,
+) -> None:
     """After the longest time that a build may take a forgotten container ends, and belongs to whoever tidies."""
-    deadlines: dict[str, Any] = {"pull_deadline": 1, "info_deadline": 1, "manifest_deadline": 1, "image_deadline": 1, "max_output_mb": 1}
+    deadlines: dict[str, Any] = {
+        "pull_deadline": 1,
+        "info_deadline": 1,
+        "manifest_deadline": 1,
+        "image_deadline": 1,
+        "max_output_mb": 1,
+    }
     forgotten, other = podman.engine(**deadlines), podman.engine()
     key = secrets.token_hex(32)
     forgotten.start(IMAGE, key=key, attempt=2)
@@ -154,7 +180,11 @@ def test_a_pinned_image_is_run_wherever_its_name_leads_meanwhile(podman: PodmanW
         podman.run("untag", name, name)  # Without the second one, every name of the image would go.
 
     assert runs == pinned.id != moved.id
-    assert pinned.digest == podman.run("image", "inspect", "--format={{.Digest}}", IMAGE.name).strip() != moved.digest
+    assert (
+        pinned.digest
+        == podman.run("image", "inspect", "--format={{.Digest}}", IMAGE.name).strip()
+        != moved.digest
+    )
     assert pinned.digest.startswith("sha256:")
 
 

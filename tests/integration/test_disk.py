@@ -37,7 +37,9 @@ pytestmark = pytest.mark.skipif(not CAN_RUN, reason="needs root, to mount a smal
 DISK = 16  # MiB.
 SIZE = 6  # MiB; of an image.
 PATIENCE = 60  # Seconds for a worker to start; on an idle machine it takes two.
-WAITED = 8  # Signs of life, of which a waiting worker gives one a second: longer than RQ waits for a job, and than a pause between sweeps.
+# Signs of life, of which a waiting worker gives one a second: longer than RQ waits for a job, and
+# than a pause between sweeps.
+WAITED = 8
 
 
 @pytest.fixture
@@ -97,15 +99,21 @@ def test_a_build_that_would_fill_the_disk_fails_and_leaves_nothing(disk: Path) -
 
 
 @pytest.fixture
-def without_room(podman: PodmanWorld, own_redis: RedisServer, tmp_path: Path, disk: Path) -> Iterator[WorkerWorld]:
+def without_room(
+    podman: PodmanWorld, own_redis: RedisServer, tmp_path: Path, disk: Path
+) -> Iterator[WorkerWorld]:
     """Return a worker's world whose disk is below its reserve."""
     with ExitStack() as stack:
-        world = WorkerWorld(podman, own_redis, tmp_path, stack, {"store_path": disk, "disk_reserve_mb": 4})
+        world = WorkerWorld(
+            podman, own_redis, tmp_path, stack, {"store_path": disk, "disk_reserve_mb": 4}
+        )
         fill(disk, 14)
         yield world
 
 
-def test_an_accepted_build_waits_for_room_and_is_then_made(without_room: WorkerWorld, disk: Path) -> None:
+def test_an_accepted_build_waits_for_room_and_is_then_made(
+    without_room: WorkerWorld, disk: Path
+) -> None:
     """However long the disk is full: it is not begun, no try is counted, and the worker lives; soon after there is room it is built."""
     worker = without_room.start_worker()
     key = without_room.ask()
@@ -117,8 +125,14 @@ def test_an_accepted_build_waits_for_room_and_is_then_made(without_room: WorkerW
     (disk / "other").unlink()
     record = without_room.wait_until_ended(key, seconds=60)
 
-    assert (waits.state, json.loads(waits.standing.tried), held) == (State.QUEUED, [], [key.encode()])
-    assert (record.state, without_room.tries(key), worker.poll()) == (State.DONE, 1, None), record.body
+    assert (waits.state, json.loads(waits.standing.tried), held) == (
+        State.QUEUED,
+        [],
+        [key.encode()],
+    )
+    assert (record.state, without_room.tries(key), worker.poll()) == (State.DONE, 1, None), (
+        record.body
+    )
 
 
 def test_a_worker_that_waits_for_room_ends_when_it_is_told_to(without_room: WorkerWorld) -> None:
@@ -131,7 +145,10 @@ def test_a_worker_that_waits_for_room_ends_when_it_is_told_to(without_room: Work
     worker.send_signal(signal.SIGTERM)
 
     assert worker.wait(10) == 0
-    assert (without_room.look(key).state, without_room.client.lrange(f"rq:queue:{QUEUE}", 0, -1)) == (State.QUEUED, [key.encode()])
+    assert (
+        without_room.look(key).state,
+        without_room.client.lrange(f"rq:queue:{QUEUE}", 0, -1),
+    ) == (State.QUEUED, [key.encode()])
 
 
 def wait_for_sign_of_life(world: WorkerWorld, *, after: str) -> str:
@@ -139,7 +156,11 @@ def wait_for_sign_of_life(world: WorkerWorld, *, after: str) -> str:
     give_up = time.monotonic() + PATIENCE
     while time.monotonic() < give_up:
         for name in world.client.keys("rq:worker:*"):
-            said: Any = world.client.hget(name, "last_heartbeat") if world.client.type(name) == b"hash" else None
+            said: Any = (
+                world.client.hget(name, "last_heartbeat")
+                if world.client.type(name) == b"hash"
+                else None
+            )
             if said and said.decode() > after:
                 return str(said.decode())
         time.sleep(0.1)

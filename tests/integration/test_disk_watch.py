@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from tests.integration.podman_world import PodmanWorld
 
 # podman-py forgets to close a socket that it could not connect.
-pytestmark = pytest.mark.filterwarnings("ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning", "ignore:.*UDSSocket:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning",
+    "ignore:.*UDSSocket:ResourceWarning",
+)
 
 IMAGE = builder_image(f"{BASE}:x86-64-v{OPKG}")
-# Writes so many MiB, and meanwhile and ever after sends a signal to all processes of its user but itself.
+# Writes so many MiB, and meanwhile and ever after sends a signal to all processes of its user but
+# itself.
 ALONE = """
 import os, signal, sys, threading, time
 
@@ -58,9 +62,18 @@ def test_the_disk_runs_out(podman: PodmanWorld) -> None:
     """A program that writes on and on is ended once it has more than its share, and the build says so."""
     with ExitStack() as stack:
         plain = stack.enter_context(started(podman.engine(), IMAGE))
-        container = stack.enter_context(WatchedContainer(plain, podman.settings(container_disk_mb=64), pause=0.2))
+        container = stack.enter_context(
+            WatchedContainer(plain, podman.settings(container_disk_mb=64), pause=0.2)
+        )
         with pytest.raises(ContainerTooLarge, match="more than 64 MiB of disk"):
-            container.run(["bash", "-c", "while head -c 10M /dev/zero; do sleep 0.05; done > /builder/file; sleep 60"], deadline=60)
+            container.run(
+                [
+                    "bash",
+                    "-c",
+                    "while head -c 10M /dev/zero; do sleep 0.05; done > /builder/file; sleep 60",
+                ],
+                deadline=60,
+            )
 
 
 @pytest.mark.parametrize("signal", ["SIGKILL", "SIGSTOP"])
@@ -68,7 +81,9 @@ def test_a_build_that_ends_what_looks_at_it_is_ended(podman: PodmanWorld, signal
     """It may send signals to all processes of its user, again and again; what looks at the disk is not among them."""
     with ExitStack() as stack:
         plain = stack.enter_context(started(podman.engine(), IMAGE))
-        container = stack.enter_context(WatchedContainer(plain, podman.settings(container_disk_mb=64), pause=0.2))
+        container = stack.enter_context(
+            WatchedContainer(plain, podman.settings(container_disk_mb=64), pause=0.2)
+        )
         with pytest.raises(ContainerTooLarge, match="more than 64 MiB of disk"):
             container.run(["python3", "-c", ALONE, signal, "200"], deadline=60)
 
@@ -76,12 +91,21 @@ def test_a_build_that_ends_what_looks_at_it_is_ended(podman: PodmanWorld, signal
 def test_what_is_free_is_told_to_a_build_that_wants_nobody_to_know(podman: PodmanWorld) -> None:
     """Files that were deleted while they are open take room that only the disk tells of."""
     with started(podman.engine(), IMAGE) as container:
-        threading.Thread(target=_run_to_its_end, args=(container, ["python3", "-c", ALONE, "SIGKILL", "1"]), daemon=True).start()
+        threading.Thread(
+            target=_run_to_its_end,
+            args=(container, ["python3", "-c", ALONE, "SIGKILL", "1"]),
+            daemon=True,
+        ).start()
         while container.disk_taken() < 1024 * 1024:
             time.sleep(0.05)
         told = [container.disk_free() for _ in range(5)]
 
-    assert all(0 < free <= shutil.disk_usage(podman.run("info", "--format={{.Store.GraphRoot}}").strip()).total for free in told)
+    assert all(
+        0
+        < free
+        <= shutil.disk_usage(podman.run("info", "--format={{.Store.GraphRoot}}").strip()).total
+        for free in told
+    )
 
 
 def test_a_build_that_leaves_no_process_to_look_with_is_ended(podman: PodmanWorld) -> None:
@@ -89,11 +113,20 @@ def test_a_build_that_leaves_no_process_to_look_with_is_ended(podman: PodmanWorl
     with ExitStack() as stack:
         plain = stack.enter_context(started(podman.engine(container_pids=64), IMAGE))
         container = stack.enter_context(WatchedContainer(plain, podman.settings(), pause=0.2))
-        with pytest.raises(ContainerFailed, match="how much of the disk it takes could not be told"):
+        with pytest.raises(
+            ContainerFailed, match="how much of the disk it takes could not be told"
+        ):
             container.run(["python3", "-c", HOARD], deadline=60)
 
 
-@pytest.mark.parametrize("command", ["head -c 5M /dev/zero > /tmp/file", "truncate -s 5M /builder/holes", "head -c 5M /dev/zero > /var/tmp/file"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "head -c 5M /dev/zero > /tmp/file",
+        "truncate -s 5M /builder/holes",
+        "head -c 5M /dev/zero > /var/tmp/file",
+    ],
+)
 def test_what_a_build_writes_is_counted_wherever_it_is(podman: PodmanWorld, command: str) -> None:
     """Podman counts the container's layer from outside; a build that hides its files hides nothing."""
     with started(podman.engine(), IMAGE) as container:
@@ -102,7 +135,11 @@ def test_what_a_build_writes_is_counted_wherever_it_is(podman: PodmanWorld, comm
         after, free = container.disk_taken(), container.disk_free()
 
     assert after - before >= 5 * 1024 * 1024
-    assert 0 < free <= shutil.disk_usage(podman.run("info", "--format={{.Store.GraphRoot}}").strip()).total
+    assert (
+        0
+        < free
+        <= shutil.disk_usage(podman.run("info", "--format={{.Store.GraphRoot}}").strip()).total
+    )
 
 
 def _run_to_its_end(container: BuildContainer, command: list[str]) -> None:

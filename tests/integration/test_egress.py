@@ -24,11 +24,21 @@ if TYPE_CHECKING:
     from asu.worker.container import BuildContainer
 
 # podman-py forgets to close a socket that it could not connect.
-pytestmark = pytest.mark.filterwarnings("ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning", "ignore:.*UDSSocket:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning",
+    "ignore:.*UDSSocket:ResourceWarning",
+)
 
-# Addresses that are public to whoever looks at them, and that nobody has: they are kept for documentation.
-DOCUMENTED = [network for block in ("198.51.100.0/24", "203.0.113.0/24") for network in ipaddress.ip_network(block).subnets(new_prefix=28)]
-TWO_PORTS = f"{LISTEN.rpartition('; ')[0]}; t = socket.create_server(('', {PORT + 1})); time.sleep(300)"
+# Addresses that are public to whoever looks at them, and that nobody has: they are kept for
+# documentation.
+DOCUMENTED = [
+    network
+    for block in ("198.51.100.0/24", "203.0.113.0/24")
+    for network in ipaddress.ip_network(block).subnets(new_prefix=28)
+]
+TWO_PORTS = (
+    f"{LISTEN.rpartition('; ')[0]}; t = socket.create_server(('', {PORT + 1})); time.sleep(300)"
+)
 ASK = """
 import errno, socket
 servers = [line.split()[1] for line in open("/etc/resolv.conf") if line.startswith("nameserver")]
@@ -49,13 +59,25 @@ except OSError:
 @contextmanager
 def listening(podman: PodmanWorld, network: str, name: str, script: str = LISTEN) -> Iterator[str]:
     """Start a container that listens in a network; yield its address."""
-    podman.run("run", "--detach", f"--name={name}", f"--network={network}", IMAGE.name, "python3", "-c", script)
+    podman.run(
+        "run",
+        "--detach",
+        f"--name={name}",
+        f"--network={network}",
+        IMAGE.name,
+        "python3",
+        "-c",
+        script,
+    )
     try:
         [described] = json.loads(podman.run("inspect", name))
         yield described["NetworkSettings"]["Networks"][network]["IPAddress"]
     finally:
         subprocess.run(
-            ["podman", "rm", "--force", "--time=0", name], env=podman.environment, check=False, capture_output=True
+            ["podman", "rm", "--force", "--time=0", name],
+            env=podman.environment,
+            check=False,
+            capture_output=True,
         )  # A test may have done so.
 
 
@@ -65,8 +87,14 @@ def public(podman: PodmanWorld) -> Iterator[str]:
     name = f"asu-test-{secrets.token_hex(4)}"
     if podman.podman.host_address is None:
         pytest.skip("containers cannot reach other networks of this machine")
-    for network in secrets.SystemRandom().sample(DOCUMENTED, len(DOCUMENTED)):  # Another run may have some of them.
-        made = subprocess.run(["podman", "network", "create", f"--subnet={network}", name], env=podman.environment, check=False, capture_output=True)
+    # Another run may have some of them.
+    for network in secrets.SystemRandom().sample(DOCUMENTED, len(DOCUMENTED)):
+        made = subprocess.run(
+            ["podman", "network", "create", f"--subnet={network}", name],
+            env=podman.environment,
+            check=False,
+            capture_output=True,
+        )
         if made.returncode == 0:
             break
     try:
@@ -103,16 +131,28 @@ def test_a_build_reaches_its_feeds_alone(podman: PodmanWorld, public: str) -> No
 
 def test_what_the_settings_name_is_reached(podman: PodmanWorld, public: str) -> None:
     """A public downloads server, or one that the operator adds."""
-    for settings in ({"builder_upstream_url": f"http://{public}:{PORT}"}, {"container_may_reach": (f"http://{public}:{PORT}/x",)}):
+    for settings in (
+        {"builder_upstream_url": f"http://{public}:{PORT}"},
+        {"container_may_reach": (f"http://{public}:{PORT}/x",)},
+    ):
         with started(podman.engine(**settings), IMAGE) as container:
-            assert connect(container, f"{public}:{PORT}", f"{public}:{PORT + 1}") == [0, errno.EACCES]
+            assert connect(container, f"{public}:{PORT}", f"{public}:{PORT + 1}") == [
+                0,
+                errno.EACCES,
+            ]
 
 
 @pytest.mark.parametrize("path", ["repositories.conf", "repositories"])
-def test_feeds_that_the_builder_carries_are_reached(podman: PodmanWorld, public: str, path: str) -> None:
+def test_feeds_that_the_builder_carries_are_reached(
+    podman: PodmanWorld, public: str, path: str
+) -> None:
     """Builders of releases name OpenWrt's own server, whatever UPSTREAM_URL is; with either package manager."""
     name = f"asu-test-{secrets.token_hex(4)}"
-    line = f"src/gz base http://{public}:{PORT}/base" if path.endswith(".conf") else f"http://{public}:{PORT}/base/packages.adb"
+    line = (
+        f"src/gz base http://{public}:{PORT}/base"
+        if path.endswith(".conf")
+        else f"http://{public}:{PORT}/base/packages.adb"
+    )
     podman.run(
         "run",
         "--image-volume=ignore",
@@ -124,8 +164,13 @@ def test_feeds_that_the_builder_carries_are_reached(podman: PodmanWorld, public:
     )
     try:
         podman.run("commit", "--quiet", name, f"localhost/{name}:x86-64-v{OPKG}")
-        with started(podman.engine(), builder_image(f"localhost/{name}:x86-64-v{OPKG}")) as container:
-            assert connect(container, f"{public}:{PORT}", f"{public}:{PORT + 1}") == [0, errno.EACCES]
+        with started(
+            podman.engine(), builder_image(f"localhost/{name}:x86-64-v{OPKG}")
+        ) as container:
+            assert connect(container, f"{public}:{PORT}", f"{public}:{PORT + 1}") == [
+                0,
+                errno.EACCES,
+            ]
     finally:
         podman.run("rm", "--force", name)
         podman.run("rmi", "--force", f"localhost/{name}:x86-64-v{OPKG}")
@@ -153,10 +198,16 @@ def test_no_name_server_is_reached(podman: PodmanWorld) -> None:
 def test_a_name_leads_where_it_led_in_the_beginning(podman: PodmanWorld) -> None:
     """Whatever its owner says a second later: the build goes to what was let through, and to no new address."""
     network, name = podman.podman.network, f"asu-test-{secrets.token_hex(4)}"
-    with listening(podman, network, name) as first, started(podman.engine(builder_upstream_url=f"http://{name}:{PORT}"), IMAGE) as container:
+    with (
+        listening(podman, network, name) as first,
+        started(podman.engine(builder_upstream_url=f"http://{name}:{PORT}"), IMAGE) as container,
+    ):
         await_server(container, f"{name}:{PORT}")
         podman.run("rm", "--force", "--time=0", name)
-        with listening(podman, network, f"{name}-between"), listening(podman, network, name) as second:
+        with (
+            listening(podman, network, f"{name}-between"),
+            listening(podman, network, name) as second,
+        ):
             assert second != first
             with started(podman.engine(container_egress="world"), IMAGE) as open_container:
                 assert resolved(open_container, name) == second
@@ -168,9 +219,13 @@ def test_a_requests_feed_opens_nothing_private(podman: PodmanWorld) -> None:
     """Its name may be somebody else's, and lead to a neighbour: it is not let through, and not even known."""
     name = f"asu-test-{secrets.token_hex(4)}"
     with listening(podman, podman.podman.network, name) as address:
-        with started(podman.engine(container_may_reach=(f"http://{name}:{PORT}",)), IMAGE) as container:
+        with started(
+            podman.engine(container_may_reach=(f"http://{name}:{PORT}",)), IMAGE
+        ) as container:
             await_server(container, f"{address}:{PORT}")
-        with started(podman.engine(), IMAGE, feeds=[f"http://{name}:{PORT}/x", f"http://{address}:{PORT}/x"]) as container:
+        with started(
+            podman.engine(), IMAGE, feeds=[f"http://{name}:{PORT}/x", f"http://{address}:{PORT}/x"]
+        ) as container:
             assert connect(container, f"{address}:{PORT}") == [errno.EACCES]
             assert resolved(container, name) == "unknown"
 

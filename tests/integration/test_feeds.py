@@ -63,8 +63,18 @@ def admitting(worker: WorkerWorld, feed: Feed) -> Settings:
 
 def build(worker: WorkerWorld, feed: Feed, **fields: Any) -> dict[str, Any]:
     """Build with the feed appended and its key, unless fields say otherwise."""
-    wanted = {"repositories": {"own": feed.url}, "repositories_mode": "append", "repository_keys": [KEYS[feed.version]], "filesystem": "squashfs"}
-    return worker.build(with_settings=admitting(worker, feed), version=feed.version, packages=["own-tool", "vim"], **{**wanted, **fields})
+    wanted = {
+        "repositories": {"own": feed.url},
+        "repositories_mode": "append",
+        "repository_keys": [KEYS[feed.version]],
+        "filesystem": "squashfs",
+    }
+    return worker.build(
+        with_settings=admitting(worker, feed),
+        version=feed.version,
+        packages=["own-tool", "vim"],
+        **{**wanted, **fields},
+    )
 
 
 @BOTH
@@ -83,33 +93,56 @@ def test_an_appended_feed_is_really_used(worker: WorkerWorld, feed: Feed, tmp_pa
 
 
 @BOTH
-def test_feeds_that_replace_are_all_there_is(worker: WorkerWorld, feed: Feed, tmp_path: Path) -> None:
+def test_feeds_that_replace_are_all_there_is(
+    worker: WorkerWorld, feed: Feed, tmp_path: Path
+) -> None:
     """With OpenWrt's feeds named but one, images are made, and a package of the one that was left out is not to be had."""
     release = Release(worker.podman.tree, feed.version, "x86/64")
-    named = {name: f"file:///upstream/{path}" for name, path in release.feeds.items() if name != "packages"}
-    fields: dict[str, Any] = {"repositories": {**named, "own": feed.url}, "repositories_mode": "replace"}
+    named = {
+        name: f"file:///upstream/{path}"
+        for name, path in release.feeds.items()
+        if name != "packages"
+    }
+    fields: dict[str, Any] = {
+        "repositories": {**named, "own": feed.url},
+        "repositories_mode": "replace",
+    }
 
     body = build(worker, feed, **fields)
     without = worker.build(
-        with_settings=admitting(worker, feed), version=feed.version, packages=["own-tool", "tmux"], repository_keys=[KEYS[feed.version]], **fields
+        with_settings=admitting(worker, feed),
+        version=feed.version,
+        packages=["own-tool", "tmux"],
+        repository_keys=[KEYS[feed.version]],
+        **fields,
     )
 
     assert body["status"] == 200, body
     root = opened(worker.images(body, "rootfs"), tmp_path)
     assert has(root, "own-tool")
     assert has(root, "dropbear")
-    assert [(problem["package"], problem["kind"]) for problem in without["problems"]] == [("tmux", "missing")]
+    assert [(problem["package"], problem["kind"]) for problem in without["problems"]] == [
+        ("tmux", "missing")
+    ]
 
 
 @BOTH
 @pytest.mark.parametrize("keys", ["none", "another", "of the other package manager"])
-def test_a_feed_that_is_not_trusted_ends_the_build(worker: WorkerWorld, feed: Feed, keys: str) -> None:
+def test_a_feed_that_is_not_trusted_ends_the_build(
+    worker: WorkerWorld, feed: Feed, keys: str
+) -> None:
     """Without its key, vim would come from OpenWrt's feed and nobody would know."""
-    other = {"none": [], "another": [OTHER_KEYS[feed.version]], "of the other package manager": [KEYS[OPKG if feed.version == APK else APK]]}
+    other = {
+        "none": [],
+        "another": [OTHER_KEYS[feed.version]],
+        "of the other package manager": [KEYS[OPKG if feed.version == APK else APK]],
+    }
 
     body = build(worker, feed, repository_keys=other[keys], packages_versions={})
 
-    assert (body["code"], body["fault"]) == (("feed-unusable", "upstream") if keys == "another" else ("feed-untrusted", "user")), body
+    assert (body["code"], body["fault"]) == (
+        ("feed-unusable", "upstream") if keys == "another" else ("feed-untrusted", "user")
+    ), body
     assert "own (" in body["detail"]
     assert "no signature by a known key; `repository_keys` must hold its" in body["detail"]
     assert not worker.store.has(body["request_hash"])
@@ -118,9 +151,15 @@ def test_a_feed_that_is_not_trusted_ends_the_build(worker: WorkerWorld, feed: Fe
 @BOTH
 def test_a_feed_that_is_not_there_ends_the_build(worker: WorkerWorld, feed: Feed) -> None:
     """The builder ends well without it, since vim is elsewhere too; the build does not."""
-    fields: dict[str, Any] = {"repositories": {"own": f"{feed.url}/nowhere"}, "repositories_mode": "append", "repository_keys": [KEYS[feed.version]]}
+    fields: dict[str, Any] = {
+        "repositories": {"own": f"{feed.url}/nowhere"},
+        "repositories_mode": "append",
+        "repository_keys": [KEYS[feed.version]],
+    }
 
-    body = worker.build(with_settings=admitting(worker, feed), version=feed.version, packages=["vim"], **fields)
+    body = worker.build(
+        with_settings=admitting(worker, feed), version=feed.version, packages=["vim"], **fields
+    )
 
     assert (body["code"], body["fault"]) == ("feed-unusable", "upstream"), body
     assert f"own ({feed.url}/nowhere" in body["detail"]
@@ -145,21 +184,39 @@ def test_the_same_feeds_make_the_same_image(worker: WorkerWorld, feed: Feed) -> 
     other = build(worker, feed, repositories={"second": second, "own": feed.url})
 
     assert one["status"] == other["status"] == 200, (one["detail"], other["detail"])
-    assert {image["sha256_unsigned"] for image in one["images"]} == {image["sha256_unsigned"] for image in other["images"]}
+    assert {image["sha256_unsigned"] for image in one["images"]} == {
+        image["sha256_unsigned"] for image in other["images"]
+    }
 
 
 @BOTH
-def test_a_feed_below_the_operators_list_reaches_the_image(worker: WorkerWorld, feed: Feed, tmp_path: Path) -> None:
+def test_a_feed_below_the_operators_list_reaches_the_image(
+    worker: WorkerWorld, feed: Feed, tmp_path: Path
+) -> None:
     """From the request through preview, API and queue to the image, opened; a feed beside the list is refused before any of it."""
     if not feed.url.startswith("http"):
         pytest.skip("containers cannot reach this machine, and the API admits no files")
-    wanted = {"version": feed.version, "target": "x86/64", "profile": "generic", "packages": ["own-tool"], "filesystem": "squashfs"}
-    own = {"repositories": {"own": f"{feed.url}/packages.adb" if feed.version == APK else feed.url}, "repositories_mode": "append"}
+    wanted = {
+        "version": feed.version,
+        "target": "x86/64",
+        "profile": "generic",
+        "packages": ["own-tool"],
+        "filesystem": "squashfs",
+    }
+    own = {
+        "repositories": {"own": f"{feed.url}/packages.adb" if feed.version == APK else feed.url},
+        "repositories_mode": "append",
+    }
     request = {**wanted, **own, "repository_keys": [KEYS[feed.version]]}
     with UpstreamServer(worker.podman.tree) as upstream:
-        settings = worker.settings.model_copy(update={"upstream_url": upstream.url, "repository_allow_list": (f"{feed.root}/own",)})
+        settings = worker.settings.model_copy(
+            update={"upstream_url": upstream.url, "repository_allow_list": (f"{feed.root}/own",)}
+        )
         with TestClient(create_app(settings)) as client:
-            beside = client.post("/api/v1/build", json={**request, "repositories": {"own": f"{feed.root}/other/packages.adb"}})
+            beside = client.post(
+                "/api/v1/build",
+                json={**request, "repositories": {"own": f"{feed.root}/other/packages.adb"}},
+            )
             preview = client.post("/api/v1/build/prepare", json=request).json()
             accepted = client.post("/api/v1/build", json=request).json()
     key = accepted["request_hash"]
@@ -169,6 +226,8 @@ def test_a_feed_below_the_operators_list_reaches_the_image(worker: WorkerWorld, 
     assert (beside.status_code, beside.json()["code"]) == (400, "repository-not-allowed")
     assert preview["request_hash"] == key
     assert [problem["kind"] for problem in preview["problems"]] == []
-    assert any("own-tool is expected from the feed own" in warning for warning in preview["warnings"])
+    assert any(
+        "own-tool is expected from the feed own" in warning for warning in preview["warnings"]
+    )
     assert body["status"] == 200, body
     assert has(opened(worker.images(body, "rootfs"), tmp_path), "own-tool")

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from asu.worker.container import BuildContainer
 
 # podman-py forgets to close a socket that it could not connect.
-pytestmark = pytest.mark.filterwarnings("ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning", "ignore:.*UDSSocket:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning",
+    "ignore:.*UDSSocket:ResourceWarning",
+)
 
 IMAGE = builder_image(f"{BASE}:x86-64-v{OPKG}")
 CONNECT = """
@@ -60,7 +63,13 @@ PRIVATE = (
     "224.0.0.251:5353",
     "255.255.255.254:80",
 )
-PRIVATE6 = ("[fd00:ec2::254]:80", "[fd00::1]:6379", "[fec0::1]:80", "[64:ff9b::a00:1]:6379", "[2002:a00:1::1]:6379")
+PRIVATE6 = (
+    "[fd00:ec2::254]:80",
+    "[fd00::1]:6379",
+    "[fec0::1]:80",
+    "[64:ff9b::a00:1]:6379",
+    "[2002:a00:1::1]:6379",
+)
 
 
 def connect(container: BuildContainer, *targets: str) -> list[int]:
@@ -111,7 +120,9 @@ def neighbour(podman: PodmanWorld) -> Iterator[tuple[str, str]]:
         with started(podman.engine(container_fence=False), IMAGE) as other:
             give_up = time.monotonic() + PATIENCE
             while connect(other, f"{network['IPAddress']}:{PORT}") != [0]:
-                assert time.monotonic() < give_up, "without a fence, containers of one network reach each other"
+                assert time.monotonic() < give_up, (
+                    "without a fence, containers of one network reach each other"
+                )
         yield described["Name"], network["IPAddress"]
 
 
@@ -124,22 +135,32 @@ def test_builds_cannot_reach_one_another(podman: PodmanWorld) -> None:
 def test_the_downloads_server_is_reached_wherever_it_is(podman: PodmanWorld) -> None:
     """A mirror at a private address is let through at its port, and nothing beside it."""
     with service(podman) as mirror, service(podman) as feeds, service(podman) as other:
-        engine = podman.engine(builder_upstream_url=f"http://{mirror}", container_may_reach=(f"http://{feeds}/packages",))
+        engine = podman.engine(
+            builder_upstream_url=f"http://{mirror}",
+            container_may_reach=(f"http://{feeds}/packages",),
+        )
         with started(engine, IMAGE) as container:
             assert connect(container, mirror, feeds, other) == [0, 0, errno.EACCES]
 
 
 def test_a_mirror_is_found_by_its_name(podman: PodmanWorld) -> None:
     """A name is looked up where the build looks it up: by the name server of its network, which stays within reach."""
-    with neighbour(podman) as (name, _), started(podman.engine(builder_upstream_url=f"http://{name}:{PORT}"), IMAGE) as container:
+    with (
+        neighbour(podman) as (name, _),
+        started(podman.engine(builder_upstream_url=f"http://{name}:{PORT}"), IMAGE) as container,
+    ):
         assert connect(container, f"{name}:{PORT}", f"{name}:{PORT + 1}") == [0, errno.EACCES]
 
 
-@pytest.mark.parametrize("prefix", [[], ["unshare", "--user", "--map-root-user"]], ids=["as it is", "as root of its own"])
+@pytest.mark.parametrize(
+    "prefix", [[], ["unshare", "--user", "--map-root-user"]], ids=["as it is", "as root of its own"]
+)
 def test_a_build_cannot_open_its_fence(podman: PodmanWorld, prefix: list[str]) -> None:
     """Taking a rule away takes a capability over the network that the build does not have, nor can give itself."""
     with started(podman.engine(), IMAGE) as container:
-        assert container.run([*prefix, "python3", "-c", DELETE_RULE], deadline=60).stdout.strip() == str(errno.EPERM)
+        assert container.run(
+            [*prefix, "python3", "-c", DELETE_RULE], deadline=60
+        ).stdout.strip() == str(errno.EPERM)
         assert connect(container, PRIVATE[0]) == [errno.EACCES]
 
 
@@ -154,7 +175,15 @@ def test_a_fence_that_was_left_halfway_keeps_nothing(podman: PodmanWorld) -> Non
     with started(podman.engine(), IMAGE) as container:
         [listed] = podman.containers(podman.systems[-1])
         label = f"--label=asu.system={podman.systems[-1]}"
-        podman.run("run", "--detach", label, f"--network=container:{listed['Id']}", IMAGE.name, "sleep", "60")
+        podman.run(
+            "run",
+            "--detach",
+            label,
+            f"--network=container:{listed['Id']}",
+            IMAGE.name,
+            "sleep",
+            "60",
+        )
         container.remove()
 
         assert podman.containers(podman.systems[-1]) == []
@@ -167,7 +196,9 @@ def test_without_a_fence_there_is_no_build(podman: PodmanWorld) -> None:
     try:
         podman.run("commit", "--quiet", name, f"localhost/{name}:x86-64-v{OPKG}")
         with pytest.raises(ContainerFailed):
-            podman.engine().start(builder_image(f"localhost/{name}:x86-64-v{OPKG}"), key="0" * 64, attempt=1)
+            podman.engine().start(
+                builder_image(f"localhost/{name}:x86-64-v{OPKG}"), key="0" * 64, attempt=1
+            )
 
         assert podman.containers(podman.systems[-1]) == []
     finally:
@@ -198,7 +229,11 @@ def answers_its_gateway(podman: PodmanWorld) -> bool:
     while time.monotonic() < give_up:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
             anything.sendto(b"", (address, 9))
-        rows = [line.split() for line in Path("/proc/net/arp").read_text().splitlines() if line.startswith(f"{address} ")]
+        rows = [
+            line.split()
+            for line in Path("/proc/net/arp").read_text().splitlines()
+            if line.startswith(f"{address} ")
+        ]
         if any(int(row[2], 16) & ARP_COMPLETE for row in rows):
             return True
         time.sleep(0.1)

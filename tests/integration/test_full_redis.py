@@ -26,8 +26,11 @@ pytestmark = pytest.mark.anyio
 
 ONE = 1  # Byte; a Redis that may use as little has no memory left, whatever it holds.
 LIMIT = 16 * 1024 * 1024  # Bytes; what an empty one takes is a tenth of it.
-PRINTED = b'{"stdout": "%s"}' % (b"a line of the ImageBuilder " * 4_600)  # 121 KiB, as of a whole x86 build.
-FAILED = BuildRecord(state=State.FAILED, step="failed", body=PRINTED, fault="user", code="build-failed")
+# 121 KiB, as of a whole x86 build.
+PRINTED = b'{"stdout": "%s"}' % (b"a line of the ImageBuilder " * 4_600)
+FAILED = BuildRecord(
+    state=State.FAILED, step="failed", body=PRINTED, fault="user", code="build-failed"
+)
 
 
 @pytest.fixture
@@ -49,7 +52,9 @@ def fill(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("record", [DONE, FAILED], ids=["done", "failed"])
-async def test_a_build_that_was_accepted_runs_to_its_end(redis: Redis, sides: Sides, record: BuildRecord) -> None:
+async def test_a_build_that_was_accepted_runs_to_its_end(
+    redis: Redis, sides: Sides, record: BuildRecord
+) -> None:
     """It begins, its steps are shown, its lease is renewed, and its outcome stands in the record, with all that was printed."""
     await sides.claim(A)
     fill(redis)
@@ -65,7 +70,9 @@ async def test_a_build_that_was_accepted_runs_to_its_end(redis: Redis, sides: Si
     assert await sides.api.look(A) == record
 
 
-async def test_an_attempt_that_failed_or_was_lost_is_followed_by_another(redis: Redis, sides: Sides) -> None:
+async def test_an_attempt_that_failed_or_was_lost_is_followed_by_another(
+    redis: Redis, sides: Sides
+) -> None:
     """The build goes back in line and begins again."""
     failed, lost = await sides.begin(A), await sides.begin(B)
     fill(redis)
@@ -75,7 +82,10 @@ async def test_an_attempt_that_failed_or_was_lost_is_followed_by_another(redis: 
     assert sides.worker.requeue(B, lost.number)
 
     assert [sides.worker.start(key) is not None for key in (A, B)] == [True, True]
-    assert [await sides.tried(key) for key in (A, B)] == [[(1, "failed", "store-failed")], [(1, "lost", "worker-lost")]]
+    assert [await sides.tried(key) for key in (A, B)] == [
+        [(1, "failed", "store-failed")],
+        [(1, "lost", "worker-lost")],
+    ]
 
 
 async def test_a_poll_of_a_finished_build_is_answered(redis: Redis, sides: Sides) -> None:
@@ -100,10 +110,16 @@ async def test_a_new_build_is_refused_and_leaves_no_trace(redis: Redis, sides: S
             await sides.claim(key, renew=renew)
 
     assert await sides.api.look(A) == DONE
-    assert (await sides.api.look(B), await sides.api.waiting(), redis.exists(PREFIX + C)) == (None, 0, 1)
+    assert (await sides.api.look(B), await sides.api.waiting(), redis.exists(PREFIX + C)) == (
+        None,
+        0,
+        1,
+    )
 
 
-async def test_a_new_build_is_refused_whatever_else_its_client_holds(redis: Redis, sides: Sides) -> None:
+async def test_a_new_build_is_refused_whatever_else_its_client_holds(
+    redis: Redis, sides: Sides
+) -> None:
     """Places that are none any more are given back on the way, which needs no memory; the refusal comes before."""
     for key in (A, B):
         await sides.claim(key, holder=ONE_HOLDER)
@@ -116,18 +132,32 @@ async def test_a_new_build_is_refused_whatever_else_its_client_holds(redis: Redi
     assert (await sides.api.look(C), await sides.api.waiting()) == (None, 0)
 
 
-async def test_a_build_tells_its_true_outcome(redis: Redis, asynchronous: AsyncRedis, tmp_path: Path) -> None:
+async def test_a_build_tells_its_true_outcome(
+    redis: Redis, asynchronous: AsyncRedis, tmp_path: Path
+) -> None:
     """The worker's whole way, from taking the job to the answer of those who poll."""
     world = new_world(tmp_path, retry_delays=(0.1,))
     api, worker = RedisRecords(asynchronous), RedisWorkerRecords(redis)
     worker.system()
-    request = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5", "packages": ["vim"]}
-    await asyncio.to_thread(world.ask, **request)  # Into the twin, which tells what a plan looks like.
+    request = {
+        "version": "24.10.4",
+        "target": "ath79/generic",
+        "profile": "tplink_archer-c7-v5",
+        "packages": ["vim"],
+    }
+    # Into the twin, which tells what a plan looks like.
+    await asyncio.to_thread(world.ask, **request)
     plan = world.records.plan(KEY)
     await api.claim(KEY, plan=json.dumps(plan), bodies=BODIES, limit=1, renew=False)
     fill(redis)
 
-    builder = Builder(world.settings, records=worker, store=world.store, engine=lambda: world.engine, accounts=Accounts(world.statistics))
+    builder = Builder(
+        world.settings,
+        records=worker,
+        store=world.store,
+        engine=lambda: world.engine,
+        accounts=Accounts(world.statistics),
+    )
     await asyncio.to_thread(builder.run, {"version": 1, "key": KEY})
 
     record = await api.look(KEY)
@@ -140,7 +170,8 @@ async def accept_all_that_may(sides: Sides) -> list[str]:
     accepted: list[str] = []
     try:
         while len(accepted) < LIMIT // len(PRINTED):
-            await Room(Settings(disk_reserve_mb=0), MemoryFleet(), sides.api).expect()  # Each looks anew.
+            # Each looks anew.
+            await Room(Settings(disk_reserve_mb=0), MemoryFleet(), sides.api).expect()
             accepted.append(f"{len(accepted):064}")
             await sides.claim(accepted[-1], limit=1_000)
     except MemoryFull:
@@ -148,7 +179,9 @@ async def accept_all_that_may(sides: Sides) -> list[str]:
     return accepted
 
 
-async def test_new_builds_are_refused_while_there_is_memory_for_the_ends_of_the_others(redis: Redis, sides: Sides) -> None:
+async def test_new_builds_are_refused_while_there_is_memory_for_the_ends_of_the_others(
+    redis: Redis, sides: Sides
+) -> None:
     """All that were accepted fail with all that the ImageBuilder printed, and Redis still takes in what RQ writes."""
     redis.config_set("maxmemory", LIMIT)
 

@@ -102,7 +102,9 @@ def builds(redis: Redis, tmp_path: Path) -> Builds:
 
 
 @pytest.mark.usefixtures("signals", "last_resort")
-async def test_a_worker_outlives_a_build_that_fills_redis(redis: Redis, queue: RqBuildQueue, builds: Builds) -> None:
+async def test_a_worker_outlives_a_build_that_fills_redis(
+    redis: Redis, queue: RqBuildQueue, builds: Builds
+) -> None:
     """It sweeps, which makes room, and begins the next build; nothing of the first is taken for one of the second."""
     seen: list[tuple[list[str], bool]] = []
 
@@ -121,7 +123,9 @@ async def test_a_worker_outlives_a_build_that_fills_redis(redis: Redis, queue: R
 
 
 @pytest.mark.usefixtures("signals", "last_resort")
-async def test_a_worker_starts_in_a_full_redis(redis: Redis, queue: RqBuildQueue, builds: Builds) -> None:
+async def test_a_worker_starts_in_a_full_redis(
+    redis: Redis, queue: RqBuildQueue, builds: Builds
+) -> None:
     """It is known to live, sweeps again and again, and begins what waits once there is memory."""
     seen: list[tuple[list[str], bool]] = []
 
@@ -141,7 +145,9 @@ async def test_a_worker_starts_in_a_full_redis(redis: Redis, queue: RqBuildQueue
 
 
 @pytest.mark.usefixtures("signals")
-async def test_a_worker_that_waits_for_memory_ends_when_it_is_told_to(redis: Redis, queue: RqBuildQueue, builds: Builds) -> None:
+async def test_a_worker_that_waits_for_memory_ends_when_it_is_told_to(
+    redis: Redis, queue: RqBuildQueue, builds: Builds
+) -> None:
     """Its death is registered, and it takes no build along."""
     queue.put(B)
     fill(redis)
@@ -157,7 +163,9 @@ async def test_a_worker_that_waits_for_memory_ends_when_it_is_told_to(redis: Red
 
 
 @pytest.mark.usefixtures("signals")
-async def test_a_worker_that_is_told_to_end_while_it_builds_waits_for_the_build(redis: Redis, queue: RqBuildQueue, tmp_path: Path) -> None:
+async def test_a_worker_that_is_told_to_end_while_it_builds_waits_for_the_build(
+    redis: Redis, queue: RqBuildQueue, tmp_path: Path
+) -> None:
     """RQ writes down within the signal's handler that it was told, and Redis refuses that."""
     worker_pid, ended = os.getpid(), tmp_path / "ended"
 
@@ -179,15 +187,25 @@ async def test_signs_of_life_need_no_memory(redis: Redis, queue: RqBuildQueue) -
     worker = BuildWorker(redis, build=lambda _: None, sweep=lambda: swept.append("swept"))
     worker.register_birth()
     queue.put(A)
-    job = Queue(QUEUE, connection=redis, serializer=JSONSerializer, job_class=runnable(lambda _: None)).fetch_job(A)
+    job = Queue(
+        QUEUE, connection=redis, serializer=JSONSerializer, job_class=runnable(lambda _: None)
+    ).fetch_job(A)
     assert job is not None
     execution = worker.prepare_execution(job)
     alive = []
-    ways: list[Callable[[], None]] = [worker.heartbeat, lambda: worker.maintain_heartbeats(job, execution)]
+    ways: list[Callable[[], None]] = [
+        worker.heartbeat,
+        lambda: worker.maintain_heartbeats(job, execution),
+    ]
     fill(redis)
 
     for say in ways:
-        redis.eval("redis.call('HDEL', KEYS[1], '') redis.call('HSET', KEYS[1], 'last_heartbeat', ARGV[1])", 1, worker.key, SILENT)
+        redis.eval(
+            "redis.call('HDEL', KEYS[1], '') redis.call('HSET', KEYS[1], 'last_heartbeat', ARGV[1])",
+            1,
+            worker.key,
+            SILENT,
+        )
         alive.append(queue.live_workers())
         say()
         alive.append(queue.live_workers())
@@ -210,7 +228,9 @@ async def test_nobody_is_taken_for_dead_that_redis_may_not_have_heard(
     assert "nobody knows" in capsys.readouterr().out
 
 
-async def test_what_else_a_sweep_does_is_done(redis: Redis, asynchronous: AsyncRedis, queue: RqBuildQueue) -> None:
+async def test_what_else_a_sweep_does_is_done(
+    redis: Redis, asynchronous: AsyncRedis, queue: RqBuildQueue
+) -> None:
     """No new job is to be had, but notes are left; a sweep that ended there would tidy nothing that comes after."""
     fleet, notes = RedisFleet(asynchronous), RedisFleetNotes(redis)
     note, usage = WorkerNote(trouble="podman is away", disk_free=1), StoreUsage(builds=2, bytes=3)
@@ -225,7 +245,9 @@ async def test_what_else_a_sweep_does_is_done(redis: Redis, asynchronous: AsyncR
         queue.put(A)
 
 
-async def test_a_build_that_rq_could_not_note_leaves_nothing(redis: Redis, queue: RqBuildQueue, builds: Builds) -> None:
+async def test_a_build_that_rq_could_not_note_leaves_nothing(
+    redis: Redis, queue: RqBuildQueue, builds: Builds
+) -> None:
     """The next is not taken for it: RQ would look after the wrong one."""
     queue.put(A)
     worker = BuildWorker(redis, build=builds, sweep=lambda: None)
@@ -241,15 +263,24 @@ async def test_a_build_that_rq_could_not_note_leaves_nothing(redis: Redis, queue
     assert worker.get_state() == "idle"
 
 
-async def test_the_end_of_a_build_takes_no_more_memory_than_is_kept_for_it(redis: Redis, asynchronous: AsyncRedis) -> None:
+async def test_the_end_of_a_build_takes_no_more_memory_than_is_kept_for_it(
+    redis: Redis, asynchronous: AsyncRedis
+) -> None:
     """Whatever it printed: a byte that is no text takes six of JSON."""
     sides = redis_sides(asynchronous, redis)
     attempt = await sides.begin(A)
-    plan = {"key": A, "enqueued_at": SILENT, "request": {"version": "24.10.4", "target": "x86/64", "profile": "generic"}}
+    plan = {
+        "key": A,
+        "enqueued_at": SILENT,
+        "request": {"version": "24.10.4", "target": "x86/64", "profile": "generic"},
+    }
     rubbish = "\ufffd" * 131_072
-    before: Any = redis.memory_usage(PREFIX + A, samples=0)  # All fields, not a guess by five of them.
+    # All fields, not a guess by five of them.
+    before: Any = redis.memory_usage(PREFIX + A, samples=0)
 
-    record = Progress(plan, stdout=rubbish, stderr=rubbish).failed(BuildFailed(reason="its package is rubbish"))
+    record = Progress(plan, stdout=rubbish, stderr=rubbish).failed(
+        BuildFailed(reason="its package is rubbish")
+    )
     assert sides.worker.finish(attempt, record, 100)
 
     after: Any = redis.memory_usage(PREFIX + A, samples=0)

@@ -28,7 +28,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a small disk."""
     place = tmp_path / "disk"
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"nr_inodes={INODES}", "tmpfs", place], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"nr_inodes={INODES}", "tmpfs", place], check=True
+    )
     try:
         yield place
     finally:
@@ -70,7 +72,9 @@ def remove_for_the_budget(store: LocalStore, _: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("tidy", [expire, remove_damaged, remove_for_the_budget])
-def test_what_must_go_goes(store: LocalStore, disk: Path, tidy: Callable[[LocalStore, Path], list[str]]) -> None:
+def test_what_must_go_goes(
+    store: LocalStore, disk: Path, tidy: Callable[[LocalStore, Path], list[str]]
+) -> None:
     """And with it the disk has room again."""
     assert tidy(store, disk) == [A]
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.gateway_world import BUILD, CAN_RUN, LIMIT, Gateway, error_of, lonely_gateway, running_gateway
+from tests.integration.gateway_world import (
+    BUILD,
+    CAN_RUN,
+    LIMIT,
+    Gateway,
+    error_of,
+    lonely_gateway,
+    running_gateway,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +41,16 @@ def gateway(running: Gateway) -> Gateway:
     return running
 
 
-@pytest.mark.parametrize("path", ["/api/v1/prepare", "/api/v1/prepare/", "//api/v1/prepare", "/api//v1///prepare//", "/api/v1/./prepare"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/prepare",
+        "/api/v1/prepare/",
+        "//api/v1/prepare",
+        "/api//v1///prepare//",
+        "/api/v1/./prepare",
+    ],
+)
 def test_prepare_reaches_the_prepare_service(gateway: Gateway, path: str) -> None:
     """A preview goes to asu-prepare under its one path, however the client joined its server's URL with it."""
     answer = gateway.ask("POST", path, body=b"{}")
@@ -43,7 +60,16 @@ def test_prepare_reaches_the_prepare_service(gateway: Gateway, path: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/api/v1/build/prepare", "/api/v1/prepared", "/api/v1/prepare/x", "/json/v1/overview.json", "/livez", "/store/"]
+    "path",
+    [
+        "/",
+        "/api/v1/build/prepare",
+        "/api/v1/prepared",
+        "/api/v1/prepare/x",
+        "/json/v1/overview.json",
+        "/livez",
+        "/store/",
+    ],
 )
 def test_everything_else_reaches_asu(gateway: Gateway, path: str) -> None:
     """What is not a preview is asu's, with the very path that was asked for."""
@@ -53,10 +79,29 @@ def test_everything_else_reaches_asu(gateway: Gateway, path: str) -> None:
     assert [seen.target for seen in gateway.asu.seen] == [path]
 
 
-BROKEN = ["/metrics%0A", "/metrics%0a?x=1", "//metrics/%0A", "/metrics%0a%0a", "/metrics/%0d", "/%0ametrics", "/metrics%7f"]
+BROKEN = [
+    "/metrics%0A",
+    "/metrics%0a?x=1",
+    "//metrics/%0A",
+    "/metrics%0a%0a",
+    "/metrics/%0d",
+    "/%0ametrics",
+    "/metrics%7f",
+]
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "//metrics", "/metrics?name=asu_queue_length", "/%6detrics", "/x/../metrics", *BROKEN])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/metrics",
+        "/metrics/",
+        "//metrics",
+        "/metrics?name=asu_queue_length",
+        "/%6detrics",
+        "/x/../metrics",
+        *BROKEN,
+    ],
+)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_metrics_are_not_for_the_public(gateway: Gateway, path: str, method: str) -> None:
     """However the path is written, there is nothing: the operator's monitoring asks each service itself."""
@@ -70,14 +115,23 @@ def test_metrics_are_not_for_the_public(gateway: Gateway, path: str, method: str
 @pytest.mark.parametrize("path", ["//api/v1/build", "/api/v1/build/", "//api///v1/build//"])
 def test_extra_slashes_keep_method_and_body(gateway: Gateway, path: str) -> None:
     """A POST with doubled or trailing slashes arrives as a POST at the proper path; a redirect would lose its body."""
-    answer = gateway.ask("POST", path, body=b'{"a": 1}', headers={"Content-Type": "application/json"})
+    answer = gateway.ask(
+        "POST", path, body=b'{"a": 1}', headers={"Content-Type": "application/json"}
+    )
 
     assert answer.status == 200
-    assert [(seen.method, seen.target, seen.body) for seen in gateway.asu.seen] == [("POST", "/api/v1/build", b'{"a": 1}')]
+    assert [(seen.method, seen.target, seen.body) for seen in gateway.asu.seen] == [
+        ("POST", "/api/v1/build", b'{"a": 1}')
+    ]
 
 
 @pytest.mark.parametrize(
-    ("path", "service"), [("/api/v1/build?1795421294847", "asu"), ("/api/v1/overview?1&b=%20x", "asu"), ("/api/v1/prepare?1795421294847", "prepare")]
+    ("path", "service"),
+    [
+        ("/api/v1/build?1795421294847", "asu"),
+        ("/api/v1/overview?1&b=%20x", "asu"),
+        ("/api/v1/prepare?1795421294847", "prepare"),
+    ],
 )
 def test_query_passes_as_it_is(gateway: Gateway, path: str, service: str) -> None:
     """The time stamp that LuCI appends reaches the service and disturbs nothing."""
@@ -108,12 +162,28 @@ def test_what_is_no_method_is_refused_in_json(gateway: Gateway, path: str) -> No
 @pytest.mark.parametrize(
     "path",
     [
-        *("/api/v1/build/%0A", "/api/v1/prepare/%0A", "/api/v1/prepare%0A", "/api/v1/build%0a", "/%0a", "/livez%01", "/json/%1f/x", "/%7F"),
-        *("/json/v1/a%0d%0aX-Evil:%201", f"/store/{BUILD}/%0a", f"/store/{BUILD}/image.bin%0a", "/-/error%0a"),
+        *(
+            "/api/v1/build/%0A",
+            "/api/v1/prepare/%0A",
+            "/api/v1/prepare%0A",
+            "/api/v1/build%0a",
+            "/%0a",
+            "/livez%01",
+            "/json/%1f/x",
+            "/%7F",
+        ),
+        *(
+            "/json/v1/a%0d%0aX-Evil:%201",
+            f"/store/{BUILD}/%0a",
+            f"/store/{BUILD}/image.bin%0a",
+            "/-/error%0a",
+        ),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
-def test_a_path_with_a_control_character_goes_no_further(gateway: Gateway, path: str, method: str) -> None:
+def test_a_path_with_a_control_character_goes_no_further(
+    gateway: Gateway, path: str, method: str
+) -> None:
     """To a careless pattern the path ends before a line break, and would mean another address."""
     answer = gateway.ask(method, path)
 
@@ -161,7 +231,17 @@ def test_chunked_body_beyond_the_limit_is_refused(gateway: Gateway) -> None:
 
 def test_forwarded_headers_come_from_the_connection(gateway: Gateway) -> None:
     """What a client claims about itself is replaced."""
-    claims = dict.fromkeys(("X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "X-Forwarded-Port"), "6.6.6.6")
+    claims = dict.fromkeys(
+        (
+            "X-Forwarded-For",
+            "X-Real-IP",
+            "X-Forwarded-Proto",
+            "X-Forwarded-Host",
+            "Forwarded",
+            "X-Forwarded-Port",
+        ),
+        "6.6.6.6",
+    )
     gateway.ask("GET", "/api/v1/stats", headers=claims)
 
     headers = gateway.asu.seen[0].headers
@@ -194,7 +274,9 @@ def test_error_bodies_of_services_pass_through(gateway: Gateway, status: int) ->
     assert answer.headers.get_all("Access-Control-Allow-Origin") == ["*"]
 
 
-@pytest.mark.parametrize(("path", "service"), [("/api/v1/build", "asu"), ("/api/v1/prepare", "prepare")])
+@pytest.mark.parametrize(
+    ("path", "service"), [("/api/v1/build", "asu"), ("/api/v1/prepare", "prepare")]
+)
 def test_preflight_reaches_the_service(gateway: Gateway, path: str, service: str) -> None:
     """The services answer CORS preflights themselves, so nothing is doubled."""
     answer = gateway.ask("OPTIONS", path, headers={"Access-Control-Request-Method": "POST"})
@@ -208,7 +290,8 @@ def test_connections_to_asu_are_kept(gateway: Gateway) -> None:
     for _ in range(20):
         gateway.ask("GET", f"/api/v1/build/{BUILD}")
 
-    assert len(gateway.asu.connections) <= (os.cpu_count() or 1)  # nginx keeps connections per worker process.
+    # nginx keeps connections per worker process.
+    assert len(gateway.asu.connections) <= (os.cpu_count() or 1)
     assert "Connection" not in gateway.asu.seen[0].headers
 
 
@@ -231,9 +314,20 @@ def test_polls_are_never_limited(gateway: Gateway) -> None:
         (b"GET /-/error HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404, "not-found"),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "not-implemented"),
     ],
-    ids=["two hosts", "bad escape", "no http", "long uri", "long header", "trace", "error page", "unknown encoding"],
+    ids=[
+        "two hosts",
+        "bad escape",
+        "no http",
+        "long uri",
+        "long header",
+        "trace",
+        "error page",
+        "unknown encoding",
+    ],
 )
-def test_requests_that_nginx_refuses_get_json(gateway: Gateway, request_line: bytes, status: int, code: str) -> None:
+def test_requests_that_nginx_refuses_get_json(
+    gateway: Gateway, request_line: bytes, status: int, code: str
+) -> None:
     """What never reaches a service is refused in the same shape as everything else."""
     head, _, body = gateway.send_raw(request_line).partition(b"\r\n\r\n")
 

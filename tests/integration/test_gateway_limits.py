@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from misc.native.gateway import TEMPLATE, UNLIMITED
-from tests.integration.gateway_world import BUILD, CAN_RUN, CONTENT, IMAGE, Gateway, error_of, running_gateway
+from tests.integration.gateway_world import (
+    BUILD,
+    CAN_RUN,
+    CONTENT,
+    IMAGE,
+    Gateway,
+    error_of,
+    running_gateway,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +28,14 @@ pytestmark = pytest.mark.skipif(not CAN_RUN, reason="nginx is not installed (mak
 BURST = 3
 ALLOWED = BURST + 1  # The first is no part of the burst.
 AT_ONCE = 2
-# One in a minute: none comes back while the tests run. The tests' own address is that of a trusted proxy, so they can be anybody.
-LIMITS = {"GATEWAY_POST_RATE": "1r/m", "GATEWAY_POST_BURST": str(BURST), "GATEWAY_POST_AT_ONCE": str(AT_ONCE), "GATEWAY_TRUSTED_PROXY": "127.0.0.1"}
+# One in a minute: none comes back while the tests run. The tests' own address is that of a trusted
+# proxy, so they can be anybody.
+LIMITS = {
+    "GATEWAY_POST_RATE": "1r/m",
+    "GATEWAY_POST_BURST": str(BURST),
+    "GATEWAY_POST_AT_ONCE": str(AT_ONCE),
+    "GATEWAY_TRUSTED_PROXY": "127.0.0.1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +48,10 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 @pytest.fixture(scope="module")
 def unproxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """Run one as strict, that trusts no proxy."""
-    with running_gateway(tmp_path_factory.mktemp("unproxied"), {**LIMITS, "GATEWAY_TRUSTED_PROXY": UNLIMITED["GATEWAY_TRUSTED_PROXY"]}) as gateway:
+    with running_gateway(
+        tmp_path_factory.mktemp("unproxied"),
+        {**LIMITS, "GATEWAY_TRUSTED_PROXY": UNLIMITED["GATEWAY_TRUSTED_PROXY"]},
+    ) as gateway:
         yield gateway
 
 
@@ -51,14 +68,25 @@ def use_up(gateway: Gateway, address: str) -> None:
 def test_who_asks_too_often_is_told_when_to_come_back(gateway: Gateway) -> None:
     """In JSON that any page may read, with the seconds to wait."""
     use_up(gateway, "198.51.100.1")
-    answer = gateway.ask("POST", "/api/v1/build", body=b"{}", headers={"X-Forwarded-For": "198.51.100.1"})
+    answer = gateway.ask(
+        "POST", "/api/v1/build", body=b"{}", headers={"X-Forwarded-For": "198.51.100.1"}
+    )
 
     assert answer.status == 429
     assert error_of(answer)["code"] == "rate-limited"
     assert int(answer.headers["Retry-After"]) > 0
 
 
-@pytest.mark.parametrize("path", ["/api/v1/build", "/api/v1/build/prepare", "/api/v1/prepare", "//api/v1//build/", "/api/v1/build?1795421294847"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/build",
+        "/api/v1/build/prepare",
+        "/api/v1/prepare",
+        "//api/v1//build/",
+        "/api/v1/build?1795421294847",
+    ],
+)
 def test_builds_and_previews_are_counted_together(gateway: Gateway, path: str) -> None:
     """However the path is written; who may ask for no more builds gets no more previews either."""
     address = f"198.51.100.{10 + len(path)}"
@@ -68,7 +96,16 @@ def test_builds_and_previews_are_counted_together(gateway: Gateway, path: str) -
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-@pytest.mark.parametrize("path", [f"/api/v1/build/{BUILD}", "/api/v1/build", "/api/v1/prepare", "/json/v1/overview.json", f"/store/{BUILD}/{IMAGE}"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/api/v1/build/{BUILD}",
+        "/api/v1/build",
+        "/api/v1/prepare",
+        "/json/v1/overview.json",
+        f"/store/{BUILD}/{IMAGE}",
+    ],
+)
 def test_nothing_else_is_ever_refused(gateway: Gateway, method: str, path: str) -> None:
     """An address that may send no more POSTs still polls, downloads and asks before it sends, as often as it likes."""
     address = {"X-Forwarded-For": "198.51.100.99"}
@@ -106,7 +143,9 @@ def test_an_ipv4_address_is_itself_in_either_spelling(gateway: Gateway) -> None:
 
 def test_who_comes_through_no_proxy_cannot_be_another(unproxied: Gateway) -> None:
     """As it is shipped, what a client says about its address changes nothing: not who is counted, and not what the services are told."""
-    assert [post(unproxied, f"198.51.100.{number}") for number in range(ALLOWED + 1)] == [200] * ALLOWED + [429]
+    assert [post(unproxied, f"198.51.100.{number}") for number in range(ALLOWED + 1)] == [
+        200
+    ] * ALLOWED + [429]
     assert {seen.headers["X-Forwarded-For"] for seen in unproxied.asu.seen} == {"127.0.0.1"}
 
 
@@ -124,11 +163,18 @@ def test_slow_bodies_of_one_address_are_bounded(gateway: Gateway) -> None:
     """Requests whose bodies trickle in hold connections; beyond the bound one is refused at once, while polls of the same address are answered."""
     head = "POST /api/v1/build HTTP/1.1\r\nHost: asu\r\nX-Forwarded-For: 198.51.100.8\r\nContent-Length: 10\r\n\r\n{"
     with ExitStack() as stack:
-        slow = [stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=10)) for _ in range(AT_ONCE)]
+        slow = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=10))
+            for _ in range(AT_ONCE)
+        ]
         for connection in slow:
             connection.sendall(head.encode())
-        refused = gateway.send_raw(head.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").encode() + b" " * 9)
-        poll = gateway.ask("GET", f"/api/v1/build/{BUILD}", headers={"X-Forwarded-For": "198.51.100.8"})
+        refused = gateway.send_raw(
+            head.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").encode() + b" " * 9
+        )
+        poll = gateway.ask(
+            "GET", f"/api/v1/build/{BUILD}", headers={"X-Forwarded-For": "198.51.100.8"}
+        )
         slow[0].sendall(b" " * 8 + b"}")
         finished = slow[0].recv(65536)
 

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from misc.native.gateway import TEMPLATE, UNLIMITED, fill_in, nginx_command, write_configuration
-from tests.integration.gateway_world import CAN_RUN, Gateway, Service, free_port, start_service, stop, wait_until_it_listens
+from tests.integration.gateway_world import (
+    CAN_RUN,
+    Gateway,
+    Service,
+    free_port,
+    start_service,
+    stop,
+    wait_until_it_listens,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,9 +52,18 @@ class NameServer:
                 question, client = self.socket.recvfrom(512)
             except OSError:
                 return  # Closed.
-            records = b"".join(struct.pack(">HHHIH", 0xC00C, 1, 1, 60, 4) + socket.inet_aton(address) for address in self.addresses)
+            records = b"".join(
+                struct.pack(">HHHIH", 0xC00C, 1, 1, 60, 4) + socket.inet_aton(address)
+                for address in self.addresses
+            )
             flags = 0x8180 if self.addresses else 0x8183
-            self.socket.sendto(question[:2] + struct.pack(">HHHHH", flags, 1, len(self.addresses), 0, 0) + question[12:] + records, client)
+            self.socket.sendto(
+                question[:2]
+                + struct.pack(">HHHHH", flags, 1, len(self.addresses), 0, 0)
+                + question[12:]
+                + records,
+                client,
+            )
 
 
 @pytest.fixture
@@ -72,7 +89,13 @@ def replicas() -> Iterator[list[Service]]:
 def gateway(tmp_path: Path, names: NameServer, replicas: list[Service]) -> Iterator[Gateway]:
     """Run a gateway that knows its services by name, as the official image would configure it."""
     port, service_port = free_port(), int(replicas[0].server.server_address[1])
-    configuration = write_configuration(tmp_path / "nginx", listen=str(port), asu="127.0.0.1:1", prepare="127.0.0.1:1", store=tmp_path)
+    configuration = write_configuration(
+        tmp_path / "nginx",
+        listen=str(port),
+        asu="127.0.0.1:1",
+        prepare="127.0.0.1:1",
+        store=tmp_path,
+    )
     values = {
         "GATEWAY_LISTEN": f"127.0.0.1:{port}",
         "ASU_UPSTREAM": f"asu.test:{service_port}",
@@ -82,7 +105,9 @@ def gateway(tmp_path: Path, names: NameServer, replicas: list[Service]) -> Itera
         **UNLIMITED,
     }
     (configuration.parent / "gateway.conf").write_text(fill_in(TEMPLATE.read_text(), values))
-    process = subprocess.Popen(nginx_command(configuration), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        nginx_command(configuration), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     assert wait_until_it_listens(process, port)
     yield Gateway(port, tmp_path, replicas[0], replicas[1])
     stop(process)
@@ -102,7 +127,11 @@ def test_gateway_starts_before_its_services(gateway: Gateway, names: NameServer)
     assert service_that_answers(gateway, "/api/v1/prepare") == "first"
     assert service_that_answers(gateway, "/api/v1/build") == "first"
     assert service_that_answers(gateway, "//api/v1/build/") == "first"
-    assert [seen.target for seen in gateway.asu.seen] == ["/api/v1/prepare", "/api/v1/build", "/api/v1/build"]
+    assert [seen.target for seen in gateway.asu.seen] == [
+        "/api/v1/prepare",
+        "/api/v1/build",
+        "/api/v1/build",
+    ]
 
 
 def test_new_and_gone_replicas_are_noticed(gateway: Gateway, names: NameServer) -> None:
@@ -111,12 +140,18 @@ def test_new_and_gone_replicas_are_noticed(gateway: Gateway, names: NameServer) 
     both = {service_that_answers(gateway, "/api/v1/prepare") for _ in range(10)}
     names.addresses = ["127.0.0.3"]
     time.sleep(LOOKUP_SECONDS)
-    remaining = {service_that_answers(gateway, path) for path in ("/api/v1/prepare", "/api/v1/build") for _ in range(5)}
+    remaining = {
+        service_that_answers(gateway, path)
+        for path in ("/api/v1/prepare", "/api/v1/build")
+        for _ in range(5)
+    }
 
     assert (both, remaining) == ({"first", "second"}, {"second"})
 
 
-def test_dead_replica_costs_no_preview(gateway: Gateway, names: NameServer, replicas: list[Service]) -> None:
+def test_dead_replica_costs_no_preview(
+    gateway: Gateway, names: NameServer, replicas: list[Service]
+) -> None:
     """While a name still leads to a replica that is gone, another one answers."""
     names.addresses = ["127.0.0.2", "127.0.0.3"]
     replicas[0].server.shutdown()
@@ -126,7 +161,9 @@ def test_dead_replica_costs_no_preview(gateway: Gateway, names: NameServer, repl
 
 
 @pytest.mark.parametrize("path", ["/api/v1/prepare", "/api/v1/build"])
-def test_replica_that_ends_costs_no_request(gateway: Gateway, names: NameServer, replicas: list[Service], path: str) -> None:
+def test_replica_that_ends_costs_no_request(
+    gateway: Gateway, names: NameServer, replicas: list[Service], path: str
+) -> None:
     """What a replica took and did not answer is given to another: a build that is asked for twice is one build."""
     names.addresses = ["127.0.0.2", "127.0.0.3"]
     address = replicas[0].server.server_address

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.gateway_world import BUILD, CAN_RUN, CONTENT, IMAGE, Gateway, error_of, running_gateway
+from tests.integration.gateway_world import (
+    BUILD,
+    CAN_RUN,
+    CONTENT,
+    IMAGE,
+    Gateway,
+    error_of,
+    running_gateway,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +38,19 @@ def gateway(running: Gateway) -> Gateway:
     return running
 
 
-@pytest.mark.parametrize("path", [f"/store/{BUILD}/{IMAGE}", f"//store//{BUILD}/{IMAGE}", f"/store/{BUILD}/{IMAGE}?1795421294847"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/store/{BUILD}/{IMAGE}",
+        f"//store//{BUILD}/{IMAGE}",
+        f"/store/{BUILD}/{IMAGE}?1795421294847",
+    ],
+)
 def test_image_is_served_by_the_gateway(gateway: Gateway, path: str) -> None:
     """An image of the local store comes from nginx, with the headers that clients rely on."""
-    answer = gateway.ask("GET", path, headers={"Accept-Encoding": "gzip, br", "Origin": "http://192.168.1.1"})
+    answer = gateway.ask(
+        "GET", path, headers={"Accept-Encoding": "gzip, br", "Origin": "http://192.168.1.1"}
+    )
 
     assert answer.status == 200
     assert answer.body == CONTENT
@@ -57,7 +74,9 @@ def test_image_head_has_the_same_headers(gateway: Gateway) -> None:
     assert head.status == 200
     assert head.body == b""
     volatile = {"Date"}
-    assert {k: v for k, v in head.headers.items() if k not in volatile} == {k: v for k, v in get.headers.items() if k not in volatile}
+    assert {k: v for k, v in head.headers.items() if k not in volatile} == {
+        k: v for k, v in get.headers.items() if k not in volatile
+    }
 
 
 def test_image_can_be_resumed(gateway: Gateway) -> None:
@@ -83,7 +102,9 @@ def test_unchanged_image_is_not_sent_again(gateway: Gateway) -> None:
 
 def test_image_preflight_is_answered(gateway: Gateway) -> None:
     """A browser's preflight for an image is answered without troubling asu."""
-    answer = gateway.ask("OPTIONS", f"/store/{BUILD}/{IMAGE}", headers={"Access-Control-Request-Method": "GET"})
+    answer = gateway.ask(
+        "OPTIONS", f"/store/{BUILD}/{IMAGE}", headers={"Access-Control-Request-Method": "GET"}
+    )
 
     assert answer.status == 204
     assert answer.headers.get_all("Access-Control-Allow-Origin") == ["*"]
@@ -124,7 +145,11 @@ def test_what_the_store_lacks_is_left_to_asu(gateway: Gateway, path: str) -> Non
 
 def test_store_cannot_be_left(gateway: Gateway) -> None:
     """No spelling of `..` leads out of the store."""
-    for path in (f"/store/{BUILD}/../../../etc/hostname", f"/store/{BUILD}/..%2f..%2f..%2fetc%2fhostname", "/store/..%2f..%2fetc/hostname"):
+    for path in (
+        f"/store/{BUILD}/../../../etc/hostname",
+        f"/store/{BUILD}/..%2f..%2f..%2fetc%2fhostname",
+        "/store/..%2f..%2fetc/hostname",
+    ):
         answer = gateway.ask("GET", path)
         assert answer.status == 400 or json.loads(answer.body)["service"] == "asu"
 
@@ -134,8 +159,12 @@ def test_gateway_does_not_tell_its_version(gateway: Gateway) -> None:
     assert gateway.ask("GET", f"/store/{BUILD}/{IMAGE}").headers["Server"] == "nginx"
 
 
-@pytest.mark.parametrize("condition", [{"If-Match": '"x"'}, {"If-Unmodified-Since": "Tue, 24 Nov 2009 00:00:00 GMT"}])
-def test_a_condition_that_fails_is_said_in_json(gateway: Gateway, condition: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "condition", [{"If-Match": '"x"'}, {"If-Unmodified-Since": "Tue, 24 Nov 2009 00:00:00 GMT"}]
+)
+def test_a_condition_that_fails_is_said_in_json(
+    gateway: Gateway, condition: dict[str, str]
+) -> None:
     """Readable from any page, as every error."""
     answer = gateway.ask("GET", f"/store/{BUILD}/{IMAGE}", headers=condition)
 

@@ -32,25 +32,45 @@ def opened(image: Path, directory: Path) -> Path:
         unzipped.write_bytes(gzip.decompress(image.read_bytes()))
         image = unzipped
     root = directory / "root"
-    subprocess.run([required_program("unsquashfs"), "-no-xattrs", "-quiet", "-dest", root, image], check=True, capture_output=True)
+    subprocess.run(
+        [required_program("unsquashfs"), "-no-xattrs", "-quiet", "-dest", root, image],
+        check=True,
+        capture_output=True,
+    )
     return root
 
 
 def has(root: Path, package: str) -> bool:
     """Whether a package was installed into a root file system, by the record of either package manager."""
     databases = [root / "usr/lib/opkg/status", root / "lib/apk/db/installed"]
-    lines = {line for database in databases if database.exists() for line in database.read_text().splitlines()}
+    lines = {
+        line
+        for database in databases
+        if database.exists()
+        for line in database.read_text().splitlines()
+    }
     return not lines.isdisjoint({f"Package: {package}", f"P:{package}"})
 
 
 @pytest.mark.parametrize("version", [OPKG, APK])
-def test_the_image_holds_what_was_asked_for(worker: WorkerWorld, tmp_path: Path, version: str) -> None:
+def test_the_image_holds_what_was_asked_for(
+    worker: WorkerWorld, tmp_path: Path, version: str
+) -> None:
     """Added packages and the first-boot script are in the image, removed defaults are not, the other defaults are."""
-    body = worker.build(version=version, target="ath79/generic", profile=DEVICE, packages=["tmux", "-ppp", "-ppp-mod-pppoe"], defaults=SCRIPT)
+    body = worker.build(
+        version=version,
+        target="ath79/generic",
+        profile=DEVICE,
+        packages=["tmux", "-ppp", "-ppp-mod-pppoe"],
+        defaults=SCRIPT,
+    )
 
     assert body["status"] == 200, body
     root = opened(worker.images(body, "sysupgrade"), tmp_path)
-    assert {name: has(root, name) for name in ("tmux", "ppp", "ppp-mod-pppoe", "dropbear", "kmod-usb2", "base-files")} == {
+    assert {
+        name: has(root, name)
+        for name in ("tmux", "ppp", "ppp-mod-pppoe", "dropbear", "kmod-usb2", "base-files")
+    } == {
         "tmux": True,
         "ppp": False,
         "ppp-mod-pppoe": False,
@@ -69,7 +89,11 @@ def test_the_manifest_is_the_image(worker: WorkerWorld, tmp_path: Path, version:
     body = worker.build(version=version, packages=["vim", "-dnsmasq"])
 
     root = opened(worker.images(body, "rootfs"), tmp_path)
-    plain = [name for name in ("vim", "busybox", "netifd", "dropbear", "kernel") if name in body["manifest"]]
+    plain = [
+        name
+        for name in ("vim", "busybox", "netifd", "dropbear", "kernel")
+        if name in body["manifest"]
+    ]
     assert len(plain) == 5
     assert all(has(root, name) for name in plain)
     assert "dnsmasq" not in body["manifest"]
@@ -80,7 +104,10 @@ def test_the_manifest_is_the_image(worker: WorkerWorld, tmp_path: Path, version:
 def test_an_absolute_list_is_all_there_is(worker: WorkerWorld, tmp_path: Path) -> None:
     """With diff_packages no default comes back that the list does not name, unless another package needs it."""
     body = worker.build(
-        target="ath79/generic", profile=DEVICE, packages=["base-files", "kernel", "libc", "netifd", "dropbear", "opkg"], diff_packages=True
+        target="ath79/generic",
+        profile=DEVICE,
+        packages=["base-files", "kernel", "libc", "netifd", "dropbear", "opkg"],
+        diff_packages=True,
     )
 
     assert body["status"] == 200, body
@@ -95,14 +122,24 @@ def test_the_bytes_in_the_store_are_those_that_were_made(worker: WorkerWorld) ->
 
     directory = worker.settings.store_path / body["bin_dir"]
     for image in body["images"]:
-        assert hashlib.sha256((directory / image["name"]).read_bytes()).hexdigest() == image["sha256"]
-    sums = dict(reversed(line.split(" *")) for line in (directory / "sha256sums").read_text().splitlines())
-    assert {MANIFEST, ACCOUNT, PROVENANCE_FILE, "profiles.json", "sha256sums", *sums} == {path.name for path in directory.iterdir()}
+        assert (
+            hashlib.sha256((directory / image["name"]).read_bytes()).hexdigest() == image["sha256"]
+        )
+    sums = dict(
+        reversed(line.split(" *")) for line in (directory / "sha256sums").read_text().splitlines()
+    )
+    assert {MANIFEST, ACCOUNT, PROVENANCE_FILE, "profiles.json", "sha256sums", *sums} == {
+        path.name for path in directory.iterdir()
+    }
     assert all(path.stat().st_mode & 0o777 == 0o644 for path in directory.iterdir())
 
 
-@pytest.mark.parametrize(("version", "filesystem"), [(OPKG, "ext4"), (OPKG, "squashfs"), (APK, "ext4")])
-def test_a_chosen_file_system_is_the_only_one(worker: WorkerWorld, version: str, filesystem: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "filesystem"), [(OPKG, "ext4"), (OPKG, "squashfs"), (APK, "ext4")]
+)
+def test_a_chosen_file_system_is_the_only_one(
+    worker: WorkerWorld, version: str, filesystem: str
+) -> None:
     """Releases that ignore the choice by themselves make the images of that file system and no others."""
     body = worker.build(version=version, filesystem=filesystem)
 
@@ -120,11 +157,15 @@ def test_without_a_choice_all_file_systems_are_made(worker: WorkerWorld, version
     assert {image["filesystem"] for image in body["images"]} == {"ext4", "squashfs"}
     lying = {path.name for path in (worker.settings.store_path / body["bin_dir"]).iterdir()}
     assert any("-targz-" in name for name in lying) == (version == APK), "the builder makes them"
-    assert any(name.endswith("-rootfs.tar.gz") for name in lying), "and the archive as such, which is of use"
+    assert any(name.endswith("-rootfs.tar.gz") for name in lying), (
+        "and the archive as such, which is of use"
+    )
 
 
 @pytest.mark.parametrize("version", [OPKG, APK])
-def test_the_root_file_system_has_the_size_that_was_asked_for(worker: WorkerWorld, version: str) -> None:
+def test_the_root_file_system_has_the_size_that_was_asked_for(
+    worker: WorkerWorld, version: str
+) -> None:
     """In the image itself, and where those who read the command look for it."""
     body = worker.build(version=version, filesystem="ext4", rootfs_size_mb=72)
 
@@ -135,27 +176,62 @@ def test_the_root_file_system_has_the_size_that_was_asked_for(worker: WorkerWorl
 
 
 @pytest.mark.parametrize("version", [OPKG, APK])
-def test_versions_and_revision_that_are_right_are_no_obstacle(worker: WorkerWorld, tmp_path: Path, version: str) -> None:
+def test_versions_and_revision_that_are_right_are_no_obstacle(
+    worker: WorkerWorld, tmp_path: Path, version: str
+) -> None:
     """Who insists on what the release has gets it, in those versions; a made-up one fails the same request."""
     plain = worker.build(version=version, packages=["vim"])
     insisted = {name: plain["manifest"][name] for name in ("vim", "busybox", "base-files")}
-    body = worker.build(version=version, packages=["vim"], packages_versions=insisted, version_code=plain["version_code"], filesystem="squashfs")
+    body = worker.build(
+        version=version,
+        packages=["vim"],
+        packages_versions=insisted,
+        version_code=plain["version_code"],
+        filesystem="squashfs",
+    )
 
     assert body["status"] == 200, body
     assert insisted.items() <= body["manifest"].items()
     assert has(opened(worker.images(body, "rootfs"), tmp_path), "vim")
-    wrong = worker.build(version=version, packages=["vim"], packages_versions={**insisted, "vim": "0", "busybox": "0"})
-    assert [(problem["package"], problem["kind"]) for problem in wrong["problems"]] == [("busybox", "version"), ("vim", "version")]
+    wrong = worker.build(
+        version=version,
+        packages=["vim"],
+        packages_versions={**insisted, "vim": "0", "busybox": "0"},
+    )
+    assert [(problem["package"], problem["kind"]) for problem in wrong["problems"]] == [
+        ("busybox", "version"),
+        ("vim", "version"),
+    ]
 
 
 FAILURES: dict[str, tuple[dict[str, Any], str, str]] = {
-    "unknown": ({"packages": ["no-such-a", "vim", "no-such-b"]}, "impossible-selection", "missing (no-such-a, no-such-b)"),
-    "missing dependency": ({"packages": ["test-missing-dep"]}, "impossible-selection", "missing (no-such-library)"),
-    "version": ({"packages": ["test-version-dep"]}, "impossible-selection", "test-version-dep needs curl (>= 99.0)"),
-    "clash": ({"packages": ["test-clash-a", "test-clash-b"]}, "impossible-selection", "/usr/bin/test-clash of test-clash-b and test-clash-a"),
+    "unknown": (
+        {"packages": ["no-such-a", "vim", "no-such-b"]},
+        "impossible-selection",
+        "missing (no-such-a, no-such-b)",
+    ),
+    "missing dependency": (
+        {"packages": ["test-missing-dep"]},
+        "impossible-selection",
+        "missing (no-such-library)",
+    ),
+    "version": (
+        {"packages": ["test-version-dep"]},
+        "impossible-selection",
+        "test-version-dep needs curl (>= 99.0)",
+    ),
+    "clash": (
+        {"packages": ["test-clash-a", "test-clash-b"]},
+        "impossible-selection",
+        "/usr/bin/test-clash of test-clash-b and test-clash-a",
+    ),
     "gone": ({"packages": ["test-404"]}, "download-failed", "test-404"),
     "checksum": ({"packages": ["test-badsum"]}, "download-failed", "test-badsum"),
-    "script": ({"packages": ["test-postinst-fail"]}, "build-failed", "the installation script of test-postinst-fail failed"),
+    "script": (
+        {"packages": ["test-postinst-fail"]},
+        "build-failed",
+        "the installation script of test-postinst-fail failed",
+    ),
     "too big": (
         {"packages": ["test-big"], "target": "ath79/generic", "profile": "tplink_tl-wr841hp-v2"},
         "image-too-big",
@@ -184,17 +260,25 @@ def test_a_failed_build_says_why(worker: WorkerWorld, version: str, name: str) -
 
 
 PROBLEMS: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
-    "unknown": ({"packages": ["no-such-a", "vim", "no-such-b"]}, [("no-such-a", "missing"), ("no-such-b", "missing")]),
+    "unknown": (
+        {"packages": ["no-such-a", "vim", "no-such-b"]},
+        [("no-such-a", "missing"), ("no-such-b", "missing")],
+    ),
     "missing dependency": ({"packages": ["test-missing-dep"]}, [("no-such-library", "missing")]),
     "version": ({"packages": ["test-version-dep"]}, [("test-version-dep", "version")]),
     "clash": ({"packages": ["test-clash-a", "test-clash-b"]}, [("test-clash-b", "clash")]),
-    "versions": ({"packages": ["vim"], "packages_versions": {"vim": "0.1", "nope": "1"}}, [("nope", "missing"), ("vim", "version")]),
+    "versions": (
+        {"packages": ["vim"], "packages_versions": {"vim": "0.1", "nope": "1"}},
+        [("nope", "missing"), ("vim", "version")],
+    ),
 }
 
 
 @pytest.mark.parametrize("version", [OPKG, APK])
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_a_failed_selection_is_told_to_programs(worker: WorkerWorld, version: str, name: str) -> None:
+def test_a_failed_selection_is_told_to_programs(
+    worker: WorkerWorld, version: str, name: str
+) -> None:
     """The same problems are listed with either package manager, all in one answer."""
     fields, problems = PROBLEMS[name]
 
@@ -205,9 +289,18 @@ def test_a_failed_selection_is_told_to_programs(worker: WorkerWorld, version: st
 
 # File system, and which sizes are told, of each image; the device's tool decides what it says.
 SIZES: dict[str, tuple[dict[str, Any], list[tuple[str, set[str]]]]] = {
-    "check-size": ({"target": "ath79/generic", "profile": "ubnt_unifiac-lite"}, [("squashfs", {"bytes", "limit", "excess"})]),
-    "tplink-safeloader": ({"target": "ath79/generic", "profile": DEVICE}, [("squashfs", {"limit"})] * 2),
-    "mktplinkfw": ({"target": "ath79/generic", "profile": "tplink_tl-wr841hp-v2"}, [("squashfs", {"excess"})] * 2),
+    "check-size": (
+        {"target": "ath79/generic", "profile": "ubnt_unifiac-lite"},
+        [("squashfs", {"bytes", "limit", "excess"})],
+    ),
+    "tplink-safeloader": (
+        {"target": "ath79/generic", "profile": DEVICE},
+        [("squashfs", {"limit"})] * 2,
+    ),
+    "mktplinkfw": (
+        {"target": "ath79/generic", "profile": "tplink_tl-wr841hp-v2"},
+        [("squashfs", {"excess"})] * 2,
+    ),
     "make_ext4fs": ({"filesystem": "ext4", "rootfs_size_mb": 8}, [("ext4", {"limit", "excess"})]),
 }
 
@@ -221,21 +314,31 @@ def test_what_is_too_big_is_told_in_numbers(worker: WorkerWorld, version: str, t
     body = worker.build(version=version, packages=["test-big"], **fields)
 
     assert body["code"] == "image-too-big", body
-    assert [(entry["filesystem"], {name for name in ("bytes", "limit", "excess") if entry[name]}) for entry in body["too_big"]] == sizes
-    assert all(entry["image"] is None or "-sysupgrade" in entry["image"] or "-factory" in entry["image"] for entry in body["too_big"])
+    assert [
+        (entry["filesystem"], {name for name in ("bytes", "limit", "excess") if entry[name]})
+        for entry in body["too_big"]
+    ] == sizes
+    assert all(
+        entry["image"] is None or "-sysupgrade" in entry["image"] or "-factory" in entry["image"]
+        for entry in body["too_big"]
+    )
     assert "ask for fewer packages" in body["detail"]
     assert ("`rootfs_size_mb`" in body["detail"]) == (tool == "make_ext4fs")
 
 
 @pytest.mark.parametrize(
     ("version", "words"),
-    [(OPKG, "conflicts (test-conflict-a with test-conflict-b)"), (APK, "conflicts (test-conflict-b with test-conflict-a)")],
+    [
+        (OPKG, "conflicts (test-conflict-a with test-conflict-b)"),
+        (APK, "conflicts (test-conflict-b with test-conflict-a)"),
+    ],
 )
 def test_a_conflict_names_both(worker: WorkerWorld, version: str, words: str) -> None:
     """Which of two packages refuses the other is the package manager's to say; both are named."""
     body = worker.build(version=version, packages=["test-conflict-a", "test-conflict-b", "vim"])
 
     if version == OPKG and body["status"] == 200:
-        assert {"test-conflict-a", "test-conflict-b"} <= set(body["manifest"])  # opkg looks one way only, in the order of the list.
+        # opkg looks one way only, in the order of the list.
+        assert {"test-conflict-a", "test-conflict-b"} <= set(body["manifest"])
     else:
         assert words in body["detail"]

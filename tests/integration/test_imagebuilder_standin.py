@@ -16,7 +16,8 @@ from tests.imagebuilder.containers import FALLBACK_CONF, Container, starts
 from tests.imagebuilder.messages import APK_ERRORS, OPKG_ERRORS
 
 ROOT = Path(__file__).parents[2]
-BUILDER = "localhost/asu-standin/imagebuilder/test"  # Apart from the demo's images, which have other feeds.
+# Apart from the demo's images, which have other feeds.
+BUILDER = "localhost/asu-standin/imagebuilder/test"
 OPKG, APK, MAIN = "x86-64-v24.10.4", "x86-64-v25.12.0", "x86-64-master"
 OPKG_DEVICE, APK_DEVICE = "ath79-generic-v24.10.4", "ath79-generic-v25.12.0"
 Start = Callable[[str], Container]
@@ -34,7 +35,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Find the environment in which podman can start a container of the base image."""
     if not shutil.which("podman"):
         missing("podman is not installed")
-    made = subprocess.run([ROOT / "tests/imagebuilder/make_base"], capture_output=True, text=True, check=False)
+    made = subprocess.run(
+        [ROOT / "tests/imagebuilder/make_base"], capture_output=True, text=True, check=False
+    )
     if made.returncode != 0:
         missing(f"the base image cannot be made here: {made.stderr.strip()}")
     known = dict(os.environ)
@@ -48,11 +51,28 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def build_command(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def build_command(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> list[str]:
     """Make the builders of this module with the documented command, and return it."""
     tree = tmp_path_factory.mktemp("upstream")
-    subprocess.run([sys.executable, "-m", "tests.upstream.make_tree", str(tree)], cwd=ROOT, check=True, capture_output=True)
-    command = [sys.executable, "-m", "tests.imagebuilder.build", "--tree", str(tree), "--feeds", "file:///upstream", "--base-container", BUILDER]
+    subprocess.run(
+        [sys.executable, "-m", "tests.upstream.make_tree", str(tree)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "tests.imagebuilder.build",
+        "--tree",
+        str(tree),
+        "--feeds",
+        "file:///upstream",
+        "--base-container",
+        BUILDER,
+    ]
     for version in ("24.10.4", "25.12.0", "SNAPSHOT"):
         command += ["--version", version]
     command += ["--target", "x86/64", "--target", "ath79/generic"]
@@ -76,7 +96,9 @@ def fresh(environment: dict[str, str], build_command: list[str]) -> Iterator[Sta
 
 
 @pytest.fixture(scope="module")
-def builders(environment: dict[str, str], build_command: list[str]) -> Iterator[dict[str, Container]]:
+def builders(
+    environment: dict[str, str], build_command: list[str]
+) -> Iterator[dict[str, Container]]:
     """Start one x86 builder per package manager, for the tests that only look at messages."""
     assert build_command
     started = {tag: Container.start(f"{BUILDER}:{tag}", environment) for tag in (OPKG, APK)}
@@ -85,9 +107,13 @@ def builders(environment: dict[str, str], build_command: list[str]) -> Iterator[
         container.remove()
 
 
-def test_a_second_build_of_the_same_content_does_nothing(build_command: list[str], environment: dict[str, str]) -> None:
+def test_a_second_build_of_the_same_content_does_nothing(
+    build_command: list[str], environment: dict[str, str]
+) -> None:
     """The command keeps images whose content is unchanged."""
-    again = subprocess.run(build_command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+    again = subprocess.run(
+        build_command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+    )
 
     assert {line.split()[0] for line in again.stdout.splitlines()} == {"kept"}
 
@@ -98,7 +124,11 @@ def test_info_names_target_defaults_and_profiles(builders: dict[str, Container])
 
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[:3] == ['Current Target: "x86/64"', 'Current Architecture: "x86_64"', 'Current Revision: "r28959-29397011cc"']
+    assert lines[:3] == [
+        'Current Target: "x86/64"',
+        'Current Architecture: "x86_64"',
+        'Current Revision: "r28959-29397011cc"',
+    ]
     assert lines[3].startswith("Default Packages: base-files ")
     assert lines[4:8] == ["Available Profiles:", "", "generic:", "    Generic x86/64"]
     assert lines[8].startswith("    Packages: kmod-amazon-ena ")
@@ -111,16 +141,24 @@ def test_keys_are_made_in_the_first_run_only(fresh: Start) -> None:
 
     first, second = container.make("manifest"), container.make("manifest")
 
-    assert first.stderr.startswith("Generate local signing keys...\nGenerate local certificate...\nPackage list missing or not up-to-date")
+    assert first.stderr.startswith(
+        "Generate local signing keys...\nGenerate local certificate...\nPackage list missing or not up-to-date"
+    )
     assert "Building package index..." in first.stderr
     assert "Generate" not in second.stderr
     assert "Package list missing" not in second.stderr
 
 
 @pytest.mark.parametrize("tag", [OPKG, APK])
-def test_a_manifest_is_sorted_and_can_lose_abi_versions(builders: dict[str, Container], tag: str) -> None:
+def test_a_manifest_is_sorted_and_can_lose_abi_versions(
+    builders: dict[str, Container], tag: str
+) -> None:
     """`make manifest` prints `name - version` lines; STRIP_ABI=1 takes the ABI version off the names."""
-    full = builders[tag].make("manifest", "PACKAGES=vim -ppp -ppp-mod-pppoe -nosuch").stdout.splitlines()
+    full = (
+        builders[tag]
+        .make("manifest", "PACKAGES=vim -ppp -ppp-mod-pppoe -nosuch")
+        .stdout.splitlines()
+    )
     stripped = builders[tag].make("manifest", "PACKAGES=vim", "STRIP_ABI=1").stdout.splitlines()
 
     names = [line.split(" - ")[0] for line in full]
@@ -133,19 +171,31 @@ def test_a_manifest_is_sorted_and_can_lose_abi_versions(builders: dict[str, Cont
 @pytest.mark.parametrize(
     ("tag", "packages", "expected"),
     [
-        *((OPKG, packages, "".join(f" * {line}\n" for line in lines)) for packages, lines in OPKG_ERRORS.items()),
-        *((APK, packages, "".join(f"{line}\n" for line in lines)) for packages, lines in APK_ERRORS.items()),
+        *(
+            (OPKG, packages, "".join(f" * {line}\n" for line in lines))
+            for packages, lines in OPKG_ERRORS.items()
+        ),
+        *(
+            (APK, packages, "".join(f"{line}\n" for line in lines))
+            for packages, lines in APK_ERRORS.items()
+        ),
     ],
 )
-def test_package_errors_have_the_genuine_words(builders: dict[str, Container], tag: str, packages: str, expected: str) -> None:
+def test_package_errors_have_the_genuine_words(
+    builders: dict[str, Container], tag: str, packages: str, expected: str
+) -> None:
     """A selection that cannot work ends with exit code 2, an empty stdout and the message of opkg or apk."""
     done = builders[tag].make("manifest", "PROFILE=generic", f"PACKAGES={packages}")
 
     assert (done.returncode, done.stdout) == (2, "")
     assert expected in done.stderr
     last = {OPKG: (234, 171, 349), APK: (254, 193, 369)}[tag]
-    assert re.search(rf"make\[2\]: \*\*\* \[Makefile:{last[0]}: package_install\] Error \d+\n", done.stderr)
-    assert done.stderr.endswith(f"make[1]: *** [Makefile:{last[1]}: _call_manifest] Error 2\nmake: *** [Makefile:{last[2]}: manifest] Error 2\n")
+    assert re.search(
+        rf"make\[2\]: \*\*\* \[Makefile:{last[0]}: package_install\] Error \d+\n", done.stderr
+    )
+    assert done.stderr.endswith(
+        f"make[1]: *** [Makefile:{last[1]}: _call_manifest] Error 2\nmake: *** [Makefile:{last[2]}: manifest] Error 2\n"
+    )
 
 
 def test_opkg_sees_a_conflict_in_one_order_only(builders: dict[str, Container]) -> None:
@@ -172,8 +222,14 @@ def test_an_unknown_profile_is_told_on_stdout(builders: dict[str, Container]) ->
     done = builders[OPKG].make("manifest", "PROFILE=nosuch")
 
     assert done.returncode == 2
-    assert done.stdout == 'Profile "nosuch" does not exist!\nUse "make info" to get a list of available profile names.\n'
-    assert done.stderr == "make[1]: *** [Makefile:303: _check_profile] Error 1\nmake: *** [Makefile:347: manifest] Error 2\n"
+    assert (
+        done.stdout
+        == 'Profile "nosuch" does not exist!\nUse "make info" to get a list of available profile names.\n'
+    )
+    assert (
+        done.stderr
+        == "make[1]: *** [Makefile:303: _check_profile] Error 1\nmake: *** [Makefile:347: manifest] Error 2\n"
+    )
 
 
 @pytest.mark.parametrize("tag", [OPKG, APK])
@@ -191,7 +247,9 @@ def test_an_unknown_profile_is_told_on_stdout(builders: dict[str, Container]) ->
         "PROFILE=$(shell touch canary)",
     ],
 )
-def test_values_are_evaluated_as_often_as_in_the_genuine_makefile(builders: dict[str, Container], tag: str, argument: str) -> None:
+def test_values_are_evaluated_as_often_as_in_the_genuine_makefile(
+    builders: dict[str, Container], tag: str, argument: str
+) -> None:
     """Each known injection runs its command here too, so a test of the service's admission rules means something."""
     builders[tag].shell("rm -f canary")
 
@@ -211,7 +269,10 @@ def test_a_percent_sign_is_a_pattern(builders: dict[str, Container]) -> None:
 
 @pytest.mark.parametrize(
     ("tag", "file", "words"),
-    [(OPKG, "repositories.conf", "*** Failed to download the package list from "), (APK, "repositories", "ERROR: wget: exited with error 8\n")],
+    [
+        (OPKG, "repositories.conf", "*** Failed to download the package list from "),
+        (APK, "repositories", "ERROR: wget: exited with error 8\n"),
+    ],
 )
 def test_one_missing_feed_is_no_failure(fresh: Start, tag: str, file: str, words: str) -> None:
     """A feed that does not exist is complained about, and the manifest succeeds without it."""
@@ -227,13 +288,27 @@ def test_one_missing_feed_is_no_failure(fresh: Start, tag: str, file: str, words
 @pytest.mark.parametrize(
     ("tag", "file", "words"),
     [
-        (OPKG, "repositories.conf", "wget returned 4.\n * opkg_download: Check your network settings and connectivity.\n"),
-        (OPKG, "repositories.conf", " * opkg_install_cmd: Cannot install package libc.\nmake[2]: *** [Makefile:232: package_install] Error 255\n"),
-        (APK, "repositories", "ERROR: wget: exited with error 4\nWARNING: updating and opening http://no.such.host.invalid/"),
+        (
+            OPKG,
+            "repositories.conf",
+            "wget returned 4.\n * opkg_download: Check your network settings and connectivity.\n",
+        ),
+        (
+            OPKG,
+            "repositories.conf",
+            " * opkg_install_cmd: Cannot install package libc.\nmake[2]: *** [Makefile:232: package_install] Error 255\n",
+        ),
+        (
+            APK,
+            "repositories",
+            "ERROR: wget: exited with error 4\nWARNING: updating and opening http://no.such.host.invalid/",
+        ),
         (APK, "repositories", "  dnsmasq (no such package):\n    required by: world[dnsmasq]\n"),
     ],
 )
-def test_a_dead_mirror_looks_like_missing_packages(fresh: Start, tag: str, file: str, words: str) -> None:
+def test_a_dead_mirror_looks_like_missing_packages(
+    fresh: Start, tag: str, file: str, words: str
+) -> None:
     """Without any feed the download errors come first, and then packages seem not to exist."""
     container = fresh(tag)
     container.shell(f"sed -i s,file:///upstream,http://no.such.host.invalid, {file}")
@@ -249,28 +324,55 @@ def test_a_device_image_holds_packages_and_files(fresh: Start) -> None:
     container = fresh(OPKG_DEVICE)
     container.shell("mkdir -p custom/etc && echo hello >custom/etc/greeting")
 
-    overview = container.image("PROFILE=tplink_archer-c7-v5", "PACKAGES=vim", "FILES=custom", "EXTRA_IMAGE_NAME=Ab_1", "DISABLED_SERVICES=dnsmasq")
+    overview = container.image(
+        "PROFILE=tplink_archer-c7-v5",
+        "PACKAGES=vim",
+        "FILES=custom",
+        "EXTRA_IMAGE_NAME=Ab_1",
+        "DISABLED_SERVICES=dnsmasq",
+    )
 
     prefix = "openwrt-24.10.4-ab-1-ath79-generic-tplink_archer-c7-v5"
     images = overview["profiles"]["tplink_archer-c7-v5"]["images"]
-    assert {image["name"] for image in images} == {f"{prefix}-squashfs-factory.bin", f"{prefix}-squashfs-sysupgrade.bin"}
+    assert {image["name"] for image in images} == {
+        f"{prefix}-squashfs-factory.bin",
+        f"{prefix}-squashfs-sysupgrade.bin",
+    }
     listing = container.shell(f"unsquashfs -l out/{prefix}-squashfs-sysupgrade.bin")
     assert "squashfs-root/etc/greeting\n" in listing
     assert "squashfs-root/usr/bin/vim\n" in listing
     assert re.search(r"squashfs-root/etc/rc\.d/S\d\ddropbear\n", listing)
     assert not re.search(r"squashfs-root/etc/rc\.d/S\d\ddnsmasq\n", listing)
-    assert b"FWx0" in container.shell(f"tail -c 16 out/{prefix}-squashfs-sysupgrade.bin | head -c 4").encode()
+    assert (
+        b"FWx0"
+        in container.shell(f"tail -c 16 out/{prefix}-squashfs-sysupgrade.bin | head -c 4").encode()
+    )
     container.shell("cd out && sha256sum --check sha256sums")
     assert "vim - " in container.shell(f"cat out/{prefix}.manifest")
 
 
-@pytest.mark.parametrize(("tag", "profile", "signed"), [(OPKG, "generic", True), (OPKG_DEVICE, "tplink_archer-c7-v5", True), (APK, "generic", False)])
-def test_two_containers_make_the_same_unsigned_images(fresh: Start, tag: str, profile: str, *, signed: bool) -> None:
+@pytest.mark.parametrize(
+    ("tag", "profile", "signed"),
+    [(OPKG, "generic", True), (OPKG_DEVICE, "tplink_archer-c7-v5", True), (APK, "generic", False)],
+)
+def test_two_containers_make_the_same_unsigned_images(
+    fresh: Start, tag: str, profile: str, *, signed: bool
+) -> None:
     """Only the throw-away signature of an opkg builder differs between two containers."""
-    first, second = ({i["name"]: i for i in fresh(tag).image(f"PROFILE={profile}")["profiles"][profile]["images"]} for _ in range(2))
+    first, second = (
+        {
+            i["name"]: i
+            for i in fresh(tag).image(f"PROFILE={profile}")["profiles"][profile]["images"]
+        }
+        for _ in range(2)
+    )
 
-    assert {name: image["sha256_unsigned"] for name, image in first.items()} == {name: image["sha256_unsigned"] for name, image in second.items()}
-    differing = {first[name]["type"] for name in first if first[name]["sha256"] != second[name]["sha256"]}
+    assert {name: image["sha256_unsigned"] for name, image in first.items()} == {
+        name: image["sha256_unsigned"] for name, image in second.items()
+    }
+    differing = {
+        first[name]["type"] for name in first if first[name]["sha256"] != second[name]["sha256"]
+    }
     assert bool(differing) is signed
     assert differing <= {"sysupgrade", "combined", "combined-efi"}
 
@@ -279,16 +381,25 @@ def test_an_image_too_big_for_the_flash_is_left_out_with_exit_code_0(fresh: Star
     """Nothing but a message on stderr and a missing profiles.json tells that no image fits."""
     container = fresh(OPKG_DEVICE)
 
-    done = container.make("image", "PROFILE=tplink_archer-c7-v5", "PACKAGES=test-big", "BIN_DIR=out")
+    done = container.make(
+        "image", "PROFILE=tplink_archer-c7-v5", "PACKAGES=test-big", "BIN_DIR=out"
+    )
 
     assert done.returncode == 0
-    assert re.search(r"    WARNING: Image file \S+-squashfs-sysupgrade\.bin is too big:  > 15728640\n", done.stderr)
+    assert re.search(
+        r"    WARNING: Image file \S+-squashfs-sysupgrade\.bin is too big:  > 15728640\n",
+        done.stderr,
+    )
     assert "JSON info file script could not find any JSON files for target\n" in done.stdout
     assert "profiles.json" not in container.shell("ls out")
 
 
-OUT_OF_SPACE = r"error: ext4_allocate_best_fit_partial: failed to allocate \d+ blocks, out of space\?"
-POSTINST_FAILED = r"postinst script \./usr/lib/opkg/info/test-postinst-fail\.postinst has failed with exit code 1"
+OUT_OF_SPACE = (
+    r"error: ext4_allocate_best_fit_partial: failed to allocate \d+ blocks, out of space\?"
+)
+POSTINST_FAILED = (
+    r"postinst script \./usr/lib/opkg/info/test-postinst-fail\.postinst has failed with exit code 1"
+)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +410,9 @@ POSTINST_FAILED = r"postinst script \./usr/lib/opkg/info/test-postinst-fail\.pos
         (["PACKAGES=test-postinst-fail"], POSTINST_FAILED, ("prepare_rootfs", 247, 162)),
     ],
 )
-def test_image_errors_have_the_genuine_words(builders: dict[str, Container], arguments: list[str], words: str, lines: tuple[str, int, int]) -> None:
+def test_image_errors_have_the_genuine_words(
+    builders: dict[str, Container], arguments: list[str], words: str, lines: tuple[str, int, int]
+) -> None:
     """A failing `make image` ends with exit code 2 and the messages of the genuine one."""
     done = builders[OPKG].make("image", "PROFILE=generic", *arguments)
 
@@ -307,7 +420,9 @@ def test_image_errors_have_the_genuine_words(builders: dict[str, Container], arg
     assert re.search(f"^{words}$", done.stderr, re.MULTILINE)
     rule, inner, outer = lines
     assert f"make[2]: *** [Makefile:{inner}: {rule}] Error" in done.stderr
-    assert done.stderr.endswith(f"make[1]: *** [Makefile:{outer}: _call_image] Error 2\nmake: *** [Makefile:337: image] Error 2\n")
+    assert done.stderr.endswith(
+        f"make[1]: *** [Makefile:{outer}: _call_image] Error 2\nmake: *** [Makefile:337: image] Error 2\n"
+    )
 
 
 def test_the_configuration_decides_which_file_systems_are_built(fresh: Start) -> None:
@@ -315,10 +430,15 @@ def test_the_configuration_decides_which_file_systems_are_built(fresh: Start) ->
     container = fresh(OPKG)
 
     both = container.image("ROOTFS_FILESYSTEM=squashfs")
-    container.shell("rm -r out; sed -i 's/^CONFIG_TARGET_ROOTFS_EXT4FS=y$/# CONFIG_TARGET_ROOTFS_EXT4FS is not set/' .config")
+    container.shell(
+        "rm -r out; sed -i 's/^CONFIG_TARGET_ROOTFS_EXT4FS=y$/# CONFIG_TARGET_ROOTFS_EXT4FS is not set/' .config"
+    )
     one = container.image()
 
-    assert {image["filesystem"] for image in both["profiles"]["generic"]["images"]} == {"squashfs", "ext4"}
+    assert {image["filesystem"] for image in both["profiles"]["generic"]["images"]} == {
+        "squashfs",
+        "ext4",
+    }
     assert {image["filesystem"] for image in one["profiles"]["generic"]["images"]} == {"squashfs"}
 
 
@@ -330,11 +450,16 @@ def test_main_honours_rootfs_filesystem(fresh: Start) -> None:
     built = container.image("ROOTFS_FILESYSTEM=ext4")
 
     assert refused.returncode == 2
-    assert refused.stdout == 'Filesystem "jffs2" is not available!\nAvailable filesystems: squashfs ext4\n'
+    assert (
+        refused.stdout
+        == 'Filesystem "jffs2" is not available!\nAvailable filesystems: squashfs ext4\n'
+    )
     assert {image["filesystem"] for image in built["profiles"]["generic"]["images"]} == {"ext4"}
 
 
-def test_a_snapshot_image_may_have_to_unpack_its_builder(build_command: list[str], environment: dict[str, str]) -> None:
+def test_a_snapshot_image_may_have_to_unpack_its_builder(
+    build_command: list[str], environment: dict[str, str]
+) -> None:
     """With --setup there is no Makefile until setup.sh has run."""
     name = f"{BUILDER}-setup"
     command = [
@@ -355,7 +480,10 @@ def test_a_snapshot_image_may_have_to_unpack_its_builder(build_command: list[str
     after = container.make("info")
     container.remove()
 
-    assert (before.returncode, before.stderr) == (2, "make: *** No rule to make target 'info'.  Stop.\n")
+    assert (before.returncode, before.stderr) == (
+        2,
+        "make: *** No rule to make target 'info'.  Stop.\n",
+    )
     assert after.stdout.startswith('Current Target: "x86/64"\n')
 
 

@@ -1,6 +1,7 @@
 """Hostile values against the real make: what they would do, and that they never get there.
 
-The first test shows that the stand-in is as vulnerable as the genuine builder; without it the second would prove nothing.
+The first test shows that the stand-in is as vulnerable as the genuine builder; without it the
+second would prove nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asu.errors import AsuError
-from asu.worker.imagebuilder import BuilderInfo, image_command, manifest_command, parse_info, selection
+from asu.worker.imagebuilder import (
+    BuilderInfo,
+    image_command,
+    manifest_command,
+    parse_info,
+    selection,
+)
 from tests.integration.podman_world import APK, BASE, OPKG, PodmanWorld, builder_image, started
 
 if TYPE_CHECKING:
@@ -33,8 +40,15 @@ PACKAGE_PAYLOADS = {
     "redirection": f"tmux>{CANARY}",
 }
 PROFILE_PAYLOADS = {"single quote": f"x'; {TOUCH}; '", "make function": f"$(shell {TOUCH})"}
-# These run nothing, and still mean something to make: a pattern empties the list or chooses profiles, a newline breaks its quoting.
-OTHERS = {"pattern of removals": "-%", "pattern": "%", "newline": f"tmux\n{TOUCH}", "path": "/builder/x.ipk", "version pin": "tmux=1.0"}
+# These run nothing, and still mean something to make: a pattern empties the list or chooses
+# profiles, a newline breaks its quoting.
+OTHERS = {
+    "pattern of removals": "-%",
+    "pattern": "%",
+    "newline": f"tmux\n{TOUCH}",
+    "path": "/builder/x.ipk",
+    "version pin": "tmux=1.0",
+}
 
 
 @pytest.fixture(scope="module", params=[OPKG, APK])
@@ -59,13 +73,23 @@ def has_canary(builder: BuildContainer) -> bool:
 
 def wanted(**values: Any) -> dict[str, Any]:
     """Return a plan's request."""
-    return {"profile": "generic", "packages": [], "diff_packages": False, "rootfs_size_mb": None, "defaults": None, "filesystem": None, **values}
+    return {
+        "profile": "generic",
+        "packages": [],
+        "diff_packages": False,
+        "rootfs_size_mb": None,
+        "defaults": None,
+        "filesystem": None,
+        **values,
+    }
 
 
 @pytest.mark.parametrize("payload", PACKAGE_PAYLOADS.values(), ids=PACKAGE_PAYLOADS)
 def test_the_builder_runs_what_stands_in_packages(builder: BuildContainer, payload: str) -> None:
     """An argument list protects nothing: make and two shells evaluate the value."""
-    builder.run(["make", "manifest", "PROFILE=generic", f"PACKAGES={payload}", "STRIP_ABI=1"], deadline=120)
+    builder.run(
+        ["make", "manifest", "PROFILE=generic", f"PACKAGES={payload}", "STRIP_ABI=1"], deadline=120
+    )
 
     assert has_canary(builder)
 
@@ -73,25 +97,37 @@ def test_the_builder_runs_what_stands_in_packages(builder: BuildContainer, paylo
 @pytest.mark.parametrize("payload", PROFILE_PAYLOADS.values(), ids=PROFILE_PAYLOADS)
 def test_the_builder_runs_what_stands_in_profile(builder: BuildContainer, payload: str) -> None:
     """The profile is evaluated in other quotes, and all the same."""
-    builder.run(["make", "manifest", f"PROFILE={payload}", "PACKAGES=", "STRIP_ABI=1"], deadline=120)
+    builder.run(
+        ["make", "manifest", f"PROFILE={payload}", "PACKAGES=", "STRIP_ABI=1"], deadline=120
+    )
 
     assert has_canary(builder)
 
 
 def test_a_pattern_means_something_to_make(builder: BuildContainer) -> None:
     """With a pattern the list of packages is not what was asked for, and nothing complains."""
-    plain = builder.run(["make", "manifest", "PROFILE=generic", "PACKAGES=", "STRIP_ABI=1"], deadline=120)
-    emptied = builder.run(["make", "manifest", "PROFILE=generic", "PACKAGES=-%", "STRIP_ABI=1"], deadline=120)
+    plain = builder.run(
+        ["make", "manifest", "PROFILE=generic", "PACKAGES=", "STRIP_ABI=1"], deadline=120
+    )
+    emptied = builder.run(
+        ["make", "manifest", "PROFILE=generic", "PACKAGES=-%", "STRIP_ABI=1"], deadline=120
+    )
 
     assert plain.exit_code == 0
     assert emptied.stdout != plain.stdout
 
 
-@pytest.mark.parametrize("payload", [*PACKAGE_PAYLOADS.values(), *OTHERS.values()], ids=[*PACKAGE_PAYLOADS, *OTHERS])
-def test_packages_are_refused_before_make_sees_them(builder: BuildContainer, info: BuilderInfo, payload: str) -> None:
+@pytest.mark.parametrize(
+    "payload", [*PACKAGE_PAYLOADS.values(), *OTHERS.values()], ids=[*PACKAGE_PAYLOADS, *OTHERS]
+)
+def test_packages_are_refused_before_make_sees_them(
+    builder: BuildContainer, info: BuilderInfo, payload: str
+) -> None:
     """The same values end at the admission, on each of the ways to make, and nothing runs."""
     with pytest.raises(AsuError):
-        builder.run(manifest_command(wanted(), selection(wanted(packages=[payload]), info)), deadline=120)
+        builder.run(
+            manifest_command(wanted(), selection(wanted(packages=[payload]), info)), deadline=120
+        )
     with pytest.raises(AsuError):
         builder.run(manifest_command(wanted(), [payload]), deadline=120)
     with pytest.raises(AsuError):
@@ -100,11 +136,18 @@ def test_packages_are_refused_before_make_sees_them(builder: BuildContainer, inf
     assert not has_canary(builder)
 
 
-@pytest.mark.parametrize("payload", [*PROFILE_PAYLOADS.values(), "%", "generic generic", "DEVICE_generic"])
-def test_profiles_are_refused_before_make_sees_them(builder: BuildContainer, info: BuilderInfo, payload: str) -> None:
+@pytest.mark.parametrize(
+    "payload", [*PROFILE_PAYLOADS.values(), "%", "generic generic", "DEVICE_generic"]
+)
+def test_profiles_are_refused_before_make_sees_them(
+    builder: BuildContainer, info: BuilderInfo, payload: str
+) -> None:
     """A profile is an exact one of the builder's or none."""
     with pytest.raises(AsuError):
-        builder.run(manifest_command(wanted(profile=payload), selection(wanted(profile=payload), info)), deadline=120)
+        builder.run(
+            manifest_command(wanted(profile=payload), selection(wanted(profile=payload), info)),
+            deadline=120,
+        )
 
     assert not has_canary(builder)
 

@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from asu.worker.pulling import BuilderImage
     from tests.integration.worker_world import WorkerWorld
 
-PLAIN = BuildRequest.model_validate({"version": "24.10.4", "target": "x86/64", "profile": "generic"}).normalised()
+PLAIN = BuildRequest.model_validate(
+    {"version": "24.10.4", "target": "x86/64", "profile": "generic"}
+).normalised()
 TEXTS = list(PAYLOADS.values())
 FEED = "https://feeds.example.org/x"
-# What a hostile plan has in the place of each field: all payloads at once where the field is a list, else one after the other.
+# What a hostile plan has in the place of each field: all payloads at once where the field is a
+# list, else one after the other.
 PLANS: dict[str, list[dict[str, Any]]] = {
     "version": [{"version": text} for text in TEXTS],
     "target": [{"target": f"x86/{text}"} for text in TEXTS],
@@ -40,7 +43,12 @@ PLANS: dict[str, list[dict[str, Any]]] = {
     "repositories, addresses": [{"repositories": {"own": " ".join(TEXTS)}}],
     "repository_keys": [{"repositories": {"own": FEED}, "repository_keys": TEXTS}],
 }
-HARMLESS = {"client": " ".join(TEXTS), "from_version": TEXTS[0], "ignored_changes": TEXTS, "defaults": "\n".join(TEXTS)}
+HARMLESS = {
+    "client": " ".join(TEXTS),
+    "from_version": TEXTS[0],
+    "ignored_changes": TEXTS,
+    "defaults": "\n".join(TEXTS),
+}
 
 
 @dataclass
@@ -70,7 +78,9 @@ class WatchedEngine:
     engine: PodmanEngine
     seen: list[bool] = field(default_factory=list)
 
-    def start(self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()) -> Watched:
+    def start(
+        self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()
+    ) -> Watched:
         """See ContainerEngine."""
         return Watched(self.engine.start(image, key=key, attempt=attempt, feeds=feeds), self.seen)
 
@@ -91,7 +101,9 @@ def test_a_canary_would_be_seen(worker: WorkerWorld) -> None:
     """In a container that runs and in one that was ended; else the other tests would prove nothing."""
     engine = WatchedEngine(PodmanEngine(worker.settings, system=worker.system))
     for end in (lambda _: None, lambda container: container.kill()):
-        container: Any = engine.start(builder_image(f"{BASE}:x86-64-v{OPKG}"), key=worker.new_key(), attempt=1)
+        container: Any = engine.start(
+            builder_image(f"{BASE}:x86-64-v{OPKG}"), key=worker.new_key(), attempt=1
+        )
         container.run(["touch", CANARY], deadline=60)
         end(container)
         container.remove()
@@ -122,7 +134,9 @@ def test_what_goes_to_no_command_is_no_danger(worker: WorkerWorld) -> None:
     body, seen = run(worker, key)
 
     assert (body["status"], seen) == (200, [False]), body["detail"]
-    assert TEXTS[0] not in json.dumps({**body, "request": ""}), "neither is the script told in an answer"
+    assert TEXTS[0] not in json.dumps({**body, "request": ""}), (
+        "neither is the script told in an answer"
+    )
 
 
 @pytest.mark.parametrize("key", PAYLOADS.values(), ids=PAYLOADS)

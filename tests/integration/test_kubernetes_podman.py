@@ -26,7 +26,9 @@ WORKER = {"user": 10001, "group": 0, "extra_groups": []}
 
 def sidecar() -> dict[str, Any]:
     """Return the container of podman."""
-    [deployment] = [found for found in yaml.safe_load_all(MANIFEST.read_text()) if found["kind"] == "Deployment"]
+    [deployment] = [
+        found for found in yaml.safe_load_all(MANIFEST.read_text()) if found["kind"] == "Deployment"
+    ]
     found: dict[str, Any] = deployment["spec"]["template"]["spec"]["initContainers"][0]
     return found
 
@@ -47,14 +49,23 @@ class Sidecar:
     def start(self) -> subprocess.Popen[bytes]:
         """Start what the container starts."""
         container = sidecar()
-        process = subprocess.Popen([*container["command"], *container["args"]], env=self.environment, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [*container["command"], *container["args"]],
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+        )
         self.processes.append(process)
         return process
 
     def is_content(self) -> bool:
         """Whether the startup probe is."""
         probe = sidecar()["startupProbe"]["exec"]["command"]
-        return subprocess.run(probe, env=self.environment, check=False, stderr=subprocess.DEVNULL).returncode == 0
+        return (
+            subprocess.run(
+                probe, env=self.environment, check=False, stderr=subprocess.DEVNULL
+            ).returncode
+            == 0
+        )
 
     def end(self, process: subprocess.Popen[bytes]) -> int:
         """Tell it to stop, as Kubernetes does, and return how it ended."""
@@ -63,8 +74,17 @@ class Sidecar:
 
     def answers(self, **user: Any) -> bool:
         """Whether podman answers somebody at its socket."""
-        asked = ["curl", "--silent", "--fail", "--unix-socket", str(self.socket), "http://podman/_ping"]
-        done: subprocess.CompletedProcess[str] = subprocess.run(asked, check=False, capture_output=True, text=True, **user)
+        asked = [
+            "curl",
+            "--silent",
+            "--fail",
+            "--unix-socket",
+            str(self.socket),
+            "http://podman/_ping",
+        ]
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            asked, check=False, capture_output=True, text=True, **user
+        )
         return done.stdout == "OK"
 
 
@@ -86,12 +106,21 @@ def container() -> Iterator[Sidecar]:
         directory = Path(name)
         directory.chmod(0o755)
         (directory / "bin").mkdir()
-        storage = " ".join(f"--{option}={directory}/{option}" for option in ("root", "runroot", "network-config-dir"))
-        (directory / "bin" / "podman").write_text(f'#!/bin/sh\nexec {podman} --storage-driver=vfs {storage} "$@"\n')
+        storage = " ".join(
+            f"--{option}={directory}/{option}"
+            for option in ("root", "runroot", "network-config-dir")
+        )
+        (directory / "bin" / "podman").write_text(
+            f'#!/bin/sh\nexec {podman} --storage-driver=vfs {storage} "$@"\n'
+        )
         (directory / "bin" / "podman").chmod(0o755)
         sockets = {entry["name"]: entry["value"] for entry in sidecar()["env"]}
         assert set(sockets) == {"SOCKET"}
-        environment = {**os.environ, "PATH": f"{directory / 'bin'}:{os.environ['PATH']}", "SOCKET": str(directory / "podman.sock")}
+        environment = {
+            **os.environ,
+            "PATH": f"{directory / 'bin'}:{os.environ['PATH']}",
+            "SOCKET": str(directory / "podman.sock"),
+        }
         found = Sidecar(directory, environment)
         yield found
         for process in found.processes:
@@ -120,7 +149,9 @@ def test_a_socket_that_was_left_over_does_no_harm(container: Sidecar) -> None:
     """After a crash of podman the container ends, and starts anew in the same pod; the worker can use the new socket, too."""
     process = container.start()
     wait_until(lambda: container.answers(**WORKER), process)
-    service = subprocess.run(["pgrep", "--parent", str(process.pid)], check=True, capture_output=True, text=True).stdout.split()
+    service = subprocess.run(
+        ["pgrep", "--parent", str(process.pid)], check=True, capture_output=True, text=True
+    ).stdout.split()
     subprocess.run(["kill", "-KILL", *service], check=True)
     assert process.wait(PATIENCE) != 0
     assert container.socket.is_socket()

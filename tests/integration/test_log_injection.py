@@ -41,14 +41,31 @@ ENDS = [
     "%0a",
     "\\n",
 ]
-FIELDS = ["version", "target", "profile", "client", "packages", "repositories", "defaults", "filesystem", "version_code", "unheard-of"]
+FIELDS = [
+    "version",
+    "target",
+    "profile",
+    "client",
+    "packages",
+    "repositories",
+    "defaults",
+    "filesystem",
+    "version_code",
+    "unheard-of",
+]
 TEXT_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ +[\w.]+: |  \| )")
 
 
 @pytest.fixture(scope="module", params=["text", "json"])
-def doors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, shared_redis: RedisServer) -> Iterator[dict[str, Door]]:
+def doors(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_redis: RedisServer,
+) -> Iterator[dict[str, Door]]:
     """Run services and gateway, logging all there is in either format."""
-    with three_doors(tmp_path_factory.mktemp("doors"), shared_redis, log_format=request.param) as doors:
+    with three_doors(
+        tmp_path_factory.mktemp("doors"), shared_redis, log_format=request.param
+    ) as doors:
         for door in doors.values():
             for payload in (f"x{end}{FORGED}" for end in ENDS):
                 send_everywhere(door, payload)
@@ -58,12 +75,27 @@ def doors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def send_everywhere(door: Door, payload: str) -> None:
     """Put a payload into everything that a log may tell of a request."""
     escaped = quote(payload, safe="").encode()
-    for target in (b"/" + escaped, b"/api/v1/build/" + escaped, b"/api/v1/revision/" + escaped + b"/x/y", b"/livez?x=" + escaped):
+    for target in (
+        b"/" + escaped,
+        b"/api/v1/build/" + escaped,
+        b"/api/v1/revision/" + escaped + b"/x/y",
+        b"/livez?x=" + escaped,
+    ):
         door.get(target)
     raw = payload.encode().replace(b"\r\n", b"\n").replace(b"\n", b"\t")
-    for header in (b"X-Request-ID", b"User-Agent", b"Host", b"X-Forwarded-For", b"Referer", b"Origin"):
+    for header in (
+        b"X-Request-ID",
+        b"User-Agent",
+        b"Host",
+        b"X-Forwarded-For",
+        b"Referer",
+        b"Origin",
+    ):
         door.knock(b"GET /nothing HTTP/1.1\r\nConnection: close\r\n%s: %s\r\n\r\n" % (header, raw))
-    bodies: list[object] = [{**REQUEST, field: [payload] if field in {"packages", "repositories"} else payload} for field in FIELDS]
+    bodies: list[object] = [
+        {**REQUEST, field: [payload] if field in {"packages", "repositories"} else payload}
+        for field in FIELDS
+    ]
     bodies += [
         {**REQUEST, "packages_versions": {payload: payload}},
         {**REQUEST, payload: 1},
@@ -84,7 +116,12 @@ def test_nobody_writes_a_line_into_the_log(doors: dict[str, Door], name: str) ->
     assert lines
     assert [line for line in lines if not line.isprintable()] == []
     if lines[0].startswith("{"):
-        assert {json.loads(line)["level"] for line in lines} <= {"debug", "info", "warning", "error"}
+        assert {json.loads(line)["level"] for line in lines} <= {
+            "debug",
+            "info",
+            "warning",
+            "error",
+        }
     else:
         assert [line for line in lines if not TEXT_LINE.match(line)] == []
         assert [line for line in lines if line.startswith(FORGED)] == []

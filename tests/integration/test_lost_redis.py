@@ -34,7 +34,13 @@ if TYPE_CHECKING:
 
     from asu.stores.base import Store
 
-ASKED = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5", "packages": ["vim"], "defaults": None}
+ASKED = {
+    "version": "24.10.4",
+    "target": "ath79/generic",
+    "profile": "tplink_archer-c7-v5",
+    "packages": ["vim"],
+    "defaults": None,
+}
 KEY = request_hash(ASKED)
 CONTENT = bytes(range(256)) * 40
 ACCEPTED = 200
@@ -48,13 +54,22 @@ def client(tmp_path: Path, own_redis: RedisServer) -> Iterator[httpx2.Client]:
     write_documents(tmp_path / "upstream", metadata())
     with UpstreamServer(tmp_path / "upstream") as upstream:
         settings = Settings(
-            redis_url=own_redis.url, upstream_url=upstream.url, store_path=tmp_path / "store", max_pending_jobs=1000, metadata_ttl=3600
+            redis_url=own_redis.url,
+            upstream_url=upstream.url,
+            store_path=tmp_path / "store",
+            max_pending_jobs=1000,
+            metadata_ttl=3600,
         )
-        with running_api(settings) as url, httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
+        with (
+            running_api(settings) as url,
+            httpx2.Client(base_url=url, timeout=60, trust_env=False) as client,
+        ):
             yield client
 
 
-def test_every_accepted_build_survives_the_crash_of_redis(client: httpx2.Client, own_redis: RedisServer) -> None:
+def test_every_accepted_build_survives_the_crash_of_redis(
+    client: httpx2.Client, own_redis: RedisServer
+) -> None:
     """Two hundred that wait, and whoever was told 202 while the server was being killed: each of them is still in line, in its place."""
 
     def ask(number: int) -> str | None:
@@ -75,14 +90,17 @@ def test_every_accepted_build_survives_the_crash_of_redis(client: httpx2.Client,
     assert set(accepted) <= set(waiting)
     polled = [client.get(f"/api/v1/build/{key}") for key in accepted if key]
     assert {answer.status_code for answer in polled} == {202}
-    places = [answer.json()["queue_position"] for answer in polled[:ACCEPTED]]  # Those who came last may stand at the end for a second.
+    # Those who came last may stand at the end for a second.
+    places = [answer.json()["queue_position"] for answer in polled[:ACCEPTED]]
     assert places == [waiting.index(key) for key in accepted[:ACCEPTED] if key]
 
 
 def publish(store: Store) -> None:
     """Publish a build as a worker does."""
     plan = {"version": 1, "key": KEY, "request": ASKED, "enqueued_at": "2026-03-01T12:00:00+00:00"}
-    progress = Progress(plan, {"bin_dir": KEY, "images": [{"name": "a.bin", "sha256": sha256(CONTENT).hexdigest()}]})
+    progress = Progress(
+        plan, {"bin_dir": KEY, "images": [{"name": "a.bin", "sha256": sha256(CONTENT).hexdigest()}]}
+    )
     place = store.workplace(KEY)
     (place / "a.bin").write_bytes(CONTENT)
     (place / ACCOUNT).write_bytes(write_account(plan, progress.done()))
@@ -93,25 +111,46 @@ def publish(store: Store) -> None:
 @pytest.fixture(params=["disk", "bucket"])
 def images(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
     """Return the settings of a store on a disk and of one in a bucket."""
-    values = {"STORE_PATH": str(tmp_path / "store"), "UPSTREAM_URL": "http://127.0.0.1:1", "ASU_CONFIG": str(tmp_path / "none.toml")}
+    values = {
+        "STORE_PATH": str(tmp_path / "store"),
+        "UPSTREAM_URL": "http://127.0.0.1:1",
+        "ASU_CONFIG": str(tmp_path / "none.toml"),
+    }
     if request.param == "disk":
         yield values
         return
     with running_s3() as url:
         make_bucket(url, "images")
-        yield {**values, "S3_BUCKET": "images", "S3_ENDPOINT_URL": url, "S3_ACCESS_KEY_ID": "tester", "S3_SECRET_ACCESS_KEY": "none"}
+        yield {
+            **values,
+            "S3_BUCKET": "images",
+            "S3_ENDPOINT_URL": url,
+            "S3_ACCESS_KEY_ID": "tester",
+            "S3_SECRET_ACCESS_KEY": "none",
+        }
 
 
-def test_finished_builds_are_made_known_again_from_the_store(own_redis: RedisServer, images: dict[str, str]) -> None:
+def test_finished_builds_are_made_known_again_from_the_store(
+    own_redis: RedisServer, images: dict[str, str]
+) -> None:
     """By one command, also while the API runs: the poll is answered as before, and the image is the one that the answer names."""
     values: dict[str, Any] = {name.lower(): value for name, value in images.items()}
     settings = Settings(redis_url=own_redis.url, **values)
     publish(open_store(settings))
     environment = {**os.environ, **images, "REDIS_URL": own_redis.url}
-    with running_api(settings) as url, httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
+    with (
+        running_api(settings) as url,
+        httpx2.Client(base_url=url, timeout=60, trust_env=False) as client,
+    ):
         lost = client.get(f"/api/v1/build/{KEY}")
         runs = [
-            subprocess.run([sys.executable, "-m", "asu", "recover"], env=environment, check=True, capture_output=True, text=True).stdout
+            subprocess.run(
+                [sys.executable, "-m", "asu", "recover"],
+                env=environment,
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
             for _ in range(2)
         ]
         found = client.get(f"/api/v1/build/{KEY}")

@@ -38,7 +38,9 @@ from tests.upstream.serve import UpstreamServer
 if TYPE_CHECKING:
     from pathlib import Path
 
-DEVICE = BuildRequest.model_validate({"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5"}).normalised()
+DEVICE = BuildRequest.model_validate(
+    {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5"}
+).normalised()
 KEY = request_hash(DEVICE)
 # The client library asks once more by itself; the third time it is the worker who asks again.
 LOSSES = [1, 2, 3]
@@ -54,30 +56,58 @@ class World:
 
     def __post_init__(self) -> None:
         self.script = Script()
-        self.settings = Settings(store_path=self.directory / "store", disk_reserve_mb=0, retry_delays=(3600,), audit_log=self.directory / "audit")
+        self.settings = Settings(
+            store_path=self.directory / "store",
+            disk_reserve_mb=0,
+            retry_delays=(3600,),
+            audit_log=self.directory / "audit",
+        )
         self.store = LocalStore(self.settings.store_path)
         self.store.open()
 
     def build(self) -> None:
         """Put a build in line, and let the worker take its job."""
-        plan = json.dumps({"version": 1, "key": KEY, "request": DEVICE, "enqueued_at": "2026-03-01T12:00:00+00:00"})
+        plan = json.dumps(
+            {
+                "version": 1,
+                "key": KEY,
+                "request": DEVICE,
+                "enqueued_at": "2026-03-01T12:00:00+00:00",
+            }
+        )
 
         async def claim() -> None:
             async with async_redis(self.server.url) as redis:
-                await RedisRecords(redis).claim(KEY, plan=plan, bodies=PendingBodies(b"{}", b"{}"), limit=1, renew=False)
+                await RedisRecords(redis).claim(
+                    KEY, plan=plan, bodies=PendingBodies(b"{}", b"{}"), limit=1, renew=False
+                )
 
         asyncio.run(claim())
         engine = MemoryEngine(self.script)
         with sync_redis(self.lossy.url) as redis:
             records, accounts = RedisWorkerRecords(redis), Accounts(RedisBuildStatistics(redis))
-            builder = Builder(self.settings, records=records, store=self.store, engine=lambda: engine, accounts=accounts)
+            builder = Builder(
+                self.settings,
+                records=records,
+                store=self.store,
+                engine=lambda: engine,
+                accounts=accounts,
+            )
             builder.run({"version": PAYLOAD_VERSION, "key": KEY})
 
     def told(self) -> tuple[str, int, list[tuple[str, str]]]:
         """Return state, tries, and outcome and code of each attempt that has ended."""
         with Redis.from_url(self.server.url) as redis:
-            state, tries, tried = (value.decode() for value in redis.hmget(PREFIX + KEY, ["state", "tries", "tried"]) if value)
-        return state, int(tries), [(one["outcome"], one["code"]) for one in json.loads(f"[{tried}]")]
+            state, tries, tried = (
+                value.decode()
+                for value in redis.hmget(PREFIX + KEY, ["state", "tries", "tried"])
+                if value
+            )
+        return (
+            state,
+            int(tries),
+            [(one["outcome"], one["code"]) for one in json.loads(f"[{tried}]")],
+        )
 
     def totals(self) -> BuildTotals:
         """Return what workers have counted."""
@@ -91,7 +121,11 @@ class World:
     def audited(self) -> list[str]:
         """Return the outcomes that stand in the audit log."""
         log = self.directory / "audit"
-        return [json.loads(line)["outcome"] for line in log.read_text().splitlines() if line] if log.exists() else []
+        return (
+            [json.loads(line)["outcome"] for line in log.read_text().splitlines() if line]
+            if log.exists()
+            else []
+        )
 
 
 @pytest.fixture
@@ -114,7 +148,9 @@ def test_a_build_is_begun_and_ended_once(world: World, script: str, times: int) 
 
 
 @pytest.mark.parametrize("times", LOSSES)
-def test_a_failed_build_is_put_back_once(world: World, times: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_build_is_put_back_once(
+    world: World, times: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """It waits for its next attempt, is counted as one retry, and its worker does not think that another has taken over."""
     world.script.failures["manifest"] = ContainerFailed(reason="podman did not run make")
     world.lossy.lose_replies(redis_scripts.RETRY, times)
@@ -125,15 +161,29 @@ def test_a_failed_build_is_put_back_once(world: World, times: int, caplog: pytes
 
     assert world.lossy.still_to_lose() == 0
     assert world.told() == (State.QUEUED, 1, [("failed", "container-failed")])
-    assert (retries, is_leased, world.totals().outcomes, world.audited()) == ({b"container-failed": b"1"}, 0, {}, [])
+    assert (retries, is_leased, world.totals().outcomes, world.audited()) == (
+        {b"container-failed": b"1"},
+        0,
+        {},
+        [],
+    )
     assert "superseded" not in caplog.text
 
 
-def test_ends_that_were_not_confirmed_are_counted_once(own_redis: RedisServer, lossy: LossyRedis) -> None:
+def test_ends_that_were_not_confirmed_are_counted_once(
+    own_redis: RedisServer, lossy: LossyRedis
+) -> None:
     """In all numbers alike, so that the metrics' sums agree; Redis knows the scripts from the first two."""
     at = datetime(2026, 10, 27, 12, 30, tzinfo=UTC)
     build = FinishedBuild(at=at, version="24.10.4", seconds=61.5, packages=frozenset({"vim"}))
-    failure = Failure(hour=hour_of(at), code="worker-lost", fault="infra", version="24.10.4", target="x86/64", profile="generic")
+    failure = Failure(
+        hour=hour_of(at),
+        code="worker-lost",
+        fault="infra",
+        version="24.10.4",
+        target="x86/64",
+        profile="generic",
+    )
     with sync_redis(lossy.url) as redis:
         statistics = RedisBuildStatistics(redis)
         for losses in (0, 1):
@@ -146,7 +196,12 @@ def test_ends_that_were_not_confirmed_are_counted_once(own_redis: RedisServer, l
         async with async_redis(own_redis.url) as redis:
             counts, day = RedisStatistics(redis), at.date()
             totals = await counts.totals()
-            return totals.outcomes, totals.codes, await counts.hours([day]), await counts.packages([week_of(day)])
+            return (
+                totals.outcomes,
+                totals.codes,
+                await counts.hours([day]),
+                await counts.packages([week_of(day)]),
+            )
 
     assert lossy.still_to_lose() == 0
     ended = {"done": 2, "infra": 2}
@@ -170,12 +225,22 @@ def test_requests_that_were_not_confirmed_are_counted_once(lossy: LossyRedis) ->
     assert lossy.still_to_lose() == 0
 
 
-def test_a_request_whose_claim_was_not_confirmed_is_in_line(own_redis: RedisServer, lossy: LossyRedis, tmp_path: Path) -> None:
+def test_a_request_whose_claim_was_not_confirmed_is_in_line(
+    own_redis: RedisServer, lossy: LossyRedis, tmp_path: Path
+) -> None:
     """The API asks again itself, and finds the one build that waits; the client hears of nothing."""
     write_documents(tmp_path / "upstream", metadata())
     with UpstreamServer(tmp_path / "upstream") as upstream, Redis.from_url(own_redis.url) as redis:
-        settings = Settings(redis_url=lossy.url, upstream_url=upstream.url, store_path=tmp_path / "store", prepare_service_url=None)
-        with running_api(settings) as url, httpx2.Client(base_url=url, timeout=30, trust_env=False) as client:
+        settings = Settings(
+            redis_url=lossy.url,
+            upstream_url=upstream.url,
+            store_path=tmp_path / "store",
+            prepare_service_url=None,
+        )
+        with (
+            running_api(settings) as url,
+            httpx2.Client(base_url=url, timeout=30, trust_env=False) as client,
+        ):
             lossy.lose_replies(redis_scripts.CLAIM, 1)
             first = client.post("/api/v1/build", json=REQUEST)
             second = client.post("/api/v1/build", json=REQUEST)
@@ -184,4 +249,8 @@ def test_a_request_whose_claim_was_not_confirmed_is_in_line(own_redis: RedisServ
 
     assert lossy.still_to_lose() == 0
     assert (first.status_code, second.status_code) == (202, 202)
-    assert (second.json()["queue_position"], jobs, redis.zcard("asu:waiting")) == (0, [key.encode()], 1)
+    assert (second.json()["queue_position"], jobs, redis.zcard("asu:waiting")) == (
+        0,
+        [key.encode()],
+        1,
+    )

@@ -28,9 +28,16 @@ PREPARE = "/api/v1/prepare"
 VERSION, TARGET = "25.12.1", "lantiq/xrx200"
 PROFILES = f"releases/{VERSION}/targets/{TARGET}/profiles.json"
 BASE_INDEX = f"releases/{VERSION}/packages/mips_24kc/base/index.json"
-BUDGET, PATIENT = 0.4, 5.0  # Seconds: far more than a local answer takes, far less than a fault lasts; and what a test can stand.
+# Seconds: far more than a local answer takes, far less than a fault lasts; and what a test can
+# stand.
+BUDGET, PATIENT = 0.4, 5.0
 HANGING = 1.5  # Seconds for what does not hang beside what does.
-DEVICES = {"bt_homehub-v5a": {"device_packages": ["kmod-dsa-gswip"], "supported_devices": ["bt,homehub-v5a"]}}
+DEVICES = {
+    "bt_homehub-v5a": {
+        "device_packages": ["kmod-dsa-gswip"],
+        "supported_devices": ["bt,homehub-v5a"],
+    }
+}
 KERNEL = {"version": "6.12.78", "release": "1", "vermagic": "4362e98d"}
 REQUEST: dict[str, Any] = {
     "from_version": "24.10.4",
@@ -44,7 +51,10 @@ REQUEST: dict[str, Any] = {
 
 def write_release(root: Path, version: str, *, device_packages: list[str]) -> None:
     """Write the metadata of one release with one device."""
-    target, feeds = root / f"releases/{version}/targets/{TARGET}", root / f"releases/{version}/packages/mips_24kc"
+    target, feeds = (
+        root / f"releases/{version}/targets/{TARGET}",
+        root / f"releases/{version}/packages/mips_24kc",
+    )
     devices = {"bt_homehub-v5a": {**DEVICES["bt_homehub-v5a"], "device_packages": device_packages}}
     profiles = {
         "version_code": "r1-1",
@@ -55,10 +65,15 @@ def write_release(root: Path, version: str, *, device_packages: list[str]) -> No
     }
     write(target / "profiles.json", profiles)
     write(target / "packages/index.json", {"version": 2, "packages": {"kernel": "6"}})
-    write(target / f"kmods/{'-'.join(KERNEL.values())}/index.json", {"version": 2, "packages": dict.fromkeys(device_packages, "6")})
+    write(
+        target / f"kmods/{'-'.join(KERNEL.values())}/index.json",
+        {"version": 2, "packages": dict.fromkeys(device_packages, "6")},
+    )
     write(feeds / "base/index.json", {"version": 2, "packages": {"netifd": "1", "dnsmasq": "1"}})
     write(feeds / "luci/index.json", {"version": 2, "packages": {"luci": "1"}})
-    (feeds / "feeds.conf").write_text("src-git base https://example.org/base.git^0\nsrc-git luci https://example.org/luci.git^0\n")
+    (feeds / "feeds.conf").write_text(
+        "src-git base https://example.org/base.git^0\nsrc-git luci https://example.org/luci.git^0\n"
+    )
 
 
 def write(path: Path, document: Any) -> None:
@@ -70,9 +85,20 @@ def write(path: Path, document: Any) -> None:
 @pytest.fixture
 def upstream(tmp_path: Path) -> Iterator[UpstreamServer]:
     """Serve the metadata of two releases."""
-    write(tmp_path / ".versions.json", {"stable_version": VERSION, "versions_list": ["24.10.4", VERSION]})
+    write(
+        tmp_path / ".versions.json",
+        {"stable_version": VERSION, "versions_list": ["24.10.4", VERSION]},
+    )
     write_release(tmp_path, "24.10.4", device_packages=[])
-    write_release(tmp_path, VERSION, device_packages=["kmod-dsa-gswip", "xrx200-rev1.1-phy11g-firmware", "xrx200-rev1.2-phy11g-firmware"])
+    write_release(
+        tmp_path,
+        VERSION,
+        device_packages=[
+            "kmod-dsa-gswip",
+            "xrx200-rev1.1-phy11g-firmware",
+            "xrx200-rev1.2-phy11g-firmware",
+        ],
+    )
     with UpstreamServer(tmp_path) as server:
         yield server
 
@@ -84,16 +110,24 @@ class NotingClient(WebClient):
         super().__init__(user_agent=user_agent)
         self.statuses: list[int] = []
 
-    async def get(self, url: str, *, validators: Mapping[str, str], max_bytes: int, deadline: float) -> Fetched:
+    async def get(
+        self, url: str, *, validators: Mapping[str, str], max_bytes: int, deadline: float
+    ) -> Fetched:
         """See WebClient."""
-        answer = await super().get(url, validators=validators, max_bytes=max_bytes, deadline=deadline)
+        answer = await super().get(
+            url, validators=validators, max_bytes=max_bytes, deadline=deadline
+        )
         self.statuses.append(answer.status)
         return answer
 
 
 def service(upstream: UpstreamServer, *, ttl: float = 300, budget: float = BUDGET) -> TestClient:
     """Return a client of a service that reads from this server; answers are decided anew each time."""
-    app = create_app(Settings(upstream_url=upstream.url, metadata_ttl=ttl, metadata_budget=budget, answer_cache=0))
+    app = create_app(
+        Settings(
+            upstream_url=upstream.url, metadata_ttl=ttl, metadata_budget=budget, answer_cache=0
+        )
+    )
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -112,7 +146,11 @@ def test_a_driver_is_rescued_with_the_servers_metadata(upstream: UpstreamServer)
 
     assert "kmod-dsa-gswip" in found["resolved_packages"]
     assert "-dnsmasq" in found["resolved_packages"]
-    assert (found["checked"], found["resolved_profile"], found["problems"]) == (True, "bt_homehub-v5a", [])
+    assert (found["checked"], found["resolved_profile"], found["problems"]) == (
+        True,
+        "bt_homehub-v5a",
+        [],
+    )
 
 
 def test_many_requests_at_once_ask_for_each_document_once(upstream: UpstreamServer) -> None:
@@ -127,11 +165,14 @@ def test_many_requests_at_once_ask_for_each_document_once(upstream: UpstreamServ
 
 
 @pytest.mark.parametrize("fault", ["500", "404", "truncated", "garbage", "redirect", "hang"])
-@pytest.mark.parametrize("path", ["*", "*/profiles.json", "*/index.json", "*/feeds.conf", ".versions.json"])
+@pytest.mark.parametrize(
+    "path", ["*", "*/profiles.json", "*/index.json", "*/feeds.conf", ".versions.json"]
+)
 def test_no_fault_makes_an_error(upstream: UpstreamServer, fault: str, path: str) -> None:
     """Without a copy the preview says that it could not look, within the budget; what could be had is used."""
     upstream.faults.set([Fault(path=path, fault=fault)])
-    # Only a server that hangs uses the budget up; where all else answers, a busy machine may take its time.
+    # Only a server that hangs uses the budget up; where all else answers, a busy machine may take
+    # its time.
     with service(upstream, budget=HANGING if fault == "hang" else PATIENT) as client:
         found = preview(client)
 
@@ -180,7 +221,9 @@ def test_unchanged_documents_are_not_sent_again(upstream: UpstreamServer) -> Non
 
     async def read_twice() -> bool:
         try:
-            return await documents.read(PROFILES, json.loads) is await documents.read(PROFILES, json.loads)
+            return await documents.read(PROFILES, json.loads) is await documents.read(
+                PROFILES, json.loads
+            )
         finally:
             await documents.close()
 
@@ -191,7 +234,10 @@ def test_unchanged_documents_are_not_sent_again(upstream: UpstreamServer) -> Non
 def test_a_new_publication_is_seen(upstream: UpstreamServer) -> None:
     """Once a copy's time is over, what the server has now counts."""
     with service(upstream, ttl=0.01, budget=PATIENT) as client:
-        assert client.post(PREPARE, json={**REQUEST, "profile": "bt_homehub-v7"}).json()["code"] == "unsupported-profile"
+        assert (
+            client.post(PREPARE, json={**REQUEST, "profile": "bt_homehub-v7"}).json()["code"]
+            == "unsupported-profile"
+        )
         document = json.loads((upstream.root / PROFILES).read_text())
         document["profiles"]["bt_homehub-v7"] = {"device_packages": []}
         write(upstream.root / PROFILES, document)
@@ -242,16 +288,27 @@ class Packed(BaseHTTPRequestHandler):
     ],
     ids=["good", "bomb", "cut", "not packed", "another packing", "large"],
 )
-def test_bodies_are_bounded_as_they_are_unpacked(body: bytes, encoding: str, fate: bytes | str) -> None:
+def test_bodies_are_bounded_as_they_are_unpacked(
+    body: bytes, encoding: str, fate: bytes | str
+) -> None:
     """A small packed body cannot fill the memory, and what cannot be unpacked is no document."""
     handler = type("Handler", (Packed,), {"body": body, "encoding": encoding})
     with HTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
 
         async def fetch() -> bytes:
             client = WebClient(user_agent="test")
             try:
-                return (await client.get(f"http://127.0.0.1:{server.server_port}/", validators={}, max_bytes=2_000, deadline=5)).body
+                return (
+                    await client.get(
+                        f"http://127.0.0.1:{server.server_port}/",
+                        validators={},
+                        max_bytes=2_000,
+                        deadline=5,
+                    )
+                ).body
             finally:
                 await client.close()
 

@@ -22,32 +22,53 @@ if TYPE_CHECKING:
     from tests.integration.podman_world import PodmanWorld
     from tests.integration.worker_world import WorkerWorld
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning", "ignore:.*UDSSocket:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning",
+    "ignore:.*UDSSocket:ResourceWarning",
+)
 
 
 def statement_of(worker: WorkerWorld, key: str) -> dict[str, Any]:
     """Return the published statement."""
-    statement: dict[str, Any] = json.loads(read_envelope((worker.settings.store_path / key / PROVENANCE_FILE).read_bytes()).payload)
+    statement: dict[str, Any] = json.loads(
+        read_envelope((worker.settings.store_path / key / PROVENANCE_FILE).read_bytes()).payload
+    )
     return statement
 
 
-@pytest.mark.parametrize(("version", "feed"), [(OPKG, "feed/openwrt_base"), (APK, "feed/APKINDEX.")])
-def test_a_real_build_says_what_it_was_made_from(worker: WorkerWorld, version: str, feed: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "feed"), [(OPKG, "feed/openwrt_base"), (APK, "feed/APKINDEX.")]
+)
+def test_a_real_build_says_what_it_was_made_from(
+    worker: WorkerWorld, version: str, feed: str
+) -> None:
     """Builder as podman knows it, files as they lie there, packages as installed, and the indexes that the package manager fetched."""
-    body = worker.build(version=version, target="ath79/generic", profile="tplink_archer-c7-v5", packages=["vim"])
+    body = worker.build(
+        version=version, target="ath79/generic", profile="tplink_archer-c7-v5", packages=["vim"]
+    )
     key = body["request_hash"]
 
     provenance = read_statement(json.dumps(statement_of(worker, key)).encode())
     directory = worker.settings.store_path / key
-    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir() if not path.name.startswith(".")}
+    files = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in directory.iterdir()
+        if not path.name.startswith(".")
+    }
     files.pop(PROVENANCE_FILE)
     name = f"{worker.settings.base_container}:ath79-generic-v{version}"
-    assert body["builder_digest"] == provenance.builder.digest == worker.podman.run("image", "inspect", "--format={{.Digest}}", name).strip()
+    assert (
+        body["builder_digest"]
+        == provenance.builder.digest
+        == worker.podman.run("image", "inspect", "--format={{.Digest}}", name).strip()
+    )
     assert provenance.files == files
     assert provenance.packages == body["manifest"]
     assert provenance.feeds
     dependencies = statement_of(worker, key)["predicate"]["buildDefinition"]["resolvedDependencies"]
-    assert any(one["name"].startswith(feed) and len(one["digest"]["sha256"]) == 64 for one in dependencies)
+    assert any(
+        one["name"].startswith(feed) and len(one["digest"]["sha256"]) == 64 for one in dependencies
+    )
 
 
 @pytest.mark.parametrize("version", [OPKG, APK])
@@ -57,7 +78,13 @@ def test_a_second_build_makes_the_same_images(worker: WorkerWorld, version: str)
     engine = PodmanEngine(worker.settings, system="rebuild-test")
     worker.podman.systems.append("rebuild-test")
 
-    comparison = rebuild(worker.settings, body["request_hash"], records=worker.records, store=worker.store, engine=lambda: engine)
+    comparison = rebuild(
+        worker.settings,
+        body["request_hash"],
+        records=worker.records,
+        store=worker.store,
+        engine=lambda: engine,
+    )
 
     assert not comparison.differs, comparison.in_words()
     assert len(comparison.lines) == len(body["images"])
@@ -66,7 +93,9 @@ def test_a_second_build_makes_the_same_images(worker: WorkerWorld, version: str)
 
 def test_the_command_compares_and_ends_well(worker: WorkerWorld) -> None:
     """`asu rebuild KEY --verify`, as an operator types it; of another key it says that there is nothing."""
-    key = worker.build(packages=["vim"], target="ath79/generic", profile="tplink_archer-c7-v5")["request_hash"]
+    key = worker.build(packages=["vim"], target="ath79/generic", profile="tplink_archer-c7-v5")[
+        "request_hash"
+    ]
 
     done, unknown = (command(worker, "rebuild", wanted, "--verify") for wanted in (key, "0" * 64))
     verified = command(worker, "verify", str(worker.settings.store_path / key))
@@ -102,5 +131,11 @@ def command(worker: WorkerWorld, *arguments: str) -> subprocess.CompletedProcess
         "ASU_CONFIG": os.devnull,
     }
     return subprocess.run(
-        [sys.executable, "-m", "asu", *arguments], cwd=ROOT, env=environment, check=False, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "asu", *arguments],
+        cwd=ROOT,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )

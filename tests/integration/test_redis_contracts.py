@@ -59,7 +59,11 @@ class TestRealRecords(RealSides, RecordsContract):
         """A lease ends by itself, and so does the record of a finished build; no other key does."""
         attempt = await sides.begin(A)
         await sides.claim(B)
-        leases = [redis.ttl(f"asu:lease:{A}"), redis.ttl(f"asu:build:{A}"), redis.ttl(f"asu:build:{B}")]
+        leases = [
+            redis.ttl(f"asu:lease:{A}"),
+            redis.ttl(f"asu:build:{A}"),
+            redis.ttl(f"asu:build:{B}"),
+        ]
         sides.worker.finish(attempt, DONE, 100)
 
         assert leases == [LEASE_SECONDS, -1, -1]
@@ -90,7 +94,9 @@ class TestRealStatistics(RedisStatisticsContract):
     @pytest.fixture
     async def sides(self, asynchronous: AsyncRedis, redis: Redis) -> StatisticsSides:
         """Return both sides of one server."""
-        return StatisticsSides(api=RedisStatistics(asynchronous), worker=RedisBuildStatistics(redis))
+        return StatisticsSides(
+            api=RedisStatistics(asynchronous), worker=RedisBuildStatistics(redis)
+        )
 
 
 class TestRealFleet(RedisFleetContract):

@@ -52,7 +52,9 @@ class TestS3Publication(PublicationContract):
     """The bucket."""
 
 
-def test_the_question_comes_right_before_the_manifest(store: Store, server: tuple[str, Faults]) -> None:
+def test_the_question_comes_right_before_the_manifest(
+    store: Store, server: tuple[str, Faults]
+) -> None:
     """All else is in the bucket by then, and nothing was removed from it."""
     publish(store, a_bin="earlier")
     place, seen = gather(store, a_bin="mine"), server[1].seen
@@ -61,7 +63,10 @@ def test_the_question_comes_right_before_the_manifest(store: Store, server: tupl
         seen.clear()
 
     assert store.publish(A, place, 1000, is_current=answers((look, True), (nothing, True)))
-    assert [(request.method, request.path.rpartition("/")[2]) for request in seen] == [("PUT", MANIFEST), ("DELETE", "a.bin")]
+    assert [(request.method, request.path.rpartition("/")[2]) for request in seen] == [
+        ("PUT", MANIFEST),
+        ("DELETE", "a.bin"),
+    ]
 
 
 def test_an_attempt_writes_where_no_other_does(store: Store, settings: Settings) -> None:
@@ -70,7 +75,12 @@ def test_an_attempt_writes_where_no_other_does(store: Store, settings: Settings)
     served = names(settings)
     here: list[str] = []
 
-    assert not store.publish(A, gather(store, a_bin="mine"), 1000, is_current=answers((lambda: here.extend(names(settings)), False)))
+    assert not store.publish(
+        A,
+        gather(store, a_bin="mine"),
+        1000,
+        is_current=answers((lambda: here.extend(names(settings)), False)),
+    )
     assert set(served) < set(here)
     assert names(settings) == served
     assert read(store, "a.bin") == "later"
@@ -87,7 +97,9 @@ def test_a_file_that_is_read_while_it_is_replaced_is_not_mixed(store: Store) -> 
     assert read(store, "a.bin") == "laterly"
 
 
-def test_an_upload_that_fails_leaves_nothing(store: Store, server: tuple[str, Faults], settings: Settings) -> None:
+def test_an_upload_that_fails_leaves_nothing(
+    store: Store, server: tuple[str, Faults], settings: Settings
+) -> None:
     """A bucket without room would be filled by each try; what was published before stays."""
     publish(store, a_bin="earlier")
     served = names(settings)
@@ -102,7 +114,9 @@ def test_an_upload_that_fails_leaves_nothing(store: Store, server: tuple[str, Fa
 
 
 @pytest.mark.parametrize("error", [QueueUnavailable(), SystemExit(1)])
-def test_an_upload_whose_right_is_unknown_leaves_nothing(store: Store, settings: Settings, error: BaseException) -> None:
+def test_an_upload_whose_right_is_unknown_leaves_nothing(
+    store: Store, settings: Settings, error: BaseException
+) -> None:
     """Redis stays away, or the worker is told to end."""
 
     def ask_in_vain() -> bool:
@@ -114,10 +128,14 @@ def test_an_upload_whose_right_is_unknown_leaves_nothing(store: Store, settings:
     assert names(settings) == []
 
 
-def test_what_a_bucket_kept_of_a_failed_upload_is_no_build(store: Store, server: tuple[str, Faults], settings: Settings) -> None:
+def test_what_a_bucket_kept_of_a_failed_upload_is_no_build(
+    store: Store, server: tuple[str, Faults], settings: Settings
+) -> None:
     """Its bytes count, since they take room; the failure that is told is the first."""
     publish(store, B, a_bin="12345")
-    server[1].fails = lambda request: request.method == "DELETE" or (request.method == "PUT" and request.path.endswith("z.bin"))
+    server[1].fails = lambda request: (
+        request.method == "DELETE" or (request.method == "PUT" and request.path.endswith("z.bin"))
+    )
     try:
         with pytest.raises(StoreFailed) as caught:
             publish(store, a_bin="123", z_bin="mine")
@@ -132,7 +150,10 @@ def test_what_a_bucket_kept_of_a_failed_upload_is_no_build(store: Store, server:
 def publish_as_earlier_releases_did(settings: Settings, *, lifetime: int) -> None:
     """Put a build into the bucket whose files lie right under its key."""
     now = datetime.now(UTC)
-    times = {"published": now.isoformat(), "expires": (now + timedelta(seconds=lifetime)).isoformat()}
+    times = {
+        "published": now.isoformat(),
+        "expires": (now + timedelta(seconds=lifetime)).isoformat(),
+    }
     files = [{"name": "a.bin", "size": 5, "sha256": sha256(b"image").hexdigest()}]
     for name, content in (
         ("a.bin", b"image"),
@@ -145,7 +166,9 @@ def publish_as_earlier_releases_did(settings: Settings, *, lifetime: int) -> Non
 def test_a_bucket_of_an_earlier_release_is_read(store: Store, settings: Settings) -> None:
     """Builds whose manifest names no publication are served, sent clients to, and recovered from."""
     publish_as_earlier_releases_did(settings, lifetime=1000)
-    sent = open_store(settings.model_copy(update={"s3_public_url": "https://images.example.org"})).find(A, "a.bin")
+    sent = open_store(
+        settings.model_copy(update={"s3_public_url": "https://images.example.org"})
+    ).find(A, "a.bin")
 
     assert (store.has(A), read(store, "a.bin"), store.account(A)) == (True, "image", b"account")
     assert store.usage() == StoreUsage(builds=1, bytes=5)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from asu.stores.base import Store
 
 PREFIX = "images/"
-AT_ONCE = Lifetimes(grace=0, undocumented=0, workplaces=-10)  # As if all had been left ten seconds ago.
+# As if all had been left ten seconds ago.
+AT_ONCE = Lifetimes(grace=0, undocumented=0, workplaces=-10)
 SECRET = "do-not-tell"  # noqa: S105  # It opens nothing.
 
 
@@ -62,7 +63,16 @@ def store(settings: Settings) -> Store:
 def s3_settings(url: str, bucket: str, directory: Path, **more: Any) -> Settings:
     """Return settings that name a bucket."""
     secret = {"s3_access_key_id": "tester", "s3_secret_access_key": SECRET}
-    return Settings(**{"s3_bucket": bucket, "s3_endpoint_url": url, "s3_prefix": PREFIX, "store_path": directory / "work", **secret, **more})
+    return Settings(
+        **{
+            "s3_bucket": bucket,
+            "s3_endpoint_url": url,
+            "s3_prefix": PREFIX,
+            "store_path": directory / "work",
+            **secret,
+            **more,
+        }
+    )
 
 
 def address(settings: Settings, name: str) -> str:
@@ -118,7 +128,10 @@ def test_a_build_is_one_object_per_file_and_its_manifest(store: Store, settings:
     """Under the prefix, with the headers that a download needs."""
     publish(store, a_bin="image", b_bin="x")
 
-    assert names(settings) == [f"{PREFIX}{A}/{MANIFEST}", *(object_of(settings, name) for name in ("a.bin", "b.bin"))]
+    assert names(settings) == [
+        f"{PREFIX}{A}/{MANIFEST}",
+        *(object_of(settings, name) for name in ("a.bin", "b.bin")),
+    ]
     headers, content = ask(address(settings, object_of(settings, "a.bin")))
     assert (content, headers["Content-Type"]) == (b"image", "application/octet-stream")
     assert headers["Content-Disposition"] == 'attachment; filename="a.bin"'
@@ -131,16 +144,22 @@ def test_the_manifest_comes_last_and_goes_first(store: Store, faults: Faults) ->
     puts = [request.path.rpartition("/")[2] for request in faults.seen if request.method == "PUT"]
     faults.seen.clear()
     store.expire(LIFETIMES, lambda _: False)
-    deletions = [request.path.rpartition("/")[2] for request in faults.seen if request.method == "DELETE"]
+    deletions = [
+        request.path.rpartition("/")[2] for request in faults.seen if request.method == "DELETE"
+    ]
 
     assert puts == ["a.bin", "b.bin", MANIFEST]
     assert deletions == [MANIFEST, "a.bin", "b.bin"]
 
 
 @pytest.mark.parametrize("name", ["b.bin", MANIFEST])
-def test_a_publication_that_fails_half_way_leaves_nothing_that_is_served(store: Store, faults: Faults, settings: Settings, name: str) -> None:
+def test_a_publication_that_fails_half_way_leaves_nothing_that_is_served(
+    store: Store, faults: Faults, settings: Settings, name: str
+) -> None:
     """What the bucket does not let go at once is removed in time, unless the build is known: it may be under way again."""
-    faults.fails = lambda request: request.method == "DELETE" or (request.method == "PUT" and request.path.endswith(name))
+    faults.fails = lambda request: (
+        request.method == "DELETE" or (request.method == "PUT" and request.path.endswith(name))
+    )
     with pytest.raises(StoreFailed, match="not published"):
         publish(store, a_bin="x", b_bin="x", c_bin="x")
     faults.heal()
@@ -154,7 +173,9 @@ def test_a_publication_that_fails_half_way_leaves_nothing_that_is_served(store: 
 
 
 @pytest.mark.parametrize("name", ["b.bin", MANIFEST])
-def test_a_second_publication_that_fails_leaves_the_first_as_it_was(store: Store, faults: Faults, settings: Settings, name: str) -> None:
+def test_a_second_publication_that_fails_leaves_the_first_as_it_was(
+    store: Store, faults: Faults, settings: Settings, name: str
+) -> None:
     """A mixture of two builds is never served, and what failed is removed with the next one that does not."""
     publish(store, a_bin="old", b_bin="old")
     faults.fails = lambda request: request.method == "PUT" and request.path.endswith(name)
@@ -213,7 +234,9 @@ def test_a_server_that_is_away_is_a_fault_of_the_server(tmp_path: Path) -> None:
         store.has(A)
 
 
-def test_a_bucket_that_does_not_exist_is_a_fault_of_the_server(server: tuple[str, Faults], tmp_path: Path) -> None:
+def test_a_bucket_that_does_not_exist_is_a_fault_of_the_server(
+    server: tuple[str, Faults], tmp_path: Path
+) -> None:
     """Not a store in which there is nothing."""
     with pytest.raises(StoreFailed, match="NoSuchBucket"):
         open_store(s3_settings(server[0], "no-such-bucket", tmp_path)).has(A)
@@ -235,7 +258,9 @@ def test_a_body_that_breaks_off_is_told(store: Store, faults: Faults) -> None:
         part(store, "a.bin", 0, 100_000)
 
 
-def test_a_file_that_is_not_what_was_published_is_not_served(store: Store, settings: Settings) -> None:
+def test_a_file_that_is_not_what_was_published_is_not_served(
+    store: Store, settings: Settings
+) -> None:
     """Its length would be a lie; a part of it as well."""
     publish(store, a_bin="0123456789")
     ask(address(settings, object_of(settings, "a.bin")), "PUT", b"012345678")
@@ -255,7 +280,9 @@ def test_other_objects_stay(store: Store, settings: Settings) -> None:
     assert names(settings) == [f"{PREFIX}{A[1:]}/a.bin", f"{PREFIX}other", "other"]
 
 
-def test_many_builds_are_listed_to_the_last(store: Store, settings: Settings, faults: Faults) -> None:
+def test_many_builds_are_listed_to_the_last(
+    store: Store, settings: Settings, faults: Faults
+) -> None:
     """A listing comes in parts, and a build may begin in one and end in the next."""
     many = [f"{number:064x}" for number in range(4)]
     for key in many:
@@ -309,7 +336,9 @@ def test_a_pass_over_known_builds_ends_in_time_as_well(settings: Settings) -> No
     assert seen == [*([key] for key in keys), [], [A]]
 
 
-def test_a_build_that_cannot_be_removed_does_not_keep_those_behind_it(store: Store, faults: Faults) -> None:
+def test_a_build_that_cannot_be_removed_does_not_keep_those_behind_it(
+    store: Store, faults: Faults
+) -> None:
     """The next pass goes on behind it."""
     for key in (A, B):
         publish(store, key, lifetime=-2000, a_bin="x")
@@ -322,7 +351,9 @@ def test_a_build_that_cannot_be_removed_does_not_keep_those_behind_it(store: Sto
     assert store.expire(LIFETIMES, lambda _: False) == [A]
 
 
-def test_a_server_that_never_answers_is_asked_once_when_tidying(store: Store, faults: Faults) -> None:
+def test_a_server_that_never_answers_is_asked_once_when_tidying(
+    store: Store, faults: Faults
+) -> None:
     """A second attempt would hold the worker up for as long again; the next pass is one."""
     publish(store, lifetime=-2000, a_bin="x")
     faults.seen.clear()
@@ -366,4 +397,7 @@ def _read_often(store: Store) -> None:
 
 def test_secrets_are_not_shown(settings: Settings) -> None:
     """Neither in what a log may show of the settings nor in their table."""
-    assert SECRET not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+    assert (
+        SECRET
+        not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+    )

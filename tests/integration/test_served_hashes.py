@@ -43,7 +43,9 @@ class Site:
 
     def get(self, path: str, method: str = "GET", **headers: str) -> httpx2.Response:
         """Ask through the gateway."""
-        return httpx2.request(method, f"{self.url}{path}", headers=headers, timeout=60, trust_env=False)
+        return httpx2.request(
+            method, f"{self.url}{path}", headers=headers, timeout=60, trust_env=False
+        )
 
 
 @pytest.fixture(params=["disk", "bucket"])
@@ -54,7 +56,12 @@ def values(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
         return
     with running_s3() as url:
         make_bucket(url, "images")
-        yield {"s3_bucket": "images", "s3_endpoint_url": url, "s3_access_key_id": "tester", "s3_secret_access_key": "none"}
+        yield {
+            "s3_bucket": "images",
+            "s3_endpoint_url": url,
+            "s3_access_key_id": "tester",
+            "s3_secret_access_key": "none",
+        }
 
 
 @pytest.fixture
@@ -65,14 +72,27 @@ def site(values: dict[str, Any], tmp_path: Path) -> Iterator[Site]:
     with ExitStack() as stack:
         redis = stack.enter_context(RedisServer(tmp_path / "redis"))
         path = tmp_path / "store"
-        settings = Settings(redis_url=redis.url, upstream_url="http://127.0.0.1:1", store_path=path, build_key=tmp_path / "key", **values)
+        settings = Settings(
+            redis_url=redis.url,
+            upstream_url="http://127.0.0.1:1",
+            store_path=path,
+            build_key=tmp_path / "key",
+            **values,
+        )
         store = open_store(settings)
-        World(settings, cast("LocalStore", store)).build()  # A worker asks no more of it than of any other.
+        # A worker asks no more of it than of any other.
+        World(settings, cast("LocalStore", store)).build()
         with Redis.from_url(redis.url) as client:
             assert recover(store, RedisWorkerRecords(client)).restored == [KEY]
         asu = stack.enter_context(running_api(settings)).removeprefix("http://")
         port = free_port()
-        nginx = start_nginx(tmp_path / "nginx", port, asu=asu, prepare="127.0.0.1:1", store=tmp_path / "none" if values else path)
+        nginx = start_nginx(
+            tmp_path / "nginx",
+            port,
+            asu=asu,
+            prepare="127.0.0.1:1",
+            store=tmp_path / "none" if values else path,
+        )
         stack.callback(nginx.wait)
         stack.callback(nginx.terminate)
         yield Site(f"http://127.0.0.1:{port}", store, path)
@@ -87,11 +107,18 @@ def test_the_hash_of_an_answer_is_that_of_the_served_bytes(site: Site) -> None:
         path = f"/store/{KEY}/{image['name']}"
         whole, head = site.get(path), site.get(path, "HEAD")
         size, cut = len(whole.content), len(whole.content) // 3
-        parts = [site.get(path, Range=wanted) for wanted in (f"bytes=0-{cut - 1}", f"bytes={cut}-{2 * cut - 1}", f"bytes={2 * cut}-")]
+        parts = [
+            site.get(path, Range=wanted)
+            for wanted in (f"bytes=0-{cut - 1}", f"bytes={cut}-{2 * cut - 1}", f"bytes={2 * cut}-")
+        ]
         assert sha256(whole.content).hexdigest() == image["sha256"] != image["sha256_unsigned"]
         assert [part.status_code for part in parts] == [206] * 3
         assert sha256(b"".join(part.content for part in parts)).hexdigest() == image["sha256"]
-        assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(size))
+        assert (head.status_code, head.content, head.headers["content-length"]) == (
+            200,
+            b"",
+            str(size),
+        )
 
 
 @pytest.mark.parametrize("values", ["disk"], indirect=True)  # In a bucket nothing can be shortened.

@@ -21,9 +21,47 @@ pytestmark = pytest.mark.skipif(not CAN_RUN, reason="nginx is not installed (mak
 
 # Ways to write `../`, or what some program or other takes for it.
 UPWARDS = [
-    *("../", "..%2f", "..%2F", "%2e%2e/", "%2E%2E/", "%2e%2e%2f", ".%2e/", "%2e./", "./../", "..//", "...//", "....//", ".../", "..;/", "..;x=y/"),
-    *("..%252f", "%252e%252e/", "%252e%252e%252f", "%25252e%25252e%25252f", "..%25252f", "%%32%65%%32%65/", "..%%35%63", "..%u2215", "%u002e%u002e/"),
-    *("..\\", "..%5c", "%2e%2e%5c", "..%255c", "..\\/", "..%5c/", "\\..\\", "..%c0%af", "%c0%ae%c0%ae/", "%c0%ae%c0%ae%c0%af", "..%c1%9c"),
+    *(
+        "../",
+        "..%2f",
+        "..%2F",
+        "%2e%2e/",
+        "%2E%2E/",
+        "%2e%2e%2f",
+        ".%2e/",
+        "%2e./",
+        "./../",
+        "..//",
+        "...//",
+        "....//",
+        ".../",
+        "..;/",
+        "..;x=y/",
+    ),
+    *(
+        "..%252f",
+        "%252e%252e/",
+        "%252e%252e%252f",
+        "%25252e%25252e%25252f",
+        "..%25252f",
+        "%%32%65%%32%65/",
+        "..%%35%63",
+        "..%u2215",
+        "%u002e%u002e/",
+    ),
+    *(
+        "..\\",
+        "..%5c",
+        "%2e%2e%5c",
+        "..%255c",
+        "..\\/",
+        "..%5c/",
+        "\\..\\",
+        "..%c0%af",
+        "%c0%ae%c0%ae/",
+        "%c0%ae%c0%ae%c0%af",
+        "..%c1%9c",
+    ),
     *(
         "%e0%80%ae%e0%80%ae/",
         "..%e0%80%af",
@@ -53,13 +91,49 @@ UPWARDS = [
 ]
 FROM = ["/store/", f"/store/{BUILD}/", f"//store//{BUILD}//", "/static/"]
 TO = ["secret.bin", f"store/{IMAGE}", "etc/passwd"]
-ALIASED = ("/metrics", "//metrics", "/livez", "/", "/api/v1/overview", f"/store/{BUILD}/{IMAGE}", "/api/v1/status", "/version", "/docs")
+ALIASED = (
+    "/metrics",
+    "//metrics",
+    "/livez",
+    "/",
+    "/api/v1/overview",
+    f"/store/{BUILD}/{IMAGE}",
+    "/api/v1/status",
+    "/version",
+    "/docs",
+)
 ABSOLUTE = [
-    *("/store//etc/passwd", f"/store/{BUILD}//etc/passwd", f"/store/{BUILD}/%2fetc%2fpasswd", f"/store/{BUILD}/%252fetc%252fpasswd"),
-    *(f"/store/{BUILD}/file:///etc/passwd", f"/store/{BUILD}/C:%5cWindows%5cwin.ini", f"/store/{BUILD}/%5c%5chost%5cshare", "/store/%2fetc/passwd"),
-    *("http://asu/store/../secret.bin", f"http://127.0.0.1/store/{BUILD}/../../secret.bin", "/store/./../secret.bin", f"/store/{BUILD}/.hidden"),
-    *(f"/store/{BUILD}/{IMAGE}%00.txt", f"/store/{BUILD}/secret.bin%00{IMAGE}", f"/store/{BUILD}/{IMAGE}/../.hidden", f"/store/{BUILD}/link.bin"),
-    *(f"/store/{BUILD}/%2ehidden", f"/store/{BUILD}/./.hidden", f"/store/{BUILD}/{IMAGE}/../../{IMAGE}", "/store/secret.bin", "/store/./secret.bin"),
+    *(
+        "/store//etc/passwd",
+        f"/store/{BUILD}//etc/passwd",
+        f"/store/{BUILD}/%2fetc%2fpasswd",
+        f"/store/{BUILD}/%252fetc%252fpasswd",
+    ),
+    *(
+        f"/store/{BUILD}/file:///etc/passwd",
+        f"/store/{BUILD}/C:%5cWindows%5cwin.ini",
+        f"/store/{BUILD}/%5c%5chost%5cshare",
+        "/store/%2fetc/passwd",
+    ),
+    *(
+        "http://asu/store/../secret.bin",
+        f"http://127.0.0.1/store/{BUILD}/../../secret.bin",
+        "/store/./../secret.bin",
+        f"/store/{BUILD}/.hidden",
+    ),
+    *(
+        f"/store/{BUILD}/{IMAGE}%00.txt",
+        f"/store/{BUILD}/secret.bin%00{IMAGE}",
+        f"/store/{BUILD}/{IMAGE}/../.hidden",
+        f"/store/{BUILD}/link.bin",
+    ),
+    *(
+        f"/store/{BUILD}/%2ehidden",
+        f"/store/{BUILD}/./.hidden",
+        f"/store/{BUILD}/{IMAGE}/../../{IMAGE}",
+        "/store/secret.bin",
+        "/store/./secret.bin",
+    ),
     *(
         f"/store/{BUILD}/{IMAGE};/../.hidden",
         f"/store/{BUILD}/.",
@@ -68,14 +142,36 @@ ABSOLUTE = [
         f"/store/{BUILD}/%2e%2e",
         "/store/~/x",
     ),
-    *("/store/.", "/store/..", "/store/%2e%2e", f"/store/{BUILD[:-1]}/{IMAGE}", f"/store/{BUILD.upper()}/{IMAGE}", f"/store/{BUILD}%00/{IMAGE}"),
-    *(f"/store/{BUILD}%2f{IMAGE}", f"/store/{BUILD}/*", f"/store/*/{IMAGE}", f"/store/{BUILD}/{'A' * 4000}", "/static/", "/static", "/static/%00"),
+    *(
+        "/store/.",
+        "/store/..",
+        "/store/%2e%2e",
+        f"/store/{BUILD[:-1]}/{IMAGE}",
+        f"/store/{BUILD.upper()}/{IMAGE}",
+        f"/store/{BUILD}%00/{IMAGE}",
+    ),
+    *(
+        f"/store/{BUILD}%2f{IMAGE}",
+        f"/store/{BUILD}/*",
+        f"/store/*/{IMAGE}",
+        f"/store/{BUILD}/{'A' * 4000}",
+        "/static/",
+        "/static",
+        "/static/%00",
+    ),
     # To some patterns a path ends before a line break.
-    *(f"{path}{end}" for path in ALIASED for end in ("%0a", "/%0A", "%0a/", "%0d%0a", "%0a?x=1", "%7f", "%1f")),
+    *(
+        f"{path}{end}"
+        for path in ALIASED
+        for end in ("%0a", "/%0A", "%0a/", "%0d%0a", "%0a?x=1", "%7f", "%1f")
+    ),
 ]
 CORPUS = [
     *ABSOLUTE,
-    *(f"{start}{up * depth}{target}" for start, up, depth, target in itertools.product(FROM, UPWARDS, (1, 2), TO[:2])),
+    *(
+        f"{start}{up * depth}{target}"
+        for start, up, depth, target in itertools.product(FROM, UPWARDS, (1, 2), TO[:2])
+    ),
     *(f"{start}{up * 12}{TO[2]}" for start, up in itertools.product(FROM, UPWARDS)),
 ]
 
@@ -84,7 +180,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @pytest.fixture(scope="module")
-def doors(tmp_path_factory: pytest.TempPathFactory, shared_redis: RedisServer) -> Iterator[dict[str, Door]]:
+def doors(
+    tmp_path_factory: pytest.TempPathFactory, shared_redis: RedisServer
+) -> Iterator[dict[str, Door]]:
     """Run services and gateway over one store."""
     with three_doors(tmp_path_factory.mktemp("doors"), shared_redis) as doors:
         yield doors

@@ -43,11 +43,20 @@ class World:
     def ask(self, key: str) -> None:
         """Put a build in line, without a job."""
         request = {"version": "24.10.4", "target": "x86/64", "profile": "generic"}
-        plan = json.dumps({"version": 1, "key": key, "request": request, "enqueued_at": "2026-03-01T12:00:00+00:00"})
+        plan = json.dumps(
+            {
+                "version": 1,
+                "key": key,
+                "request": request,
+                "enqueued_at": "2026-03-01T12:00:00+00:00",
+            }
+        )
 
         async def claim() -> None:
             async with async_redis(self.server.url) as redis:
-                await RedisRecords(redis).claim(key, plan=plan, bodies=PendingBodies(b"{}", b"{}"), limit=9, renew=False)
+                await RedisRecords(redis).claim(
+                    key, plan=plan, bodies=PendingBodies(b"{}", b"{}"), limit=9, renew=False
+                )
 
         asyncio.run(claim())
 
@@ -60,10 +69,24 @@ class World:
 
     def sweep(self, redis: Redis, max_attempts: int) -> Sweep:
         """Return what tidies."""
-        settings = Settings(store_path=Path("/"), audit_log=self.directory / "audit", max_attempts=max_attempts)
-        records, queue, accounts = RedisWorkerRecords(redis), RqBuildQueue(redis, deadline=1), Accounts(RedisBuildStatistics(redis))
+        settings = Settings(
+            store_path=Path("/"), audit_log=self.directory / "audit", max_attempts=max_attempts
+        )
+        records, queue, accounts = (
+            RedisWorkerRecords(redis),
+            RqBuildQueue(redis, deadline=1),
+            Accounts(RedisBuildStatistics(redis)),
+        )
         notes = RedisFleetNotes(redis)
-        return Sweep(settings, records=records, queue=queue, store=self.store, engine=lambda: self.engine, accounts=accounts, notes=notes)
+        return Sweep(
+            settings,
+            records=records,
+            queue=queue,
+            store=self.store,
+            engine=lambda: self.engine,
+            accounts=accounts,
+            notes=notes,
+        )
 
     def written_down(self) -> tuple[list[str], int]:
         """Return the outcomes in the audit log, and how many ends by our fault were counted."""
@@ -73,7 +96,9 @@ class World:
                 return (await RedisStatistics(redis).totals()).outcomes.get("infra", 0)
 
         log = self.directory / "audit"
-        return [json.loads(line)["outcome"] for line in log.read_text().splitlines()] if log.exists() else [], asyncio.run(count())
+        return [
+            json.loads(line)["outcome"] for line in log.read_text().splitlines()
+        ] if log.exists() else [], asyncio.run(count())
 
 
 @pytest.fixture
@@ -96,7 +121,10 @@ def test_a_full_redis_keeps_no_part_of_a_sweep_from_being_done(world: World) -> 
         assert sorted(swept.taken_back) == [A, B]
         assert (swept.containers, swept.files) == (["e" * 64], ["f" * 64])
         # They wait in line again, without a job as yet. Notes of the fleet need no memory.
-        assert sorted(trouble.partition(":")[0] for trouble in swept.troubles) == [f"build {A}", f"build {B}"]
+        assert sorted(trouble.partition(":")[0] for trouble in swept.troubles) == [
+            f"build {A}",
+            f"build {B}",
+        ]
         assert f"not swept: build {A}: " in swept.in_words()
         assert redis.scard(NAMES) == redis.exists(STORE) == 1
 

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from tests.redis_server import RedisServer
 
 # podman-py forgets to close a socket that it could not connect.
-pytestmark = pytest.mark.filterwarnings("ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning", "ignore:.*UDSSocket:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning",
+    "ignore:.*UDSSocket:ResourceWarning",
+)
 
 BUILD_SECONDS = 60  # Patience for one build; on an idle machine it takes four seconds.
 NOTICED_SECONDS = 60  # A lost worker's build must be under way again within this time.
@@ -39,7 +42,14 @@ def sweep_of(world: WorkerWorld) -> Sweep:
     """Return what a worker does between builds."""
     engine = PodmanEngine(world.settings, system=world.system)
     queue = RqBuildQueue(world.client, deadline=world.settings.build_deadline)
-    return Sweep(world.settings, records=world.records, queue=queue, store=world.store, engine=lambda: engine, accounts=world.accounts)
+    return Sweep(
+        world.settings,
+        records=world.records,
+        queue=queue,
+        store=world.store,
+        engine=lambda: engine,
+        accounts=world.accounts,
+    )
 
 
 def wait_until_no_container(world: WorkerWorld, seconds: float) -> None:
@@ -64,11 +74,18 @@ def test_a_worker_process_builds_what_waits(lone_worker: WorkerWorld) -> None:
     wait_until_no_container(lone_worker, 10)
 
 
-def test_a_worker_process_publishes_into_a_bucket(podman: PodmanWorld, shared_redis: RedisServer, tmp_path: Path) -> None:
+def test_a_worker_process_publishes_into_a_bucket(
+    podman: PodmanWorld, shared_redis: RedisServer, tmp_path: Path
+) -> None:
     """Each build runs in a process of its own, which has to find its own way to the bucket; on the disk nothing is left."""
     with running_s3() as url, ExitStack() as stack:
         make_bucket(url, "images")
-        values = {"s3_bucket": "images", "s3_endpoint_url": url, "s3_access_key_id": "tester", "s3_secret_access_key": "none"}
+        values = {
+            "s3_bucket": "images",
+            "s3_endpoint_url": url,
+            "s3_access_key_id": "tester",
+            "s3_secret_access_key": "none",
+        }
         world = WorkerWorld(podman, shared_redis, tmp_path, stack, values)
         world.start_worker()
         keys = [world.ask(packages=["vim"]), world.ask()]
@@ -76,7 +93,11 @@ def test_a_worker_process_publishes_into_a_bucket(podman: PodmanWorld, shared_re
             world.hand_out(key)
         outcomes = [world.wait_until_ended(key, seconds=BUILD_SECONDS) for key in keys]
         store = open_store(world.settings)
-        [image] = [image for image in world.body(keys[0])["images"] if image["type"] == "combined" and image["filesystem"] == "squashfs"]
+        [image] = [
+            image
+            for image in world.body(keys[0])["images"]
+            if image["type"] == "combined" and image["filesystem"] == "squashfs"
+        ]
         file = store.find(keys[0], image["name"])
 
         assert [outcome.state for outcome in outcomes] == [State.DONE] * 2, outcomes
@@ -98,7 +119,9 @@ def test_a_build_survives_the_death_of_its_worker(lone_worker: WorkerWorld) -> N
     record = lone_worker.wait_until_ended(key, seconds=BUILD_SECONDS)
 
     assert record.state is State.DONE, record.body
-    assert [path.name for path in lone_worker.settings.store_path.iterdir() if path.name != ".incoming"] == [key]
+    assert [
+        path.name for path in lone_worker.settings.store_path.iterdir() if path.name != ".incoming"
+    ] == [key]
     wait_until_no_container(lone_worker, 45)
 
 
@@ -107,7 +130,9 @@ def test_a_worker_told_to_end_finishes_its_build_first(lone_worker: WorkerWorld)
     process: subprocess.Popen[bytes] = lone_worker.start_worker()
     key = lone_worker.ask()
     lone_worker.hand_out(key)
-    lone_worker.wait_for(key, lambda record: record.step == "validate_manifest", seconds=BUILD_SECONDS)
+    lone_worker.wait_for(
+        key, lambda record: record.step == "validate_manifest", seconds=BUILD_SECONDS
+    )
 
     process.send_signal(signal.SIGTERM)
 
@@ -121,7 +146,9 @@ def test_a_dead_workers_images_are_not_left_in_the_store(lone_worker: WorkerWorl
     first = lone_worker.start_worker()
     key = lone_worker.ask()
     lone_worker.hand_out(key)
-    lone_worker.wait_for(key, lambda record: record.step == "validate_manifest", seconds=BUILD_SECONDS)
+    lone_worker.wait_for(
+        key, lambda record: record.step == "validate_manifest", seconds=BUILD_SECONDS
+    )
 
     first.kill()
     first.wait()
@@ -156,7 +183,9 @@ def test_a_worker_outlives_a_restart_of_redis_in_mid_build(lone_worker: WorkerWo
     process = lone_worker.start_worker()
     first = lone_worker.ask()
     lone_worker.hand_out(first)
-    lone_worker.wait_for(first, lambda record: record.step == "validate_manifest", seconds=BUILD_SECONDS)
+    lone_worker.wait_for(
+        first, lambda record: record.step == "validate_manifest", seconds=BUILD_SECONDS
+    )
 
     lone_worker.redis.stop()
     time.sleep(MAINTENANCE_INTERVAL + 2)  # A worker says that it lives this often while it builds.
@@ -164,13 +193,16 @@ def test_a_worker_outlives_a_restart_of_redis_in_mid_build(lone_worker: WorkerWo
 
     assert lone_worker.wait_until_ended(first, seconds=BUILD_SECONDS).state is State.DONE
     assert lone_worker.tries(first) == 1
-    second = lone_worker.ask(packages=["vim"])  # Another one: of the first, RQ may still have the job.
+    # Another one: of the first, RQ may still have the job.
+    second = lone_worker.ask(packages=["vim"])
     lone_worker.hand_out(second)
     assert lone_worker.wait_until_ended(second, seconds=BUILD_SECONDS).state is State.DONE
     assert process.poll() is None
 
 
-def test_podman_away_fails_the_build_at_once_and_the_next_attempt_works(worker: WorkerWorld) -> None:
+def test_podman_away_fails_the_build_at_once_and_the_next_attempt_works(
+    worker: WorkerWorld,
+) -> None:
     """Without podman the build fails within seconds as our fault; asked for again, it is built."""
     with worker.podman.away():
         begin = time.monotonic()
@@ -181,7 +213,9 @@ def test_podman_away_fails_the_build_at_once_and_the_next_attempt_works(worker: 
     assert worker.build()["status"] == 200
 
 
-def test_a_build_is_begun_again_when_podman_is_back(podman: PodmanWorld, shared_redis: RedisServer, tmp_path: Path) -> None:
+def test_a_build_is_begun_again_when_podman_is_back(
+    podman: PodmanWorld, shared_redis: RedisServer, tmp_path: Path
+) -> None:
     """Without podman an attempt fails, and nobody has to ask again: the build waits, no worker with it, until its next attempt goes well."""
     with ExitStack() as stack:
         world = WorkerWorld(podman, shared_redis, tmp_path, stack, {"retry_delays": (3, 3)})
@@ -189,7 +223,9 @@ def test_a_build_is_begun_again_when_podman_is_back(podman: PodmanWorld, shared_
             world.start_worker()
             key = world.ask(packages=["vim"])
             world.hand_out(key)
-            waiting = world.wait_for(key, lambda record: record.standing.tried != b"[]", seconds=NOTICED_SECONDS)
+            waiting = world.wait_for(
+                key, lambda record: record.standing.tried != b"[]", seconds=NOTICED_SECONDS
+            )
         record = world.wait_until_ended(key, seconds=BUILD_SECONDS)
 
     assert (waiting.state, waiting.standing.position) == (State.QUEUED, 0)
@@ -203,16 +239,24 @@ def test_a_build_that_takes_too_long_is_stopped(worker: WorkerWorld) -> None:
     settings = worker.settings.model_copy(update={"image_deadline": 1})
     body = worker.build(packages=["luci"], with_settings=settings)
 
-    assert body["detail"] == "Error: `make image` took longer than 1 s and was stopped; try again later."
+    assert (
+        body["detail"]
+        == "Error: `make image` took longer than 1 s and was stopped; try again later."
+    )
     assert body["manifest"]
     wait_until_no_container(worker, 10)
 
 
 def test_a_build_that_lacks_memory_says_so(worker: WorkerWorld) -> None:
     """What the kernel killed is told as such, and not as a mistake of the user's packages."""
-    body = worker.build(packages=["luci"], with_settings=worker.settings.model_copy(update={"container_memory_mb": 16}))
+    body = worker.build(
+        packages=["luci"],
+        with_settings=worker.settings.model_copy(update={"container_memory_mb": 16}),
+    )
 
-    assert (body["status"], body["code"], body["fault"]) == (500, "container-failed", "infra"), body["detail"]
+    assert (body["status"], body["code"], body["fault"]) == (500, "container-failed", "infra"), (
+        body["detail"]
+    )
     assert "killed" in body["detail"]
     wait_until_no_container(worker, 10)
 
@@ -260,6 +304,8 @@ def test_the_sweep_removes_containers_of_dead_attempts_only(worker: WorkerWorld)
 
     sweep_of(worker)()
 
-    assert [container["Labels"]["asu.attempt"] for container in worker.podman.containers(worker.system)] == [str(alive.number)]
+    assert [
+        container["Labels"]["asu.attempt"] for container in worker.podman.containers(worker.system)
+    ] == [str(alive.number)]
     assert current.run(["true"], deadline=60).exit_code == 0
     current.remove()

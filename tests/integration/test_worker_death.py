@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from tests.integration.worker_world import WorkerWorld
 
 # podman-py forgets to close a socket that it could not connect.
-pytestmark = pytest.mark.filterwarnings("ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning", "ignore:.*UDSSocket:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*UDSSocket:pytest.PytestUnraisableExceptionWarning",
+    "ignore:.*UDSSocket:ResourceWarning",
+)
 
 # What the operators' documentation promises, after a `kill -9` and with another worker alive.
 CONTAINER_GONE, JOB_VISIBLE = 30.0, 90.0
@@ -39,7 +42,11 @@ def wait_until(claim: Callable[[], bool], *, seconds: float, otherwise: str) -> 
 
 def work_horses(worker: subprocess.Popen[bytes]) -> list[int]:
     """Return the processes that build for a worker."""
-    return [int(word) for task in Path(f"/proc/{worker.pid}/task").iterdir() for word in (task / "children").read_text().split()]
+    return [
+        int(word)
+        for task in Path(f"/proc/{worker.pid}/task").iterdir()
+        for word in (task / "children").read_text().split()
+    ]
 
 
 def is_alive(process: int) -> bool:
@@ -86,7 +93,11 @@ class Published:
 
 def container_attempts(world: WorkerWorld, key: str) -> list[int]:
     """Return the attempts of a build that have a container."""
-    return [int(found["Labels"]["asu.attempt"]) for found in world.podman.containers(world.system) if found["Labels"]["asu.build"] == key]
+    return [
+        int(found["Labels"]["asu.attempt"])
+        for found in world.podman.containers(world.system)
+        if found["Labels"]["asu.build"] == key
+    ]
 
 
 def begin(world: WorkerWorld) -> tuple[subprocess.Popen[bytes], str]:
@@ -113,12 +124,28 @@ def test_a_killed_worker_costs_one_attempt(lone_worker: WorkerWorld, successor: 
         if successor == "started again":
             lone_worker.start_worker()  # As whoever watches it does at once.
 
-        wait_until(lambda: not any(map(is_alive, horses)), seconds=5, otherwise="a process builds on without its worker")
+        wait_until(
+            lambda: not any(map(is_alive, horses)),
+            seconds=5,
+            otherwise="a process builds on without its worker",
+        )
         left = CONTAINER_GONE - (time.monotonic() - killed)
-        wait_until(lambda: first not in container_attempts(lone_worker, key), seconds=left, otherwise="the container outlives its worker")
-        lone_worker.wait_for(key, lambda _: lone_worker.attempt(key) != first, seconds=JOB_VISIBLE - (time.monotonic() - killed))
+        wait_until(
+            lambda: first not in container_attempts(lone_worker, key),
+            seconds=left,
+            otherwise="the container outlives its worker",
+        )
+        lone_worker.wait_for(
+            key,
+            lambda _: lone_worker.attempt(key) != first,
+            seconds=JOB_VISIBLE - (time.monotonic() - killed),
+        )
         assert lone_worker.wait_until_ended(key, seconds=BUILD_SECONDS).state is State.DONE
-        wait_until(lambda: not container_attempts(lone_worker, key), seconds=CONTAINER_GONE, otherwise="a container is left over")
+        wait_until(
+            lambda: not container_attempts(lone_worker, key),
+            seconds=CONTAINER_GONE,
+            otherwise="a container is left over",
+        )
 
     assert len(published) == 1
 
@@ -135,12 +162,18 @@ def test_a_frozen_worker_publishes_nothing_when_it_thaws(lone_worker: WorkerWorl
         body, published = lone_worker.look(key).body, lone_worker.store.has(key)
     finally:
         signal_all(frozen, signal.SIGCONT)
-    wait_until(lambda: not any(map(is_alive, frozen[1:])), seconds=BUILD_SECONDS, otherwise="the thawed process goes on building")
+    wait_until(
+        lambda: not any(map(is_alive, frozen[1:])),
+        seconds=BUILD_SECONDS,
+        otherwise="the thawed process goes on building",
+    )
 
     assert published
     assert lone_worker.look(key).body == body
     assert publications(lone_worker, key) == [str(lone_worker.attempt(key))]
-    assert [path for path in (lone_worker.settings.store_path / ".incoming").iterdir() if path.is_dir()] == []
+    assert [
+        path for path in (lone_worker.settings.store_path / ".incoming").iterdir() if path.is_dir()
+    ] == []
 
 
 def test_a_short_freeze_costs_nothing(lone_worker: WorkerWorld) -> None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 KEY = "ab" * 32
 CANARY = "echo from-a-first-boot-script"
 
-# A worker's own logging and RQ's whole loop, with a process for the build, around a build that ends with an error.
+# A worker's own logging and RQ's whole loop, with a process for the build, around a build that ends
+# with an error.
 WORKER = """
 import sys
 from redis import Redis
@@ -52,8 +53,12 @@ BuildWorker(Redis.from_url(sys.argv[1]), build=globals()[sys.argv[3]], sweep=lam
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
-@pytest.mark.parametrize("failure", ["in_a_cause", "in_a_context", "in_its_message", "on_its_way_out"])
-def test_a_build_that_fails_unforeseen_is_quoted_nowhere(shared_redis: RedisServer, failure: str, style: str) -> None:
+@pytest.mark.parametrize(
+    "failure", ["in_a_cause", "in_a_context", "in_its_message", "on_its_way_out"]
+)
+def test_a_build_that_fails_unforeseen_is_quoted_nowhere(
+    shared_redis: RedisServer, failure: str, style: str
+) -> None:
     """Neither in the log of a real worker, whoever writes there, nor in what RQ keeps; RQ hears of a failed job all the same."""
     with Redis.from_url(shared_redis.url) as client:
         client.flushall()

@@ -18,7 +18,16 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisAwayError
 
 from asu.build_queue import PAYLOAD_VERSION, RqBuildQueue
-from asu.build_record import LEASE, PREFIX, RUNNING, WAITING, BuildRecord, Claimed, PendingBodies, State
+from asu.build_record import (
+    LEASE,
+    PREFIX,
+    RUNNING,
+    WAITING,
+    BuildRecord,
+    Claimed,
+    PendingBodies,
+    State,
+)
 from asu.build_request import BuildRequest
 from asu.redis_connections import async_redis, sync_redis
 from asu.redis_records import RedisRecords, RedisWorkerRecords
@@ -53,7 +62,11 @@ class WorkerWorld:
     settings_values: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        values = {"redis_url": self.redis.url, "store_path": self.directory / "store", **self.settings_values}
+        values = {
+            "redis_url": self.redis.url,
+            "store_path": self.directory / "store",
+            **self.settings_values,
+        }
         self.settings = self.podman.settings(**values)
         self.store = LocalStore(self.settings.store_path)
         self.store.open()
@@ -65,7 +78,9 @@ class WorkerWorld:
 
     def ask(self, **fields: Any) -> str:
         """Put a build in line and return its key; it is built anew, whatever became of it before."""
-        request = BuildRequest.model_validate({"version": "24.10.4", "target": "x86/64", "profile": "generic", **fields}).normalised()
+        request = BuildRequest.model_validate(
+            {"version": "24.10.4", "target": "x86/64", "profile": "generic", **fields}
+        ).normalised()
         return self.claim(request_hash(request), request)
 
     @staticmethod
@@ -76,10 +91,16 @@ class WorkerWorld:
     def claim(self, key: str, request: dict[str, Any]) -> str:
         """Put a plan in line as it is, whatever it holds, and return its key; a worker builds it if it leads to that key."""
         if not self._forget(key):
-            self.stack.callback(self._forget, key)  # Another test on the same Redis may ask for the same.
+            # Another test on the same Redis may ask for the same.
+            self.stack.callback(self._forget, key)
         plan = json.dumps({"version": 1, "key": key, "request": request, "enqueued_at": ENQUEUED})
         bodies = PendingBodies(b'{"detail": "queued"}', b'{"detail": "started"}')
-        assert self._with_records(lambda records: records.claim(key, plan=plan, bodies=bodies, limit=100, renew=False)) is Claimed.NEW
+        assert (
+            self._with_records(
+                lambda records: records.claim(key, plan=plan, bodies=bodies, limit=100, renew=False)
+            )
+            is Claimed.NEW
+        )
         return key
 
     def _forget(self, key: str) -> bool:
@@ -93,14 +114,25 @@ class WorkerWorld:
     def build(self, *, with_settings: Settings | None = None, **fields: Any) -> dict[str, Any]:
         """Ask for a build, run it here, and return the body of its outcome."""
         key = self.ask(**fields)
-        self.builder(PodmanEngine(with_settings or self.settings, system=self.system), with_settings)(key)
+        self.builder(
+            PodmanEngine(with_settings or self.settings, system=self.system), with_settings
+        )(key)
         return self.body(key)
 
-    def builder(self, engine: PodmanEngine, with_settings: Settings | None = None) -> Callable[[str], None]:
+    def builder(
+        self, engine: PodmanEngine, with_settings: Settings | None = None
+    ) -> Callable[[str], None]:
         """Return what runs a waiting build in this process."""
         settings = with_settings or self.settings
         sign = chosen_signing(settings)
-        builder = Builder(settings, records=self.records, store=self.store, engine=lambda: engine, accounts=self.accounts, sign=sign)
+        builder = Builder(
+            settings,
+            records=self.records,
+            store=self.store,
+            engine=lambda: engine,
+            accounts=self.accounts,
+            sign=sign,
+        )
         return lambda key: builder.run({"version": PAYLOAD_VERSION, "key": key})
 
     def look(self, key: str) -> BuildRecord:
@@ -141,15 +173,29 @@ class WorkerWorld:
             "PULL_POLICY": self.settings.pull_policy,
             "RETRY_DELAYS": json.dumps(self.settings.retry_delays),
             "ASU_CONFIG": os.devnull,
-            **{name.upper(): str(value) for name, value in self.settings_values.items() if name != "retry_delays"},
+            **{
+                name.upper(): str(value)
+                for name, value in self.settings_values.items()
+                if name != "retry_delays"
+            },
         }
-        log = self.stack.enter_context((self.directory / f"worker-{secrets.token_hex(4)}.log").open("wb"))
-        worker = subprocess.Popen([sys.executable, "-m", "asu", "worker"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        log = self.stack.enter_context(
+            (self.directory / f"worker-{secrets.token_hex(4)}.log").open("wb")
+        )
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "asu", "worker"],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
         self.stack.callback(worker.wait)
         self.stack.callback(worker.kill)
         return worker
 
-    def wait_for(self, key: str, wanted: Callable[[BuildRecord], bool], *, seconds: float) -> BuildRecord:
+    def wait_for(
+        self, key: str, wanted: Callable[[BuildRecord], bool], *, seconds: float
+    ) -> BuildRecord:
         """Poll a build until it is as wanted."""
         give_up = time.monotonic() + seconds
         while time.monotonic() < give_up:
@@ -161,7 +207,9 @@ class WorkerWorld:
 
     def wait_until_ended(self, key: str, *, seconds: float) -> BuildRecord:
         """Poll a build until it has an outcome."""
-        return self.wait_for(key, lambda record: record.state in (State.DONE, State.FAILED), seconds=seconds)
+        return self.wait_for(
+            key, lambda record: record.state in (State.DONE, State.FAILED), seconds=seconds
+        )
 
     def counted_builds(self, *, seconds: float) -> tuple[int, dict[bytes, float]]:
         """Return how many finished builds the statistics know, and their packages; a worker counts when a build has its outcome."""
@@ -172,11 +220,17 @@ class WorkerWorld:
         weeks: Any = self.client.keys(f"{STATISTICS}packages:*")
         counts: Any = [self.client.hget(day, "builds") for day in days]
         packages: Any = [self.client.zrange(week, 0, -1, withscores=True) for week in weeks]
-        return sum(int(count) for count in counts), dict(entry for entries in packages for entry in entries)
+        return sum(int(count) for count in counts), dict(
+            entry for entries in packages for entry in entries
+        )
 
     def images(self, body: dict[str, Any], kind: str, filesystem: str = "squashfs") -> Path:
         """Return where an image of a finished build lies."""
-        [name] = [image["name"] for image in body["images"] if image["type"] == kind and image["filesystem"] == filesystem]
+        [name] = [
+            image["name"]
+            for image in body["images"]
+            if image["type"] == kind and image["filesystem"] == filesystem
+        ]
         stored = self.store.find(body["bin_dir"], name)
         assert stored
         return stored.path

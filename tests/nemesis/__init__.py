@@ -9,5 +9,6 @@
                                        │
                      journal, survey ──┴──► judgement    a pure function over the history, with tests of its own
 
-Nothing of the services is imported: they are started by their commands, reached over HTTP, and looked at where an operator could look.
+Nothing of the services is imported: they are started by their commands, reached over HTTP, and
+looked at where an operator could look.
 """

@@ -3,7 +3,8 @@
     SEED=1 NEMESIS_SECONDS=180 python -m tests.nemesis
     python -m tests.nemesis HISTORY.jsonl
 
-Everything about a run lies in `.run/nemesis` (or RUN_DIR): the plan and the history of each seed, and the logs of the last run.
+Everything about a run lies in `.run/nemesis` (or RUN_DIR): the plan and the history of each seed,
+and the logs of the last run.
 """
 
 from __future__ import annotations
@@ -29,12 +30,20 @@ from tests.nemesis.storm import Storm
 from tests.nemesis.survey import Sampler, survey
 from tests.nemesis.wishes import TARGET, VERSIONS
 
-# Seconds in which some client must have come to its end, when nothing is broken any more. On an idle machine all have within one such time; on a
-# busy one a build was seen to take fifty seconds instead of four, and being slow is not being stuck.
+# Seconds in which some client must have come to its end, when nothing is broken any more. On an
+# idle machine all have within one such time; on a busy one a build was seen to take fifty seconds
+# instead of four, and being slow is not being stuck.
 SETTLE = 180.0
 STEP = 0.2
-# Ports of its own, beside those of `make up` and of the tests. The upstream's stands in the builders, so they are found again the next time.
-PORTS = {"GATEWAY_PORT": "19200", "ASU_PORT": "19201", "PREPARE_PORT": "19202", "REDIS_PORT": "19203", "UPSTREAM_PORT": "19204"}
+# Ports of its own, beside those of `make up` and of the tests. The upstream's stands in the
+# builders, so they are found again the next time.
+PORTS = {
+    "GATEWAY_PORT": "19200",
+    "ASU_PORT": "19201",
+    "PREPARE_PORT": "19202",
+    "REDIS_PORT": "19203",
+    "UPSTREAM_PORT": "19204",
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,9 +51,14 @@ def main(arguments: Sequence[str]) -> int:
     if arguments:
         return _judge(Path(arguments[0]))
     if os.geteuid() != 0:
-        _say("make nemesis: podman's root and a file system of its own are needed; run it as root or with sudo")
+        _say(
+            "make nemesis: podman's root and a file system of its own are needed; run it as root or with sudo"
+        )
         return 1
-    seed, seconds = int(os.environ.get("SEED") or 1), float(os.environ.get("NEMESIS_SECONDS") or 180)
+    seed, seconds = (
+        int(os.environ.get("SEED") or 1),
+        float(os.environ.get("NEMESIS_SECONDS") or 180),
+    )
     signal.signal(signal.SIGTERM, _interrupt)
     settings = _settings()
     try:
@@ -61,7 +75,11 @@ def main(arguments: Sequence[str]) -> int:
 def _settings() -> Settings:
     run_dir = ROOT / os.environ.get("RUN_DIR", ".run") / "nemesis"
     chosen = {name: os.environ[name] for name in PORTS if os.environ.get(name)}
-    standin = {"STANDIN_VERSIONS": " ".join(VERSIONS), "STANDIN_TARGETS": TARGET, "WORKERS": str(len(WORKERS))}
+    standin = {
+        "STANDIN_VERSIONS": " ".join(VERSIONS),
+        "STANDIN_TARGETS": TARGET,
+        "WORKERS": str(len(WORKERS)),
+    }
     return read_settings({**PORTS, **chosen, **standin, "RUN_DIR": str(run_dir)})
 
 
@@ -70,7 +88,9 @@ def _run(settings: Settings, schedule: Schedule) -> Path:
     settings.run_dir.mkdir(parents=True, exist_ok=True)
     path = settings.run_dir / f"history-{schedule.seed}.jsonl"
     (settings.run_dir / f"plan-{schedule.seed}.json").write_text(schedule.to_json())
-    _say(f"seed {schedule.seed}, {schedule.seconds:.0f} s: {len(schedule.asks)} requests, {len(schedule.strikes)} faults")
+    _say(
+        f"seed {schedule.seed}, {schedule.seconds:.0f} s: {len(schedule.asks)} requests, {len(schedule.strikes)} faults"
+    )
     deployment = Deployment(settings, _say)
     with deployment.up():
         recorder = Recorder(path)
@@ -83,7 +103,9 @@ def _run(settings: Settings, schedule: Schedule) -> Path:
 
 def _storm_over(deployment: Deployment, schedule: Schedule, recorder: Recorder) -> None:
     leave, stop = threading.Event(), threading.Event()
-    clients = [Client(ask, recorder, deployment.settings.gateway_port, leave) for ask in schedule.asks]
+    clients = [
+        Client(ask, recorder, deployment.settings.gateway_port, leave) for ask in schedule.asks
+    ]
     sampler = Sampler(deployment, recorder, stop)
     for thread in (*clients, sampler):
         thread.start()
@@ -91,7 +113,9 @@ def _storm_over(deployment: Deployment, schedule: Schedule, recorder: Recorder) 
         storm = Storm(deployment, recorder, _say)
         storm.blow(schedule.strikes, schedule.seconds)
         storm.calm_down()
-        _say(f"{recorder.now():6.1f}  all faults are healed; {sum(client.is_alive() for client in clients)} clients are still waiting")
+        _say(
+            f"{recorder.now():6.1f}  all faults are healed; {sum(client.is_alive() for client in clients)} clients are still waiting"
+        )
         _settle(clients, storm)
     finally:
         leave.set()

@@ -1,6 +1,7 @@
 """The clients: each asks for one build, polls until it has ended, tries again where it is told to, and checks what it downloads.
 
-They come from addresses of their own, as devices do, and say only what they saw; whether that was right is for the judge.
+They come from addresses of their own, as devices do, and say only what they saw; whether that was
+right is for the judge.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from tests.nemesis.history import Exchange, Purpose, Recorder, SessionEnd
 from tests.nemesis.schedule import Ask
 
 TIMEOUT = 45.0  # Seconds; the gateway gives up on the API after 30.
-AGAIN = 3.0  # Seconds until whoever was turned away, or whose build failed by no fault of its own, asks again.
+# Seconds until whoever was turned away, or whose build failed by no fault of its own, asks again.
+AGAIN = 3.0
 OK, ACCEPTED, FAILED, TOO_MANY = 200, 202, 500, 429
 
 
@@ -25,10 +27,17 @@ class Line:
 
     def __init__(self, recorder: Recorder, port: int, *, session: int, wish: str) -> None:
         self._recorder, self._port, self._session, self._wish = recorder, port, session, wish
-        self._address = (f"127.1.{session // 250}.{session % 250 + 1}", 0)  # All of 127/8 is this machine.
+        # All of 127/8 is this machine.
+        self._address = (f"127.1.{session // 250}.{session % 250 + 1}", 0)
 
     def ask(
-        self, purpose: Purpose, path: str, body: Mapping[str, Any] | None = None, *, file: str = "", key: str = ""
+        self,
+        purpose: Purpose,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        file: str = "",
+        key: str = "",
     ) -> tuple[Exchange, dict[str, Any]]:
         """Send one request and write down what came of it; return that, and the JSON that was answered."""
         began = self._recorder.now()
@@ -44,10 +53,16 @@ class Line:
             key=str(answer.get("request_hash") or key),
             code=str(answer.get("code") or ""),
             fault=str(answer.get("fault") or ""),
-            detail=str(answer.get("detail") or content[:200].decode(errors="replace") if status != OK else "")[:300],
+            detail=str(
+                answer.get("detail") or content[:200].decode(errors="replace")
+                if status != OK
+                else ""
+            )[:300],
             retry_after=int(answer.get("retry_after") or 0),
             place=answer.get("queue_position"),
-            promised={image["name"]: image["sha256"] for image in answer.get("images", ())} if status == OK else {},
+            promised={image["name"]: image["sha256"] for image in answer.get("images", ())}
+            if status == OK
+            else {},
             file=file,
             sha256=hashlib.sha256(content).hexdigest() if file and status == OK else "",
         )
@@ -56,17 +71,24 @@ class Line:
 
     def fetch(self, key: str, promised: Mapping[str, str]) -> bool:
         """Download all files of a build, whether one of them fails or not; say whether each came with an answer of 200."""
-        statuses = [self.ask("file", f"/store/{key}/{name}", file=name, key=key)[0].status for name in promised]
+        statuses = [
+            self.ask("file", f"/store/{key}/{name}", file=name, key=key)[0].status
+            for name in promised
+        ]
         return all(status == OK for status in statuses)
 
     def _send(self, path: str, body: Mapping[str, Any] | None) -> tuple[int | None, bytes]:
         """Return status and body; without an answer None and what was in the way."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT, source_address=self._address)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self._port, timeout=TIMEOUT, source_address=self._address
+        )
         try:
             if body is None:
                 connection.request("GET", path)
             else:
-                connection.request("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+                connection.request(
+                    "POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+                )
             answer = connection.getresponse()
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
@@ -92,7 +114,13 @@ class Client(threading.Thread):
             while outcome is None and not self._leave.wait(AGAIN):
                 outcome = self._try()
         self._recorder.write(
-            SessionEnd(session=self._ask.session, wish=self._ask.wish, at=self._recorder.now(), outcome=outcome or "unfinished", key=self._key)  # type: ignore[arg-type]
+            SessionEnd(
+                session=self._ask.session,
+                wish=self._ask.wish,
+                at=self._recorder.now(),
+                outcome=outcome or "unfinished",
+                key=self._key,
+            )  # type: ignore[arg-type]
         )
 
     def _try(self) -> str | None:
@@ -104,7 +132,11 @@ class Client(threading.Thread):
             return "done" if self._line.fetch(exchange.key, exchange.promised) else None
         if exchange.status == FAILED and exchange.fault == "user":
             return "user"
-        is_refused = exchange.purpose == "post" and exchange.status in range(400, FAILED) and exchange.status != TOO_MANY
+        is_refused = (
+            exchange.purpose == "post"
+            and exchange.status in range(400, FAILED)
+            and exchange.status != TOO_MANY
+        )
         return "refused" if is_refused else None
 
     def _post(self) -> Exchange:
@@ -112,7 +144,10 @@ class Client(threading.Thread):
         if self._ask.has_preview:
             preview, answer = self._line.ask("preview", "/api/v1/build/prepare", body)
             if preview.status == OK:
-                path, body = "/api/v1/build?skip_package_resolution=true", answer["prepared_request"]
+                path, body = (
+                    "/api/v1/build?skip_package_resolution=true",
+                    answer["prepared_request"],
+                )
         exchange, _ = self._line.ask("post", path, body)
         self._key = exchange.key or self._key
         return exchange
@@ -121,7 +156,9 @@ class Client(threading.Thread):
         """Ask until some answer comes: who is left without one while the API starts again polls on."""
         while True:
             exchange, _ = self._line.ask("poll", f"/api/v1/build/{key}", key=key)
-            if exchange.status not in {None, 502, 503, 504} or self._leave.wait(self._ask.poll_every):
+            if exchange.status not in {None, 502, 503, 504} or self._leave.wait(
+                self._ask.poll_every
+            ):
                 return exchange
 
 

@@ -1,9 +1,11 @@
 """Never two live containers for one build, but for the time that it takes to find out that the older one's owner has gone.
 
-What an older attempt leaves is removed by the sweep of any worker: once every 15 s, found due by a look at its duties every 5 s, and then podman
-lists and removes, for which a busy machine is given 10 s. So an older container may run beside its successor for 30 s. The clock begins anew
-when the end of a fault is the first moment at which a sweep can be: none can without podman, without Redis, or while both workers are away.
-Two containers of one attempt are never right. The sampler sees each second, so what lives shorter may be missed.
+What an older attempt leaves is removed by the sweep of any worker: once every 15 s, found due by a
+look at its duties every 5 s, and then podman lists and removes, for which a busy machine is given
+10 s. So an older container may run beside its successor for 30 s. The clock begins anew when the
+end of a fault is the first moment at which a sweep can be: none can without podman, without Redis,
+or while both workers are away. Two containers of one attempt are never right. The sampler sees each
+second, so what lives shorter may be missed.
 """
 
 from __future__ import annotations
@@ -27,7 +29,12 @@ def two_containers(history: History) -> Iterator[str]:
     told: set[tuple[str, int, int]] = set()
     for sample in history.samples:
         pairs = set(_pairs(sample))
-        since = {pair: max([since.get(pair, sample.at), *[end for begin, end in blind if begin <= sample.at]]) for pair in pairs}
+        since = {
+            pair: max(
+                [since.get(pair, sample.at), *[end for begin, end in blind if begin <= sample.at]]
+            )
+            for pair in pairs
+        }
         for pair in sorted(pairs - told):
             key, older, younger = pair
             if older == younger:
@@ -60,7 +67,10 @@ def _pairs(sample: Sample) -> Iterator[tuple[str, int, int]]:
 def _without_sweeps(windows: tuple[Window, ...]) -> Iterator[tuple[float, float]]:
     """Yield the times in which no sweep could be."""
     yield from ((window.began, window.ended) for window in windows if window.kind in BLIND)
-    away = {name: [window for window in windows if window.kind in AWAY and window.target == name] for name in WORKERS}
+    away = {
+        name: [window for window in windows if window.kind in AWAY and window.target == name]
+        for name in WORKERS
+    }
     first, second = (away[name] for name in WORKERS)
     for one in first:
         for other in second:

@@ -1,6 +1,7 @@
 """The system of a run: every part a process of its own on a port of its own, the store on a small file system that can be filled.
 
-The parts are those of `make up`, made from the same pieces; here each can be killed, frozen and started alone.
+The parts are those of `make up`, made from the same pieces; here each can be killed, frozen and
+started alone.
 """
 
 from __future__ import annotations
@@ -24,13 +25,21 @@ from misc.native.settings import ROOT, Settings
 from misc.native.trouble import Trouble
 from tests.nemesis.schedule import WORKERS
 
-STORE_MB = 192  # Twenty builds take 15, the one that is too big 40 before it is thrown away, each killed worker leaves a few.
+# Twenty builds take 15, the one that is too big 40 before it is thrown away, each killed worker
+# leaves a few.
+STORE_MB = 192
 HEALTH_SECONDS = 30.0
 NO_SYSTEM = "none-yet"  # Before the first worker has begun.
 PATIENCE = 5.0  # Seconds in which a process that is asked to end must have done so.
 
-# Metadata is asked for anew every few seconds, so that a downloads server that breaks is met; what should stay free fits the small store.
-ENVIRONMENT = {"METADATA_TTL": "5", "DISK_RESERVE_MB": "8", "CONTAINER_MEMORY_MB": "512", "ASU_CONFIG": os.devnull}
+# Metadata is asked for anew every few seconds, so that a downloads server that breaks is met; what
+# should stay free fits the small store.
+ENVIRONMENT = {
+    "METADATA_TTL": "5",
+    "DISK_RESERVE_MB": "8",
+    "CONTAINER_MEMORY_MB": "512",
+    "ASU_CONFIG": os.devnull,
+}
 
 
 class Deployment:
@@ -65,8 +74,11 @@ class Deployment:
     def start(self, name: str) -> None:
         """Start a part; does nothing when it runs."""
         if name == "podman" and not self.is_running(name):
-            self.settings.podman_socket.unlink(missing_ok=True)  # A service that was killed leaves it behind.
-        self._processes.start(self._programs[name], directory=self.settings.run_dir if name == "podman" else ROOT)
+            # A service that was killed leaves it behind.
+            self.settings.podman_socket.unlink(missing_ok=True)
+        self._processes.start(
+            self._programs[name], directory=self.settings.run_dir if name == "podman" else ROOT
+        )
 
     def is_running(self, name: str) -> bool:
         """Whether its process is there."""
@@ -81,7 +93,9 @@ class Deployment:
             "upstream": lambda: web.takes_connections(("127.0.0.1", settings.upstream_port)),
             "prepare": lambda: web.answers_well(f"{settings.prepare_url}/livez"),
             "asu": lambda: web.answers_well(f"{settings.asu_url}/livez"),
-            "gateway": lambda: web.takes_connections((settings.gateway_host, settings.gateway_port)),
+            "gateway": lambda: web.takes_connections(
+                (settings.gateway_host, settings.gateway_port)
+            ),
         }
         return self.is_running(name) and checks.get(name, lambda: True)()
 
@@ -111,14 +125,22 @@ class Deployment:
 
         Raises Trouble where podman does not list: no containers and no answer are two things.
         """
-        listed = self.run_podman("ps", "--all", "--format=json", f"--filter=label=asu.system={self.system()}")
+        listed = self.run_podman(
+            "ps", "--all", "--format=json", f"--filter=label=asu.system={self.system()}"
+        )
         if not listed:
             raise Trouble("podman does not list its containers")
         return list(json.loads(listed))
 
     def run_podman(self, *arguments: str) -> str:
         """Run a podman command of an operator; one that fails returns nothing."""
-        done = subprocess.run(["podman", *arguments], env={**os.environ, **self.podman.environment}, check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            ["podman", *arguments],
+            env={**os.environ, **self.podman.environment},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
         return done.stdout
 
     def system(self) -> str:
@@ -137,10 +159,13 @@ class Deployment:
         for name in self._programs:
             self.start(name)
             if not wait_for(lambda name=name: self.is_healthy(name), HEALTH_SECONDS):  # type: ignore[misc]
-                raise Trouble(f"{name} did not become healthy; it wrote last:\n{self._processes.tail(name)}")
+                raise Trouble(
+                    f"{name} did not become healthy; it wrote last:\n{self._processes.tail(name)}"
+                )
 
     def _redis_answers(self) -> bool:
-        return self._redis_cli("PING").strip() == "PONG"  # While it reads its file it answers otherwise.
+        # While it reads its file it answers otherwise.
+        return self._redis_cli("PING").strip() == "PONG"
 
     def _redis_cli(self, *words: str) -> str:
         command = ["redis-cli", "-p", str(self.settings.redis_port), *words]
@@ -154,21 +179,55 @@ class Deployment:
         standin.make_images(settings, described, self.podman, self._say)
         self.redis_directory.mkdir()
         settings.store.mkdir(exist_ok=True)
-        _run("mount", "-t", "tmpfs", "-o", f"size={STORE_MB}m,mode=755", "asu-nemesis", str(settings.store))
-        for name, port in (("REDIS", settings.redis_port), ("ASU", settings.asu_port), ("GATEWAY", settings.gateway_port)):
+        _run(
+            "mount",
+            "-t",
+            "tmpfs",
+            "-o",
+            f"size={STORE_MB}m,mode=755",
+            "asu-nemesis",
+            str(settings.store),
+        )
+        for name, port in (
+            ("REDIS", settings.redis_port),
+            ("ASU", settings.asu_port),
+            ("GATEWAY", settings.gateway_port),
+        ):
             if not web.is_free("127.0.0.1", port):
-                raise Trouble(f"port {port} is taken by another program; choose another one: {name}_PORT={port + 1000}")
+                raise Trouble(
+                    f"port {port} is taken by another program; choose another one: {name}_PORT={port + 1000}"
+                )
         self._programs = {program.name: program for program in self._describe(described)}
 
     def _describe(self, described: standin.StandIn) -> Iterator[Program]:
         """Yield every part in the order in which they start."""
         settings, python = self.settings, sys.executable
-        redis = ("--port", str(settings.redis_port), "--bind", "127.0.0.1", "--dir", str(self.redis_directory), "--appendonly", "yes", "--save", "")
+        redis = (
+            "--port",
+            str(settings.redis_port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(self.redis_directory),
+            "--appendonly",
+            "yes",
+            "--save",
+            "",
+        )
         # Never rewritten: it is the judge's witness.
-        yield Program(name="redis", command=("redis-server", *redis, "--auto-aof-rewrite-percentage", "0"))
+        yield Program(
+            name="redis", command=("redis-server", *redis, "--auto-aof-rewrite-percentage", "0")
+        )
         service = ("podman", "system", "service", "--time=0", f"unix://{settings.podman_socket}")
         yield Program(name="podman", command=service, environment=self.podman.environment)
-        yield Program(name="upstream", command=(*standin.serve_command(settings, described), "--faults", str(self.faults_file)))
+        yield Program(
+            name="upstream",
+            command=(
+                *standin.serve_command(settings, described),
+                "--faults",
+                str(self.faults_file),
+            ),
+        )
         environment = {
             **ENVIRONMENT,
             "REDIS_URL": f"redis://127.0.0.1:{settings.redis_port}/0",
@@ -180,10 +239,19 @@ class Deployment:
             "CONTAINER_SOCKET_PATH": str(settings.podman_socket),
             "CONTAINER_NETWORK": self.podman.network,
         }
-        for name, module, port in (("prepare", ("asu_prepare",), settings.prepare_port), ("asu", ("asu", "api"), settings.asu_port)):
-            yield Program(name=name, command=(python, "-m", *module, "--host", "127.0.0.1", "--port", str(port)), environment=environment)
+        for name, module, port in (
+            ("prepare", ("asu_prepare",), settings.prepare_port),
+            ("asu", ("asu", "api"), settings.asu_port),
+        ):
+            yield Program(
+                name=name,
+                command=(python, "-m", *module, "--host", "127.0.0.1", "--port", str(port)),
+                environment=environment,
+            )
         for name in WORKERS:
-            yield Program(name=name, command=(python, "-m", "asu", "worker"), environment=environment)
+            yield Program(
+                name=name, command=(python, "-m", "asu", "worker"), environment=environment
+            )
         configuration = gateway.write_configuration(
             settings.run_dir / "nginx",
             listen=f"{settings.gateway_host}:{settings.gateway_port}",
@@ -197,17 +265,21 @@ class Deployment:
         """End all processes, remove all containers, and leave nothing but histories, logs and what takes time to make."""
         for name in reversed(self._processes.names()):
             self.send_to_family(name, signal.SIGCONT)
-            if name.startswith("worker-"):  # Killed, not drained: nobody waits for its build any more, and the build dies with it.
+            # Killed, not drained: nobody waits for its build any more, and the build dies with it.
+            if name.startswith("worker-"):
                 self.send(name, signal.SIGKILL)
             record = self._processes.ask_to_stop(name)
             if record and not self._processes.wait_until_gone(record, PATIENCE):
                 self._processes.kill(record)
         if (self.settings.run_dir / "podman.json").exists() and self.system() != NO_SYSTEM:
-            self.podman = find_podman(self.settings.run_dir, network=self.settings.container_network)
+            self.podman = find_podman(
+                self.settings.run_dir, network=self.settings.container_network
+            )
             for entry in self.containers():
                 self.run_podman("rm", "--force", "--time=0", str(entry["Id"]))
         if self.settings.store.is_mount():
-            _run("umount", "--lazy", str(self.settings.store))  # Whoever still holds a file there loses it when it ends.
+            # Whoever still holds a file there loses it when it ends.
+            _run("umount", "--lazy", str(self.settings.store))
 
 
 @contextmanager
@@ -217,7 +289,9 @@ def _alone(run_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Trouble(f"another run is going on in {run_dir}; choose another directory and other ports, or wait") from None
+            raise Trouble(
+                f"another run is going on in {run_dir}; choose another directory and other ports, or wait"
+            ) from None
         yield
 
 

@@ -18,8 +18,9 @@ Purpose = Literal["preview", "post", "poll", "file"]
 class Exchange:
     """One request of a client and its answer. `status` is None where no answer came.
 
-    `promised` are the images of a finished build with their sha256; `file` and `sha256` tell of a download; `retry_after` is the answer's, 0 where
-    it has none; `place` is that in line, where the build waits. Session 0 is the survey at the end.
+    `promised` are the images of a finished build with their sha256; `file` and `sha256` tell of a
+    download; `retry_after` is the answer's, 0 where it has none; `place` is that in line, where the
+    build waits. Session 0 is the survey at the end.
     """
 
     session: int
@@ -139,7 +140,9 @@ class History:
 
 
 Event = Exchange | SessionEnd | Window | Sample | Transition | Survey
-KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in (Exchange, SessionEnd, Window, Sample, Transition, Survey)}
+KINDS: dict[str, type[Event]] = {
+    kind.__name__: kind for kind in (Exchange, SessionEnd, Window, Sample, Transition, Survey)
+}
 
 
 class Recorder:

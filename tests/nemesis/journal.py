@@ -1,7 +1,8 @@
 """What Redis wrote down of the build records: its append-only file holds every change in its order, those of the Lua scripts included.
 
-It is the one witness that misses nothing: a sample of the records would not see a failure that a new request replaced at once. The file
-ends where the process was killed, which may be in the middle of a command; Redis itself cuts that off when it starts again.
+It is the one witness that misses nothing: a sample of the records would not see a failure that a
+new request replaced at once. The file ends where the process was killed, which may be in the middle
+of a command; Redis itself cuts that off when it starts again.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ def read_transitions(redis_directory: Path) -> list[Transition]:
     entries = [line.split() for line in manifest.read_text().splitlines()]
     # `file NAME seq NUMBER type i`: the increments, in the order of the manifest.
     names = [entry[1] for entry in entries if entry[5] == "i"]
-    return [transition for name in names for transition in transitions_of((directory / name).read_bytes())]
+    return [
+        transition
+        for name in names
+        for transition in transitions_of((directory / name).read_bytes())
+    ]
 
 
 def transitions_of(content: bytes) -> Iterator[Transition]:
@@ -32,12 +37,20 @@ def transitions_of(content: bytes) -> Iterator[Transition]:
     known: set[str] = set()
     for command in commands_of(io.BytesIO(content)):
         name, *arguments = command
-        keys = [argument[len(RECORD) :].decode() for argument in arguments if argument.startswith(RECORD)]
+        keys = [
+            argument[len(RECORD) :].decode()
+            for argument in arguments
+            if argument.startswith(RECORD)
+        ]
         if name.upper() in {b"HSET", b"HMSET"} and keys and arguments[0].startswith(RECORD):
             fields = dict(zip(arguments[1::2], arguments[2::2], strict=False))
             if b"state" in fields:
                 known.add(keys[0])
-                yield Transition(key=keys[0], state=fields[b"state"].decode(), fault=fields.get(b"fault", b"").decode())
+                yield Transition(
+                    key=keys[0],
+                    state=fields[b"state"].decode(),
+                    fault=fields.get(b"fault", b"").decode(),
+                )
         elif name.upper() in {b"DEL", b"UNLINK"}:
             yield from (Transition(key=key, state="gone") for key in keys if key in known)
 

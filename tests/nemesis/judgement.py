@@ -1,6 +1,7 @@
 """The judge: what a history must not hold. A pure function, so that it can be shown to find each kind of violation.
 
-Each check yields one sentence per violation. What a fault excuses is written down beside the check that excuses it, and nothing else is.
+Each check yields one sentence per violation. What a fault excuses is written down beside the check
+that excuses it, and nothing else is.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from tests.nemesis.wishes import BY_NAME
 
 OK, ACCEPTED, FAILED = 200, 202, 500
 TOO_MANY = 429
-AWAY = {None, 502, 503, 504}  # What a client hears while there is no API behind the gateway, or when its connection breaks with it.
-TRY_AGAIN = {TOO_MANY, 503, 507, 529}  # How a request may be put off: limits, upstream or Redis away, the disk, the queue.
+# What a client hears while there is no API behind the gateway, or when its connection breaks with
+# it.
+AWAY = {None, 502, 503, 504}
+# How a request may be put off: limits, upstream or Redis away, the disk, the queue.
+TRY_AGAIN = {TOO_MANY, 503, 507, 529}
 OWN_MISTAKE = "internal-error"
 FAULTS = {"user", "upstream", "infra"}
 ENDED = {"done", "failed"}
@@ -47,7 +51,11 @@ def judge(history: History) -> list[str]:
 
 def nothing_dies(history: History) -> Iterator[str]:
     """Find parts that ended by themselves, because another one was away."""
-    yield from (f"{window.target} ended by itself at {window.began:.1f}" for window in history.windows if window.kind == DIED)
+    yield from (
+        f"{window.target} ended by itself at {window.began:.1f}"
+        for window in history.windows
+        if window.kind == DIED
+    )
 
 
 def every_request_ends(history: History) -> Iterator[str]:
@@ -77,7 +85,11 @@ def nobody_is_blamed(history: History) -> Iterator[str]:
         if wish is None or exchange.purpose == "file":
             continue
         # A poll that is refused is found by another check.
-        is_refused = exchange.purpose != "poll" and exchange.status in range(400, FAILED) and exchange.status != TOO_MANY
+        is_refused = (
+            exchange.purpose != "poll"
+            and exchange.status in range(400, FAILED)
+            and exchange.status != TOO_MANY
+        )
         if wish.code is None and (exchange.fault == "user" or is_refused):
             yield f"{_told(exchange)}: the request is fine"
         if wish.code is not None and exchange.fault == "user" and exchange.code != wish.code:
@@ -113,7 +125,10 @@ def files_are_as_promised(history: History) -> Iterator[str]:
     """Find files of finished builds that do not come through the gateway, or with another sha256 than the client had been told."""
     promised: dict[tuple[int, str, str], str] = {}
     for exchange in history.exchanges:
-        promised |= {(exchange.session, exchange.key, name): digest for name, digest in exchange.promised.items()}
+        promised |= {
+            (exchange.session, exchange.key, name): digest
+            for name, digest in exchange.promised.items()
+        }
         if exchange.purpose != "file":
             continue
         wanted = promised.get((exchange.session, exchange.key, exchange.file), "nothing")
@@ -143,8 +158,14 @@ def one_build_each(history: History) -> Iterator[str]:
         if len(names) > 1:
             yield f"build {key} stands for {' and '.join(sorted(names))}"
     counted = Counter(name for names in wishes.values() for name in names)
-    yield from (f"{count} builds were made of one request: {name}" for name, count in counted.items() if count > 1)
-    seen = {transition.key for transition in history.transitions} | {one.key for sample in history.samples for one in sample.containers}
+    yield from (
+        f"{count} builds were made of one request: {name}"
+        for name, count in counted.items()
+        if count > 1
+    )
+    seen = {transition.key for transition in history.transitions} | {
+        one.key for sample in history.samples for one in sample.containers
+    }
     if history.survey is not None:
         seen |= {*history.survey.records, *history.survey.store}
     yield from (f"nobody has asked for build {key}" for key in sorted(seen - set(wishes)))
@@ -170,8 +191,12 @@ def store_and_records_agree(history: History) -> Iterator[str]:
     if history.survey is None:
         return
     records, store = history.survey.records, history.survey.store
-    yield from (f"there are files of build {key} and no record" for key in sorted(set(store) - set(records)))
-    promised = {exchange.key: exchange.promised for exchange in history.exchanges if exchange.promised}
+    yield from (
+        f"there are files of build {key} and no record" for key in sorted(set(store) - set(records))
+    )
+    promised = {
+        exchange.key: exchange.promised for exchange in history.exchanges if exchange.promised
+    }
     for key in sorted(key for key, state in records.items() if state == "done"):
         if key not in store:
             yield f"build {key} is done and has no files"
@@ -187,15 +212,20 @@ def store_and_records_agree(history: History) -> Iterator[str]:
 def metrics_agree(history: History) -> Iterator[str]:
     """Compare the metrics with the ends that Redis has written down: each must be counted once.
 
-    A worker counts a build after its record has the outcome. So each kill of a worker may lose one count, of the build that ended in that
-    moment, and each kill of Redis one for each worker; a worker that repeats what a dying Redis has not confirmed may count twice, again
-    once for each kill and worker.
+    A worker counts a build after its record has the outcome. So each kill of a worker may lose one
+    count, of the build that ended in that moment, and each kill of Redis one for each worker; a
+    worker that repeats what a dying Redis has not confirmed may count twice, again once for each
+    kill and worker.
     """
     if history.survey is None:
         return
     killed = Counter(window.kind for window in history.windows)
     by_redis = killed["kill-redis"] * len(WORKERS)
-    ends = Counter(transition.fault or "done" for transition in history.transitions if transition.state in ENDED)
+    ends = Counter(
+        transition.fault or "done"
+        for transition in history.transitions
+        if transition.state in ENDED
+    )
     counted = history.survey.counted
     lost = sum(max(0, ends[outcome] - counted.get(outcome, 0)) for outcome in OUTCOMES)
     doubled = sum(max(0, counted.get(outcome, 0) - ends[outcome]) for outcome in OUTCOMES)
@@ -217,7 +247,11 @@ def summary(history: History) -> Iterator[str]:
     yield f"clients   {dict(Counter(end.outcome for end in history.ends))}"
     yield f"answers   {dict(sorted(answers.items()))}"
     yield f"faults    {dict(Counter(window.kind for window in history.windows))}"
-    failures = Counter(f"{one.code} ({one.fault})" for one in history.exchanges if one.purpose == "poll" and one.fault)
+    failures = Counter(
+        f"{one.code} ({one.fault})"
+        for one in history.exchanges
+        if one.purpose == "poll" and one.fault
+    )
     yield f"failures  {dict(failures)} as polls were told"
     states = Counter(f"{one.state} {one.fault}".strip() for one in history.transitions)
     yield f"records   {dict(states)} written by Redis, {dict(history.survey.counted) if history.survey else {}} counted by the metrics"
@@ -229,12 +263,17 @@ def summary(history: History) -> Iterator[str]:
 
 def _is_put_off(exchange: Exchange) -> bool:
     """Whether a request is to come again later: by its status, or since its answer says when and is no mistake of the server's own."""
-    return exchange.status in TRY_AGAIN or (exchange.retry_after > 0 and exchange.code != OWN_MISTAKE)
+    return exchange.status in TRY_AGAIN or (
+        exchange.retry_after > 0 and exchange.code != OWN_MISTAKE
+    )
 
 
 def _is_excused(history: History, exchange: Exchange) -> bool:
     """Whether an answer is that of an API which is away, and it was."""
-    return exchange.status in AWAY and any(_is_api(window) and window.meets(exchange.began, exchange.ended) for window in history.windows)
+    return exchange.status in AWAY and any(
+        _is_api(window) and window.meets(exchange.began, exchange.ended)
+        for window in history.windows
+    )
 
 
 def _is_api(window: Window) -> bool:
@@ -242,17 +281,29 @@ def _is_api(window: Window) -> bool:
 
 
 def _accepted(history: History) -> set[str]:
-    return {exchange.key for exchange in history.exchanges if exchange.purpose == "post" and exchange.key and exchange.status in {OK, ACCEPTED}}
+    return {
+        exchange.key
+        for exchange in history.exchanges
+        if exchange.purpose == "post" and exchange.key and exchange.status in {OK, ACCEPTED}
+    }
 
 
 def _is_forgotten_failure(history: History, key: str) -> bool:
     """Whether the last that clients heard of a build is a failure: such a record ends by itself."""
-    heard = [exchange for exchange in history.exchanges if exchange.key == key and exchange.purpose != "file" and exchange.status is not None]
+    heard = [
+        exchange
+        for exchange in history.exchanges
+        if exchange.key == key and exchange.purpose != "file" and exchange.status is not None
+    ]
     return heard[-1].fault in FAULTS
 
 
 def _told(exchange: Exchange) -> str:
-    what = f"{exchange.status} {exchange.code} {exchange.fault}".strip() if exchange.status is not None else "no answer"
+    what = (
+        f"{exchange.status} {exchange.code} {exchange.fault}".strip()
+        if exchange.status is not None
+        else "no answer"
+    )
     return (
         f"client {exchange.session} at {exchange.began:.1f}-{exchange.ended:.1f}, {exchange.purpose} of {exchange.key or exchange.wish}: "
         f"{what} ({exchange.detail})"

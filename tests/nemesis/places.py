@@ -1,7 +1,8 @@
 """Places in line never get worse, whatever happens to workers, Redis or the API meanwhile.
 
-A build that failed by no fault of its user's begins a new life with the next POST, at the end of the line. So places are compared between two polls
-of one client between which nobody posted that request; what lies between them is then one life. A build that comes back after an attempt stands
+A build that failed by no fault of its user's begins a new life with the next POST, at the end of
+the line. So places are compared between two polls of one client between which nobody posted that
+request; what lies between them is then one life. A build that comes back after an attempt stands
 before all others.
 """
 
@@ -14,12 +15,21 @@ from tests.nemesis.history import Exchange, History
 
 def places_never_rise(history: History) -> Iterator[str]:
     """Yield each poll that was told a worse place than the one before it."""
-    posts = [exchange for exchange in history.exchanges if exchange.purpose == "post" and exchange.key]
+    posts = [
+        exchange for exchange in history.exchanges if exchange.purpose == "post" and exchange.key
+    ]
     last: dict[tuple[int, str], Exchange] = {}
-    for poll in sorted((one for one in history.exchanges if one.purpose == "poll" and one.place is not None), key=lambda one: one.began):
+    for poll in sorted(
+        (one for one in history.exchanges if one.purpose == "poll" and one.place is not None),
+        key=lambda one: one.began,
+    ):
         before = last.get((poll.session, poll.key))
         last[poll.session, poll.key] = poll
-        if before is not None and _is_worse(poll, before) and not _is_posted_between(posts, before, poll):
+        if (
+            before is not None
+            and _is_worse(poll, before)
+            and not _is_posted_between(posts, before, poll)
+        ):
             yield f"client {poll.session}, build {poll.key}: place {before.place} at {before.ended:.1f} became {poll.place} at {poll.began:.1f}"
 
 
@@ -33,4 +43,7 @@ def _is_worse(poll: Exchange, before: Exchange) -> bool:
 
 
 def _is_posted_between(posts: Sequence[Exchange], before: Exchange, poll: Exchange) -> bool:
-    return any(post.key == poll.key and post.ended >= before.began and post.began <= poll.ended for post in posts)
+    return any(
+        post.key == poll.key and post.ended >= before.began and post.began <= poll.ended
+        for post in posts
+    )

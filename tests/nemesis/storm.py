@@ -1,6 +1,7 @@
 """The storm: carries the strikes of a schedule out and heals them, and writes down for how long each part was really away.
 
-One thread does it all, in small steps: several faults may be on at once, and none may keep another waiting.
+One thread does it all, in small steps: several faults may be on at once, and none may keep another
+waiting.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class _Fault:
 class Storm:
     """Everything that breaks in a run."""
 
-    def __init__(self, deployment: Deployment, recorder: Recorder, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, deployment: Deployment, recorder: Recorder, say: Callable[[str], None]
+    ) -> None:
         self._deployment, self._recorder, self._say = deployment, recorder, say
         self._faults: list[_Fault] = []
 
@@ -68,16 +71,28 @@ class Storm:
             strike, now = fault.strike, self._recorder.now()
             if not fault.is_healed and now >= fault.began + strike.seconds:
                 fault.is_healed = self._heal(fault)
-            if fault.is_healed and (strike.kind not in STARTED_AGAIN or self._deployment.is_healthy(strike.target)):
+            if fault.is_healed and (
+                strike.kind not in STARTED_AGAIN or self._deployment.is_healthy(strike.target)
+            ):
                 self._faults.remove(fault)
-                window = Window(kind=strike.kind, target=strike.target, began=fault.began, ended=self._recorder.now(), how=strike.how)
+                window = Window(
+                    kind=strike.kind,
+                    target=strike.target,
+                    began=fault.began,
+                    ended=self._recorder.now(),
+                    how=strike.how,
+                )
                 self._recorder.write(window)
 
     def _begin(self, strike: Strike) -> None:
         if any(fault.strike.target == strike.target for fault in self._faults):
-            self._say(f"{self._recorder.now():6.1f}  {strike.kind} {strike.target}: it has not come back from the last fault yet; left alone")
+            self._say(
+                f"{self._recorder.now():6.1f}  {strike.kind} {strike.target}: it has not come back from the last fault yet; left alone"
+            )
             return
-        self._say(f"{self._recorder.now():6.1f}  {strike.kind} {strike.target} {strike.how} {strike.seconds:.1f} s")
+        self._say(
+            f"{self._recorder.now():6.1f}  {strike.kind} {strike.target} {strike.how} {strike.seconds:.1f} s"
+        )
         fault = _Fault(strike, self._recorder.now())
         self._faults.append(fault)
         self._do(strike)
@@ -96,7 +111,8 @@ class Storm:
             case "break-upstream":
                 _break(deployment.faults_file, strike.how)
             case _:
-                pass  # What has died needs no blow, and a container is hunted for until there is one.
+                # What has died needs no blow, and a container is hunted for until there is one.
+                pass
 
     def _heal(self, fault: _Fault) -> bool:
         """End a fault; False while it has yet to be done."""
@@ -111,7 +127,8 @@ class Storm:
             case "kill-container":
                 return self._kill_container() or self._recorder.now() > fault.began + HUNT
             case _:
-                deployment.send(strike.target, signal.SIGKILL)  # podman may still be busy with ending when it is to start again.
+                # podman may still be busy with ending when it is to start again.
+                deployment.send(strike.target, signal.SIGKILL)
                 if deployment.is_running(strike.target):
                     return False
                 deployment.start(strike.target)
@@ -143,5 +160,9 @@ def _fill(path: Path) -> None:
 def _break(path: Path, how: str) -> None:
     """Break every answer of the downloads server; the file is put in place whole, since it is read at each request."""
     draft = path.with_suffix(".new")
-    draft.write_text(json.dumps([{"path": "*", "fault": how, **({"seconds": SLOW_SECONDS} if how == "slow" else {})}]))
+    draft.write_text(
+        json.dumps(
+            [{"path": "*", "fault": how, **({"seconds": SLOW_SECONDS} if how == "slow" else {})}]
+        )
+    )
     draft.replace(path)

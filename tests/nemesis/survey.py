@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 EVERY = 1.0  # Seconds between two samples; podman lists in 40 ms.
 RECORD = "asu:build:"
 KEY = re.compile(r"[0-9a-f]{64}")
-LEFTOVERS_SECONDS = 45.0  # The longest until a sweep has removed the last container: 15 s and 5 s, on a busy machine and with room to spare.
+# The longest until a sweep has removed the last container: 15 s and 5 s, on a busy machine and with
+# room to spare.
+LEFTOVERS_SECONDS = 45.0
 PAUSE = 1.0
 
 
@@ -39,12 +41,16 @@ class Sampler(threading.Thread):
         """Sample again and again."""
         while not self._stop_event.wait(EVERY):
             with contextlib.suppress(Trouble):  # A sample less.
-                self._recorder.write(Sample(at=self._recorder.now(), containers=builds_of(self._deployment)))
+                self._recorder.write(
+                    Sample(at=self._recorder.now(), containers=builds_of(self._deployment))
+                )
 
 
 def builds_of(deployment: Deployment) -> tuple[Container, ...]:
     """Return the containers in which builds run, without those that close their networks for a moment at the beginning."""
-    return tuple(_container(entry) for entry in deployment.containers() if LABEL_FENCE not in entry["Labels"])
+    return tuple(
+        _container(entry) for entry in deployment.containers() if LABEL_FENCE not in entry["Labels"]
+    )
 
 
 def containers_of(deployment: Deployment) -> tuple[Container, ...]:
@@ -54,7 +60,9 @@ def containers_of(deployment: Deployment) -> tuple[Container, ...]:
 
 def _container(entry: Mapping[str, Any]) -> Container:
     labels = entry["Labels"]
-    return Container(key=labels["asu.build"], attempt=int(labels["asu.attempt"]), state=str(entry["State"]))
+    return Container(
+        key=labels["asu.build"], attempt=int(labels["asu.attempt"]), state=str(entry["State"])
+    )
 
 
 def survey(deployment: Deployment, recorder: Recorder) -> Survey:
@@ -70,7 +78,11 @@ def survey(deployment: Deployment, recorder: Recorder) -> Survey:
         records=records,
         store=_store(deployment),
         containers=containers_of(deployment),
-        counted={labels["outcome"]: value for name, labels, value in metrics if name == "asu_builds_total"},
+        counted={
+            labels["outcome"]: value
+            for name, labels, value in metrics
+            if name == "asu_builds_total"
+        },
         failures=sum(value for name, _, value in metrics if name == "asu_build_failures_total"),
         waiting=sum(value for name, _, value in metrics if name == "asu_queue_length"),
         running=sum(value for name, _, value in metrics if name == "asu_builds_running"),
@@ -79,8 +91,13 @@ def survey(deployment: Deployment, recorder: Recorder) -> Survey:
 
 def _records(deployment: Deployment) -> dict[str, str]:
     """Return the state of every record; Redis runs, since all faults are healed."""
-    with Redis.from_url(f"redis://127.0.0.1:{deployment.settings.redis_port}/0", decode_responses=True) as redis:
-        states = {str(name).removeprefix(RECORD): redis.hget(str(name), "state") for name in redis.scan_iter(f"{RECORD}*")}
+    with Redis.from_url(
+        f"redis://127.0.0.1:{deployment.settings.redis_port}/0", decode_responses=True
+    ) as redis:
+        states = {
+            str(name).removeprefix(RECORD): redis.hget(str(name), "state")
+            for name in redis.scan_iter(f"{RECORD}*")
+        }
     return {key: str(state) for key, state in states.items()}
 
 
@@ -94,11 +111,19 @@ def _fetch_all(deployment: Deployment, recorder: Recorder, keys: list[str]) -> N
 def _store(deployment: Deployment) -> dict[str, dict[str, str]]:
     """Return every build in the store with the hashes of its files."""
     directories = [path for path in deployment.settings.store.iterdir() if KEY.fullmatch(path.name)]
-    return {path.name: {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in path.iterdir()} for path in directories}
+    return {
+        path.name: {
+            file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in path.iterdir()
+        }
+        for path in directories
+    }
 
 
 def _metrics(deployment: Deployment) -> list[tuple[str, dict[str, str], int]]:
     """Return name, labels and value of each line of the API's metrics that is a whole number."""
     text = web.ask(f"{deployment.settings.asu_url}/metrics").body.decode()
     lines = re.finditer(r"^(\w+)(?:\{(.*)\})? (\d+)(?:\.0)?$", text, re.MULTILINE)
-    return [(line[1], dict(re.findall(r'(\w+)="([^"]*)"', line[2] or "")), int(line[3])) for line in lines]
+    return [
+        (line[1], dict(re.findall(r'(\w+)="([^"]*)"', line[2] or "")), int(line[3]))
+        for line in lines
+    ]

@@ -1,7 +1,8 @@
 """What is asked for: twenty builds, three of which can never be made.
 
-All are of one target and two releases, one of each package manager, so that a run needs two ImageBuilders. The bad ones end by the user's
-fault however often they are asked for; all others must end as an image, whatever breaks on the way.
+All are of one target and two releases, one of each package manager, so that a run needs two
+ImageBuilders. The bad ones end by the user's fault however often they are asked for; all others
+must end as an image, whatever breaks on the way.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
 
 TARGET = "ath79/generic"
 VERSIONS = ("24.10.4", "25.12.1")
-PROFILES = ("tplink_archer-c7-v5", "8dev_carambola2", "glinet_gl-ar150", "netgear_wndr3800", "ubnt_unifiac-lite")
+PROFILES = (
+    "tplink_archer-c7-v5",
+    "8dev_carambola2",
+    "glinet_gl-ar150",
+    "netgear_wndr3800",
+    "ubnt_unifiac-lite",
+)
 SELECTIONS = (("luci",), ("luci", "tmux", "vim"), ("curl", "tmux"), ("vim",))
 FINE = 17
 
@@ -32,19 +39,41 @@ class Wish:
     def body(self, random: Random) -> dict[str, Any]:
         """Return a request for it; the order of packages and the client's name differ from one to the next, and must not matter."""
         packages = random.sample(self.packages, len(self.packages))
-        return {"version": self.version, "target": TARGET, "profile": self.profile, "packages": packages, "client": f"nemesis/{random.randrange(9)}"}
+        return {
+            "version": self.version,
+            "target": TARGET,
+            "profile": self.profile,
+            "packages": packages,
+            "client": f"nemesis/{random.randrange(9)}",
+        }
 
 
 def _fine() -> list[Wish]:
-    combinations = [(version, profile, packages) for packages in SELECTIONS for profile in PROFILES for version in VERSIONS]
+    combinations = [
+        (version, profile, packages)
+        for packages in SELECTIONS
+        for profile in PROFILES
+        for version in VERSIONS
+    ]
     return [
-        Wish(name=f"{version} {profile} {'+'.join(packages)}", version=version, profile=profile, packages=packages)
+        Wish(
+            name=f"{version} {profile} {'+'.join(packages)}",
+            version=version,
+            profile=profile,
+            packages=packages,
+        )
         for version, profile, packages in combinations[:FINE]
     ]
 
 
 BAD = (
-    Wish(name="unknown package", version=VERSIONS[0], profile=PROFILES[0], packages=("luci", "no-such-package"), code="impossible-selection"),
+    Wish(
+        name="unknown package",
+        version=VERSIONS[0],
+        profile=PROFILES[0],
+        packages=("luci", "no-such-package"),
+        code="impossible-selection",
+    ),
     Wish(
         name="packages that exclude each other",
         version=VERSIONS[1],
@@ -52,7 +81,13 @@ BAD = (
         packages=("test-conflict-a", "test-conflict-b"),
         code="impossible-selection",
     ),
-    Wish(name="too big", version=VERSIONS[0], profile="tplink_tl-wr841hp-v2", packages=("test-big",), code="image-too-big"),
+    Wish(
+        name="too big",
+        version=VERSIONS[0],
+        profile="tplink_tl-wr841hp-v2",
+        packages=("test-big",),
+        code="image-too-big",
+    ),
 )
 WISHES: tuple[Wish, ...] = (*_fine(), *BAD)
 BY_NAME = {wish.name: wish for wish in WISHES}

@@ -22,8 +22,10 @@ from tests.smoke.monolith import try_monolith
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-PORTS = range(20_000, 30_000)  # Below those that the kernel gives to connections going out, and beside those of `make up`.
-NETWORK, FAR_NETWORK = "asu-smoke-build", "asu-smoke-far-build"  # Apart from a network that real builds use.
+# Below those that the kernel gives to connections going out, and beside those of `make up`.
+PORTS = range(20_000, 30_000)
+# Apart from a network that real builds use.
+NETWORK, FAR_NETWORK = "asu-smoke-build", "asu-smoke-far-build"
 STANDIN = "tests/smoke/standin.yml"
 FILES = {
     "microservices": ("podman-compose.microservices.yml", STANDIN),
@@ -37,7 +39,9 @@ def main(arguments: Sequence[str]) -> int:
     """Try the named parts, or all; return the exit code."""
     wanted = [*arguments] or [*PARTS]
     if unknown := set(wanted) - PARTS.keys():
-        sys.stderr.write(f"make smoke: there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}\n")
+        sys.stderr.write(
+            f"make smoke: there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}\n"
+        )
         return 2
     began = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)
@@ -125,19 +129,23 @@ def _deployment(engine: Engine, kind: str, port: int, **more: str) -> Deployment
         "UPSTREAM_URL": images.FEEDS,
         "BASE_CONTAINER": images.BASE_CONTAINER,
         "BUILD_NETWORK": NETWORK,
-        "FRONTEND_SUBNET": "10.89.248.0/24",  # These are apart from the defaults, which a real system on this machine has.
+        # These are apart from the defaults, which a real system on this machine has.
+        "FRONTEND_SUBNET": "10.89.248.0/24",
         "BACKEND_SUBNET": "10.89.251.0/24",
         "BACKEND_RANGE": "10.89.251.128/25",
         "REDIS_ADDRESS": "10.89.251.2",
         "PODMAN_SOCKET": str(engine.socket),
         "GATEWAY_PORT": str(port),
-        **{name: value for name, value in UNLIMITED.items() if name != "GATEWAY_TRUSTED_PROXY"},  # All requests come from this machine.
+        # All requests come from this machine.
+        **{name: value for name, value in UNLIMITED.items() if name != "GATEWAY_TRUSTED_PROXY"},
         "ASU_PORT": str(port),
         "SMOKE_TREE": str(images.tree_of(engine)),
         "CONTAINER_MEMORY_MB": "512",
         **more,
     }
-    return Deployment(engine=engine, project=f"asu-smoke-{kind}", files=FILES[kind], settings=settings)
+    return Deployment(
+        engine=engine, project=f"asu-smoke-{kind}", files=FILES[kind], settings=settings
+    )
 
 
 def _show_logs(deployment: Deployment) -> None:

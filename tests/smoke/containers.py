@@ -30,8 +30,12 @@ for target in sys.argv[1:]:
 def check_settings(deployment: Deployment) -> str:
     """Return a line for the report; raises SmokeError when `asu check` finds a problem, as the API and the worker see it."""
     for part in ("api", "worker"):
-        deployment.engine.podman("exec", deployment.containers(part)[0], "asu", "check", "--part", part)
-    return "asu check has nothing to complain of, neither in the API's container nor in the worker's"
+        deployment.engine.podman(
+            "exec", deployment.containers(part)[0], "asu", "check", "--part", part
+        )
+    return (
+        "asu check has nothing to complain of, neither in the API's container nor in the worker's"
+    )
 
 
 def check_containers(deployment: Deployment) -> str:
@@ -39,7 +43,10 @@ def check_containers(deployment: Deployment) -> str:
     names = [name for name in deployment.containers() if _service(deployment, name) not in STANDINS]
     for name in names:
         found = deployment.inspect(name)
-        host, process = found["HostConfig"], Path(f"/proc/{found['State']['Pid']}/status").read_text()
+        host, process = (
+            found["HostConfig"],
+            Path(f"/proc/{found['State']['Pid']}/status").read_text(),
+        )
         status = dict(line.split(":\t", 1) for line in process.splitlines() if ":\t" in line)
         complaints = {
             "runs as root": status["Uid"].split()[0] == "0",
@@ -58,19 +65,32 @@ def check_containers(deployment: Deployment) -> str:
 def check_ports(deployment: Deployment, door: str) -> str:
     """Return a line for the report; raises SmokeError when anything but the door publishes a port, or to other machines."""
     for name in deployment.containers():
-        for binding in (binding for bound in (deployment.inspect(name)["NetworkSettings"]["Ports"] or {}).values() for binding in bound or []):
+        for binding in (
+            binding
+            for bound in (deployment.inspect(name)["NetworkSettings"]["Ports"] or {}).values()
+            for binding in bound or []
+        ):
             if _service(deployment, name) != door or binding["HostIp"] != "127.0.0.1":
                 raise SmokeError(f"{name} publishes {binding}")
     return f"only {door} publishes a port, and to this machine only"
 
 
-def check_walls(deployment: Deployment, network: str, image: str, services: Sequence[tuple[str, int]]) -> str:
+def check_walls(
+    deployment: Deployment, network: str, image: str, services: Sequence[tuple[str, int]]
+) -> str:
     """Return a line for the report; raises SmokeError when a container where builds run reaches one of the services, or podman."""
-    targets = [f"{address}:{port}" for service, port in services for name in deployment.containers(service) for address in deployment.addresses(name)]
+    targets = [
+        f"{address}:{port}"
+        for service, port in services
+        for name in deployment.containers(service)
+        for address in deployment.addresses(name)
+    ]
     probe = ["run", "--rm", f"--network={network}", "--entrypoint=python3", image, "-c"]
     reached = deployment.engine.podman(*probe, CONNECT, "upstream:8002", *targets).split()
     if reached != ["upstream:8002"]:
-        raise SmokeError(f"from the builds' network, {reached or 'nothing'} can be reached; it should be upstream:8002 alone")
+        raise SmokeError(
+            f"from the builds' network, {reached or 'nothing'} can be reached; it should be upstream:8002 alone"
+        )
     if deployment.engine.succeeds(*probe, "import os; os.stat('/run/podman/podman.sock')"):
         raise SmokeError("a build can see podman's socket")
     return f"builds reach the downloads server and none of {len(targets)} addresses of the services"
@@ -78,7 +98,11 @@ def check_walls(deployment: Deployment, network: str, image: str, services: Sequ
 
 def idle_footprint(deployment: Deployment) -> list[str]:
     """Return lines about the memory that each container takes, shared pages shared out; raises SmokeError when it is too much."""
-    figures = {name: _memory(deployment, name) for name in deployment.containers() if _service(deployment, name) not in STANDINS}
+    figures = {
+        name: _memory(deployment, name)
+        for name in deployment.containers()
+        if _service(deployment, name) not in STANDINS
+    }
     total = sum(figures.values())
     lines = [f"{name:<30} {figure:6.1f} MiB" for name, figure in figures.items()]
     lines.append(f"idle, all containers with their monitors: {total:.0f} MiB (at most {MOST_IDLE})")
@@ -102,7 +126,11 @@ def _memory(deployment: Deployment, name: str) -> float:
 
 
 def _children(process: int) -> list[int]:
-    found = [int(word) for task in Path(f"/proc/{process}/task").iterdir() for word in (task / "children").read_text().split()]
+    found = [
+        int(word)
+        for task in Path(f"/proc/{process}/task").iterdir()
+        for word in (task / "children").read_text().split()
+    ]
     return found + [grandchild for child in found for grandchild in _children(child)]
 
 

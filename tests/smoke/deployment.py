@@ -29,7 +29,13 @@ class Deployment:
     @property
     def options(self) -> list[str]:
         """What podman-compose needs to know it by."""
-        return ["-p", self.project, "--env-file", str(self._environment_file), *(word for file in self.files for word in ("-f", file))]
+        return [
+            "-p",
+            self.project,
+            "--env-file",
+            str(self._environment_file),
+            *(word for file in self.files for word in ("-f", file)),
+        ]
 
     @property
     def _environment_file(self) -> Path:
@@ -38,7 +44,9 @@ class Deployment:
     def compose(self, *arguments: str, before: Sequence[str] = ()) -> str:
         """Run podman-compose."""
         settings = {**self.settings, "ASU_ENV_FILE": str(self._environment_file)}
-        self._environment_file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        self._environment_file.write_text(
+            "".join(f"{name}={value}\n" for name, value in settings.items())
+        )
         return self.engine.run(["podman-compose", *self.options, *before, *arguments])
 
     def up(self, *services: str) -> None:
@@ -54,7 +62,10 @@ class Deployment:
 
     def with_replicas(self, **replicas: int) -> Deployment:
         """Have that many replicas of each service, in one call and for good: the numbers go where an operator writes them, into .env."""
-        settings = {**self.settings, **{f"{service.upper()}_REPLICAS": str(number) for service, number in replicas.items()}}
+        settings = {
+            **self.settings,
+            **{f"{service.upper()}_REPLICAS": str(number) for service, number in replicas.items()},
+        }
         grown = replace(self, settings=settings)
         grown.compose("up", "-d", "--no-build", "--no-recreate")
         grown.wait_until_healthy()
@@ -70,7 +81,9 @@ class Deployment:
         with suppress(SmokeError):
             self.compose("down", "--volumes", "--timeout", "10")
         for name in self.containers(everything=True):
-            self.engine.podman("rm", "--force", "--ignore", "--depend", "--time", "0", "--volumes", name)
+            self.engine.podman(
+                "rm", "--force", "--ignore", "--depend", "--time", "0", "--volumes", name
+            )
         label = f"label=io.podman.compose.project={self.project}"
         for kind in ("volume", "network"):
             for name in self.engine.podman(kind, "ls", "--quiet", "--filter", label).split():
@@ -81,7 +94,11 @@ class Deployment:
         filters = ["--filter", f"label=io.podman.compose.project={self.project}"]
         if service:
             filters += ["--filter", f"label=io.podman.compose.service={service}"]
-        return sorted(self.engine.podman("ps", *(["--all"] if everything else []), *filters, "--format", "{{.Names}}").split())
+        return sorted(
+            self.engine.podman(
+                "ps", *(["--all"] if everything else []), *filters, "--format", "{{.Names}}"
+            ).split()
+        )
 
     def inspect(self, container: str) -> dict[str, Any]:
         """Return what podman knows of a container."""
@@ -90,7 +107,11 @@ class Deployment:
 
     def addresses(self, container: str) -> set[str]:
         """Return a container's addresses in all its networks."""
-        return {network["IPAddress"] for network in self.inspect(container)["NetworkSettings"]["Networks"].values() if network["IPAddress"]}
+        return {
+            network["IPAddress"]
+            for network in self.inspect(container)["NetworkSettings"]["Networks"].values()
+            if network["IPAddress"]
+        }
 
     def wait_until_healthy(self) -> None:
         """Run each container's own health check until it is content, as systemd would have it run."""
@@ -100,7 +121,9 @@ class Deployment:
                 continue
             while not self.engine.succeeds("healthcheck", "run", name):
                 if time.monotonic() > deadline:
-                    raise SmokeError(f"{name} does not become healthy; it wrote last:\n{self.log(name)[-3000:]}")
+                    raise SmokeError(
+                        f"{name} does not become healthy; it wrote last:\n{self.log(name)[-3000:]}"
+                    )
                 time.sleep(0.3)
 
     def log(self, container: str) -> str:

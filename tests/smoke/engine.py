@@ -41,12 +41,28 @@ class Engine:
         """Where its service listens."""
         return self.directory / "podman.sock"
 
-    def run(self, command: Sequence[str], *, input_from: Any = None, extra: Mapping[str, str] | None = None) -> str:
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        input_from: Any = None,
+        extra: Mapping[str, str] | None = None,
+    ) -> str:
         """Run a command from the checkout, return what it prints; raises SmokeError with its output when it fails."""
         environment = {**self.environment, **(extra or {})}
-        done = subprocess.run(command, check=False, cwd=ROOT, env=environment, stdin=input_from, capture_output=True, text=True)
+        done = subprocess.run(
+            command,
+            check=False,
+            cwd=ROOT,
+            env=environment,
+            stdin=input_from,
+            capture_output=True,
+            text=True,
+        )
         if done.returncode:
-            raise SmokeError(f"`{' '.join(command)}` ended with {done.returncode}:\n{(done.stdout + done.stderr)[-TAIL:]}")
+            raise SmokeError(
+                f"`{' '.join(command)}` ended with {done.returncode}:\n{(done.stdout + done.stderr)[-TAIL:]}"
+            )
         return done.stdout
 
     def podman(self, *arguments: str) -> str:
@@ -56,7 +72,12 @@ class Engine:
     def succeeds(self, *arguments: str) -> bool:
         """Say whether a podman command ends well."""
         command = ["podman", *arguments]
-        return subprocess.run(command, check=False, cwd=ROOT, env=self.environment, capture_output=True).returncode == 0
+        return (
+            subprocess.run(
+                command, check=False, cwd=ROOT, env=self.environment, capture_output=True
+            ).returncode
+            == 0
+        )
 
     @contextmanager
     def service(self) -> Iterator[None]:
@@ -64,12 +85,21 @@ class Engine:
         self.socket.unlink(missing_ok=True)
         command = ["podman", "system", "service", "--time=0", f"unix://{self.socket}"]
         with (self.directory / "podman.log").open("wb") as log:
-            process = subprocess.Popen(command, cwd=self.directory, env=self.environment, stdout=log, stderr=subprocess.STDOUT, umask=0o117)
+            process = subprocess.Popen(
+                command,
+                cwd=self.directory,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                umask=0o117,
+            )
         try:
             deadline = time.monotonic() + SOCKET_SECONDS
             while not self.socket.exists():
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise SmokeError(f"podman's service did not start: {(self.directory / 'podman.log').read_text()[-TAIL:]}")
+                    raise SmokeError(
+                        f"podman's service did not start: {(self.directory / 'podman.log').read_text()[-TAIL:]}"
+                    )
                 time.sleep(0.05)
             self.socket.chmod(0o660)
             yield
@@ -89,16 +119,27 @@ def make_engine(directory: Path) -> Engine:
     configuration.write_text(_storage_settings(storage, f"/run/asu-smoke-{digest}"))
     found = find_podman(directory, network=None)
     environment = {**os.environ, **found.environment, "CONTAINERS_STORAGE_CONF": str(configuration)}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"  # podman-compose is the lock file's.
+    # podman-compose is the lock file's.
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     if not Path("/run/systemd/system").exists():
-        environment["DISABLE_HC_SYSTEMD"] = "true"  # podman has systemd run health checks; without one the smoke test runs them itself.
+        # podman has systemd run health checks; without one the smoke test runs them itself.
+        environment["DISABLE_HC_SYSTEMD"] = "true"
     return Engine(directory=directory, environment=environment)
 
 
 def _storage_settings(storage: Path, run_root: str) -> str:
     """Return a storage.conf with the machine's own driver, whose choice may have reasons."""
-    store = json.loads(subprocess.run(["podman", "info", "--format", "json"], check=True, capture_output=True, text=True).stdout)["store"]
-    lines = ["[storage]", f'driver = "{store["graphDriverName"]}"', f'graphroot = "{storage}"', f'runroot = "{run_root}"']
+    store = json.loads(
+        subprocess.run(
+            ["podman", "info", "--format", "json"], check=True, capture_output=True, text=True
+        ).stdout
+    )["store"]
+    lines = [
+        "[storage]",
+        f'driver = "{store["graphDriverName"]}"',
+        f'graphroot = "{storage}"',
+        f'runroot = "{run_root}"',
+    ]
     program = (store.get("graphOptions") or {}).get("overlay.mount_program")
     if program:
         lines += ["[storage.options.overlay]", f'mount_program = "{program["Executable"]}"']
@@ -108,19 +149,31 @@ def _storage_settings(storage: Path, run_root: str) -> str:
 def fetch_builder_base(engine: Engine) -> None:
     """Copy the stand-in builders' base from the machine's own podman, where other tests have it, too."""
     subprocess.run([ROOT / "tests" / "imagebuilder" / "make_base"], check=True, capture_output=True)
-    wanted = subprocess.run(["podman", "image", "inspect", "--format", "{{.Id}}", BUILDER_BASE], check=True, capture_output=True, text=True).stdout
+    wanted = subprocess.run(
+        ["podman", "image", "inspect", "--format", "{{.Id}}", BUILDER_BASE],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     if engine.succeeds("image", "exists", wanted.strip()):
         return
-    with subprocess.Popen(["podman", "save", "--quiet", BUILDER_BASE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as saving:
+    with subprocess.Popen(
+        ["podman", "save", "--quiet", BUILDER_BASE],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as saving:
         engine.run(["podman", "load", "--quiet"], input_from=saving.stdout)
 
 
 def package_index_options(engine: Engine) -> list[str]:
     """Return options of `podman build` with which pip inside finds what it finds here, by this machine's own settings.
 
-    They are mounted while the build runs, and so are the files that they name; nothing of them stays in the image.
+    They are mounted while the build runs, and so are the files that they name; nothing of them
+    stays in the image.
     """
-    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
+    ).stdout
     settings: dict[str, str] = {}
     for line in listed.splitlines():
         key, _, value = line.partition("=")
@@ -128,7 +181,18 @@ def package_index_options(engine: Engine) -> list[str]:
         if section in {"global", "install", ":env:"}:
             settings[name] = str(ast.literal_eval(value))
     file = engine.directory / "pip.conf"
-    file.write_text("[global]\n" + "".join(f"{name} = {value.replace(chr(10), chr(10) + '  ')}\n" for name, value in settings.items()))
+    file.write_text(
+        "[global]\n"
+        + "".join(
+            f"{name} = {value.replace(chr(10), chr(10) + '  ')}\n"
+            for name, value in settings.items()
+        )
+    )
     volumes = [f"{file}:/etc/pip.conf:ro"]
-    volumes += [f"{path}:{path}:ro" for value in settings.values() for path in value.split() if path.startswith("/") and Path(path).exists()]
+    volumes += [
+        f"{path}:{path}:ro"
+        for value in settings.values()
+        for path in value.split()
+        if path.startswith("/") and Path(path).exists()
+    ]
     return ["--network=host", *(f"--volume={volume}" for volume in dict.fromkeys(volumes))]

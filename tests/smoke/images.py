@@ -10,7 +10,11 @@ from pathlib import Path
 from tests.smoke.engine import ROOT, Engine, SmokeError, fetch_builder_base, package_index_options
 
 # What the compose files name unless .env says otherwise; a name from there would do as well.
-PYTHON, NGINX, REDIS = "docker.io/library/python:3.13-slim", "docker.io/library/nginx:1.28", "docker.io/library/redis:8-bookworm"
+PYTHON, NGINX, REDIS = (
+    "docker.io/library/python:3.13-slim",
+    "docker.io/library/nginx:1.28",
+    "docker.io/library/redis:8-bookworm",
+)
 PROMETHEUS = "docker.io/prom/prometheus:v3.5.0"
 ASU, PREPARE = "localhost/asu:smoke", "localhost/asu-prepare:smoke"
 BASE_CONTAINER = "localhost/asu-standin-smoke/imagebuilder"
@@ -19,7 +23,10 @@ VERSION, TARGET = "25.12.1", "lantiq/xrx200"
 
 MIB = 1024 * 1024
 MOST_ADDED = {ASU: 150, PREPARE: 60}  # MiB on top of the base image; the bars of the design.
-FOREIGN = {ASU: ("asu_prepare", "pip", "pytest", "ensurepip._bundled"), PREPARE: ("asu", "redis", "rq", "podman", "boto3", "pip", "pytest")}
+FOREIGN = {
+    ASU: ("asu_prepare", "pip", "pytest", "ensurepip._bundled"),
+    PREPARE: ("asu", "redis", "rq", "podman", "boto3", "pip", "pytest"),
+}
 TOOLS = ("gcc", "cc", "g++", "clang", "pip", "pip3", "pytest")
 
 PROBE = """
@@ -37,7 +44,9 @@ print(json.dumps([name for name in modules if has(name)] + [name for name in too
 def make_bases(engine: Engine) -> None:
     """Pull the base images, or make what stands in for them."""
     fetch_builder_base(engine)
-    engine.run([str(ROOT / "tests" / "containers" / "make_bases"), PYTHON, NGINX, REDIS, PROMETHEUS])
+    engine.run(
+        [str(ROOT / "tests" / "containers" / "make_bases"), PYTHON, NGINX, REDIS, PROMETHEUS]
+    )
 
 
 def tree_of(engine: Engine) -> Path:
@@ -55,7 +64,17 @@ def make_tree(engine: Engine) -> Path:
 
 def make_builders(engine: Engine, tree: Path) -> None:
     """Make the stand-in ImageBuilder that the requests need."""
-    command = [sys.executable, "-m", "tests.imagebuilder.build", "--tree", str(tree), "--feeds", FEEDS, "--base-container", BASE_CONTAINER]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.imagebuilder.build",
+        "--tree",
+        str(tree),
+        "--feeds",
+        FEEDS,
+        "--base-container",
+        BASE_CONTAINER,
+    ]
     engine.run([*command, "--version", VERSION, "--target", TARGET])
 
 
@@ -66,7 +85,9 @@ def build_options(engine: Engine) -> list[str]:
 
 def revision() -> str:
     """Return what the images are made from, for their labels; nothing where there is no git."""
-    done = subprocess.run(["git", "rev-parse", "HEAD"], check=False, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"], check=False, cwd=ROOT, capture_output=True, text=True
+    )
     return done.stdout.strip()
 
 
@@ -80,7 +101,11 @@ def check_images(engine: Engine) -> list[str]:
         if added > most:
             raise SmokeError(lines[-1])
         wanted = json.dumps([FOREIGN[image], TOOLS])
-        found = json.loads(engine.podman("run", "--rm", "--network=none", "--entrypoint=python", image, "-c", PROBE, wanted))
+        found = json.loads(
+            engine.podman(
+                "run", "--rm", "--network=none", "--entrypoint=python", image, "-c", PROBE, wanted
+            )
+        )
         if found:
             raise SmokeError(f"{image} holds {', '.join(found)}")
         described = json.loads(engine.podman("image", "inspect", image))[0]

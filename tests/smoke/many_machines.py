@@ -23,7 +23,11 @@ BETWEEN = "asu-smoke-between"
 BUCKET = "images"
 PASSWORD = "of-this-test-alone"  # noqa: S105  # Guards a Redis that lives for half a minute.
 HERE = ("redis", "prepare", "api", "gateway", "upstream")  # All but a worker.
-SITE = {"SMOKE_BETWEEN": BETWEEN, "SMOKE_PASSWORD": PASSWORD, "REDIS_URL": f"redis://:{PASSWORD}@redis:6379/0"}
+SITE = {
+    "SMOKE_BETWEEN": BETWEEN,
+    "SMOKE_PASSWORD": PASSWORD,
+    "REDIS_URL": f"redis://:{PASSWORD}@redis:6379/0",
+}
 
 
 @contextmanager
@@ -33,17 +37,26 @@ def bucket(engine: Engine) -> Iterator[dict[str, str]]:
         engine.podman("network", "create", "--opt", "isolate=true", BETWEEN)
     gateway = json.loads(engine.podman("network", "inspect", BETWEEN))[0]["subnets"][0]["gateway"]
     try:
-        # It listens everywhere, since the address at which containers find this machine exists only while one runs. It holds nothing of value.
+        # It listens everywhere, since the address at which containers find this machine exists only
+        # while one runs. It holds nothing of value.
         with running_s3("0.0.0.0") as url:  # noqa: S104  # See above.
             make_bucket(url, BUCKET)
             port = url.rpartition(":")[2]
             address = {"S3_BUCKET": BUCKET, "S3_ENDPOINT_URL": f"http://{gateway}:{port}"}
-            yield {**SITE, **address, "S3_ACCESS_KEY_ID": "smoke", "S3_SECRET_ACCESS_KEY": PASSWORD, "SMOKE_BUCKET": f"{url}/{BUCKET}"}
+            yield {
+                **SITE,
+                **address,
+                "S3_ACCESS_KEY_ID": "smoke",
+                "S3_SECRET_ACCESS_KEY": PASSWORD,
+                "SMOKE_BUCKET": f"{url}/{BUCKET}",
+            }
     finally:
         engine.podman("network", "rm", "--force", BETWEEN)
 
 
-def try_many_machines(here: Deployment, there: Deployment, port: int, say: Callable[[str], None]) -> None:
+def try_many_machines(
+    here: Deployment, there: Deployment, port: int, say: Callable[[str], None]
+) -> None:
     """Build on one machine what was asked for on the other; raises SmokeError at the first thing that does not hold."""
     here.up(*HERE)
     there.up()
@@ -51,11 +64,21 @@ def try_many_machines(here: Deployment, there: Deployment, port: int, say: Calla
         raise SmokeError("a worker runs where none should")
     say(check_containers(there))
     network = there.settings["BUILD_NETWORK"]
-    say(check_walls(here, network, images.PYTHON, [("redis", 6379), ("api", 8000), ("prepare", 8001), ("gateway", 8080)]))
+    say(
+        check_walls(
+            here,
+            network,
+            images.PYTHON,
+            [("redis", 6379), ("api", 8000), ("prepare", 8001), ("gateway", 8080)],
+        )
+    )
     client = Client(port)
     key = request_build(client)
     build = await_build(client, key)
-    say(f"asked for here, built there, fetched from the bucket: {len(build['images'])} images, {download(client, build)} bytes")
+    say(
+        f"asked for here, built there, fetched from the bucket: {len(build['images'])} images, {download(client, build)} bytes"
+    )
     _, listing = ask(f"{here.settings['SMOKE_BUCKET']}?list-type=2")
-    if not re.search(f"{key}/[^/<]+/{re.escape(build['images'][0]['name'])}".encode(), listing):  # Each publication has a place of its own.
+    # Each publication has a place of its own.
+    if not re.search(f"{key}/[^/<]+/{re.escape(build['images'][0]['name'])}".encode(), listing):
         raise SmokeError("the image does not lie in the bucket")

@@ -9,10 +9,26 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.smoke import images
-from tests.smoke.containers import check_containers, check_ports, check_settings, check_walls, idle_footprint
+from tests.smoke.containers import (
+    check_containers,
+    check_ports,
+    check_settings,
+    check_walls,
+    idle_footprint,
+)
 from tests.smoke.engine import SmokeError
 from tests.smoke.monitoring import try_monitoring
-from tests.smoke.traffic import ACCEPTED, OK, REQUEST, Client, ask_preview, await_build, download, request_build, under_load
+from tests.smoke.traffic import (
+    ACCEPTED,
+    OK,
+    REQUEST,
+    Client,
+    ask_preview,
+    await_build,
+    download,
+    request_build,
+    under_load,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,11 +39,14 @@ LOOKUP_SECONDS = 6.0  # The gateway keeps addresses for five.
 FULL_SECONDS = 4.0  # Long enough that single slow answers do not count.
 RATE = 50.0  # Requests a second during a restart; the bar of the issue.
 CLIENTS = 8
-MANY_CLIENTS = 40  # So many that the rate holds while some wait the gateway's two seconds for a replica that is gone.
+# So many that the rate holds while some wait the gateway's two seconds for a replica that is gone.
+MANY_CLIENTS = 40
 ANSWERED = re.compile(r'"path": "/api/v1/prepare".* "upstream": "(?:[\d.:]+, )*([\d.]+):8001"')
 
 
-def try_microservices(deployment: Deployment, port: int, network: str, say: Callable[[str], None]) -> None:
+def try_microservices(
+    deployment: Deployment, port: int, network: str, say: Callable[[str], None]
+) -> None:
     """Start it and see what it is for; raises SmokeError at the first thing that does not hold."""
     began = time.monotonic()
     deployment.up()
@@ -42,12 +61,15 @@ def try_microservices(deployment: Deployment, port: int, network: str, say: Call
     client = Client(port)
     key = request_build(client)
     build = await_build(client, key)
-    say(f"preview, build and download through the gateway: {len(build['images'])} images, {download(client, build)} bytes")
+    say(
+        f"preview, build and download through the gateway: {len(build['images'])} images, {download(client, build)} bytes"
+    )
     _scale(deployment, port, say)
     _stop_one(deployment, port, say)
     _replace(deployment, port, key, network, say)
     _replace_worker(deployment, key, say)
-    _drain(deployment, Client(port), say)  # A new connection; the gateway has closed the old one, which had nothing to say.
+    # A new connection; the gateway has closed the old one, which had nothing to say.
+    _drain(deployment, Client(port), say)
     _scale_for_good(deployment, say)
     try_monitoring(deployment, say)
 
@@ -68,8 +90,12 @@ def _scale(deployment: Deployment, port: int, say: Callable[[str], None]) -> Non
     answered = set(ANSWERED.findall(deployment.log(deployment.containers("gateway")[0])[seen:]))
     expected = {address for name in replicas for address in deployment.addresses(name)}
     if answered != expected:
-        raise SmokeError(f"of the replicas at {sorted(expected)} only those at {sorted(answered)} answered")
-    say(f"scaled to {len(replicas)} replicas of prepare, and each has answered: {', '.join(sorted(answered))}")
+        raise SmokeError(
+            f"of the replicas at {sorted(expected)} only those at {sorted(answered)} answered"
+        )
+    say(
+        f"scaled to {len(replicas)} replicas of prepare, and each has answered: {', '.join(sorted(answered))}"
+    )
 
 
 def _scale_for_good(deployment: Deployment, say: Callable[[str], None]) -> None:
@@ -79,7 +105,9 @@ def _scale_for_good(deployment: Deployment, say: Callable[[str], None]) -> None:
     counts = {service: len(grown.containers(service)) for service in ("prepare", "worker")}
     untouched = before <= {grown.inspect(name)["Id"] for name in grown.containers()}
     if counts != {"prepare": 4, "worker": 2} or not untouched:
-        raise SmokeError(f"PREPARE_REPLICAS=4 WORKER_REPLICAS=2 led to {counts}, and what ran before is {'' if untouched else 'not '}there")
+        raise SmokeError(
+            f"PREPARE_REPLICAS=4 WORKER_REPLICAS=2 led to {counts}, and what ran before is {'' if untouched else 'not '}there"
+        )
     say("scaled to 4 replicas of prepare and 2 workers in one call, and nothing was restarted")
 
 
@@ -100,7 +128,9 @@ def _stop_one(deployment: Deployment, port: int, say: Callable[[str], None]) -> 
     say(load.must_be_flawless("previews while one of three replicas stopped"))
 
 
-def _replace(deployment: Deployment, port: int, key: str, network: str, say: Callable[[str], None]) -> None:
+def _replace(
+    deployment: Deployment, port: int, key: str, network: str, say: Callable[[str], None]
+) -> None:
     """Replace both services by new containers while clients poll, ask for previews and for builds, and builds come and go."""
 
     def ask(client: Client, number: int) -> tuple[int, bytes]:
@@ -113,9 +143,16 @@ def _replace(deployment: Deployment, port: int, key: str, network: str, say: Cal
         return client.ask("GET", f"/api/v1/build/{key}")
 
     for service in ("api", "prepare"):
-        with under_load(port, ask, accepted=(OK, ACCEPTED), clients=MANY_CLIENTS, rate=RATE) as load, _coming_and_going(deployment, network):
+        with (
+            under_load(port, ask, accepted=(OK, ACCEPTED), clients=MANY_CLIENTS, rate=RATE) as load,
+            _coming_and_going(deployment, network),
+        ):
             deployment.replace(service)
-        say(load.must_be_flawless(f"polls, previews and requests for a build while every replica of {service} was replaced"))
+        say(
+            load.must_be_flawless(
+                f"polls, previews and requests for a build while every replica of {service} was replaced"
+            )
+        )
 
 
 def _replace_worker(deployment: Deployment, key: str, say: Callable[[str], None]) -> None:
@@ -124,7 +161,9 @@ def _replace_worker(deployment: Deployment, key: str, say: Callable[[str], None]
     deployment.replace("worker")
     after = _audited(deployment, key)
     if not before or before != after:
-        raise SmokeError(f"the audit log tells of the build {before!r}, and after the worker was replaced {after!r}")
+        raise SmokeError(
+            f"the audit log tells of the build {before!r}, and after the worker was replaced {after!r}"
+        )
     say("the audit log tells of the build, and goes on doing so after the worker was replaced")
 
 
@@ -132,7 +171,11 @@ def _audited(deployment: Deployment, key: str) -> list[str]:
     """Return the lines about a build, as a worker's container has them."""
     [worker] = deployment.containers("worker")
     place = deployment.engine.podman("exec", worker, "printenv", "AUDIT_LOG").strip()
-    return [line for line in deployment.engine.podman("exec", worker, "cat", place).splitlines() if key in line]
+    return [
+        line
+        for line in deployment.engine.podman("exec", worker, "cat", place).splitlines()
+        if key in line
+    ]
 
 
 @contextmanager
@@ -158,7 +201,9 @@ def _drain(deployment: Deployment, client: Client, say: Callable[[str], None]) -
     worker = deployment.containers("worker")[0]
     key = request_build(client, packages=["luci", "tmux"])
     deadline = time.monotonic() + 30
-    while client.ask_for("GET", f"/api/v1/build/{key}", expected=(ACCEPTED,))["detail"] != "started":
+    while (
+        client.ask_for("GET", f"/api/v1/build/{key}", expected=(ACCEPTED,))["detail"] != "started"
+    ):
         if time.monotonic() > deadline:
             raise SmokeError("the worker does not begin")
         time.sleep(0.05)
@@ -166,5 +211,7 @@ def _drain(deployment: Deployment, client: Client, say: Callable[[str], None]) -
     state = deployment.inspect(worker)["State"]
     status, _ = client.ask("GET", f"/api/v1/build/{key}")
     if status != OK or state["ExitCode"]:
-        raise SmokeError(f"the worker ended with {state['ExitCode']}, and its build is answered with {status}")
+        raise SmokeError(
+            f"the worker ended with {state['ExitCode']}, and its build is answered with {status}"
+        )
     say("a worker that was stopped finished its build first")

@@ -27,12 +27,23 @@ def try_monitoring(deployment: Deployment, say: Callable[[str], None]) -> None:
 
     Grafana is left out: no distribution has it, so nothing can stand in for its image.
     """
-    deployment.compose("up", "-d", "--no-build", "--no-recreate", "prometheus", before=["--profile", "monitoring"])
-    wanted = {address for service in ("api", "prepare") for name in deployment.containers(service) for address in deployment.addresses(name)}
+    deployment.compose(
+        "up", "-d", "--no-build", "--no-recreate", "prometheus", before=["--profile", "monitoring"]
+    )
+    wanted = {
+        address
+        for service in ("api", "prepare")
+        for name in deployment.containers(service)
+        for address in deployment.addresses(name)
+    }
     deadline = time.monotonic() + PATIENCE
-    while not (asked := _asked(deployment)) or asked != len(deployment.containers("api")) + len(deployment.containers("prepare")):
+    while not (asked := _asked(deployment)) or asked != len(deployment.containers("api")) + len(
+        deployment.containers("prepare")
+    ):
         if time.monotonic() > deadline:
-            raise SmokeError(f"Prometheus has read {asked} of the replicas at {sorted(wanted)}; it wrote:\n{_last_words(deployment)}")
+            raise SmokeError(
+                f"Prometheus has read {asked} of the replicas at {sorted(wanted)}; it wrote:\n{_last_words(deployment)}"
+            )
         time.sleep(1)
     rules = [rule for group in _ask(deployment, "rules")["groups"] for rule in group["rules"]]
     if {rule["name"] for rule in rules} != {rule["alert"] for rule in _alert_rules()}:
@@ -41,10 +52,18 @@ def try_monitoring(deployment: Deployment, say: Callable[[str], None]) -> None:
     for expression in expressions:
         _ask(deployment, f"query?query={quote(expression)}")
     deployment.engine.podman(
-        *("run", "--rm", "--network=none", f"--volume={ROOT / 'misc' / 'prometheus'}:/rules:ro,z", f"--volume={CASES}:/cases.yml:ro,z"),
+        *(
+            "run",
+            "--rm",
+            "--network=none",
+            f"--volume={ROOT / 'misc' / 'prometheus'}:/rules:ro,z",
+            f"--volume={CASES}:/cases.yml:ro,z",
+        ),
         *("--entrypoint=promtool", images.PROMETHEUS, "test", "rules", "/cases.yml"),
     )
-    say(f"Prometheus reads all {asked} replicas and understands {len(rules)} alerts and {len(expressions) - len(rules)} panels")
+    say(
+        f"Prometheus reads all {asked} replicas and understands {len(rules)} alerts and {len(expressions) - len(rules)} panels"
+    )
     _lose_a_service(deployment, deadline=time.monotonic() + PATIENCE)
     say("an alert is on its way once no asu-prepare is left")
 
@@ -53,7 +72,9 @@ def _lose_a_service(deployment: Deployment, deadline: float) -> None:
     """Stop all of asu-prepare: its name leads nowhere then, and what is not there cannot be found to be down."""
     for name in deployment.containers("prepare"):
         deployment.engine.podman("stop", "--time", "5", name)
-    while "AsuPrepareDown" not in {alert["labels"]["alertname"] for alert in _ask(deployment, "alerts")["alerts"]}:
+    while "AsuPrepareDown" not in {
+        alert["labels"]["alertname"] for alert in _ask(deployment, "alerts")["alerts"]
+    }:
         if time.monotonic() > deadline:
             raise SmokeError("no asu-prepare is left, and no alert tells")
         time.sleep(1)
@@ -70,12 +91,18 @@ def _asked(deployment: Deployment) -> int:
 
 def _ask(deployment: Deployment, question: str) -> Any:
     """Ask Prometheus from a container that shares its network, since it publishes no port."""
-    answer = json.loads(deployment.engine.podman("exec", deployment.containers("api")[0], "python", "-c", ASK, question))
+    answer = json.loads(
+        deployment.engine.podman(
+            "exec", deployment.containers("api")[0], "python", "-c", ASK, question
+        )
+    )
     return answer["data"]
 
 
 def _alert_rules() -> list[dict[str, Any]]:
-    document = yaml.safe_load((ROOT / "misc" / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))
+    document = yaml.safe_load(
+        (ROOT / "misc" / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
+    )
     return [rule for group in document["groups"] for rule in group["rules"]]
 
 
@@ -83,8 +110,12 @@ def _panel_expressions() -> Iterator[str]:
     document = json.loads((ROOT / "misc" / "grafana" / "asu.json").read_text(encoding="utf-8"))
     for panel in document["panels"]:
         for target in panel["targets"]:
-            yield target["expr"].replace("$__rate_interval", "5m").replace("$__interval", "1m")  # What Grafana fills in.
+            # What Grafana fills in.
+            yield target["expr"].replace("$__rate_interval", "5m").replace("$__interval", "1m")
 
 
 def _last_words(deployment: Deployment) -> str:
-    return "\n".join(deployment.log(name)[-2000:] for name in deployment.containers("prometheus", everything=True))
+    return "\n".join(
+        deployment.log(name)[-2000:]
+        for name in deployment.containers("prometheus", everything=True)
+    )

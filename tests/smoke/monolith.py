@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from tests.smoke.deployment import Deployment
 
 
-def try_monolith(deployment: Deployment, port: int, network: str, say: Callable[[str], None]) -> None:
+def try_monolith(
+    deployment: Deployment, port: int, network: str, say: Callable[[str], None]
+) -> None:
     """Start it and upgrade one device; raises SmokeError at the first thing that does not hold."""
     deployment.up()
     say(check_containers(deployment))
@@ -23,4 +25,6 @@ def try_monolith(deployment: Deployment, port: int, network: str, say: Callable[
     say(check_walls(deployment, network, images.PYTHON, [("redis", 6379), ("api", 8000)]))
     client = Client(port)
     build = await_build(client, request_build(client))
-    say(f"preview, build and download: {len(build['images'])} images, {download(client, build)} bytes")
+    say(
+        f"preview, build and download: {len(build['images'])} images, {download(client, build)} bytes"
+    )

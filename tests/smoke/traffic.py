@@ -27,8 +27,23 @@ REQUEST: dict[str, Any] = {
     "profile": "bt,homehub-v5a",
     "packages": ["luci", "luci-app-opkg"],
 }
-# Names that the stand-in's feeds have, for requests that differ: equal ones would be answered from memory.
-EXTRA = ("tmux", "nano", "htop", "tcpdump", "curl", "iperf3", "mtr", "ethtool", "bash", "vim", "screen", "rsync", "socat")
+# Names that the stand-in's feeds have, for requests that differ: equal ones would be answered from
+# memory.
+EXTRA = (
+    "tmux",
+    "nano",
+    "htop",
+    "tcpdump",
+    "curl",
+    "iperf3",
+    "mtr",
+    "ethtool",
+    "bash",
+    "vim",
+    "screen",
+    "rsync",
+    "socat",
+)
 
 
 class Client:
@@ -41,18 +56,24 @@ class Client:
         """Send one request and return status and body; a status of 0 means that there was no answer."""
         content = None if body is None else json.dumps(body).encode()
         try:
-            self.connection.request(method, path, content, {"Content-Type": "application/json"} if content else {})
+            self.connection.request(
+                method, path, content, {"Content-Type": "application/json"} if content else {}
+            )
             answer = self.connection.getresponse()
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
             self.connection.close()
             return 0, f"{type(error).__name__}: {error}".encode()
 
-    def ask_for(self, method: str, path: str, body: object = None, *, expected: tuple[int, ...] = (OK,)) -> Any:
+    def ask_for(
+        self, method: str, path: str, body: object = None, *, expected: tuple[int, ...] = (OK,)
+    ) -> Any:
         """Send one request that must be answered with one of these statuses; return the JSON."""
         status, content = self.ask(method, path, body)
         if status not in expected:
-            raise SmokeError(f"{method} {path} was answered with {status}: {content[:2000].decode(errors='replace')}")
+            raise SmokeError(
+                f"{method} {path} was answered with {status}: {content[:2000].decode(errors='replace')}"
+            )
         return json.loads(content)
 
 
@@ -75,9 +96,13 @@ def await_build(client: Client, key: str) -> dict[str, Any]:
             answer: dict[str, Any] = json.loads(content)
             return answer
         if status != ACCEPTED:
-            raise SmokeError(f"the build ended with {status}: {content[:3000].decode(errors='replace')}")
+            raise SmokeError(
+                f"the build ended with {status}: {content[:3000].decode(errors='replace')}"
+            )
         time.sleep(0.3)
-    raise SmokeError(f"the build took longer than {BUILD_SECONDS:.0f} s; last answer: {content[:1000]!r}")
+    raise SmokeError(
+        f"the build took longer than {BUILD_SECONDS:.0f} s; last answer: {content[:1000]!r}"
+    )
 
 
 def download(client: Client, build: dict[str, Any]) -> int:
@@ -88,7 +113,9 @@ def download(client: Client, build: dict[str, Any]) -> int:
     for image in build["images"]:
         status, content = client.ask("GET", f"/store/{build['bin_dir']}/{image['name']}")
         if status != OK or hashlib.sha256(content).hexdigest() != image["sha256"]:
-            raise SmokeError(f"{image['name']} was answered with {status} and is not what was announced")
+            raise SmokeError(
+                f"{image['name']} was answered with {status} and is not what was announced"
+            )
         total += len(content)
     return total
 
@@ -111,13 +138,20 @@ class Load:
     def must_be_flawless(self, what: str) -> str:
         """Return a line for the report; raises SmokeError when one of the requests failed."""
         if self.failures or not self.sent:
-            raise SmokeError(f"{what}: {len(self.failures)} of {self.sent} requests failed: {self.failures[:5]}")
+            raise SmokeError(
+                f"{what}: {len(self.failures)} of {self.sent} requests failed: {self.failures[:5]}"
+            )
         return f"{what}: 0 of {self.sent} requests failed ({self.sent / self.seconds:.0f} a second), the slowest took {self.slowest:.2f} s"
 
 
 @contextmanager
 def under_load(
-    port: int, ask: Callable[[Client, int], tuple[int, bytes]], *, accepted: tuple[int, ...], clients: int, rate: float = 0
+    port: int,
+    ask: Callable[[Client, int], tuple[int, bytes]],
+    *,
+    accepted: tuple[int, ...],
+    clients: int,
+    rate: float = 0,
 ) -> Iterator[Load]:
     """Have clients ask for as long as the block lasts, `rate` times a second in all, or as fast as they can."""
     load, over, lock, numbers = Load(), threading.Event(), threading.Lock(), itertools.count(1)
@@ -134,7 +168,8 @@ def under_load(
                 if status not in accepted:
                     load.failures.append(f"{status} {content[:200].decode(errors='replace')}")
             if rate:
-                due = max(due + clients / rate, began)  # What an answer was late is not made up for.
+                # What an answer was late is not made up for.
+                due = max(due + clients / rate, began)
                 over.wait(max(0.0, due - time.monotonic()))
         client.connection.close()
 

@@ -18,5 +18,9 @@ def clients_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeS
     if not CAN_RUN:
         pytest.skip("needs root, podman, redis-server and debootstrap (make install)")
     system = new_system(tmp_path_factory.mktemp("clients"), first_port=18180)
-    wanted = {"STANDIN_VERSIONS": "24.10.4", "STANDIN_TARGETS": "ath79/generic x86/64", "ALLOW_DEFAULTS": "true"}
+    wanted = {
+        "STANDIN_VERSIONS": "24.10.4",
+        "STANDIN_TARGETS": "ath79/generic x86/64",
+        "ALLOW_DEFAULTS": "true",
+    }
     yield from brought_up(NativeSystem({**system.environment, **wanted}))

@@ -26,13 +26,26 @@ BUILD_SECONDS = 300.0
 PORTS = ("GATEWAY_PORT", "ASU_PORT", "PREPARE_PORT", "REDIS_PORT", "UPSTREAM_PORT")
 
 # What `make test` itself was given, and what would turn these systems to other servers.
-NOT_INHERITED = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "BEGAN", "UPSTREAM_URL", "BASE_CONTAINER", "WORKERS", "ALLOW_DEFAULTS"}
+NOT_INHERITED = {
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "MAKEOVERRIDES",
+    "MFLAGS",
+    "BEGAN",
+    "UPSTREAM_URL",
+    "BASE_CONTAINER",
+    "WORKERS",
+    "ALLOW_DEFAULTS",
+}
 
 # One device is enough here, and a builder for it takes seconds to make.
 VERSION, TARGET = "25.12.1", "lantiq/xrx200"
 
 # A missing program may skip the tests on a laptop; in CI they then fail.
-CAN_RUN = "CI" in os.environ or (os.geteuid() == 0 and all(shutil.which(program) for program in ("podman", "redis-server", "debootstrap")))
+CAN_RUN = "CI" in os.environ or (
+    os.geteuid() == 0
+    and all(shutil.which(program) for program in ("podman", "redis-server", "debootstrap"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +78,31 @@ class NativeSystem:
         """Run `make command` to its end."""
         inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
         environment = {**inherited, **self.environment, **more}
-        return subprocess.run(["make", command], check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=COMMAND_SECONDS)
+        return subprocess.run(
+            ["make", command],
+            check=False,
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+        )
 
-    def ask(self, path: str, body: object = None, *, method: str | None = None, port: str = "GATEWAY_PORT") -> Answer:
+    def ask(
+        self,
+        path: str,
+        body: object = None,
+        *,
+        method: str | None = None,
+        port: str = "GATEWAY_PORT",
+    ) -> Answer:
         """Send one request, to the gateway unless another port is named."""
         data = None if body is None else json.dumps(body).encode()
         url = f"http://127.0.0.1:{self.environment[port]}{path}"
-        request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": "application/json"})  # Our own address.
+        # Our own address.
+        request = urllib.request.Request(
+            url, data=data, method=method, headers={"Content-Type": "application/json"}
+        )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=60) as answer:
@@ -91,7 +122,10 @@ class NativeSystem:
 
     def processes(self) -> dict[str, int]:
         """Return the pid of each process that was started, by name."""
-        return {path.stem: int(json.loads(path.read_text())["pid"]) for path in (self.run_dir / "pid").glob("*.json")}
+        return {
+            path.stem: int(json.loads(path.read_text())["pid"])
+            for path in (self.run_dir / "pid").glob("*.json")
+        }
 
 
 def _lower(headers: Message) -> dict[str, str]:
@@ -101,10 +135,13 @@ def _lower(headers: Message) -> dict[str, str]:
 def new_system(run_dir: Path, *, first_port: int) -> NativeSystem:
     """Describe a system on the first free ports from `first_port` on.
 
-    They are the same again next time, so the builders that were made for them, which name the port of their feeds, are found again.
+    They are the same again next time, so the builders that were made for them, which name the port
+    of their feeds, are found again.
     """
     ports = dict(zip(PORTS, map(str, free_ports(first_port)), strict=False))
-    return NativeSystem({"RUN_DIR": str(run_dir), "STANDIN_VERSIONS": VERSION, "STANDIN_TARGETS": TARGET, **ports})
+    return NativeSystem(
+        {"RUN_DIR": str(run_dir), "STANDIN_VERSIONS": VERSION, "STANDIN_TARGETS": TARGET, **ports}
+    )
 
 
 def free_ports(first: int) -> Iterator[int]:

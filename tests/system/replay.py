@@ -1,9 +1,11 @@
 """Replays a recorded session of a client and compares what it gets with what was recorded.
 
-A session is a JSON list of exchanges: `method`, `path`, `headers`, `body` (JSON, its text, or null), and `answer` with `status`, `headers` and
-`body` (parsed JSON, or a text). What must be equal is what the client decides by: the status, the headers that it reads, and the presence and
-JSON type of the fields that it reads; words of ours may differ, and so may hashes, times and versions. A build's hash and the
-images' names are the server's to choose: what is learnt from one answer is put into the paths that follow.
+ A session is a JSON list of exchanges: `method`, `path`, `headers`, `body` (JSON, its text, or
+null), and `answer` with `status`, `headers` and `body` (parsed JSON, or a text). What must be equal
+is what the client decides by: the status, the headers that it reads, and the presence and JSON type
+of the fields that it reads; words of ours may differ, and so may hashes, times and versions. A
+build's hash and the images' names are the server's to choose: what is learnt from one answer is put
+into the paths that follow.
 
     python -m tests.system.replay SESSION http://HOST:PORT
 """
@@ -26,16 +28,42 @@ POLL_SECONDS, BUILD_SECONDS = 0.2, 300.0
 OK, ACCEPTED, FAILED = 200, 202, 500
 
 # The words that LuCI can show for a running build; `queued` is said in the header alone.
-STEPS = {"init", "container_setup", "validate_revision", "validate_manifest", "calculate_packages_hash", "building_image", "signing_images"}
-# Fields of a finished build that at least one client reads; the recorded server sends others that nobody looks at.
+STEPS = {
+    "init",
+    "container_setup",
+    "validate_revision",
+    "validate_manifest",
+    "calculate_packages_hash",
+    "building_image",
+    "signing_images",
+}
+# Fields of a finished build that at least one client reads; the recorded server sends others that
+# nobody looks at.
 READ = {
-    *("status", "detail", "request_hash", "imagebuilder_status", "request", "version_code", "version_number", "images", "bin_dir", "manifest"),
+    *(
+        "status",
+        "detail",
+        "request_hash",
+        "imagebuilder_status",
+        "request",
+        "version_code",
+        "version_number",
+        "images",
+        "bin_dir",
+        "manifest",
+    ),
     *("build_cmd", "build_at", "id", "target", "titles", "metadata_version", "arch_packages"),
 }
 IMAGE_FIELDS = {"name", "type", "sha256", "sha256_unsigned"}
-# Objects whose keys are data: names of packages, targets, branches. Of these the values' types are compared.
+# Objects whose keys are data: names of packages, targets, branches. Of these the values' types are
+# compared.
 MAPS = {"manifest", "packages", "targets", "branches"}
-COMPARED_HEADERS = {"location", "content-type", "x-content-type-options", "access-control-allow-origin"}
+COMPARED_HEADERS = {
+    "location",
+    "content-type",
+    "x-content-type-options",
+    "access-control-allow-origin",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +95,11 @@ class Replay:
 
     def run(self, session: list[dict[str, Any]]) -> Iterator[str]:
         """Send every exchange in its order; yield each deviation as a sentence."""
-        self.outcomes = {exchange["answer"]["status"] for exchange in session if "/api/v1/build/" in exchange["path"]}
+        self.outcomes = {
+            exchange["answer"]["status"]
+            for exchange in session
+            if "/api/v1/build/" in exchange["path"]
+        }
         for number, exchange in enumerate(session, start=1):
             answer = self._sent_until_it_is_time(exchange)
             place = f"{number}. {exchange['method']} {exchange['path'].partition('?')[0]}"
@@ -79,14 +111,22 @@ class Replay:
         answer = self._send(exchange)
         deadline = time.monotonic() + BUILD_SECONDS
         is_poll = "/api/v1/build/" in exchange["path"] and exchange["method"] in ("GET", "HEAD")
-        while is_poll and answer.status == ACCEPTED != exchange["answer"]["status"] and time.monotonic() < deadline:
+        while (
+            is_poll
+            and answer.status == ACCEPTED != exchange["answer"]["status"]
+            and time.monotonic() < deadline
+        ):
             time.sleep(POLL_SECONDS)
             answer = self._send(exchange)
         return answer
 
     def _send(self, exchange: Mapping[str, Any]) -> Answer:
         path, body = self._translated(exchange["path"]), exchange.get("body")
-        headers = {name: value for name, value in exchange["headers"].items() if name.lower() not in {"host", "content-length"}}
+        headers = {
+            name: value
+            for name, value in exchange["headers"].items()
+            if name.lower() not in {"host", "content-length"}
+        }
         is_chunked = headers.pop("Transfer-Encoding", "") == "chunked"
         text = json.dumps(body) if isinstance(body, dict) else body
         data = self._translated(text).encode() if text else None
@@ -95,12 +135,18 @@ class Replay:
             if is_chunked and data is not None:
                 headers["Transfer-Encoding"] = "chunked"
                 pieces = [data[start : start + 1000] for start in range(0, len(data), 1000)]
-                connection.request(exchange["method"], path, iter(pieces), headers, encode_chunked=True)
+                connection.request(
+                    exchange["method"], path, iter(pieces), headers, encode_chunked=True
+                )
             else:
                 connection.request(exchange["method"], path, data, headers)
             response = connection.getresponse()
             names = {name.lower() for name in response.headers}
-            return Answer(response.status, {name: response.headers.get_all(name) or [] for name in names}, response.read())
+            return Answer(
+                response.status,
+                {name: response.headers.get_all(name) or [] for name in names},
+                response.read(),
+            )
         finally:
             connection.close()
 
@@ -108,13 +154,19 @@ class Replay:
         for theirs, ours in self.learnt.items():
             text = text.replace(theirs, ours)
         for image in self.images.values():
-            pattern = re.escape(image["name"]).replace(re.escape(f"-{_digits(image['name'])}-"), "-[0-9a-f]{12}-")
+            pattern = re.escape(image["name"]).replace(
+                re.escape(f"-{_digits(image['name'])}-"), "-[0-9a-f]{12}-"
+            )
             text = re.sub(pattern, image["name"], text)
         return text
 
     def _learn(self, recorded: Mapping[str, Any], answer: Answer) -> None:
         """Remember what this server calls what the recorded one called otherwise."""
-        ours = answer.json() if answer.header("content-type") == "application/json" and answer.body else None
+        ours = (
+            answer.json()
+            if answer.header("content-type") == "application/json" and answer.body
+            else None
+        )
         if not isinstance(ours, dict) or "request_hash" not in ours:
             return
         self.images = {image["name"]: image for image in ours.get("images", [])}
@@ -124,8 +176,13 @@ class Replay:
 
     def _deviations(self, exchange: Mapping[str, Any], answer: Answer) -> Iterator[str]:
         recorded = exchange["answer"]
-        # A quick server may be done already where the recorded one still built, and one that has built the same before always is.
-        status = answer.status if recorded["status"] == ACCEPTED and answer.status in self.outcomes else recorded["status"]
+        # A quick server may be done already where the recorded one still built, and one that has
+        # built the same before always is.
+        status = (
+            answer.status
+            if recorded["status"] == ACCEPTED and answer.status in self.outcomes
+            else recorded["status"]
+        )
         if answer.status != status:
             yield f"status {answer.status} instead of {status}: {answer.body[:300]!r}"
             return
@@ -135,7 +192,11 @@ class Replay:
         elif exchange["method"] == "HEAD" and answer.body:
             yield "a body in the answer to HEAD"
         elif isinstance(recorded["body"], dict | list) and status == recorded["status"]:
-            yield from _body_deviations(recorded["body"], answer.json(), "packages" if "/packages/" in exchange["path"] else "")
+            yield from _body_deviations(
+                recorded["body"],
+                answer.json(),
+                "packages" if "/packages/" in exchange["path"] else "",
+            )
 
     def _download_deviations(self, path: str, answer: Answer) -> Iterator[str]:
         name = self._translated(path).partition("?")[0].rpartition("/")[2]
@@ -143,7 +204,11 @@ class Replay:
             yield f"{name} was not promised"
         elif hashlib.sha256(answer.body).hexdigest() != self.images[name]["sha256"]:
             yield f"{name} is not what its sha256 promises"
-        if answer.header("content-length") != str(len(answer.body)) or answer.header("transfer-encoding") or answer.header("content-encoding"):
+        if (
+            answer.header("content-length") != str(len(answer.body))
+            or answer.header("transfer-encoding")
+            or answer.header("content-encoding")
+        ):
             yield "not sent whole, with its length, as it is"
 
 
@@ -183,7 +248,9 @@ def _body_deviations(theirs: Any, ours: Any, place: str) -> Iterator[str]:
             yield from _body_deviations(theirs[0], ours[0], f"{place}[0]")
 
 
-def _object_deviations(theirs: Mapping[str, Any], ours: Mapping[str, Any], place: str) -> Iterator[str]:
+def _object_deviations(
+    theirs: Mapping[str, Any], ours: Mapping[str, Any], place: str
+) -> Iterator[str]:
     if place.rpartition(".")[2] in MAPS:
         if theirs and not ours:
             yield f"{place} is empty"
@@ -195,20 +262,32 @@ def _object_deviations(theirs: Mapping[str, Any], ours: Mapping[str, Any], place
         where = f"{place}.{name}" if place else name
         if name not in ours:
             yield f"{where} is missing"
-        elif name in {"status", "imagebuilder_status"} and ours[name] != theirs[name] and theirs.get("status") != ACCEPTED:
+        elif (
+            name in {"status", "imagebuilder_status"}
+            and ours[name] != theirs[name]
+            and theirs.get("status") != ACCEPTED
+        ):
             yield f"{where} is {ours[name]!r} instead of {theirs[name]!r}"
         else:
             yield from _body_deviations(theirs[name], ours[name], where)
 
 
 def _type(value: Any) -> str:
-    return "a number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+    return (
+        "a number"
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else type(value).__name__
+    )
 
 
 def replay(session: Path, url: str) -> list[str]:
     """Replay the session of a file; return all deviations."""
     address = urlsplit(url)
-    return list(Replay(address.hostname or "", address.port or 80).run(json.loads(session.read_text(encoding="utf-8"))))
+    return list(
+        Replay(address.hostname or "", address.port or 80).run(
+            json.loads(session.read_text(encoding="utf-8"))
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The twenty things that are easiest to break for clients in the field, each with its number, on the whole system.
 
-A client cannot be updated for a server. What is tested here is what one of them was seen to fail without.
+A client cannot be updated for a server. What is tested here is what one of them was seen to fail
+without.
 """
 
 from __future__ import annotations
@@ -25,11 +26,24 @@ JSON = {"Content-Type": "application/json"}
 X86 = {"version": "24.10.4", "target": "x86/64", "profile": "generic"}
 C7 = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink,archer-c7-v5"}
 BY_GATEWAY_AND_WITHOUT = pytest.mark.parametrize("port", ["GATEWAY_PORT", "ASU_PORT"])
-STEPS = {"init", "container_setup", "validate_revision", "validate_manifest", "calculate_packages_hash", "building_image", "signing_images"}
+STEPS = {
+    "init",
+    "container_setup",
+    "validate_revision",
+    "validate_manifest",
+    "calculate_packages_hash",
+    "building_image",
+    "signing_images",
+}
 
 
 def raw(
-    system: NativeSystem, port: str, method: str, path: str, headers: Mapping[str, str] | None = None, body: Iterable[bytes] | bytes | None = None
+    system: NativeSystem,
+    port: str,
+    method: str,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    body: Iterable[bytes] | bytes | None = None,
 ) -> tuple[http.client.HTTPResponse, bytes]:
     """Send a request with these headers and no others; an iterable body goes in chunks, without a length."""
     connection = http.client.HTTPConnection("127.0.0.1", int(system.environment[port]), timeout=60)
@@ -64,28 +78,43 @@ def build(clients_system: NativeSystem) -> dict[str, Any]:
 
 
 @BY_GATEWAY_AND_WITHOUT
-def test_01_a_body_in_chunks_is_read(clients_system: NativeSystem, build: dict[str, Any], port: str) -> None:
+def test_01_a_body_in_chunks_is_read(
+    clients_system: NativeSystem, build: dict[str, Any], port: str
+) -> None:
     """Every request of owut and auc comes without a length."""
     text = json.dumps({**X86, "packages": ["vim"]}).encode()
-    response, body = raw(clients_system, port, "POST", BUILD, JSON, (text[i : i + 7] for i in range(0, len(text), 7)))
+    response, body = raw(
+        clients_system, port, "POST", BUILD, JSON, (text[i : i + 7] for i in range(0, len(text), 7))
+    )
 
     assert response.status == 200
     assert json.loads(body)["request_hash"] == build["request_hash"]
 
 
 @BY_GATEWAY_AND_WITHOUT
-@pytest.mark.parametrize("query", ["?1795421294847", "?a=b&c", "?" + urlencode({"x": "ä/../"}), "?=&&"])
-def test_02_a_query_is_left_alone(clients_system: NativeSystem, build: dict[str, Any], port: str, query: str) -> None:
+@pytest.mark.parametrize(
+    "query", ["?1795421294847", "?a=b&c", "?" + urlencode({"x": "ä/../"}), "?=&&"]
+)
+def test_02_a_query_is_left_alone(
+    clients_system: NativeSystem, build: dict[str, Any], port: str, query: str
+) -> None:
     """LuCI puts a time behind every path, those of POST and of images included."""
     image = f"/store/{build['bin_dir']}/{build['images'][0]['name']}"
     key = build["request_hash"]
     paths = [f"{BUILD}/{key}", "/json/v1/overview.json", "/api/v1/revision/24.10.4/x86/64", image]
 
     assert [clients_system.ask(path + query, port=port).status for path in paths] == [200] * 4
-    assert clients_system.ask(BUILD + query, {**X86, "packages": ["vim"]}, port=port).json()["request_hash"] == key
+    assert (
+        clients_system.ask(BUILD + query, {**X86, "packages": ["vim"]}, port=port).json()[
+            "request_hash"
+        ]
+        == key
+    )
 
 
-def test_03_the_status_is_a_number_in_every_body(clients_system: NativeSystem, build: dict[str, Any]) -> None:
+def test_03_the_status_is_a_number_in_every_body(
+    clients_system: NativeSystem, build: dict[str, Any]
+) -> None:
     """It equals that of HTTP: owut decides by the one in the body."""
     answers = [
         clients_system.ask(f"{BUILD}/{build['request_hash']}"),
@@ -97,7 +126,10 @@ def test_03_the_status_is_a_number_in_every_body(clients_system: NativeSystem, b
     ]
 
     assert answers[0].status == 200
-    assert all(answer.json()["status"] == answer.status and isinstance(answer.json()["status"], int) for answer in answers)
+    assert all(
+        answer.json()["status"] == answer.status and isinstance(answer.json()["status"], int)
+        for answer in answers
+    )
 
 
 def test_04_a_finished_build_echoes_its_request(build: dict[str, Any]) -> None:
@@ -106,22 +138,31 @@ def test_04_a_finished_build_echoes_its_request(build: dict[str, Any]) -> None:
 
 
 @BY_GATEWAY_AND_WITHOUT
-def test_05_head_tells_the_same_as_get(clients_system: NativeSystem, build: dict[str, Any], port: str) -> None:
+def test_05_head_tells_the_same_as_get(
+    clients_system: NativeSystem, build: dict[str, Any], port: str
+) -> None:
     """It is all that owut polls with, and it never has a body."""
     response, body = raw(clients_system, port, "HEAD", f"{BUILD}/{build['request_hash']}")
 
     assert (response.status, body) == (200, b"")
-    assert (response.headers["X-Imagebuilder-Status"], response.headers["X-Queue-Position"]) == ("done", "0")
+    assert (response.headers["X-Imagebuilder-Status"], response.headers["X-Queue-Position"]) == (
+        "done",
+        "0",
+    )
     waiting, _ = raw(clients_system, port, "HEAD", f"{BUILD}/{'0' * 64}")
     assert waiting.status == 404
 
 
 @BY_GATEWAY_AND_WITHOUT
-def test_06_an_image_comes_at_once_whole_and_as_it_is(clients_system: NativeSystem, build: dict[str, Any], port: str) -> None:
+def test_06_an_image_comes_at_once_whole_and_as_it_is(
+    clients_system: NativeSystem, build: dict[str, Any], port: str
+) -> None:
     """With its length, no encoding and no redirect, whatever the client says that it takes; auc compares lengths."""
     image = build["images"][0]
     headers = {"Accept-Encoding": "gzip, deflate, br, zstd"}
-    response, body = raw(clients_system, port, "GET", f"/store/{build['bin_dir']}/{image['name']}", headers)
+    response, body = raw(
+        clients_system, port, "GET", f"/store/{build['bin_dir']}/{image['name']}", headers
+    )
 
     assert response.status == 200
     assert build["bin_dir"] == build["request_hash"]
@@ -131,26 +172,62 @@ def test_06_an_image_comes_at_once_whole_and_as_it_is(clients_system: NativeSyst
 
 
 @BY_GATEWAY_AND_WITHOUT
-def test_07_pages_of_any_origin_may_ask_and_read(clients_system: NativeSystem, build: dict[str, Any], port: str) -> None:
+def test_07_pages_of_any_origin_may_ask_and_read(
+    clients_system: NativeSystem, build: dict[str, Any], port: str
+) -> None:
     """Preflights succeed, and every answer has the one header: errors, redirects and images too."""
     image = f"/store/{build['bin_dir']}/{build['images'][0]['name']}"
     origin = {"Origin": "http://192.168.1.1"}
     asked = {**origin, "Access-Control-Request-Headers": "content-type"}
-    paths = [f"{BUILD}/{build['request_hash']}", "/json/v1/overview.json", "/api/v1/overview", image, "/nowhere", f"/store/{'0' * 64}/x.bin"]
-    preflights = [raw(clients_system, port, "OPTIONS", path, {**asked, "Access-Control-Request-Method": "GET"})[0] for path in paths]
-    preflights.append(raw(clients_system, port, "OPTIONS", BUILD, {**asked, "Access-Control-Request-Method": "POST"})[0])
+    paths = [
+        f"{BUILD}/{build['request_hash']}",
+        "/json/v1/overview.json",
+        "/api/v1/overview",
+        image,
+        "/nowhere",
+        f"/store/{'0' * 64}/x.bin",
+    ]
+    preflights = [
+        raw(
+            clients_system, port, "OPTIONS", path, {**asked, "Access-Control-Request-Method": "GET"}
+        )[0]
+        for path in paths
+    ]
+    preflights.append(
+        raw(
+            clients_system,
+            port,
+            "OPTIONS",
+            BUILD,
+            {**asked, "Access-Control-Request-Method": "POST"},
+        )[0]
+    )
     answers = [raw(clients_system, port, "GET", path, origin)[0] for path in paths]
     answers.append(raw(clients_system, port, "POST", BUILD, {**JSON, **origin}, b"{")[0])
 
     assert all(200 <= answer.status < 300 for answer in preflights)
-    assert all(re.search(r"content-type|\*", answer.headers["Access-Control-Allow-Headers"]) for answer in preflights)
+    assert all(
+        re.search(r"content-type|\*", answer.headers["Access-Control-Allow-Headers"])
+        for answer in preflights
+    )
     assert [answer.status for answer in answers] == [200, 200, 301, 200, 404, 404, 422]
-    assert all(answer.headers.get_all("Access-Control-Allow-Origin") == ["*"] for answer in [*preflights, *answers])
+    assert all(
+        answer.headers.get_all("Access-Control-Allow-Origin") == ["*"]
+        for answer in [*preflights, *answers]
+    )
 
 
 @pytest.mark.parametrize(
     "request_",
-    [{}, {**X86, "packages": None}, {**X86, "packages": ["a;b"]}, {**X86, "rootfs_size_mb": ""}, {**X86, "target": "x86"}, [], "text"],
+    [
+        {},
+        {**X86, "packages": None},
+        {**X86, "packages": ["a;b"]},
+        {**X86, "rootfs_size_mb": ""},
+        {**X86, "target": "x86"},
+        [],
+        "text",
+    ],
     ids=range(7),
 )
 def test_08_detail_is_a_text(clients_system: NativeSystem, request_: object) -> None:
@@ -162,7 +239,9 @@ def test_08_detail_is_a_text(clients_system: NativeSystem, request_: object) -> 
     assert answer.json()["errors"]
 
 
-def test_09_10_11_a_running_build_speaks_the_closed_vocabulary(clients_system: NativeSystem) -> None:
+def test_09_10_11_a_running_build_speaks_the_closed_vocabulary(
+    clients_system: NativeSystem,
+) -> None:
     """LuCI's dialog freezes at a word that it does not know, shows a place in the line for as long as there is one, and no poll fails."""
     answers = clients_system.follow(clients_system.ask(BUILD, {**X86, "packages": ["htop"]}))
 
@@ -174,7 +253,10 @@ def test_09_10_11_a_running_build_speaks_the_closed_vocabulary(clients_system: N
         assert ("queue_position" in body) == (body["detail"] == "queued")
         assert ("imagebuilder_status" in body) == (body["detail"] == "started")
         assert body.get("imagebuilder_status", "init") in STEPS
-    assert (answers[-1].json()["imagebuilder_status"], "queue_position" in answers[-1].json()) == ("done", False)
+    assert (answers[-1].json()["imagebuilder_status"], "queue_position" in answers[-1].json()) == (
+        "done",
+        False,
+    )
 
 
 def test_12_asking_again_is_answered_with_the_present_state(clients_system: NativeSystem) -> None:
@@ -202,7 +284,10 @@ def test_13_14_oddities_are_taken(clients_system: NativeSystem, oddity: dict[str
     """Sizes as texts, board names with a comma, fields of other answers: clients send them all, and the Firmware Selector its empty fields."""
     request = {**C7, "packages": ["vim"], "rootfs_size_mb": 256, "filesystem": "squashfs"}
     empty = {"defaults": "", "repositories": {}, "repository_keys": []}
-    plain, odd = clients_system.ask(BUILD, request), clients_system.ask(BUILD, {**request, **oddity, **empty})
+    plain, odd = (
+        clients_system.ask(BUILD, request),
+        clients_system.ask(BUILD, {**request, **oddity, **empty}),
+    )
 
     assert odd.status in {200, 202}, odd.body
     assert odd.json()["request_hash"] == plain.json()["request_hash"]
@@ -217,11 +302,15 @@ def test_15_branches_have_all_that_clients_insist_on(clients_system: NativeSyste
     assert all(name == branch["name"] for name, branch in overview["branches"].items())
     for branch in branches:
         assert isinstance(branch["package_changes"], list)
-        assert all(isinstance(value, str) for value in [branch["path"], branch["path_packages"], *branch["targets"].values()])
+        assert all(
+            isinstance(value, str)
+            for value in [branch["path"], branch["path_packages"], *branch["targets"].values()]
+        )
         assert branch["enabled"] is True
         assert branch["versions"]
     assert {"24.10.4", "24.10-SNAPSHOT"} <= set(overview["branches"]["24.10"]["versions"])
-    assert overview["branches"]["25.12"]["targets"]  # Its snapshot's list is missing; its releases' are not.
+    # Its snapshot's list is missing; its releases' are not.
+    assert overview["branches"]["25.12"]["targets"]
 
 
 def test_16_the_two_indexes_have_two_shapes(clients_system: NativeSystem) -> None:
@@ -243,25 +332,49 @@ def test_17_devices_are_told_where_the_downloads_are(clients_system: NativeSyste
     assert upstream == f"http://127.0.0.1:{clients_system.environment['UPSTREAM_PORT']}"
 
 
-def test_18_the_manifest_has_the_versions_of_the_index(clients_system: NativeSystem, build: dict[str, Any]) -> None:
+def test_18_the_manifest_has_the_versions_of_the_index(
+    clients_system: NativeSystem, build: dict[str, Any]
+) -> None:
     """Byte for byte, under the same names: owut refuses an image of which one differs."""
     index = clients_system.ask("/json/v1/releases/24.10.4/packages/x86_64-index.json").json()
-    index |= clients_system.ask("/json/v1/releases/24.10.4/targets/x86/64/index.json").json()["packages"]
+    index |= clients_system.ask("/json/v1/releases/24.10.4/targets/x86/64/index.json").json()[
+        "packages"
+    ]
     not_indexed = {"kernel", "libc"}  # Part of the builder; owut passes over them.
 
-    assert {name: version for name, version in build["manifest"].items() if name not in not_indexed}.items() <= index.items()
-    assert build["version_code"] == clients_system.ask("/api/v1/revision/24.10.4/x86/64").json()["revision"]
+    assert {
+        name: version for name, version in build["manifest"].items() if name not in not_indexed
+    }.items() <= index.items()
+    assert (
+        build["version_code"]
+        == clients_system.ask("/api/v1/revision/24.10.4/x86/64").json()["revision"]
+    )
 
 
 def test_19_a_finished_build_has_every_field_at_the_top(build: dict[str, Any]) -> None:
     """The Firmware Selector throws without titles; a client in Go reads both times with their zone."""
-    assert {"titles", "images", "manifest", "build_cmd", "bin_dir", "version_number", "version_code", "target", "build_at", "id"} <= build.keys()
+    assert {
+        "titles",
+        "images",
+        "manifest",
+        "build_cmd",
+        "bin_dir",
+        "version_number",
+        "version_code",
+        "target",
+        "build_at",
+        "id",
+    } <= build.keys()
     assert build["titles"]
     assert build["build_cmd"][3].startswith("PACKAGES=")
     for image in build["images"]:
         assert {"filesystem", "name", "type", "sha256", "sha256_unsigned"} <= image.keys()
-        assert len(f"https://sysupgrade.example.org/store/{build['bin_dir']}/{image['name']}") < 256  # What auc has room for.
-    assert all(datetime.fromisoformat(build[name]).utcoffset() is not None for name in ("build_at", "enqueued_at"))
+        # What auc has room for.
+        assert len(f"https://sysupgrade.example.org/store/{build['bin_dir']}/{image['name']}") < 256
+    assert all(
+        datetime.fromisoformat(build[name]).utcoffset() is not None
+        for name in ("build_at", "enqueued_at")
+    )
 
 
 @BY_GATEWAY_AND_WITHOUT
@@ -275,12 +388,19 @@ def test_20_older_addresses_lead_on(clients_system: NativeSystem, port: str) -> 
         "//api/v1/overview/": "overview",
     }.items():
         response, _ = raw(clients_system, port, "GET", path)
-        assert (response.status, response.headers["Location"]) == (301, f"/json/v1/{place}.json"), path
+        assert (response.status, response.headers["Location"]) == (301, f"/json/v1/{place}.json"), (
+            path
+        )
 
 
 @BY_GATEWAY_AND_WITHOUT
-@pytest.mark.parametrize("path", ["//api/v1/build", "/api//v1///build", "/api/v1/build/", "//api/v1/build/?1795421294847"])
-def test_slashes_too_many_lose_no_request(clients_system: NativeSystem, build: dict[str, Any], port: str, path: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    ["//api/v1/build", "/api//v1///build", "/api/v1/build/", "//api/v1/build/?1795421294847"],
+)
+def test_slashes_too_many_lose_no_request(
+    clients_system: NativeSystem, build: dict[str, Any], port: str, path: str
+) -> None:
     """Older clients join addresses so; a redirect would turn their POST into a GET."""
     answer = clients_system.ask(path, {**X86, "packages": ["vim"]}, port=port)
 

@@ -17,6 +17,8 @@ SESSIONS = sorted((Path(__file__).parent / "sessions").glob("*.json"))
 
 @pytest.mark.parametrize("port", ["GATEWAY_PORT", "ASU_PORT"])
 @pytest.mark.parametrize("session", SESSIONS, ids=[path.stem for path in SESSIONS])
-def test_a_client_gets_what_it_reads(clients_system: NativeSystem, session: Path, port: str) -> None:
+def test_a_client_gets_what_it_reads(
+    clients_system: NativeSystem, session: Path, port: str
+) -> None:
     """Status, headers and fields of every exchange are what this client decides by."""
     assert replay(session, f"http://127.0.0.1:{clients_system.environment[port]}") == []

@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.native import CAN_RUN, TARGET, VERSION, Answer, NativeSystem, brought_up, new_system
+from tests.system.native import (
+    CAN_RUN,
+    TARGET,
+    VERSION,
+    Answer,
+    NativeSystem,
+    brought_up,
+    new_system,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.skipif(not CAN_RUN, reason="needs root, podman, redis-server and debootstrap (make install)")
+pytestmark = pytest.mark.skipif(
+    not CAN_RUN, reason="needs root, podman, redis-server and debootstrap (make install)"
+)
 
 # What LuCI can show; anything else freezes its dialog.
 RUNNING_STATES = {
@@ -54,7 +64,9 @@ def preview(system: NativeSystem) -> Answer:
 @pytest.fixture(scope="module")
 def answers(system: NativeSystem, preview: Answer) -> list[Answer]:
     """Return every answer about the build of the prepared request, from the first to the finished image."""
-    first = system.ask("/api/v1/build?skip_package_resolution=true", preview.json()["prepared_request"])
+    first = system.ask(
+        "/api/v1/build?skip_package_resolution=true", preview.json()["prepared_request"]
+    )
     return system.follow(first)
 
 
@@ -62,7 +74,9 @@ def test_preview_says_what_changes_and_why(preview: Answer) -> None:
     """The preview replaces what was renamed and adds the switch driver, each with its reason."""
     assert preview.status == 200, preview.body
     changes = preview.json()["changes"]
-    assert {(change["action"], change["from_package"], change["to_package"]) for change in changes} >= {
+    assert {
+        (change["action"], change["from_package"], change["to_package"]) for change in changes
+    } >= {
         ("replace", "auc", "owut"),
         ("replace", "luci-app-opkg", "luci-app-package-manager"),
     }
@@ -84,9 +98,13 @@ def test_build_goes_through_known_states(answers: list[Answer]) -> None:
     assert answers[-1].status == 200, answers[-1].body
     waiting = [answer.json() for answer in answers[:-1]]
     assert waiting[0]["status"] == 202
-    assert {body["imagebuilder_status"] for body in waiting if "imagebuilder_status" in body} <= RUNNING_STATES
+    assert {
+        body["imagebuilder_status"] for body in waiting if "imagebuilder_status" in body
+    } <= RUNNING_STATES
     assert all(("queue_position" in body) == (body["detail"] == "queued") for body in waiting)
-    assert {answer.headers["x-imagebuilder-status"] for answer in answers[:-1]} <= RUNNING_STATES | {"queued", "started"}
+    assert {
+        answer.headers["x-imagebuilder-status"] for answer in answers[:-1]
+    } <= RUNNING_STATES | {"queued", "started"}
 
 
 def test_build_has_what_was_previewed(preview: Answer, answers: list[Answer]) -> None:
@@ -113,22 +131,37 @@ def test_images_can_be_downloaded(system: NativeSystem, answers: list[Answer]) -
         assert answer.headers["content-length"] == str(len(answer.body))
 
 
-def test_gateway_and_asu_send_the_same_headers_with_an_image(system: NativeSystem, answers: list[Answer]) -> None:
+def test_gateway_and_asu_send_the_same_headers_with_an_image(
+    system: NativeSystem, answers: list[Answer]
+) -> None:
     """A client cannot tell whether the gateway or asu serves an image, except by the form of its ETag."""
     build = answers[-1].json()
     path = f"/store/{build['bin_dir']}/{build['images'][0]['name']}"
     by_gateway, by_asu = (system.ask(path, port=port) for port in ("GATEWAY_PORT", "ASU_PORT"))
 
     assert by_gateway.body == by_asu.body
-    names = ["content-type", "content-length", "content-disposition", "x-content-type-options", "accept-ranges", "last-modified"]
+    names = [
+        "content-type",
+        "content-length",
+        "content-disposition",
+        "x-content-type-options",
+        "accept-ranges",
+        "last-modified",
+    ]
     names += ["access-control-allow-origin", "cache-control"]
-    assert [by_gateway.headers.get(name) for name in names] == [by_asu.headers.get(name) for name in names]
+    assert [by_gateway.headers.get(name) for name in names] == [
+        by_asu.headers.get(name) for name in names
+    ]
 
 
 def test_equal_request_is_served_at_once(system: NativeSystem, answers: list[Answer]) -> None:
     """The same wish, prepared or not, in another order, meets the finished build."""
     build = answers[-1].json()
-    shuffled = {**REQUEST, "packages": list(reversed(REQUEST["packages"])), "client": "owut/2026.07.08-r1"}  # type: ignore[call-overload]  # A list.
+    shuffled = {
+        **REQUEST,
+        "packages": list(reversed(REQUEST["packages"])),
+        "client": "owut/2026.07.08-r1",
+    }  # type: ignore[call-overload]  # A list.
 
     again = system.ask("/api/v1/build", shuffled)
 
@@ -143,12 +176,18 @@ def test_finished_build_is_polled_with_head(system: NativeSystem, answers: list[
     assert answer.headers["x-imagebuilder-status"] == "done"
 
 
-def test_a_hundred_equal_requests_at_once_are_one_build(system: NativeSystem, preview: Answer) -> None:
+def test_a_hundred_equal_requests_at_once_are_one_build(
+    system: NativeSystem, preview: Answer
+) -> None:
     """Whoever asks, and however many at the same moment: one container builds, and all are told of the same images."""
     prepared = preview.json()["prepared_request"]
     wish = {**prepared, "packages": [*prepared["packages"], "tcpdump"]}
     with ThreadPoolExecutor(100) as clients:
-        first = list(clients.map(lambda _: system.ask("/api/v1/build?skip_package_resolution=true", wish), range(100)))
+        first = list(
+            clients.map(
+                lambda _: system.ask("/api/v1/build?skip_package_resolution=true", wish), range(100)
+            )
+        )
         assert {answer.status for answer in first} <= {200, 202}, first
         [key] = {answer.json()["request_hash"] for answer in first}
         last = list(clients.map(lambda answer: system.follow(answer)[-1], first))
@@ -160,13 +199,24 @@ def test_a_hundred_equal_requests_at_once_are_one_build(system: NativeSystem, pr
 
 def builders_made(key: str) -> list[str]:
     """Return the containers that podman has made for a build, those that close the network of another aside."""
-    command = ["podman", "events", "--stream=false", "--since=30m", "--filter=event=create", f"--filter=label=asu.build={key}", "--format=json"]
+    command = [
+        "podman",
+        "events",
+        "--stream=false",
+        "--since=30m",
+        "--filter=event=create",
+        f"--filter=label=asu.build={key}",
+        "--format=json",
+    ]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     made = [json.loads(line) for line in listed.splitlines()]
     return [str(event["ID"]) for event in made if "asu.fence" not in event["Attributes"]]
 
 
-@pytest.mark.parametrize(("path", "status"), [(f"/store/{'0' * 64}/none.bin", 404), (f"/api/v1/build/{'0' * 64}", 404), ("/nowhere", 404)])
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [(f"/store/{'0' * 64}/none.bin", 404), (f"/api/v1/build/{'0' * 64}", 404), ("/nowhere", 404)],
+)
 def test_what_is_not_there_is_said_in_json(system: NativeSystem, path: str, status: int) -> None:
     """Every error is JSON with the four keys that clients need, readable from any page."""
     answer = system.ask(path)

@@ -18,7 +18,9 @@ from tests.system.native import CAN_RUN, NativeSystem, brought_up, is_alive, new
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.skipif(not CAN_RUN, reason="needs root, podman, redis-server and debootstrap (make install)")
+pytestmark = pytest.mark.skipif(
+    not CAN_RUN, reason="needs root, podman, redis-server and debootstrap (make install)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +58,13 @@ def test_up_brings_back_what_died(system: NativeSystem) -> None:
     assert system.ask("/livez", port="PREPARE_PORT").status == 200
 
 
-@pytest.mark.parametrize(("name", "value"), [("ALLOW_DEFAULTS", "true"), ("LOG_LEVEL", "debug"), ("PREPARE_ANSWER_CACHE", "0")])
-def test_up_refuses_other_settings_while_it_runs(system: NativeSystem, name: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ALLOW_DEFAULTS", "true"), ("LOG_LEVEL", "debug"), ("PREPARE_ANSWER_CACHE", "0")],
+)
+def test_up_refuses_other_settings_while_it_runs(
+    system: NativeSystem, name: str, value: str
+) -> None:
     """Other settings of either service are not silently ignored; what has changed is named."""
     done = system.make("up", **{name: value})
 
@@ -84,7 +91,9 @@ def test_redis_needs_no_root() -> None:
     with tempfile.TemporaryDirectory(prefix="asu-native-") as directory:
         Path(directory).chmod(0o755)
         for system in brought_up(new_system(Path(directory) / "run", first_port=18480)):
-            owners = {name: Path(f"/proc/{pid}").stat().st_uid for name, pid in system.processes().items()}
+            owners = {
+                name: Path(f"/proc/{pid}").stat().st_uid for name, pid in system.processes().items()
+            }
             ready = system.ask("/readyz")
 
     assert ready.status == 200
@@ -97,7 +106,9 @@ def test_down_ends_exactly_what_was_started(short_lived: NativeSystem) -> None:
     pids = short_lived.processes()
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as stranger:
         record = short_lived.run_dir / "pid" / "prepare.json"
-        record.with_name("stranger.json").write_text(record.read_text().replace(f'"pid": {pids["prepare"]}', f'"pid": {stranger.pid}'))
+        record.with_name("stranger.json").write_text(
+            record.read_text().replace(f'"pid": {pids["prepare"]}', f'"pid": {stranger.pid}')
+        )
         done = short_lived.make("down")
         stranger_lives = stranger.poll() is None
         stranger.kill()

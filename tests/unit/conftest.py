@@ -9,7 +9,9 @@ from asu.settings import Settings
 
 
 def _no_network(*_: object) -> NoReturn:
-    pytest.fail("A unit test opened a network connection; it belongs to the contract or the integration ring.")
+    pytest.fail(
+        "A unit test opened a network connection; it belongs to the contract or the integration ring."
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 
     from asu.worker.container import ContainerEngine
 
-REQUEST = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5", "packages": ["vim"]}
+REQUEST = {
+    "version": "24.10.4",
+    "target": "ath79/generic",
+    "profile": "tplink_archer-c7-v5",
+    "packages": ["vim"],
+}
 KEY = request_hash(REQUEST)  # Of a build that a test asks nothing else of.
 SCRIPT = "uci set wireless.radio0.key='do not tell'"
 ENQUEUED = "2026-03-01T12:00:00+00:00"
@@ -120,7 +125,9 @@ class World:
         self.key = key or request_hash(fields)
         plan = {"version": 1, "key": self.key, "request": fields, "enqueued_at": ENQUEUED}
         bodies = PendingBodies(b'{"detail": "queued"}', b'{"detail": "started"}')
-        asyncio.run(self.records.claim(self.key, plan=json.dumps(plan), bodies=bodies, limit=10, renew=True))
+        asyncio.run(
+            self.records.claim(self.key, plan=json.dumps(plan), bodies=bodies, limit=10, renew=True)
+        )
 
     def build(self, **fields: Any) -> BuildRecord:
         """Ask for a build, run it, and return its record."""
@@ -135,7 +142,14 @@ class World:
     def builder(self, engine: Callable[[], ContainerEngine] | None = None) -> Builder:
         """Return what runs builds, with this world's engine or another."""
         accounts, sign = Accounts(self.statistics), chosen_signing(self.settings)
-        return Builder(self.settings, records=self.records, store=self.store, engine=engine or (lambda: self.engine), accounts=accounts, sign=sign)
+        return Builder(
+            self.settings,
+            records=self.records,
+            store=self.store,
+            engine=engine or (lambda: self.engine),
+            accounts=accounts,
+            sign=sign,
+        )
 
     def record(self) -> BuildRecord:
         """Return the build's record."""
@@ -150,19 +164,32 @@ class World:
 
     def counted_failures(self) -> int:
         """Return how many failures the statistics know."""
-        return sum(count for _, count in asyncio.run(self.statistics.failures(days_up_to(today(), 2))))
+        return sum(
+            count for _, count in asyncio.run(self.statistics.failures(days_up_to(today(), 2)))
+        )
 
     def goals(self) -> list[str]:
         """Return what make was asked for."""
-        return [command[1] for container in self.engine.containers for command in container.commands if command[0] == "make"]
+        return [
+            command[1]
+            for container in self.engine.containers
+            for command in container.commands
+            if command[0] == "make"
+        ]
 
 
 def new_world(store_path: Path, **settings: Any) -> World:
     """Return a world with an empty store."""
     store = LocalStore(store_path)
     store.open()
-    # A failure is the end unless a test is about the attempts after it, and a full disk is no test's business but its own.
-    return World(Settings(**{"store_path": store_path, "retry_delays": (), "disk_reserve_mb": 0, **settings}), store)
+    # A failure is the end unless a test is about the attempts after it, and a full disk is no
+    # test's business but its own.
+    return World(
+        Settings(
+            **{"store_path": store_path, "retry_delays": (), "disk_reserve_mb": 0, **settings}
+        ),
+        store,
+    )
 
 
 def body_of(record: BuildRecord) -> dict[str, Any]:

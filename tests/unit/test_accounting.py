@@ -13,7 +13,16 @@ import pytest
 from asu.build_record import State
 from asu.errors import QueueUnavailable
 from asu.memory_statistics import MemoryStatistics
-from asu.statistics import DayCounts, Failure, FinishedBuild, Problem, days_up_to, hour_of, today, weeks_up_to
+from asu.statistics import (
+    DayCounts,
+    Failure,
+    FinishedBuild,
+    Problem,
+    days_up_to,
+    hour_of,
+    today,
+    weeks_up_to,
+)
 from asu.worker.accounting import MAX_PROBLEMS, failure, finished_build
 from asu.worker.container import CommandResult
 from tests.unit.job_world import CONFLICT, SCRIPT, World, new_world
@@ -67,7 +76,14 @@ def failures_of(world: World) -> list[tuple[Failure, int]]:
 
 def failed_body(**more: Any) -> dict[str, Any]:
     """Return the answer's body of a failed build, with all that it may hold."""
-    body = {"code": "impossible-selection", "fault": "user", "detail": "Error: of vim", "stdout": "out", "stderr": "err", "request": REQUEST}
+    body = {
+        "code": "impossible-selection",
+        "fault": "user",
+        "detail": "Error: of vim",
+        "stdout": "out",
+        "stderr": "err",
+        "request": REQUEST,
+    }
     return {**body, **more}
 
 
@@ -76,17 +92,28 @@ def test_of_a_finished_build_the_chosen_packages_are_counted() -> None:
     body = {
         "default_packages": ["base-files", "dnsmasq"],
         "device_packages": ["kmod-usb2"],
-        "manifest": dict.fromkeys(["base-files", "kmod-usb2", "vim", "luci", "kernel", "libc", "wpad-openssl"], "1"),
+        "manifest": dict.fromkeys(
+            ["base-files", "kmod-usb2", "vim", "luci", "kernel", "libc", "wpad-openssl"], "1"
+        ),
     }
 
     build = finished_build(PLAN, body, at=AT, seconds=12.5)
 
-    assert build == FinishedBuild(at=AT, version="24.10.4", seconds=12.5, packages=frozenset({"vim", "luci", "kernel"}))
+    assert build == FinishedBuild(
+        at=AT, version="24.10.4", seconds=12.5, packages=frozenset({"vim", "luci", "kernel"})
+    )
 
 
 def test_a_failure_tells_nothing_of_whose_it_was() -> None:
     """Device, version, code and the packages that cannot be, in a rounded hour; no more of request, output or identity."""
-    problems = [{"package": "nothing", "kind": "missing", "suggestion": None, "detail": "asked for by somebody"}]
+    problems = [
+        {
+            "package": "nothing",
+            "kind": "missing",
+            "suggestion": None,
+            "detail": "asked for by somebody",
+        }
+    ]
 
     told = failure(PLAN, failed_body(problems=problems), at=AT)
 
@@ -104,9 +131,15 @@ def test_a_failure_tells_nothing_of_whose_it_was() -> None:
 @pytest.mark.parametrize("odd", ["https://feeds.example.org/x", "a b", "a\n", "", "x" * 129, None])
 def test_only_names_are_told_of_problems(odd: str | None) -> None:
     """A package manager may name a path or an address where a name is expected."""
-    problems = [{"package": odd, "kind": "missing"}, {"package": "vim", "kind": odd}, {"package": "vim", "kind": "conflict"}]
+    problems = [
+        {"package": odd, "kind": "missing"},
+        {"package": "vim", "kind": odd},
+        {"package": "vim", "kind": "conflict"},
+    ]
 
-    assert failure(PLAN, failed_body(problems=problems), at=AT).problems == (Problem(kind="conflict", package="vim"),)
+    assert failure(PLAN, failed_body(problems=problems), at=AT).problems == (
+        Problem(kind="conflict", package="vim"),
+    )
 
 
 def test_problems_are_bounded_and_in_one_order() -> None:
@@ -123,7 +156,12 @@ def test_a_build_that_ends_well_is_counted(world: World) -> None:
     world.build(packages=["vim"])
 
     counts = counted_today(world)
-    assert (counts.builds, counts.versions, sum(counts.durations.values()), counts.failures) == (1, {"24.10.4": 1}, 1, {})
+    assert (counts.builds, counts.versions, sum(counts.durations.values()), counts.failures) == (
+        1,
+        {"24.10.4": 1},
+        1,
+        {},
+    )
     assert asyncio.run(world.statistics.packages(weeks_up_to(today(), 1))) == {"vim": 1}
 
 
@@ -133,7 +171,12 @@ def test_a_build_that_fails_is_counted(world: World) -> None:
     world.build(packages=["wpad-openssl"], defaults=SCRIPT)
 
     [(told, count)] = failures_of(world)
-    assert (told.code, told.fault, told.profile, count) == ("impossible-selection", "user", "tplink_archer-c7-v5", 1)
+    assert (told.code, told.fault, told.profile, count) == (
+        "impossible-selection",
+        "user",
+        "tplink_archer-c7-v5",
+        1,
+    )
     assert told.hour <= hour_of(datetime.now(UTC))
     assert (counted_today(world).builds, counted_today(world).failures) == (0, {"user": 1})
 
@@ -153,7 +196,9 @@ def test_an_outcome_that_was_dropped_is_not_counted(world: World) -> None:
 
 
 @pytest.mark.parametrize("trouble", [QueueUnavailable(), RuntimeError("the secret")])
-def test_statistics_that_fail_cost_the_build_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture, trouble: Exception) -> None:
+def test_statistics_that_fail_cost_the_build_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, trouble: Exception
+) -> None:
     """The build is done, and the log says what is missing, without the message of an exception."""
     caplog.set_level(logging.DEBUG)
     world = new_world(tmp_path)

@@ -39,7 +39,8 @@ def test_the_fields_are_those_that_are_no_identity() -> None:
 
 def test_the_words_of_whoever_came_first_are_told_to_nobody(world: World) -> None:
     """Neither while it is built nor when it is finished; the fields stay, as clients know them."""
-    prepared = "?skip_package_resolution=true"  # A resolution might take the version from which he comes into account.
+    # A resolution might take the version from which he comes into account.
+    prepared = "?skip_package_resolution=true"
     key = world.key({**REQUEST, **FIRST}, prepared)
     attempt, progress = world.start(key)
     running = world.post(REQUEST, prepared)

@@ -40,13 +40,40 @@ def refusal(answer: Any, status: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("content", [b"", b"{", b'{"version":', b"[]", b"null", b"17", b'"x"', b"not json", b"{} {}", b'{"a": NaN}', b"[[{}]]"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b'{"version":',
+        b"[]",
+        b"null",
+        b"17",
+        b'"x"',
+        b"not json",
+        b"{} {}",
+        b'{"a": NaN}',
+        b"[[{}]]",
+    ],
+)
 def test_what_is_no_request(world: World, path: str, content: bytes) -> None:
     """Malformed JSON and JSON of another kind."""
-    assert refusal(world.client.post(path, content=content, headers=JSON), 422)["code"] == "invalid-request"
+    assert (
+        refusal(world.client.post(path, content=content, headers=JSON), 422)["code"]
+        == "invalid-request"
+    )
 
 
-@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 30_000, b'{"rootfs_size_mb": ' + b"9" * 5000 + b"}", b"\xff\xfe{}", b"\x00"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        b'{"a":' * 30_000,
+        b'{"rootfs_size_mb": ' + b"9" * 5000 + b"}",
+        b"\xff\xfe{}",
+        b"\x00",
+    ],
+)
 def test_what_breaks_parsers(world: World, content: bytes) -> None:
     """Nesting without end, numbers without end, and bytes that are no text: our server makes no mistake of its own."""
     answer = world.client.post("/api/v1/build", content=content, headers=JSON)
@@ -55,11 +82,16 @@ def test_what_breaks_parsers(world: World, content: bytes) -> None:
     refusal(answer, answer.status_code)
 
 
-@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
+@pytest.mark.parametrize(
+    "kind",
+    [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"],
+)
 def test_a_body_of_another_type(world: World, kind: str | None) -> None:
     """A form of a foreign page is no request: such a POST would come without a preflight."""
     headers = {"Content-Type": kind} if kind else {}
-    answer = world.client.post("/api/v1/build", content=json.dumps(REQUEST).encode(), headers=headers)
+    answer = world.client.post(
+        "/api/v1/build", content=json.dumps(REQUEST).encode(), headers=headers
+    )
 
     refusal(answer, 422)
 
@@ -138,7 +170,9 @@ def test_all_mistakes_are_told_at_once(world: World) -> None:
 
 def test_a_flood_of_mistakes_gets_a_short_answer(world: World) -> None:
     """A request of a quarter of a megabyte cannot make the server send many."""
-    answer = world.post({**REQUEST, "packages_versions": {f"!{number:x}": 1 for number in range(20_000)}})
+    answer = world.post(
+        {**REQUEST, "packages_versions": {f"!{number:x}": 1 for number in range(20_000)}}
+    )
 
     assert len(refusal(answer, 422)["errors"]) == MAX_LISTED
     assert len(answer.content) < 100_000
@@ -161,7 +195,9 @@ def test_a_script_is_not_repeated(world: World) -> None:
 def test_a_body_too_large(world: World, path: str, *, chunked: bool) -> None:
     """256 KiB are the limit, with Content-Length or without."""
     content = json.dumps({**REQUEST, "client": "x" * 262_144}).encode()
-    answer = world.client.post(path, content=iter([content[:1000], content[1000:]]) if chunked else content, headers=JSON)
+    answer = world.client.post(
+        path, content=iter([content[:1000], content[1000:]]) if chunked else content, headers=JSON
+    )
 
     assert "256 KiB" in refusal(answer, 413)["detail"]
 
@@ -170,13 +206,23 @@ def test_a_chunked_body_is_read() -> None:
     """Clients such as owut and auc send theirs in chunks, without Content-Length."""
     content = json.dumps(REQUEST).encode()
     with opened() as world:
-        answer = world.client.post("/api/v1/build", content=iter([content[:10], content[10:]]), headers=JSON)
+        answer = world.client.post(
+            "/api/v1/build", content=iter([content[:10], content[10:]]), headers=JSON
+        )
 
         assert "content-length" not in answer.request.headers
         assert answer.status_code == 202
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/api/v1/build"), ("DELETE", "/api/v1/build"), ("POST", "/livez"), ("PUT", "/store/a/b")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/v1/build"),
+        ("DELETE", "/api/v1/build"),
+        ("POST", "/livez"),
+        ("PUT", "/store/a/b"),
+    ],
+)
 def test_another_method(world: World, method: str, path: str) -> None:
     """The answer names the methods that there are."""
     answer = world.client.request(method, path)
@@ -186,7 +232,18 @@ def test_another_method(world: World, method: str, path: str) -> None:
     assert method not in answer.headers["allow"]
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/api/v2/build", "/json/v1/nothing.json", "/%00", "/%ff%fe", "/store", "/api/v1/build/a/b"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing",
+        "/api/v2/build",
+        "/json/v1/nothing.json",
+        "/%00",
+        "/%ff%fe",
+        "/store",
+        "/api/v1/build/a/b",
+    ],
+)
 def test_another_path(world: World, path: str) -> None:
     """404 in JSON, whatever the path holds."""
     assert refusal(world.client.get(path), 404)["code"] == "not-found"
@@ -194,13 +251,18 @@ def test_another_path(world: World, path: str) -> None:
 
 def test_an_option_of_the_wrong_kind(world: World) -> None:
     """A known option with a senseless value is named; unknown ones mean nothing."""
-    assert "skip_package_resolution" in refusal(world.post(REQUEST, "?skip_package_resolution=perhaps"), 422)["detail"]
+    assert (
+        "skip_package_resolution"
+        in refusal(world.post(REQUEST, "?skip_package_resolution=perhaps"), 422)["detail"]
+    )
 
 
 def test_a_mistake_of_ours_is_no_answer_to_anybody() -> None:
     """A crash below the routers is a 500 in the same shape, with CORS, and names nothing of its cause."""
     with opened(upstream=BrokenUpstream()) as world:
-        answer = world.client.post("/api/v1/build", json=REQUEST, headers={"Origin": "http://192.168.1.1"})
+        answer = world.client.post(
+            "/api/v1/build", json=REQUEST, headers={"Origin": "http://192.168.1.1"}
+        )
 
         body = refusal(answer, 500)
         assert body["code"] == "internal-error"

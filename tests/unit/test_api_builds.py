@@ -29,7 +29,11 @@ def poll(world: World, key: str, method: str = "GET") -> Any:
 
 def marks(answer: Any) -> tuple[int, str | None, str | None]:
     """Return status and the two headers by which owut follows a build."""
-    return answer.status_code, answer.headers.get("x-imagebuilder-status"), answer.headers.get("x-queue-position")
+    return (
+        answer.status_code,
+        answer.headers.get("x-imagebuilder-status"),
+        answer.headers.get("x-queue-position"),
+    )
 
 
 def test_a_new_build_is_queued(world: World) -> None:
@@ -54,7 +58,17 @@ def test_a_second_build_waits_behind_the_first(world: World) -> None:
     assert answer.json()["queue_position"] == 1
 
 
-@pytest.mark.parametrize("step", ["init", "container_setup", "validate_revision", "validate_manifest", "building_image", "signing_images"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "init",
+        "container_setup",
+        "validate_revision",
+        "validate_manifest",
+        "building_image",
+        "signing_images",
+    ],
+)
 def test_a_running_build_shows_its_step(world: World, step: str) -> None:
     """LuCI translates the step, and takes any `queue_position` for a sign that the build still waits."""
     key = world.key({**REQUEST, "client": "owut/2026"})
@@ -64,7 +78,12 @@ def test_a_running_build_shows_its_step(world: World, step: str) -> None:
 
     body = answer.json()
     assert marks(answer) == (202, step, "0")
-    assert (body["status"], body["detail"], body["imagebuilder_status"], body["request_hash"]) == (202, "started", step, key)
+    assert (body["status"], body["detail"], body["imagebuilder_status"], body["request_hash"]) == (
+        202,
+        "started",
+        step,
+        key,
+    )
     assert body["request"]["profile"] == REQUEST["profile"]
     assert "queue_position" not in body
     assert datetime.fromisoformat(body["enqueued_at"]).tzinfo is not None
@@ -79,7 +98,12 @@ def test_a_finished_build_answers_with_everything(world: World) -> None:
 
     body = answer.json()
     assert marks(answer) == (200, "done", "0")
-    assert (body["status"], body["detail"], body["imagebuilder_status"], body["bin_dir"]) == (200, "done", "done", key)
+    assert (body["status"], body["detail"], body["imagebuilder_status"], body["bin_dir"]) == (
+        200,
+        "done",
+        "done",
+        key,
+    )
     assert body["request"]["version_code"] == ""
     assert body["request"].keys() >= {"rootfs_size_mb", "defaults"}
     assert body.keys() >= {"stdout", "stderr", "images", "manifest", "titles"}
@@ -100,14 +124,20 @@ def test_a_failed_build_says_why(world: World) -> None:
     assert body.keys() >= {"stdout", "stderr", "request", "request_hash", "enqueued_at"}
 
 
-@pytest.mark.parametrize("key", [UNKNOWN, "x", UNKNOWN[1:], "A" * 64, "%20", "%C2%80", "asu:waiting"])
+@pytest.mark.parametrize(
+    "key", [UNKNOWN, "x", UNKNOWN[1:], "A" * 64, "%20", "%C2%80", "asu:waiting"]
+)
 def test_an_unknown_build_is_not_found(world: World, key: str) -> None:
     """In the words that clients know, whatever stands in the path; but for control characters, which no address has."""
     answer = poll(world, key)
 
     body = answer.json()
     assert marks(answer) == (404, None, None)
-    assert (body["status"], body["title"], body["detail"]) == (404, "Not Found", "could not find provided request hash")
+    assert (body["status"], body["title"], body["detail"]) == (
+        404,
+        "Not Found",
+        "could not find provided request hash",
+    )
 
 
 def test_head_is_get_without_body(world: World) -> None:
@@ -148,9 +178,17 @@ def test_those_who_wait_learn_when_it_may_be_finished(world: World) -> None:
         world.records.now += 10
         started = poll(later, known[0]["request_hash"]).json()
 
-    assert (unknown["eta_seconds"], unknown["workers_alive"], "notice" in unknown) == (None, 1, False)
+    assert (unknown["eta_seconds"], unknown["workers_alive"], "notice" in unknown) == (
+        None,
+        1,
+        False,
+    )
     assert [one["eta_seconds"] for one in known] == [80, 120]
-    assert (started["eta_seconds"], started["workers_alive"], "queue_position" in started) == (30, 1, False)
+    assert (started["eta_seconds"], started["workers_alive"], "queue_position" in started) == (
+        30,
+        1,
+        False,
+    )
 
 
 def test_that_nobody_works_is_said() -> None:
@@ -160,7 +198,12 @@ def test_that_nobody_works_is_said() -> None:
     with opened(queue=queue) as world:
         body = world.post(REQUEST).json()
 
-    assert (body["status"], body["detail"], body["workers_alive"], body["eta_seconds"]) == (202, "queued", 0, None)
+    assert (body["status"], body["detail"], body["workers_alive"], body["eta_seconds"]) == (
+        202,
+        "queued",
+        0,
+        None,
+    )
     assert body["notice"].startswith("no worker is alive")
 
 
@@ -171,10 +214,17 @@ def test_that_no_worker_has_room_is_said() -> None:
         world.start(running, "building_image")
         world.fleet.note_worker("only", WorkerNote(trouble="", disk_free=1))
         # Two readings may be a second apart; another world has none yet.
-        with opened(records=world.records, queue=world.queue, fleet=world.fleet, disk_reserve_mb=1) as later:
+        with opened(
+            records=world.records, queue=world.queue, fleet=world.fleet, disk_reserve_mb=1
+        ) as later:
             waits, runs = (poll(later, key).json() for key in (waiting, running))
 
-    assert (waits["status"], waits["detail"], waits["workers_alive"], waits["eta_seconds"]) == (202, "queued", 1, None)
+    assert (waits["status"], waits["detail"], waits["workers_alive"], waits["eta_seconds"]) == (
+        202,
+        "queued",
+        1,
+        None,
+    )
     assert waits["notice"].startswith("the server's disk is too full to begin builds")
     assert "notice" not in runs
 
@@ -194,7 +244,10 @@ def test_an_attempt_that_failed_is_told_and_is_no_end(world: World) -> None:
     world.records.now += 5
     world.finish(key)
     done = poll(world, key)
-    assert (done.status_code, [(one["number"], one["outcome"]) for one in done.json()["attempts"]]) == (200, [(1, "failed"), (2, "done")])
+    assert (
+        done.status_code,
+        [(one["number"], one["outcome"]) for one in done.json()["attempts"]],
+    ) == (200, [(1, "failed"), (2, "done")])
 
 
 def test_asking_again_changes_nothing(world: World) -> None:
@@ -209,7 +262,11 @@ def test_asking_again_changes_nothing(world: World) -> None:
     world.finish(key)
     answers.append(world.post(REQUEST))
 
-    assert [marks(answer) for answer in answers] == [(202, "queued", "0"), (202, "building_image", "0"), (200, "done", "0")]
+    assert [marks(answer) for answer in answers] == [
+        (202, "queued", "0"),
+        (202, "building_image", "0"),
+        (200, "done", "0"),
+    ]
     assert {answer.json()["request_hash"] for answer in answers} == {key}
     assert answers[-1].json() == poll(world, key).json()
 
@@ -227,7 +284,10 @@ def test_a_poll_never_leads_to_files_that_are_gone(world: World, method: str) ->
     assert marks(poll(world, key, method)) == (200, "done", "0")
 
 
-@pytest.mark.parametrize(("error", "status"), [(ImpossibleSelection(reason="never"), 500), (ContainerFailed(reason="podman"), 202)])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(ImpossibleSelection(reason="never"), 500), (ContainerFailed(reason="podman"), 202)],
+)
 def test_only_failures_of_others_are_tried_again(world: World, error: Any, status: int) -> None:
     """A selection that cannot work is not built twice; a fault of the server is never held against the user."""
     key = world.key(REQUEST)
@@ -269,8 +329,15 @@ def test_above_the_limit_only_new_builds_are_refused() -> None:
         known = [world.post(REQUEST), poll(world, key)]
 
         body = refused.json()
-        assert (refused.status_code, body["status"], body["title"], body["code"]) == (529, 529, "Server overloaded", "overloaded")
-        assert body["detail"].startswith("server overload, queue contains too many build requests: 1")
+        assert (refused.status_code, body["status"], body["title"], body["code"]) == (
+            529,
+            529,
+            "Server overloaded",
+            "overloaded",
+        )
+        assert body["detail"].startswith(
+            "server overload, queue contains too many build requests: 1"
+        )
         assert int(refused.headers["retry-after"]) == body["retry_after"] > 0
         assert [answer.status_code for answer in known] == [202, 202]
         assert world.queue.keys == [key]
@@ -281,20 +348,28 @@ def test_polling_never_asks_the_downloads_server() -> None:
     with opened(upstream=UntouchableUpstream()) as world:
         assert poll(world, UNKNOWN).status_code == 404
         assert poll(world, UNKNOWN, "HEAD").status_code == 404
-        assert world.post(REQUEST).status_code == 500, "the twin shows that it would have been noticed"
+        assert world.post(REQUEST).status_code == 500, (
+            "the twin shows that it would have been noticed"
+        )
 
 
 def test_get_with_a_json_content_type_and_a_timestamp(world: World) -> None:
     """LuCI and the Firmware Selector poll like this."""
     key = world.key(REQUEST)
-    answer = world.client.get(f"/api/v1/build/{key}?1795421294847", headers={"Content-Type": "application/json"})
+    answer = world.client.get(
+        f"/api/v1/build/{key}?1795421294847", headers={"Content-Type": "application/json"}
+    )
 
     assert answer.status_code == 202
 
 
 def test_a_timestamp_does_not_change_the_build(world: World) -> None:
     """LuCI adds one to every POST."""
-    assert world.key(REQUEST, "?1795421294847") == world.key(REQUEST, "?1795421294848") == world.key(REQUEST)
+    assert (
+        world.key(REQUEST, "?1795421294847")
+        == world.key(REQUEST, "?1795421294848")
+        == world.key(REQUEST)
+    )
 
 
 def test_the_same_image_by_any_name(world: World) -> None:
@@ -306,7 +381,14 @@ def test_the_same_image_by_any_name(world: World) -> None:
         {"packages": ["auc", "luci"]},
         {"packages": ["luci", "luci", "auc"]},
         {"packages": ["luci", "owut"]},
-        {"defaults": "", "repositories": {}, "repository_keys": [], "filesystem": None, "rootfs_size_mb": None, "version_code": ""},
+        {
+            "defaults": "",
+            "repositories": {},
+            "repository_keys": [],
+            "filesystem": None,
+            "rootfs_size_mb": None,
+            "version_code": "",
+        },
         {"client": "luci/undefined", "url": "https://example.org", "distro": "openwrt"},
         {"diff_packages": False, "packages_versions": {}, "repositories_mode": "append"},
     ]

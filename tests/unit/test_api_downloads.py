@@ -66,12 +66,16 @@ def path(world: World) -> str:
 
 def ask(world: World, path: str, method: str = "GET", **headers: str) -> Any:
     """Ask for a file; underscores in names of headers stand for dashes."""
-    return world.client.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    return world.client.request(
+        method, path, headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
 
 
 def test_a_file_is_sent_as_it_is(world: World, path: str) -> None:
     """With all the headers that clients rely on, and none that would change its bytes."""
-    answer = ask(world, f"{path}?1795421294847", Accept_Encoding="gzip, br", Origin="http://192.168.1.1")
+    answer = ask(
+        world, f"{path}?1795421294847", Accept_Encoding="gzip, br", Origin="http://192.168.1.1"
+    )
 
     assert (answer.status_code, answer.content) == (200, CONTENT)
     wanted = {
@@ -94,7 +98,9 @@ def test_head_says_what_get_says(world: World, path: str) -> None:
 
     assert (head.status_code, head.content) == (200, b"")
     own = {"x-request-id"}
-    assert {k: v for k, v in head.headers.items() if k not in own} == {k: v for k, v in get.headers.items() if k not in own}
+    assert {k: v for k, v in head.headers.items() if k not in own} == {
+        k: v for k, v in get.headers.items() if k not in own
+    }
 
 
 @pytest.mark.parametrize(
@@ -112,15 +118,32 @@ def test_a_part_is_sent(world: World, path: str, wanted: str, content: bytes, to
     """An interrupted download goes on where it stopped."""
     answer = ask(world, path, Range=wanted)
 
-    assert (answer.status_code, answer.content, answer.headers["content-range"]) == (206, content, told)
+    assert (answer.status_code, answer.content, answer.headers["content-range"]) == (
+        206,
+        content,
+        told,
+    )
     assert answer.headers["content-length"] == str(len(content))
     assert answer.headers["etag"] == TAG
 
 
 @pytest.mark.parametrize(
-    "wanted", ["bytes=-", "bytes=5-2", "bytes=0-1,4-5", "bytes=a-b", "lines=0-1", "bytes", "", "bytes=1-" + "9" * 5000, "bytes=\u0661-\u0662"]
+    "wanted",
+    [
+        "bytes=-",
+        "bytes=5-2",
+        "bytes=0-1,4-5",
+        "bytes=a-b",
+        "lines=0-1",
+        "bytes",
+        "",
+        "bytes=1-" + "9" * 5000,
+        "bytes=\u0661-\u0662",
+    ],
 )
-def test_what_makes_no_sense_as_a_range_is_answered_with_the_file(world: World, path: str, wanted: str) -> None:
+def test_what_makes_no_sense_as_a_range_is_answered_with_the_file(
+    world: World, path: str, wanted: str
+) -> None:
     """As the standard has it; several parts at once nobody asks for."""
     answer = world.client.get(path, headers={b"Range": wanted.encode()})
 
@@ -142,15 +165,22 @@ def test_an_empty_file_has_no_part(world: World, path: str) -> None:
     """It is sent whole."""
     empty = path.replace(NAME, "empty.bin")
 
-    assert [ask(world, empty).status_code, ask(world, empty, Range="bytes=0-").status_code] == [200, 416]
+    assert [ask(world, empty).status_code, ask(world, empty, Range="bytes=0-").status_code] == [
+        200,
+        416,
+    ]
     assert ask(world, empty).headers["content-length"] == "0"
 
 
 @pytest.mark.parametrize("tags", [TAG, f"W/{TAG}", f'"other", {TAG}', "*"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_an_unchanged_file_is_not_sent_again(world: World, path: str, tags: str, method: str) -> None:
+def test_an_unchanged_file_is_not_sent_again(
+    world: World, path: str, tags: str, method: str
+) -> None:
     """Its tag counts, not a date beside it."""
-    answer = ask(world, path, method, If_None_Match=tags, If_Modified_Since=LONG_AGO, Range="bytes=99-")
+    answer = ask(
+        world, path, method, If_None_Match=tags, If_Modified_Since=LONG_AGO, Range="bytes=99-"
+    )
 
     assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", TAG)
     assert "content-length" not in answer.headers
@@ -161,7 +191,10 @@ def test_a_date_counts_where_there_is_no_tag(world: World, path: str) -> None:
     """As older clients have only that; what is no date is passed over."""
     modified = ask(world, path).headers["last-modified"]
 
-    statuses = [ask(world, path, If_Modified_Since=date).status_code for date in (modified, LATER, LONG_AGO, "yesterday", "")]
+    statuses = [
+        ask(world, path, If_Modified_Since=date).status_code
+        for date in (modified, LATER, LONG_AGO, "yesterday", "")
+    ]
     assert statuses == [304, 304, 200, 200, 200]
     assert ask(world, path, If_None_Match='"other"', If_Modified_Since=LATER).status_code == 200
 
@@ -170,7 +203,10 @@ def test_a_part_of_another_file_is_not_gone_on_with(world: World, path: str) -> 
     """Who has the beginning of an earlier image gets the whole of this one."""
     modified = ask(world, path).headers["last-modified"]
 
-    known = [ask(world, path, Range="bytes=4-", If_Range=name).status_code for name in (TAG, modified, '"other"', LONG_AGO)]
+    known = [
+        ask(world, path, Range="bytes=4-", If_Range=name).status_code
+        for name in (TAG, modified, '"other"', LONG_AGO)
+    ]
     assert known == [206, 206, 200, 200]
 
 
@@ -183,7 +219,10 @@ def test_clients_are_sent_elsewhere_where_the_operator_has_chosen_so(method: str
         answer = ask(world, f"/store/{key}/{NAME}?1795421294847", method)
         missing = ask(world, f"/store/{key}/other.bin", method)
 
-    assert (answer.status_code, answer.headers["location"]) == (302, f"https://images.example.org/{key}/{NAME}")
+    assert (answer.status_code, answer.headers["location"]) == (
+        302,
+        f"https://images.example.org/{key}/{NAME}",
+    )
     assert answer.headers["access-control-allow-origin"] == "*"
     assert missing.status_code == 404
 
@@ -204,7 +243,11 @@ def test_a_store_that_is_away_is_told_in_json() -> None:
         world.finish(key, {NAME: CONTENT})
         answer = ask(world, f"/store/{key}/{NAME}")
 
-    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (500, "store-failed", "30")
+    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (
+        500,
+        "store-failed",
+        "30",
+    )
 
 
 def test_a_file_that_breaks_off_is_let_go_of() -> None:
@@ -215,7 +258,11 @@ def test_a_file_that_breaks_off_is_let_go_of() -> None:
         world.finish(key, {NAME: CONTENT})
         answer = ask(world, f"/store/{key}/{NAME}")
 
-    assert (answer.headers["content-length"], answer.content, store.short.closed) == ("10", b"01234", True)
+    assert (answer.headers["content-length"], answer.content, store.short.closed) == (
+        "10",
+        b"01234",
+        True,
+    )
 
 
 @pytest.mark.parametrize("path", [f"/store/{'0' * 64}", f"/store/{'0' * 64}/", "/store", "/store/"])
@@ -223,4 +270,8 @@ def test_there_are_no_listings(world: World, path: str) -> None:
     """The Firmware Selector links to the directory: 404 in JSON."""
     answer = ask(world, path)
 
-    assert (answer.status_code, answer.json()["status"], answer.json()["code"]) == (404, 404, "not-found")
+    assert (answer.status_code, answer.json()["status"], answer.json()["code"]) == (
+        404,
+        404,
+        "not-found",
+    )

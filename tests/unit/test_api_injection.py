@@ -8,7 +8,8 @@ import pytest
 from tests.injection import PAYLOADS
 from tests.unit.worlds import REQUEST, World, opened
 
-# How a text gets into each field; what is free text by design (`client`, `defaults`) goes to no command, as another ring shows.
+# How a text gets into each field; what is free text by design (`client`, `defaults`) goes to no
+# command, as another ring shows.
 FIELDS: dict[str, Any] = {
     "version": lambda text: text,
     "version_code": lambda text: text,

@@ -7,14 +7,24 @@ import pytest
 from asu.upstream import MemoryUpstream
 from tests.unit.worlds import ATH79, REVISION, metadata, opened
 
-PROFILE = {"device_packages": ["kmod-ath10k-ct"], "supported_devices": ["tplink,archer-c7-v5"], "titles": [{"vendor": "TP-Link"}], "images": []}
+PROFILE = {
+    "device_packages": ["kmod-ath10k-ct"],
+    "supported_devices": ["tplink,archer-c7-v5"],
+    "titles": [{"vendor": "TP-Link"}],
+    "images": [],
+}
 KERNEL = {"version": "6.6.110", "release": "1", "vermagic": "ab"}
 BASE = "releases/24.10.4"
 
 
 def documents() -> dict[str, Any]:
     """Return a downloads server with indexes: modules split off in 24.10.4, an index of the first shape in 23.05.10."""
-    profiles = {**ATH79, "linux_kernel": KERNEL, "source_date_epoch": 1760891865, "profiles": {"tplink_archer-c7-v5": PROFILE}}
+    profiles = {
+        **ATH79,
+        "linux_kernel": KERNEL,
+        "source_date_epoch": 1760891865,
+        "profiles": {"tplink_archer-c7-v5": PROFILE},
+    }
     indexes = {
         f"{BASE}/targets/ath79/generic/packages": {"base-files": "1"},
         f"{BASE}/targets/ath79/generic/kmods/6.6.110-1-ab": {"kmod-usb2": "6.6.110-r1"},
@@ -29,8 +39,14 @@ def documents() -> dict[str, Any]:
         f"{BASE}/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git^01\nsrc-git luci https://example.org/luci.git^02\n",
         "snapshots/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git^01\n",
         "releases/23.05.10/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git^01\n",
-        "releases/23.05.10/packages/mips_24kc/base/index.json": {"architecture": "mips_24kc", "packages": {"libubox20230523": "2023"}},
-        **{f"{path}/index.json": {"version": 2, "architecture": "mips_24kc", "packages": packages} for path, packages in indexes.items()},
+        "releases/23.05.10/packages/mips_24kc/base/index.json": {
+            "architecture": "mips_24kc",
+            "packages": {"libubox20230523": "2023"},
+        },
+        **{
+            f"{path}/index.json": {"version": 2, "architecture": "mips_24kc", "packages": packages}
+            for path, packages in indexes.items()
+        },
     }
 
 
@@ -57,7 +73,10 @@ def test_a_profile_has_its_own_facts_and_those_of_its_target() -> None:
 
 def test_a_board_name_finds_its_profile_and_an_unknown_one_nothing() -> None:
     """The reference answers an empty object for what it does not know, which auc takes as "not in this version"."""
-    assert get("/json/v1/releases/24.10.4/targets/ath79/generic/tplink,archer-c7-v5.json").json()["id"] == "tplink_archer-c7-v5"
+    assert (
+        get("/json/v1/releases/24.10.4/targets/ath79/generic/tplink,archer-c7-v5.json").json()["id"]
+        == "tplink_archer-c7-v5"
+    )
     unknown = get("/json/v1/releases/24.10.4/targets/ath79/generic/nothing.json")
     assert (unknown.status_code, unknown.json()) == (200, {})
 
@@ -66,23 +85,34 @@ def test_a_targets_index_is_nested_and_holds_the_kernel_modules() -> None:
     """Owut looks for modules there; its architecture must be the one that the branch names."""
     answer = get("/json/v1/releases/24.10.4/targets/ath79/generic/index.json").json()
 
-    assert answer == {"architecture": "mips_24kc", "packages": {"base-files": "1", "kmod-usb2": "6.6.110-r1"}}
+    assert answer == {
+        "architecture": "mips_24kc",
+        "packages": {"base-files": "1", "kmod-usb2": "6.6.110-r1"},
+    }
 
 
 def test_an_architectures_index_is_flat_and_holds_all_feeds() -> None:
     """And nothing that belongs to one target."""
-    assert get("/json/v1/releases/24.10.4/packages/mips_24kc-index.json").json() == {"busybox": "1.36", "libubox": "2024", "luci": "24"}
+    assert get("/json/v1/releases/24.10.4/packages/mips_24kc-index.json").json() == {
+        "busybox": "1.36",
+        "libubox": "2024",
+        "luci": "24",
+    }
 
 
 def test_old_indexes_tell_names_without_their_abi() -> None:
     """Clients ask for `libubox`, whatever version of its interface an old index carries in the name."""
-    assert get("/json/v1/releases/23.05.10/packages/mips_24kc-index.json").json()["libubox"] == "2023"
+    assert (
+        get("/json/v1/releases/23.05.10/packages/mips_24kc-index.json").json()["libubox"] == "2023"
+    )
 
 
 def test_the_snapshot_has_lists_too() -> None:
     """Its path has no version."""
     assert get("/json/v1/snapshots/packages/mips_24kc-index.json").json() == {"busybox": "1.37"}
-    assert get("/json/v1/snapshots/targets/ath79/generic/index.json").json()["packages"] == {"base-files": "9"}
+    assert get("/json/v1/snapshots/targets/ath79/generic/index.json").json()["packages"] == {
+        "base-files": "9"
+    }
 
 
 @pytest.mark.parametrize(
@@ -103,6 +133,9 @@ def test_what_there_is_not_is_not_found(path: str) -> None:
 
 def test_one_missing_feed_does_not_hide_the_others() -> None:
     """Most devices have nothing from it; without any list at all, no device could upgrade."""
-    answer = get("/json/v1/releases/24.10.4/packages/mips_24kc-index.json", **{f"{BASE}/packages/mips_24kc/luci/index.json": "broken"})
+    answer = get(
+        "/json/v1/releases/24.10.4/packages/mips_24kc-index.json",
+        **{f"{BASE}/packages/mips_24kc/luci/index.json": "broken"},
+    )
 
     assert answer.json() == {"busybox": "1.36", "libubox": "2024"}

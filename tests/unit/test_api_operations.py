@@ -58,7 +58,10 @@ def down() -> Iterator[World]:
         yield world
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/version", "/", "/docs", "/openapi.json", "/api/v1/stats"])
+@pytest.mark.parametrize(
+    "path",
+    ["/livez", "/readyz", "/health", "/version", "/", "/docs", "/openapi.json", "/api/v1/stats"],
+)
 def test_all_is_well(idle: World, path: str) -> None:
     """Each of them answers on a healthy server."""
     assert idle.client.get(path).status_code == 200
@@ -85,12 +88,19 @@ def test_without_redis_the_server_lives_and_is_not_ready(down: World) -> None:
     assert "does not answer" in checks["workers"]
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", f"/api/v1/build/{'0' * 64}"), ("POST", "/api/v1/build"), ("GET", "/api/v1/stats")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", f"/api/v1/build/{'0' * 64}"), ("POST", "/api/v1/build"), ("GET", "/api/v1/stats")],
+)
 def test_without_redis_callers_are_told_to_come_back(down: World, method: str, path: str) -> None:
     """503 in JSON with a time to come back, never a 404 that clients take for an end."""
     answer = down.client.request(method, path, json=REQUEST if method == "POST" else None)
 
-    assert (answer.status_code, answer.json()["status"], answer.json()["code"]) == (503, 503, "queue-unavailable")
+    assert (answer.status_code, answer.json()["status"], answer.json()["code"]) == (
+        503,
+        503,
+        "queue-unavailable",
+    )
     assert int(answer.headers["retry-after"]) > 0
 
 
@@ -99,7 +109,11 @@ def test_figures(world: World) -> None:
     world.start(world.key(REQUEST))
     world.post({**REQUEST, "packages": []})
 
-    assert world.client.get("/api/v1/stats").json() == {"queue_length": 1, "builds_running": 1, "workers_alive": 1}
+    assert world.client.get("/api/v1/stats").json() == {
+        "queue_length": 1,
+        "builds_running": 1,
+        "workers_alive": 1,
+    }
 
 
 def test_a_download(world: World) -> None:
@@ -107,7 +121,10 @@ def test_a_download(world: World) -> None:
     key = world.key(REQUEST)
     world.finish(key, {"openwrt-1.0-squashfs.bin": b"0123456789"})
 
-    answer = world.client.get(f"/store/{key}/openwrt-1.0-squashfs.bin?1795421294847", headers={**ORIGIN, "Accept-Encoding": "gzip, br"})
+    answer = world.client.get(
+        f"/store/{key}/openwrt-1.0-squashfs.bin?1795421294847",
+        headers={**ORIGIN, "Accept-Encoding": "gzip, br"},
+    )
 
     assert (answer.status_code, answer.content) == (200, b"0123456789")
     wanted = {
@@ -130,7 +147,11 @@ def test_a_part_of_a_download(world: World) -> None:
 
     answer = world.client.get(f"/store/{key}/a.bin", headers={"Range": "bytes=4-"})
 
-    assert (answer.status_code, answer.content, answer.headers["content-range"]) == (206, b"456789", "bytes 4-9/10")
+    assert (answer.status_code, answer.content, answer.headers["content-range"]) == (
+        206,
+        b"456789",
+        "bytes 4-9/10",
+    )
 
 
 def test_head_of_a_download(world: World) -> None:
@@ -140,10 +161,28 @@ def test_head_of_a_download(world: World) -> None:
 
     answer = world.client.head(f"/store/{key}/a.bin")
 
-    assert (answer.status_code, answer.headers["content-length"], answer.content) == (200, "10", b"")
+    assert (answer.status_code, answer.headers["content-length"], answer.content) == (
+        200,
+        "10",
+        b"",
+    )
 
 
-@pytest.mark.parametrize("name", ["none.bin", "..", "%2e%2e", "..%2f..%2fetc%2fpasswd", "%00", ".hidden", "a.bin%00", "a%0a", "", "a.bin/b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "none.bin",
+        "..",
+        "%2e%2e",
+        "..%2f..%2fetc%2fpasswd",
+        "%00",
+        ".hidden",
+        "a.bin%00",
+        "a%0a",
+        "",
+        "a.bin/b",
+    ],
+)
 def test_nothing_else_is_there(world: World, name: str) -> None:
     """404 in JSON, whatever the name holds."""
     key = world.key(REQUEST)
@@ -174,7 +213,9 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("method", "path"), ANSWERS)
 @pytest.mark.parametrize("headers", [{}, ORIGIN])
-def test_every_answer_has_an_id_and_one_cors_header(idle: World, method: str, path: str, headers: dict[str, str]) -> None:
+def test_every_answer_has_an_id_and_one_cors_header(
+    idle: World, method: str, path: str, headers: dict[str, str]
+) -> None:
     """Redirects and errors included: browsers hide an answer without it, and one with two."""
     answer = idle.client.request(method, path, headers=headers)
 
@@ -182,11 +223,27 @@ def test_every_answer_has_an_id_and_one_cors_header(idle: World, method: str, pa
     assert answer.headers.get_list("access-control-allow-origin") == ["*"]
 
 
-@pytest.mark.parametrize("path", ["/api/v1/build", f"/api/v1/build/{'0' * 64}", "/api/v1/build/prepare", "/json/v1/overview.json", "/store/a/b"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/build",
+        f"/api/v1/build/{'0' * 64}",
+        "/api/v1/build/prepare",
+        "/json/v1/overview.json",
+        "/store/a/b",
+    ],
+)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_every_preflight_is_granted(idle: World, path: str, method: str) -> None:
     """A preflight is about the page, not about the path; 405 would stop browsers."""
-    answer = idle.client.options(path, headers={**ORIGIN, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": "content-type"})
+    answer = idle.client.options(
+        path,
+        headers={
+            **ORIGIN,
+            "Access-Control-Request-Method": method,
+            "Access-Control-Request-Headers": "content-type",
+        },
+    )
 
     assert answer.is_success
     assert answer.headers.get_list("access-control-allow-origin") == ["*"]
@@ -200,13 +257,23 @@ def test_cors_can_be_left_to_a_proxy(path: str) -> None:
         assert "access-control-allow-origin" not in world.client.get(path, headers=ORIGIN).headers
 
 
-@pytest.mark.parametrize("path", ["//api/v1/build", "/api//v1//build", "/api/v1/build/", "//api/v1/build/?1795421294847"])
+@pytest.mark.parametrize(
+    "path", ["//api/v1/build", "/api//v1//build", "/api/v1/build/", "//api/v1/build/?1795421294847"]
+)
 def test_a_post_survives_extra_slashes(world: World, path: str) -> None:
     """Old LuCI and auc join addresses with two slashes; a redirect would turn the POST into a GET."""
     assert world.client.post(f"http://testserver{path}", json=REQUEST).status_code == 202
 
 
-@pytest.mark.parametrize("path", ["/api/v1/build", "/api/v1/build/{request_hash}", "/api/v1/build/prepare", "/store/{request_hash}/{name}"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/build",
+        "/api/v1/build/{request_hash}",
+        "/api/v1/build/prepare",
+        "/store/{request_hash}/{name}",
+    ],
+)
 def test_the_reference_knows_the_routes(idle: World, path: str) -> None:
     """/docs is made from this document."""
     assert path in idle.client.get("/openapi.json").json()["paths"]

@@ -48,7 +48,11 @@ def test_a_preview_needs_no_queue() -> None:
     with opened(records=AwayRecords()) as world:
         answer = prepare(world)
 
-    assert (answer.status_code, answer.json()["status"], answer.json()["cache_available"]) == (200, "prepared", False)
+    assert (answer.status_code, answer.json()["status"], answer.json()["cache_available"]) == (
+        200,
+        "prepared",
+        False,
+    )
 
 
 @pytest.fixture
@@ -61,7 +65,9 @@ def world() -> Iterator[World]:
 @pytest.fixture(scope="module")
 def shared() -> Iterator[World]:
     """Return an API over in-memory parts for the tests that leave nothing in it, or nothing that matters."""
-    with opened(allow_defaults=True, repository_allow_list=["https://feeds.example.org/own"]) as world:
+    with opened(
+        allow_defaults=True, repository_allow_list=["https://feeds.example.org/own"]
+    ) as world:
         yield world
 
 
@@ -76,9 +82,17 @@ def test_a_preview_says_what_changes_and_why(world: World) -> None:
 
     body = answer.json()
     assert (answer.status_code, body["status"]) == (200, "prepared")
-    assert (body["original_packages"], body["resolved_packages"]) == (["luci", "auc"], ["luci", "owut"])
+    assert (body["original_packages"], body["resolved_packages"]) == (
+        ["luci", "auc"],
+        ["luci", "owut"],
+    )
     [change] = body["changes"]
-    assert (change["type"], change["action"], change["from_package"], change["to_package"]) == ("migration", "replace", "auc", "owut")
+    assert (change["type"], change["action"], change["from_package"], change["to_package"]) == (
+        "migration",
+        "replace",
+        "auc",
+        "owut",
+    )
     assert change["reason"]
     assert change["rule"]
     assert body["cache_available"] is False
@@ -101,17 +115,45 @@ def test_the_cache_is_seen(world: World) -> None:
         {},
         {"profile": "archer-c7-v5"},
         {"profile": "tplink,archer-c7-v5", "packages": ["luci", "luci", "auc", "-ppp", "-auc"]},
-        {"packages": [], "packages_versions": {"luci": "1", "auc": "2", "libc": "3"}, "diff_packages": True},
+        {
+            "packages": [],
+            "packages_versions": {"luci": "1", "auc": "2", "libc": "3"},
+            "diff_packages": True,
+        },
         {"packages": ["auc"], "packages_versions": {"auc": "2"}, "from_version": "23.05.9"},
         {"packages": []},
         {"packages": ["auc"], "from_version": "24.10.3"},
-        {"version": "25.12.0-rc1", "from_version": "23.05.10", "packages": ["luci", "auc", "kmod-nft-nat6"]},
-        {"target": "x86/64", "profile": "some-board", "filesystem": "ext4", "rootfs_size_mb": "256", "version_code": "r1"},
+        {
+            "version": "25.12.0-rc1",
+            "from_version": "23.05.10",
+            "packages": ["luci", "auc", "kmod-nft-nat6"],
+        },
+        {
+            "target": "x86/64",
+            "profile": "some-board",
+            "filesystem": "ext4",
+            "rootfs_size_mb": "256",
+            "version_code": "r1",
+        },
         {"defaults": "echo hi", "client": "owut/1", "ignored_changes": ["auc-owut"]},
         {"defaults": "", "repositories": {}, "repository_keys": []},
-        {"repositories": {"b": "HTTPS://Feeds.Example.org:443/%6fwn/a/", "a": "https://feeds.example.org/own"}, "repository_keys": [USIGN_LINE]},
-        {"repositories": {"mine": "https://feeds.example.org/own/b"}, "repositories_mode": "append", "packages": ["luci", "own-package"]},
-        {"version": "25.12.0-rc1", "repositories": {"mine": "https://feeds.example.org/own/%70ackages.adb"}, "repository_keys": [f"{PEM}\r\n"]},
+        {
+            "repositories": {
+                "b": "HTTPS://Feeds.Example.org:443/%6fwn/a/",
+                "a": "https://feeds.example.org/own",
+            },
+            "repository_keys": [USIGN_LINE],
+        },
+        {
+            "repositories": {"mine": "https://feeds.example.org/own/b"},
+            "repositories_mode": "append",
+            "packages": ["luci", "own-package"],
+        },
+        {
+            "version": "25.12.0-rc1",
+            "repositories": {"mine": "https://feeds.example.org/own/%70ackages.adb"},
+            "repository_keys": [f"{PEM}\r\n"],
+        },
     ],
 )
 def test_preview_and_builds_meet_in_one_hash(shared: World, fields: dict[str, Any]) -> None:
@@ -121,13 +163,24 @@ def test_preview_and_builds_meet_in_one_hash(shared: World, fields: dict[str, An
     prepared = preview["prepared_request"]
     keys = [shared.key({**REQUEST, **fields}), shared.key(prepared, SKIP), shared.key(prepared)]
     assert keys == [preview["request_hash"]] * 3
-    assert shared.client.post("/api/v1/build/prepare", json=prepared).json()["request_hash"] == preview["request_hash"]
+    assert (
+        shared.client.post("/api/v1/build/prepare", json=prepared).json()["request_hash"]
+        == preview["request_hash"]
+    )
 
 
 def test_spellings_of_one_feed_and_one_key_are_one_build(shared: World) -> None:
     """Case, the usual port, encoded letters, a slash at the end, a comment: none of them makes another image."""
-    plain = {**REQUEST, "repositories": {"mine": "https://feeds.example.org/own/x"}, "repository_keys": [USIGN]}
-    spelt = {**REQUEST, "repositories": {"mine": "HTTPS://FEEDS.example.org.:443/own/%78/"}, "repository_keys": [USIGN_LINE, f"{USIGN}\n"]}
+    plain = {
+        **REQUEST,
+        "repositories": {"mine": "https://feeds.example.org/own/x"},
+        "repository_keys": [USIGN],
+    }
+    spelt = {
+        **REQUEST,
+        "repositories": {"mine": "HTTPS://FEEDS.example.org.:443/own/%78/"},
+        "repository_keys": [USIGN_LINE, f"{USIGN}\n"],
+    }
 
     assert shared.key(plain) == shared.key(spelt) != shared.key(REQUEST)
 
@@ -137,14 +190,32 @@ def test_a_package_of_a_feed_of_ones_own_is_no_problem() -> None:
     documents = {
         **metadata(),
         "releases/24.10.4/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git^0123\n",
-        "releases/24.10.4/packages/mips_24kc/base/index.json": {"version": 2, "architecture": "mips_24kc", "packages": {"luci": "1"}},
-        "releases/24.10.4/targets/ath79/generic/packages/index.json": {"version": 2, "architecture": "mips_24kc", "packages": {}},
+        "releases/24.10.4/packages/mips_24kc/base/index.json": {
+            "version": 2,
+            "architecture": "mips_24kc",
+            "packages": {"luci": "1"},
+        },
+        "releases/24.10.4/targets/ath79/generic/packages/index.json": {
+            "version": 2,
+            "architecture": "mips_24kc",
+            "packages": {},
+        },
     }
-    fields = {"packages": ["luci", "own-package"], "repositories": {"mine": "https://feeds.example.org/own"}, "repositories_mode": "append"}
-    with opened(upstream=MemoryUpstream(documents), repository_allow_list=["https://feeds.example.org/own"]) as world:
+    fields = {
+        "packages": ["luci", "own-package"],
+        "repositories": {"mine": "https://feeds.example.org/own"},
+        "repositories_mode": "append",
+    }
+    with opened(
+        upstream=MemoryUpstream(documents), repository_allow_list=["https://feeds.example.org/own"]
+    ) as world:
         body = prepare(world, **fields).json()
 
-    assert (body["checked"], body["problems"], body["resolved_packages"]) == (True, [], ["luci", "own-package"])
+    assert (body["checked"], body["problems"], body["resolved_packages"]) == (
+        True,
+        [],
+        ["luci", "own-package"],
+    )
     [warning] = body["warnings"]
     assert warning.endswith("own-package is expected from the feed mine.")
     assert body["prepared_request"]["repositories"] == fields["repositories"]
@@ -153,9 +224,14 @@ def test_a_package_of_a_feed_of_ones_own_is_no_problem() -> None:
 def test_a_private_key_comes_back_in_no_answer(shared: World) -> None:
     """Neither a build nor a preview repeats what should never have been sent."""
     secret = USIGN_SECRET.split("\n")[1]
-    answers = [shared.post({**REQUEST, "repository_keys": [USIGN_SECRET]}), prepare(shared, repository_keys=[USIGN_SECRET])]
+    answers = [
+        shared.post({**REQUEST, "repository_keys": [USIGN_SECRET]}),
+        prepare(shared, repository_keys=[USIGN_SECRET]),
+    ]
 
-    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(400, "malformed-repository-key")] * 2
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [
+        (400, "malformed-repository-key")
+    ] * 2
     assert not [answer for answer in answers if secret[:12] in answer.text]
 
 
@@ -182,9 +258,21 @@ def test_a_prepared_request_is_built_as_it_stands(world: World) -> None:
         ({"packages": ["--force"]}, 422, "invalid-request"),
         ({"profile": "a;b"}, 422, "invalid-request"),
         ({"repositories": {"a": "https://example.org"}}, 400, "repository-not-allowed"),
-        ({"repositories": {"a": "https://feeds.example.org/own/../other"}}, 400, "malformed-repository"),
-        ({"repositories": {"a": "https://feeds.example.org/own/packages.adb"}}, 400, "malformed-repository"),
-        ({"repositories": {"openwrt_core": "https://feeds.example.org/own"}}, 400, "malformed-repository"),
+        (
+            {"repositories": {"a": "https://feeds.example.org/own/../other"}},
+            400,
+            "malformed-repository",
+        ),
+        (
+            {"repositories": {"a": "https://feeds.example.org/own/packages.adb"}},
+            400,
+            "malformed-repository",
+        ),
+        (
+            {"repositories": {"openwrt_core": "https://feeds.example.org/own"}},
+            400,
+            "malformed-repository",
+        ),
         ({"repositories": {"../a": "https://feeds.example.org/own"}}, 422, "invalid-request"),
         ({"repositories": {"a": "https://feeds.example.org/own\n"}}, 422, "invalid-request"),
         ({"repository_keys": ["key"]}, 400, "malformed-repository-key"),
@@ -192,7 +280,9 @@ def test_a_prepared_request_is_built_as_it_stands(world: World) -> None:
         ({"target": "lantiq/xrx200"}, 503, "half-published"),
     ],
 )
-def test_every_build_request_is_validated(shared: World, query: str, fields: dict[str, Any], status: int, code: str) -> None:
+def test_every_build_request_is_validated(
+    shared: World, query: str, fields: dict[str, Any], status: int, code: str
+) -> None:
     """Skipping the resolution skips no check: nothing that is refused ever reaches a worker."""
     before = list(shared.queue.keys)
     answer = shared.post({**REQUEST, **fields}, query)
@@ -209,7 +299,11 @@ def test_builds_go_on_without_the_prepare_service() -> None:
         answer = prepare(world)
 
         body = answer.json()
-        assert (answer.status_code, body["status"], body["code"]) == (503, 503, "prepare-unavailable")
+        assert (answer.status_code, body["status"], body["code"]) == (
+            503,
+            503,
+            "prepare-unavailable",
+        )
         assert int(answer.headers["retry-after"]) > 0
         assert "build can be asked for without" in body["detail"]
         assert world.post(REQUEST).status_code == 202

@@ -14,15 +14,28 @@ from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
 from tests.unit.test_figures import WatchedStatistics
 from tests.unit.worlds import REQUEST, World, opened
 
-PATHS = ["/stats", "/stats/summary", "/builds-per-day", "/builds-by-version", "/top-packages", "/build-errors"]
+PATHS = [
+    "/stats",
+    "/stats/summary",
+    "/builds-per-day",
+    "/builds-by-version",
+    "/top-packages",
+    "/build-errors",
+]
 
 
 @pytest.fixture(scope="module")
 def busy() -> Iterator[World]:
     """Return an API that has built and failed today; no test changes it."""
     statistics, now = MemoryStatistics(), datetime.now(UTC)
-    for version, packages in (("24.10.4", {"vim", "luci"}), ("24.10.4", {"vim"}), ("25.12.0-rc1", {"nano"})):
-        statistics.add_finished(FinishedBuild(at=now, version=version, seconds=60.0, packages=frozenset(packages)))
+    for version, packages in (
+        ("24.10.4", {"vim", "luci"}),
+        ("24.10.4", {"vim"}),
+        ("25.12.0-rc1", {"nano"}),
+    ):
+        statistics.add_finished(
+            FinishedBuild(at=now, version=version, seconds=60.0, packages=frozenset(packages))
+        )
     failure = Failure(
         hour=hour_of(now),
         code="impossible-selection",
@@ -67,8 +80,14 @@ def test_builds_per_day(busy: World) -> None:
     """The shape of the reference server, today last."""
     body = ask(busy, "/builds-per-day")
 
-    assert (set(body), body["labels"][-1], len(body["labels"])) == ({"labels", "datasets"}, f"{today()}Z", 30)
-    assert [(series["label"], series["color"], series["data"][-1]) for series in body["datasets"]] == [
+    assert (set(body), body["labels"][-1], len(body["labels"])) == (
+        {"labels", "datasets"},
+        f"{today()}Z",
+        30,
+    )
+    assert [
+        (series["label"], series["color"], series["data"][-1]) for series in body["datasets"]
+    ] == [
         ("Requests", "green", 8),
         ("Cache-Hits", "orange", 2),
         ("Failures", "red", 2),
@@ -81,14 +100,28 @@ def test_builds_by_version(busy: World) -> None:
     body = ask(busy, "/builds-by-version")
 
     assert (body["labels"][-1], len(body["labels"])) == (f"{week_of(today())}Z", 26)
-    assert body["datasets"] == [{"label": "24.10", "data": [*[0] * 25, 2]}, {"label": "25.12", "data": [*[0] * 25, 1]}]
-    assert [series["label"] for series in ask(busy, "/builds-by-version?branch=25.12")["datasets"]] == ["25.12.0-rc1"]
+    assert body["datasets"] == [
+        {"label": "24.10", "data": [*[0] * 25, 2]},
+        {"label": "25.12", "data": [*[0] * 25, 1]},
+    ]
+    assert [
+        series["label"] for series in ask(busy, "/builds-by-version?branch=25.12")["datasets"]
+    ] == ["25.12.0-rc1"]
     assert ask(busy, "/builds-by-version?branch=19.07")["datasets"] == []
     assert ask(busy, "/builds-by-version?branch=SNAPSHOT")["datasets"] == []
 
 
 @pytest.mark.parametrize(
-    "query", ["branch=24.10.4", "branch=", "branch=24", "branch=24.10-SNAPSHOT", "branch=main", f"branch={'2' * 99}", "branch=24.10%0a"]
+    "query",
+    [
+        "branch=24.10.4",
+        "branch=",
+        "branch=24",
+        "branch=24.10-SNAPSHOT",
+        "branch=main",
+        f"branch={'2' * 99}",
+        "branch=24.10%0a",
+    ],
 )
 def test_what_is_no_branch_is_refused(busy: World, query: str) -> None:
     """With words, and a detail that is a string."""
@@ -101,7 +134,9 @@ def test_what_is_no_branch_is_refused(busy: World, query: str) -> None:
 def test_top_packages(busy: World) -> None:
     """The most frequent first, as many as are wanted."""
     assert ask(busy, "/top-packages")["packages"][0] == {"name": "vim", "count": 2}
-    assert ask(busy, "/top-packages?limit=2") == {"packages": [{"name": "vim", "count": 2}, {"name": "luci", "count": 1}]}
+    assert ask(busy, "/top-packages?limit=2") == {
+        "packages": [{"name": "vim", "count": 2}, {"name": "luci", "count": 1}]
+    }
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "101", "many", ""])
@@ -129,7 +164,9 @@ def test_build_errors(busy: World) -> None:
 @pytest.mark.parametrize("path", PATHS)
 def test_head_is_answered_and_timestamps_are_ignored(busy: World, path: str) -> None:
     """Clients add the time to every address."""
-    head, get = (busy.client.request(method, f"/api/v1{path}?1795421294847") for method in ("HEAD", "GET"))
+    head, get = (
+        busy.client.request(method, f"/api/v1{path}?1795421294847") for method in ("HEAD", "GET")
+    )
 
     assert (head.status_code, get.status_code, head.content) == (200, 200, b"")
     assert get.headers["content-type"] == "application/json"
@@ -143,7 +180,11 @@ def test_without_redis_there_are_no_figures(path: str) -> None:
     with opened(statistics=statistics, records=AbsentRecords(), queue=AbsentQueue()) as world:
         answer = world.client.get(f"/api/v1{path}")
 
-    assert (answer.status_code, answer.json()["status"], answer.json()["code"]) == (503, 503, "queue-unavailable")
+    assert (answer.status_code, answer.json()["status"], answer.json()["code"]) == (
+        503,
+        503,
+        "queue-unavailable",
+    )
 
 
 def test_requests_are_counted() -> None:
@@ -157,7 +198,13 @@ def test_requests_are_counted() -> None:
         world.client.post("/api/v1/build/prepare", json=REQUEST)
         world.post({**REQUEST, "version": "1.2.3"})
         give_up = time.monotonic() + 10
-        while not asyncio.run(world.statistics.days([today()]))[0].requests and time.monotonic() < give_up:
+        while (
+            not asyncio.run(world.statistics.days([today()]))[0].requests
+            and time.monotonic() < give_up
+        ):
             time.sleep(0.02)
 
-        assert (ask(world, "/stats/summary")["requests"], ask(world, "/stats/summary")["cache_hits"]) == (3, 1)
+        assert (
+            ask(world, "/stats/summary")["requests"],
+            ask(world, "/stats/summary")["cache_hits"],
+        ) == (3, 1)

@@ -54,8 +54,18 @@ def test_a_finished_build_leaves_a_line(world: World, path: Path, tmp_path: Path
     world.build(defaults=SCRIPT)
 
     [line] = lines(path)
-    assert (line["build"], line["attempt"], line["tries"], line["outcome"], line["fault"]) == (world.key, 1, 1, "done", "")
-    assert (line["version"], line["target"], line["profile"]) == ("24.10.4", "ath79/generic", "tplink_archer-c7-v5")
+    assert (line["build"], line["attempt"], line["tries"], line["outcome"], line["fault"]) == (
+        world.key,
+        1,
+        1,
+        "done",
+        "",
+    )
+    assert (line["version"], line["target"], line["profile"]) == (
+        "24.10.4",
+        "ath79/generic",
+        "tplink_archer-c7-v5",
+    )
     assert line["builder_digest"] == world.engine.started[0].digest
     assert line["seconds"] >= 0
     manifest = read_manifest((tmp_path / "store" / world.key / MANIFEST).read_bytes(), world.key)
@@ -65,13 +75,20 @@ def test_a_finished_build_leaves_a_line(world: World, path: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("call", ["start", "finish"])
-def test_a_build_whose_outcome_was_not_confirmed_leaves_one_line(world: World, path: Path, call: str) -> None:
+def test_a_build_whose_outcome_was_not_confirmed_leaves_one_line(
+    world: World, path: Path, call: str
+) -> None:
     """Redis did what it was asked, and the worker did not hear of it: the build ends well, at its first try, and is written down and counted once."""
     world.records.deaf[call] = 2
     record = world.build()
 
     [line] = lines(path)
-    assert (record.state, line["outcome"], line["tries"], world.records.deaf[call]) == (State.DONE, "done", 1, 0)
+    assert (record.state, line["outcome"], line["tries"], world.records.deaf[call]) == (
+        State.DONE,
+        "done",
+        1,
+        0,
+    )
     assert [one["outcome"] for one in world.tried()] == ["done"]
     counts = asyncio.run(world.statistics.days(days_up_to(today(), 2)))
     assert sum(day.builds for day in counts) == 1
@@ -92,7 +109,14 @@ def test_a_build_that_was_given_up_leaves_a_line_too(world: World, path: Path) -
     assert world.records.start(world.key)
     world.records.now += 1000
     accounts = Accounts(world.statistics)
-    sweep = Sweep(world.settings, records=world.records, queue=MemoryBuildQueue(), store=world.store, engine=lambda: world.engine, accounts=accounts)
+    sweep = Sweep(
+        world.settings,
+        records=world.records,
+        queue=MemoryBuildQueue(),
+        store=world.store,
+        engine=lambda: world.engine,
+        accounts=accounts,
+    )
     sweep()
 
     assert [line["outcome"] for line in lines(path)] == ["worker-lost"]
@@ -131,7 +155,12 @@ def test_lines_of_many_workers_do_not_mix(path: Path) -> None:
     """Each line is one write."""
     files = {f"image-{number}.bin": "0" * 64 for number in range(100)}
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: AuditLog(path).note(attempt(number), DONE, seconds=1, files=files), range(80)))
+        list(
+            pool.map(
+                lambda number: AuditLog(path).note(attempt(number), DONE, seconds=1, files=files),
+                range(80),
+            )
+        )
 
     assert sorted(line["attempt"] for line in lines(path)) == list(range(80))
 
@@ -144,13 +173,17 @@ def test_a_line_that_was_cut_short_takes_no_other_along(path: Path) -> None:
     assert json.loads(path.read_text().splitlines()[1])["build"] == KEY
 
 
-def test_a_log_that_cannot_be_written_costs_no_build(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_that_cannot_be_written_costs_no_build(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The build is done, the statistics know it, and the operator is told."""
     caplog.set_level(logging.ERROR)
     world = new_world(tmp_path / "store", audit_log=tmp_path / "absent" / "audit.jsonl")
 
     assert world.build().state is State.DONE
-    assert f"build {world.key} is missing in the audit log: No such file or directory" in caplog.text
+    assert (
+        f"build {world.key} is missing in the audit log: No such file or directory" in caplog.text
+    )
 
 
 def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:

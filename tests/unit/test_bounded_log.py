@@ -15,7 +15,9 @@ def log_of(*pieces: bytes, half: int = 10) -> str:
     return log.text()
 
 
-@pytest.mark.parametrize("pieces", [[], [b""], [b"short"], [b"exactly ", b"twenty bytes"], [b"x"] * 20])
+@pytest.mark.parametrize(
+    "pieces", [[], [b""], [b"short"], [b"exactly ", b"twenty bytes"], [b"x"] * 20]
+)
 def test_what_fits_is_kept_whole(pieces: list[bytes]) -> None:
     """Up to twice the half, nothing is lost."""
     assert log_of(*pieces) == b"".join(pieces).decode()

@@ -55,21 +55,44 @@ SELECTIONS = {
 
 # Package and kind of each problem, and words of its sentence.
 PROBLEMS: dict[str, list[tuple[str, str, str]]] = {
-    "opkg-unknown": [("no-such-a", "missing", "no-such-a is in none"), ("no-such-b", "missing", "no-such-b is in none")],
-    "opkg-missing-dependency": [("no-such-library", "missing", "wants-library needs no-such-library")],
-    "opkg-missing-dependency-deep": [("no-such-library", "missing", "middle needs no-such-library")],
+    "opkg-unknown": [
+        ("no-such-a", "missing", "no-such-a is in none"),
+        ("no-such-b", "missing", "no-such-b is in none"),
+    ],
+    "opkg-missing-dependency": [
+        ("no-such-library", "missing", "wants-library needs no-such-library")
+    ],
+    "opkg-missing-dependency-deep": [
+        ("no-such-library", "missing", "middle needs no-such-library")
+    ],
     "opkg-version": [("wants-new-curl", "version", "curl (>= 99.0)")],
     "opkg-conflict": [("wpad-openssl", "conflict", "wpad-openssl and wpad-basic-mbedtls exclude")],
-    "opkg-conflict-with-two": [("ip-full", "conflict", "ip-tiny"), ("ip-full", "conflict", "ip-bridge-less")],
+    "opkg-conflict-with-two": [
+        ("ip-full", "conflict", "ip-tiny"),
+        ("ip-full", "conflict", "ip-bridge-less"),
+    ],
     "opkg-clash": [("second", "clash", "second and first both hold /usr/bin/tool")],
-    "opkg-several": [("wpad-openssl", "conflict", "wpad-basic-mbedtls"), ("no-such-a", "missing", "no-such-a")],
-    "apk-unknown": [("no-such-a", "missing", "no-such-a is in none"), ("no-such-b", "missing", "no-such-b is in none")],
-    "apk-missing-dependency": [("no-such-library", "missing", "wants-library needs no-such-library")],
+    "opkg-several": [
+        ("wpad-openssl", "conflict", "wpad-basic-mbedtls"),
+        ("no-such-a", "missing", "no-such-a"),
+    ],
+    "apk-unknown": [
+        ("no-such-a", "missing", "no-such-a is in none"),
+        ("no-such-b", "missing", "no-such-b is in none"),
+    ],
+    "apk-missing-dependency": [
+        ("no-such-library", "missing", "wants-library needs no-such-library")
+    ],
     "apk-version": [("wants-new-curl", "version", "curl (>= 99.0)")],
     "apk-conflict": [("wpad-basic-mbedtls", "conflict", "exclude each other")],
-    "apk-provides": [("nftables-json", "conflict", "nftables-nojson"), ("nftables-json", "conflict", "nftables-tiny")],
+    "apk-provides": [
+        ("nftables-json", "conflict", "nftables-nojson"),
+        ("nftables-json", "conflict", "nftables-tiny"),
+    ],
     "apk-clash": [("second", "clash", "second and first both hold /usr/bin/tool")],
-    "apk-wrong-architecture": [("built-for-another", "architecture", "not made for the architecture")],
+    "apk-wrong-architecture": [
+        ("built-for-another", "architecture", "not made for the architecture")
+    ],
 }
 
 DOWNLOADS = {
@@ -89,7 +112,10 @@ OTHERS: dict[str, tuple[type[AsuError], str]] = {
     "image-postinst-opkg": (BuildFailed, "the installation script of kmod-odd failed"),
     "image-postinst-apk": (BuildFailed, "the installation script of kmod-odd failed"),
     "image-unknown-profile": (ProfileMissingInBuilder, "has no profile nosuch"),
-    "image-unknown-filesystem": (UnknownFilesystem, "makes no jffs2 images; it makes squashfs, ext4"),
+    "image-unknown-filesystem": (
+        UnknownFilesystem,
+        "makes no jffs2 images; it makes squashfs, ext4",
+    ),
     "image-no-kernel": (BuildFailed, "it lacks 8dev_lima-kernel.bin"),
     "image-no-makefile": (BuildFailed, "it lacks info"),
     "image-prerequisites": (BuildFailed, "its container lacks a program"),
@@ -101,7 +127,14 @@ OTHERS: dict[str, tuple[type[AsuError], str]] = {
 }
 
 # Kinds of outputs that test_image_sizes.py and test_package_managers.py read.
-ELSEWHERE = ("image-check-size-", "image-mktplinkfw", "image-tplink-", "image-several", "image-left-out", "feed-")
+ELSEWHERE = (
+    "image-check-size-",
+    "image-mktplinkfw",
+    "image-tplink-",
+    "image-several",
+    "image-left-out",
+    "feed-",
+)
 FEEDS = {"own": "https://feeds.example/own"}
 
 
@@ -134,8 +167,12 @@ def test_each_problem_is_told_to_programs(name: str, problems: list[tuple[str, s
     """Beside the sentence stands a list in the shape of a preview's problems, one entry for each."""
     told: list[dict[str, Any]] = failed(name).body()["problems"]
 
-    assert [(problem["package"], problem["kind"]) for problem in told] == [(package, kind) for package, kind, _ in problems]
-    assert all(words in problem["detail"] for problem, (_, _, words) in zip(told, problems, strict=True))
+    assert [(problem["package"], problem["kind"]) for problem in told] == [
+        (package, kind) for package, kind, _ in problems
+    ]
+    assert all(
+        words in problem["detail"] for problem, (_, _, words) in zip(told, problems, strict=True)
+    )
     assert all(list(problem) == ["package", "kind", "suggestion", "detail"] for problem in told)
 
 
@@ -150,9 +187,13 @@ def test_a_failed_download_is_never_the_users_fault(name: str, what: str) -> Non
     assert "problems" not in error.body()
 
 
-@pytest.mark.parametrize(("name", "expected", "words"), [(name, *rest) for name, rest in OTHERS.items()])
+@pytest.mark.parametrize(
+    ("name", "expected", "words"), [(name, *rest) for name, rest in OTHERS.items()]
+)
 @pytest.mark.parametrize("manager", [Opkg(), Apk()], ids=["opkg", "apk"])
-def test_other_failures_have_their_own_class(name: str, expected: type[AsuError], words: str, manager: PackageManager) -> None:
+def test_other_failures_have_their_own_class(
+    name: str, expected: type[AsuError], words: str, manager: PackageManager
+) -> None:
     """Each way to fail has its class and says what happened, whichever package manager the builder has."""
     error = failure(CommandResult(2, "", text_of(name)), manager)
 
@@ -169,7 +210,12 @@ def test_every_fixture_is_expected_to_mean_something() -> None:
 
 def test_a_profile_that_is_not_there_is_told_on_standard_output() -> None:
     """The builder complains about the profile on stdout; the server lists it, so the user is not to blame."""
-    error = failure(CommandResult(2, 'Profile "nosuch" does not exist!\n', "make: *** [Makefile:347: manifest] Error 2\n"), Opkg())
+    error = failure(
+        CommandResult(
+            2, 'Profile "nosuch" does not exist!\n', "make: *** [Makefile:347: manifest] Error 2\n"
+        ),
+        Opkg(),
+    )
 
     assert error.body()["code"] == "profile-missing-in-builder"
     assert (error.fault, "nosuch" in error.detail) == ("upstream", True)
@@ -179,7 +225,11 @@ def test_a_profile_that_is_not_there_is_told_on_standard_output() -> None:
 @pytest.mark.parametrize("exit_code", [-1, 125, 126, 127, 137])
 def test_a_command_without_an_end_of_its_own_is_our_trouble(exit_code: int) -> None:
     """A command that was killed, or that podman could not even start, says nothing about the request or its feeds."""
-    result = CommandResult(exit_code, "", "Error: runc: exec failed: unable to start container process: OCI runtime error\n")
+    result = CommandResult(
+        exit_code,
+        "",
+        "Error: runc: exec failed: unable to start container process: OCI runtime error\n",
+    )
 
     with pytest.raises(ContainerFailed):
         check(result, Opkg(), FEEDS)
@@ -187,10 +237,15 @@ def test_a_command_without_an_end_of_its_own_is_our_trouble(exit_code: int) -> N
 
 def test_a_failure_without_words_says_so() -> None:
     """Where the builder gave no reason none is made up."""
-    assert failure(CommandResult(2, "", "make: *** [x] Error 2\n"), Apk()).detail == "The ImageBuilder failed: it gave no reason"
+    assert (
+        failure(CommandResult(2, "", "make: *** [x] Error 2\n"), Apk()).detail
+        == "The ImageBuilder failed: it gave no reason"
+    )
 
 
-@pytest.mark.parametrize("name", ["feed-opkg-missing", "feed-apk-missing", "feed-opkg-untrusted", "feed-apk-untrusted"])
+@pytest.mark.parametrize(
+    "name", ["feed-opkg-missing", "feed-apk-missing", "feed-opkg-untrusted", "feed-apk-untrusted"]
+)
 @pytest.mark.parametrize("exit_code", [0, 2])
 def test_a_feed_of_the_request_that_is_left_out_ends_the_build(name: str, exit_code: int) -> None:
     """The builder goes on without it and takes packages from elsewhere; that is told as the feed's failure, whatever came of it."""
@@ -202,7 +257,9 @@ def test_a_feed_of_the_request_that_is_left_out_ends_the_build(name: str, exit_c
 
 
 @pytest.mark.parametrize("name", ["feed-opkg-official-missing", "feed-apk-official-missing"])
-def test_an_official_feed_that_is_left_out_ends_only_builds_with_feeds_beside_it(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_official_feed_that_is_left_out_ends_only_builds_with_feeds_beside_it(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Alone, no other feed can have stood in for it; beside a feed of the request, that one can."""
     result = CommandResult(0, "", text_of(name))
     with caplog.at_level(logging.WARNING):

@@ -68,7 +68,11 @@ def test_images_are_copied_with_their_hashes(tmp_path: Path) -> None:
     """Regular files arrive as they are, and their SHA-256 is that of the bytes that were written."""
     content = bytes(range(256)) * 30
 
-    hashes = copy_out(archive([special("out", tarfile.DIRTYPE), plain("out/image.bin", content)]), tmp_path, max_bytes=10_000)
+    hashes = copy_out(
+        archive([special("out", tarfile.DIRTYPE), plain("out/image.bin", content)]),
+        tmp_path,
+        max_bytes=10_000,
+    )
 
     assert hashes == {"image.bin": hashlib.sha256(content).hexdigest()}
     assert (tmp_path / "image.bin").read_bytes() == content
@@ -94,7 +98,9 @@ def test_images_are_copied_with_their_hashes(tmp_path: Path) -> None:
     ],
     ids=lambda member: repr(member[0].name[:24]),
 )
-def test_what_is_no_plain_image_stays_in_the_container(member: tuple[tarfile.TarInfo, bytes], tmp_path: Path) -> None:
+def test_what_is_no_plain_image_stays_in_the_container(
+    member: tuple[tarfile.TarInfo, bytes], tmp_path: Path
+) -> None:
     """Links, devices, paths and odd names are not taken over; the images beside them are."""
     directory = tmp_path / "in" / "side"
     directory.mkdir(parents=True)
@@ -106,7 +112,15 @@ def test_what_is_no_plain_image_stays_in_the_container(member: tuple[tarfile.Tar
 
 
 @pytest.mark.parametrize("kind", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
-@pytest.mark.parametrize("name", ["out/" + "d/" * 200 + "deep", "/" * 150 + "absolute", "../" * 60 + "escape", "out/" + "n" * 300])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "out/" + "d/" * 200 + "deep",
+        "/" * 150 + "absolute",
+        "../" * 60 + "escape",
+        "out/" + "n" * 300,
+    ],
+)
 def test_long_names_are_no_way_around(kind: int, name: str, tmp_path: Path) -> None:
     """A name that has a record of its own before its file is held to the same rules."""
     directory = tmp_path / "in" / "side"
@@ -124,7 +138,9 @@ def test_records_about_a_file_are_no_way_around(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     member = regular("out/image.bin", b"x")
     member.pax_headers = {"path": "out/../../escape"}
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"linkpath": "/etc/passwd"}) as tar:
+    with tarfile.open(
+        fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"linkpath": "/etc/passwd"}
+    ) as tar:
         tar.addfile(member, io.BytesIO(b"x"))
 
     assert copy_out(iter([buffer.getvalue()]), tmp_path, max_bytes=1_000) == {}
@@ -150,20 +166,40 @@ def test_a_negative_size_makes_no_room(tmp_path: Path) -> None:
 def test_what_is_passed_over_counts_too(tmp_path: Path) -> None:
     """A huge file of an odd name would be read to its end, and thrown away."""
     with pytest.raises(OutputTooLarge, match="more than this server takes of one"):
-        copy_out(archive([plain("out/.hidden", b"x" * 600), plain("out/a", b"x" * 600)]), tmp_path, max_bytes=1_000)
+        copy_out(
+            archive([plain("out/.hidden", b"x" * 600), plain("out/a", b"x" * 600)]),
+            tmp_path,
+            max_bytes=1_000,
+        )
 
 
 def test_too_many_names_are_refused_whatever_they_are(tmp_path: Path) -> None:
     """Each directory of an archive is remembered while it is read; a million of them would fill our memory."""
     with pytest.raises(OutputTooLarge, match="more than this server takes of one"):
-        copy_out(archive([special(f"out/{number}", tarfile.DIRTYPE) for number in range(MAX_MEMBERS + 1)]), tmp_path, max_bytes=1_000)
+        copy_out(
+            archive(
+                [special(f"out/{number}", tarfile.DIRTYPE) for number in range(MAX_MEMBERS + 1)]
+            ),
+            tmp_path,
+            max_bytes=1_000,
+        )
 
 
 @given(st.lists(st.tuples(st.integers(0, 4095), st.integers(0, 255)), min_size=1, max_size=8))
 @settings(deadline=None, max_examples=60)
 def test_a_damaged_archive_is_a_failure_at_worst(changes: list[tuple[int, int]]) -> None:
     """Whatever the bytes are, they end as files in the directory or as a failure of ours, never as an error that nobody thought of."""
-    data = bytearray(b"".join(archive([plain("out/" + "n" * 120), special("out/link", tarfile.SYMTYPE, "/etc"), plain("out/b")])))
+    data = bytearray(
+        b"".join(
+            archive(
+                [
+                    plain("out/" + "n" * 120),
+                    special("out/link", tarfile.SYMTYPE, "/etc"),
+                    plain("out/b"),
+                ]
+            )
+        )
+    )
     for place, value in changes:
         data[place] = value
 
@@ -192,7 +228,9 @@ def test_a_large_file_takes_little_memory(tmp_path: Path) -> None:
 
 def test_a_name_that_comes_twice_keeps_its_first_content(tmp_path: Path) -> None:
     """A second file of the same name changes nothing."""
-    copy_out(archive([plain("out/a", b"first"), plain("out/a", b"second")]), tmp_path, max_bytes=1_000)
+    copy_out(
+        archive([plain("out/a", b"first"), plain("out/a", b"second")]), tmp_path, max_bytes=1_000
+    )
 
     assert (tmp_path / "a").read_bytes() == b"first"
 
@@ -200,13 +238,21 @@ def test_a_name_that_comes_twice_keeps_its_first_content(tmp_path: Path) -> None
 def test_too_many_bytes_are_refused(tmp_path: Path) -> None:
     """The bound holds for all files together."""
     with pytest.raises(OutputTooLarge, match="more than this server takes of one"):
-        copy_out(archive([plain("out/a", b"x" * 600), plain("out/b", b"x" * 600)]), tmp_path, max_bytes=1_000)
+        copy_out(
+            archive([plain("out/a", b"x" * 600), plain("out/b", b"x" * 600)]),
+            tmp_path,
+            max_bytes=1_000,
+        )
 
 
 def test_too_many_files_are_refused(tmp_path: Path) -> None:
     """A build leaves some dozens of files; thousands would only fill the disk's inodes."""
     with pytest.raises(OutputTooLarge, match="more than this server takes of one"):
-        copy_out(archive([plain(f"out/{number}") for number in range(MAX_FILES + 1)]), tmp_path, max_bytes=10_000)
+        copy_out(
+            archive([plain(f"out/{number}") for number in range(MAX_FILES + 1)]),
+            tmp_path,
+            max_bytes=10_000,
+        )
 
 
 def test_a_stream_that_breaks_off_is_a_failure(tmp_path: Path) -> None:
@@ -225,7 +271,10 @@ def profiles(directory: Path, content: str) -> dict[str, str]:
 
 def test_images_must_be_the_ones_that_were_made(tmp_path: Path) -> None:
     """An image whose bytes changed on the way is our trouble, and is not published."""
-    hashes = profiles(tmp_path, json.dumps({"profiles": {"a": {"images": [{"name": "a.bin", "sha256": "1" * 64}]}}}))
+    hashes = profiles(
+        tmp_path,
+        json.dumps({"profiles": {"a": {"images": [{"name": "a.bin", "sha256": "1" * 64}]}}}),
+    )
 
     with pytest.raises(StoreFailed, match=r"a\.bin is not what the ImageBuilder made"):
         read_profiles(tmp_path, {**hashes, "a.bin": "2" * 64})
@@ -249,7 +298,11 @@ def test_a_build_without_usable_images_has_failed(content: str, words: str, tmp_
 
 def test_disk_images_of_an_archive_are_not_offered() -> None:
     """25.12.0 to 25.12.4 make images that start nothing; those that do, and artifacts without a file system, stay."""
-    images = [{"name": "a", "filesystem": "targz"}, {"name": "b", "filesystem": "squashfs"}, {"name": "c"}]
+    images = [
+        {"name": "a", "filesystem": "targz"},
+        {"name": "b", "filesystem": "squashfs"},
+        {"name": "c"},
+    ]
 
     assert [image["name"] for image in offered(images)] == ["b", "c"]
 

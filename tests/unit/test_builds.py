@@ -8,7 +8,14 @@ import pytest
 from asu.build_queue import MemoryBuildQueue
 from asu.build_record import REVIVALS, BuildRecord, Claimed, Holder, PendingBodies, Revived, State
 from asu.builds import Builds
-from asu.errors import InternalError, Overloaded, QueueUnavailable, ShareExceeded, StoreFailed, UnknownBuild
+from asu.errors import (
+    InternalError,
+    Overloaded,
+    QueueUnavailable,
+    ShareExceeded,
+    StoreFailed,
+    UnknownBuild,
+)
 from asu.fleet import MemoryFleet
 from asu.memory_records import MemoryRecords
 from asu.preview import ResolvedRequest
@@ -44,7 +51,16 @@ class ForgetfulRecords(MemoryRecords):
         assert key
         return None
 
-    async def claim(self, key: str, *, plan: str, bodies: PendingBodies, limit: int, renew: bool, holder: Holder | None = None) -> Claimed:
+    async def claim(
+        self,
+        key: str,
+        *,
+        plan: str,
+        bodies: PendingBodies,
+        limit: int,
+        renew: bool,
+        holder: Holder | None = None,
+    ) -> Claimed:
         """See Records."""
         assert all((key, plan, bodies, limit)), (renew, holder)
         return Claimed.KNOWN
@@ -77,10 +93,27 @@ class PlanlessRecords(MemoryRecords):
 class Parts:
     """Builds over in-memory parts."""
 
-    def __init__(self, queue: MemoryBuildQueue | None = None, records: MemoryRecords | None = None, limit: int = 2, share: float = 1.0) -> None:
-        self.records, self.queue, self.store = records or MemoryRecords(), queue or MemoryBuildQueue(), WatchedStore()
+    def __init__(
+        self,
+        queue: MemoryBuildQueue | None = None,
+        records: MemoryRecords | None = None,
+        limit: int = 2,
+        share: float = 1.0,
+    ) -> None:
+        self.records, self.queue, self.store = (
+            records or MemoryRecords(),
+            queue or MemoryBuildQueue(),
+            WatchedStore(),
+        )
         room = Room(Settings(disk_reserve_mb=0), MemoryFleet(), self.records)
-        self.builds = Builds(records=self.records, queue=self.queue, store=self.store, room=room, limit=limit, share=share)
+        self.builds = Builds(
+            records=self.records,
+            queue=self.queue,
+            store=self.store,
+            room=room,
+            limit=limit,
+            share=share,
+        )
 
     def finish(self, key: str, *, state: State = State.DONE, fault: str = "") -> None:
         """End a waiting build; a good one is in the store."""
@@ -88,7 +121,9 @@ class Parts:
         assert attempt
         if state is State.DONE:
             self.store.publish(key, self.store.workplace(key), 100)
-        self.records.finish(attempt, BuildRecord(state=state, step=state.value, body=b"{}", fault=fault), 100)
+        self.records.finish(
+            attempt, BuildRecord(state=state, step=state.value, body=b"{}", fault=fault), 100
+        )
 
 
 async def test_the_plan_is_complete_and_the_answers_keep_the_script_to_themselves() -> None:
@@ -186,7 +221,11 @@ async def test_a_poll_of_a_build_whose_files_are_gone_puts_it_back_in_line() -> 
 
     answer = await parts.builds.look(A.key)
 
-    assert (answer.status, answer.headers["X-Imagebuilder-Status"], json.loads(answer.body)["detail"]) == (202, "queued", "queued")
+    assert (
+        answer.status,
+        answer.headers["X-Imagebuilder-Status"],
+        json.loads(answer.body)["detail"],
+    ) == (202, "queued", "queued")
     assert parts.queue.keys == [A.key]
     assert (await parts.builds.look(A.key)).status == 202
     attempt = parts.records.start(A.key)
@@ -238,7 +277,9 @@ async def test_a_build_whose_files_vanish_each_time_is_not_built_without_end() -
         await vanish(parts)
     parts.queue.keys.clear()
 
-    with pytest.raises(StoreFailed, match="vanish again and again; API and workers may see different stores") as caught:
+    with pytest.raises(
+        StoreFailed, match="vanish again and again; API and workers may see different stores"
+    ) as caught:
         await parts.builds.look(A.key)
     assert (caught.value.fault, caught.value.status, parts.queue.keys) == ("infra", 500, [])
 
@@ -263,7 +304,10 @@ async def test_a_store_that_cannot_be_asked_takes_nothing_away() -> None:
     parts.finish(A.key)
     parts.store.away = True
 
-    assert [(await parts.builds.look(A.key)).status, (await parts.builds.request(A, "r1")).status] == [200, 200]
+    assert [
+        (await parts.builds.look(A.key)).status,
+        (await parts.builds.request(A, "r1")).status,
+    ] == [200, 200]
     assert await parts.builds.is_cached(A.key)
 
 
@@ -329,7 +373,9 @@ async def test_one_client_holds_no_more_than_its_share() -> None:
     """It is told how many that are and when to come again; others, and those of whom nobody knows who they are, are served."""
     builds = Parts(limit=4, share=0.25).builds
     await builds.request(A, "r1", "5.9.0.1")
-    with pytest.raises(ShareExceeded, match="1 builds that were asked for from your address") as refusal:
+    with pytest.raises(
+        ShareExceeded, match="1 builds that were asked for from your address"
+    ) as refusal:
         await builds.request(B, "r2", "5.9.0.1")
 
     assert (refusal.value.status, refusal.value.retry_after) == (429, 60)

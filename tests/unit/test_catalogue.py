@@ -30,7 +30,9 @@ from tests.unit.worlds import REQUEST, REVISION, metadata, settings
 pytestmark = pytest.mark.anyio
 
 
-def catalogue(documents: dict[str, Any] | None = None, *, down: bool = False, **changes: Any) -> Catalogue:
+def catalogue(
+    documents: dict[str, Any] | None = None, *, down: bool = False, **changes: Any
+) -> Catalogue:
     """Return a catalogue of these documents."""
     upstream = MemoryUpstream(metadata() if documents is None else documents, down=down)
     return Catalogue(upstream, Gatherer(upstream), settings(**changes), load_rules())
@@ -58,9 +60,13 @@ async def test_a_profile_is_found_by_id_board_name_and_unique_alias(asked: str, 
 async def test_an_exact_id_wins_over_an_alias() -> None:
     """A name that is a profile means this profile, whoever else claims it."""
     documents = metadata()
-    documents["releases/24.10.4/targets/ath79/generic/profiles.json"]["profiles"]["gl-ar300m"] = {"device_packages": []}
+    documents["releases/24.10.4/targets/ath79/generic/profiles.json"]["profiles"]["gl-ar300m"] = {
+        "device_packages": []
+    }
 
-    assert (await validate(catalogue(documents), profile="gl-ar300m")).fields["profile"] == "gl-ar300m"
+    assert (await validate(catalogue(documents), profile="gl-ar300m")).fields[
+        "profile"
+    ] == "gl-ar300m"
 
 
 async def test_an_ambiguous_alias_names_its_candidates() -> None:
@@ -73,7 +79,9 @@ async def test_an_ambiguous_alias_names_its_candidates() -> None:
 
 async def test_a_generic_target_takes_any_name() -> None:
     """The board names of PCs are whatever their makers wrote into the firmware."""
-    assert (await validate(target="x86/64", profile="innotek-gmbh-virtualbox")).fields["profile"] == "generic"
+    assert (await validate(target="x86/64", profile="innotek-gmbh-virtualbox")).fields[
+        "profile"
+    ] == "generic"
 
 
 @pytest.mark.parametrize(
@@ -92,19 +100,26 @@ async def test_a_generic_target_takes_any_name() -> None:
         ({"distro": "lede"}, UnsupportedDistro),
     ],
 )
-async def test_what_does_not_exist_is_refused(fields: dict[str, Any], error: type[AsuError]) -> None:
+async def test_what_does_not_exist_is_refused(
+    fields: dict[str, Any], error: type[AsuError]
+) -> None:
     """Version, branch, target, profile and distribution must exist."""
     with pytest.raises(error):
         await validate(**fields)
 
 
-@pytest.mark.parametrize("version", ["23.05.10", "24.10.3", "24.10-SNAPSHOT", "SNAPSHOT", "25.12.0-rc1"])
+@pytest.mark.parametrize(
+    "version", ["23.05.10", "24.10.3", "24.10-SNAPSHOT", "SNAPSHOT", "25.12.0-rc1"]
+)
 async def test_versions_of_every_kind(version: str) -> None:
     """Releases with patch numbers of two digits, candidates, and snapshots, which no list names."""
     assert (await validate(version=version)).fields["version"] == version
 
 
-@pytest.mark.parametrize(("version", "target"), [("24.10.4", "lantiq/xrx200"), ("23.05.9", "ath79/generic"), ("SNAPSHOT", "lantiq/xrx200")])
+@pytest.mark.parametrize(
+    ("version", "target"),
+    [("24.10.4", "lantiq/xrx200"), ("23.05.9", "ath79/generic"), ("SNAPSHOT", "lantiq/xrx200")],
+)
 async def test_what_is_half_published_is_not_the_users_fault(version: str, target: str) -> None:
     """The server lists it and does not have it (yet): try again later."""
     documents = metadata()
@@ -126,12 +141,17 @@ async def test_a_snapshot_whose_list_of_targets_is_missing_is_built() -> None:
     documents = metadata()
     del documents["releases/24.10-SNAPSHOT/.targets.json"]
 
-    assert (await validate(catalogue(documents), version="24.10-SNAPSHOT")).fields["version"] == "24.10-SNAPSHOT"
+    assert (await validate(catalogue(documents), version="24.10-SNAPSHOT")).fields[
+        "version"
+    ] == "24.10-SNAPSHOT"
     with pytest.raises(UnsupportedVersion):
         await validate(catalogue(documents), version="24.10-SNAPSHOT", target="lantiq/xrx200")
 
 
-@pytest.mark.parametrize("target", ["../../x", "ath79/../../x", "a b/c", "ath79/generic/..", "ath79/gener\u0131c", "x\n/y", "/"])
+@pytest.mark.parametrize(
+    "target",
+    ["../../x", "ath79/../../x", "a b/c", "ath79/generic/..", "ath79/gener\u0131c", "x\n/y", "/"],
+)
 async def test_a_path_is_never_made_of_whatever_comes(target: str) -> None:
     """Where the list of targets is missing, only what can be the name of one is looked for."""
     documents = metadata()
@@ -145,7 +165,14 @@ async def test_a_path_is_never_made_of_whatever_comes(target: str) -> None:
     assert not await catalogue(documents).has_target(Version.parse("24.10-SNAPSHOT"), target)
 
 
-@pytest.mark.parametrize("path", [".versions.json", "releases/24.10.4/.targets.json", "releases/24.10.4/targets/ath79/generic/profiles.json"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".versions.json",
+        "releases/24.10.4/.targets.json",
+        "releases/24.10.4/targets/ath79/generic/profiles.json",
+    ],
+)
 @pytest.mark.parametrize("broken", [None, [], "login", {"profiles": 1}])
 async def test_a_broken_document_is_not_the_users_fault(path: str, broken: object) -> None:
     """Whatever the server sends in place of a document: nothing crashes and no user is blamed."""
@@ -169,17 +196,25 @@ async def test_without_upstream_and_copy_nothing_is_valid() -> None:
         ({"allow_defaults": True, "max_defaults_length": 5}, {"defaults": "ééé"}, DefaultsTooLong),
         ({"max_custom_rootfs_size_mb": 100}, {"rootfs_size_mb": 101}, RootfsTooLarge),
         ({}, {"repositories": {"mine": "https://example.org"}}, RepositoryNotAllowed),
-        ({"repository_allow_list": ["https://example.org/feeds"]}, {"repositories": {"mine": "https://example.org"}}, RepositoryNotAllowed),
+        (
+            {"repository_allow_list": ["https://example.org/feeds"]},
+            {"repositories": {"mine": "https://example.org"}},
+            RepositoryNotAllowed,
+        ),
         ({}, {"repository_keys": ["key"]}, MalformedRepositoryKey),
     ],
 )
-async def test_limits_of_the_operator(changes: dict[str, Any], fields: dict[str, Any], error: type[AsuError]) -> None:
+async def test_limits_of_the_operator(
+    changes: dict[str, Any], fields: dict[str, Any], error: type[AsuError]
+) -> None:
     """First-boot scripts (counted in bytes), file system sizes and foreign repositories are the operator's to allow."""
     with pytest.raises(error):
         await validate(catalogue(**changes), **fields)
 
 
-@pytest.mark.parametrize("fields", [{"defaults": ""}, {"defaults": None}, {"repositories": {}, "repository_keys": []}])
+@pytest.mark.parametrize(
+    "fields", [{"defaults": ""}, {"defaults": None}, {"repositories": {}, "repository_keys": []}]
+)
 async def test_empty_is_absent(fields: dict[str, Any]) -> None:
     """The Firmware Selector always sends these, allowed or not."""
     assert (await validate(**fields)).fields == (await validate()).fields
@@ -188,11 +223,23 @@ async def test_empty_is_absent(fields: dict[str, Any]) -> None:
 async def test_feeds_and_keys_are_handed_on_in_one_spelling() -> None:
     """The worker and the identity of the build see what was admitted, not how it was written."""
     where = catalogue(repository_allow_list=["https://feeds.example.org"])
-    repositories = {"mine": "HTTPS://Feeds.example.org:443/%61/", "other": "https://feeds.example.org/b"}
+    repositories = {
+        "mine": "HTTPS://Feeds.example.org:443/%61/",
+        "other": "https://feeds.example.org/b",
+    }
 
-    fields = (await validate(where, repositories=repositories, repository_keys=[USIGN_LINE, f"untrusted comment: x\n{USIGN_LINE}\n"])).fields
+    fields = (
+        await validate(
+            where,
+            repositories=repositories,
+            repository_keys=[USIGN_LINE, f"untrusted comment: x\n{USIGN_LINE}\n"],
+        )
+    ).fields
 
-    assert fields["repositories"] == {"mine": "https://feeds.example.org/a", "other": "https://feeds.example.org/b"}
+    assert fields["repositories"] == {
+        "mine": "https://feeds.example.org/a",
+        "other": "https://feeds.example.org/b",
+    }
     assert fields["repository_keys"] == [USIGN]
 
 
@@ -223,7 +270,9 @@ async def test_the_revision_of_a_target() -> None:
         ("24.10.4", "lantiq/xrx200", HalfPublished),
     ],
 )
-async def test_no_revision_of_what_does_not_exist(version: str, target: str, error: type[AsuError]) -> None:
+async def test_no_revision_of_what_does_not_exist(
+    version: str, target: str, error: type[AsuError]
+) -> None:
     """The same mistakes as in a request."""
     with pytest.raises(error):
         await catalogue().revision(version, target)

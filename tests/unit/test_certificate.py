@@ -11,7 +11,8 @@ from tests.signed_images import blobs_of
 KEY = SecretKey(bytes(range(32)), bytes.fromhex("84bfc88a17166577"))
 PUBLIC_TEXT = "untrusted comment: public key 84bfc88a17166577\nRWSEv8iKFxZldwOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4\n"
 
-# Counted by hand from the format: each line a field, its header with length first. What the signature is, the test fills in.
+# Counted by hand from the format: each line a field, its header with length first. What the
+# signature is, the test fills in.
 FIELDS = (
     bytes.fromhex("85000014 0008") + b"certtype\0\0" + bytes.fromhex("00000001"),
     bytes.fromhex("84000018 0009") + b"validfrom\0" + bytes.fromhex("000000005c2a4500"),
@@ -22,14 +23,18 @@ TABLE = bytes.fromhex("820000cc 0005") + b"ucert\0" + b"".join(FIELDS)
 VALID_FROM, EXPIRES_AT = 0x5C2A4500, 0x5E0B7880
 
 
-def chain_of(table: bytes, *, signature: bytes = b"untrusted comment: signed by key 0\nx\n") -> bytes:
+def chain_of(
+    table: bytes, *, signature: bytes = b"untrusted comment: signed by key 0\nx\n"
+) -> bytes:
     """Return a chain of one certificate around a table."""
     return blob(0, blob(0, signature) + blob(1, table))
 
 
 def blob(kind: int, content: bytes) -> bytes:
     """Return a blob."""
-    return bytes([kind]) + (4 + len(content)).to_bytes(3, "big") + content + bytes(-len(content) % 4)
+    return (
+        bytes([kind]) + (4 + len(content)).to_bytes(3, "big") + content + bytes(-len(content) % 4)
+    )
 
 
 def test_a_certificate_is_written_as_it_stands_in_the_format() -> None:
@@ -39,7 +44,14 @@ def test_a_certificate_is_written_as_it_stands_in_the_format() -> None:
     written = self_signed(KEY, valid_from=VALID_FROM, expires_at=EXPIRES_AT)
 
     assert len(signature) == 151
-    assert written == bytes.fromhex("00000170 0000009b") + signature + bytes(1) + bytes.fromhex("010000d0") + TABLE
+    assert (
+        written
+        == bytes.fromhex("00000170 0000009b")
+        + signature
+        + bytes(1)
+        + bytes.fromhex("010000d0")
+        + TABLE
+    )
 
 
 def test_a_chain_is_read_from_the_bytes() -> None:
@@ -70,7 +82,9 @@ def test_fields_that_are_not_known_are_passed_over() -> None:
 def test_the_signature_of_a_message_is_a_blob_in_a_blob() -> None:
     """The outer length counts the filled up inner blob, the inner one its own content only."""
     assert signature_blob(b"12345") == bytes.fromhex("00000010 00000009") + b"12345" + bytes(3)
-    assert blobs_of(signature_blob(b"12345")) == [(0, bytes.fromhex("00000009") + b"12345" + bytes(3))]
+    assert blobs_of(signature_blob(b"12345")) == [
+        (0, bytes.fromhex("00000009") + b"12345" + bytes(3))
+    ]
 
 
 REVOCATION = TABLE.replace(b"certtype\0\0\0\0\0\1", b"certtype\0\0\0\0\0\2")
@@ -87,7 +101,10 @@ BAD = {
     "another kind": (b"\1" + GOOD[1:], "no certificate file"),
     "another table": (chain_of(TABLE.replace(b"ucert", b"other")), "no certificate file"),
     "no key": (chain_of(TABLE.replace(b"pubkey", b"bubkey")), "no certificate file"),
-    "a number of another size": (chain_of(TABLE.replace(bytes.fromhex("85000014"), bytes.fromhex("84000014"))), "no certificate file"),
+    "a number of another size": (
+        chain_of(TABLE.replace(bytes.fromhex("85000014"), bytes.fromhex("84000014"))),
+        "no certificate file",
+    ),
     "a revocation": (chain_of(REVOCATION), "revocation"),
     "no public key": (chain_of(TABLE.replace(b"RWSE", b"RW*E")), "no public key file"),
 }

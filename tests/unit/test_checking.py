@@ -34,7 +34,10 @@ GOOD = RedisCondition(
 
 def test_a_well_kept_redis_is_fine() -> None:
     """Nothing is to be done about it."""
-    judged = [judge(GOOD) for judge in (services.judge_redis, services.judge_persistence, services.judge_eviction)]
+    judged = [
+        judge(GOOD)
+        for judge in (services.judge_redis, services.judge_persistence, services.judge_eviction)
+    ]
 
     assert [verdict.level for verdict in judged] == [Level.OK] * 3
 
@@ -46,14 +49,41 @@ def test_a_well_kept_redis_is_fine() -> None:
         (services.judge_redis, {"version": (4, 0, 9), "name": "Valkey"}, Level.OK, "answers"),
         (services.judge_redis, {"is_writing": False}, Level.PROBLEM, "write to the disk failed"),
         (services.judge_persistence, {"is_append_only": False}, Level.PROBLEM, "nothing is saved"),
-        (services.judge_persistence, {"is_append_only": False, "saves_snapshots": True}, Level.WARNING, "only snapshots"),
-        (services.judge_persistence, {"is_append_only": False, "saves_snapshots": None}, Level.WARNING, "does not tell"),
-        (services.judge_persistence, {"waits_for_disk": False}, Level.WARNING, "a crash loses those"),
-        (services.judge_eviction, {"eviction": "allkeys-lru", "max_memory": 1}, Level.PROBLEM, "allkeys-lru drops"),
-        (services.judge_eviction, {"eviction": "volatile-ttl"}, Level.WARNING, "volatile-ttl would drop"),
+        (
+            services.judge_persistence,
+            {"is_append_only": False, "saves_snapshots": True},
+            Level.WARNING,
+            "only snapshots",
+        ),
+        (
+            services.judge_persistence,
+            {"is_append_only": False, "saves_snapshots": None},
+            Level.WARNING,
+            "does not tell",
+        ),
+        (
+            services.judge_persistence,
+            {"waits_for_disk": False},
+            Level.WARNING,
+            "a crash loses those",
+        ),
+        (
+            services.judge_eviction,
+            {"eviction": "allkeys-lru", "max_memory": 1},
+            Level.PROBLEM,
+            "allkeys-lru drops",
+        ),
+        (
+            services.judge_eviction,
+            {"eviction": "volatile-ttl"},
+            Level.WARNING,
+            "volatile-ttl would drop",
+        ),
     ],
 )
-def test_a_redis_that_loses_builds_is_found(judge: services.Judge, changes: dict[str, Any], level: Level, words: str) -> None:
+def test_a_redis_that_loses_builds_is_found(
+    judge: services.Judge, changes: dict[str, Any], level: Level, words: str
+) -> None:
     """Each way has its words, and what to do."""
     verdict = judge(replace(GOOD, **changes))
 
@@ -70,9 +100,13 @@ def test_a_redis_that_loses_builds_is_found(judge: services.Judge, changes: dict
         (7, 32, Level.WARNING, "too few for MAX_PENDING_JOBS=200"),
     ],
 )
-def test_a_redis_with_too_little_memory_is_found(used: int, limit: int, level: Level, words: str) -> None:
+def test_a_redis_with_too_little_memory_is_found(
+    used: int, limit: int, level: Level, words: str
+) -> None:
     """Before it refuses builds, if it is too small for the line that is allowed."""
-    verdict = services.judge_memory(200, replace(GOOD, used_memory=used * MIB, max_memory=limit * MIB))
+    verdict = services.judge_memory(
+        200, replace(GOOD, used_memory=used * MIB, max_memory=limit * MIB)
+    )
 
     assert (verdict.level, words in verdict.detail) == (level, True)
     assert bool(verdict.advice) is (level is not Level.OK)
@@ -92,7 +126,9 @@ def test_a_missing_worker_is_found() -> None:
     assert services.check_workers(queue).level is Level.OK
     queue.workers = 0
 
-    assert services.check_workers(queue) == problem("no worker is alive: builds are accepted and wait", "Start one: `asu worker`.")
+    assert services.check_workers(queue) == problem(
+        "no worker is alive: builds are accepted and wait", "Start one: `asu worker`."
+    )
     assert services.check_workers(AbsentQueue()).level is Level.PROBLEM
 
 
@@ -104,16 +140,38 @@ def test_a_missing_socket_is_found(tmp_path: Path) -> None:
     assert missing.level is Level.PROBLEM
     assert missing.detail == f"there is no {tmp_path}/podman.sock"
     assert "podman.socket" in missing.advice
-    assert "is not a socket" in machine.judge_podman(Settings(container_socket_path=tmp_path / "file")).detail
+    assert (
+        "is not a socket"
+        in machine.judge_podman(Settings(container_socket_path=tmp_path / "file")).detail
+    )
 
 
-@pytest.mark.parametrize("name", ["openwrt imagebuilder", "ghcr.io/openwrt/imagebuilder:v1", "https://ghcr.io/x", "imagebuilder", "ghcr.io/Open/x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "openwrt imagebuilder",
+        "ghcr.io/openwrt/imagebuilder:v1",
+        "https://ghcr.io/x",
+        "imagebuilder",
+        "ghcr.io/Open/x",
+    ],
+)
 def test_an_odd_name_of_builders_is_found(name: str) -> None:
     """Podman would answer it with words of its own, at the first build."""
-    assert machine.check_builders(Settings(base_container=name)).detail == f"{name} is no name of container images"
+    assert (
+        machine.check_builders(Settings(base_container=name)).detail
+        == f"{name} is no name of container images"
+    )
 
 
-@pytest.mark.parametrize("name", ["ghcr.io/openwrt/imagebuilder", "localhost/asu-standin/imagebuilder", "registry.example.org:5000/a/b_c"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ghcr.io/openwrt/imagebuilder",
+        "localhost/asu-standin/imagebuilder",
+        "registry.example.org:5000/a/b_c",
+    ],
+)
 def test_a_good_name_of_builders_is_one(name: str) -> None:
     """Host, port, words between slashes."""
     assert machine.IMAGE_NAME.fullmatch(name)
@@ -133,7 +191,9 @@ def test_a_store_that_cannot_be_written_is_found(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / ".incoming").touch()
 
-    assert machine.check_store(Settings(store_path=tmp_path / "file" / "store")).level is Level.PROBLEM
+    assert (
+        machine.check_store(Settings(store_path=tmp_path / "file" / "store")).level is Level.PROBLEM
+    )
     assert "not writable" in machine.check_store(Settings(store_path=tmp_path / "store")).detail
 
 
@@ -145,7 +205,10 @@ def test_a_store_is_not_made_by_looking_at_it(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_found(tmp_path: Path) -> None:
     """Below the reserve counts as full, and a store that is not there yet lies on the disk of its parents."""
-    assert machine.check_disk(Settings(store_path=tmp_path / "store", disk_reserve_mb=0)).level is Level.OK
+    assert (
+        machine.check_disk(Settings(store_path=tmp_path / "store", disk_reserve_mb=0)).level
+        is Level.OK
+    )
     verdict = machine.check_disk(Settings(store_path=tmp_path / "store", disk_reserve_mb=2**40))
 
     assert (verdict.level, "less than the reserve" in verdict.detail) == (Level.PROBLEM, True)
@@ -171,7 +234,11 @@ def test_one_check_does_not_stop_the_others() -> None:
     findings = run_checks({"a": hang, "b": fail, "c": lambda: fine("well")}, seconds=0.2)
     hanging.set()
 
-    assert [(finding.name, finding.level) for finding in findings] == [("a", Level.PROBLEM), ("b", Level.PROBLEM), ("c", Level.OK)]
+    assert [(finding.name, finding.level) for finding in findings] == [
+        ("a", Level.PROBLEM),
+        ("b", Level.PROBLEM),
+        ("c", Level.OK),
+    ]
     assert "no answer within 0.2 s" in findings[0].detail
     assert findings[1].detail == "the check itself failed: RuntimeError"
 
@@ -196,7 +263,10 @@ def test_a_check_may_have_longer() -> None:
 
 def test_warnings_are_no_problems() -> None:
     """Only a problem makes the command fail."""
-    findings = [Finding(name="a", level=Level.WARNING, detail="d"), Finding(name="b", level=Level.OK, detail="d")]
+    findings = [
+        Finding(name="a", level=Level.WARNING, detail="d"),
+        Finding(name="b", level=Level.OK, detail="d"),
+    ]
 
     assert not has_problems(findings)
     assert has_problems([*findings, Finding(name="c", level=Level.PROBLEM, detail="d")])
@@ -207,16 +277,28 @@ def test_findings_are_told_to_people_and_programs() -> None:
     findings = [Finding(name="disk", level=Level.PROBLEM, detail="full", advice="Free some.")]
 
     assert in_words(findings).split() == ["PROBLEM", "disk", "full", "→", "Free", "some."]
-    assert json.loads(in_json(findings)) == {"findings": [{"name": "disk", "level": "problem", "detail": "full", "advice": "Free some."}]}
+    assert json.loads(in_json(findings)) == {
+        "findings": [{"name": "disk", "level": "problem", "detail": "full", "advice": "Free some."}]
+    }
 
 
 def test_each_part_of_a_server_has_its_checks() -> None:
     """A machine with workers alone listens on no port, one with the API alone needs no podman."""
-    names = {part: set(checks_for(Settings(), part=part, host="127.0.0.1", port=8000)) for part in ("all", "api", "worker")}
+    names = {
+        part: set(checks_for(Settings(), part=part, host="127.0.0.1", port=8000))
+        for part in ("all", "api", "worker")
+    }
 
     assert names["all"] == names["api"] | names["worker"]
     assert names["api"] - names["worker"] == {"prepare", "port"}
-    assert names["worker"] - names["api"] == {"podman", "network", "builders", "isolation", "key", "audit"}
+    assert names["worker"] - names["api"] == {
+        "podman",
+        "network",
+        "builders",
+        "isolation",
+        "key",
+        "audit",
+    }
 
 
 def test_what_builds_must_not_reach_is_tried_from_inside() -> None:
@@ -224,12 +306,20 @@ def test_what_builds_must_not_reach_is_tried_from_inside() -> None:
     far = isolation.targets(["10.1.2.3"], 7000, 8000, "203.0.113.5")
     near = isolation.targets(["127.0.0.1"], 6379, 8000, "")
 
-    assert far == [*isolation.METADATA, "gateway:8000", "gateway:7000", "203.0.113.5:7000", "10.1.2.3:7000"]
+    assert far == [
+        *isolation.METADATA,
+        "gateway:8000",
+        "gateway:7000",
+        "203.0.113.5:7000",
+        "10.1.2.3:7000",
+    ]
     assert near == [*isolation.METADATA, "gateway:8000", "gateway:6379"]
 
 
 @pytest.mark.parametrize("command", ["api", "worker", "sweep"])
-def test_mistakes_in_settings_are_told_without_a_traceback(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistakes_in_settings_are_told_without_a_traceback(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A line for each, by the setting's name and without its value, which may be a secret."""
     monkeypatch.setenv("MAX_ATTEMPTS", "s3cret")
     monkeypatch.setenv("LOG_LEVEL", "loud")
@@ -242,7 +332,9 @@ def test_mistakes_in_settings_are_told_without_a_traceback(command: str, monkeyp
     assert "s3cret" not in str(ended.value.code)
 
 
-def test_mistakes_in_settings_are_findings_of_the_check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_in_settings_are_findings_of_the_check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """In the form that was asked for, with the exit code of a problem."""
     monkeypatch.setenv("DISK_RESERVE_MB", "-1")
 
@@ -250,10 +342,17 @@ def test_mistakes_in_settings_are_findings_of_the_check(monkeypatch: pytest.Monk
         main(["check", "--json"])
 
     [finding] = json.loads(capsys.readouterr().out)["findings"]
-    assert (ended.value.code, finding["name"], finding["level"], finding["detail"].split(":")[0]) == (1, "settings", "problem", "DISK_RESERVE_MB")
+    assert (
+        ended.value.code,
+        finding["name"],
+        finding["level"],
+        finding["detail"].split(":")[0],
+    ) == (1, "settings", "problem", "DISK_RESERVE_MB")
 
 
-def test_a_file_of_settings_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_settings_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A broken file is a mistake in the settings like any other."""
     (tmp_path / "asu.toml").write_text("max_attempts = = 3")
     monkeypatch.setenv("ASU_CONFIG", str(tmp_path / "asu.toml"))
@@ -262,7 +361,9 @@ def test_a_file_of_settings_that_cannot_be_read_is_told(tmp_path: Path, monkeypa
         main(["api"])
 
 
-def test_an_audit_log_that_cannot_be_written_is_found_before_a_build_is_missing_in_it(tmp_path: Path) -> None:
+def test_an_audit_log_that_cannot_be_written_is_found_before_a_build_is_missing_in_it(
+    tmp_path: Path,
+) -> None:
     """A directory that is not there, or a link in the place of the file; nothing is written by the check."""
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     paths = (None, tmp_path / "audit.jsonl", tmp_path / "none" / "audit.jsonl", tmp_path / "link")

@@ -23,7 +23,11 @@ def line_of(*versions: str) -> MemoryRecords:
     records = MemoryRecords()
     for place, version in enumerate(versions):
         plan = json.dumps({"request": {"version": version}})
-        asyncio.run(records.claim(str(place), plan=plan, bodies=PendingBodies(b"{}", b"{}"), limit=100, renew=False))
+        asyncio.run(
+            records.claim(
+                str(place), plan=plan, bodies=PendingBodies(b"{}", b"{}"), limit=100, renew=False
+            )
+        )
     return records
 
 
@@ -42,7 +46,9 @@ def is_near(plan: Mapping[str, Any]) -> bool:
         ((FAR,) * WINDOW + (NEAR,), [str(place) for place in range(WINDOW)]),
     ],
 )
-def test_a_builder_at_hand_goes_first_within_bounds(versions: tuple[str, ...], chosen: list[str]) -> None:
+def test_a_builder_at_hand_goes_first_within_bounds(
+    versions: tuple[str, ...], chosen: list[str]
+) -> None:
     """Where the first one's is at hand, or nobody's near the head of the line, it is the first one's turn."""
     assert Choice(line_of(*versions), is_near)() == chosen
 

@@ -20,7 +20,19 @@ def test_a_public_address_is_a_client(host: str, client: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "10.89.0.5", "192.168.1.1", "100.64.0.1", "::1", "fe80::1", "fd00::1", "::ffff:10.0.0.1", "testclient", ""]
+    "host",
+    [
+        "127.0.0.1",
+        "10.89.0.5",
+        "192.168.1.1",
+        "100.64.0.1",
+        "::1",
+        "fe80::1",
+        "fd00::1",
+        "::ffff:10.0.0.1",
+        "testclient",
+        "",
+    ],
 )
 def test_any_other_is_nobody(host: str) -> None:
     """Behind it may be everybody: a gateway that is not believed, a container network, a provider's NAT."""

@@ -21,7 +21,11 @@ EXAMPLE = re.compile(r"^#?([A-Z0-9_]+)=(.*)$", re.MULTILINE)
 
 def services(name: str) -> dict[str, dict[str, Any]]:
     """Return the services of a compose file, with each variable at its default."""
-    text = re.sub(r"(?<!\$)\$\{[A-Z0-9_]+(?::?-([^}]*)|:\?[^}]*)?\}", lambda match: match[1] or "", (ROOT / name).read_text())
+    text = re.sub(
+        r"(?<!\$)\$\{[A-Z0-9_]+(?::?-([^}]*)|:\?[^}]*)?\}",
+        lambda match: match[1] or "",
+        (ROOT / name).read_text(),
+    )
     found: dict[str, dict[str, Any]] = yaml.safe_load(text)["services"]
     return found
 
@@ -77,10 +81,14 @@ def test_every_service_is_bounded(name: str) -> None:
         assert found["restart"] == "always", service
 
 
-@pytest.mark.parametrize(("name", "doors"), [(FILES[0], {"api"}), (FILES[1], {"gateway", "grafana"}), (FILES[2], set())])
+@pytest.mark.parametrize(
+    ("name", "doors"), [(FILES[0], {"api"}), (FILES[1], {"gateway", "grafana"}), (FILES[2], set())]
+)
 def test_only_the_door_is_published(name: str, doors: set[str]) -> None:
     """Whatever else listens is for containers; and the doors are this machine's until the operator says otherwise."""
-    published = {service: found["ports"] for service, found in services(name).items() if "ports" in found}
+    published = {
+        service: found["ports"] for service, found in services(name).items() if "ports" in found
+    }
 
     assert set(published) == doors
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
@@ -101,22 +109,50 @@ def test_redis_keeps_what_it_was_given(name: str) -> None:
 def test_the_audit_log_outlives_its_container(name: str) -> None:
     """Workers write it into a named volume, at a place that the image makes theirs: a new volume takes over its owner."""
     worker = services(name)["worker"]
-    [place] = [volume.partition(":")[2] for volume in worker["volumes"] if volume.startswith("audit:")]
+    [place] = [
+        volume.partition(":")[2] for volume in worker["volumes"] if volume.startswith("audit:")
+    ]
 
     assert str(Path(worker["environment"]["AUDIT_LOG"]).parent) == place
     assert "audit" in yaml.safe_load((ROOT / name).read_text())["volumes"]
-    assert re.search(rf"mkdir [^&]*{place}\b[^&]*&& chown 10001:10001 [^&]*{place}\b", (ROOT / "Containerfile").read_text())
+    assert re.search(
+        rf"mkdir [^&]*{place}\b[^&]*&& chown 10001:10001 [^&]*{place}\b",
+        (ROOT / "Containerfile").read_text(),
+    )
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize(("value", "expected"), [("", ""), ("/elsewhere/x", "/elsewhere/x"), (None, "/var/log/asu/builds.jsonl")])
-def test_the_audit_log_is_the_operators_to_place_and_to_leave_out(name: str, value: str | None, expected: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("", ""), ("/elsewhere/x", "/elsewhere/x"), (None, "/var/log/asu/builds.jsonl")],
+)
+def test_the_audit_log_is_the_operators_to_place_and_to_leave_out(
+    name: str, value: str | None, expected: str
+) -> None:
     """An empty value is one, too."""
-    environment = {**os.environ, "REDIS_URL": "redis://redis", "S3_BUCKET": "images", **({} if value is None else {"AUDIT_LOG": value})}
-    command = [sys.executable, "-m", "podman_compose", "--env-file", os.devnull, "-f", str(ROOT / name), "config"]
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
+    environment = {
+        **os.environ,
+        "REDIS_URL": "redis://redis",
+        "S3_BUCKET": "images",
+        **({} if value is None else {"AUDIT_LOG": value}),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "podman_compose",
+        "--env-file",
+        os.devnull,
+        "-f",
+        str(ROOT / name),
+        "config",
+    ]
+    told = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
 
-    assert (yaml.safe_load(told)["services"]["worker"]["environment"]["AUDIT_LOG"] or "") == expected
+    assert (
+        yaml.safe_load(told)["services"]["worker"]["environment"]["AUDIT_LOG"] or ""
+    ) == expected
 
 
 @pytest.mark.parametrize("name", FILES[:2])
@@ -125,12 +161,16 @@ def test_redis_is_found_without_a_name_server(name: str) -> None:
     found = services(name)
     address = found["redis"]["networks"]["backend"]["ipv4_address"]
 
-    assert [found[service]["extra_hosts"] for service in ("api", "worker")] == [[f"redis:{address}"]] * 2
+    assert [found[service]["extra_hosts"] for service in ("api", "worker")] == [
+        [f"redis:{address}"]
+    ] * 2
 
 
 def test_a_preview_costs_half_a_processor() -> None:
     """The limits of asu-prepare are those of the design."""
-    limits = services("podman-compose.microservices.yml")["prepare"]["deploy"]["resources"]["limits"]
+    limits = services("podman-compose.microservices.yml")["prepare"]["deploy"]["resources"][
+        "limits"
+    ]
 
     assert (limits["cpus"], limits["memory"]) == ("0.5", "512m")
 
@@ -143,7 +183,9 @@ def test_the_base_is_the_same_everywhere(name: str) -> None:
 
 def test_the_gateway_is_told_all_that_its_template_asks() -> None:
     """The gateway does not start with a variable that nobody sets; the name servers are the image's to find out."""
-    asked = set(re.findall(r"\$\{([A-Z_]+)\}", (ROOT / "misc/nginx/gateway.conf.template").read_text())) - {"NGINX_LOCAL_RESOLVERS"}
+    asked = set(
+        re.findall(r"\$\{([A-Z_]+)\}", (ROOT / "misc/nginx/gateway.conf.template").read_text())
+    ) - {"NGINX_LOCAL_RESOLVERS"}
     unit = (ROOT / "misc/quadlet/asu-gateway.container").read_text()
 
     assert asked <= set(services("podman-compose.microservices.yml")["gateway"]["environment"])

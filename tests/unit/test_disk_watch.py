@@ -24,7 +24,11 @@ class Filling(MemoryContainer):
 
     def __init__(self, taken: int | AsuError = 0, free: int | AsuError = ROOMY) -> None:
         self._death = threading.Event()
-        super().__init__(Script(disk_taken=taken, disk_free=free, before={"image": self._go_on}), key="0" * 64, attempt=1)
+        super().__init__(
+            Script(disk_taken=taken, disk_free=free, before={"image": self._go_on}),
+            key="0" * 64,
+            attempt=1,
+        )
 
     def wait(self, seconds: float = PATIENCE) -> bool:
         """Wait for the kill; return whether it came."""
@@ -66,7 +70,10 @@ class Immortal(Filling):
 
 def make_image(container: BuildContainer) -> None:
     """Run what takes long."""
-    container.run(["make", "image", "PROFILE=tplink_archer-c7-v5", "PACKAGES=", "EXTRA_IMAGE_NAME=x"], deadline=60)
+    container.run(
+        ["make", "image", "PROFILE=tplink_archer-c7-v5", "PACKAGES=", "EXTRA_IMAGE_NAME=x"],
+        deadline=60,
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,9 +86,14 @@ def make_image(container: BuildContainer) -> None:
         (UNTOLD, ROOMY, ContainerFailed, "how much of the disk it takes could not be told"),
     ],
 )
-def test_a_build_that_fills_the_disk_is_ended(taken: int | AsuError, free: int | AsuError, error: type[AsuError], words: str) -> None:
+def test_a_build_that_fills_the_disk_is_ended(
+    taken: int | AsuError, free: int | AsuError, error: type[AsuError], words: str
+) -> None:
     """Beyond its limit, with half of the reserve used up by whomever, or if nobody can tell; the running command ends with the reason."""
-    with WatchedContainer(Filling(taken, free), SETTINGS, pause=0.01) as container, pytest.raises(error, match=words):
+    with (
+        WatchedContainer(Filling(taken, free), SETTINGS, pause=0.01) as container,
+        pytest.raises(error, match=words),
+    ):
         make_image(container)
 
 
@@ -112,5 +124,8 @@ def test_a_look_that_fails_by_chance_ends_nothing() -> None:
 
 def test_a_kill_that_went_astray_is_sent_again() -> None:
     """A build that must end does not go on because podman's service restarted just then."""
-    with WatchedContainer(Immortal(taken=100 * MIB + 1), SETTINGS, pause=0.01) as container, pytest.raises(ContainerTooLarge):
+    with (
+        WatchedContainer(Immortal(taken=100 * MIB + 1), SETTINGS, pause=0.01) as container,
+        pytest.raises(ContainerTooLarge),
+    ):
         make_image(container)

@@ -32,7 +32,13 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         "id": scope["state"]["request_id"],
         "size": size,
     }
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"content-type", b"application/json")],
+        }
+    )
     await send({"type": "http.response.body", "body": json.dumps(seen).encode()})
 
 
@@ -54,7 +60,13 @@ def client(app: ASGIApp = echo) -> TestClient:
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "OPTIONS", "DELETE"])
 @pytest.mark.parametrize(
     ("asked", "means"),
-    [("//api//v1///build", "/api/v1/build"), ("/api/v1/build/", "/api/v1/build"), ("/api/v1/build//", "/api/v1/build"), ("/", "/"), ("///", "/")],
+    [
+        ("//api//v1///build", "/api/v1/build"),
+        ("/api/v1/build/", "/api/v1/build"),
+        ("/api/v1/build//", "/api/v1/build"),
+        ("/", "/"),
+        ("///", "/"),
+    ],
 )
 def test_slashes_too_many_mean_nothing(method: str, asked: str, means: str) -> None:
     """Clients of old join a server's address and a path with two slashes; a redirect would lose their POST."""
@@ -69,7 +81,9 @@ def test_slashes_too_many_mean_nothing(method: str, asked: str, means: str) -> N
     assert seen == [means]
 
 
-@pytest.mark.parametrize("path", ["/a%0A", "/a%0a?b=1", "//a/%0A", "/%0a", "/a%0d%0a", "/%00a", "/a%1f/b", "/a%7F"])
+@pytest.mark.parametrize(
+    "path", ["/a%0A", "/a%0a?b=1", "//a/%0A", "/%0a", "/a%0d%0a", "/%00a", "/a%1f/b", "/a%7F"]
+)
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "DELETE"])
 def test_a_path_with_a_control_character_leads_nowhere(method: str, path: str) -> None:
     """The framework's patterns take `/a%0A` for `/a`, which a gateway that denies `/a` does not."""
@@ -87,7 +101,9 @@ def test_the_query_is_left_alone() -> None:
     assert client().get("/a?b=c//d/").json()["query"] == "b=c//d/"
 
 
-@pytest.mark.parametrize(("size", "status"), [(0, 200), (MAX_BODY_BYTES, 200), (MAX_BODY_BYTES + 1, 413)])
+@pytest.mark.parametrize(
+    ("size", "status"), [(0, 200), (MAX_BODY_BYTES, 200), (MAX_BODY_BYTES + 1, 413)]
+)
 @pytest.mark.parametrize("chunked", [True, False])
 def test_a_body_is_counted(size: int, status: int, *, chunked: bool) -> None:
     """The limit holds with Content-Length and without, as owut and auc send it; what is within arrives whole."""
@@ -115,7 +131,11 @@ async def test_a_flood_is_not_read_to_its_end() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await Edge(echo)({"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}, receive, send)
+    await Edge(echo)(
+        {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []},
+        receive,
+        send,
+    )
 
     assert (sent[0]["status"], taken) == (413, 5)
     assert json.loads(sent[1]["body"])["code"] == "body-too-large"
@@ -124,7 +144,10 @@ async def test_a_flood_is_not_read_to_its_end() -> None:
 @pytest.mark.anyio
 async def test_a_caller_who_leaves_half_way_ends_the_body() -> None:
     """The application learns of it, and nobody waits for what never comes."""
-    messages: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+    messages: list[Message] = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
     seen: list[str] = []
 
     async def receive() -> Message:
@@ -136,7 +159,11 @@ async def test_a_caller_who_leaves_half_way_ends_the_body() -> None:
     async def send(_: Message) -> None:
         pass
 
-    await Edge(app)({"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}, receive, send)
+    await Edge(app)(
+        {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []},
+        receive,
+        send,
+    )
 
     assert seen == ["http.request", "http.disconnect"]
 
@@ -145,7 +172,10 @@ def test_an_id_is_taken_over_and_answered() -> None:
     """The id that the gateway gave goes through to the end and back."""
     answer = client().get("/", headers={"X-Request-ID": "gateway-1.a_B"})
 
-    assert (answer.headers["x-request-id"], answer.json()["id"]) == ("gateway-1.a_B", "gateway-1.a_B")
+    assert (answer.headers["x-request-id"], answer.json()["id"]) == (
+        "gateway-1.a_B",
+        "gateway-1.a_B",
+    )
 
 
 @pytest.mark.parametrize("sent", [None, "", "a" * 65, "a b", "a\tb", "<script>", "caf\u00e9"])
@@ -194,21 +224,30 @@ def test_nobody_forges_a_log_line() -> None:
 
 def written(message: str, error: Any = None) -> str:
     """Return what a record looks like in the log."""
-    return Lines("%(name)s: %(message)s").format(logging.LogRecord("logger", logging.ERROR, __file__, 1, message, None, error))
+    return Lines("%(name)s: %(message)s").format(
+        logging.LogRecord("logger", logging.ERROR, __file__, 1, message, None, error)
+    )
 
 
 def test_a_known_error_keeps_its_face() -> None:
     """What was raised beyond the application's own handlers still has its status and its time to try again."""
     answer = client(overload).post("/")
 
-    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (529, "overloaded", "60")
+    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (
+        529,
+        "overloaded",
+        "60",
+    )
 
 
 @pytest.mark.parametrize("app", [echo, crash, overload])
 @pytest.mark.parametrize("headers", [{}, ORIGIN, {**ORIGIN, "Cookie": "a=b"}])
 def test_every_answer_may_be_read_by_any_page(app: ASGIApp, headers: dict[str, str]) -> None:
     """There is exactly one header that says so, errors included: two are as bad as none."""
-    assert len(client(app).get("/", headers=headers).headers.get_list("access-control-allow-origin")) == 1
+    assert (
+        len(client(app).get("/", headers=headers).headers.get_list("access-control-allow-origin"))
+        == 1
+    )
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
@@ -223,16 +262,27 @@ def test_a_preflight_is_granted(method: str, wanted: str | None) -> None:
     assert answer.is_success
     assert answer.headers.get_list("access-control-allow-origin") == ["*"]
     assert method in answer.headers["access-control-allow-methods"]
-    assert wanted is None or all(name in answer.headers["access-control-allow-headers"] for name in wanted.split(","))
+    assert wanted is None or all(
+        name in answer.headers["access-control-allow-headers"] for name in wanted.split(",")
+    )
 
 
 def test_what_was_sent_is_not_repeated() -> None:
     """The mistakes of a request say where and what, without the value, which may be a first-boot script."""
-    mistake: dict[str, Any] = {"type": "t", "loc": ("body", "defaults"), "msg": "m", "input": "secret", "ctx": {"error": "secret"}, "url": "u"}
+    mistake: dict[str, Any] = {
+        "type": "t",
+        "loc": ("body", "defaults"),
+        "msg": "m",
+        "input": "secret",
+        "ctx": {"error": "secret"},
+        "url": "u",
+    }
 
     assert without_input([mistake]) == [{"type": "t", "loc": ["body", "defaults"], "msg": "m"}]
 
 
 def test_a_flood_of_mistakes_is_cut_short() -> None:
     """An answer is never many times as large as its request."""
-    assert len(without_input([{"type": "t", "loc": (), "msg": "m"}] * (MAX_LISTED + 1))) == MAX_LISTED
+    assert (
+        len(without_input([{"type": "t", "loc": (), "msg": "m"}] * (MAX_LISTED + 1))) == MAX_LISTED
+    )

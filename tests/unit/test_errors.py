@@ -33,9 +33,21 @@ def uses() -> Iterator[tuple[str, type[AsuError], set[str]]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             where = f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}"
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ALL:
-                yield where, ALL[node.func.id], {keyword.arg or "**" for keyword in node.keywords} - {*LISTS}
-            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name) and node.exc.id in ALL:
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ALL
+            ):
+                yield (
+                    where,
+                    ALL[node.func.id],
+                    {keyword.arg or "**" for keyword in node.keywords} - {*LISTS},
+                )
+            if (
+                isinstance(node, ast.Raise)
+                and isinstance(node.exc, ast.Name)
+                and node.exc.id in ALL
+            ):
                 yield where, ALL[node.exc.id], set()
 
 
@@ -58,12 +70,16 @@ def test_the_drawn_tree_is_the_real_one() -> None:
     """Whoever reads the head of the module knows every error and what it belongs to."""
     depths = {error.__name__: len(error.__mro__) - len(AsuError.__mro__) for error in classes()}
 
-    assert drawn() == [(depths[error.__name__], error.__name__) for error in classes() if error is not AsuError]
+    assert drawn() == [
+        (depths[error.__name__], error.__name__) for error in classes() if error is not AsuError
+    ]
 
 
 def test_each_code_belongs_to_one_error() -> None:
     """Programs tell errors apart by their codes."""
-    assert {code: count for code, count in Counter(error.code for error in RAISED).items() if count > 1} == {}
+    assert {
+        code: count for code, count in Counter(error.code for error in RAISED).items() if count > 1
+    } == {}
     assert all("code" in vars(error) for error in RAISED)
 
 
@@ -77,8 +93,12 @@ def test_each_error_has_what_an_answer_needs(error: type[AsuError]) -> None:
     assert (error.retry_after is None) == (error.fault == "user")
 
 
-@pytest.mark.parametrize(("where", "error", "values"), [pytest.param(*use, id=use[0]) for use in USES])
-def test_each_error_gets_the_values_of_its_message(where: str, error: type[AsuError], values: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("where", "error", "values"), [pytest.param(*use, id=use[0]) for use in USES]
+)
+def test_each_error_gets_the_values_of_its_message(
+    where: str, error: type[AsuError], values: set[str]
+) -> None:
     """No place makes an error with too few values (a crash instead of a message) or with some that nobody sees."""
     assert values == placeholders(error), where
 
@@ -88,16 +108,24 @@ def test_no_error_quotes_an_exception() -> None:
     quoting = []
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ALL:
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ALL
+            ):
                 parts = [part for keyword in node.keywords for part in ast.walk(keyword.value)]
                 told = [part.value for part in parts if isinstance(part, ast.FormattedValue)]
                 told += [
                     part.args[0]
                     for part in parts
-                    if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in {"str", "repr"}
+                    if isinstance(part, ast.Call)
+                    and isinstance(part.func, ast.Name)
+                    and part.func.id in {"str", "repr"}
                 ]
                 quoting += [
-                    f"{path.name}:{node.lineno}" for part in told if isinstance(part, ast.Name) and part.id in {"error", "exception", "exc", "e"}
+                    f"{path.name}:{node.lineno}"
+                    for part in told
+                    if isinstance(part, ast.Name) and part.id in {"error", "exception", "exc", "e"}
                 ]
 
     assert quoting == []

@@ -10,13 +10,27 @@ from tests.unit.fixtures.small_world import COMMON, absolute, defaults, index, k
 
 RULES = load_rules()
 NOW = defaults("25.12.5", *COMMON)
-INDEX = index(*COMMON, "luci", "luci-app-sqm", "libusb-1.0", "libopenssl", "owut", "wpad-openssl", "dnsmasq-full", "libustream-mbedtls")
+INDEX = index(
+    *COMMON,
+    "luci",
+    "luci-app-sqm",
+    "libusb-1.0",
+    "libopenssl",
+    "owut",
+    "wpad-openssl",
+    "dnsmasq-full",
+    "libustream-mbedtls",
+)
 
 
 def checked(*packages: str, known: PackageIndex | None = INDEX, **fields: Any) -> Resolution:
     """Resolve a relative request with an index."""
     elsewhere = fields.pop("elsewhere", None)
-    return resolve(relative(packages, "25.12.5", **fields), RULES, knowing(NOW, index=known, elsewhere=elsewhere))
+    return resolve(
+        relative(packages, "25.12.5", **fields),
+        RULES,
+        knowing(NOW, index=known, elsewhere=elsewhere),
+    )
 
 
 def only_problem(resolution: Resolution) -> Problem:
@@ -36,8 +50,15 @@ def test_an_unknown_name_comes_with_a_near_one() -> None:
     """A slip of the finger is recognised."""
     problem = only_problem(checked("luci-app-sqn"))
 
-    assert (problem.kind, problem.package, problem.suggestion) == ("unknown", "luci-app-sqn", "luci-app-sqm")
-    assert problem.detail == "There is no package luci-app-sqn in 25.12.5 for x86/64; did you mean luci-app-sqm?"
+    assert (problem.kind, problem.package, problem.suggestion) == (
+        "unknown",
+        "luci-app-sqn",
+        "luci-app-sqm",
+    )
+    assert (
+        problem.detail
+        == "There is no package luci-app-sqn in 25.12.5 for x86/64; did you mean luci-app-sqm?"
+    )
 
 
 def test_an_unknown_name_without_a_near_one_is_told_all_the_same() -> None:
@@ -57,7 +78,10 @@ def test_a_renamed_package_names_its_successor_its_rule_and_since_when() -> None
 
 def test_a_renamed_prefix_keeps_its_ending() -> None:
     """Translations were renamed together; the language stays."""
-    assert only_problem(checked("luci-i18n-opkg-de", since="25.12.0")).suggestion == "luci-i18n-package-manager-de"
+    assert (
+        only_problem(checked("luci-i18n-opkg-de", since="25.12.0")).suggestion
+        == "luci-i18n-package-manager-de"
+    )
 
 
 def test_a_removed_package_names_its_rule_and_since_when() -> None:
@@ -77,12 +101,16 @@ def test_a_vetoed_rule_leaves_a_problem_that_says_why() -> None:
 
 def test_a_rule_of_the_future_explains_nothing() -> None:
     """Opkg is no package of this index, but it was not replaced before 25.12."""
-    resolution = resolve(relative(["opkg"], "24.10.7"), RULES, knowing(defaults("24.10.7", *COMMON), index=INDEX))
+    resolution = resolve(
+        relative(["opkg"], "24.10.7"), RULES, knowing(defaults("24.10.7", *COMMON), index=INDEX)
+    )
 
     assert only_problem(resolution).kind == "unknown"
 
 
-@pytest.mark.parametrize(("name", "plain"), [("libopenssl3", "libopenssl"), ("libusb-1.0-0", "libusb-1.0")])
+@pytest.mark.parametrize(
+    ("name", "plain"), [("libopenssl3", "libopenssl"), ("libusb-1.0-0", "libusb-1.0")]
+)
 def test_another_interface_of_a_library_is_a_renamed_one(name: str, plain: str) -> None:
     """Devices list libraries with the version of their interface; the plain name is what lasts."""
     problem = only_problem(checked(name))
@@ -92,7 +120,9 @@ def test_another_interface_of_a_library_is_a_renamed_one(name: str, plain: str) 
 
 def test_a_package_of_another_target_is_elsewhere() -> None:
     """It exists in this version, but not here: that is no slip, and there is nothing to rename."""
-    problem = only_problem(checked("kmod-e1000", elsewhere=index("kmod-e1000"), device=("ath79/nand", "any")))
+    problem = only_problem(
+        checked("kmod-e1000", elsewhere=index("kmod-e1000"), device=("ath79/nand", "any"))
+    )
 
     assert (problem.kind, problem.suggestion) == ("elsewhere", None)
     assert problem.detail == "kmod-e1000 exists in 25.12.5, but not for ath79/nand."
@@ -100,7 +130,15 @@ def test_a_package_of_another_target_is_elsewhere() -> None:
 
 def test_all_problems_come_in_one_answer_in_the_order_of_the_list() -> None:
     """Nobody has to ask twice."""
-    resolution = checked("nonsense", "luci", "auc", "kmod-nft-nat6", "kmod-e1000", since="25.12.0", elsewhere=index("kmod-e1000"))
+    resolution = checked(
+        "nonsense",
+        "luci",
+        "auc",
+        "kmod-nft-nat6",
+        "kmod-e1000",
+        since="25.12.0",
+        elsewhere=index("kmod-e1000"),
+    )
 
     assert [(problem.package, problem.kind) for problem in resolution.problems] == [
         ("nonsense", "unknown"),
@@ -137,11 +175,17 @@ def test_many_feeds_make_no_long_sentences() -> None:
 
 
 @pytest.mark.parametrize(
-    ("feeds", "beginning"), [((), "The build would fail, as "), (("mine",), "Unless the feed mine brings these versions, the build would fail, ")]
+    ("feeds", "beginning"),
+    [
+        ((), "The build would fail, as "),
+        (("mine",), "Unless the feed mine brings these versions, the build would fail, "),
+    ],
 )
 def test_a_feed_of_ones_own_may_keep_a_promise(feeds: tuple[str, ...], beginning: str) -> None:
     """The version that a request insists on may be the one that its own feed holds."""
-    [warning] = checked("luci", known=PackageIndex(({"luci": "1"},)), packages_versions={"luci": "2"}, feeds=feeds).warnings
+    [warning] = checked(
+        "luci", known=PackageIndex(({"luci": "1"},)), packages_versions={"luci": "2"}, feeds=feeds
+    ).warnings
 
     assert warning.startswith(beginning)
     assert "luci is 1, not 2" in warning
@@ -151,7 +195,9 @@ def test_feeds_in_the_place_of_openwrts_are_told() -> None:
     """Replacing is what a request means that does not say; the index that was looked at is then not the one that is used."""
     [warning] = checked("luci", feeds=("mine",), replaces_feeds=True).warnings
 
-    assert warning == ("OpenWrt's own feeds are not used, as repositories_mode is replace: what the ImageBuilder lacks must come from the feed mine.")
+    assert warning == (
+        "OpenWrt's own feeds are not used, as repositories_mode is replace: what the ImageBuilder lacks must come from the feed mine."
+    )
 
 
 def test_with_repositories_a_conflict_is_still_a_problem() -> None:
@@ -175,11 +221,22 @@ def test_a_variant_beside_the_default_one_is_a_conflict() -> None:
     """A relative request with wpad-openssl also gets the default wpad-basic-mbedtls; the answer says how to take it away."""
     problem = only_problem(checked("wpad-openssl"))
 
-    assert (problem.package, problem.kind, problem.suggestion) == ("wpad-openssl", "conflict", "-wpad-basic-mbedtls")
+    assert (problem.package, problem.kind, problem.suggestion) == (
+        "wpad-openssl",
+        "conflict",
+        "-wpad-basic-mbedtls",
+    )
     assert "take it away with -wpad-basic-mbedtls" in problem.detail
 
 
-@pytest.mark.parametrize("packages", [("wpad-openssl", "-wpad-basic-mbedtls"), ("dnsmasq-full", "-dnsmasq"), ("wpad-basic-mbedtls",)])
+@pytest.mark.parametrize(
+    "packages",
+    [
+        ("wpad-openssl", "-wpad-basic-mbedtls"),
+        ("dnsmasq-full", "-dnsmasq"),
+        ("wpad-basic-mbedtls",),
+    ],
+)
 def test_one_variant_alone_is_no_conflict(packages: tuple[str, ...]) -> None:
     """Who takes the default away, or asks for what is there anyway, is right."""
     assert checked(*packages).problems == ()
@@ -187,10 +244,14 @@ def test_one_variant_alone_is_no_conflict(packages: tuple[str, ...]) -> None:
 
 def test_two_wanted_variants_are_a_conflict_without_an_index_too() -> None:
     """The rules know them; no document is needed."""
-    problem = only_problem(resolve(relative(["wpad-openssl", "wpad-basic-wolfssl"], "22.03.7"), RULES))
+    problem = only_problem(
+        resolve(relative(["wpad-openssl", "wpad-basic-wolfssl"], "22.03.7"), RULES)
+    )
 
     assert (problem.kind, problem.suggestion) == ("conflict", None)
-    assert problem.detail.startswith("wpad-openssl and wpad-basic-wolfssl: They are variants of one program")
+    assert problem.detail.startswith(
+        "wpad-openssl and wpad-basic-wolfssl: They are variants of one program"
+    )
     assert problem.detail.endswith("Leave one of them out.")
 
 
@@ -198,22 +259,34 @@ def test_an_absolute_list_has_no_defaults_beside_it() -> None:
     """Exactly these packages means that no default comes to conflict with them."""
     wanted = ["wpad-openssl" if name == "wpad-basic-mbedtls" else name for name in COMMON]
 
-    assert resolve(absolute(wanted, "25.12.5", since="25.12.5"), RULES, knowing(NOW, NOW, index=INDEX)).problems == ()
+    assert (
+        resolve(
+            absolute(wanted, "25.12.5", since="25.12.5"), RULES, knowing(NOW, NOW, index=INDEX)
+        ).problems
+        == ()
+    )
 
 
 def test_a_vetoed_removal_can_bring_a_conflict() -> None:
     """A default that the request does not want taken away stands beside the user's variant of it."""
     wanted = ["wpad-openssl" if name == "wpad-basic-mbedtls" else name for name in COMMON]
-    request = absolute(wanted, "25.12.5", since="25.12.5", ignored_changes=["absent-wpad-basic-mbedtls"])
+    request = absolute(
+        wanted, "25.12.5", since="25.12.5", ignored_changes=["absent-wpad-basic-mbedtls"]
+    )
 
-    assert only_problem(resolve(request, RULES, knowing(NOW, NOW, index=INDEX))).suggestion == "-wpad-basic-mbedtls"
+    assert (
+        only_problem(resolve(request, RULES, knowing(NOW, NOW, index=INDEX))).suggestion
+        == "-wpad-basic-mbedtls"
+    )
 
 
 def test_a_list_of_inventions_costs_few_searches() -> None:
     """Near names are looked for a few times only, so that nobody can make an answer expensive."""
     problems = checked(*(f"luci-app-sq{letter}" for letter in "abcdefghijkl")).problems
 
-    assert [bool(problem.suggestion) for problem in problems] == [True] * MAX_SUGGESTIONS + [False] * (len(problems) - MAX_SUGGESTIONS)
+    assert [bool(problem.suggestion) for problem in problems] == [True] * MAX_SUGGESTIONS + [
+        False
+    ] * (len(problems) - MAX_SUGGESTIONS)
     assert {problem.kind for problem in problems} == {"unknown"}
 
 
@@ -221,4 +294,7 @@ def test_the_versions_of_a_resolution_are_those_of_the_index() -> None:
     """Each package to be installed has the version that it will have; removals and unknown names have none."""
     known = PackageIndex(({"luci": "25.1", "vim": "9.1-r1"}, {"vim": "9.0-r1"}))
 
-    assert checked("luci", "vim", "nonsense", "-dnsmasq", known=known).versions == {"luci": "25.1", "vim": "9.1-r1"}
+    assert checked("luci", "vim", "nonsense", "-dnsmasq", known=known).versions == {
+        "luci": "25.1",
+        "vim": "9.1-r1",
+    }

@@ -18,7 +18,9 @@ from tests.unit.fixtures.feed_keys import DER, FINGERPRINT, PEM, USIGN, USIGN_LI
 def admit(*keys: str, version: str = "24.10.4") -> None:
     """Let keys pass, with a feed that they may belong to."""
     url = "https://feeds.example.org/own"
-    feeds = {"own": f"{url}/packages.adb" if package_manager_of(Version.parse(version)) == "apk" else url}
+    feeds = {
+        "own": f"{url}/packages.adb" if package_manager_of(Version.parse(version)) == "apk" else url
+    }
     FeedPolicy.of([url]).admit(feeds, keys, Version.parse(version))
 
 
@@ -43,16 +45,37 @@ def test_a_usign_key_has_one_spelling(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [PEM, f"{PEM}\n", PEM.replace("\n", "\r\n"), feed_keys.pem(DER), PEM.replace("\n", "\n  "), f"\n\n{PEM}\n\n"], ids=range(6)
+    "text",
+    [
+        PEM,
+        f"{PEM}\n",
+        PEM.replace("\n", "\r\n"),
+        feed_keys.pem(DER),
+        PEM.replace("\n", "\n  "),
+        f"\n\n{PEM}\n\n",
+    ],
+    ids=range(6),
 )
 def test_a_pem_key_has_one_spelling(text: str) -> None:
     """However its lines are broken; the file is called after the key."""
     key = FeedKey.parse(text)
 
-    assert (key.kind, key.text, key.file_name) == ("pem", PEM, f"{hashlib.sha256(DER).hexdigest()}.pem")
+    assert (key.kind, key.text, key.file_name) == (
+        "pem",
+        PEM,
+        f"{hashlib.sha256(DER).hexdigest()}.pem",
+    )
 
 
-@pytest.mark.parametrize(("key", "version"), [(USIGN, "24.10.4"), (USIGN_LINE, "23.05.10"), (PEM, "25.12.0"), (feed_keys.pem(DER), "SNAPSHOT")])
+@pytest.mark.parametrize(
+    ("key", "version"),
+    [
+        (USIGN, "24.10.4"),
+        (USIGN_LINE, "23.05.10"),
+        (PEM, "25.12.0"),
+        (feed_keys.pem(DER), "SNAPSHOT"),
+    ],
+)
 def test_a_public_key_is_admitted(key: str, version: str) -> None:
     """Both kinds, in the release that can use them; the library reads the PEM file, too."""
     admit(key, version=version)
@@ -121,7 +144,13 @@ def test_anything_else_is_refused(text: str, version: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [feed_keys.USIGN_SECRET, feed_keys.USIGN_SECRET.split("\n")[1], feed_keys.PEM_PRIVATE, feed_keys.PEM_EC_PRIVATE, PEM + feed_keys.PEM_PRIVATE],
+    [
+        feed_keys.USIGN_SECRET,
+        feed_keys.USIGN_SECRET.split("\n")[1],
+        feed_keys.PEM_PRIVATE,
+        feed_keys.PEM_EC_PRIVATE,
+        PEM + feed_keys.PEM_PRIVATE,
+    ],
 )
 @pytest.mark.parametrize("version", ["24.10.4", "25.12.0"])
 def test_a_private_key_is_called_what_it_is(text: str, version: str) -> None:
@@ -129,7 +158,9 @@ def test_a_private_key_is_called_what_it_is(text: str, version: str) -> None:
     with pytest.raises(MalformedRepositoryKey, match="is a private key") as caught:
         admit(text, version=version)
 
-    assert not [line for line in text.split("\n") if len(line) > 16 and line[:16] in caught.value.detail]
+    assert not [
+        line for line in text.split("\n") if len(line) > 16 and line[:16] in caught.value.detail
+    ]
 
 
 @given(

@@ -21,23 +21,51 @@ ALLOWED = (
 POLICY = FeedPolicy.of(ALLOWED)
 
 ADMITTED = [
-    ("https://feeds.example.org/packages", "https://feeds.example.org/packages"),  # The entry itself.
-    ("https://feeds.example.org/packages/", "https://feeds.example.org/packages"),  # The same directory.
-    ("https://feeds.example.org/packages/24.10/x86_64/base", "https://feeds.example.org/packages/24.10/x86_64/base"),  # Below it.
-    ("HTTPS://Feeds.EXAMPLE.org/packages/a", "https://feeds.example.org/packages/a"),  # Case means nothing in scheme and host.
-    ("https://feeds.example.org./packages/a", "https://feeds.example.org/packages/a"),  # One dot at the end is the root of DNS.
-    ("https://feeds.example.org:443/packages/a", "https://feeds.example.org/packages/a"),  # The port that is meant anyway.
-    ("https://feeds.example.org/%70ackages/%61", "https://feeds.example.org/packages/a"),  # Letters, encoded.
-    ("https://feeds.example.org/packages/a%2Db%2bc%7Ed", "https://feeds.example.org/packages/a-b+c~d"),  # Signs that are admitted, encoded.
-    ("https://feeds.example.org/packages/.hidden/...", "https://feeds.example.org/packages/.hidden/..."),  # Names that only begin with dots.
-    ("https://downloads.openwrt.org/releases/24.10.4/packages/x86_64/luci", "https://downloads.openwrt.org/releases/24.10.4/packages/x86_64/luci"),
-    ("http://mirror.example.net:8080", "http://mirror.example.net:8080/"),  # An entry without a path admits the whole server.
+    # The entry itself.
+    ("https://feeds.example.org/packages", "https://feeds.example.org/packages"),
+    # The same directory.
+    ("https://feeds.example.org/packages/", "https://feeds.example.org/packages"),
+    # Below it.
+    (
+        "https://feeds.example.org/packages/24.10/x86_64/base",
+        "https://feeds.example.org/packages/24.10/x86_64/base",
+    ),
+    # Case means nothing in scheme and host.
+    ("HTTPS://Feeds.EXAMPLE.org/packages/a", "https://feeds.example.org/packages/a"),
+    # One dot at the end is the root of DNS.
+    ("https://feeds.example.org./packages/a", "https://feeds.example.org/packages/a"),
+    # The port that is meant anyway.
+    ("https://feeds.example.org:443/packages/a", "https://feeds.example.org/packages/a"),
+    # Letters, encoded.
+    ("https://feeds.example.org/%70ackages/%61", "https://feeds.example.org/packages/a"),
+    # Signs that are admitted, encoded.
+    (
+        "https://feeds.example.org/packages/a%2Db%2bc%7Ed",
+        "https://feeds.example.org/packages/a-b+c~d",
+    ),
+    # Names that only begin with dots.
+    (
+        "https://feeds.example.org/packages/.hidden/...",
+        "https://feeds.example.org/packages/.hidden/...",
+    ),
+    (
+        "https://downloads.openwrt.org/releases/24.10.4/packages/x86_64/luci",
+        "https://downloads.openwrt.org/releases/24.10.4/packages/x86_64/luci",
+    ),
+    # An entry without a path admits the whole server.
+    ("http://mirror.example.net:8080", "http://mirror.example.net:8080/"),
     ("http://mirror.example.net:8080/", "http://mirror.example.net:8080/"),
     ("http://mirror.example.net:8080/any/thing", "http://mirror.example.net:8080/any/thing"),
-    ("http://192.0.2.7/feed/x", "http://192.0.2.7/feed/x"),  # An IP address that is listed, in its plain spelling.
+    # An IP address that is listed, in its plain spelling.
+    ("http://192.0.2.7/feed/x", "http://192.0.2.7/feed/x"),
     ("http://192.0.2.7:80/feed", "http://192.0.2.7/feed"),
-    ("https://XN--bcher-kva.example/a-b_c~d+e/1", "https://xn--bcher-kva.example/a-b_c~d+e/1"),  # Punycode is compared as it is.
-    ("https://feeds.example.org/packages/" + "a" * 477, "https://feeds.example.org/packages/" + "a" * 477),  # 512 characters.
+    # Punycode is compared as it is.
+    ("https://XN--bcher-kva.example/a-b_c~d+e/1", "https://xn--bcher-kva.example/a-b_c~d+e/1"),
+    # 512 characters.
+    (
+        "https://feeds.example.org/packages/" + "a" * 477,
+        "https://feeds.example.org/packages/" + "a" * 477,
+    ),
 ]
 
 NOT_LISTED = [
@@ -73,8 +101,20 @@ NOT_LISTED = [
     "http://localhost:6379/feed",
 ]
 
-USER, QUERY, DOTS, SLASHES, SIGNS = "user or a password", "query or a fragment", "`.` or `..`", "two slashes in a row", "whose path holds other"
-SCHEME, HOST, ADDRESS, PORT, VISIBLE = "neither https:// nor http://", "no plain name", "another spelling", "port is no number", "a blank, a control"
+USER, QUERY, DOTS, SLASHES, SIGNS = (
+    "user or a password",
+    "query or a fragment",
+    "`.` or `..`",
+    "two slashes in a row",
+    "whose path holds other",
+)
+SCHEME, HOST, ADDRESS, PORT, VISIBLE = (
+    "neither https:// nor http://",
+    "no plain name",
+    "another spelling",
+    "port is no number",
+    "a blank, a control",
+)
 BASE = "https://feeds.example.org/packages"
 MALFORMED = [
     ("https://user@feeds.example.org/packages", USER),
@@ -224,7 +264,22 @@ def test_the_corpus_is_large() -> None:
 
 
 # Parts of which addresses are made, good and bad ones, and any text besides.
-PLAIN = ["https://", "HTTP://", "feeds.example.org", "evil.example", "packages", "releases", "feed", "a.adb", ":443", ":8080", "/", "%41", "~", "+"]
+PLAIN = [
+    "https://",
+    "HTTP://",
+    "feeds.example.org",
+    "evil.example",
+    "packages",
+    "releases",
+    "feed",
+    "a.adb",
+    ":443",
+    ":8080",
+    "/",
+    "%41",
+    "~",
+    "+",
+]
 STRANGE = [
     ":",
     "@",
@@ -251,9 +306,9 @@ STRANGE = [
     "\u00e4",
 ]
 PARTS = st.sampled_from([*ALLOWED, *PLAIN, *STRANGE]) | st.text(max_size=4)
-ADDRESSES = st.lists(PARTS, max_size=8).map("".join) | st.tuples(st.sampled_from(ALLOWED), st.lists(PARTS, max_size=6)).map(
-    lambda parts: parts[0] + "".join(parts[1])
-)
+ADDRESSES = st.lists(PARTS, max_size=8).map("".join) | st.tuples(
+    st.sampled_from(ALLOWED), st.lists(PARTS, max_size=6)
+).map(lambda parts: parts[0] + "".join(parts[1]))
 
 
 @given(ADDRESSES)
@@ -271,7 +326,8 @@ def test_whatever_is_admitted_lies_below_an_entry_for_others_too(url: str) -> No
     assert not read.query + read.fragment + (read.username or "")
     assert unquote(text) == text
     assert any(
-        (read.scheme, read.netloc) == (entry.scheme, entry.netloc) and f"{read.path.rstrip('/')}/".startswith(f"{entry.path}/")
+        (read.scheme, read.netloc) == (entry.scheme, entry.netloc)
+        and f"{read.path.rstrip('/')}/".startswith(f"{entry.path}/")
         for entry in map(urlsplit, ALLOWED)
     )
 

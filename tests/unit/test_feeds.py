@@ -10,15 +10,22 @@ from tests.unit.fixtures.feed_keys import PEM, USIGN
 OPKG = ["21.02.7", "23.05.10", "24.10.4", "24.10-SNAPSHOT"]
 APK = ["25.12.0-rc1", "25.12.0", "25.12-SNAPSHOT", "SNAPSHOT"]
 POLICY = FeedPolicy.of(["https://feeds.example.org/own"])
-DIRECTORY, INDEX = "https://feeds.example.org/own/x86_64", "https://feeds.example.org/own/x86_64/packages.adb"
+DIRECTORY, INDEX = (
+    "https://feeds.example.org/own/x86_64",
+    "https://feeds.example.org/own/x86_64/packages.adb",
+)
 
 
-def admit(repositories: dict[str, str], *keys: str, version: str = "24.10.4", policy: FeedPolicy = POLICY) -> None:
+def admit(
+    repositories: dict[str, str], *keys: str, version: str = "24.10.4", policy: FeedPolicy = POLICY
+) -> None:
     """Let feeds and keys pass."""
     policy.admit(repositories, keys, Version.parse(version))
 
 
-def refusal(repositories: dict[str, str], version: str = "24.10.4", policy: FeedPolicy = POLICY) -> RepositoryNotAllowed:
+def refusal(
+    repositories: dict[str, str], version: str = "24.10.4", policy: FeedPolicy = POLICY
+) -> RepositoryNotAllowed:
     """Return the error that feeds are refused with."""
     with pytest.raises(RepositoryNotAllowed) as caught:
         admit(repositories, version=version, policy=policy)
@@ -39,35 +46,58 @@ def test_apk_takes_indexes_and_pem_keys(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", APK)
-@pytest.mark.parametrize("url", [DIRECTORY, f"{DIRECTORY}/", f"{DIRECTORY}/Packages.gz", f"{DIRECTORY}/packages.ADB"])
+@pytest.mark.parametrize(
+    "url", [DIRECTORY, f"{DIRECTORY}/", f"{DIRECTORY}/Packages.gz", f"{DIRECTORY}/packages.ADB"]
+)
 def test_a_directory_is_no_feed_for_apk(version: str, url: str) -> None:
     """Apk would read it as a repository of another kind and go on without it; the refusal says what to give."""
     error = refusal({"mine": url}, version)
 
     assert error.code == "malformed-repository"
-    assert f"mine has no index for apk, which {version} installs with; give the address of its packages.adb" in error.detail
+    assert (
+        f"mine has no index for apk, which {version} installs with; give the address of its packages.adb"
+        in error.detail
+    )
 
 
 @pytest.mark.parametrize("version", OPKG)
-@pytest.mark.parametrize("url", [INDEX, f"{DIRECTORY}/Packages.gz", f"{DIRECTORY}/Packages.sig", f"{DIRECTORY}/mine_1.0_all.ipk"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        INDEX,
+        f"{DIRECTORY}/Packages.gz",
+        f"{DIRECTORY}/Packages.sig",
+        f"{DIRECTORY}/mine_1.0_all.ipk",
+    ],
+)
 def test_a_file_is_no_feed_for_opkg(version: str, url: str) -> None:
     """It would ask for a file below a file; the refusal says what to give."""
     error = refusal({"mine": url}, version)
 
     assert error.code == "malformed-repository"
-    assert f"mine is no directory for opkg, which {version} installs with; give the address of the directory" in error.detail
+    assert (
+        f"mine is no directory for opkg, which {version} installs with; give the address of the directory"
+        in error.detail
+    )
 
 
 def test_an_index_with_a_slash_behind_it_is_no_file() -> None:
     """However the dot is written."""
     assert refusal({"mine": f"{INDEX}/"}, "25.12.0").code == "malformed-repository"
-    assert refusal({"mine": f"{DIRECTORY}/packages%2Eadb/"}, "25.12.0").code == "malformed-repository"
+    assert (
+        refusal({"mine": f"{DIRECTORY}/packages%2Eadb/"}, "25.12.0").code == "malformed-repository"
+    )
 
 
-@pytest.mark.parametrize("name", ["imagebuilder", "openwrt_core", "openwrt_", "ImageBuilder", "OpenWrt_base"])
+@pytest.mark.parametrize(
+    "name", ["imagebuilder", "openwrt_core", "openwrt_", "ImageBuilder", "OpenWrt_base"]
+)
 def test_the_names_of_the_builders_own_feeds_are_taken(name: str) -> None:
     """Opkg skips the second feed of a name, so the packages would be missing without a word."""
-    assert "is a name of the ImageBuilder's own feeds; choose another" in refusal({name: DIRECTORY}).detail
+    assert (
+        "is a name of the ImageBuilder's own feeds; choose another"
+        in refusal({name: DIRECTORY}).detail
+    )
 
 
 @pytest.mark.parametrize("name", ["openwrt", "my_openwrt_core", "imagebuilder2"])
@@ -76,7 +106,9 @@ def test_names_that_are_like_those_are_free(name: str) -> None:
     admit({name: DIRECTORY})
 
 
-@pytest.mark.parametrize("url", [DIRECTORY, "no address at all", "https://user:secret@feeds.example.org/"])
+@pytest.mark.parametrize(
+    "url", [DIRECTORY, "no address at all", "https://user:secret@feeds.example.org/"]
+)
 def test_a_server_that_admits_none_says_so(url: str) -> None:
     """Nobody need correct an address that is refused anyway."""
     error = refusal({"mine": url}, policy=FeedPolicy(()))
@@ -100,16 +132,35 @@ def test_a_refusal_says_what_is_admitted() -> None:
 
 def test_each_feed_is_looked_at() -> None:
     """One good feed makes no other one good."""
-    assert refusal({"mine": DIRECTORY, "other": "https://feeds.example.org/other"}).code == "repository-not-allowed"
+    assert (
+        refusal({"mine": DIRECTORY, "other": "https://feeds.example.org/other"}).code
+        == "repository-not-allowed"
+    )
 
 
 @pytest.mark.parametrize(
     ("key", "version", "words"),
     [
-        (USIGN, "25.12.0", "is usign's public key; 25.12.0 installs with apk, so send a PEM file with an EC public key."),
-        (USIGN, "SNAPSHOT", "is usign's public key; SNAPSHOT installs with apk, so send a PEM file with an EC public key."),
-        (PEM, "24.10.4", "is a PEM file with an EC public key; 24.10.4 installs with opkg, so send usign's public key."),
-        (PEM, "24.10-SNAPSHOT", "is a PEM file with an EC public key; 24.10-SNAPSHOT installs with opkg, so send usign's public key."),
+        (
+            USIGN,
+            "25.12.0",
+            "is usign's public key; 25.12.0 installs with apk, so send a PEM file with an EC public key.",
+        ),
+        (
+            USIGN,
+            "SNAPSHOT",
+            "is usign's public key; SNAPSHOT installs with apk, so send a PEM file with an EC public key.",
+        ),
+        (
+            PEM,
+            "24.10.4",
+            "is a PEM file with an EC public key; 24.10.4 installs with opkg, so send usign's public key.",
+        ),
+        (
+            PEM,
+            "24.10-SNAPSHOT",
+            "is a PEM file with an EC public key; 24.10-SNAPSHOT installs with opkg, so send usign's public key.",
+        ),
     ],
 )
 def test_a_key_of_the_other_kind_says_what_to_send(key: str, version: str, words: str) -> None:
@@ -117,4 +168,7 @@ def test_a_key_of_the_other_kind_says_what_to_send(key: str, version: str, words
     with pytest.raises(UnsuitableRepositoryKey) as caught:
         admit({}, key, version=version)
 
-    assert (caught.value.status, caught.value.detail) == (400, f"Key 1 of `repository_keys` {words}")
+    assert (caught.value.status, caught.value.detail) == (
+        400,
+        f"Key 1 of `repository_keys` {words}",
+    )

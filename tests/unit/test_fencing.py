@@ -19,7 +19,8 @@ eth0\t00000000\t0100590A\t0003\t0\t0\t100\t00000000\t0\t0\t0
 eth0\t0000590A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
 """
 NONE = "0" * 32
-# The network that the interface is in, its own address, the way to the rest through the gateway, and what the kernel refuses by itself.
+# The network that the interface is in, its own address, the way to the rest through the gateway,
+# and what the kernel refuses by itself.
 ROUTES6 = f"""\
 20010db8000000010000000000000000 40 {NONE} 00 {NONE} 00000100 00000001 00000000 00000001     eth0
 20010db8000000010000000000000007 80 {NONE} 00 {NONE} 00000000 00000002 00000000 80200001     eth0
@@ -35,11 +36,20 @@ ROUTES6 = f"""\
         ({"upstream_url": "http://mirror.lan"}, ["mirror.lan:443", "mirror.lan:80"]),
         ({"upstream_url": "http://mirror.lan:80"}, ["mirror.lan:443", "mirror.lan:80"]),
         ({"upstream_url": "https://mirror.lan:80"}, ["mirror.lan:80"]),
-        ({"upstream_url": "http://a.example", "builder_upstream_url": "http://cache:8080/x"}, ["cache:8080"]),
+        (
+            {"upstream_url": "http://a.example", "builder_upstream_url": "http://cache:8080/x"},
+            ["cache:8080"],
+        ),
         ({"builder_upstream_url": "http://[fd00::1]:8080"}, ["[fd00::1]:8080"]),
         ({"builder_upstream_url": "file:///upstream"}, []),
-        ({"container_may_reach": ("http://10.0.0.5:81", "https://feeds.lan/x")}, ["10.0.0.5:81", "downloads.openwrt.org:443", "feeds.lan:443"]),
-        ({"repository_allow_list": ("http://10.0.0.6/x", "http://feeds.example/x")}, ["10.0.0.6:443", "10.0.0.6:80", "downloads.openwrt.org:443"]),
+        (
+            {"container_may_reach": ("http://10.0.0.5:81", "https://feeds.lan/x")},
+            ["10.0.0.5:81", "downloads.openwrt.org:443", "feeds.lan:443"],
+        ),
+        (
+            {"repository_allow_list": ("http://10.0.0.6/x", "http://feeds.example/x")},
+            ["10.0.0.6:443", "10.0.0.6:80", "downloads.openwrt.org:443"],
+        ),
     ],
 )
 def test_the_settings_name_what_may_be_reached(values: dict[str, Any], expected: list[str]) -> None:
@@ -67,7 +77,9 @@ def test_private_addresses_are_denied(address: str) -> None:
     assert any(ip_address(address) in ip_network(text) for text in DENIED)
 
 
-@pytest.mark.parametrize("address", ["151.101.2.132", "172.32.0.1", "100.128.0.1", "2a04:4e42::644"])
+@pytest.mark.parametrize(
+    "address", ["151.101.2.132", "172.32.0.1", "100.128.0.1", "2a04:4e42::644"]
+)
 def test_public_addresses_are_not(address: str) -> None:
     """Packages come from there."""
     assert not any(ip_address(address) in ip_network(text) for text in DENIED)
@@ -77,7 +89,11 @@ def test_the_fence_has_one_capability() -> None:
     """What closes the network holds nothing else that a hostile image could use, and is tidied away as the build's own is."""
     described = fence_container(Settings(), "image", "1234", {"asu.build": "key"})
 
-    assert (described["cap_drop"], described["cap_add"], described["read_only_filesystem"]) == (["all"], ["NET_ADMIN"], True)
+    assert (described["cap_drop"], described["cap_add"], described["read_only_filesystem"]) == (
+        ["all"],
+        ["NET_ADMIN"],
+        True,
+    )
     assert described["netns"] == {"nsmode": "container", "value": "1234"}
     assert described["labels"] == {"asu.build": "key", "asu.fence": "true"}
 
@@ -95,14 +111,19 @@ def test_neighbours_are_known_whatever_their_addresses() -> None:
 
 def test_name_servers_are_found() -> None:
     """Of either family, with or without an interface."""
-    servers = fence.name_servers("search lan\nnameserver 10.89.0.1\nnameserver fe80::1%eth0\nnameserver\noptions ndots:1\n")
+    servers = fence.name_servers(
+        "search lan\nnameserver 10.89.0.1\nnameserver fe80::1%eth0\nnameserver\noptions ndots:1\n"
+    )
 
     assert servers == [ip_network("10.89.0.1/32"), ip_network("fe80::1/128")]
 
 
 def test_without_a_word_of_the_operator_only_feeds_are_reached() -> None:
     """What opens the rest is a choice."""
-    told = {egress: fence_container(Settings(container_egress=egress), "image", "1234", {}) for egress in ("feeds", "world")}
+    told = {
+        egress: fence_container(Settings(container_egress=egress), "image", "1234", {})
+        for egress in ("feeds", "world")
+    }
 
     assert fence_container(Settings(), "image", "1234", {}) == told["feeds"]
     assert [described["command"][5] for described in told.values()] == ["feeds", "world"]
@@ -110,14 +131,32 @@ def test_without_a_word_of_the_operator_only_feeds_are_reached() -> None:
 
 def test_the_fence_is_told_what_is_trusted_and_what_is_not() -> None:
     """Servers of the settings may be anywhere, those of feeds may not; of the build's files it holds one."""
-    settings = Settings(builder_upstream_url="http://cache:8080", container_may_reach=("https://feeds.lan/x",))
-
-    described = fence_container(
-        settings, "image", "1234", {}, feeds=("https://b.example/x", "http://a.example:81/y", "file:///z"), hosts="/run/1/hosts"
+    settings = Settings(
+        builder_upstream_url="http://cache:8080", container_may_reach=("https://feeds.lan/x",)
     )
 
-    assert described["command"][6:] == [",".join(DENIED), "cache:8080,feeds.lan:443", "a.example:81,b.example:443"]
-    assert described["mounts"] == [{"type": "bind", "source": "/run/1/hosts", "destination": "/asu-hosts", "options": ["rw", "z"]}]
+    described = fence_container(
+        settings,
+        "image",
+        "1234",
+        {},
+        feeds=("https://b.example/x", "http://a.example:81/y", "file:///z"),
+        hosts="/run/1/hosts",
+    )
+
+    assert described["command"][6:] == [
+        ",".join(DENIED),
+        "cache:8080,feeds.lan:443",
+        "a.example:81,b.example:443",
+    ]
+    assert described["mounts"] == [
+        {
+            "type": "bind",
+            "source": "/run/1/hosts",
+            "destination": "/asu-hosts",
+            "options": ["rw", "z"],
+        }
+    ]
 
 
 def test_the_builders_own_feeds_are_read() -> None:
@@ -127,14 +166,26 @@ def test_the_builders_own_feeds_are_read() -> None:
 
     assert fence.feeds_of(opkg) == ["downloads.openwrt.org:443"]
     assert fence.feeds_of(apk) == ["downloads.openwrt.org:443", "mirror.example:8080"]
-    assert fence.feeds_of("http://mirror.example/packages.adb") == ["mirror.example:80", "mirror.example:443"]
+    assert fence.feeds_of("http://mirror.example/packages.adb") == [
+        "mirror.example:80",
+        "mirror.example:443",
+    ]
 
 
 def test_a_server_may_send_to_its_own_https() -> None:
     """Feeds given as http, which the server sends to https, are many; anything else that a redirect leads to is another server."""
-    described = fence_container(Settings(), "image", "1234", {}, feeds=("http://a.example/x", "http://b.example:8080/x", "http://[2001:db8::9]/x"))
+    described = fence_container(
+        Settings(),
+        "image",
+        "1234",
+        {},
+        feeds=("http://a.example/x", "http://b.example:8080/x", "http://[2001:db8::9]/x"),
+    )
 
-    assert described["command"][8] == "[2001:db8::9]:443,[2001:db8::9]:80,a.example:443,a.example:80,b.example:8080"
+    assert (
+        described["command"][8]
+        == "[2001:db8::9]:443,[2001:db8::9]:80,a.example:443,a.example:80,b.example:8080"
+    )
 
 
 PRIVATE = [ip_network(text) for text in ("10.0.0.0/8", "203.0.113.0/28", "fd00::/8")]
@@ -154,14 +205,25 @@ FOUND = {
         (["cache:8080"], [], [("cache", "10.0.0.5/32", 8080)]),
         ([], ["cache:8080"], []),
         (["cache:8080"], ["cache:6379"], [("cache", "10.0.0.5/32", 8080)]),
-        ([], ["feeds.example:443"], [("feeds.example", "192.0.2.7/32", 443), ("feeds.example", "2001:db8::7/128", 443)]),
-        ([], ["hostile.example:80"], [("hostile.example", "::ffff:10.0.0.1/128", 80)]),  # No way to 10.0.0.1: IPv6 has none to it.
+        (
+            [],
+            ["feeds.example:443"],
+            [("feeds.example", "192.0.2.7/32", 443), ("feeds.example", "2001:db8::7/128", 443)],
+        ),
+        # No way to 10.0.0.1: IPv6 has none to it.
+        ([], ["hostile.example:80"], [("hostile.example", "::ffff:10.0.0.1/128", 80)]),
         ([], ["neighbour.example:80"], []),
         (["unknown.example:80"], ["nobody.example:80"], []),
-        ([], ["192.0.2.9:80", "[2001:db8::9]:81"], [("192.0.2.9", "192.0.2.9/32", 80), ("2001:db8::9", "2001:db8::9/128", 81)]),
+        (
+            [],
+            ["192.0.2.9:80", "[2001:db8::9]:81"],
+            [("192.0.2.9", "192.0.2.9/32", 80), ("2001:db8::9", "2001:db8::9/128", 81)],
+        ),
     ],
 )
-def test_names_of_feeds_open_nothing_private(servers: list[str], feeds: list[str], expected: list[tuple[str, str, int]]) -> None:
+def test_names_of_feeds_open_nothing_private(
+    servers: list[str], feeds: list[str], expected: list[tuple[str, str, int]]
+) -> None:
     """Each server is let through at its port and at the addresses that it has now; a private one only where the settings name it."""
     wanted = [(name, ip_network(address), port) for name, address, port in expected]
 
@@ -170,10 +232,18 @@ def test_names_of_feeds_open_nothing_private(servers: list[str], feeds: list[str
 
 def test_names_are_pinned_to_what_was_let_through() -> None:
     """One line for an address, whatever the number of ports; an address in numbers needs none, and nothing strange becomes a line."""
-    reached = fence.admitted(["cache:80", "cache:81"], ["feeds.example:443", "192.0.2.9:80", "[2001:db8::9]:81"], FOUND, PRIVATE)
+    reached = fence.admitted(
+        ["cache:80", "cache:81"],
+        ["feeds.example:443", "192.0.2.9:80", "[2001:db8::9]:81"],
+        FOUND,
+        PRIVATE,
+    )
     reached.append(("two words", ip_network("192.0.2.7/32"), 80))
 
-    assert fence.pins(reached) == "10.0.0.5\tcache\n192.0.2.7\tfeeds.example\n2001:db8::7\tfeeds.example\n"
+    assert (
+        fence.pins(reached)
+        == "10.0.0.5\tcache\n192.0.2.7\tfeeds.example\n2001:db8::7\tfeeds.example\n"
+    )
 
 
 def test_a_rule_for_everything_has_no_destination() -> None:
@@ -184,7 +254,18 @@ def test_a_rule_for_everything_has_no_destination() -> None:
     assert len(one) - len(everything) == 8
 
 
-@pytest.mark.parametrize(("values", "names"), [({}, {"all", "eth0"}), ({"container_fence": False}, set()), ({"container_network": "none"}, set())])
-def test_only_a_fence_needs_the_filter_of_return_paths_off(values: dict[str, Any], names: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({}, {"all", "eth0"}),
+        ({"container_fence": False}, set()),
+        ({"container_network": "none"}, set()),
+    ],
+)
+def test_only_a_fence_needs_the_filter_of_return_paths_off(
+    values: dict[str, Any], names: set[str]
+) -> None:
     """Where there is no fence or no interface, podman is asked for nothing of the kind."""
-    assert loose_interface(Settings(**values)) == {f"net.ipv4.conf.{name}.rp_filter": "0" for name in names}
+    assert loose_interface(Settings(**values)) == {
+        f"net.ipv4.conf.{name}.rp_filter": "0" for name in names
+    }

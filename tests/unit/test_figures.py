@@ -27,13 +27,29 @@ from asu.figures import (
 )
 from asu.memory_records import MemoryRecords
 from asu.memory_statistics import MemoryStatistics
-from asu.statistics import KEPT_DAYS, DayCounts, Failure, FinishedBuild, days_up_to, duration_step, seconds_of, today
+from asu.statistics import (
+    KEPT_DAYS,
+    DayCounts,
+    Failure,
+    FinishedBuild,
+    days_up_to,
+    duration_step,
+    seconds_of,
+    today,
+)
 
 pytestmark = pytest.mark.anyio
 
 NOW = QueueFigures(queue_length=3, builds_running=2, workers_alive=4)
 WEDNESDAY = date(2026, 10, 28)
-FAILURE = Failure(hour="2026-10-27T12:00:00Z", code="image-too-big", fault="user", version="24.10.4", target="ath79/generic", profile="a")
+FAILURE = Failure(
+    hour="2026-10-27T12:00:00Z",
+    code="image-too-big",
+    fault="user",
+    version="24.10.4",
+    target="ath79/generic",
+    profile="a",
+)
 
 
 class WatchedStatistics(MemoryStatistics):
@@ -127,14 +143,24 @@ def test_totals() -> None:
     days = {
         date(2026, 9, 1): DayCounts(requests=10, cache_hits=2, failures={"infra": 1}),
         date(2026, 10, 28): DayCounts(
-            requests=20, cache_hits=8, builds=3, milliseconds=93_000, failures={"user": 2, "infra": 1}, durations={duration_step(30.0): 2}
+            requests=20,
+            cache_hits=8,
+            builds=3,
+            milliseconds=93_000,
+            failures={"user": 2, "infra": 1},
+            durations={duration_step(30.0): 2},
         ),
     }
 
     totals = summarise(add_up(counted(days)), NOW)
 
     assert (totals.since, totals.days_kept) == (date(2026, 9, 1), KEPT_DAYS)
-    assert (totals.requests, totals.cache_hits, totals.cache_hit_ratio, totals.builds) == (30, 10, 0.3333, 3)
+    assert (totals.requests, totals.cache_hits, totals.cache_hit_ratio, totals.builds) == (
+        30,
+        10,
+        0.3333,
+        3,
+    )
     assert totals.failures == Failures(user=2, upstream=0, infra=2)
     assert totals.build_seconds.mean == 31.0
     assert (totals.queue_length, totals.builds_running, totals.workers_alive) == (3, 2, 4)
@@ -144,7 +170,11 @@ def test_totals_of_nothing() -> None:
     """A new server has no ratio, no duration and no beginning, rather than a division by zero."""
     totals = summarise(add_up(counted({})), NOW)
 
-    assert (totals.since, totals.cache_hit_ratio, totals.build_seconds) == (None, None, BuildSeconds(median=None, mean=None))
+    assert (totals.since, totals.cache_hit_ratio, totals.build_seconds) == (
+        None,
+        None,
+        BuildSeconds(median=None, mean=None),
+    )
 
 
 @pytest.mark.parametrize("seconds", [0.4, 3.0, 61.5, 700.0])
@@ -157,7 +187,9 @@ def test_the_median_is_in_the_middle() -> None:
     """A few very long builds do not move it."""
     durations = {duration_step(10.0): 2, duration_step(30.0): 3, duration_step(900.0): 2}
 
-    median = add_up(counted({WEDNESDAY: DayCounts(builds=7, durations=durations)})).build_seconds.median
+    median = add_up(
+        counted({WEDNESDAY: DayCounts(builds=7, durations=durations)})
+    ).build_seconds.median
 
     assert median == pytest.approx(30.0, rel=0.05)
 
@@ -165,16 +197,30 @@ def test_the_median_is_in_the_middle() -> None:
 def test_each_of_thirty_days() -> None:
     """Every day is there, today last, in the shape of the reference server; older days are not."""
     days = {
-        WEDNESDAY: DayCounts(requests=7, cache_hits=3, builds=2, failures={"user": 1, "upstream": 1}),
+        WEDNESDAY: DayCounts(
+            requests=7, cache_hits=3, builds=2, failures={"user": 1, "upstream": 1}
+        ),
         WEDNESDAY - timedelta(days=29): DayCounts(requests=1),
         WEDNESDAY - timedelta(days=30): DayCounts(requests=99),
     }
 
     chart = per_day(counted(days))
 
-    assert (len(chart.labels), chart.labels[0], chart.labels[-1]) == (DAYS_SHOWN, "2026-09-29Z", "2026-10-28Z")
-    shown = {series.label: (series.data[0], sum(series.data[1:-1]), series.data[-1], series.color) for series in chart.datasets}
-    assert shown == {"Requests": (1, 0, 7, "green"), "Cache-Hits": (0, 0, 3, "orange"), "Failures": (0, 0, 2, "red"), "Builds": (0, 0, 2, "blue")}
+    assert (len(chart.labels), chart.labels[0], chart.labels[-1]) == (
+        DAYS_SHOWN,
+        "2026-09-29Z",
+        "2026-10-28Z",
+    )
+    shown = {
+        series.label: (series.data[0], sum(series.data[1:-1]), series.data[-1], series.color)
+        for series in chart.datasets
+    }
+    assert shown == {
+        "Requests": (1, 0, 7, "green"),
+        "Cache-Hits": (0, 0, 3, "orange"),
+        "Failures": (0, 0, 2, "red"),
+        "Builds": (0, 0, 2, "blue"),
+    }
 
 
 VERSIONS = {
@@ -190,7 +236,9 @@ def test_weeks_by_branch() -> None:
     chart = work_out(counted(VERSIONS)).by_branch
 
     assert (len(chart.labels), chart.labels[-2:]) == (WEEKS_SHOWN, ["2026-10-19Z", "2026-10-26Z"])
-    assert [(series.label, series.data[-2:], sum(series.data[:-2])) for series in chart.datasets] == [
+    assert [
+        (series.label, series.data[-2:], sum(series.data[:-2])) for series in chart.datasets
+    ] == [
         ("24.10", [1, 4], 0),
         ("25.12", [0, 5], 0),
         ("SNAPSHOT", [0, 1], 0),
@@ -201,7 +249,10 @@ def test_weeks_by_version_of_a_branch() -> None:
     """Versions sort as numbers; other branches stay away, and a branch that nobody builds has none."""
     charts = work_out(counted(VERSIONS)).by_version
 
-    assert [(series.label, series.data[-2:]) for series in charts["24.10"].datasets] == [("24.10.4", [1, 3]), ("24.10.10", [0, 1])]
+    assert [(series.label, series.data[-2:]) for series in charts["24.10"].datasets] == [
+        ("24.10.4", [1, 3]),
+        ("24.10.10", [0, 1]),
+    ]
     assert set(charts) == {"24.10", "25.12", "SNAPSHOT"}
 
 
@@ -217,19 +268,33 @@ def test_failures_newest_first() -> None:
     older = replace(FAILURE, hour="2026-10-26T23:00:00Z")
     frequent = replace(FAILURE, profile="b")
 
-    assert [(entry.time, entry.profile, entry.count) for entry in newest([(older, 9), (FAILURE, 1), (frequent, 2)])] == [
+    assert [
+        (entry.time, entry.profile, entry.count)
+        for entry in newest([(older, 9), (FAILURE, 1), (frequent, 2)])
+    ] == [
         ("2026-10-27T12:00:00Z", "b", 2),
         ("2026-10-27T12:00:00Z", "a", 1),
         ("2026-10-26T23:00:00Z", "a", 9),
     ]
-    assert len(newest([(replace(FAILURE, profile=str(number)), 1) for number in range(FAILURES_SHOWN + 1)])) == FAILURES_SHOWN
+    assert (
+        len(
+            newest(
+                [(replace(FAILURE, profile=str(number)), 1) for number in range(FAILURES_SHOWN + 1)]
+            )
+        )
+        == FAILURES_SHOWN
+    )
 
 
 async def test_the_most_frequent_packages_come_first() -> None:
     """Equal ones by name, and not more than were asked for."""
     statistics = MemoryStatistics()
     for packages in ({"vim", "luci", "nano"}, {"vim", "htop"}, {"luci", "vim"}):
-        statistics.add_finished(FinishedBuild(at=datetime.now(UTC), version="24.10.4", seconds=1.0, packages=frozenset(packages)))
+        statistics.add_finished(
+            FinishedBuild(
+                at=datetime.now(UTC), version="24.10.4", seconds=1.0, packages=frozenset(packages)
+            )
+        )
 
     ranked = await figures_of(statistics).top_packages(3)
 
@@ -242,7 +307,11 @@ async def test_many_readers_cost_one_reading() -> None:
     figures = figures_of(statistics)
     await statistics.add_requests(today(), requests=5, cache_hits=0)
 
-    asked: list[Any] = [read() for _ in range(50) for read in (figures.summary, figures.builds_per_day, figures.builds_by_version)]
+    asked: list[Any] = [
+        read()
+        for _ in range(50)
+        for read in (figures.summary, figures.builds_per_day, figures.builds_by_version)
+    ]
     await asyncio.gather(*asked)
     await statistics.add_requests(today(), requests=5, cache_hits=0)
 
@@ -254,7 +323,9 @@ async def test_a_reading_that_failed_is_not_kept() -> None:
     statistics = WatchedStatistics()
     figures = figures_of(statistics)
     statistics.is_away = True
-    failed = await asyncio.gather(*(figures.builds_per_day() for _ in range(3)), return_exceptions=True)
+    failed = await asyncio.gather(
+        *(figures.builds_per_day() for _ in range(3)), return_exceptions=True
+    )
     statistics.is_away = False
 
     assert [type(error) for error in failed] == [QueueUnavailable] * 3
@@ -272,7 +343,9 @@ async def test_whoever_hangs_up_does_not_end_the_reading() -> None:
     assert (await second).requests == 0
 
 
-@pytest.mark.parametrize("figure", ["summary", "builds_per_day", "builds_by_version", "packages", "build_errors"])
+@pytest.mark.parametrize(
+    "figure", ["summary", "builds_per_day", "builds_by_version", "packages", "build_errors"]
+)
 async def test_counts_are_gone_through_beside_the_event_loop(figure: str) -> None:
     """Half a year takes tens of milliseconds, for which no poll has to wait."""
     statistics = NotingStatistics()

@@ -26,10 +26,14 @@ def image(tmp_path: Path) -> Path:
 
 def test_a_block_is_written_as_it_stands_in_the_format() -> None:
     """The check value of this CRC-32 is known for the text 123456789 (JAMCRC: 340bc6d9); the rest is counted by hand."""
-    assert signature_block(b"6789", before=zlib.crc32(b"12345")) == b"6789FWx0" + bytes.fromhex("340bc6d9 00 000000 00000014")
+    assert signature_block(b"6789", before=zlib.crc32(b"12345")) == b"6789FWx0" + bytes.fromhex(
+        "340bc6d9 00 000000 00000014"
+    )
 
 
-@pytest.mark.parametrize("unsigned", [IMAGE, WITH_METADATA, b"", with_block(WITH_METADATA, SIGNATURE, b"an older one")])
+@pytest.mark.parametrize(
+    "unsigned", [IMAGE, WITH_METADATA, b"", with_block(WITH_METADATA, SIGNATURE, b"an older one")]
+)
 def test_only_the_last_signature_is_taken_off(image: Path, unsigned: bytes) -> None:
     """What stood before the signature is there again, byte for byte: metadata, and what fwtool leaves there as well."""
     image.write_bytes(with_block(unsigned, SIGNATURE, b"signed by a throw-away key"))
@@ -62,7 +66,12 @@ def test_without_a_signature_at_its_end_an_image_stays_as_it_is(image: Path, nam
 
 def test_a_block_is_read_by_the_format() -> None:
     """A reader of its own finds the data after the metadata, with the right checksum."""
-    content, blocks = blocks_of(WITH_METADATA + signature_block(b"chain", before=zlib.crc32(WITH_METADATA)))
+    content, blocks = blocks_of(
+        WITH_METADATA + signature_block(b"chain", before=zlib.crc32(WITH_METADATA))
+    )
 
     assert content == IMAGE
-    assert [(block.kind, block.data[:8]) for block in blocks] == [(METADATA, bytes(8)), (SIGNATURE, b"chain")]
+    assert [(block.kind, block.data[:8]) for block in blocks] == [
+        (METADATA, bytes(8)),
+        (SIGNATURE, b"chain"),
+    ]

@@ -14,9 +14,15 @@ LEAKING = [80.0, 90, 100, 110, 120, 130, 140, 150, 160]
 
 
 @pytest.mark.parametrize(
-    ("samples", "seconds", "is_flat"), [(FILLING, 600, True), (LEAKING, 600, False), (LEAKING, 60, True), ([80.0], 600, True)], ids=str
+    ("samples", "seconds", "is_flat"),
+    [(FILLING, 600, True), (LEAKING, 600, False), (LEAKING, 60, True), ([80.0], 600, True)],
+    ids=str,
 )
-def test_what_grows_after_a_third_of_the_time_is_a_leak(samples: list[float], seconds: int, is_flat: bool) -> None:  # noqa: FBT001
+def test_what_grows_after_a_third_of_the_time_is_a_leak(
+    samples: list[float],
+    seconds: int,
+    is_flat: bool,  # noqa: FBT001
+) -> None:
     """In a short run caches still fill, so that only tells."""
     lines, was_flat = judge({"asu": samples}, seconds)
 
@@ -24,11 +30,17 @@ def test_what_grows_after_a_third_of_the_time_is_a_leak(samples: list[float], se
     assert lines[0].startswith("memory of asu: 80 MiB at first")
 
 
-@pytest.mark.filterwarnings("ignore:.*is still running:ResourceWarning", "ignore:.*Popen:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*is still running:ResourceWarning",
+    "ignore:.*Popen:pytest.PytestUnraisableExceptionWarning",
+)
 def test_a_service_is_weighed_while_it_runs(tmp_path: Path) -> None:
     """Found again by its record, as everything that was started."""
     processes = Processes(tmp_path)
-    processes.start(Program(name="asu", command=(sys.executable, "-c", "import time; time.sleep(60)")), directory=tmp_path)
+    processes.start(
+        Program(name="asu", command=(sys.executable, "-c", "import time; time.sleep(60)")),
+        directory=tmp_path,
+    )
     try:
         with MemoryWatch(processes) as watch:
             give_up = time.monotonic() + 10 * EVERY

@@ -22,10 +22,20 @@ BASE_INDEX = f"{NEW}/packages/mips_24kc/base/index.json"
 KERNEL = {"version": "6.12", "release": "1", "vermagic": "abc"}
 
 
-def profiles(*own: str, architecture: str = "mips_24kc", profile: str = HUB[1], kernel: Mapping[str, str] | None = None) -> str:
+def profiles(
+    *own: str,
+    architecture: str = "mips_24kc",
+    profile: str = HUB[1],
+    kernel: Mapping[str, str] | None = None,
+) -> str:
     """Return a profiles.json of one device."""
     entry = {"device_packages": list(own), "supported_devices": []}
-    document: dict[str, Any] = {"version_code": "r1", "arch_packages": architecture, "default_packages": COMMON, "profiles": {profile: entry}}
+    document: dict[str, Any] = {
+        "version_code": "r1",
+        "arch_packages": architecture,
+        "default_packages": COMMON,
+        "profiles": {profile: entry},
+    }
     return json.dumps({**document, "linux_kernel": kernel} if kernel else document)
 
 
@@ -37,7 +47,12 @@ def packages(*names: str) -> str:
 def world() -> dict[str, str]:
     """Return all documents about one device in three releases; modules are split off in the newest."""
     return {
-        ".versions.json": json.dumps({"stable_version": "25.12.5", "versions_list": ["25.12.5", "25.12.4", "24.10.7", "24.10.6", "23.05.6"]}),
+        ".versions.json": json.dumps(
+            {
+                "stable_version": "25.12.5",
+                "versions_list": ["25.12.5", "25.12.4", "24.10.7", "24.10.6", "23.05.6"],
+            }
+        ),
         PROFILES: profiles("kmod-new", kernel=KERNEL),
         f"{OLD}/targets/lantiq/xrx200/profiles.json": profiles("kmod-old"),
         f"{OLD}/targets/x86/64/profiles.json": profiles(architecture="x86_64", profile="generic"),
@@ -45,7 +60,9 @@ def world() -> dict[str, str]:
         TARGET_INDEX: packages("base-files"),
         KMODS_INDEX: packages("kmod-new", "kmod-nft-offload", "kmod-dsa-gswip"),
         FEEDS: "src-git base https://example.org/base.git\n",
-        BASE_INDEX: packages(*COMMON, "luci", "vim", "xrx200-rev1.1-phy11g-firmware", "xrx200-rev1.2-phy11g-firmware"),
+        BASE_INDEX: packages(
+            *COMMON, "luci", "vim", "xrx200-rev1.1-phy11g-firmware", "xrx200-rev1.2-phy11g-firmware"
+        ),
     }
 
 
@@ -54,24 +71,33 @@ def without(*paths: str) -> dict[str, str]:
     return {path: text for path, text in world().items() if path not in paths}
 
 
-def gather(request: PackageRequest, documents: Mapping[str, str], unavailable: Iterable[str] = ()) -> Knowledge:
+def gather(
+    request: PackageRequest, documents: Mapping[str, str], unavailable: Iterable[str] = ()
+) -> Knowledge:
     """Return what a new service would know."""
     return asyncio.run(Gatherer(FewDocuments(documents, unavailable)).gather(request))
 
 
-def decide(request: PackageRequest, documents: Mapping[str, str], unavailable: Iterable[str] = ()) -> Resolution:
+def decide(
+    request: PackageRequest, documents: Mapping[str, str], unavailable: Iterable[str] = ()
+) -> Resolution:
     """Return what a new service would decide."""
     return asyncio.run(Gatherer(FewDocuments(documents, unavailable)).decide(request, RULES))
 
 
-def hub(*, since: str | None = None, names: Iterable[str] = (*COMMON, "kmod-old")) -> PackageRequest:
+def hub(
+    *, since: str | None = None, names: Iterable[str] = (*COMMON, "kmod-old")
+) -> PackageRequest:
     """Return an upgrade of the Home Hub to the newest release."""
     return absolute(names, "25.12.5", since=since, device=HUB)
 
 
 def earlier(knowledge: Knowledge) -> list[str]:
     """Return the releases whose defaults are known, newest first."""
-    return [str(one.version) for one in sorted(knowledge.earlier, key=lambda one: one.version, reverse=True)]
+    return [
+        str(one.version)
+        for one in sorted(knowledge.earlier, key=lambda one: one.version, reverse=True)
+    ]
 
 
 def test_a_stated_origin_is_all_that_is_looked_at() -> None:
@@ -95,10 +121,18 @@ def test_an_invented_origin_is_not_looked_for(origin: str) -> None:
     assert not [path for path in documents.reads if f"/{origin}/" in path]
 
 
-@pytest.mark.parametrize(("origin", "directory"), [("24.10-SNAPSHOT", "releases/24.10-SNAPSHOT"), ("SNAPSHOT", "snapshots")])
-def test_a_snapshot_is_a_possible_origin_though_no_list_names_it(origin: str, directory: str) -> None:
+@pytest.mark.parametrize(
+    ("origin", "directory"),
+    [("24.10-SNAPSHOT", "releases/24.10-SNAPSHOT"), ("SNAPSHOT", "snapshots")],
+)
+def test_a_snapshot_is_a_possible_origin_though_no_list_names_it(
+    origin: str, directory: str
+) -> None:
     """That of a listed branch, and the development branch."""
-    documents = {**world(), f"{directory}/targets/lantiq/xrx200/profiles.json": profiles("kmod-snapshot")}
+    documents = {
+        **world(),
+        f"{directory}/targets/lantiq/xrx200/profiles.json": profiles("kmod-snapshot"),
+    }
 
     assert earlier(gather(hub(since=origin), documents)) == [origin]
 
@@ -126,8 +160,12 @@ def test_without_an_origin_each_older_branch_is_a_candidate() -> None:
     assert earlier(gather(hub(), world())) == ["25.12.5", "24.10.7", "23.05.6"]
 
 
-@pytest.mark.parametrize("unavailable", [(), ("releases/24.10.1/targets/lantiq/xrx200/profiles.json",)])
-def test_an_origin_whose_metadata_is_missing_is_inferred_from_the_list(unavailable: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "unavailable", [(), ("releases/24.10.1/targets/lantiq/xrx200/profiles.json",)]
+)
+def test_an_origin_whose_metadata_is_missing_is_inferred_from_the_list(
+    unavailable: tuple[str, ...],
+) -> None:
     """A release may be gone from the server; its branch tells nearly the same, and the answer still names what the client said."""
     resolution = decide(hub(since="24.10.1"), world(), unavailable)
 
@@ -143,7 +181,10 @@ def test_a_relative_request_needs_no_earlier_release() -> None:
 
 def test_a_device_that_an_older_release_did_not_know_cannot_come_from_it() -> None:
     """Its profile is not there, so that release is no candidate."""
-    documents = {**world(), f"{OLDEST}/targets/lantiq/xrx200/profiles.json": profiles(profile="other")}
+    documents = {
+        **world(),
+        f"{OLDEST}/targets/lantiq/xrx200/profiles.json": profiles(profile="other"),
+    }
 
     assert earlier(gather(hub(), documents)) == ["25.12.5", "24.10.7"]
 
@@ -155,7 +196,10 @@ def test_without_the_list_of_versions_only_the_wanted_release_is_a_candidate() -
 
 def test_one_unavailable_release_leaves_the_others() -> None:
     """A single document that cannot be had costs only what it tells."""
-    assert earlier(gather(hub(), world(), [f"{OLDEST}/targets/lantiq/xrx200/profiles.json"])) == ["25.12.5", "24.10.7"]
+    assert earlier(gather(hub(), world(), [f"{OLDEST}/targets/lantiq/xrx200/profiles.json"])) == [
+        "25.12.5",
+        "24.10.7",
+    ]
 
 
 @pytest.mark.parametrize("gone", [True, False])
@@ -172,7 +216,10 @@ def test_everything_at_hand_makes_a_checked_answer() -> None:
     resolution = decide(hub(names=[*COMMON, "kmod-old", "luci"]), world())
 
     assert (resolution.checked, resolution.problems) == (True, ())
-    assert resolution.why("kmod-old") == "kmod-old was a default package in 24.10.7 and does not exist in 25.12.5 any more."
+    assert (
+        resolution.why("kmod-old")
+        == "kmod-old was a default package in 24.10.7 and does not exist in 25.12.5 any more."
+    )
     assert resolution.versions["kmod-new"] == "1-r1"
 
 
@@ -193,7 +240,10 @@ def test_a_half_published_release_leaves_the_answer_unchecked(path: str) -> None
 
 def test_modules_need_not_be_split_off() -> None:
     """Where there is no directory of modules they are among the target's packages."""
-    documents = {**without(KMODS_INDEX), TARGET_INDEX: packages("base-files", "kmod-new", "kmod-dsa-gswip")}
+    documents = {
+        **without(KMODS_INDEX),
+        TARGET_INDEX: packages("base-files", "kmod-new", "kmod-dsa-gswip"),
+    }
 
     resolution = decide(hub(), documents)
 
@@ -202,7 +252,10 @@ def test_modules_need_not_be_split_off() -> None:
 
 def test_opkgs_own_index_serves_where_there_is_no_other() -> None:
     """Older releases publish `Packages` alone; what it provides exists."""
-    documents = {**without(BASE_INDEX), f"{NEW}/packages/mips_24kc/base/Packages": "Package: vim-full\nVersion: 9\nProvides: vim\n"}
+    documents = {
+        **without(BASE_INDEX),
+        f"{NEW}/packages/mips_24kc/base/Packages": "Package: vim-full\nVersion: 9\nProvides: vim\n",
+    }
 
     resolution = decide(relative(["vim"], "25.12.5", device=("lantiq/xrx200", "any")), documents)
 
@@ -213,13 +266,17 @@ def test_opkgs_own_index_serves_where_there_is_no_other() -> None:
 def test_an_unknown_name_is_looked_for_on_other_targets() -> None:
     """Only then are other targets looked at: their modules, and the feeds of another architecture."""
     elsewhere = {
-        f"{NEW}/targets/x86/64/profiles.json": profiles(architecture="x86_64", profile="generic", kernel=KERNEL),
+        f"{NEW}/targets/x86/64/profiles.json": profiles(
+            architecture="x86_64", profile="generic", kernel=KERNEL
+        ),
         f"{NEW}/targets/x86/64/packages/index.json": packages("grub2"),
         f"{NEW}/targets/x86/64/kmods/6.12-1-abc/index.json": packages("kmod-e1000"),
         f"{NEW}/packages/x86_64/feeds.conf": "src-git base https://example.org/base.git\n",
         f"{NEW}/packages/x86_64/base/index.json": packages("zerotier"),
     }
-    wanted = relative(["kmod-e1000", "zerotier", "nonsense"], "25.12.5", device=("lantiq/xrx200", "any"))
+    wanted = relative(
+        ["kmod-e1000", "zerotier", "nonsense"], "25.12.5", device=("lantiq/xrx200", "any")
+    )
 
     problems = decide(wanted, {**world(), **elsewhere}).problems
 
@@ -296,5 +353,7 @@ def test_profiles_and_releases_can_be_asked_for() -> None:
     """Validation needs them too."""
     gatherer = Gatherer(FewDocuments(world()))
 
-    assert asyncio.run(gatherer.profiles(Version.parse("25.12.5"), HUB[0])).architecture == "mips_24kc"
+    assert (
+        asyncio.run(gatherer.profiles(Version.parse("25.12.5"), HUB[0])).architecture == "mips_24kc"
+    )
     assert asyncio.run(gatherer.releases()).latest == ("25.12.5",)

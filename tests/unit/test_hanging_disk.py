@@ -165,6 +165,12 @@ async def test_what_hangs_keeps_no_process_from_ending(disk: Path) -> None:
     """An API that is to end would be killed in the end, with all that it had under way."""
     await hang(disk, 1)
 
-    ended = subprocess.run([sys.executable, "-c", SCRIPT, str(disk), URL], capture_output=True, text=True, timeout=60, check=False)  # noqa: ASYNC221
+    ended = subprocess.run(  # noqa: ASYNC221
+        [sys.executable, "-c", SCRIPT, str(disk), URL],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
     assert (ended.stdout, ended.returncode) == ("None\n", 0), ended.stderr

@@ -45,20 +45,28 @@ def test_all_is_well(tmp_path: Path) -> None:
     assert "only" not in found["disk"]
 
 
-@pytest.mark.parametrize(("workers", "notice"), [(1, None), (0, "no worker is alive: accepted builds wait until one starts")])
+@pytest.mark.parametrize(
+    ("workers", "notice"),
+    [(1, None), (0, "no worker is alive: accepted builds wait until one starts")],
+)
 def test_that_nobody_works_is_said_without_being_asked(workers: int, notice: str | None) -> None:
     """With 200: taken out of a load balancer, no API would answer polls and downloads any more, which need no worker."""
     with opened() as world:
         world.queue.workers = workers
         answers = [world.client.get(path) for path in ("/readyz", "/readyz?verbose", "/health")]
 
-    assert [(answer.status_code, answer.json()["status"], answer.json().get("notice")) for answer in answers] == [(200, "ok", notice)] * 3
+    assert [
+        (answer.status_code, answer.json()["status"], answer.json().get("notice"))
+        for answer in answers
+    ] == [(200, "ok", notice)] * 3
 
 
 def test_a_podman_that_is_away_is_told() -> None:
     """With how many workers it is, why, and what to do."""
     with opened() as world:
-        world.fleet.note_worker("a", WorkerNote(trouble="podman does not answer.", disk_free=PLENTY))
+        world.fleet.note_worker(
+            "a", WorkerNote(trouble="podman does not answer.", disk_free=PLENTY)
+        )
         world.fleet.note_worker("b", WorkerNote(trouble="", disk_free=PLENTY))
         found = checks(world)["podman"]
 
@@ -89,7 +97,10 @@ def test_a_disk_below_its_reserve_is_told(tmp_path: Path) -> None:
     [
         (MemoryUse(used=7 * MIB, limit=0), "7 MiB are used; `maxmemory` sets no limit"),
         (MemoryUse(used=7 * MIB, limit=100 * MIB), "7 MiB are used of 100 MiB"),
-        (MemoryUse(used=95 * MIB, limit=100 * MIB), "95 MiB are used of 100 MiB: new builds are refused"),
+        (
+            MemoryUse(used=95 * MIB, limit=100 * MIB),
+            "95 MiB are used of 100 MiB: new builds are refused",
+        ),
         (None, "Redis does not tell"),
     ],
 )
@@ -104,7 +115,9 @@ def test_the_memory_of_redis_is_told(use: MemoryUse | None, said: str) -> None:
 
 def test_without_redis_the_rest_is_told(tmp_path: Path) -> None:
     """What does not depend on it."""
-    with opened(records=AbsentRecords(), queue=AbsentQueue(), store_path=tmp_path, disk_reserve_mb=0) as world:
+    with opened(
+        records=AbsentRecords(), queue=AbsentQueue(), store_path=tmp_path, disk_reserve_mb=0
+    ) as world:
         found = checks(world)
 
     assert "does not answer" in found["redis"]

@@ -12,13 +12,44 @@ import pytest
 from asu.upstream import MemoryUpstream
 from tests.unit.worlds import REQUEST, metadata, opened
 
-PROFILES, TARGETS = "releases/24.10.4/targets/ath79/generic/profiles.json", "releases/24.10.4/.targets.json"
+PROFILES, TARGETS = (
+    "releases/24.10.4/targets/ath79/generic/profiles.json",
+    "releases/24.10.4/.targets.json",
+)
 DEVICE = ("profiles", "tplink_archer-c7-v5")
 PLACES: list[tuple[str, tuple[str | int, ...]]] = [
-    *((PROFILES, (name,)) for name in ("source_date_epoch", "version_code", "arch_packages", "default_packages", "metadata_version", "profiles")),
-    *((PROFILES, (*DEVICE, *rest)) for rest in ((), ("device_packages",), ("device_packages", 0), ("supported_devices",), ("titles",), ("images",))),
-    *((PROFILES, ("linux_kernel",)), (PROFILES, ("default_packages", 0)), (TARGETS, ("ath79/generic",)), (TARGETS, ("new/one",))),
-    *((".versions.json", (name,)) for name in ("stable_version", "versions_list", "upcoming_version")),
+    *(
+        (PROFILES, (name,))
+        for name in (
+            "source_date_epoch",
+            "version_code",
+            "arch_packages",
+            "default_packages",
+            "metadata_version",
+            "profiles",
+        )
+    ),
+    *(
+        (PROFILES, (*DEVICE, *rest))
+        for rest in (
+            (),
+            ("device_packages",),
+            ("device_packages", 0),
+            ("supported_devices",),
+            ("titles",),
+            ("images",),
+        )
+    ),
+    *(
+        (PROFILES, ("linux_kernel",)),
+        (PROFILES, ("default_packages", 0)),
+        (TARGETS, ("ath79/generic",)),
+        (TARGETS, ("new/one",)),
+    ),
+    *(
+        (".versions.json", (name,))
+        for name in ("stable_version", "versions_list", "upcoming_version")
+    ),
 ]
 HOSTILE = {
     "beyond": "1e400",
@@ -61,7 +92,9 @@ def test_no_document_makes_the_api_fail(name: str) -> None:
     failed = []
     for place in PLACES:
         with opened(upstream=MemoryUpstream(with_value(place, HOSTILE[name]))) as world:
-            answers = {route: world.client.get(route) for route in ROUTES} | {"build": world.post(REQUEST)}
+            answers = {route: world.client.get(route) for route in ROUTES} | {
+                "build": world.post(REQUEST)
+            }
         for route, answer in answers.items():
             json.loads(answer.text, parse_constant=no_json)
             if answer.status_code in {500, 502}:

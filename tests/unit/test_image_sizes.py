@@ -17,7 +17,14 @@ SEVERAL = "openwrt-24.10.4-0123456789ab-ath79-generic-tplink_archer-c7-v5-squash
 
 def entry(image: str | None, filesystem: str | None = "squashfs", **sizes: int) -> dict[str, Any]:
     """Return what programs are told of one image."""
-    return {"image": image, "filesystem": filesystem, "bytes": None, "limit": None, "excess": None, **sizes}
+    return {
+        "image": image,
+        "filesystem": filesystem,
+        "bytes": None,
+        "limit": None,
+        "excess": None,
+        **sizes,
+    }
 
 
 SIZES: dict[str, list[dict[str, Any]]] = {
@@ -58,12 +65,17 @@ def test_the_colours_of_a_terminal_change_nothing() -> None:
     error = size_error("", text_of("image-check-size-colour"))
 
     assert error is not None
-    assert "-8dev_carambola2-squashfs-sysupgrade.bin has 25427972 bytes, 9043972 more" in error.detail
+    assert (
+        "-8dev_carambola2-squashfs-sysupgrade.bin has 25427972 bytes, 9043972 more" in error.detail
+    )
 
 
 def test_the_size_of_a_full_root_file_system_is_told_where_it_is_printed() -> None:
     """The limit of ext4 is its own size, which the tool prints on the other stream."""
-    error = size_error("Creating filesystem with parameters:\n    Size: 2097152\n    Block size: 4096\n", text_of("image-ext4"))
+    error = size_error(
+        "Creating filesystem with parameters:\n    Size: 2097152\n    Block size: 4096\n",
+        text_of("image-ext4"),
+    )
 
     assert error is not None
     [told] = error.body()["too_big"]
@@ -86,7 +98,10 @@ def test_images_that_were_left_out_without_a_word_are_named() -> None:
     with pytest.raises(ImageTooBig, match="was left out without a word") as raised:
         check(text_of("image-left-out"), "", {"sha256sums"})
 
-    assert raised.value.body()["too_big"] == [entry(f"{SEVERAL}sysupgrade.bin"), entry(f"{SEVERAL}factory.bin")]
+    assert raised.value.body()["too_big"] == [
+        entry(f"{SEVERAL}sysupgrade.bin"),
+        entry(f"{SEVERAL}factory.bin"),
+    ]
 
 
 def test_an_image_that_is_missing_beside_others_means_nothing_by_itself() -> None:

@@ -111,9 +111,9 @@ def request(**values: Any) -> dict[str, Any]:
 )
 def test_image_names_are_those_of_the_registry(version: str, tag: str) -> None:
     """Releases, branches and the main branch have their own kinds of tags."""
-    assert image_name("registry.example:5000/openwrt/imagebuilder", Version.parse(version), "ath79/generic") == (
-        f"registry.example:5000/openwrt/imagebuilder:{tag}"
-    )
+    assert image_name(
+        "registry.example:5000/openwrt/imagebuilder", Version.parse(version), "ath79/generic"
+    ) == (f"registry.example:5000/openwrt/imagebuilder:{tag}")
 
 
 def test_info_tells_revision_defaults_and_devices() -> None:
@@ -125,11 +125,18 @@ def test_info_tells_revision_defaults_and_devices() -> None:
     assert info.device_packages == {
         "8dev_carambola2": (),
         "generic": ("kmod-usb2", "-dnsmasq"),
-        "tplink_archer-c7-v5": ("kmod-usb2", "kmod-ath10k-ct", "-kmod-ath10k", "ath10k-firmware-qca988x-ct"),
+        "tplink_archer-c7-v5": (
+            "kmod-usb2",
+            "kmod-ath10k-ct",
+            "-kmod-ath10k",
+            "ath10k-firmware-qca988x-ct",
+        ),
     }
 
 
-@pytest.mark.parametrize("output", ["", "nonsense", 'Current Revision: "r1"\n', "Default Packages: a\n"])
+@pytest.mark.parametrize(
+    "output", ["", "nonsense", 'Current Revision: "r1"\n', "Default Packages: a\n"]
+)
 def test_what_is_no_info_is_refused(output: str) -> None:
     """An output without revision or defaults is a failure of the builder, not an empty one."""
     with pytest.raises(BuildFailed):
@@ -150,12 +157,17 @@ def test_an_absolute_list_removes_each_default_that_it_lacks() -> None:
 
     packages = selection(request(packages=wanted, diff_packages=True), parse_info(INFO))
 
-    assert packages == sorted([*wanted, "-dnsmasq", "-kmod-ath10k-ct", "-ath10k-firmware-qca988x-ct"])
+    assert packages == sorted(
+        [*wanted, "-dnsmasq", "-kmod-ath10k-ct", "-ath10k-firmware-qca988x-ct"]
+    )
 
 
 def test_a_default_that_the_device_takes_away_needs_no_removal() -> None:
     """A device's own removal of a default stands already; and what the request removes is not removed twice."""
-    packages = selection(request(profile="generic", packages=["kmod-usb2", "-opkg"], diff_packages=True), parse_info(INFO))
+    packages = selection(
+        request(profile="generic", packages=["kmod-usb2", "-opkg"], diff_packages=True),
+        parse_info(INFO),
+    )
 
     assert packages == ["-base-files", "-ca-bundle", "-dropbear", "-opkg", "kmod-usb2"]
 
@@ -198,7 +210,9 @@ def test_no_odd_profile_reaches_make(payload: str) -> None:
         image_command(request(profile=payload), [], KEY)
 
 
-@pytest.mark.parametrize("key", ["", "0123", KEY.upper(), KEY + "\n", "$(id)" + KEY[5:], "../" + KEY[3:]])
+@pytest.mark.parametrize(
+    "key", ["", "0123", KEY.upper(), KEY + "\n", "$(id)" + KEY[5:], "../" + KEY[3:]]
+)
 def test_only_a_hash_names_the_output(key: str) -> None:
     """What becomes a directory and part of file names is a hash of ours and nothing else."""
     with pytest.raises(BuildFailed, match="malformed"):
@@ -216,7 +230,13 @@ def test_the_commands_have_the_order_that_clients_index() -> None:
     """Packages stand fourth, the root file system's size seventh; the first-boot script is a directory."""
     wanted = request(rootfs_size_mb=256, defaults="echo hi")
 
-    assert manifest_command(wanted, ["-ppp", "vim"]) == ["make", "manifest", "PROFILE=tplink_archer-c7-v5", "PACKAGES=-ppp vim", "STRIP_ABI=1"]
+    assert manifest_command(wanted, ["-ppp", "vim"]) == [
+        "make",
+        "manifest",
+        "PROFILE=tplink_archer-c7-v5",
+        "PACKAGES=-ppp vim",
+        "STRIP_ABI=1",
+    ]
     assert image_command(wanted, ["-ppp", "vim"], KEY) == [
         "make",
         "image",
@@ -245,7 +265,11 @@ def test_a_chosen_file_system_switches_the_others_off() -> None:
 
 @pytest.mark.parametrize(
     ("config", "available"),
-    [(CONFIG, "squashfs, ext4"), ("# CONFIG_TARGET_ROOTFS_UBIFS is not set\n", "none"), ("CONFIG_TARGET_ROOTFS_UBIFS=m\n", "none")],
+    [
+        (CONFIG, "squashfs, ext4"),
+        ("# CONFIG_TARGET_ROOTFS_UBIFS is not set\n", "none"),
+        ("CONFIG_TARGET_ROOTFS_UBIFS=m\n", "none"),
+    ],
 )
 def test_a_file_system_that_the_builder_lacks_is_refused(config: str, available: str) -> None:
     """The user learns which there are, before anything is built."""

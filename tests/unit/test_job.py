@@ -18,7 +18,15 @@ from tests.unit.job_world import ENQUEUED, SCRIPT, World, body_of, new_world
 if TYPE_CHECKING:
     from pathlib import Path
 
-STEPS = ["init", "container_setup", "validate_revision", "validate_manifest", "building_image", "signing_images", "done"]
+STEPS = [
+    "init",
+    "container_setup",
+    "validate_revision",
+    "validate_manifest",
+    "building_image",
+    "signing_images",
+    "done",
+]
 
 
 @pytest.fixture
@@ -42,7 +50,9 @@ def test_each_step_is_a_complete_answer(world: World) -> None:
 
     bodies = [json.loads(body) for body in world.records.bodies]
     assert all(
-        (body["status"], body["detail"], body["request_hash"], body["enqueued_at"]) == (202, "started", world.key, ENQUEUED) for body in bodies
+        (body["status"], body["detail"], body["request_hash"], body["enqueued_at"])
+        == (202, "started", world.key, ENQUEUED)
+        for body in bodies
     )
     assert [body["imagebuilder_status"] for body in bodies] == STEPS[1:-1]
     assert not any("stdout" in body for body in bodies)
@@ -59,14 +69,25 @@ def test_the_answer_has_all_that_clients_read(world: World) -> None:
     assert body["request_hash"] == body["bin_dir"] == world.key
     assert body["id"] == "tplink_archer-c7-v5"
     assert body["target"] == "ath79/generic"
-    assert (body["version_number"], body["version_code"], body["metadata_version"]) == ("24.10.4", "r28959-29397011cc", 1)
+    assert (body["version_number"], body["version_code"], body["metadata_version"]) == (
+        "24.10.4",
+        "r28959-29397011cc",
+        1,
+    )
     assert body["titles"] == [{"vendor": "TP-Link", "model": "Archer C7", "variant": "v5"}]
     assert body["manifest"] == {"base-files": "1.0-r1", "kmod-usb2": "1.0-r1", "vim": "1.0-r1"}
     assert body["build_at"] == "2025-10-19T16:37:45Z"
     assert body["enqueued_at"] == ENQUEUED
-    assert body["build_cmd"][:4] == ["make", "image", "PROFILE=tplink_archer-c7-v5", "PACKAGES=-dnsmasq vim"]
+    assert body["build_cmd"][:4] == [
+        "make",
+        "image",
+        "PROFILE=tplink_archer-c7-v5",
+        "PACKAGES=-dnsmasq vim",
+    ]
     assert {"version_code", "rootfs_size_mb", "defaults"} <= set(body["request"])
-    assert [set(image) for image in body["images"]] == [{"filesystem", "name", "sha256", "sha256_unsigned", "type"}] * 2
+    assert [set(image) for image in body["images"]] == [
+        {"filesystem", "name", "sha256", "sha256_unsigned", "type"}
+    ] * 2
     assert "Calculating checksums" in body["stdout"]
     assert "Building package index" in body["stderr"]
     assert "profiles" not in body
@@ -124,7 +145,9 @@ def test_the_first_boot_script_is_a_file_and_is_never_told(world: World) -> None
     """The script reaches the image as an executable file, and neither a step nor the answer repeats it."""
     record = world.build(defaults=SCRIPT)
 
-    assert world.engine.containers[0].files == {"asu-files/etc/uci-defaults/99-asu-defaults": (SCRIPT.encode(), 0o755)}
+    assert world.engine.containers[0].files == {
+        "asu-files/etc/uci-defaults/99-asu-defaults": (SCRIPT.encode(), 0o755)
+    }
     assert "FILES=asu-files" in body_of(record)["build_cmd"]
     assert body_of(record)["request"]["defaults"] == ""
     assert not any(b"do not tell" in body for body in [*world.records.bodies, record.body])
@@ -142,7 +165,10 @@ def test_a_chosen_file_system_is_set_before_the_image_is_made(world: World) -> N
     """The builder's configuration is changed before anything is downloaded."""
     world.build(filesystem="squashfs")
 
-    commands = [command[0] if command[0] != "make" else command[1] for command in world.engine.containers[0].commands]
+    commands = [
+        command[0] if command[0] != "make" else command[1]
+        for command in world.engine.containers[0].commands
+    ]
     assert commands == ["info", "grep", "sed", "manifest", "cat", "find", "image"]
 
 
@@ -154,7 +180,9 @@ def test_an_absolute_list_is_handed_to_make_with_its_removals(world: World) -> N
     assert set(body["manifest"]) == {"base-files", "vim"}
 
 
-@pytest.mark.parametrize(("version", "moving"), [("24.10.4", False), ("SNAPSHOT", True), ("24.10-SNAPSHOT", True)])
+@pytest.mark.parametrize(
+    ("version", "moving"), [("24.10.4", False), ("SNAPSHOT", True), ("24.10-SNAPSHOT", True)]
+)
 def test_images_of_snapshots_move(world: World, version: str, *, moving: bool) -> None:
     """A release's container image stays what it is, a snapshot's is to be looked for anew."""
     world.build(version=version)
@@ -172,7 +200,9 @@ def test_images_of_snapshots_move(world: World, version: str, *, moving: bool) -
         ("SNAPSHOT", SCRIPT, 1_800),
     ],
 )
-def test_a_finished_build_is_remembered(world: World, version: str, defaults: str | None, ttl: int) -> None:
+def test_a_finished_build_is_remembered(
+    world: World, version: str, defaults: str | None, ttl: int
+) -> None:
     """Releases for long; snapshots change, and a first-boot script is of use to one device only."""
     world.build(version=version, defaults=defaults)
 
@@ -201,7 +231,9 @@ def test_record_and_files_share_one_lifetime(world: World, tmp_path: Path) -> No
     manifest = read_manifest((tmp_path / world.key / MANIFEST).read_bytes(), world.key)
     assert manifest is not None
     assert manifest.expires - manifest.published == timedelta(seconds=world.records.lifetimes[0])
-    assert {image["name"] for image in body_of(world.record())["images"]} <= {file.name for file in manifest.files}
+    assert {image["name"] for image in body_of(world.record())["images"]} <= {
+        file.name for file in manifest.files
+    }
 
 
 @pytest.mark.parametrize("is_there", [True, False])

@@ -28,11 +28,18 @@ class BrokenStore(LocalStore):
     """A store on a disk that takes nothing."""
 
     def publish(
-        self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES, is_current: Callable[[], bool] = without_rival
+        self,
+        key: str,
+        directory: Path,
+        lifetime: int,
+        hashes: Mapping[str, str] = NO_HASHES,
+        is_current: Callable[[], bool] = without_rival,
     ) -> bool:
         """See Store."""
         assert is_current()
-        raise StoreFailed(reason=f"not published ({key[:4]} {directory.name[:4]} {lifetime} {len(hashes)})")
+        raise StoreFailed(
+            reason=f"not published ({key[:4]} {directory.name[:4]} {lifetime} {len(hashes)})"
+        )
 
 
 @pytest.fixture
@@ -52,7 +59,10 @@ def test_a_file_system_that_the_builder_lacks_fails_before_anything_is_built(wor
     """The user learns it without a wait for downloads."""
     record = world.build(filesystem="ubifs")
 
-    assert body_of(record)["detail"] == "Error: The ImageBuilder of this target makes no ubifs images; it makes squashfs."
+    assert (
+        body_of(record)["detail"]
+        == "Error: The ImageBuilder of this target makes no ubifs images; it makes squashfs."
+    )
     assert world.goals() == ["info"]
 
 
@@ -62,21 +72,32 @@ def test_a_failed_selection_is_told_to_programs_too(world: World) -> None:
 
     body = body_of(world.build())
 
-    assert body["detail"] == "Error: Impossible package selection: conflicts (wpad-openssl with wpad-basic-mbedtls)"
+    assert (
+        body["detail"]
+        == "Error: Impossible package selection: conflicts (wpad-openssl with wpad-basic-mbedtls)"
+    )
     [problem] = body["problems"]
-    assert (problem["package"], problem["kind"], problem["suggestion"]) == ("wpad-openssl", "conflict", None)
+    assert (problem["package"], problem["kind"], problem["suggestion"]) == (
+        "wpad-openssl",
+        "conflict",
+        None,
+    )
     assert "too_big" not in body
 
 
 def test_the_version_tells_whose_words_are_understood(world: World) -> None:
     """A builder of 25.12 fails in the words of apk."""
     world.script.failures["manifest"] = CommandResult(
-        2, "", "ERROR: unable to select packages:\n  nope (no such package):\n    required by: world[nope]\n"
+        2,
+        "",
+        "ERROR: unable to select packages:\n  nope (no such package):\n    required by: world[nope]\n",
     )
 
     body = body_of(world.build(version="25.12.1"))
 
-    assert [(problem["package"], problem["kind"]) for problem in body["problems"]] == [("nope", "missing")]
+    assert [(problem["package"], problem["kind"]) for problem in body["problems"]] == [
+        ("nope", "missing")
+    ]
 
 
 def test_a_wrong_revision_ends_the_build_before_anything_is_downloaded(world: World) -> None:
@@ -94,7 +115,9 @@ def test_wrong_package_versions_end_the_build_before_the_image(world: World) -> 
     record = world.build(packages_versions={"vim": "9.0-r1", "dnsmasq": "1.0-r1"})
 
     assert "vim is 9.1-r1, not 9.0-r1;" in body_of(record)["detail"]
-    assert [(problem["package"], problem["kind"]) for problem in body_of(record)["problems"]] == [("vim", "version")]
+    assert [(problem["package"], problem["kind"]) for problem in body_of(record)["problems"]] == [
+        ("vim", "version")
+    ]
     assert "manifest" in body_of(record)
     assert world.goals() == ["info", "manifest"]
 
@@ -103,17 +126,49 @@ FAILURES: dict[str, tuple[str, CommandResult | AsuError, str, str, int]] = {
     "selection": ("manifest", CommandResult(2, "", CONFLICT), "impossible-selection", "user", 600),
     "download": (
         "manifest",
-        CommandResult(2, "", "opkg_download: Failed to download https://x/Packages.gz, wget returned 4.\n"),
+        CommandResult(
+            2, "", "opkg_download: Failed to download https://x/Packages.gz, wget returned 4.\n"
+        ),
         "download-failed",
         "upstream",
         60,
     ),
-    "too big": ("image", CommandResult(0, "", "images are too big by 17 bytes\n"), "image-too-big", "user", 600),
-    "script": ("image", CommandResult(2, "", "postinst script ./x/kmod.postinst has failed with exit code 1\n"), "build-failed", "user", 600),
+    "too big": (
+        "image",
+        CommandResult(0, "", "images are too big by 17 bytes\n"),
+        "image-too-big",
+        "user",
+        600,
+    ),
+    "script": (
+        "image",
+        CommandResult(2, "", "postinst script ./x/kmod.postinst has failed with exit code 1\n"),
+        "build-failed",
+        "user",
+        600,
+    ),
     "killed": ("image", CommandResult(2, "", "Killed\n"), "container-failed", "infra", 60),
-    "disk": ("image", CommandResult(2, "", "write: No space left on device\n"), "store-failed", "infra", 60),
-    "podman": ("manifest", ContainerFailed(reason="podman did not run make"), "container-failed", "infra", 60),
-    "info": ("info", CommandResult(2, "", "make: *** No rule to make target 'info'.  Stop.\n"), "build-failed", "user", 600),
+    "disk": (
+        "image",
+        CommandResult(2, "", "write: No space left on device\n"),
+        "store-failed",
+        "infra",
+        60,
+    ),
+    "podman": (
+        "manifest",
+        ContainerFailed(reason="podman did not run make"),
+        "container-failed",
+        "infra",
+        60,
+    ),
+    "info": (
+        "info",
+        CommandResult(2, "", "make: *** No rule to make target 'info'.  Stop.\n"),
+        "build-failed",
+        "user",
+        600,
+    ),
     "odd info": ("info", CommandResult(0, "no such thing", ""), "build-failed", "user", 600),
 }
 
@@ -128,7 +183,12 @@ def test_a_failure_tells_whose_it_is_and_how_long_it_is_kept(world: World, name:
 
     body = body_of(record)
     assert (record.state, record.step, record.fault) == (State.FAILED, "failed", fault)
-    assert (body["status"], body["imagebuilder_status"], body["code"], body["fault"]) == (500, "failed", code, fault)
+    assert (body["status"], body["imagebuilder_status"], body["code"], body["fault"]) == (
+        500,
+        "failed",
+        code,
+        fault,
+    )
     assert body["detail"].startswith("Error: ")
     assert {"stdout", "stderr", "request", "request_hash", "enqueued_at", "title"} <= set(body)
     assert "Traceback" not in record.body.decode()
@@ -168,20 +228,35 @@ def test_a_step_that_takes_too_long_is_stopped(world: World) -> None:
 
     record = world.build()
 
-    assert body_of(record)["detail"] == "Error: `make manifest` took longer than 300 s and was stopped; try again later."
-    assert body_of(record)["stderr"] == world.script.noise, "what it had printed tells where it hung"
+    assert (
+        body_of(record)["detail"]
+        == "Error: `make manifest` took longer than 300 s and was stopped; try again later."
+    )
+    assert body_of(record)["stderr"] == world.script.noise, (
+        "what it had printed tells where it hung"
+    )
     assert record.fault == "infra"
 
 
 def test_an_upgrade_image_that_does_not_fit_is_a_failure(world: World) -> None:
     """That the factory image still fits helps no one who wants to upgrade."""
     world.script.image_types = ("factory",)
-    world.script.noise = "WARNING: Image file /builder/tmp/x-squashfs-sysupgrade.bin is too big: 300 > 200\n"
+    world.script.noise = (
+        "WARNING: Image file /builder/tmp/x-squashfs-sysupgrade.bin is too big: 300 > 200\n"
+    )
 
     record = world.build()
 
     assert "x-squashfs-sysupgrade.bin has 300 bytes, 100 more" in body_of(record)["detail"]
-    assert body_of(record)["too_big"] == [{"image": "x-squashfs-sysupgrade.bin", "filesystem": "squashfs", "bytes": 300, "limit": 200, "excess": 100}]
+    assert body_of(record)["too_big"] == [
+        {
+            "image": "x-squashfs-sysupgrade.bin",
+            "filesystem": "squashfs",
+            "bytes": 300,
+            "limit": 200,
+            "excess": 100,
+        }
+    ]
     assert not world.store.has(world.key)
 
 
@@ -189,7 +264,10 @@ def test_a_build_without_an_image_is_a_failure(world: World) -> None:
     """An exit code of zero and no image is no success."""
     world.script.image_types = ()
 
-    assert body_of(world.build())["detail"] == "Error: The ImageBuilder failed: it made no image and gave no reason"
+    assert (
+        body_of(world.build())["detail"]
+        == "Error: The ImageBuilder failed: it made no image and gave no reason"
+    )
 
 
 def test_an_image_of_another_device_is_a_failure(world: World) -> None:
@@ -198,7 +276,10 @@ def test_an_image_of_another_device_is_a_failure(world: World) -> None:
 
     record = world.build()
 
-    assert body_of(record)["detail"] == "Error: The ImageBuilder failed: it made no image for tplink_archer-c7-v5"
+    assert (
+        body_of(record)["detail"]
+        == "Error: The ImageBuilder failed: it made no image for tplink_archer-c7-v5"
+    )
     assert not world.store.has(world.key)
 
 
@@ -221,7 +302,11 @@ def test_more_output_than_the_store_takes_is_refused_once(tmp_path: Path) -> Non
 
     record = world.build()
 
-    assert (record.state, body_of(record)["code"], record.fault) == (State.FAILED, "output-too-large", "infra")
+    assert (record.state, body_of(record)["code"], record.fault) == (
+        State.FAILED,
+        "output-too-large",
+        "infra",
+    )
     assert "1 MiB; ask for a smaller root file system" in body_of(record)["detail"]
     assert [one["code"] for one in world.tried()] == ["output-too-large"]
 
@@ -237,7 +322,9 @@ def test_a_store_that_fails_leaves_no_half_build(tmp_path: Path) -> None:
     assert list((tmp_path / ".incoming").iterdir()) == []
 
 
-def test_a_mistake_of_ours_is_told_without_a_traceback(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_mistake_of_ours_is_told_without_a_traceback(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     """Whatever nobody thought of ends as an internal error; the log tells where, and no message, which may quote the user."""
 
     def explode() -> None:
@@ -315,7 +402,9 @@ def test_a_job_of_another_version_is_left_alone(world: World) -> None:
 
 def test_nothing_odd_from_the_records_reaches_the_container(world: World) -> None:
     """A plan that somebody wrote into Redis passes the same admission as a request."""
-    fields = BuildRequest(version="24.10.4", target="ath79/generic", profile="tplink_archer-c7-v5").normalised()
+    fields = BuildRequest(
+        version="24.10.4", target="ath79/generic", profile="tplink_archer-c7-v5"
+    ).normalised()
     world.claim({**fields, "packages": ["$(touch canary)"]})
 
     world.run()
@@ -324,8 +413,12 @@ def test_nothing_odd_from_the_records_reaches_the_container(world: World) -> Non
     assert body_of(world.record())["code"] == "impossible-selection"
 
 
-@pytest.mark.parametrize("plan", [{**REQUEST, "packages": ["backdoor"]}, {}, {**REQUEST, "packages": 17}, {"profile": 3}])
-def test_a_plan_that_does_not_lead_to_its_key_is_not_built(tmp_path: Path, plan: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "plan", [{**REQUEST, "packages": ["backdoor"]}, {}, {**REQUEST, "packages": 17}, {"profile": 3}]
+)
+def test_a_plan_that_does_not_lead_to_its_key_is_not_built(
+    tmp_path: Path, plan: dict[str, Any]
+) -> None:
     """Whoever can write it, into Redis or into a store that records are made from, has nothing else built under somebody's key."""
     world = new_world(tmp_path, retry_delays=(1.0,))
     world.claim(plan, key=KEY)
@@ -333,7 +426,11 @@ def test_a_plan_that_does_not_lead_to_its_key_is_not_built(tmp_path: Path, plan:
     world.run()
 
     record = world.record()
-    assert (record.state, record.fault, body_of(record)["code"]) == (State.FAILED, "infra", "plan-unusable")
+    assert (record.state, record.fault, body_of(record)["code"]) == (
+        State.FAILED,
+        "infra",
+        "plan-unusable",
+    )
     assert (world.engine.containers, world.engine.pinned) == ([], [])
     assert not world.store.has(KEY)
     assert record.is_retried, "who asks for the build again brings the right plan"
@@ -345,6 +442,10 @@ def test_a_build_does_not_begin_on_a_disk_that_is_full(tmp_path: Path) -> None:
 
     record = world.build()
 
-    assert (record.state, record.fault, body_of(record)["code"]) == (State.FAILED, "infra", "disk-full")
+    assert (record.state, record.fault, body_of(record)["code"]) == (
+        State.FAILED,
+        "infra",
+        "disk-full",
+    )
     assert "too full for new builds" in body_of(record)["detail"]
     assert (world.engine.containers, list((tmp_path / ".incoming").iterdir())) == ([], [])

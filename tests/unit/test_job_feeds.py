@@ -24,14 +24,26 @@ def test_feeds_and_keys_are_in_their_places_before_anything_is_downloaded(world:
     """The builder's list is read, completed and written back, and each key has a file, before the manifest."""
     key = "RWQBI0VniavN7wABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 
-    record = world.build(repositories={"own": "https://feeds.example/own"}, repositories_mode="append", repository_keys=[key])
+    record = world.build(
+        repositories={"own": "https://feeds.example/own"},
+        repositories_mode="append",
+        repository_keys=[key],
+    )
 
     [container] = world.engine.containers
     assert record.state is State.DONE, record.body
-    assert container.files["repositories.conf"] == (f"src/gz own https://feeds.example/own\n{world.script.repositories}".encode(), 0o644)
+    assert container.files["repositories.conf"] == (
+        f"src/gz own https://feeds.example/own\n{world.script.repositories}".encode(),
+        0o644,
+    )
     assert container.files["keys/0123456789abcdef"][0].endswith(f"\n{key}\n".encode())
     commands = [command[:2] for command in container.commands]
-    assert commands[:4] == [["make", "info"], ["ls", "/builder/keys"], ["cat", "/builder/repositories.conf"], ["make", "manifest"]]
+    assert commands[:4] == [
+        ["make", "info"],
+        ["ls", "/builder/keys"],
+        ["cat", "/builder/repositories.conf"],
+        ["make", "manifest"],
+    ]
 
 
 def test_the_container_is_started_for_its_feeds(world: World) -> None:
@@ -54,16 +66,25 @@ def test_apks_feeds_stand_in_apks_list(world: World) -> None:
 
     world.build(version="25.12.1", repositories={"own": "https://feeds.example/own"})
 
-    assert world.engine.containers[0].files["repositories"] == (b"https://feeds.example/own/packages.adb\n", 0o644)
+    assert world.engine.containers[0].files["repositories"] == (
+        b"https://feeds.example/own/packages.adb\n",
+        0o644,
+    )
 
 
 def test_a_feed_that_cannot_be_used_ends_the_build(world: World) -> None:
     """Packages from elsewhere are not what was asked for, although the builder is content with them."""
     world.script.unusable_feeds = ("own",)
 
-    record = world.build(repositories={"own": "https://feeds.example/own", "second": "https://feeds.example/second"})
+    record = world.build(
+        repositories={"own": "https://feeds.example/own", "second": "https://feeds.example/second"}
+    )
 
-    assert (body_of(record)["code"], record.fault, world.goals()) == ("feed-unusable", "upstream", ["info", "manifest"])
+    assert (body_of(record)["code"], record.fault, world.goals()) == (
+        "feed-unusable",
+        "upstream",
+        ["info", "manifest"],
+    )
     assert "own (https://feeds.example/own) cannot be downloaded" in body_of(record)["detail"]
     assert "second" not in body_of(record)["detail"]
     assert world.records.lifetimes == [world.settings.retry_failure_ttl]
@@ -79,7 +100,10 @@ def test_a_feed_that_goes_away_between_manifest_and_image_ends_the_build(world: 
 
     record = world.build(repositories={"own": "https://feeds.example/own"})
 
-    assert (body_of(record)["code"], world.goals()) == ("feed-unusable", ["info", "manifest", "image"])
+    assert (body_of(record)["code"], world.goals()) == (
+        "feed-unusable",
+        ["info", "manifest", "image"],
+    )
     assert not world.store.has(world.key)
 
 
@@ -87,14 +111,22 @@ def test_a_list_of_feeds_that_cannot_be_read_is_our_trouble(world: World) -> Non
     """A list of which the middle was dropped would be written back with a hole."""
     world.script.repositories = "src/gz x https://mirror.example/x\n" * 4_000
 
-    assert body_of(world.build(repositories={"own": "https://feeds.example/own"}))["code"] == "container-failed"
+    assert (
+        body_of(world.build(repositories={"own": "https://feeds.example/own"}))["code"]
+        == "container-failed"
+    )
 
 
 def test_a_builder_without_a_list_of_feeds_is_our_trouble(world: World) -> None:
     """What is not there cannot be completed, and says nothing about the request."""
-    world.script.failures["cat"] = CommandResult(1, "", "cat: /builder/repositories.conf: No such file or directory\n")
+    world.script.failures["cat"] = CommandResult(
+        1, "", "cat: /builder/repositories.conf: No such file or directory\n"
+    )
 
-    assert body_of(world.build(repositories={"own": "https://feeds.example/own"}))["code"] == "container-failed"
+    assert (
+        body_of(world.build(repositories={"own": "https://feeds.example/own"}))["code"]
+        == "container-failed"
+    )
 
 
 def test_the_builders_own_keys_stay_as_they_are(world: World) -> None:
@@ -102,7 +134,11 @@ def test_the_builders_own_keys_stay_as_they_are(world: World) -> None:
     key = "RWQBI0VniavN7wABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
     world.script.keys = ("0123456789abcdef", "d310c6f2833e97f7")
 
-    world.build(repositories={"own": "https://feeds.example/own"}, repositories_mode="append", repository_keys=[key])
+    world.build(
+        repositories={"own": "https://feeds.example/own"},
+        repositories_mode="append",
+        repository_keys=[key],
+    )
 
     assert "keys/0123456789abcdef" not in world.engine.containers[0].files
 

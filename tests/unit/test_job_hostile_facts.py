@@ -25,11 +25,43 @@ FORGED = "sha256:" + "0" * 64
 # All that this server says of a build by itself, in whatever state of it.
 OURS: dict[str, Any] = (
     {"attempts": [], "notice": "evil", "queue_position": 3, "eta_seconds": 9, "workers_alive": 99}
-    | {"status": 500, "detail": "evil", "imagebuilder_status": "failed", "fault": "infra", "code": "evil", "title": "evil", "retry_after": 1}
-    | {"errors": [], "problems": [{"package": "evil"}], "too_big": [{}], "stdout": "evil", "stderr": "evil"}
-    | {"request": {"packages": ["evil"]}, "request_hash": "0" * 64, "enqueued_at": "yesterday", "build_at": "yesterday"}
-    | {"manifest": {"evil": "1"}, "build_cmd": ["evil"], "builder_digest": FORGED, "provenance": "evil", "bin_dir": "..", "id": "evil"}
-    | {"make_seconds": {"image": 1e6}, "target": "evil/evil", "version_code": "r1-evil", "error": "evil", "no_such_key": "evil"}
+    | {
+        "status": 500,
+        "detail": "evil",
+        "imagebuilder_status": "failed",
+        "fault": "infra",
+        "code": "evil",
+        "title": "evil",
+        "retry_after": 1,
+    }
+    | {
+        "errors": [],
+        "problems": [{"package": "evil"}],
+        "too_big": [{}],
+        "stdout": "evil",
+        "stderr": "evil",
+    }
+    | {
+        "request": {"packages": ["evil"]},
+        "request_hash": "0" * 64,
+        "enqueued_at": "yesterday",
+        "build_at": "yesterday",
+    }
+    | {
+        "manifest": {"evil": "1"},
+        "build_cmd": ["evil"],
+        "builder_digest": FORGED,
+        "provenance": "evil",
+        "bin_dir": "..",
+        "id": "evil",
+    }
+    | {
+        "make_seconds": {"image": 1e6},
+        "target": "evil/evil",
+        "version_code": "r1-evil",
+        "error": "evil",
+        "no_such_key": "evil",
+    }
 )
 # What an ImageBuilder writes, in shapes that it has nowhere.
 OF_TARGET: dict[str, Any] = {
@@ -65,12 +97,16 @@ def provenance_of(world: World, key: str) -> Provenance:
 @pytest.mark.parametrize("place", ["target_facts", "profile_facts"])
 def test_what_the_server_says_is_not_for_a_script_to_say(tmp_path: Path, place: str) -> None:
     """Answer, audit log and provenance are those of an honest build, whatever stands in profiles.json, at its top or in its profile."""
-    honest, hostile = (new_world(tmp_path / name, audit_log=tmp_path / f"{name}.jsonl") for name in ("honest", "hostile"))
+    honest, hostile = (
+        new_world(tmp_path / name, audit_log=tmp_path / f"{name}.jsonl")
+        for name in ("honest", "hostile")
+    )
     getattr(hostile.script, place).update(OURS)
 
     wanted, found = body_of(honest.build()), body_of(hostile.build())
 
-    assert found.pop("make_seconds")["image"] < wanted.pop("make_seconds")["image"] + 1000  # Not the same, but measured here.
+    # Not the same, but measured here.
+    assert found.pop("make_seconds")["image"] < wanted.pop("make_seconds")["image"] + 1000
     assert found == wanted
     key = found["request_hash"]
     assert provenance_of(hostile, key).packages == wanted["manifest"]
@@ -107,7 +143,10 @@ def test_a_known_fact_in_a_shape_that_it_never_has_is_left_out(world: World, nam
     assert body_of(record)["build_at"].endswith("Z")
 
 
-@pytest.mark.parametrize("facts", [{"size": 10**30}, {"size": True}, {"filesystem": ["x"]}, {"sha256_unsigned": {}}, {"evil": 1}])
+@pytest.mark.parametrize(
+    "facts",
+    [{"size": 10**30}, {"size": True}, {"filesystem": ["x"]}, {"sha256_unsigned": {}}, {"evil": 1}],
+)
 def test_an_image_has_nothing_but_what_images_have(world: World, facts: dict[str, Any]) -> None:
     """The list of images is read by every client."""
     world.script.image_facts.update(facts)
@@ -118,7 +157,16 @@ def test_an_image_has_nothing_but_what_images_have(world: World, facts: dict[str
     assert all(image.get(name) != value for image in images for name, value in facts.items())
 
 
-@pytest.mark.parametrize("facts", [{"sha256": ["x"]}, {"name": {}}, {"type": 3}, {"name": PROVENANCE_FILE}, {"name": "profiles.json"}])
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"sha256": ["x"]},
+        {"name": {}},
+        {"type": 3},
+        {"name": PROVENANCE_FILE},
+        {"name": "profiles.json"},
+    ],
+)
 def test_an_image_that_is_none_fails_the_build(world: World, facts: dict[str, Any]) -> None:
     """By the ImageBuilder's fault, or of what ran in it: no other worker would see another outcome."""
     world.script.image_facts.update(facts)
@@ -136,9 +184,20 @@ def test_an_image_that_is_told_twice_must_be_right_each_time(world: World) -> No
 
 
 @pytest.mark.parametrize(
-    "content", [b"NaN", b"-Infinity", b"1e999", b"[" * 50_000 + b"]" * 50_000, b"1" * 5_000, b'"\xff"', b'"' + b"x" * MAX_PROFILES + b'"']
+    "content",
+    [
+        b"NaN",
+        b"-Infinity",
+        b"1e999",
+        b"[" * 50_000 + b"]" * 50_000,
+        b"1" * 5_000,
+        b'"\xff"',
+        b'"' + b"x" * MAX_PROFILES + b'"',
+    ],
 )
-def test_what_is_no_plain_json_of_a_plain_size_ends_the_build_at_once(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_plain_json_of_a_plain_size_ends_the_build_at_once(
+    tmp_path: Path, content: bytes
+) -> None:
     """It costs little memory, is begun no second time, and nothing of it gets into the record."""
     world = new_world(tmp_path, retry_delays=(1.0,))
     world.script.raw_fact = content
@@ -155,7 +214,9 @@ def test_a_list_of_checksums_that_is_too_long_ends_the_build_at_once(tmp_path: P
     """It is rewritten where images are signed."""
     make_signing_key(tmp_path / "key")
     world = new_world(tmp_path / "store", build_key=tmp_path / "key", retry_delays=(1.0,))
-    world.script.extra.append((regular("out/sha256sums", b"\n" * (MAX_SUMS + 1)), b"\n" * (MAX_SUMS + 1)))
+    world.script.extra.append(
+        (regular("out/sha256sums", b"\n" * (MAX_SUMS + 1)), b"\n" * (MAX_SUMS + 1))
+    )
 
     body = body_of(world.build())
 
@@ -166,7 +227,9 @@ def test_a_list_of_checksums_that_is_too_long_ends_the_build_at_once(tmp_path: P
 def test_a_list_of_packages_with_a_hole_in_it_is_none(tmp_path: Path) -> None:
     """Of an output that is too long the middle is dropped; a manifest and a provenance without some packages would be false."""
     world = new_world(tmp_path, retry_delays=(1.0,))
-    world.script.failures["manifest"] = CommandResult(0, "".join(f"package-{number} - 1.0-r1\n" for number in range(10_000)), "")
+    world.script.failures["manifest"] = CommandResult(
+        0, "".join(f"package-{number} - 1.0-r1\n" for number in range(10_000)), ""
+    )
 
     record = world.build()
 
@@ -179,7 +242,9 @@ def test_a_list_of_packages_with_a_hole_in_it_is_none(tmp_path: Path) -> None:
 
 def test_a_feed_is_not_silently_without_its_hash(world: World) -> None:
     """Where the indexes cannot be hashed, the build ends by our fault, and may go better next time."""
-    world.script.failures["find"] = CommandResult(1, "", "sha256sum: dl/openwrt_base: Permission denied\n")
+    world.script.failures["find"] = CommandResult(
+        1, "", "sha256sum: dl/openwrt_base: Permission denied\n"
+    )
 
     body = body_of(world.build())
 

@@ -94,7 +94,10 @@ def test_it_says_what_was_built_from_what(world: World) -> None:
 
 def test_an_index_without_a_known_feed_stands_for_itself(world: World) -> None:
     """Copies of indexes that apk names by a hash of the address; they are told, though not of which feed each is."""
-    world.script.repositories, world.script.indexes = "https://feeds.example/packages.adb\n", ("APKINDEX.0123abcd.tar.gz",)
+    world.script.repositories, world.script.indexes = (
+        "https://feeds.example/packages.adb\n",
+        ("APKINDEX.0123abcd.tar.gz",),
+    )
 
     world.build(version="25.12.1")
 

@@ -27,7 +27,12 @@ class SlowStore(LocalStore):
     meanwhile: Callable[[], None] = staticmethod(lambda: None)
 
     def publish(
-        self, key: str, directory: Path, lifetime: int, hashes: Mapping[str, str] = NO_HASHES, is_current: Callable[[], bool] = without_rival
+        self,
+        key: str,
+        directory: Path,
+        lifetime: int,
+        hashes: Mapping[str, str] = NO_HASHES,
+        is_current: Callable[[], bool] = without_rival,
     ) -> bool:
         """See Store."""
         self.meanwhile()
@@ -75,7 +80,10 @@ class RacingWorld(World):
         """Whether each image is there and has the hash that the record names."""
         images = body_of(self.record())["images"]
         directory = self.settings.store_path / KEY
-        return bool(images) and all(sha256((directory / image["name"]).read_bytes()).hexdigest() == image["sha256"] for image in images)
+        return bool(images) and all(
+            sha256((directory / image["name"]).read_bytes()).hexdigest() == image["sha256"]
+            for image in images
+        )
 
 
 @pytest.fixture
@@ -83,10 +91,14 @@ def world(tmp_path: Path) -> RacingWorld:
     """Return a world with an empty store."""
     store = SlowStore(tmp_path)
     store.open()
-    return RacingWorld(Settings(store_path=tmp_path, retry_delays=(), disk_reserve_mb=0), store, FreezingRecords())
+    return RacingWorld(
+        Settings(store_path=tmp_path, retry_delays=(), disk_reserve_mb=0), store, FreezingRecords()
+    )
 
 
-def test_an_attempt_that_is_superseded_while_it_publishes_publishes_nothing(world: RacingWorld, tmp_path: Path) -> None:
+def test_an_attempt_that_is_superseded_while_it_publishes_publishes_nothing(
+    world: RacingWorld, tmp_path: Path
+) -> None:
     """It leaves the outcome to the other, and no file."""
     world.store.meanwhile = world.lose
 
@@ -101,7 +113,11 @@ def test_a_copy_that_does_not_end_fails_the_build(world: RacingWorld) -> None:
     world.script.seconds["copy"] = world.settings.copy_deadline + 1
     record = world.build()
 
-    assert (body_of(record)["code"], record.fault, world.store.has(KEY)) == ("build-timeout", "infra", False)
+    assert (body_of(record)["code"], record.fault, world.store.has(KEY)) == (
+        "build-timeout",
+        "infra",
+        False,
+    )
 
 
 def test_a_worker_that_freezes_while_it_hashes_replaces_nothing(world: RacingWorld) -> None:

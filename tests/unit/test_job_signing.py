@@ -53,7 +53,10 @@ def test_the_published_list_says_what_the_answer_says(world: World) -> None:
     """profiles.json in the store and the answer name the same images."""
     body = body_of(world.build())
 
-    assert json.loads(published(world, "profiles.json"))["profiles"][body["id"]]["images"] == body["images"]
+    assert (
+        json.loads(published(world, "profiles.json"))["profiles"][body["id"]]["images"]
+        == body["images"]
+    )
 
 
 def test_a_build_that_cannot_be_signed_publishes_nothing(world: World) -> None:
@@ -74,4 +77,8 @@ def test_the_key_is_in_no_answer_and_in_no_container(world: World, key: Path) ->
     told = b"".join([*world.records.bodies, record.body]).decode()
     [container] = world.engine.containers
     given = repr([container.commands, container.files])
-    assert not any(word in place for word in (key.read_text().splitlines()[1], str(key)) for place in (told, given))
+    assert not any(
+        word in place
+        for word in (key.read_text().splitlines()[1], str(key))
+        for place in (told, given)
+    )

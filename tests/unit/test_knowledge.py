@@ -12,7 +12,10 @@ def test_defaults_are_the_targets_and_the_devices_own() -> None:
     """The order is the target's first, then the profile's."""
     found = DeviceDefaults.of(VERSION, ["base-files", "dnsmasq"], ["kmod-usb3"])
 
-    assert (list(found.defaults), found.device_packages) == (["base-files", "dnsmasq", "kmod-usb3"], frozenset({"kmod-usb3"}))
+    assert (list(found.defaults), found.device_packages) == (
+        ["base-files", "dnsmasq", "kmod-usb3"],
+        frozenset({"kmod-usb3"}),
+    )
 
 
 def test_a_leading_dash_takes_a_default_away() -> None:
@@ -26,14 +29,21 @@ def test_a_device_package_that_is_a_default_too_is_the_devices_own() -> None:
     """Removing it is then worth a warning."""
     found = DeviceDefaults.of(VERSION, ["base-files", "kmod-usb3"], ["kmod-usb3"])
 
-    assert (list(found.defaults), found.device_packages) == (["base-files", "kmod-usb3"], frozenset({"kmod-usb3"}))
+    assert (list(found.defaults), found.device_packages) == (
+        ["base-files", "kmod-usb3"],
+        frozenset({"kmod-usb3"}),
+    )
 
 
 def test_the_first_index_that_holds_a_package_tells_its_version() -> None:
     """The parts stand in the builder's order of preference."""
     found = PackageIndex(({"vim": "2"}, {"vim": "1", "nano": "3"}))
 
-    assert (found.version_of("vim"), found.version_of("nano"), found.version_of("emacs")) == ("2", "3", None)
+    assert (found.version_of("vim"), found.version_of("nano"), found.version_of("emacs")) == (
+        "2",
+        "3",
+        None,
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,23 +14,34 @@ from asu.metrics import METRICS
 from asu.settings import Settings
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "misc" / "kubernetes"
-OTHERS = {"ScaledObject", "Kustomization"}  # KEDA's and kustomize's, which Kubernetes has no schema of.
+# KEDA's and kustomize's, which Kubernetes has no schema of.
+OTHERS = {"ScaledObject", "Kustomization"}
 
 
 def manifests() -> list[dict[str, Any]]:
     """Return every manifest that kustomization.yaml names."""
     names = yaml.safe_load((DIRECTORY / "kustomization.yaml").read_text())["resources"]
-    return [manifest for name in names for manifest in yaml.safe_load_all((DIRECTORY / name).read_text())]
+    return [
+        manifest
+        for name in names
+        for manifest in yaml.safe_load_all((DIRECTORY / name).read_text())
+    ]
 
 
 def manifest(kind: str, name: str) -> dict[str, Any]:
     """Return one manifest."""
-    return next(found for found in manifests() if (found["kind"], found["metadata"]["name"]) == (kind, name))
+    return next(
+        found for found in manifests() if (found["kind"], found["metadata"]["name"]) == (kind, name)
+    )
 
 
 def pods() -> dict[str, dict[str, Any]]:
     """Return the pods of all deployments and stateful sets, by name."""
-    return {found["metadata"]["name"]: found["spec"]["template"]["spec"] for found in manifests() if "template" in found.get("spec", {})}
+    return {
+        found["metadata"]["name"]: found["spec"]["template"]["spec"]
+        for found in manifests()
+        if "template" in found.get("spec", {})
+    }
 
 
 def pod(name: str) -> dict[str, Any]:
@@ -60,7 +71,9 @@ def leads_to(path: str) -> str:
 
 @pytest.mark.parametrize("version", [oldest_version(), kubernetes_validate.latest_version()])
 @pytest.mark.parametrize(
-    "found", [found for found in manifests() if found["kind"] not in OTHERS], ids=lambda found: f"{found['kind']}-{found['metadata']['name']}"
+    "found",
+    [found for found in manifests() if found["kind"] not in OTHERS],
+    ids=lambda found: f"{found['kind']}-{found['metadata']['name']}",
 )
 def test_a_manifest_is_valid(found: dict[str, Any], version: str) -> None:
     """Kubernetes would take it, and knows each field of it, in the oldest version that is promised and in the latest."""
@@ -76,7 +89,10 @@ def test_every_file_is_applied() -> None:
 
 def test_settings_are_settings() -> None:
     """Each variable is one that the code reads."""
-    given = {*manifest("ConfigMap", "asu")["data"], *(entry["name"] for entry in pod("worker")["containers"][0]["env"])}
+    given = {
+        *manifest("ConfigMap", "asu")["data"],
+        *(entry["name"] for entry in pod("worker")["containers"][0]["env"]),
+    }
 
     assert given <= {name.upper() for name in Settings.model_fields}
 
@@ -91,7 +107,12 @@ def test_scaling_in_never_ends_a_build() -> None:
 def test_a_worker_that_hangs_is_not_waited_for() -> None:
     """The time to finish a build is for those that are told to stop, not for those that a probe has found dead."""
     containers = [*pod("worker")["initContainers"], *pod("worker")["containers"]]
-    probes = [container[probe] for container in containers for probe in ("startupProbe", "livenessProbe") if probe in container]
+    probes = [
+        container[probe]
+        for container in containers
+        for probe in ("startupProbe", "livenessProbe")
+        if probe in container
+    ]
 
     assert len(probes) == 2
     assert all(probe["terminationGracePeriodSeconds"] <= 60 for probe in probes)
@@ -113,12 +134,20 @@ def test_workers_are_not_ended_at_once() -> None:
 
     assert scaled["minReplicaCount"] >= 1
     assert "cooldownPeriod" not in scaled
-    assert scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]["stabilizationWindowSeconds"] >= 300
+    assert (
+        scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"][
+            "stabilizationWindowSeconds"
+        ]
+        >= 300
+    )
 
 
 def test_nothing_known_is_not_no_builds() -> None:
     """Without Redis the API tells no figures of the queue; workers stay as many as they are."""
-    assert manifest("ScaledObject", "worker")["spec"]["triggers"][0]["metadata"]["ignoreNullValues"] == "false"
+    assert (
+        manifest("ScaledObject", "worker")["spec"]["triggers"][0]["metadata"]["ignoreNullValues"]
+        == "false"
+    )
 
 
 @pytest.mark.parametrize("name", pods())
@@ -136,7 +165,13 @@ def test_metrics_are_closed_to_the_world(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "service"), [("/api/v1/prepare", "prepare"), ("/api/v1/build/prepare", "api"), ("/metricsystem", "api"), ("/", "api")]
+    ("path", "service"),
+    [
+        ("/api/v1/prepare", "prepare"),
+        ("/api/v1/build/prepare", "api"),
+        ("/metricsystem", "api"),
+        ("/", "api"),
+    ],
 )
 def test_requests_reach_their_service(path: str, service: str) -> None:
     """Previews go to asu-prepare, all else to the API."""
@@ -150,7 +185,9 @@ def test_worker_and_podman_share_a_socket() -> None:
 
     assert {"name": "CONTAINER_SOCKET_PATH", "value": socket} in worker["env"]
     for container in (podman, worker):
-        assert {"name": "podman", "mountPath": str(Path(socket).parent)} in container["volumeMounts"]
+        assert {"name": "podman", "mountPath": str(Path(socket).parent)} in container[
+            "volumeMounts"
+        ]
     assert worker["securityContext"]["runAsGroup"] == 0
 
 
@@ -161,19 +198,27 @@ def test_builds_have_limits() -> None:
     assert configuration["containers"]["cgroups"] == "enabled"
     assert {"name": "configuration", "configMap": {"name": "podman"}} in pod("worker")["volumes"]
     [podman] = pod("worker")["initContainers"]
-    assert {"name": "configuration", "mountPath": "/etc/containers/containers.conf.d"} in podman["volumeMounts"]
+    assert {"name": "configuration", "mountPath": "/etc/containers/containers.conf.d"} in podman[
+        "volumeMounts"
+    ]
 
 
 def test_builds_are_fenced_in() -> None:
     """Builds leave the pod under its address, which may reach Redis; nothing here switches off what the worker keeps each of them from."""
     assert manifest("ConfigMap", "asu")["data"].get("CONTAINER_FENCE", "true") == "true"
-    assert "CONTAINER_FENCE" not in {entry["name"] for entry in pod("worker")["containers"][0]["env"]}
+    assert "CONTAINER_FENCE" not in {
+        entry["name"] for entry in pod("worker")["containers"][0]["env"]
+    }
 
 
 def test_services_lead_to_ports() -> None:
     """What the settings and the ingress name are services whose pods listen there."""
     settings = manifest("ConfigMap", "asu")["data"]
-    ports = {found["metadata"]["name"]: found["spec"]["ports"][0]["port"] for found in manifests() if found["kind"] == "Service"}
+    ports = {
+        found["metadata"]["name"]: found["spec"]["ports"][0]["port"]
+        for found in manifests()
+        if found["kind"] == "Service"
+    }
 
     assert settings["PREPARE_SERVICE_URL"] == f"http://prepare:{ports['prepare']}"
     assert settings["REDIS_URL"] == f"redis://redis:{ports['redis']}/0"
@@ -183,10 +228,21 @@ def test_services_lead_to_ports() -> None:
 
 def test_only_podman_has_rights() -> None:
     """Of all containers the sidecar alone is privileged; the worker beside it is not root."""
-    containers = [container for found in pods().values() for group in ("initContainers", "containers") for container in found.get(group, [])]
+    containers = [
+        container
+        for found in pods().values()
+        for group in ("initContainers", "containers")
+        for container in found.get(group, [])
+    ]
 
-    assert [container["name"] for container in containers if container["securityContext"].get("privileged")] == ["podman"]
+    assert [
+        container["name"]
+        for container in containers
+        if container["securityContext"].get("privileged")
+    ] == ["podman"]
     for container in containers:
         if container["name"] != "podman":
-            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, container["name"]
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, container[
+                "name"
+            ]
             assert container["securityContext"]["readOnlyRootFilesystem"], container["name"]

@@ -24,15 +24,21 @@ AWAY = WebConnectError("gone")
 class Life:
     """One life of an API's cache; what it leaves behind is in `directory`."""
 
-    def __init__(self, directory: Path, *answers: WebAnswer | WebError, url: str = URL, ttl: float = TTL) -> None:
+    def __init__(
+        self, directory: Path, *answers: WebAnswer | WebError, url: str = URL, ttl: float = TTL
+    ) -> None:
         self.client = ScriptedClient(*answers)
         self.readings = 0
-        self.server = DownloadsServer(self.client, url=url, ttl=ttl, last_good=DiskLastGood(directory, url))
+        self.server = DownloadsServer(
+            self.client, url=url, ttl=ttl, last_good=DiskLastGood(directory, url)
+        )
 
     async def read(self, path: str = ".versions.json", *, times: int = 1) -> Any:
         """Return a document as it is, asked for so often at once, and end this life."""
         async with self.server:
-            documents = await asyncio.gather(*(self.server.read(path, self._read) for _ in range(times)))
+            documents = await asyncio.gather(
+                *(self.server.read(path, self._read) for _ in range(times))
+            )
         assert all(document == documents[0] for document in documents)
         return documents[0]
 
@@ -107,7 +113,9 @@ async def test_a_newer_document_takes_its_place(disk: Path) -> None:
     await Life(disk, ok()).read()
     age_by(disk, TTL)
 
-    assert await Life(disk, ok({"stable_version": "24.10.5"})).read() == {"stable_version": "24.10.5"}
+    assert await Life(disk, ok({"stable_version": "24.10.5"})).read() == {
+        "stable_version": "24.10.5"
+    }
     assert await Life(disk, AWAY).read() == {"stable_version": "24.10.5"}
 
 
@@ -151,7 +159,15 @@ async def test_another_server_s_document_is_not_used(disk: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "end"), [(b"", 0), (b"", 30), (b"", -1), (b"\x80\x04.", 10_000), (gzip.compress(b"[]\n{}"), -1), (gzip.compress(b"[]\n{}"), 26)]
+    ("start", "end"),
+    [
+        (b"", 0),
+        (b"", 30),
+        (b"", -1),
+        (b"\x80\x04.", 10_000),
+        (gzip.compress(b"[]\n{}"), -1),
+        (gzip.compress(b"[]\n{}"), 26),
+    ],
 )
 async def test_a_broken_file_is_passed_over(disk: Path, start: bytes, end: int) -> None:
     """A disk that was full, or a machine that lost its power, costs a copy and nothing else."""
@@ -164,7 +180,9 @@ async def test_a_broken_file_is_passed_over(disk: Path, start: bytes, end: int) 
     assert await Life(disk, AWAY).read() == DOCUMENT
 
 
-async def test_without_a_disk_the_server_is_asked_as_ever(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_without_a_disk_the_server_is_asked_as_ever(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Nothing depends on it; the operator is told."""
     assert await Life(tmp_path / "none" / "documents", ok()).read() == DOCUMENT
     assert "cannot be kept on disk (No such file or directory)" in caplog.text

@@ -54,7 +54,11 @@ def test_a_line_says_when_how_bad_and_where(written: Written) -> None:
     logging.getLogger("asu.part").warning("something\x1b[31m\nnew %s", "here")
 
     line = written.about("something")
-    assert (line["level"], line["logger"], line["message"]) == ("warning", "asu.part", "something\x1b[31m\nnew here")
+    assert (line["level"], line["logger"], line["message"]) == (
+        "warning",
+        "asu.part",
+        "something\x1b[31m\nnew here",
+    )
     assert line["time"].endswith("+00:00")
 
 
@@ -85,7 +89,9 @@ def test_fields_end_with_their_block() -> None:
 def test_lines_of_a_request_carry_its_id(written: Written) -> None:
     """The gateway's id, so that a line is found by what the client was told."""
     with opened(preparer=BrokenPreparer()) as world:
-        world.client.post("/api/v1/build/prepare", json=REQUEST, headers={"X-Request-ID": "from-the-gateway"})
+        world.client.post(
+            "/api/v1/build/prepare", json=REQUEST, headers={"X-Request-ID": "from-the-gateway"}
+        )
 
     assert written.about("failed: RuntimeError")["request_id"] == "from-the-gateway"
 
@@ -93,8 +99,12 @@ def test_lines_of_a_request_carry_its_id(written: Written) -> None:
 def test_the_plan_carries_the_request_and_the_key_does_not(written: Written) -> None:
     """Two requests for the same are one build, under the id of the first."""
     with opened() as world:
-        first = world.client.post("/api/v1/build", json=REQUEST, headers={"X-Request-ID": "first"}).json()["request_hash"]
-        second = world.client.post("/api/v1/build", json=REQUEST, headers={"X-Request-ID": "second"}).json()["request_hash"]
+        first = world.client.post(
+            "/api/v1/build", json=REQUEST, headers={"X-Request-ID": "first"}
+        ).json()["request_hash"]
+        second = world.client.post(
+            "/api/v1/build", json=REQUEST, headers={"X-Request-ID": "second"}
+        ).json()["request_hash"]
         attempt, _ = world.start(first)
 
     assert first == second

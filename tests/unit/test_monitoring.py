@@ -12,7 +12,11 @@ from asu import metrics
 from asu_prepare import metrics as prepare_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
-LABELS = {metric.name: dict(metric.labels) for group in (metrics, prepare_metrics) for metric in (*group.METRICS, *group.PROCESS_METRICS)}
+LABELS = {
+    metric.name: dict(metric.labels)
+    for group in (metrics, prepare_metrics)
+    for metric in (*group.METRICS, *group.PROCESS_METRICS)
+}
 HISTOGRAMS = {metric.name for metric in metrics.METRICS if metric.kind == "histogram"}
 OF_PROMETHEUS = {"job": None, "instance": None}  # What it adds to whatever it reads, and to `up`.
 SELECTOR = re.compile(r"(?<![\w{,\"])((?:asu|process|up)[a-z_]*)(?:\{([^}]*)\})?")
@@ -60,7 +64,9 @@ def mistakes(expression: str) -> Iterator[str]:
             if values is not None and (operator != "=" or value not in values):
                 yield f"{name} has no {label}={value}"
     for names in GROUPING.findall(expression):
-        yield from (f"{name} is no label in {expression}" for name in names.split(", ") if name not in known)
+        yield from (
+            f"{name} is no label in {expression}" for name in names.split(", ") if name not in known
+        )
 
 
 @pytest.mark.parametrize("rule", alert_rules(), ids=lambda rule: rule["alert"])
@@ -74,13 +80,23 @@ def test_alerts_are_about_metrics_that_exist(rule: dict[str, str]) -> None:
 def test_panels_show_metrics_that_exist(target: dict[str, str]) -> None:
     """A panel without data looks like a quiet server; legends name labels that are grouped by or there at all."""
     assert list(mistakes(target["expr"])) == []
-    grouped = {name for names in GROUPING.findall(target["expr"]) for name in names.split(", ")} | set(OF_PROMETHEUS)
+    grouped = {
+        name for names in GROUPING.findall(target["expr"]) for name in names.split(", ")
+    } | set(OF_PROMETHEUS)
     assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= grouped
 
 
 def test_what_operators_fear_has_an_alert() -> None:
     """No worker, a long wait, faults of our own, OpenWrt's server, the disk, Redis, the API."""
-    wanted = {"AsuNoWorker", "AsuBuildsWaitTooLong", "AsuInfraFailures", "AsuUpstreamFailing", "AsuDiskReserve", "AsuRedisDown", "AsuDown"}
+    wanted = {
+        "AsuNoWorker",
+        "AsuBuildsWaitTooLong",
+        "AsuInfraFailures",
+        "AsuUpstreamFailing",
+        "AsuDiskReserve",
+        "AsuRedisDown",
+        "AsuDown",
+    }
 
     assert wanted <= {rule["alert"] for rule in alert_rules()}
 
@@ -90,7 +106,12 @@ def test_the_scrape_configuration_names_the_jobs_of_the_alerts() -> None:
     document = yaml.safe_load((ROOT / "misc/prometheus/prometheus.yml").read_text(encoding="utf-8"))
     jobs = {job["job_name"] for job in document["scrape_configs"]}
 
-    assert {value for rule in alert_rules() for label, _, value in MATCHER.findall(rule["expr"]) if label == "job"} == jobs
+    assert {
+        value
+        for rule in alert_rules()
+        for label, _, value in MATCHER.findall(rule["expr"])
+        if label == "job"
+    } == jobs
 
 
 @pytest.mark.parametrize(
@@ -99,7 +120,10 @@ def test_the_scrape_configuration_names_the_jobs_of_the_alerts() -> None:
         ("asu_queue_lenght > 1", "asu_queue_lenght is not declared"),
         ('asu_builds_total{outcome="ok"}', "asu_builds_total has no outcome=ok"),
         ('asu_builds_total{fault="user"}', "asu_builds_total has no fault=user"),
-        ("sum by (code) (asu_builds_total)", "code is no label in sum by (code) (asu_builds_total)"),
+        (
+            "sum by (code) (asu_builds_total)",
+            "code is no label in sum by (code) (asu_builds_total)",
+        ),
     ],
 )
 def test_the_comparison_finds_mistakes(expression: str, mistake: str) -> None:

@@ -5,9 +5,14 @@ from tests.nemesis.history import History, Sample, Window
 from tests.unit.fixtures.small_history import KEY, sample, window
 
 
-def beside_each_other(seconds: float, *, attempts: tuple[int, int] = (1, 2), state: str = "running") -> tuple[Sample, ...]:
+def beside_each_other(
+    seconds: float, *, attempts: tuple[int, int] = (1, 2), state: str = "running"
+) -> tuple[Sample, ...]:
     """Return samples, one a second, of two containers of one build."""
-    return tuple(sample(10.0 + second, (KEY, attempts[0], state), (KEY, attempts[1], "running")) for second in range(int(seconds) + 1))
+    return tuple(
+        sample(10.0 + second, (KEY, attempts[0], state), (KEY, attempts[1], "running"))
+        for second in range(int(seconds) + 1)
+    )
 
 
 def found(samples: tuple[Sample, ...], *windows: Window) -> list[str]:
@@ -43,7 +48,10 @@ def test_without_podman_nobody_can_sweep() -> None:
 def test_one_worker_is_enough_to_sweep() -> None:
     """Only while both workers are away nobody sweeps."""
     samples = beside_each_other(SWEPT_AFTER + 12)
-    first, second = window("kill-worker", 12.0, 25.0, "worker-1"), window("freeze-worker", 15.0, 35.0, "worker-2")
+    first, second = (
+        window("kill-worker", 12.0, 25.0, "worker-1"),
+        window("freeze-worker", 15.0, 35.0, "worker-2"),
+    )
 
     assert len(found(samples, first)) == 1
     assert found(samples, first, second) == []
@@ -51,7 +59,13 @@ def test_one_worker_is_enough_to_sweep() -> None:
 
 def test_an_overlap_that_ended_is_forgotten() -> None:
     """Two short overlaps are not one long one."""
-    early, late = beside_each_other(20), tuple(sample(one.at + 40, (KEY, 2, "running"), (KEY, 3, "running")) for one in beside_each_other(20))
+    early, late = (
+        beside_each_other(20),
+        tuple(
+            sample(one.at + 40, (KEY, 2, "running"), (KEY, 3, "running"))
+            for one in beside_each_other(20)
+        ),
+    )
 
     assert found((*early, *late)) == []
     assert longest_overlap(History(samples=(*early, *late))) == 20.0

@@ -12,7 +12,10 @@ NAME = f"asu:build:{KEY}"
 def commands(*lines: str) -> bytes:
     """Return commands as Redis writes them down."""
     words = [line.split() for line in lines]
-    return "".join(f"*{len(line)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in line) for line in words).encode()
+    return "".join(
+        f"*{len(line)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in line)
+        for line in words
+    ).encode()
 
 
 def test_changes_of_state_are_read_in_order() -> None:
@@ -27,7 +30,9 @@ def test_changes_of_state_are_read_in_order() -> None:
         f"DEL {NAME}",
     )
 
-    assert tuple(transitions_of(written)) == changes((KEY, "queued"), (KEY, "failed", "infra"), (KEY, "gone"))
+    assert tuple(transitions_of(written)) == changes(
+        (KEY, "queued"), (KEY, "failed", "infra"), (KEY, "gone")
+    )
 
 
 def test_a_file_that_breaks_off_is_read_to_its_last_whole_command() -> None:
@@ -43,7 +48,9 @@ def test_increments_are_read_in_the_order_of_the_manifest(tmp_path: Path) -> Non
     """A Redis that begins a new file is read across both."""
     directory = tmp_path / "appendonlydir"
     directory.mkdir()
-    (directory / "a.aof.manifest").write_text("file base.rdb seq 1 type b\nfile z seq 1 type i\nfile y seq 2 type i\n")
+    (directory / "a.aof.manifest").write_text(
+        "file base.rdb seq 1 type b\nfile z seq 1 type i\nfile y seq 2 type i\n"
+    )
     (directory / "z").write_bytes(commands(f"HSET {NAME} state queued"))
     (directory / "y").write_bytes(commands(f"HSET {NAME} state running"))
 
@@ -55,7 +62,13 @@ def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "history.jsonl")
     survey = SOUND.survey
     assert isinstance(survey, Survey)
-    events: tuple[Event, ...] = (*SOUND.exchanges, *SOUND.ends, *SOUND.samples, *SOUND.transitions, survey)
+    events: tuple[Event, ...] = (
+        *SOUND.exchanges,
+        *SOUND.ends,
+        *SOUND.samples,
+        *SOUND.transitions,
+        survey,
+    )
     for event in events:
         recorder.write(event)
     recorder.close()

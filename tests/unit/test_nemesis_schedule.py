@@ -38,7 +38,10 @@ def test_there_is_something_new_to_build_all_along(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_each_fault_strikes_even_in_a_short_run(seed: int) -> None:
     """A minute is enough for every kind, and three minutes for each of them several times."""
-    short, whole = (Counter(strike.kind for strike in make_schedule(seed, seconds).strikes) for seconds in (60, 180))
+    short, whole = (
+        Counter(strike.kind for strike in make_schedule(seed, seconds).strikes)
+        for seconds in (60, 180)
+    )
 
     assert short.keys() == whole.keys() == TARGETS.keys() == LASTS.keys()
     assert min(whole.values()) >= 2
@@ -55,7 +58,12 @@ def test_nothing_is_struck_that_is_down(seed: int) -> None:
 
 def test_spellings_of_a_wish_differ() -> None:
     """Equal wishes come in unlike words, so that a run also shows that these do not matter."""
-    asks = [ask for seed in SEEDS for ask in make_schedule(seed, 60).asks if ask.wish.endswith("luci+tmux+vim")]
+    asks = [
+        ask
+        for seed in SEEDS
+        for ask in make_schedule(seed, 60).asks
+        if ask.wish.endswith("luci+tmux+vim")
+    ]
 
     assert len({tuple(ask.body["packages"]) for ask in asks}) > 1
     assert len({tuple(sorted(ask.body["packages"])) for ask in asks}) == 1

@@ -27,7 +27,14 @@ def test_without_a_bucket_images_lie_on_the_disk(tmp_path: Path) -> None:
 
 def test_with_a_bucket_nothing_is_asked_or_made_at_the_start(tmp_path: Path) -> None:
     """The API has no need of a disk, and starts before the bucket's server does."""
-    store = open_store(Settings(s3_bucket="images", s3_access_key_id=SECRET, s3_secret_access_key=SECRET, store_path=tmp_path / "store"))
+    store = open_store(
+        Settings(
+            s3_bucket="images",
+            s3_access_key_id=SECRET,
+            s3_secret_access_key=SECRET,
+            store_path=tmp_path / "store",
+        )
+    )
 
     assert type(store).__name__ == "S3Store"
     assert not (tmp_path / "store").exists()
@@ -49,13 +56,20 @@ def test_a_server_with_a_local_store_does_not_load_boto3(tmp_path: Path) -> None
     )
     environment = {"STORE_PATH": str(tmp_path), "ASU_CONFIG": str(tmp_path / "none.toml")}
     result = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=Path(__file__).parents[2],
     )
 
     assert result.stdout == "set()\n"
 
 
-@pytest.mark.parametrize("name", ["botocore.auth", "botocore.endpoint", "urllib3.connectionpool", "boto3.session"])
+@pytest.mark.parametrize(
+    "name", ["botocore.auth", "botocore.endpoint", "urllib3.connectionpool", "boto3.session"]
+)
 def test_signed_requests_are_not_logged(name: str) -> None:
     """Not even where an operator wants to see everything."""
     root = logging.getLogger()

@@ -19,16 +19,34 @@ from tests.unit.worlds import settings
 
 FILE = Path(asu.__file__).with_name("openapi.json")
 DOCUMENT: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
-OPERATIONS = [(f"{method.upper()} {path}", operation) for path, methods in DOCUMENT["paths"].items() for method, operation in methods.items()]
+OPERATIONS = [
+    (f"{method.upper()} {path}", operation)
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+]
 ANSWERS = [
     pytest.param(media["schema"], example, id=f"{name} {status} {number}")
     for name, operation in OPERATIONS
     for status, response in operation["responses"].items()
     for media in response.get("content", {}).values()
-    for number, example in enumerate([media["example"]] if "example" in media else [one["value"] for one in media.get("examples", {}).values()])
+    for number, example in enumerate(
+        [media["example"]]
+        if "example" in media
+        else [one["value"] for one in media.get("examples", {}).values()]
+    )
 ]
 # Pages, and paths that only clients of the past ask for.
-UNDESCRIBED = {"/docs", "/redoc", "/", "/stats", "/status", "/metrics", "/health", "/overview", "/api/overview"}
+UNDESCRIBED = {
+    "/docs",
+    "/redoc",
+    "/",
+    "/stats",
+    "/status",
+    "/metrics",
+    "/health",
+    "/overview",
+    "/api/overview",
+}
 
 
 def test_the_committed_file_is_current(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,7 +70,11 @@ def test_every_operation_says_what_it_does(name: str, operation: dict[str, Any])
     assert operation["description"], name
     for status, response in operation["responses"].items():
         for kind, media in response.get("content", {}).items():
-            assert kind != "application/json" or media.get("example") is not None or media.get("examples"), f"{name} {status}"
+            assert (
+                kind != "application/json"
+                or media.get("example") is not None
+                or media.get("examples")
+            ), f"{name} {status}"
     if "requestBody" in operation:
         assert operation["requestBody"]["content"]["application/json"]["examples"]
 
@@ -60,13 +82,17 @@ def test_every_operation_says_what_it_does(name: str, operation: dict[str, Any])
 @pytest.mark.parametrize(("schema", "example"), ANSWERS)
 def test_an_example_keeps_to_its_schema(schema: dict[str, Any], example: Any) -> None:
     """What is shown is what is promised."""
-    jsonschema.Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(example)
+    jsonschema.Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(
+        example
+    )
 
 
 @pytest.mark.parametrize("name", ["/api/v1/build", "/api/v1/build/prepare"])
 def test_an_example_of_a_request_is_taken(name: str) -> None:
     """Whoever copies it gets no 422."""
-    for example in DOCUMENT["paths"][name]["post"]["requestBody"]["content"]["application/json"]["examples"].values():
+    for example in DOCUMENT["paths"][name]["post"]["requestBody"]["content"]["application/json"][
+        "examples"
+    ].values():
         BuildRequest.model_validate(example["value"])
 
 
@@ -76,7 +102,11 @@ def test_every_error_can_be_shown(kind: type[AsuError]) -> None:
     body = example_of(kind)
 
     assert (body["status"], body["code"]) == (kind.status, kind.code)
-    assert {name for _, name, _, _ in string.Formatter().parse((kind.__doc__ or "").split("\n\n")[0]) if name} <= SAMPLES.keys()
+    assert {
+        name
+        for _, name, _, _ in string.Formatter().parse((kind.__doc__ or "").split("\n\n")[0])
+        if name
+    } <= SAMPLES.keys()
     assert "{" not in body["detail"]
 
 

@@ -89,7 +89,9 @@ async def test_without_redis_nothing_is_known() -> None:
         (Pace(workers=1, seconds=30, is_full=True), Standing(), None),
     ],
 )
-def test_a_waiting_build_ends_after_those_before_it(pace: Pace, standing: Standing, seconds: int | None) -> None:
+def test_a_waiting_build_ends_after_those_before_it(
+    pace: Pace, standing: Standing, seconds: int | None
+) -> None:
     """They are shared by the workers; one that comes back later is that much later; without workers or room, nobody knows."""
     assert pace.until_finished(standing, is_running=False) == seconds
 
@@ -97,18 +99,42 @@ def test_a_waiting_build_ends_after_those_before_it(pace: Pace, standing: Standi
 @pytest.mark.parametrize(("ran", "seconds"), [(0, 30), (29.5, 1), (30, None), (300, None)])
 def test_a_running_build_ends_when_others_did(ran: float, seconds: int | None) -> None:
     """Of one that takes longer than most, nobody knows when it ends."""
-    assert Pace(workers=1, seconds=30).until_finished(Standing(seconds=ran), is_running=True) == seconds
-    assert Pace(workers=1, seconds=30, is_full=True).until_finished(Standing(seconds=ran), is_running=True) == seconds
+    assert (
+        Pace(workers=1, seconds=30).until_finished(Standing(seconds=ran), is_running=True)
+        == seconds
+    )
+    assert (
+        Pace(workers=1, seconds=30, is_full=True).until_finished(
+            Standing(seconds=ran), is_running=True
+        )
+        == seconds
+    )
 
 
 @pytest.mark.parametrize(
-    ("free", "expected"), [([], ROOMY), ([99], FULL), ([99, 98], FULL), ([99, 100], ROOMY), ([99, None], ROOMY), ([None], ROOMY)]
+    ("free", "expected"),
+    [
+        ([], ROOMY),
+        ([99], FULL),
+        ([99, 98], FULL),
+        ([99, 100], ROOMY),
+        ([99, None], ROOMY),
+        ([None], ROOMY),
+    ],
 )
-async def test_builds_wait_for_room_where_no_worker_has_any(free: list[int | None], expected: Pace) -> None:
+async def test_builds_wait_for_room_where_no_worker_has_any(
+    free: list[int | None], expected: Pace
+) -> None:
     """One that has room, or cannot tell, begins them."""
     fleet = MemoryFleet()
     for number, mib in enumerate(free):
-        fleet.note_worker(str(number), WorkerNote(trouble="", disk_free=None if mib is None else mib * MIB))
-    reader = PaceReader(MemoryRecords(), MemoryBuildQueue(), Room(Settings(disk_reserve_mb=100), fleet, MemoryRecords()))
+        fleet.note_worker(
+            str(number), WorkerNote(trouble="", disk_free=None if mib is None else mib * MIB)
+        )
+    reader = PaceReader(
+        MemoryRecords(),
+        MemoryBuildQueue(),
+        Room(Settings(disk_reserve_mb=100), fleet, MemoryRecords()),
+    )
 
     assert await reader.get() == expected

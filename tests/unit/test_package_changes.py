@@ -34,7 +34,9 @@ def example(rule: Rule) -> tuple[str, ...]:
 @every_rule
 def test_each_rule_applies_to_its_own_example(rule: Rule) -> None:
     """A device that crosses the version of a rule gets what the rule says, with its reason."""
-    resolution = resolve(crossing(rule, example(rule)), RuleBook.of([rule], RULES.branch_off_revisions))
+    resolution = resolve(
+        crossing(rule, example(rule)), RuleBook.of([rule], RULES.branch_off_revisions)
+    )
 
     assert {change.rule for change in resolution.changes} == {rule.id}
     assert all(change.reason == rule.reason for change in resolution.changes)
@@ -42,22 +44,34 @@ def test_each_rule_applies_to_its_own_example(rule: Rule) -> None:
     assert set(rule.add) <= set(resolution.packages)
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES.rules if rule.since], ids=lambda rule: rule.id)
+@pytest.mark.parametrize(
+    "rule", [rule for rule in RULES.rules if rule.since], ids=lambda rule: rule.id
+)
 def test_no_rule_applies_before_its_time(rule: Rule) -> None:
     """An upgrade that stays below the version of a rule is left alone by it."""
     request = crossing(rule, example(rule))
     earlier = PackageRequest(
-        version=Version.parse("21.02.7"), target=request.target, profile=request.profile, packages=request.packages, from_version=None
+        version=Version.parse("21.02.7"),
+        target=request.target,
+        profile=request.profile,
+        packages=request.packages,
+        from_version=None,
     )
 
     assert resolve(earlier, RuleBook.of([rule], {})).packages == request.packages
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES.rules if rule.revision], ids=lambda rule: rule.id)
+@pytest.mark.parametrize(
+    "rule", [rule for rule in RULES.rules if rule.revision], ids=lambda rule: rule.id
+)
 def test_the_version_of_a_rule_follows_from_its_revision(rule: Rule) -> None:
     """A change of the main branch is first in the branch that left main after it."""
     revision = rule.revision or 0
-    containing = [Version.parse(branch) for branch, left_at in RULES.branch_off_revisions.items() if revision <= left_at]
+    containing = [
+        Version.parse(branch)
+        for branch, left_at in RULES.branch_off_revisions.items()
+        if revision <= left_at
+    ]
 
     assert rule.since == min(containing, default=Version.parse("SNAPSHOT"))
 
@@ -67,7 +81,11 @@ def test_ids_are_unique_and_can_be_sent_by_clients() -> None:
     ids = [rule.id for rule in RULES.rules]
 
     assert len(ids) == len(set(ids))
-    assert all(rule_id.replace("-", "").replace("_", "").replace(".", "").isalnum() and rule_id == rule_id.lower() for rule_id in ids)
+    assert all(
+        rule_id.replace("-", "").replace("_", "").replace(".", "").isalnum()
+        and rule_id == rule_id.lower()
+        for rule_id in ids
+    )
 
 
 @every_rule
@@ -121,14 +139,18 @@ def test_a_malformed_rule_is_refused_by_name(entry: str) -> None:
 def test_an_id_that_stands_twice_is_refused() -> None:
     """A change is told by the id of its rule, so two rules cannot share one."""
     with pytest.raises(ValueError, match="unique"):
-        read_rules('branch_off_revision = {}\nrule = [{id = "a", remove = "x", reason = "R."}, {id = "a", remove = "y", reason = "R."}]')
+        read_rules(
+            'branch_off_revision = {}\nrule = [{id = "a", remove = "x", reason = "R."}, {id = "a", remove = "y", reason = "R."}]'
+        )
 
 
 def test_every_branch_of_a_rule_is_a_known_one() -> None:
     """A `since` that is no release branch would be a slip of the pen."""
     known = {*RULES.branch_off_revisions, "SNAPSHOT"}
 
-    assert {bound.branch for rule in RULES.rules for bound in (rule.since, rule.until) if bound} <= known
+    assert {
+        bound.branch for rule in RULES.rules for bound in (rule.since, rule.until) if bound
+    } <= known
 
 
 @pytest.mark.parametrize(
@@ -144,7 +166,9 @@ def test_every_branch_of_a_rule_is_a_known_one() -> None:
         ("luci", ["luci-ssl"], None),
     ],
 )
-def test_a_variant_finds_its_rival_whatever_the_order(name: str, others: list[str], rival: str | None) -> None:
+def test_a_variant_finds_its_rival_whatever_the_order(
+    name: str, others: list[str], rival: str | None
+) -> None:
     """Variants of one program take each other's place, and that of the name which all of them provide."""
     assert RULES.rival(name, RULES.variants(others)) == rival
 

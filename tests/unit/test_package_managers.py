@@ -59,7 +59,9 @@ XbC4kL0a2e9jHcUyqk1r7yDqWw8x5w3YkQm1xw1b9cJtT5m1a4xQ0m2q7w==
 def test_the_version_tells_the_package_manager(version: str, manager: str) -> None:
     """Apk came with 25.12, candidates included."""
     assert package_manager_of(Version.parse(version)) == manager
-    assert isinstance(package_manager_for(Version.parse(version)), Apk if manager == "apk" else Opkg)
+    assert isinstance(
+        package_manager_for(Version.parse(version)), Apk if manager == "apk" else Opkg
+    )
 
 
 @pytest.mark.parametrize("manager", [Opkg(), Apk()], ids=["opkg", "apk"])
@@ -72,15 +74,21 @@ class TestPackageManager:
         lines = manager.repositories(present, FEEDS, "append").splitlines()
 
         assert [line for line in lines if line in present.splitlines()] == present.splitlines()
-        assert all(any(manager.address(url) in line.split() for line in lines) for url in FEEDS.values())
+        assert all(
+            any(manager.address(url) in line.split() for line in lines) for url in FEEDS.values()
+        )
 
-    def test_replacing_feeds_leave_only_the_builders_own_packages(self, manager: PackageManager) -> None:
+    def test_replacing_feeds_leave_only_the_builders_own_packages(
+        self, manager: PackageManager
+    ) -> None:
         """No other server is asked, but kernel and libc still come with the builder."""
         present = OPKG_LIST if isinstance(manager, Opkg) else APK_LIST
         replaced = manager.repositories(present, FEEDS, "replace")
 
         assert "mirror.example" not in replaced
-        assert "src imagebuilder file:packages\n" in replaced or "packages/packages.adb\n" in replaced
+        assert (
+            "src imagebuilder file:packages\n" in replaced or "packages/packages.adb\n" in replaced
+        )
         assert all(manager.address(url) in replaced.split() for url in FEEDS.values())
 
     def test_writing_a_list_twice_changes_nothing(self, manager: PackageManager) -> None:
@@ -88,17 +96,32 @@ class TestPackageManager:
         present = OPKG_LIST if isinstance(manager, Opkg) else APK_LIST
         once = manager.repositories(present, FEEDS, "append")
 
-        assert sorted(manager.repositories(once, FEEDS, "append").splitlines()) == sorted(once.splitlines())
+        assert sorted(manager.repositories(once, FEEDS, "append").splitlines()) == sorted(
+            once.splitlines()
+        )
 
     def test_manifest_lines_of_both_forms(self, manager: PackageManager) -> None:
         """A manifest is read with either separator; what is no such line is passed over."""
         output = "base-files - 1652-r28959\nlibblkid - 2.40.2-r1\ncurl 8.17.0-r1\n\nsome other line here\nlonely\n"
 
-        assert manager.manifest(output) == {"base-files": "1652-r28959", "libblkid": "2.40.2-r1", "curl": "8.17.0-r1"}
+        assert manager.manifest(output) == {
+            "base-files": "1652-r28959",
+            "libblkid": "2.40.2-r1",
+            "curl": "8.17.0-r1",
+        }
 
     def test_a_key_of_neither_kind_is_refused(self, manager: PackageManager) -> None:
         """What is no public key is written into no file."""
-        for text in ("", "secret", USIGN[:-4], f"{USIGN}\noption x", PEM.replace("PUBLIC", "PRIVATE"), f"{PEM}\n{PEM}", "../../x", f"x\n{USIGN}"):
+        for text in (
+            "",
+            "secret",
+            USIGN[:-4],
+            f"{USIGN}\noption x",
+            PEM.replace("PUBLIC", "PRIVATE"),
+            f"{PEM}\n{PEM}",
+            "../../x",
+            f"x\n{USIGN}",
+        ):
             with pytest.raises(BuildFailed, match="key of a repository is malformed"):
                 manager.key_files([text])
 
@@ -111,7 +134,11 @@ class TestPackageManager:
 
 def test_opkg_finds_the_feeds_where_it_looks() -> None:
     """One line each, sorted by name as they were admitted, before those of the builder; the signature is always checked."""
-    replaced = Opkg().repositories("src/gz openwrt_core https://mirror.example/x\n", admitted_feeds(dict(reversed(FEEDS.items()))), "replace")
+    replaced = Opkg().repositories(
+        "src/gz openwrt_core https://mirror.example/x\n",
+        admitted_feeds(dict(reversed(FEEDS.items()))),
+        "replace",
+    )
 
     assert replaced == (
         "src/gz a https://feeds.example/a\nsrc/gz b https://feeds.example/b\nsrc imagebuilder file:packages\noption check_signature\n"
@@ -120,7 +147,9 @@ def test_opkg_finds_the_feeds_where_it_looks() -> None:
 
 def test_a_feed_named_like_one_of_opkgs_takes_its_place() -> None:
     """Opkg would pass over the second of a name, so the builder's own line has to go."""
-    appended = Opkg().repositories(OPKG_LIST, {"openwrt_luci": "https://feeds.example/luci"}, "append")
+    appended = Opkg().repositories(
+        OPKG_LIST, {"openwrt_luci": "https://feeds.example/luci"}, "append"
+    )
 
     assert [line.split()[1:] for line in appended.splitlines() if line.startswith("src/gz")] == [
         ["openwrt_luci", "https://feeds.example/luci"],
@@ -138,13 +167,26 @@ def test_apk_is_given_indexes() -> None:
     """A directory is completed, since apk would read it as another kind of repository; an index stays as it is."""
     feeds = {"a": "https://feeds.example/a", "b": "https://feeds.example/b/own.adb"}
 
-    assert Apk().repositories("", feeds, "replace") == "https://feeds.example/a/packages.adb\nhttps://feeds.example/b/own.adb\n"
+    assert (
+        Apk().repositories("", feeds, "replace")
+        == "https://feeds.example/a/packages.adb\nhttps://feeds.example/b/own.adb\n"
+    )
 
 
-@pytest.mark.parametrize("text", [USIGN, f"{USIGN}\n", f"untrusted comment: mine\n{USIGN}", f"untrusted comment: mine\r\n{USIGN}\r\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        USIGN,
+        f"{USIGN}\n",
+        f"untrusted comment: mine\n{USIGN}",
+        f"untrusted comment: mine\r\n{USIGN}\r\n",
+    ],
+)
 def test_opkgs_keys_are_named_by_their_fingerprint(text: str) -> None:
     """Opkg finds a key by nothing else; the comment is ours, whatever came."""
-    assert Opkg().key_files([text, PEM]) == {f"keys/{FINGERPRINT}": f"untrusted comment: public key {FINGERPRINT}\n{USIGN}\n".encode()}
+    assert Opkg().key_files([text, PEM]) == {
+        f"keys/{FINGERPRINT}": f"untrusted comment: public key {FINGERPRINT}\n{USIGN}\n".encode()
+    }
 
 
 @pytest.mark.parametrize("text", [PEM, f"{PEM}\n", PEM.replace("\n", "\r\n")])
@@ -159,7 +201,9 @@ def test_apks_keys_are_pem_files(text: str) -> None:
 
 def test_a_feed_without_a_signature_is_not_used() -> None:
     """A list that came without its signature is dropped by opkg, and that is told."""
-    [feed] = Opkg().unusable_feeds(text_of("feed-opkg-unsigned"), {"own": "https://feeds.example/own"})
+    [feed] = Opkg().unusable_feeds(
+        text_of("feed-opkg-unsigned"), {"own": "https://feeds.example/own"}
+    )
 
     assert "no signature by a known key; `repository_keys` must hold its usign key" in feed.words
     assert feed.is_untrusted
@@ -167,7 +211,9 @@ def test_a_feed_without_a_signature_is_not_used() -> None:
 
 def test_a_feed_that_nobody_mentions_is_not_used() -> None:
     """Silence is no proof that opkg used a feed."""
-    [feed] = Opkg().unusable_feeds(text_of("feed-opkg-used"), {"other": "https://feeds.example/other"})
+    [feed] = Opkg().unusable_feeds(
+        text_of("feed-opkg-used"), {"other": "https://feeds.example/other"}
+    )
 
     assert not feed.is_untrusted
     assert feed.words.startswith("other (https://feeds.example/other) cannot be downloaded")
@@ -175,7 +221,12 @@ def test_a_feed_that_nobody_mentions_is_not_used() -> None:
 
 def test_errors_in_the_middle_of_a_line_hide_no_feed() -> None:
     """Opkg's two streams mix, so that what it says of a feed may be cut in two by its errors."""
-    assert Opkg().unusable_feeds(text_of("feed-opkg-official-missing"), {"own": "https://feeds.example/own"}) == []
+    assert (
+        Opkg().unusable_feeds(
+            text_of("feed-opkg-official-missing"), {"own": "https://feeds.example/own"}
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -233,7 +284,9 @@ def test_no_odd_address_reaches_the_builder(url: str) -> None:
         admitted_feeds({"own": url})
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a b", "a\nb", "a/b", "-x", "a\n", "ä", "x" * 65])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a b", "a\nb", "a/b", "-x", "a\n", "ä", "x" * 65]
+)
 def test_no_odd_name_reaches_the_builder(name: str) -> None:
     """A name becomes a word and a file's name."""
     with pytest.raises(BuildFailed, match="malformed"):
@@ -241,7 +294,13 @@ def test_no_odd_name_reaches_the_builder(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://host:8080/a/b", "https://h.example/~x/a+b/25.12/x-y_z", "file:///upstream/x", "https://192.0.2.7:8/x/packages.adb"]
+    "url",
+    [
+        "http://host:8080/a/b",
+        "https://h.example/~x/a+b/25.12/x-y_z",
+        "file:///upstream/x",
+        "https://192.0.2.7:8/x/packages.adb",
+    ],
 )
 def test_plain_addresses_are_admitted(url: str) -> None:
     """What feeds really look like passes."""
@@ -250,10 +309,16 @@ def test_plain_addresses_are_admitted(url: str) -> None:
 
 def test_versions_that_a_client_insists_on_are_compared() -> None:
     """All that differ are named at once, for people and for programs."""
-    with pytest.raises(WrongPackageVersions, match=r"curl is 8\.17\.0, not 8\.9\.0; vim is not in the image") as raised:
-        check_versions({"vim": "9", "curl": "8.9.0", "ip": "1"}, {"curl": "8.17.0", "ip": "1"}, IMAGE)
+    with pytest.raises(
+        WrongPackageVersions, match=r"curl is 8\.17\.0, not 8\.9\.0; vim is not in the image"
+    ) as raised:
+        check_versions(
+            {"vim": "9", "curl": "8.9.0", "ip": "1"}, {"curl": "8.17.0", "ip": "1"}, IMAGE
+        )
 
-    assert [(problem["package"], problem["kind"]) for problem in raised.value.body()["problems"]] == [("curl", "version"), ("vim", "missing")]
+    assert [
+        (problem["package"], problem["kind"]) for problem in raised.value.body()["problems"]
+    ] == [("curl", "version"), ("vim", "missing")]
 
 
 def test_versions_that_agree_pass() -> None:

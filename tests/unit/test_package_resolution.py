@@ -13,13 +13,49 @@ OLD_LIST = (
 
 names = st.one_of(
     st.sampled_from(TOUCHED),
-    st.sampled_from(["luci-i18n-opkg-de", "luci-i18n-opkg-en", "-luci-i18n-opkg-de", "luci-i18n-base-en", "-luci-i18n-base-en"]),
-    st.sampled_from(["owut", "-owut", "fitblk", "-fitblk", "kmod-dsa-gswip", "-kmod-dsa-gswip", "firewall4", "apk-mbedtls", "-apk-mbedtls"]),
+    st.sampled_from(
+        [
+            "luci-i18n-opkg-de",
+            "luci-i18n-opkg-en",
+            "-luci-i18n-opkg-de",
+            "luci-i18n-base-en",
+            "-luci-i18n-base-en",
+        ]
+    ),
+    st.sampled_from(
+        [
+            "owut",
+            "-owut",
+            "fitblk",
+            "-fitblk",
+            "kmod-dsa-gswip",
+            "-kmod-dsa-gswip",
+            "firewall4",
+            "apk-mbedtls",
+            "-apk-mbedtls",
+        ]
+    ),
     st.from_regex(r"-?[A-Za-z0-9][A-Za-z0-9_.+-]{0,12}", fullmatch=True),
 )
-versions = st.sampled_from(["21.02.7", "22.03.0", "23.05.0-rc1", "23.05.5", "24.10-SNAPSHOT", "24.10.4", "25.12.0", "SNAPSHOT"]).map(Version.parse)
+versions = st.sampled_from(
+    [
+        "21.02.7",
+        "22.03.0",
+        "23.05.0-rc1",
+        "23.05.5",
+        "24.10-SNAPSHOT",
+        "24.10.4",
+        "25.12.0",
+        "SNAPSHOT",
+    ]
+).map(Version.parse)
 devices = st.sampled_from(
-    [(rule.target or "x86/64", profile) for rule in RULES.rules for profile in sorted(rule.profiles or {"any"})] + [("x86/64", "generic")]
+    [
+        (rule.target or "x86/64", profile)
+        for rule in RULES.rules
+        for profile in sorted(rule.profiles or {"any"})
+    ]
+    + [("x86/64", "generic")]
 )
 
 
@@ -28,7 +64,11 @@ def requests(draw: st.DrawFn) -> PackageRequest:
     """Return a request of any device for any list, as validation would let it through."""
     target, profile = draw(devices)
     packages = draw(st.lists(names, unique=True, max_size=40))
-    promised = draw(st.dictionaries(names.map(lambda name: name.removeprefix("-")), st.just("1.0-r1"), max_size=5))
+    promised = draw(
+        st.dictionaries(
+            names.map(lambda name: name.removeprefix("-")), st.just("1.0-r1"), max_size=5
+        )
+    )
     return PackageRequest(
         version=draw(versions),
         target=target,
@@ -40,7 +80,12 @@ def requests(draw: st.DrawFn) -> PackageRequest:
     )
 
 
-def upgrade(*packages: str, to: str, since: str | None = None, device: tuple[str, str] = ("x86/64", "generic")) -> Resolution:
+def upgrade(
+    *packages: str,
+    to: str,
+    since: str | None = None,
+    device: tuple[str, str] = ("x86/64", "generic"),
+) -> Resolution:
     """Resolve an upgrade of a device with these packages."""
     return resolve(
         PackageRequest(
@@ -56,7 +101,9 @@ def upgrade(*packages: str, to: str, since: str | None = None, device: tuple[str
 
 def test_a_home_hub_keeps_its_network() -> None:
     """The drivers that xrx200 lost to packages of their own in 25.12 are added, each with its reason."""
-    resolution = upgrade("luci", "opkg", to="25.12.0", since="24.10.4", device=("lantiq/xrx200", "bt_homehub-v5a"))
+    resolution = upgrade(
+        "luci", "opkg", to="25.12.0", since="24.10.4", device=("lantiq/xrx200", "bt_homehub-v5a")
+    )
 
     assert resolution.packages == (
         "luci",
@@ -65,17 +112,26 @@ def test_a_home_hub_keeps_its_network() -> None:
         "xrx200-rev1.1-phy11g-firmware",
         "xrx200-rev1.2-phy11g-firmware",
     )
-    assert "without it there is no LAN" in next(change.reason for change in resolution.changes if change.package == "kmod-dsa-gswip")
+    assert "without it there is no LAN" in next(
+        change.reason for change in resolution.changes if change.package == "kmod-dsa-gswip"
+    )
 
 
 def test_a_mikrotik_gets_its_ethernet_driver() -> None:
     """Every device of ath79/mikrotik needs kmod-ag71xx-legacy from 25.12 on."""
-    assert "kmod-ag71xx-legacy" in upgrade(to="25.12.0", since="24.10.4", device=("ath79/mikrotik", "mikrotik_routerboard-750")).packages
+    assert (
+        "kmod-ag71xx-legacy"
+        in upgrade(
+            to="25.12.0", since="24.10.4", device=("ath79/mikrotik", "mikrotik_routerboard-750")
+        ).packages
+    )
 
 
 def test_an_e8450_gets_fitblk() -> None:
     """Every device of mediatek/mt7622 needs fitblk from 24.10 on."""
-    assert upgrade(to="24.10.0", since="23.05.5", device=("mediatek/mt7622", "linksys_e8450-ubi")).packages == ("fitblk",)
+    assert upgrade(
+        to="24.10.0", since="23.05.5", device=("mediatek/mt7622", "linksys_e8450-ubi")
+    ).packages == ("fitblk",)
 
 
 def test_a_jump_over_four_releases_applies_every_rule_on_its_way() -> None:
@@ -94,13 +150,21 @@ def test_a_short_jump_touches_only_what_had_changed_by_then() -> None:
     """From 21.02 to 22.03 only the firewall changed; English language packages never existed."""
     resolution = upgrade(*OLD_LIST, to="22.03.7", since="21.02.7")
 
-    assert resolution.packages == ("firewall4", *(name for name in OLD_LIST[1:] if name != "luci-i18n-base-en"))
-    assert [change.rule for change in resolution.changes] == ["firewall-firewall4", "luci-i18n-en-removed"]
+    assert resolution.packages == (
+        "firewall4",
+        *(name for name in OLD_LIST[1:] if name != "luci-i18n-base-en"),
+    )
+    assert [change.rule for change in resolution.changes] == [
+        "firewall-firewall4",
+        "luci-i18n-en-removed",
+    ]
 
 
 def test_an_upgrade_within_a_branch_changes_nothing_again() -> None:
     """A device that is past a change and lacks the package lacks it on purpose."""
-    assert upgrade("luci", to="25.12.1", since="25.12.0", device=("lantiq/xrx200", "bt_homehub-v5a")).packages == ("luci",)
+    assert upgrade(
+        "luci", to="25.12.1", since="25.12.0", device=("lantiq/xrx200", "bt_homehub-v5a")
+    ).packages == ("luci",)
 
 
 def test_from_a_development_snapshot_every_rule_is_crossed() -> None:
@@ -110,7 +174,9 @@ def test_from_a_development_snapshot_every_rule_is_crossed() -> None:
 
 def test_what_the_user_took_away_is_not_added() -> None:
     """A rule never brings back what the request takes away."""
-    assert upgrade("-kmod-ag71xx-legacy", to="25.12.0", since="24.10.4", device=("ath79/mikrotik", "any")).packages == ("-kmod-ag71xx-legacy",)
+    assert upgrade(
+        "-kmod-ag71xx-legacy", to="25.12.0", since="24.10.4", device=("ath79/mikrotik", "any")
+    ).packages == ("-kmod-ag71xx-legacy",)
 
 
 def test_a_removal_follows_its_package() -> None:
@@ -126,7 +192,9 @@ def test_a_removal_does_not_follow_onto_what_the_user_wants() -> None:
     resolution = upgrade("-auc", "owut", to="24.10.0", since="23.05.0")
 
     assert resolution.packages == ("owut",)
-    assert [(change.action, change.package) for change in resolution.changes] == [("remove", "-auc")]
+    assert [(change.action, change.package) for change in resolution.changes] == [
+        ("remove", "-auc")
+    ]
 
 
 def test_a_package_is_not_replaced_by_one_that_the_user_takes_away() -> None:
@@ -134,13 +202,19 @@ def test_a_package_is_not_replaced_by_one_that_the_user_takes_away() -> None:
     resolution = upgrade("auc", "-owut", to="24.10.0", since="23.05.0")
 
     assert resolution.packages == ("-owut",)
-    assert [(change.type, change.package, change.to_package) for change in resolution.changes] == [("removal", "auc", None)]
+    assert [(change.type, change.package, change.to_package) for change in resolution.changes] == [
+        ("removal", "auc", None)
+    ]
 
 
 def test_two_packages_that_become_one_do_not_contradict_each_other() -> None:
     """Where one name is wanted, another refused, and both become the same, the wish wins."""
-    merged = [Rule(id=name, replace=name, with_package="ab", reason="Merged.") for name in ("a", "b")]
-    request = PackageRequest(version=Version.parse("25.12.0"), target="x86/64", profile="generic", packages=("a", "-b"))
+    merged = [
+        Rule(id=name, replace=name, with_package="ab", reason="Merged.") for name in ("a", "b")
+    ]
+    request = PackageRequest(
+        version=Version.parse("25.12.0"), target="x86/64", profile="generic", packages=("a", "-b")
+    )
 
     assert resolve(request, RuleBook.of(merged, {})).packages == ("ab",)
 
@@ -156,7 +230,9 @@ def test_a_chain_of_rules_is_followed_to_its_end() -> None:
 def test_rules_in_a_circle_come_to_an_end() -> None:
     """A mistake in the rules costs a few steps, not the service."""
     circle = [Rule(id=a + b, replace=a, with_package=b, reason="Renamed.") for a, b in ("xy", "yx")]
-    request = PackageRequest(version=Version.parse("25.12.0"), target="x86/64", profile="generic", packages=("x",))
+    request = PackageRequest(
+        version=Version.parse("25.12.0"), target="x86/64", profile="generic", packages=("x",)
+    )
 
     assert len(resolve(request, RuleBook.of(circle, {})).packages) == 1
 
@@ -164,7 +240,11 @@ def test_rules_in_a_circle_come_to_an_end() -> None:
 def test_versions_are_promised_for_the_names_that_remain() -> None:
     """A version that was promised for a replaced package says nothing about the new one."""
     request = PackageRequest(
-        version=Version.parse("24.10.0"), target="x86/64", profile="generic", packages=("auc", "vim"), packages_versions={"auc": "1", "vim": "9"}
+        version=Version.parse("24.10.0"),
+        target="x86/64",
+        profile="generic",
+        packages=("auc", "vim"),
+        packages_versions={"auc": "1", "vim": "9"},
     )
 
     assert resolve(request, RULES).packages_versions == {"vim": "9"}
@@ -173,7 +253,11 @@ def test_versions_are_promised_for_the_names_that_remain() -> None:
 def test_versions_do_not_become_wishes() -> None:
     """A request whose packages all fall away does not begin to ask for those whose versions it knows."""
     request = PackageRequest(
-        version=Version.parse("24.10.0"), target="x86/64", profile="generic", packages=("luci-i18n-base-en",), packages_versions={"vim": "9"}
+        version=Version.parse("24.10.0"),
+        target="x86/64",
+        profile="generic",
+        packages=("luci-i18n-base-en",),
+        packages_versions={"vim": "9"},
     )
     resolution = resolve(request, RULES)
 
@@ -205,7 +289,11 @@ def test_resolving_twice_is_resolving_once(request: PackageRequest) -> None:
         RULES,
     )
 
-    assert (again.packages, again.packages_versions, again.changes) == (once.packages, once.packages_versions, ())
+    assert (again.packages, again.packages_versions, again.changes) == (
+        once.packages,
+        once.packages_versions,
+        (),
+    )
 
 
 @given(requests())
@@ -213,7 +301,9 @@ def test_the_order_is_kept_and_nothing_is_doubled(request: PackageRequest) -> No
     """Packages that no rule touches stay in the user's order; every name stands once."""
     resolution = resolve(request, RULES)
     arrived = {change.to_package for change in resolution.changes}
-    untouched = [name for name in resolution.packages if name in request.packages and name not in arrived]
+    untouched = [
+        name for name in resolution.packages if name in request.packages and name not in arrived
+    ]
 
     assert untouched == sorted(untouched, key=request.packages.index)
     assert len(resolution.packages) == len(set(resolution.packages))
@@ -223,8 +313,14 @@ def test_the_order_is_kept_and_nothing_is_doubled(request: PackageRequest) -> No
 def test_every_difference_has_its_change(request: PackageRequest) -> None:
     """Nothing comes and nothing goes without a change that says why, and a change names nothing that did not happen."""
     resolution = resolve(request, RULES)
-    gone, come = set(request.packages) - set(resolution.packages), set(resolution.packages) - set(request.packages)
-    told_gone, told_come = {change.from_package for change in resolution.changes}, {change.to_package for change in resolution.changes}
+    gone, come = (
+        set(request.packages) - set(resolution.packages),
+        set(resolution.packages) - set(request.packages),
+    )
+    told_gone, told_come = (
+        {change.from_package for change in resolution.changes},
+        {change.to_package for change in resolution.changes},
+    )
 
     assert gone <= told_gone
     assert come <= told_come

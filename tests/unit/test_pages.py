@@ -68,7 +68,11 @@ def busy() -> Iterator[World]:
     """Return an API that has built and failed today; no test changes it."""
     statistics, now = MemoryStatistics(), datetime.now(UTC)
     for version in ("24.10.3", "24.10.4", "24.10.4", "25.12.0"):
-        statistics.add_finished(FinishedBuild(at=now, version=version, seconds=90.0, packages=frozenset({"vim", "luci"})))
+        statistics.add_finished(
+            FinishedBuild(
+                at=now, version=version, seconds=90.0, packages=frozenset({"vim", "luci"})
+            )
+        )
     statistics.add_failure(FAILURE, {})
     statistics.add_failure(replace(FAILURE, profile="<script>alert(1)</script>"), {})
     asyncio.run(statistics.add_requests(today(), requests=1234, cache_hits=617))
@@ -91,7 +95,11 @@ def test_a_page_is_well_formed(busy: World, path: str) -> None:
     assert (found.unbalanced, found.open) == ([], [])
     assert found.all("html") == [{"lang": "en"}]
     assert [len(found.all(tag)) for tag in ("h1", "main")] == [1, 1]
-    assert re.search("<head>.*<title>[^<]*OpenWrt firmware on demand</title>.*</head>", busy.client.get(path).text, re.DOTALL)
+    assert re.search(
+        "<head>.*<title>[^<]*OpenWrt firmware on demand</title>.*</head>",
+        busy.client.get(path).text,
+        re.DOTALL,
+    )
     assert "#content" in [link["href"] for link in found.all("a")]
 
 
@@ -100,20 +108,40 @@ def test_a_page_loads_only_what_is_ours(busy: World, path: str) -> None:
     """The policy forbids all else, and the page needs nothing else: no inline script or style, no other host, nothing missing."""
     answer = busy.client.get(path)
     found = Page(answer.text)
-    loaded = [script["src"] for script in found.all("script")] + [link["href"] for link in found.all("link")]
+    loaded = [script["src"] for script in found.all("script")] + [
+        link["href"] for link in found.all("link")
+    ]
 
     assert answer.headers["content-security-policy"].startswith("default-src 'self';")
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert not found.all("style")
-    assert not [attributes for _, attributes in found.elements if any(name == "style" or name.startswith("on") for name in attributes)]
-    assert all(address.startswith("/static/") and busy.client.get(address).status_code == 200 for address in loaded)
+    assert not [
+        attributes
+        for _, attributes in found.elements
+        if any(name == "style" or name.startswith("on") for name in attributes)
+    ]
+    assert all(
+        address.startswith("/static/") and busy.client.get(address).status_code == 200
+        for address in loaded
+    )
 
 
 def test_every_link_leads_somewhere(busy: World) -> None:
     """A link to one of our own addresses is answered."""
-    links = {link["href"] for path in ("/", "/stats") for link in page(busy, path).all("a") if link["href"].startswith("/")}
+    links = {
+        link["href"]
+        for path in ("/", "/stats")
+        for link in page(busy, path).all("a")
+        if link["href"].startswith("/")
+    }
 
-    assert {"/stats", "/docs", "/json/v1/overview.json", "/api/v1/build-errors", "/stats?branch=24.10#weeks"} <= links
+    assert {
+        "/stats",
+        "/docs",
+        "/json/v1/overview.json",
+        "/api/v1/build-errors",
+        "/stats?branch=24.10#weeks",
+    } <= links
     assert {link for link in links if busy.client.get(link).status_code != 200} == set()
 
 
@@ -121,13 +149,19 @@ def test_the_statistics_need_no_script(busy: World) -> None:
     """Charts are drawings of the page, and every number stands in a table."""
     found = page(busy, "/stats")
 
-    assert len([drawing for drawing in found.all("svg") if drawing.get("role") == "img"]) == 4, "two charts, for desk and phone"
+    assert len([drawing for drawing in found.all("svg") if drawing.get("role") == "img"]) == 4, (
+        "two charts, for desk and phone"
+    )
     assert [str(today()), "1,234", "617", "2", "4"] in found.rows
     assert ["Week", "24.10", "25.12"] in found.rows
     assert ["vim", "4", ""] in found.rows
-    assert [hour_of(datetime.now(UTC))[:10], "impossible-selection (user)", "24.10.4, x86/64, generic", "nothing (missing)", "1"] in [
-        [row[0][:10], *(" ".join(cell.split()) for cell in row[1:])] for row in found.rows
-    ]
+    assert [
+        hour_of(datetime.now(UTC))[:10],
+        "impossible-selection (user)",
+        "24.10.4, x86/64, generic",
+        "nothing (missing)",
+        "1",
+    ] in [[row[0][:10], *(" ".join(cell.split()) for cell in row[1:])] for row in found.rows]
 
 
 def test_one_branch_by_version(busy: World) -> None:
@@ -165,7 +199,10 @@ def test_a_new_server_has_a_page_too() -> None:
 
 def test_failures_of_servers_are_not_put_down_to_openwrt_alone(busy: World) -> None:
     """The feeds of a request are served by others, and count there as well."""
-    assert "2 by their selection, 0 by the servers that packages come from, 0 by this server" in " ".join(busy.client.get("/stats").text.split())
+    assert (
+        "2 by their selection, 0 by the servers that packages come from, 0 by this server"
+        in " ".join(busy.client.get("/stats").text.split())
+    )
 
 
 def test_a_crowd_before_the_page_costs_one_reading() -> None:
@@ -185,11 +222,20 @@ def test_without_redis_the_pages_say_so() -> None:
         front, stats = world.client.get("/"), world.client.get("/stats")
 
     assert (front.status_code, stats.status_code) == (200, 503)
-    assert all("no figures at this moment" in answer.text and answer.headers["content-type"].startswith("text/html") for answer in (front, stats))
+    assert all(
+        "no figures at this moment" in answer.text
+        and answer.headers["content-type"].startswith("text/html")
+        for answer in (front, stats)
+    )
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("style.css", "text/css; charset=utf-8"), ("stats.js", "text/javascript; charset=utf-8"), ("favicon.svg", "image/svg+xml")]
+    ("name", "kind"),
+    [
+        ("style.css", "text/css; charset=utf-8"),
+        ("stats.js", "text/javascript; charset=utf-8"),
+        ("favicon.svg", "image/svg+xml"),
+    ],
 )
 def test_a_static_file(busy: World, name: str, kind: str) -> None:
     """With its kind, to be kept for a day, and not sent twice to a browser that has it."""
@@ -197,13 +243,23 @@ def test_a_static_file(busy: World, name: str, kind: str) -> None:
     again = busy.client.get(f"/static/{name}", headers={"If-None-Match": answer.headers["etag"]})
     head = busy.client.head(f"/static/{name}")
 
-    assert (answer.status_code, answer.headers["content-type"], answer.headers["x-content-type-options"]) == (200, kind, "nosniff")
+    assert (
+        answer.status_code,
+        answer.headers["content-type"],
+        answer.headers["x-content-type-options"],
+    ) == (200, kind, "nosniff")
     assert answer.headers["cache-control"] == "public, max-age=86400"
     assert (again.status_code, again.content) == (304, b"")
-    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(answer.content)))
+    assert (head.status_code, head.content, head.headers["content-length"]) == (
+        200,
+        b"",
+        str(len(answer.content)),
+    )
 
 
-@pytest.mark.parametrize("name", ["", "none.css", "%2e%2e/app.py", "..%2fapp.py", "%00", "style.css/x"])
+@pytest.mark.parametrize(
+    "name", ["", "none.css", "%2e%2e/app.py", "..%2fapp.py", "%00", "style.css/x"]
+)
 def test_no_other_file_is_there(busy: World, name: str) -> None:
     """404 in JSON, as everywhere."""
     answer = busy.client.get(f"/static/{name}")

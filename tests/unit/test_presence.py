@@ -97,7 +97,8 @@ async def test_a_store_that_hangs_holds_nobody_up_for_long() -> None:
     """After a little patience the files count as present; its answer is taken when it comes."""
     world = World()
     world.store.answers.clear()
-    world.now = -PATIENCE  # The question is put, and the patience is over by the time that those come who poll.
+    # The question is put, and the patience is over by the time that those come who poll.
+    world.now = -PATIENCE
     first = asyncio.create_task(world.presence.has(B))
     await asyncio.to_thread(world.store.was_asked.wait)
     world.now = 0.0

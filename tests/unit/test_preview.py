@@ -5,17 +5,38 @@ from typing import Any
 
 import pytest
 
-from asu.resolution import Knowledge, load_rules, normalised_request, package_request, preview, request_hash, resolve
+from asu.resolution import (
+    Knowledge,
+    load_rules,
+    normalised_request,
+    package_request,
+    preview,
+    request_hash,
+    resolve,
+)
 from tests.unit.fixtures.small_world import COMMON, defaults, index, knowing
 
 RULES = load_rules()
-THEN, NOW = defaults("24.10.7", *COMMON, "opkg"), defaults("25.12.5", *COMMON, "apk-mbedtls", "kmod-new")
-KNOWN = knowing(NOW, THEN, index=index(*COMMON, "apk-mbedtls", "kmod-new", "luci", "owut", vim="9.1-r1", nano="8.0-r1"))
+THEN, NOW = (
+    defaults("24.10.7", *COMMON, "opkg"),
+    defaults("25.12.5", *COMMON, "apk-mbedtls", "kmod-new"),
+)
+KNOWN = knowing(
+    NOW,
+    THEN,
+    index=index(*COMMON, "apk-mbedtls", "kmod-new", "luci", "owut", vim="9.1-r1", nano="8.0-r1"),
+)
 
 
 def asked(**fields: Any) -> dict[str, Any]:
     """Return a request as it reaches the core: every field there, spellings brought to one."""
-    plain: dict[str, Any] = {"version": "25.12.5", "target": "x86/64", "profile": "generic", "from_version": None, "ignored_changes": []}
+    plain: dict[str, Any] = {
+        "version": "25.12.5",
+        "target": "x86/64",
+        "profile": "generic",
+        "from_version": None,
+        "ignored_changes": [],
+    }
     return normalised_request({**plain, **fields})
 
 
@@ -28,8 +49,25 @@ def answer(known: Knowledge = KNOWN, **fields: Any) -> dict[str, Any]:
 def test_an_answer_has_every_part() -> None:
     """Clients may rely on each of them, whatever the request was."""
     parts = {
-        *("status", "original_packages", "original_diff_packages", "resolved_packages", "resolved_profile", "prepared_request", "request_hash"),
-        *("changes", "problems", "warnings", "checked", "from_version", "ignored_changes", "versions", "counts"),
+        *(
+            "status",
+            "original_packages",
+            "original_diff_packages",
+            "resolved_packages",
+            "resolved_profile",
+            "prepared_request",
+            "request_hash",
+        ),
+        *(
+            "changes",
+            "problems",
+            "warnings",
+            "checked",
+            "from_version",
+            "ignored_changes",
+            "versions",
+            "counts",
+        ),
     }
 
     assert answer().keys() == answer(Knowledge()).keys() == parts
@@ -43,7 +81,10 @@ def test_an_absolute_list_becomes_an_explicit_request() -> None:
 
     assert found["resolved_packages"] == ["luci", *wanted, "apk-mbedtls", "kmod-new", "-dnsmasq"]
     assert found["prepared_request"]["packages"] == found["resolved_packages"]
-    assert (found["original_diff_packages"], found["prepared_request"]["diff_packages"]) == (True, False)
+    assert (found["original_diff_packages"], found["prepared_request"]["diff_packages"]) == (
+        True,
+        False,
+    )
     assert found["from_version"] == {"version": "24.10.7", "inferred": False, "evidence": None}
 
 
@@ -83,7 +124,9 @@ def test_versions_tell_what_each_package_will_be() -> None:
 
 def test_versions_of_the_device_stand_beside_the_new_ones() -> None:
     """Old to new for each package that the device names, and a flag where the new one is older."""
-    found = answer(packages=["vim", "nano", "luci"], packages_versions={"vim": "9.0-r3", "nano": "8.0-r2"})
+    found = answer(
+        packages=["vim", "nano", "luci"], packages_versions={"vim": "9.0-r3", "nano": "8.0-r2"}
+    )
 
     assert found["versions"] == {
         "vim": {"old": "9.0-r3", "new": "9.1-r1", "downgrade": False},
@@ -97,7 +140,12 @@ def test_the_counts_sum_an_answer_up() -> None:
     """Enough for a client that shows one line."""
     wanted = [name for name in COMMON if name != "netifd"]
 
-    found = answer(packages=[*wanted, "opkg", "lucy", "nano"], packages_versions={"nano": "9"}, diff_packages=True, from_version="24.10.7")
+    found = answer(
+        packages=[*wanted, "opkg", "lucy", "nano"],
+        packages_versions={"nano": "9"},
+        diff_packages=True,
+        from_version="24.10.7",
+    )
 
     assert found["counts"] == {
         "installed": len(wanted) + 4,
@@ -123,7 +171,11 @@ def test_the_hash_is_that_of_the_prepared_request() -> None:
     """Preview, build and a build of the prepared request share one identity."""
     found = answer(packages=["auc", "vim"])
 
-    assert found["request_hash"] == request_hash(found["prepared_request"]) == request_hash(asked(packages=["vim", "owut"]))
+    assert (
+        found["request_hash"]
+        == request_hash(found["prepared_request"])
+        == request_hash(asked(packages=["vim", "owut"]))
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,7 +185,11 @@ def test_the_hash_is_that_of_the_prepared_request() -> None:
         {"packages": [*COMMON, "opkg", "luci"], "diff_packages": True},
         {"packages": COMMON[3:], "diff_packages": True, "from_version": "24.10.7"},
         {"packages": ["luci"], "diff_packages": True},
-        {"packages": COMMON, "diff_packages": True, "ignored_changes": ["new-default-kmod-new", "absent-dnsmasq"]},
+        {
+            "packages": COMMON,
+            "diff_packages": True,
+            "ignored_changes": ["new-default-kmod-new", "absent-dnsmasq"],
+        },
         {"packages_versions": {"vim": "9.0", "auc": "1"}},
     ],
 )
@@ -149,7 +205,10 @@ def test_preparing_a_prepared_request_changes_nothing(fields: dict[str, Any]) ->
 
 def test_a_veto_is_told_and_is_no_part_of_the_identity() -> None:
     """What it left out is named; a veto of something that would not have happened changes no hash."""
-    plain, idle = answer(packages=["auc"]), answer(packages=["auc"], ignored_changes=["firewall-firewall4"])
+    plain, idle = (
+        answer(packages=["auc"]),
+        answer(packages=["auc"], ignored_changes=["firewall-firewall4"]),
+    )
     vetoed = answer(packages=["auc"], ignored_changes=["auc-owut"])
 
     assert vetoed["ignored_changes"] == ["auc-owut"]
@@ -160,22 +219,32 @@ def test_a_veto_is_told_and_is_no_part_of_the_identity() -> None:
 
 def test_a_veto_gives_the_hash_of_the_list_that_it_leads_to() -> None:
     """However a list came about, the same list is the same image."""
-    fields: dict[str, Any] = {"packages": [*COMMON, "apk-mbedtls"], "diff_packages": True, "from_version": "24.10.7"}
+    fields: dict[str, Any] = {
+        "packages": [*COMMON, "apk-mbedtls"],
+        "diff_packages": True,
+        "from_version": "24.10.7",
+    }
 
     vetoed = answer(**fields, ignored_changes=["new-default-kmod-new"])
 
-    assert vetoed["request_hash"] == request_hash(asked(packages=[*COMMON, "apk-mbedtls", "-kmod-new"]))
+    assert vetoed["request_hash"] == request_hash(
+        asked(packages=[*COMMON, "apk-mbedtls", "-kmod-new"])
+    )
 
 
 def test_the_versions_of_the_device_are_no_wish() -> None:
     """A name that only packages_versions holds is wanted when packages is empty, and promised its version otherwise."""
     assert answer(packages_versions={"vim": "9.0"})["resolved_packages"] == ["vim"]
-    assert answer(packages=["nano"], packages_versions={"vim": "9.0"})["resolved_packages"] == ["nano"]
+    assert answer(packages=["nano"], packages_versions={"vim": "9.0"})["resolved_packages"] == [
+        "nano"
+    ]
 
 
 def test_an_answer_is_plain_json() -> None:
     """It is written as it stands."""
-    found = answer(packages=["auc", "lucy", "vim"], packages_versions={"vim": "1"}, diff_packages=True)
+    found = answer(
+        packages=["auc", "lucy", "vim"], packages_versions={"vim": "1"}, diff_packages=True
+    )
 
     assert json.loads(json.dumps(found)) == found
 

@@ -15,18 +15,31 @@ from asu.worker.progress import Progress
 PLAN = {
     "key": "ab" * 32,
     "enqueued_at": "2026-03-01T12:00:00+00:00",
-    "request": {"version": "24.10.4", "target": "x86/64", "profile": "generic", "packages": ["vim"]},
+    "request": {
+        "version": "24.10.4",
+        "target": "x86/64",
+        "profile": "generic",
+        "packages": ["vim"],
+    },
 }
 WHOLE = "a line of a whole x86 build\n" * 2_700  # 74 KiB, in more bytes of JSON.
 
 
 def failed(stdout: str, stderr: str, **gathered: Any) -> tuple[int, dict[str, Any]]:
     """Return how many bytes the body of a failed build takes, and what stands in it."""
-    body = Progress(PLAN, dict(gathered), stdout, stderr).failed(BuildFailed(reason="the images are too big")).body
+    body = (
+        Progress(PLAN, dict(gathered), stdout, stderr)
+        .failed(BuildFailed(reason="the images are too big"))
+        .body
+    )
     return len(body), json.loads(body)
 
 
-@pytest.mark.parametrize("piece", [b"\xff", b"\x00", b'"', b"\xe2\x82\xac", b"a"], ids=["no text", "zeros", "quotes", "euros", "letters"])
+@pytest.mark.parametrize(
+    "piece",
+    [b"\xff", b"\x00", b'"', b"\xe2\x82\xac", b"a"],
+    ids=["no text", "zeros", "quotes", "euros", "letters"],
+)
 def test_whatever_a_build_prints_its_record_is_bounded(piece: bytes) -> None:
     """A byte may take six in JSON. Beginning and end are shown of both outputs."""
     log = BoundedLog()

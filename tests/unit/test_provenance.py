@@ -22,23 +22,42 @@ AT = datetime(2026, 3, 1, 12, 0, 5, tzinfo=UTC)
 
 def request(**fields: Any) -> dict[str, Any]:
     """Return a resolved request."""
-    common = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5", "packages": ["vim"], "client": "owut/1"}
+    common = {
+        "version": "24.10.4",
+        "target": "ath79/generic",
+        "profile": "tplink_archer-c7-v5",
+        "packages": ["vim"],
+        "client": "owut/1",
+    }
     return BuildRequest.model_validate({**common, **fields}).normalised()
 
 
 def made(**fields: Any) -> dict[str, Any]:
     """Return the statement about a build of two files."""
     asked = request(**fields)
-    files = [PublishedFile(name=name, size=1, sha256=digest * 64) for name, digest in (("z.bin", "2"), ("a.bin", "1"))]
+    files = [
+        PublishedFile(name=name, size=1, sha256=digest * 64)
+        for name, digest in (("z.bin", "2"), ("a.bin", "1"))
+    ]
     ingredients = Ingredients(
         request=asked,
-        builder=Builder(name="registry.example/imagebuilder:ath79-generic-v24.10.4", digest=DIGEST, revision="r28959-29397011cc"),
+        builder=Builder(
+            name="registry.example/imagebuilder:ath79-generic-v24.10.4",
+            digest=DIGEST,
+            revision="r28959-29397011cc",
+        ),
         command=["make", "image"],
         manager="opkg",
         packages={"vim": "9.1-r1", "libstdc++": "1~2"},
         feeds=[Feed(name="base", url="https://user:password@feeds.example/base", sha256="c" * 64)],
     )
-    run = Run(builder_id="https://builder.example/", key=request_hash(asked), attempt=7, started=AT, finished=AT)
+    run = Run(
+        builder_id="https://builder.example/",
+        key=request_hash(asked),
+        attempt=7,
+        started=AT,
+        finished=AT,
+    )
     return statement(files, ingredients, run)
 
 
@@ -46,8 +65,14 @@ def test_a_statement_is_that_of_slsa() -> None:
     """The types are in-toto's and SLSA's of version 1, and the subjects are the files by name and hash."""
     document = made()
 
-    assert (document["_type"], document["predicateType"]) == ("https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1")
-    assert document["subject"] == [{"name": "a.bin", "digest": {"sha256": "1" * 64}}, {"name": "z.bin", "digest": {"sha256": "2" * 64}}]
+    assert (document["_type"], document["predicateType"]) == (
+        "https://in-toto.io/Statement/v1",
+        "https://slsa.dev/provenance/v1",
+    )
+    assert document["subject"] == [
+        {"name": "a.bin", "digest": {"sha256": "1" * 64}},
+        {"name": "z.bin", "digest": {"sha256": "2" * 64}},
+    ]
     assert document["predicate"]["runDetails"] == {
         "builder": {"id": "https://builder.example/", "version": {"asu": "0.1.0"}},
         "metadata": {
@@ -70,8 +95,16 @@ def test_dependencies_are_builder_feeds_and_packages() -> None:
             "annotations": {"image": "registry.example/imagebuilder:ath79-generic-v24.10.4"},
         },
         {"name": "feed/base", "uri": "https://feeds.example/base", "digest": {"sha256": "c" * 64}},
-        {"name": "package/libstdc++", "uri": "pkg:opkg/openwrt/libstdc%2B%2B@1~2", "annotations": {"package": "libstdc++", "version": "1~2"}},
-        {"name": "package/vim", "uri": "pkg:opkg/openwrt/vim@9.1-r1", "annotations": {"package": "vim", "version": "9.1-r1"}},
+        {
+            "name": "package/libstdc++",
+            "uri": "pkg:opkg/openwrt/libstdc%2B%2B@1~2",
+            "annotations": {"package": "libstdc++", "version": "1~2"},
+        },
+        {
+            "name": "package/vim",
+            "uri": "pkg:opkg/openwrt/vim@9.1-r1",
+            "annotations": {"package": "vim", "version": "9.1-r1"},
+        },
     ]
 
 
@@ -108,7 +141,9 @@ def test_the_same_statement_is_the_same_bytes() -> None:
 
 def test_what_is_signed_is_dsses_encoding() -> None:
     """The example that DSSE's own specification gives for its encoding, with in-toto's type."""
-    assert signed_message(b"hello world") == b"DSSEv1 28 application/vnd.in-toto+json 11 hello world"
+    assert (
+        signed_message(b"hello world") == b"DSSEv1 28 application/vnd.in-toto+json 11 hello world"
+    )
 
 
 def test_an_envelope_comes_back_as_it_was_sealed() -> None:

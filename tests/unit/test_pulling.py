@@ -7,7 +7,9 @@ import pytest
 from asu.errors import ContainerFailed, ImageBuilderMissing
 from asu.worker.pulling import BuilderImage, failure
 
-IMAGE = BuilderImage(name="registry.example/openwrt/imagebuilder:x86-64-v24.10.9", version="24.10.9", target="x86/64")
+IMAGE = BuilderImage(
+    name="registry.example/openwrt/imagebuilder:x86-64-v24.10.9", version="24.10.9", target="x86/64"
+)
 READING = "initializing source docker://registry.example/openwrt/imagebuilder:x: reading manifest x in registry.example/openwrt/imagebuilder: "
 
 
@@ -38,12 +40,24 @@ def test_an_image_that_the_registry_does_not_have_is_upstreams(said: str) -> Non
 @pytest.mark.parametrize(
     "answer",
     [
-        json.dumps({"error": "pinging container registry registry.example: Get: dial tcp: connect: connection refused"}),
+        json.dumps(
+            {
+                "error": "pinging container registry registry.example: Get: dial tcp: connect: connection refused"
+            }
+        ),
         json.dumps({"error": READING + "received unexpected HTTP status: 503 Service Unavailable"}),
         json.dumps({"error": READING + "toomanyrequests: You have reached your pull rate limit"}),
-        json.dumps({"error": "writing blob: storing blob: open /var/lib/containers/x: permission denied"}),
+        json.dumps(
+            {"error": "writing blob: storing blob: open /var/lib/containers/x: permission denied"}
+        ),
         json.dumps({"error": "writing blob: no space left on device", "id": ""}),
-        json.dumps({"cause": "lookup registry.example: no such host", "message": "no such host", "response": 500}),
+        json.dumps(
+            {
+                "cause": "lookup registry.example: no such host",
+                "message": "no such host",
+                "response": 500,
+            }
+        ),
         "",
         "not json",
         "[]",

@@ -10,8 +10,11 @@ from asu.build_queue import PATIENCE
 from asu.settings import Settings
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "misc" / "quadlet"
-UNITS = sorted(path for path in DIRECTORY.iterdir() if path.suffix in {".container", ".network", ".volume"})
-# From podman-systemd.unit(5) of podman 4.6, the oldest that knows all of these; systemd's own sections are systemd's.
+UNITS = sorted(
+    path for path in DIRECTORY.iterdir() if path.suffix in {".container", ".network", ".volume"}
+)
+# From podman-systemd.unit(5) of podman 4.6, the oldest that knows all of these; systemd's own
+# sections are systemd's.
 KEYS = {
     "Container": {
         "ContainerName",
@@ -56,30 +59,47 @@ def entries(path: Path) -> list[tuple[str, str, str]]:
 
 def values_of(name: str, wanted: str) -> list[str]:
     """Return all that a unit gives one key, word by word."""
-    return [word for _, key, value in entries(DIRECTORY / name) if key == wanted for word in value.split()]
+    return [
+        word
+        for _, key, value in entries(DIRECTORY / name)
+        if key == wanted
+        for word in value.split()
+    ]
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
 def test_every_key_is_known(path: Path) -> None:
     """The generator refuses a unit with a key that it does not know."""
-    assert {(section, key) for section, key, _ in entries(path) if key not in KEYS.get(section, set())} == set()
+    assert {
+        (section, key) for section, key, _ in entries(path) if key not in KEYS.get(section, set())
+    } == set()
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
 def test_what_a_unit_names_exists(path: Path) -> None:
     """Networks, volumes and services of our own are units here."""
     names = {unit.name for unit in UNITS} | {f"{unit.stem}.service" for unit in UNITS}
-    named = {word.partition(":")[0] for key in ("Network", "Volume", "Requires", "Wants", "After") for word in values_of(path.name, key)}
+    named = {
+        word.partition(":")[0]
+        for key in ("Network", "Volume", "Requires", "Wants", "After")
+        for word in values_of(path.name, key)
+    }
 
     assert {name for name in named if name.startswith("asu-")} <= names
 
 
-@pytest.mark.parametrize("path", [path for path in UNITS if path.suffix == ".container"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [path for path in UNITS if path.suffix == ".container"], ids=lambda path: path.name
+)
 def test_a_container_has_no_rights_and_limits(path: Path) -> None:
     """As in the compose files: a read-only root, no capabilities, bounded memory and processors, only this machine's ports."""
     values = {key: value for _, key, value in entries(path)}
 
-    assert (values["ReadOnly"], values["DropCapability"], values["NoNewPrivileges"]) == ("true", "all", "true")
+    assert (values["ReadOnly"], values["DropCapability"], values["NoNewPrivileges"]) == (
+        "true",
+        "all",
+        "true",
+    )
     assert all(f"--{limit}=" in values["PodmanArgs"] for limit in ("memory", "cpus", "pids-limit"))
     assert values.get("PublishPort", "127.0.0.1:").startswith("127.0.0.1:")
 
@@ -97,7 +117,12 @@ def test_a_worker_may_finish_its_longest_build() -> None:
 @pytest.mark.parametrize("name", ["asu-api.container", "asu-worker@.container"])
 def test_settings_are_settings(name: str) -> None:
     """Each variable is one that the code reads."""
-    given = {word.partition("=")[0] for _, key, value in entries(DIRECTORY / name) if key == "Environment" for word in value.split()}
+    given = {
+        word.partition("=")[0]
+        for _, key, value in entries(DIRECTORY / name)
+        if key == "Environment"
+        for word in value.split()
+    }
 
     assert given <= {field.upper() for field in Settings.model_fields}
 
@@ -105,9 +130,16 @@ def test_settings_are_settings(name: str) -> None:
 def test_the_audit_log_outlives_its_container() -> None:
     """Workers write it into a volume of its own; no unit says where, which would hold against what the operator's file says."""
     [log] = re.findall(
-        r"grep -q \^AUDIT_LOG= (?P<file>\S+) \|\| echo AUDIT_LOG=(\S+) >> (?P=file)$", (DIRECTORY / "README.md").read_text(), re.MULTILINE
+        r"grep -q \^AUDIT_LOG= (?P<file>\S+) \|\| echo AUDIT_LOG=(\S+) >> (?P=file)$",
+        (DIRECTORY / "README.md").read_text(),
+        re.MULTILINE,
     )[0][1:]
-    assert not [word for value in values_of("asu-worker@.container", "Environment") for word in value.split() if word.startswith("AUDIT_LOG=")]
+    assert not [
+        word
+        for value in values_of("asu-worker@.container", "Environment")
+        for word in value.split()
+        if word.startswith("AUDIT_LOG=")
+    ]
 
     assert f"asu-audit.volume:{Path(log).parent}" in values_of("asu-worker@.container", "Volume")
 

@@ -7,14 +7,21 @@ from misc.bench.defaults import LEFT_OUT, MAX_BACK, MAX_LOST, Case, Jump, cases,
 JUMPS = pytest.mark.parametrize("jump", jumps(), ids=str)
 TOLD = pytest.mark.parametrize("stated", [True, False], ids=["told", "inferred"])
 # What was default in 23.05 and is a package no more: the board files of two devices.
-GONE = {("ipq40xx/generic", "teltonika_rutx50"): "ipq-wifi-teltonika_rutx", ("ipq40xx/generic", "zte_mf289f"): "ipq-wifi-zte_mf289f"}
+GONE = {
+    ("ipq40xx/generic", "teltonika_rutx50"): "ipq-wifi-teltonika_rutx",
+    ("ipq40xx/generic", "zte_mf289f"): "ipq-wifi-zte_mf289f",
+}
 
 
 def is_explicit(case: Case) -> bool:
     """Whether a resolution names each default, as wanted or as taken away, and no package twice."""
     packages = case.resolution.packages
     named = {name.removeprefix("-") for name in packages}
-    return named >= case.after.defaults.keys() and len(named) == len(packages) and not case.resolution.diff_packages
+    return (
+        named >= case.after.defaults.keys()
+        and len(named) == len(packages)
+        and not case.resolution.diff_packages
+    )
 
 
 @TOLD
@@ -34,7 +41,9 @@ def test_an_unchanged_list_takes_nothing_away(jump: Jump, *, stated: bool) -> No
     """A user who removed nothing is told of no removal but that of packages which exist no more, and of no problem."""
     for case in cases(jump, left_out=0, stated=stated):
         assert not [name for name in case.resolution.packages if name.startswith("-")], case.device
-        assert {change.package for change in case.resolution.changes if change.type == "removal"} == case.dropped
+        assert {
+            change.package for change in case.resolution.changes if change.type == "removal"
+        } == case.dropped
         assert case.resolution.problems == ()
         assert case.resolution.checked
 
@@ -61,11 +70,18 @@ def test_what_a_user_left_out_rarely_misleads_where_the_origin_is_inferred(jump:
 @TOLD
 def test_what_exists_nowhere_any_more_is_dropped_with_a_reason(*, stated: bool) -> None:
     """A literal list of these two devices fails to build; the answer drops what is gone and says why."""
-    found = {case.device: case for case in cases(Jump("23.05.6", "24.10.7"), left_out=0, stated=stated)}
+    found = {
+        case.device: case for case in cases(Jump("23.05.6", "24.10.7"), left_out=0, stated=stated)
+    }
 
-    assert {device: case.dropped for device, case in found.items() if case.dropped} == {device: {name} for device, name in GONE.items()}
+    assert {device: case.dropped for device, case in found.items() if case.dropped} == {
+        device: {name} for device, name in GONE.items()
+    }
     for device, name in GONE.items():
-        assert found[device].resolution.why(name) == f"{name} was a default package in 23.05.6 and does not exist in 24.10.7 any more."
+        assert (
+            found[device].resolution.why(name)
+            == f"{name} was a default package in 23.05.6 and does not exist in 24.10.7 any more."
+        )
 
 
 @JUMPS

@@ -35,11 +35,25 @@ class AbsentRecords(MemoryRecords):
 
 def published(world: World, **fields: Any) -> str:
     """Build a request under its own key, which is returned."""
-    common = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5", "packages": ["vim"]}
+    common = {
+        "version": "24.10.4",
+        "target": "ath79/generic",
+        "profile": "tplink_archer-c7-v5",
+        "packages": ["vim"],
+    }
     request = BuildRequest.model_validate({**common, **fields}).normalised()
     key = request_hash(request)
-    plan = {"version": 1, "key": key, "request": request, "enqueued_at": "2026-03-01T12:00:00+00:00"}
-    asyncio.run(world.records.claim(key, plan=json.dumps(plan), bodies=PendingBodies(b"{}", b"{}"), limit=1, renew=False))
+    plan = {
+        "version": 1,
+        "key": key,
+        "request": request,
+        "enqueued_at": "2026-03-01T12:00:00+00:00",
+    }
+    asyncio.run(
+        world.records.claim(
+            key, plan=json.dumps(plan), bodies=PendingBodies(b"{}", b"{}"), limit=1, renew=False
+        )
+    )
     world.builder().run({"version": 1, "key": key})
     record = asyncio.run(world.records.look(key))
     assert record
@@ -50,14 +64,22 @@ def published(world: World, **fields: Any) -> str:
 def again(world: World, key: str, records: MemoryRecords | None = None) -> Comparison:
     """Build it once more, with another engine on the same builders."""
     engine = MemoryEngine(world.script)
-    return rebuild(world.settings, key, records=records or world.records, store=world.store, engine=lambda: engine)
+    return rebuild(
+        world.settings,
+        key,
+        records=records or world.records,
+        store=world.store,
+        engine=lambda: engine,
+    )
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     """Return a worker that signs and keeps an audit log."""
     make_signing_key(tmp_path / "key")
-    return new_world(tmp_path / "store", build_key=tmp_path / "key", audit_log=tmp_path / "audit.jsonl")
+    return new_world(
+        tmp_path / "store", build_key=tmp_path / "key", audit_log=tmp_path / "audit.jsonl"
+    )
 
 
 def test_the_same_builder_makes_the_same_images(world: World) -> None:
@@ -95,16 +117,23 @@ def test_an_image_that_is_not_made_any_more_differs(world: World) -> None:
     assert ", now none" in comparison.in_words()
 
 
-def test_nothing_else_hears_of_it(world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_else_hears_of_it(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Published files, records, statistics and the audit log stay as they were, and no workplace is left."""
     caplog.set_level(logging.DEBUG)
     key = published(world, defaults=SCRIPT)
     files = {path: path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()}
-    audit, finished = (tmp_path / "audit.jsonl").read_bytes(), asyncio.run(world.statistics.totals())
+    audit, finished = (
+        (tmp_path / "audit.jsonl").read_bytes(),
+        asyncio.run(world.statistics.totals()),
+    )
 
     again(world, key)
 
-    assert {path: path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()} == files
+    assert {
+        path: path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()
+    } == files
     assert list((tmp_path / "store" / ".incoming").iterdir()) == []
     assert (tmp_path / "audit.jsonl").read_bytes() == audit
     assert asyncio.run(world.statistics.totals()) == finished
@@ -121,18 +150,26 @@ def test_a_script_is_built_again_while_its_record_lives(world: World) -> None:
 
 
 @pytest.mark.parametrize("records", [MemoryRecords, AbsentRecords])
-def test_without_a_record_the_provenance_tells_what_it_was(world: World, records: type[MemoryRecords]) -> None:
+def test_without_a_record_the_provenance_tells_what_it_was(
+    world: World, records: type[MemoryRecords]
+) -> None:
     """The record may have ended, or Redis be away: store and builder are enough."""
     key = published(world, filesystem="squashfs", rootfs_size_mb=128)
 
     assert not again(world, key, records()).differs
 
 
-def test_a_provenance_that_tells_another_request_is_not_followed(world: World, tmp_path: Path) -> None:
+def test_a_provenance_that_tells_another_request_is_not_followed(
+    world: World, tmp_path: Path
+) -> None:
     """Whoever can write into a bucket cannot have something else built under this key."""
     key, other = published(world), published(world, packages=[])
-    there, theirs = tmp_path / "store" / key / PROVENANCE_FILE, (tmp_path / "store" / other / PROVENANCE_FILE).read_bytes()
-    there.write_bytes(theirs.ljust(there.stat().st_size))  # One of another size would not be taken for what was published at all.
+    there, theirs = (
+        tmp_path / "store" / key / PROVENANCE_FILE,
+        (tmp_path / "store" / other / PROVENANCE_FILE).read_bytes(),
+    )
+    # One of another size would not be taken for what was published at all.
+    there.write_bytes(theirs.ljust(there.stat().st_size))
 
     with pytest.raises(CannotRebuild, match="not the one that leads to its key"):
         again(world, key, WatchedRecords())
@@ -141,8 +178,17 @@ def test_a_provenance_that_tells_another_request_is_not_followed(world: World, t
 def test_a_record_that_tells_another_request_is_not_followed(world: World) -> None:
     """Nor can whoever writes into Redis; what such a build is compared with would look changed."""
     key, records = published(world), WatchedRecords()
-    plan = {"version": 1, "key": key, "request": {**REQUEST, "packages": ["backdoor"]}, "enqueued_at": "2026-03-01T12:00:00+00:00"}
-    asyncio.run(records.claim(key, plan=json.dumps(plan), bodies=PendingBodies(b"{}", b"{}"), limit=1, renew=False))
+    plan = {
+        "version": 1,
+        "key": key,
+        "request": {**REQUEST, "packages": ["backdoor"]},
+        "enqueued_at": "2026-03-01T12:00:00+00:00",
+    }
+    asyncio.run(
+        records.claim(
+            key, plan=json.dumps(plan), bodies=PendingBodies(b"{}", b"{}"), limit=1, renew=False
+        )
+    )
 
     with pytest.raises(CannotRebuild, match="in its record is not the one that leads to its key"):
         again(world, key, records)
@@ -160,7 +206,9 @@ def test_a_build_that_fails_now_is_told_with_its_reason(world: World) -> None:
     key = published(world)
     world.script.wrong_hash = True
 
-    with pytest.raises(CannotRebuild, match="cannot be built any more: Error: The store of the images failed"):
+    with pytest.raises(
+        CannotRebuild, match="cannot be built any more: Error: The store of the images failed"
+    ):
         again(world, key)
 
 
@@ -168,9 +216,15 @@ def test_a_failed_record_holds_no_plan(world: World) -> None:
     """It is as if there were none; the provenance of an earlier life serves."""
     key = published(world)
     records = WatchedRecords()
-    asyncio.run(records.claim(key, plan='{"request": {}}', bodies=PendingBodies(b"{}", b"{}"), limit=1, renew=False))
+    asyncio.run(
+        records.claim(
+            key, plan='{"request": {}}', bodies=PendingBodies(b"{}", b"{}"), limit=1, renew=False
+        )
+    )
     attempt = records.start(key)
     assert attempt
-    records.finish(attempt, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="user"), 100)
+    records.finish(
+        attempt, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="user"), 100
+    )
 
     assert not again(world, key, records).differs

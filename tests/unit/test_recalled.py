@@ -11,7 +11,15 @@ import pytest
 
 from asu.build_request import BuildRequest
 from asu.catalogue import Catalogue
-from asu.errors import AsuError, NotFound, UnsupportedBranch, UnsupportedProfile, UnsupportedTarget, UnsupportedVersion, UpstreamUnreachable
+from asu.errors import (
+    AsuError,
+    NotFound,
+    UnsupportedBranch,
+    UnsupportedProfile,
+    UnsupportedTarget,
+    UnsupportedVersion,
+    UpstreamUnreachable,
+)
 from asu.last_good import DiskLastGood
 from asu.listings import Listings
 from asu.resolution import Gatherer, load_rules
@@ -41,7 +49,9 @@ class WholeServer(ScriptedClient):
         super().__init__(ok())
         self.documents = metadata()
 
-    async def get(self, url: str, *, headers: Mapping[str, str], max_bytes: int, deadline: float) -> WebAnswer:
+    async def get(
+        self, url: str, *, headers: Mapping[str, str], max_bytes: int, deadline: float
+    ) -> WebAnswer:
         """See WebClient."""
         await super().get(url, headers=headers, max_bytes=max_bytes, deadline=deadline)
         if headers:
@@ -56,7 +66,9 @@ class Life:
     def __init__(self, disk: Path, client: ScriptedClient, *, max_total: int = 1_000_000) -> None:
         self.client, self.now = client, 1000.0
         kept = DiskLastGood(disk, URL, clock=lambda: self.now, max_total=max_total)
-        self.server = DownloadsServer(client, url=URL, ttl=TTL, clock=lambda: self.now, last_good=kept)
+        self.server = DownloadsServer(
+            client, url=URL, ttl=TTL, clock=lambda: self.now, last_good=kept
+        )
         gatherer = Gatherer(self.server)
         self.catalogue = Catalogue(self.server, gatherer, settings(), load_rules())
         self.listings = Listings(self.server, gatherer, self.catalogue)
@@ -87,7 +99,9 @@ async def left_by_another(disk: Path, *, age: float) -> None:
 
 
 @pytest.mark.parametrize(("fields", "refused"), UNKNOWN)
-async def test_what_an_old_document_lacks_is_not_called_the_users_fault(disk: Path, fields: dict[str, Any], refused: type[AsuError]) -> None:
+async def test_what_an_old_document_lacks_is_not_called_the_users_fault(
+    disk: Path, fields: dict[str, Any], refused: type[AsuError]
+) -> None:
     """A release may have come meanwhile; what is confirmed or was a moment ago tells, and refuses for good."""
     await left_by_another(disk, age=6 * 86_400)
     life = Life(disk, asking(AWAY))
@@ -140,7 +154,12 @@ async def test_a_document_that_is_not_kept_is_fetched_whole(disk: Path) -> None:
 
 async def test_another_document_is_not_confirmed(disk: Path) -> None:
     """What is kept may be older than what this process knows: that the newer one holds says nothing of it."""
-    life = Life(disk, asking(ok(etag='"a"'), ok(NEWER, etag='"b"'), WebAnswer(304, {}, b""), ok(NEWER, etag='"b"')))
+    life = Life(
+        disk,
+        asking(
+            ok(etag='"a"'), ok(NEWER, etag='"b"'), WebAnswer(304, {}, b""), ok(NEWER, etag='"b"')
+        ),
+    )
     await life.read()
     [file] = files(disk)
     older = file.read_bytes()
@@ -151,17 +170,26 @@ async def test_another_document_is_not_confirmed(disk: Path) -> None:
         life.now += TTL
         await life.read()
 
-    assert life.client.asked[2:] == [(f"{URL}/.versions.json", {"If-None-Match": '"b"'}), (f"{URL}/.versions.json", {})]
+    assert life.client.asked[2:] == [
+        (f"{URL}/.versions.json", {"If-None-Match": '"b"'}),
+        (f"{URL}/.versions.json", {}),
+    ]
     assert await Life(disk, asking(AWAY)).read() == NEWER
 
 
 async def test_a_disk_without_room_does_not_make_documents_come_whole(tmp_path: Path) -> None:
     """They would come every few minutes, for nothing."""
     life = Life(tmp_path / "none" / "documents", asking(ok(etag='"a"'), WebAnswer(304, {}, b"")))
-    crowded = Life(tmp_path / "crowded", asking(ok(etag='"a"'), WebAnswer(304, {}, b"")), max_total=1)
+    crowded = Life(
+        tmp_path / "crowded", asking(ok(etag='"a"'), WebAnswer(304, {}, b"")), max_total=1
+    )
     for one in (life, crowded):
         for _ in range(3):
             assert await one.read() == DOCUMENT
             one.now += TTL
 
-        assert [headers for _, headers in one.client.asked] == [{}, {"If-None-Match": '"a"'}, {"If-None-Match": '"a"'}]
+        assert [headers for _, headers in one.client.asked] == [
+            {},
+            {"If-None-Match": '"a"'},
+            {"If-None-Match": '"a"'},
+        ]

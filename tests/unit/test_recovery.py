@@ -75,7 +75,12 @@ def test_a_build_that_was_asked_for_again_meanwhile_is_left_alone(world: World) 
 def test_a_record_ends_when_it_would_have_ended(world: World) -> None:
     """Its life is not prolonged by the loss."""
     world.build()
-    change_manifest(world, lambda values: values | {"expires": (datetime.now(UTC) + timedelta(seconds=500)).isoformat()})
+    change_manifest(
+        world,
+        lambda values: (
+            values | {"expires": (datetime.now(UTC) + timedelta(seconds=500)).isoformat()}
+        ),
+    )
     records = MemoryRecords()
     recovered(world, records)
     records.now += 490
@@ -94,7 +99,11 @@ def change_manifest(world: World, change: Callable[[dict[str, object]], dict[str
 def test_a_first_boot_script_is_not_in_the_store(world: World) -> None:
     """What was built with one is served to its end, and cannot be built again."""
     world.build(defaults=SCRIPT)
-    lying = [path for path in (world.settings.store_path / world.key).iterdir() if path.name.startswith(".") or path.suffix == ".json"]
+    lying = [
+        path
+        for path in (world.settings.store_path / world.key).iterdir()
+        if path.name.startswith(".") or path.suffix == ".json"
+    ]
     assert not any(b"do not tell" in path.read_bytes() for path in lying)
     records = MemoryRecords()
 
@@ -159,7 +168,9 @@ def ask_for_something_else_in_the_account(world: World) -> None:
         (change_an_image_in_the_account, "its record names other images"),
     ],
 )
-def test_what_cannot_be_trusted_is_left_alone_and_told(world: World, harm: Callable[[World], None], reason: str) -> None:
+def test_what_cannot_be_trusted_is_left_alone_and_told(
+    world: World, harm: Callable[[World], None], reason: str
+) -> None:
     """A record that promises what is not there would be worse than none."""
     world.build()
     harm(world)

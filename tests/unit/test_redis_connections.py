@@ -19,7 +19,9 @@ OLDER = "Error running script (call to f_1): @user_script:3: @user_script: 3: -O
         (RedisConnectionError("gone"), QueueUnavailable),
     ],
 )
-def test_a_full_memory_is_told_from_a_redis_that_is_away(error: RedisError, told: type[QueueUnavailable]) -> None:
+def test_a_full_memory_is_told_from_a_redis_that_is_away(
+    error: RedisError, told: type[QueueUnavailable]
+) -> None:
     """Before version 7 a script's refusal came wrapped in a sentence."""
     with pytest.raises(QueueUnavailable) as caught, answers():
         raise error

@@ -14,10 +14,37 @@ def test_the_reference_is_current() -> None:
 
 def test_the_readme_names_only_settings_that_exist() -> None:
     """A name in capitals in the README's table of settings stands in the reference or belongs to the native system."""
-    native = {"GATEWAY_HOST", "GATEWAY_PORT", "ASU_PORT", "PREPARE_PORT", "REDIS_PORT", "UPSTREAM_PORT", "WORKERS", "RUN_DIR", "DRAIN_SECONDS"}
-    native |= {"STANDIN_VERSIONS", "STANDIN_TARGETS", "VERSION", "TARGET", "PROFILE", "VERBOSE", "PYTHON", "PYTEST_ARGS"}
-    table = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
-    names = {name for line in table for name in line.split("|")[1].replace("`", "").replace(",", " ").split()}
+    native = {
+        "GATEWAY_HOST",
+        "GATEWAY_PORT",
+        "ASU_PORT",
+        "PREPARE_PORT",
+        "REDIS_PORT",
+        "UPSTREAM_PORT",
+        "WORKERS",
+        "RUN_DIR",
+        "DRAIN_SECONDS",
+    }
+    native |= {
+        "STANDIN_VERSIONS",
+        "STANDIN_TARGETS",
+        "VERSION",
+        "TARGET",
+        "PROFILE",
+        "VERBOSE",
+        "PYTHON",
+        "PYTEST_ARGS",
+    }
+    table = [
+        line
+        for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `")
+    ]
+    names = {
+        name
+        for line in table
+        for name in line.split("|")[1].replace("`", "").replace(",", " ").split()
+    }
 
     assert names
     assert all(name in native or f"| `{name}` |" in reference() for name in names)

@@ -126,11 +126,17 @@ async def test_a_caller_who_leaves_ends_nothing_for_the_others() -> None:
 
 async def test_memory_is_bounded() -> None:
     """What was asked for longest ago goes first; what is larger than all the room is still answered."""
-    sources = {name: Source("x" * (MAX_BYTES // 3 - 2)) for name in "abcd"}  # Three of them, with their quotes, have room.
+    # Three of them, with their quotes, have room.
+    sources = {name: Source("x" * (MAX_BYTES // 3 - 2)) for name in "abcd"}
     async with Renderings(ttl=TTL) as renderings:
         for name in "abcabdac":
             await renderings.get(name, sources[name])
         huge = await renderings.get("e", Source("x" * MAX_BYTES))
 
-    assert {name: source.asked for name, source in sources.items()} == {"a": 1, "b": 1, "c": 2, "d": 1}
+    assert {name: source.asked for name, source in sources.items()} == {
+        "a": 1,
+        "b": 1,
+        "c": 2,
+        "d": 1,
+    }
     assert json.loads(huge.content) == "x" * MAX_BYTES

@@ -15,8 +15,14 @@ from asu.resolution.request_hash import IDENTITY, NOT_IDENTITY
 
 # Each entry: requests that mean the same, and their hash. asu-prepare reads its own copy.
 GOLDEN = json.loads(Path(__file__).with_name("golden_hashes.json").read_text(encoding="utf-8"))
-PLAIN: dict[str, Any] = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5", "packages": ["vim", "luci", "-ppp"]}
-# For each part of the identity another value; a part without one fails the test that goes through them.
+PLAIN: dict[str, Any] = {
+    "version": "24.10.4",
+    "target": "ath79/generic",
+    "profile": "tplink_archer-c7-v5",
+    "packages": ["vim", "luci", "-ppp"],
+}
+# For each part of the identity another value; a part without one fails the test that goes through
+# them.
 OTHER: dict[str, Any] = {
     "version": "24.10.5",
     "version_code": "r1",
@@ -34,7 +40,10 @@ OTHER: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("request_", "expected"), [(request, entry["hash"]) for entry in GOLDEN for request in entry["requests"]])
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [(request, entry["hash"]) for entry in GOLDEN for request in entry["requests"]],
+)
 def test_golden_vectors(request_: dict[str, Any], expected: str) -> None:
     """Hashes stay as they are from release to release: they name finished images."""
     assert request_hash(request_) == expected
@@ -67,7 +76,9 @@ def test_every_field_of_a_build_request_is_decided_on() -> None:
 @pytest.mark.parametrize("field", IDENTITY)
 def test_every_part_of_the_identity_counts(field: str) -> None:
     """Changing any part alone changes the hash."""
-    plain = {**PLAIN, "repositories": OTHER["repositories"]} if field == "repositories_mode" else PLAIN
+    plain = (
+        {**PLAIN, "repositories": OTHER["repositories"]} if field == "repositories_mode" else PLAIN
+    )
 
     assert request_hash({**plain, field: OTHER[field]}) != request_hash(plain)
 
@@ -81,20 +92,34 @@ def test_what_is_no_part_of_the_identity_does_not_count(field: str) -> None:
 @given(st.permutations(["luci", "vim", "-ppp", "auc"]), st.integers(0, 3))
 def test_order_and_doubles_of_packages_do_not_count(packages: list[str], doubled: int) -> None:
     """The builder is handed a sorted list without doubles, so neither is part of the identity."""
-    assert request_hash({**PLAIN, "packages": [*packages, packages[doubled]]}) == request_hash({**PLAIN, "packages": sorted(packages)})
+    assert request_hash({**PLAIN, "packages": [*packages, packages[doubled]]}) == request_hash(
+        {**PLAIN, "packages": sorted(packages)}
+    )
 
 
 @given(st.text(), st.text())
 def test_scripts_are_told_apart_by_every_character(one: str, other: str) -> None:
     """Two scripts share an identity only if they are the same; an empty one is none."""
-    assert (request_hash({**PLAIN, "defaults": one}) == request_hash({**PLAIN, "defaults": other})) == (one == other)
+    assert (
+        request_hash({**PLAIN, "defaults": one}) == request_hash({**PLAIN, "defaults": other})
+    ) == (one == other)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "key", "https://feeds.example.org/../x", "https://user@feeds.example.org", "\u00e4", "-----BEGIN PUBLIC KEY-----"]
+    "text",
+    [
+        "",
+        "key",
+        "https://feeds.example.org/../x",
+        "https://user@feeds.example.org",
+        "\u00e4",
+        "-----BEGIN PUBLIC KEY-----",
+    ],
 )
 def test_what_is_no_address_and_no_key_stays_as_it_is(text: str) -> None:
     """Nothing is made of what nobody understands; to refuse it is the part of whoever admits requests."""
-    fields = normalised_request({**PLAIN, "repositories": {"mine": text}, "repository_keys": [text]})
+    fields = normalised_request(
+        {**PLAIN, "repositories": {"mine": text}, "repository_keys": [text]}
+    )
 
     assert (fields["repositories"], fields["repository_keys"]) == ({"mine": text}, [text])

@@ -98,7 +98,9 @@ async def test_the_end_does_not_wait_for_a_redis_that_hangs() -> None:
 
 
 @pytest.mark.parametrize("trouble", [QueueUnavailable(), RuntimeError("the secret")])
-async def test_what_cannot_be_handed_over_is_dropped(trouble: Exception, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_cannot_be_handed_over_is_dropped(
+    trouble: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     """Nothing is raised and nothing piles up; what comes later is counted, and no message of an exception is logged."""
     caplog.set_level(logging.DEBUG)
     statistics = TroubledStatistics()

@@ -32,7 +32,9 @@ class World:
 
     def begin(self, key: str) -> Attempt:
         """Put a build in line and start it."""
-        asyncio.run(self.records.claim(key, plan="{}", bodies=PendingBodies(b"", b""), limit=10, renew=True))
+        asyncio.run(
+            self.records.claim(key, plan="{}", bodies=PendingBodies(b"", b""), limit=10, renew=True)
+        )
         attempt = self.records.start(key)
         assert attempt
         return attempt
@@ -43,7 +45,9 @@ class World:
         (place / "a.bin").write_bytes(bytes(MIB))
         self.store.publish(key, place, 86_400)
         build = self.store.published[key]
-        manifest = replace(build.manifest, published=build.manifest.published - timedelta(seconds=idle))
+        manifest = replace(
+            build.manifest, published=build.manifest.published - timedelta(seconds=idle)
+        )
         self.store.published[key] = replace(build, manifest=manifest)
 
     def finish(self, key: str, *, idle: float) -> None:
@@ -54,7 +58,9 @@ class World:
 
     def left(self) -> tuple[list[str], list[str]]:
         """Return which builds have files, and which a record."""
-        return sorted(self.store.published), [key for key in (A, B, C) if self.records.is_known(key)]
+        return sorted(self.store.published), [
+            key for key in (A, B, C) if self.records.is_known(key)
+        ]
 
 
 @pytest.fixture

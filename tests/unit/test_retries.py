@@ -37,7 +37,12 @@ def after(world: World, seconds: float) -> State:
 
 
 @pytest.mark.parametrize(
-    "error", [ContainerFailed(reason="podman did not run make"), DownloadFailed(reason="no answer"), DiskFull(free=1, reserve=2)]
+    "error",
+    [
+        ContainerFailed(reason="podman did not run make"),
+        DownloadFailed(reason="no answer"),
+        DiskFull(free=1, reserve=2),
+    ],
 )
 def test_a_failure_that_may_pass_is_tried_again(world: World, error: AsuError) -> None:
     """After five seconds, and not before; those who poll see nothing but a build that waits, and then its image."""
@@ -102,7 +107,11 @@ def test_a_lost_worker_counts_as_an_attempt(world: World) -> None:
     world.run()
 
     assert world.record().state is State.FAILED
-    assert tried(world) == [("lost", "worker-lost"), ("lost", "worker-lost"), ("failed", "container-failed")]
+    assert tried(world) == [
+        ("lost", "worker-lost"),
+        ("lost", "worker-lost"),
+        ("failed", "container-failed"),
+    ]
 
 
 def test_a_superseded_failure_puts_nothing_back(world: World) -> None:
@@ -130,7 +139,9 @@ def test_a_short_absence_of_redis_costs_no_attempt(world: World, absences: int) 
     assert world.records.away["retry"] == 0
 
 
-def test_a_build_that_was_put_back_without_an_answer_waits(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_build_that_was_put_back_without_an_answer_waits(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     """It is told and counted as one that is begun again, not as one that another worker has taken over."""
     world.records.deaf["retry"] = 2
     world.script.failures["info"] = ContainerFailed(reason="podman did not run make")

@@ -29,7 +29,12 @@ def test_below_the_reserve_a_new_build_is_refused_with_a_reason(tmp_path: Path) 
         answer = world.post(REQUEST)
 
         body = answer.json()
-        assert (answer.status_code, body["status"], body["title"], body["code"]) == (529, 529, "Server overloaded", "disk-full")
+        assert (answer.status_code, body["status"], body["title"], body["code"]) == (
+            529,
+            529,
+            "Server overloaded",
+            "disk-full",
+        )
         assert body["detail"].startswith("server overload, its disk is too full for new builds: ")
         assert int(answer.headers["retry-after"]) == body["retry_after"] > 0
         assert (world.queue.keys, world.records.waiting_keys()) == ([], [])
@@ -40,9 +45,17 @@ def test_below_the_reserve_everything_else_goes_on(tmp_path: Path) -> None:
     with opened(store_path=tmp_path, disk_reserve_mb=0) as before:
         done, waiting = before.key(REQUEST), before.key(OTHER)
         before.finish(done)
-    with opened(store_path=tmp_path, disk_reserve_mb=TOO_MUCH, records=before.records, queue=before.queue, store=before.store) as world:
+    with opened(
+        store_path=tmp_path,
+        disk_reserve_mb=TOO_MUCH,
+        records=before.records,
+        queue=before.queue,
+        store=before.store,
+    ) as world:
         assert [world.post(request).status_code for request in (REQUEST, OTHER)] == [200, 202]
-        assert [world.client.get(f"/api/v1/build/{key}").status_code for key in (done, waiting)] == [200, 202]
+        assert [
+            world.client.get(f"/api/v1/build/{key}").status_code for key in (done, waiting)
+        ] == [200, 202]
         assert world.client.get(f"/store/{done}/firmware.bin").content == b"image"
         assert world.client.get("/readyz").status_code == 200
 
@@ -50,7 +63,13 @@ def test_below_the_reserve_everything_else_goes_on(tmp_path: Path) -> None:
 def test_a_poll_of_a_build_whose_files_are_gone_is_not_refused_for_the_disk(tmp_path: Path) -> None:
     """Its client would take that for the end; the worker finds out whether there is room by then."""
     with opened(store_path=tmp_path, disk_reserve_mb=TOO_MUCH) as world:
-        with opened(store_path=tmp_path, disk_reserve_mb=0, records=world.records, queue=world.queue, store=world.store) as before:
+        with opened(
+            store_path=tmp_path,
+            disk_reserve_mb=0,
+            records=world.records,
+            queue=world.queue,
+            store=world.store,
+        ) as before:
             key = before.key(REQUEST)
             before.finish(key)
         world.store.published.clear()
@@ -63,7 +82,8 @@ def test_with_a_bucket_the_disks_of_the_workers_count(free: list[int], status: i
     """While any of them has room a build may find it; workers that have told nothing keep no build away."""
     with opened(s3_bucket="images", disk_reserve_mb=100) as world:
         for number, mib in enumerate(free):
-            world.fleet.note_worker("new", WorkerNote(trouble="", disk_free=None))  # Has not made its directory yet.
+            # Has not made its directory yet.
+            world.fleet.note_worker("new", WorkerNote(trouble="", disk_free=None))
             world.fleet.note_worker(str(number), WorkerNote(trouble="", disk_free=mib * MIB))
 
         assert world.post(REQUEST).status_code == status
@@ -107,11 +127,17 @@ def test_a_redis_that_is_nearly_full_gets_no_new_build(use: MemoryUse | None, st
 
 def test_what_is_told_of_a_redis_that_is_nearly_full() -> None:
     """In the way that clients know from a full queue."""
-    with opened(records=records_of(MemoryUse(used=95 * MIB, limit=100 * MIB)), disk_reserve_mb=0) as world:
+    with opened(
+        records=records_of(MemoryUse(used=95 * MIB, limit=100 * MIB)), disk_reserve_mb=0
+    ) as world:
         answer = world.post(REQUEST)
 
     body = answer.json()
-    assert (body["status"], body["title"], body["code"]) == (529, "Server overloaded", "memory-full")
+    assert (body["status"], body["title"], body["code"]) == (
+        529,
+        "Server overloaded",
+        "memory-full",
+    )
     assert body["detail"].startswith("server overload, the memory of its build queue is too full")
     assert int(answer.headers["retry-after"]) == body["retry_after"] > 0
 
@@ -122,11 +148,15 @@ def test_with_a_redis_that_is_nearly_full_everything_else_goes_on() -> None:
         done, waiting = before.key(REQUEST), before.key(OTHER)
         before.finish(done)
     before.records.memory_use = MemoryUse(used=95 * MIB, limit=100 * MIB)
-    with opened(disk_reserve_mb=0, records=before.records, queue=before.queue, store=before.store) as world:
+    with opened(
+        disk_reserve_mb=0, records=before.records, queue=before.queue, store=before.store
+    ) as world:
         assert [world.post(request).status_code for request in (REQUEST, OTHER)] == [200, 202]
         assert world.client.get(f"/store/{done}/firmware.bin").content == b"image"
         world.finish(waiting)
-        assert [world.client.get(f"/api/v1/build/{key}").status_code for key in (done, waiting)] == [200, 200]
+        assert [
+            world.client.get(f"/api/v1/build/{key}").status_code for key in (done, waiting)
+        ] == [200, 200]
         assert world.client.get("/readyz").status_code == 200
 
 

@@ -22,7 +22,9 @@ def test_settings_cannot_be_changed() -> None:
         Settings().max_pending_jobs = 1
 
 
-def test_a_file_sets_what_the_environment_leaves_open(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_sets_what_the_environment_leaves_open(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The environment wins over the file, the file over the defaults."""
     file.write_text('max_pending_jobs = 7\nserver_contact = "from the file"\n', encoding="utf-8")
     monkeypatch.setenv("SERVER_CONTACT", "from the environment")
@@ -57,7 +59,9 @@ def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> Non
         ("S3_PREFIX", "im ages/"),
     ],
 )
-def test_a_senseless_value_is_refused_at_the_start(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_senseless_value_is_refused_at_the_start(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server with a wrong setting does not start, instead of failing at the first request."""
     monkeypatch.setenv(name, value)
 
@@ -88,7 +92,10 @@ def test_a_variable_lists_addresses(text: str, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_file_lists_addresses(file: Path) -> None:
     """As an array of TOML."""
-    file.write_text('repository_allow_list = ["https://feeds.example.org/a", "http://192.0.2.7:8080"]\n', encoding="utf-8")
+    file.write_text(
+        'repository_allow_list = ["https://feeds.example.org/a", "http://192.0.2.7:8080"]\n',
+        encoding="utf-8",
+    )
 
     assert Settings().repository_allow_list == ALLOWED
 
@@ -101,15 +108,23 @@ def test_no_feed_is_allowed_unless_said() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("https://feeds.example.org feeds.example.org", "entry 2 has an address that begins with neither"),
-        ("https://operator:secret@feeds.example.org", "entry 1 has an address with a user or a password in it"),
+        (
+            "https://feeds.example.org feeds.example.org",
+            "entry 2 has an address that begins with neither",
+        ),
+        (
+            "https://operator:secret@feeds.example.org",
+            "entry 1 has an address with a user or a password in it",
+        ),
         ("*", "entry 1 has an address that begins with neither"),
         ('["https://feeds.example.org/../a"]', "entry 1 has an address with `.` or `..`"),
         ('["https://feeds.example.org"', "begins as a JSON array and is none"),
         ("[1]", "valid string"),
     ],
 )
-def test_a_broken_list_stops_the_start_with_words(text: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_list_stops_the_start_with_words(
+    text: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An entry that was passed over would refuse what its operator meant to admit; no password gets into a log."""
     monkeypatch.setenv("REPOSITORY_ALLOW_LIST", text)
 
@@ -137,12 +152,21 @@ def test_an_attempt_has_time_to_upload_what_it_made() -> None:
     """To a bucket the files are copied once more."""
     settings = Settings(max_output_mb=COPY_MB_PER_SECOND * 100)
 
-    assert Settings(max_output_mb=COPY_MB_PER_SECOND * 100, s3_bucket="images").build_deadline == settings.build_deadline + 100
+    assert (
+        Settings(max_output_mb=COPY_MB_PER_SECOND * 100, s3_bucket="images").build_deadline
+        == settings.build_deadline + 100
+    )
 
 
 def test_an_attempt_may_take_as_long_as_its_steps_together() -> None:
     """RQ's limit for a job follows the deadlines of the steps, or it would end builds that are in time."""
-    settings = Settings(pull_deadline=1, info_deadline=10, manifest_deadline=100, image_deadline=1000, max_output_mb=20_000)
+    settings = Settings(
+        pull_deadline=1,
+        info_deadline=10,
+        manifest_deadline=100,
+        image_deadline=1000,
+        max_output_mb=20_000,
+    )
 
     assert settings.build_deadline > 1 + 3 * 10 + 100 + 1000 + 20_000 / COPY_MB_PER_SECOND
 

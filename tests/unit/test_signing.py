@@ -41,10 +41,18 @@ class Output:
     key: SigningKey
     document: dict[str, Any]
 
-    def put(self, name: str, content: bytes, kind: str, *, unsigned: bytes | None = None, **more: Any) -> None:
+    def put(
+        self, name: str, content: bytes, kind: str, *, unsigned: bytes | None = None, **more: Any
+    ) -> None:
         """Let the builder have made one image more."""
         (self.directory / name).write_bytes(content)
-        image = {"name": name, "type": kind, "sha256": sha256(content), "sha256_unsigned": sha256(content if unsigned is None else unsigned), **more}
+        image = {
+            "name": name,
+            "type": kind,
+            "sha256": sha256(content),
+            "sha256_unsigned": sha256(content if unsigned is None else unsigned),
+            **more,
+        }
         self.document["profiles"]["device"]["images"].append(image)
 
     def sign(self) -> dict[str, dict[str, Any]]:
@@ -63,12 +71,20 @@ def output(tmp_path: Path) -> Output:
     make_signing_key(tmp_path / "key")
     directory = tmp_path / "output"
     directory.mkdir()
-    document = {"metadata_version": 1, "target": "ath79/generic", "profiles": {"device": {"titles": [{"title": "A device"}], "images": []}}}
+    document = {
+        "metadata_version": 1,
+        "target": "ath79/generic",
+        "profiles": {"device": {"titles": [{"title": "A device"}], "images": []}},
+    }
     return Output(directory, read_signing_key(tmp_path / "key"), document)
 
 
-@pytest.mark.parametrize("content", [WITH_METADATA, THROW_AWAY], ids=["unsigned", "signed by a throw-away key"])
-def test_a_signed_image_is_the_unsigned_one_with_certificate_and_signature(output: Output, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content", [WITH_METADATA, THROW_AWAY], ids=["unsigned", "signed by a throw-away key"]
+)
+def test_a_signed_image_is_the_unsigned_one_with_certificate_and_signature(
+    output: Output, content: bytes
+) -> None:
     """The metadata stays, a builder's own signature is replaced, and the key of the certificate proves what stands before it."""
     output.put("a.bin", content, "sysupgrade", unsigned=WITH_METADATA)
 
@@ -79,17 +95,24 @@ def test_a_signed_image_is_the_unsigned_one_with_certificate_and_signature(outpu
     assert signed.kinds == [METADATA, SIGNATURE]
     assert signed.chain == output.key.chain
     comment, text, _ = signed.signature.decode().split("\n")
-    assert comment == f"untrusted comment: signed by key {output.key.certificate.key.fingerprint.hex()}"
+    assert (
+        comment
+        == f"untrusted comment: signed by key {output.key.certificate.key.fingerprint.hex()}"
+    )
     packed = base64.b64decode(text)
     assert packed[:10] == b"Ed" + output.key.certificate.key.fingerprint
-    Ed25519PublicKey.from_public_bytes(output.key.certificate.key.point).verify(packed[10:], signed.message)
+    Ed25519PublicKey.from_public_bytes(output.key.certificate.key.point).verify(
+        packed[10:], signed.message
+    )
 
 
 def test_the_lists_tell_of_the_signed_bytes(output: Output) -> None:
     """Hash and size are those of the bytes that are served, in the answer, in profiles.json and in sha256sums alike."""
     output.put("a.bin", THROW_AWAY, "sysupgrade", unsigned=WITH_METADATA, size=len(THROW_AWAY))
     kernel = f"{sha256(b'kernel')} *kernel.bin"
-    (output.directory / "sha256sums").write_text(f"{sha256(THROW_AWAY)} *a.bin\n{ODD_LINE}\n{kernel}\n{sha256(b'')} *profiles.json\n")
+    (output.directory / "sha256sums").write_text(
+        f"{sha256(THROW_AWAY)} *a.bin\n{ODD_LINE}\n{kernel}\n{sha256(b'')} *profiles.json\n"
+    )
 
     image = output.sign()["a.bin"]
 
@@ -101,7 +124,10 @@ def test_the_lists_tell_of_the_signed_bytes(output: Output) -> None:
         "sha256_unsigned": sha256(WITH_METADATA),
         "size": len(content),
     }
-    assert json.loads(profiles) == {**output.document, "profiles": {"device": {"titles": [{"title": "A device"}], "images": [image]}}}
+    assert json.loads(profiles) == {
+        **output.document,
+        "profiles": {"device": {"titles": [{"title": "A device"}], "images": [image]}},
+    }
     assert output.read("sha256sums").decode().splitlines() == [
         f"{sha256(content)} *a.bin",
         ODD_LINE,
@@ -116,7 +142,9 @@ def test_profiles_json_stays_one_line_of_sorted_keys(output: Output) -> None:
 
     output.sign()
 
-    assert output.read("profiles.json").startswith(b'{"metadata_version":1,"profiles":{"device":{"images":[{"name":"a.bin","sha256":"')
+    assert output.read("profiles.json").startswith(
+        b'{"metadata_version":1,"profiles":{"device":{"images":[{"name":"a.bin","sha256":"'
+    )
     assert b"\n" not in output.read("profiles.json")
 
 
@@ -150,7 +178,12 @@ def test_parts_of_images_are_left_alone(output: Output, kind: str) -> None:
 def test_the_same_image_is_signed_in_the_same_bytes(output: Output) -> None:
     """The same request leads to the same image again, although the builder's own signature differs from container to container."""
     output.put("a.bin", THROW_AWAY, "sysupgrade", unsigned=WITH_METADATA)
-    output.put("b.bin", with_block(WITH_METADATA, SIGNATURE, b"another container's"), "sysupgrade", unsigned=WITH_METADATA)
+    output.put(
+        "b.bin",
+        with_block(WITH_METADATA, SIGNATURE, b"another container's"),
+        "sysupgrade",
+        unsigned=WITH_METADATA,
+    )
 
     output.sign()
 
@@ -200,7 +233,9 @@ def test_files_that_cannot_be_written_are_our_failure(output: Output) -> None:
     output.put("a.bin", CONTENT, "sysupgrade")
     (output.directory / "a.bin").unlink()
 
-    with pytest.raises(SigningFailed, match=r"could not be rewritten \(FileNotFoundError\)") as failure:
+    with pytest.raises(
+        SigningFailed, match=r"could not be rewritten \(FileNotFoundError\)"
+    ) as failure:
         output.sign()
 
     assert failure.value.fault == "infra"

@@ -39,7 +39,11 @@ def beside(path: Path, suffix: str) -> Path:
 def with_certificate(path: Path, *, begins: float, ends: float) -> None:
     """Give a key another certificate, whose times are told in days from now."""
     now = time.time()
-    chain = self_signed(read_signing_key(path).secret, valid_from=int(now + begins * DAY), expires_at=int(now + ends * DAY))
+    chain = self_signed(
+        read_signing_key(path).secret,
+        valid_from=int(now + begins * DAY),
+        expires_at=int(now + ends * DAY),
+    )
     beside(path, ".ucert").write_bytes(chain)
 
 
@@ -75,15 +79,21 @@ def test_no_file_is_ever_overwritten(tmp_path: Path, suffix: str) -> None:
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {taken.name: "precious"}
 
 
-def test_the_command_makes_a_key_and_names_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_makes_a_key_and_names_its_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`asu key PATH` tells what it made; nothing secret is on the terminal."""
     main(["key", str(tmp_path / "key")])
 
-    assert capsys.readouterr().out.split() == [str(tmp_path / f"key{suffix}") for suffix in ("", ".pub", ".ucert")]
+    assert capsys.readouterr().out.split() == [
+        str(tmp_path / f"key{suffix}") for suffix in ("", ".pub", ".ucert")
+    ]
     read_signing_key(tmp_path / "key")
 
 
-def test_the_command_says_what_is_in_the_way(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_is_in_the_way(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A refusal is one line, not a traceback."""
     with pytest.raises(SystemExit, match=rf"asu key: {path} is there already"):
         main(["key", str(path)])
@@ -96,7 +106,9 @@ def test_without_a_setting_nothing_is_signed() -> None:
     assert chosen_signing(Settings()) is UNSIGNED
 
 
-def test_a_worker_tells_which_key_it_signs_with(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_worker_tells_which_key_it_signs_with(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The log names fingerprint and end of the certificate, and nothing of the key."""
     caplog.set_level(logging.INFO)
 
@@ -108,7 +120,9 @@ def test_a_worker_tells_which_key_it_signs_with(path: Path, caplog: pytest.LogCa
     assert path.read_text().splitlines()[1] not in caplog.text
 
 
-def test_a_certificate_that_ends_soon_is_warned_of(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_certificate_that_ends_soon_is_warned_of(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """There is time to have another one issued."""
     with_certificate(path, begins=-1, ends=20)
 
@@ -134,12 +148,16 @@ def _damaged_certificate(path: Path) -> None:
 
 
 def _certificate_of_another(path: Path) -> None:
-    beside(path, ".ucert").write_bytes(self_signed(new_secret_key(), valid_from=0, expires_at=2**40))
+    beside(path, ".ucert").write_bytes(
+        self_signed(new_secret_key(), valid_from=0, expires_at=2**40)
+    )
 
 
 def _certificate_before_an_authority(path: Path) -> None:
     chain = beside(path, ".ucert")
-    chain.write_bytes(chain.read_bytes() + self_signed(new_secret_key(), valid_from=0, expires_at=2**40))
+    chain.write_bytes(
+        chain.read_bytes() + self_signed(new_secret_key(), valid_from=0, expires_at=2**40)
+    )
 
 
 def _long_chain(path: Path) -> None:
@@ -169,7 +187,9 @@ def _not_yet(path: Path) -> None:
         (_not_yet, "not valid yet"),
     ],
 )
-def test_a_worker_does_not_start_with_a_key_of_no_use(path: Path, spoil: Callable[[Path], None], words: str) -> None:
+def test_a_worker_does_not_start_with_a_key_of_no_use(
+    path: Path, spoil: Callable[[Path], None], words: str
+) -> None:
     """Instead of images that every device refuses, the operator gets a sentence that names the file and what to do."""
     secret = path.read_text().splitlines()[1]
     spoil(path)

@@ -21,21 +21,38 @@ def world(tmp_path: Path) -> World:
     return new_world(tmp_path)
 
 
-@pytest.mark.parametrize("expected", ["r28960-0425664679", "r100000-0425664679", "r28959+1-0425664679", "r28960"])
+@pytest.mark.parametrize(
+    "expected", ["r28960-0425664679", "r100000-0425664679", "r28959+1-0425664679", "r28960"]
+)
 def test_a_builder_older_than_what_is_expected_is_upstreams(world: World, expected: str) -> None:
     """The user has the newer list of versions, so reloading it would not help; the failure is soon forgotten, and asking again later does."""
     record = world.build(version=MOVING, version_code=expected)
 
     body = body_of(record)
     assert (record.fault, body["code"], body["status"]) == ("upstream", "builder-outdated", 500)
-    assert f"Received inconsistent revision: the request expects {expected}, the ImageBuilder has {HAD};" in body["detail"]
+    assert (
+        f"Received inconsistent revision: the request expects {expected}, the ImageBuilder has {HAD};"
+        in body["detail"]
+    )
     assert "reload" not in body["detail"]
     assert body["retry_after"] == 600
     assert world.records.lifetimes == [world.settings.retry_failure_ttl]
     assert world.goals() == ["info"]
 
 
-@pytest.mark.parametrize("expected", ["r28958-0425664679", "r9999-0425664679", "r28959-0425664679", "r1", "0425664679", "r-1", "r28960x", "R28960-a"])
+@pytest.mark.parametrize(
+    "expected",
+    [
+        "r28958-0425664679",
+        "r9999-0425664679",
+        "r28959-0425664679",
+        "r1",
+        "0425664679",
+        "r-1",
+        "r28960x",
+        "R28960-a",
+    ],
+)
 @pytest.mark.parametrize("version", [MOVING, "24.10.4"])
 def test_a_list_of_yesterday_is_the_users(world: World, version: str, expected: str) -> None:
     """So is what cannot be compared: trying again would end in the same way."""
@@ -56,11 +73,16 @@ def test_a_release_is_never_another_later(world: World, pull_fails: bool) -> Non
 
 
 @pytest.mark.parametrize("revision", ["unknown", "28958", ""])
-def test_a_builder_that_does_not_say_how_old_it_is_blames_nobody_else(world: World, revision: str) -> None:
+def test_a_builder_that_does_not_say_how_old_it_is_blames_nobody_else(
+    world: World, revision: str
+) -> None:
     """Somebody's own builder may have any revision."""
     world.script.revision = revision
 
-    assert body_of(world.build(version=MOVING, version_code="r28960-0425664679"))["code"] == "wrong-revision"
+    assert (
+        body_of(world.build(version=MOVING, version_code="r28960-0425664679"))["code"]
+        == "wrong-revision"
+    )
 
 
 def test_a_builder_that_could_not_be_renewed_is_ours(world: World) -> None:
@@ -71,7 +93,10 @@ def test_a_builder_that_could_not_be_renewed_is_ours(world: World) -> None:
 
     body = body_of(record)
     assert (record.fault, body["code"], body["status"]) == ("infra", "builder-not-renewed", 500)
-    assert f"the ImageBuilder has {HAD}; the ImageBuilder at hand is old, and a newer one was not pulled" in body["detail"]
+    assert (
+        f"the ImageBuilder has {HAD}; the ImageBuilder at hand is old, and a newer one was not pulled"
+        in body["detail"]
+    )
     assert world.records.lifetimes == [world.settings.retry_failure_ttl]
 
 
@@ -79,13 +104,23 @@ def test_a_snapshot_that_fetches_its_builder_is_upstreams(world: World) -> None:
     """However old the image is that only fetches it, and whether or not it could be pulled anew: what it fetched is today's."""
     world.script.needs_setup, world.engine.pull_fails = True, True
 
-    assert body_of(world.build(version="SNAPSHOT", version_code="r28960-0425664679"))["code"] == "builder-outdated"
+    assert (
+        body_of(world.build(version="SNAPSHOT", version_code="r28960-0425664679"))["code"]
+        == "builder-outdated"
+    )
     world.script.needs_setup = False
-    assert body_of(world.build(version=MOVING, version_code="r28960-0425664679"))["code"] == "builder-not-renewed"
+    assert (
+        body_of(world.build(version=MOVING, version_code="r28960-0425664679"))["code"]
+        == "builder-not-renewed"
+    )
 
 
-@pytest.mark.parametrize(("expected", "told"), [("r1-aaaa", "wrong-revision"), (HAD, None), ("", None)])
-def test_a_failed_pull_matters_to_nobody_else(world: World, expected: str, told: str | None) -> None:
+@pytest.mark.parametrize(
+    ("expected", "told"), [("r1-aaaa", "wrong-revision"), (HAD, None), ("", None)]
+)
+def test_a_failed_pull_matters_to_nobody_else(
+    world: World, expected: str, told: str | None
+) -> None:
     """Neither to those for whom the old copy is good, nor to those whose list is older still."""
     world.engine.pull_fails = True
 
@@ -115,7 +150,8 @@ def test_versions_that_are_not_there_yet_are_no_fault_of_the_user(
 ) -> None:
     """Where each package is older in the image than its user has seen it; what cannot be had at all is left out by the user alone.
 
-    That a newer builder was not pulled explains only what comes with the builder; the feeds are upstream's.
+    That a newer builder was not pulled explains only what comes with the builder; the feeds are
+    upstream's.
     """
     world.script.versions |= {"vim": "9.1-r2", "base-files": "1650-r1", "kmod-usb2": "6.6-r1"}
     world.engine.pull_fails = pull_fails

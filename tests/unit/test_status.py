@@ -15,19 +15,38 @@ from tests.unit.worlds import REQUEST, opened
 NOW = datetime(2026, 3, 1, 1, 30, tzinfo=UTC)
 
 
-def failed(fault: str, code: str, hour: str = "2026-03-01T12:00:00Z", count: int = 1) -> FailureCount:
+def failed(
+    fault: str, code: str, hour: str = "2026-03-01T12:00:00Z", count: int = 1
+) -> FailureCount:
     """Return a failure as the figures tell it."""
     return FailureCount(
-        time=hour, code=code, fault=fault, version="24.10.4", target="ath79/generic", profile="tplink_archer-c7-v5", problems=[], count=count
+        time=hour,
+        code=code,
+        fault=fault,
+        version="24.10.4",
+        target="ath79/generic",
+        profile="tplink_archer-c7-v5",
+        problems=[],
+        count=count,
     )
 
 
 def test_the_status_in_json() -> None:
     """Workers, queue, what ended in this hour, the last failure, the version: one look shows whether the server is well."""
     statistics, now = MemoryStatistics(), datetime.now(UTC)
-    statistics.add_finished(FinishedBuild(at=now, version="24.10.4", seconds=1.0, packages=frozenset()))
+    statistics.add_finished(
+        FinishedBuild(at=now, version="24.10.4", seconds=1.0, packages=frozenset())
+    )
     statistics.add_failure(
-        Failure(hour=hour_of(now), code="worker-lost", fault="infra", version="24.10.4", target="ath79/generic", profile="tplink_archer-c7-v5"), {}
+        Failure(
+            hour=hour_of(now),
+            code="worker-lost",
+            fault="infra",
+            version="24.10.4",
+            target="ath79/generic",
+            profile="tplink_archer-c7-v5",
+        ),
+        {},
     )
     with opened(statistics=statistics) as world:
         world.start(world.key(REQUEST))
@@ -35,15 +54,29 @@ def test_the_status_in_json() -> None:
         world.records.now += 40
         body = world.client.get("/status.json").json()
 
-    assert (body["workers_alive"], body["queue_length"], body["queue_oldest_seconds"], body["builds_running"]) == (1, 1, 40, 1)
-    assert (sum(hour["done"] for hour in body["hours"]), sum(hour["infra"] for hour in body["hours"])) == (1, 1)
-    assert [(last["fault"], last["code"], last["count"]) for last in body["last_failures"]] == [("infra", "worker-lost", 1)]
+    assert (
+        body["workers_alive"],
+        body["queue_length"],
+        body["queue_oldest_seconds"],
+        body["builds_running"],
+    ) == (1, 1, 40, 1)
+    assert (
+        sum(hour["done"] for hour in body["hours"]),
+        sum(hour["infra"] for hour in body["hours"]),
+    ) == (1, 1)
+    assert [(last["fault"], last["code"], last["count"]) for last in body["last_failures"]] == [
+        ("infra", "worker-lost", 1)
+    ]
     assert {"version", "metadata_age_seconds"} <= body.keys()
 
 
 def test_the_hours_are_the_last_ones() -> None:
     """The newest first, over midnight, and an hour in which nothing ended is there as zeros."""
-    counts = {"2026-03-01T01:00:00Z": {"done": 2}, "2026-02-28T23:00:00Z": {"user": 1, "of-the-future": 4}, "2026-02-28T01:00:00Z": {"done": 9}}
+    counts = {
+        "2026-03-01T01:00:00Z": {"done": 2},
+        "2026-02-28T23:00:00Z": {"user": 1, "of-the-future": 4},
+        "2026-02-28T01:00:00Z": {"done": 9},
+    }
 
     hours = last_hours(counts, NOW)
 
@@ -56,15 +89,26 @@ def test_the_hours_are_the_last_ones() -> None:
 
 def test_each_class_has_its_newest_failure() -> None:
     """Of failures that come newest first, in the order of the classes."""
-    last = newest_by_class([failed("infra", "worker-lost"), failed("user", "image-too-big", count=3), failed("infra", "store-failed")])
+    last = newest_by_class(
+        [
+            failed("infra", "worker-lost"),
+            failed("user", "image-too-big", count=3),
+            failed("infra", "store-failed"),
+        ]
+    )
 
-    assert [(entry.fault, entry.code, entry.count) for entry in last] == [("user", "image-too-big", 3), ("infra", "worker-lost", 1)]
+    assert [(entry.fault, entry.code, entry.count) for entry in last] == [
+        ("user", "image-too-big", 3),
+        ("infra", "worker-lost", 1),
+    ]
 
 
 def test_the_page_shows_it_without_a_script() -> None:
     """Complete as it is sent, in the policy of the other pages, and with nothing from elsewhere."""
     statistics = MemoryStatistics()
-    statistics.add_finished(FinishedBuild(at=datetime.now(UTC), version="24.10.4", seconds=1.0, packages=frozenset()))
+    statistics.add_finished(
+        FinishedBuild(at=datetime.now(UTC), version="24.10.4", seconds=1.0, packages=frozenset())
+    )
     with opened(statistics=statistics) as world:
         answer = world.client.get("/status")
 

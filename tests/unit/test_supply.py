@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ONE = Requirement(name="one", version="1.0", marker="", hashes=("a" * 64, "b" * 64))
-OTHER = Requirement(name="other", version="2.0", marker="sys_platform == 'win32'", hashes=("c" * 64,))
+OTHER = Requirement(
+    name="other", version="2.0", marker="sys_platform == 'win32'", hashes=("c" * 64,)
+)
 LOCK = f"""\
 # made by a tool
 one==1.0 \\
@@ -42,9 +44,13 @@ def test_every_requirement_is_pinned_by_hash(lock: Path) -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_what_a_service_installs_is_what_developers_test(service: str) -> None:
     """The locks agree on each version, so that no image holds another than the tests ran with."""
-    tested = {requirement.name: requirement.version for requirement in read_lock(LOCKS[-1].read_text())}
+    tested = {
+        requirement.name: requirement.version for requirement in read_lock(LOCKS[-1].read_text())
+    }
 
-    assert {one.name: one.version for one in read_lock(SERVICES[service].read_text())}.items() <= tested.items()
+    assert {
+        one.name: one.version for one in read_lock(SERVICES[service].read_text())
+    }.items() <= tested.items()
 
 
 def test_a_lock_is_read_with_its_hashes() -> None:
@@ -53,7 +59,14 @@ def test_a_lock_is_read_with_its_hashes() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["one==1.0\n", "one>=1.0 --hash=sha256:" + "a" * 64, "--index-url https://index.example/\n", "one==1.0 --hash=md5:abc\n", "-e .\n"]
+    "line",
+    [
+        "one==1.0\n",
+        "one>=1.0 --hash=sha256:" + "a" * 64,
+        "--index-url https://index.example/\n",
+        "one==1.0 --hash=md5:abc\n",
+        "-e .\n",
+    ],
 )
 def test_what_is_not_pinned_is_found(line: str) -> None:
     """A version without hash, a range, a place, a weak hash."""
@@ -63,7 +76,9 @@ def test_what_is_not_pinned_is_found(line: str) -> None:
 
 def test_an_audit_that_nobody_answered_is_not_a_good_one() -> None:
     """Without the advisory data pip-audit calls each package unknown and ends well; or it says nothing at all."""
-    nobody = json.dumps({"dependencies": [{"name": "one", "skip_reason": "not found"}], "fixes": []})
+    nobody = json.dumps(
+        {"dependencies": [{"name": "one", "skip_reason": "not found"}], "fixes": []}
+    )
 
     assert read_outcome(nobody) == Outcome((), ("one",), 0)
     assert read_outcome("") is None
@@ -73,14 +88,23 @@ def test_an_audit_that_nobody_answered_is_not_a_good_one() -> None:
 def test_a_vulnerable_package_is_named_with_its_cure() -> None:
     """Which package, which advisory, and the version that mends it."""
     vulnerability = {"id": "PYSEC-1", "fix_versions": ["1.1"], "aliases": [], "description": ""}
-    found = json.dumps({"dependencies": [{"name": "one", "version": "1.0", "vulns": [vulnerability]}, {"name": "two", "version": "1", "vulns": []}]})
+    found = json.dumps(
+        {
+            "dependencies": [
+                {"name": "one", "version": "1.0", "vulns": [vulnerability]},
+                {"name": "two", "version": "1", "vulns": []},
+            ]
+        }
+    )
 
     assert read_outcome(found) == Outcome(("one 1.0: PYSEC-1, mended in 1.1",), (), 2)
 
 
 def test_a_bill_names_all_that_an_image_holds() -> None:
     """The base, each Python package with its hashes, and each Debian package, as CycloneDX has them."""
-    bom = bill("asu", CONTAINERFILES["asu"].read_text(), [ONE, OTHER], [("libc6", "2.41-12", "amd64")])
+    bom = bill(
+        "asu", CONTAINERFILES["asu"].read_text(), [ONE, OTHER], [("libc6", "2.41-12", "amd64")]
+    )
 
     document = json.loads(JsonV1Dot6(bom).output_as_string())
     components = {component["name"]: component for component in document["components"]}
@@ -96,4 +120,6 @@ def test_a_bill_names_all_that_an_image_holds() -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_containerfiles_say_what_a_bill_needs(service: str) -> None:
     """Each names its base and its version where the bill looks for them."""
-    assert bill(service, CONTAINERFILES[service].read_text(), read_lock(SERVICES[service].read_text()), []).components
+    assert bill(
+        service, CONTAINERFILES[service].read_text(), read_lock(SERVICES[service].read_text()), []
+    ).components

@@ -51,13 +51,24 @@ class World:
     statistics: MemoryStatistics = field(default_factory=MemoryStatistics)
     fleet: MemoryFleet = field(default_factory=MemoryFleet)
     # Every machine has a root directory, whose free bytes a worker notes.
-    settings: Settings = field(default_factory=lambda: Settings(max_attempts=2, store_path=Path("/")))
+    settings: Settings = field(
+        default_factory=lambda: Settings(max_attempts=2, store_path=Path("/"))
+    )
 
     def ask(self, key: str = KEY) -> None:
         """Put a build in line."""
-        request = {"version": "24.10.4", "target": "x86/64", "profile": "generic", "defaults": "secret"}
+        request = {
+            "version": "24.10.4",
+            "target": "x86/64",
+            "profile": "generic",
+            "defaults": "secret",
+        }
         plan = json.dumps({"version": 1, "key": key, "request": request, "enqueued_at": ENQUEUED})
-        asyncio.run(self.records.claim(key, plan=plan, bodies=PendingBodies(b"queued", b"started"), limit=10, renew=False))
+        asyncio.run(
+            self.records.claim(
+                key, plan=plan, bodies=PendingBodies(b"queued", b"started"), limit=10, renew=False
+            )
+        )
 
     def begin(self, key: str = KEY) -> Attempt:
         """Begin a build in a container."""
@@ -74,7 +85,13 @@ class World:
         """Return what a worker tidies with."""
         accounts = Accounts(self.statistics)
         return Sweep(
-            self.settings, records=self.records, queue=self.queue, store=self.store, engine=lambda: self.engine, accounts=accounts, notes=self.fleet
+            self.settings,
+            records=self.records,
+            queue=self.queue,
+            store=self.store,
+            engine=lambda: self.engine,
+            accounts=accounts,
+            notes=self.fleet,
         )
 
     def publish(self, key: str = KEY, *, ended: int) -> None:
@@ -176,13 +193,22 @@ def test_a_build_that_loses_every_worker_fails_in_the_end(world: World) -> None:
     record = world.record()
     body: dict[str, Any] = json.loads(record.body)
     assert (record.state, record.step, record.fault) == (State.FAILED, "failed", "infra")
-    assert (body["status"], body["code"], body["imagebuilder_status"]) == (500, "worker-lost", "failed")
+    assert (body["status"], body["code"], body["imagebuilder_status"]) == (
+        500,
+        "worker-lost",
+        "failed",
+    )
     [(counted, _)] = asyncio.run(world.statistics.failures(days_up_to(today(), 2)))
     assert counted.code == "worker-lost"
     assert body["detail"] == "Error: The worker of this build was lost 2 times; try again later."
     assert (body["request_hash"], body["stdout"], body["stderr"]) == (KEY, "", "")
     assert (body["fault"], body["enqueued_at"], body["retry_after"]) == ("infra", ENQUEUED, 30)
-    assert body["request"] == {"version": "24.10.4", "target": "x86/64", "profile": "generic", "defaults": ""}
+    assert body["request"] == {
+        "version": "24.10.4",
+        "target": "x86/64",
+        "profile": "generic",
+        "defaults": "",
+    }
 
 
 def test_podman_away_does_not_stop_the_tidying(world: World) -> None:
@@ -282,7 +308,12 @@ def test_a_sweep_tells_what_it_did(world: World) -> None:
 
     swept = world.sweep()
 
-    assert (swept.taken_back, sorted(swept.containers), swept.files, swept.troubles) == ([KEY], [KEY, OTHER], ["ef" * 32], [])
+    assert (swept.taken_back, sorted(swept.containers), swept.files, swept.troubles) == (
+        [KEY],
+        [KEY, OTHER],
+        ["ef" * 32],
+        [],
+    )
     assert swept.in_words().splitlines()[0] == f"build {KEY}: put back in line, its worker was lost"
     assert world.sweep().in_words() == "nothing was to be done\n"
 
@@ -308,7 +339,11 @@ def test_a_worker_notes_how_it_does(world: World) -> None:
     world.publish(OTHER, ended=-100)
     world.sweep()
     [note] = world.fleet.workers.values()
-    assert (note.trouble, (note.disk_free or 0) > 0, world.fleet.usage) == ("", True, StoreUsage(builds=1, bytes=0))
+    assert (note.trouble, (note.disk_free or 0) > 0, world.fleet.usage) == (
+        "",
+        True,
+        StoreUsage(builds=1, bytes=0),
+    )
 
     world.engine.failure = ContainerFailed(reason="podman did not list the build containers")
     sweep = world.new_sweep()

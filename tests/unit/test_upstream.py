@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from asu.resolution import DocumentMissingError, DocumentUnavailableError
-from asu.upstream import LARGE, MAX_ABSENCES, MAX_COPIES, MAX_FLIGHTS, MISSING_SECONDS, PAUSE, STALE_PATIENCE, DownloadsServer
+from asu.upstream import (
+    LARGE,
+    MAX_ABSENCES,
+    MAX_COPIES,
+    MAX_FLIGHTS,
+    MISSING_SECONDS,
+    PAUSE,
+    STALE_PATIENCE,
+    DownloadsServer,
+)
 from asu.web_client import WebAnswer, WebClient, WebConnectError, WebError
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +42,9 @@ class ScriptedClient(WebClient):
         self.open = asyncio.Event()
         self.open.set()
 
-    async def get(self, url: str, *, headers: Mapping[str, str], max_bytes: int, deadline: float) -> WebAnswer:
+    async def get(
+        self, url: str, *, headers: Mapping[str, str], max_bytes: int, deadline: float
+    ) -> WebAnswer:
         """See WebClient."""
         assert max_bytes > 0
         assert deadline > 0
@@ -53,7 +64,9 @@ class Downloads:
         self.now = 1000.0
         self.outcomes: list[str] = []
         url = "https://downloads.example.org/"
-        self.server = DownloadsServer(self.client, url=url, ttl=TTL, clock=lambda: self.now, answered=self.outcomes.append)
+        self.server = DownloadsServer(
+            self.client, url=url, ttl=TTL, clock=lambda: self.now, answered=self.outcomes.append
+        )
 
     async def read(self, path: str = ".versions.json") -> Any:
         """Return a document as it is."""
@@ -83,7 +96,10 @@ async def test_a_stale_copy_is_revalidated() -> None:
     downloads.now += TTL
 
     assert [await downloads.read(), await downloads.read()] == [DOCUMENT] * 2
-    assert [headers for _, headers in downloads.client.asked] == [{}, {"If-None-Match": '"a"', "If-Modified-Since": "Mon"}]
+    assert [headers for _, headers in downloads.client.asked] == [
+        {},
+        {"If-None-Match": '"a"', "If-Modified-Since": "Mon"},
+    ]
 
 
 async def test_a_changed_document_replaces_the_copy() -> None:
@@ -108,7 +124,9 @@ TROUBLES = [
 ]
 
 
-@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: str(getattr(trouble, "body", trouble))[:12])
+@pytest.mark.parametrize(
+    "trouble", TROUBLES, ids=lambda trouble: str(getattr(trouble, "body", trouble))[:12]
+)
 async def test_the_last_good_copy_stands_in(trouble: WebAnswer | WebError) -> None:
     """Whatever goes wrong with a known document, builds of known versions go on."""
     downloads = Downloads(ok(), trouble)
@@ -119,7 +137,9 @@ async def test_the_last_good_copy_stands_in(trouble: WebAnswer | WebError) -> No
     assert len(downloads.client.asked) == 2, "a server that just failed is left alone"
 
 
-@pytest.mark.parametrize("trouble", [trouble for trouble in TROUBLES if getattr(trouble, "status", None) != 404])
+@pytest.mark.parametrize(
+    "trouble", [trouble for trouble in TROUBLES if getattr(trouble, "status", None) != 404]
+)
 async def test_without_a_copy_the_server_is_unreachable(trouble: WebAnswer | WebError) -> None:
     """Nobody is blamed, and the server is left alone for a while."""
     downloads = Downloads(trouble)
@@ -256,7 +276,9 @@ async def test_exchanges_at_a_time_are_bounded() -> None:
     downloads = Downloads(ok())
     downloads.client.open.clear()
     async with downloads.server:
-        readers = [asyncio.create_task(downloads.read(str(number))) for number in range(2 * MAX_FLIGHTS)]
+        readers = [
+            asyncio.create_task(downloads.read(str(number))) for number in range(2 * MAX_FLIGHTS)
+        ]
         await asyncio.sleep(0.05)
         assert len(downloads.client.asked) == MAX_FLIGHTS
     outcomes = await asyncio.gather(*readers, return_exceptions=True)
@@ -267,7 +289,10 @@ async def test_exchanges_at_a_time_are_bounded() -> None:
 async def test_a_large_document_is_read_in_a_thread() -> None:
     """Polls are answered meanwhile."""
     downloads = Downloads(WebAnswer(200, {}, b"x" * (LARGE + 1)), WebAnswer(200, {}, b"x"))
-    threads = [await downloads.server.read(path, lambda _: threading.current_thread()) for path in ("large", "small")]
+    threads = [
+        await downloads.server.read(path, lambda _: threading.current_thread())
+        for path in ("large", "small")
+    ]
 
     assert [thread is threading.current_thread() for thread in threads] == [False, True]
 
@@ -288,7 +313,9 @@ async def test_what_the_server_sent_is_not_logged(caplog: pytest.LogCaptureFixtu
     with pytest.raises(DocumentUnavailableError):
         await downloads.read("evil\nname.json")
 
-    assert caplog.messages == ["upstream document 'evil\\nname.json': not such a document (JSONDecodeError) (no copy)"]
+    assert caplog.messages == [
+        "upstream document 'evil\\nname.json': not such a document (JSONDecodeError) (no copy)"
+    ]
 
 
 async def test_the_age_of_the_oldest_copy() -> None:
@@ -307,7 +334,9 @@ async def test_the_age_of_the_oldest_copy() -> None:
 
 async def test_each_exchange_is_told_with_its_outcome() -> None:
     """Once each, whether a copy stands in or not; what is answered from memory is no exchange."""
-    downloads = Downloads(ok(etag='"1"'), WebAnswer(304, {}, b""), WebError("away"), WebAnswer(404, {}, b""))
+    downloads = Downloads(
+        ok(etag='"1"'), WebAnswer(304, {}, b""), WebError("away"), WebAnswer(404, {}, b"")
+    )
     await downloads.read()
     await downloads.read()
     for _ in range(2):

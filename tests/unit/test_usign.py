@@ -18,12 +18,29 @@ FINGERPRINT = bytes.fromhex("0123456789abcdef")
 
 
 def secret_file(
-    *, algorithm: bytes = b"EdBK", rounds: int = 0, checksum: bytes | None = None, seed: bytes = SEED, point: bytes = POINT, more: bytes = b""
+    *,
+    algorithm: bytes = b"EdBK",
+    rounds: int = 0,
+    checksum: bytes | None = None,
+    seed: bytes = SEED,
+    point: bytes = POINT,
+    more: bytes = b"",
 ) -> str:
     """Return the text of a secret key file, put together by hand."""
     checksum = hashlib.sha512(seed + point).digest()[:8] if checksum is None else checksum
-    packed = algorithm + rounds.to_bytes(4, "big") + bytes(16) + checksum + FINGERPRINT + seed + point + more
-    return f"untrusted comment: private key {FINGERPRINT.hex()}\n{base64.b64encode(packed).decode()}\n"
+    packed = (
+        algorithm
+        + rounds.to_bytes(4, "big")
+        + bytes(16)
+        + checksum
+        + FINGERPRINT
+        + seed
+        + point
+        + more
+    )
+    return (
+        f"untrusted comment: private key {FINGERPRINT.hex()}\n{base64.b64encode(packed).decode()}\n"
+    )
 
 
 def test_a_signature_is_that_of_the_standard() -> None:
@@ -56,7 +73,9 @@ def test_a_new_key_is_the_same_key_when_read_again() -> None:
     assert signature == key.sign(b"message")
     public = read_public_key(key.public.text())
     assert public == again.public
-    Ed25519PublicKey.from_public_bytes(public.point).verify(base64.b64decode(signature.splitlines()[1])[10:], b"message")
+    Ed25519PublicKey.from_public_bytes(public.point).verify(
+        base64.b64decode(signature.splitlines()[1])[10:], b"message"
+    )
 
 
 def test_two_new_keys_differ() -> None:
@@ -101,4 +120,6 @@ def test_a_key_shows_nothing_of_itself() -> None:
     """Neither form in which a value may get into a log tells the secret."""
     key = read_secret_key(secret_file())
 
-    assert not any(form in f"{key!r} {key}" for form in (repr(SEED), SEED.hex(), key.text().splitlines()[1]))
+    assert not any(
+        form in f"{key!r} {key}" for form in (repr(SEED), SEED.hex(), key.text().splitlines()[1])
+    )

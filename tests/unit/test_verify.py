@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-REQUEST = BuildRequest(version="24.10.4", target="ath79/generic", profile="tplink_archer-c7-v5", packages=["vim"]).normalised()
+REQUEST = BuildRequest(
+    version="24.10.4", target="ath79/generic", profile="tplink_archer-c7-v5", packages=["vim"]
+).normalised()
 KEY = request_hash(REQUEST)
 
 
@@ -38,8 +40,17 @@ def build(tmp_path: Path) -> Path:
 def published(world: World) -> Path:
     """Build a request under its own key, and return where it was published."""
     records = WatchedRecords()
-    plan = {"version": 1, "key": KEY, "request": REQUEST, "enqueued_at": "2026-03-01T12:00:00+00:00"}
-    asyncio.run(records.claim(KEY, plan=json.dumps(plan), bodies=PendingBodies(b"{}", b"{}"), limit=1, renew=False))
+    plan = {
+        "version": 1,
+        "key": KEY,
+        "request": REQUEST,
+        "enqueued_at": "2026-03-01T12:00:00+00:00",
+    }
+    asyncio.run(
+        records.claim(
+            KEY, plan=json.dumps(plan), bodies=PendingBodies(b"{}", b"{}"), limit=1, renew=False
+        )
+    )
     world.records = records
     world.builder().run({"version": 1, "key": KEY})
     return world.settings.store_path / KEY
@@ -63,7 +74,9 @@ def reseal(build: Path, change: Callable[[Any], None]) -> None:
     (build / PROVENANCE_FILE).write_bytes(sealed(statement, lambda _: []))
 
 
-def test_a_build_as_it_was_published_is_good(build: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_build_as_it_was_published_is_good(
+    build: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The command says who signed, what was built from what, and names each file; it ends well."""
     main(["verify", str(build), "--key", str(build.parents[1] / "key.pub")])
 
@@ -88,7 +101,9 @@ def test_single_files_are_checked_wherever_they_lie(build: Path, tmp_path: Path)
     assert f"{downloaded.name} is not what was built" in difference
 
 
-def test_a_changed_file_ends_the_command_with_one(build: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_file_ends_the_command_with_one(
+    build: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Scripts see it by the exit code, people by the words."""
     image_of(build).write_bytes(b"something else")
 
@@ -111,7 +126,9 @@ def test_a_file_of_another_build_differs(build: Path, tmp_path: Path) -> None:
     """A name that the provenance does not know is nothing that was built."""
     (tmp_path / "other.bin").write_bytes(b"")
 
-    assert differences(build, tmp_path / "other.bin") == ["other.bin is not among the files that were built"]
+    assert differences(build, tmp_path / "other.bin") == [
+        "other.bin is not among the files that were built"
+    ]
 
 
 @pytest.mark.parametrize("name", ["evil.bin", ".hidden", "two words.bin", "-"])
@@ -119,7 +136,9 @@ def test_a_file_that_nobody_vouches_for_is_told(build: Path, name: str) -> None:
     """Whoever takes the whole directory takes it along."""
     (build / name).write_bytes(b"")
 
-    assert differences(build) == [f"{name} lies beside the provenance, which does not name it: nobody vouches for it"]
+    assert differences(build) == [
+        f"{name} lies beside the provenance, which does not name it: nobody vouches for it"
+    ]
     assert differences(build, image_of(build)) == []
 
 
@@ -156,11 +175,15 @@ def test_a_false_statement_does_not_pass_the_key(build: Path) -> None:
     statement["predicate"]["runDetails"]["builder"]["id"] = "https://evil.example/"
     forged = json.loads(sealed(statement, lambda _: []))
 
-    (build / PROVENANCE_FILE).write_bytes(canonical({**forged, "signatures": envelope["signatures"]}))
+    (build / PROVENANCE_FILE).write_bytes(
+        canonical({**forged, "signatures": envelope["signatures"]})
+    )
     [exchanged] = differences(build, key=key)
     (build / PROVENANCE_FILE).write_bytes(canonical(forged))
     [unsigned] = differences(build, key=key)
-    (build / PROVENANCE_FILE).write_bytes(canonical({**forged, "signatures": [{"keyid": "0" * 16, "sig": "AAAA"}]}))
+    (build / PROVENANCE_FILE).write_bytes(
+        canonical({**forged, "signatures": [{"keyid": "0" * 16, "sig": "AAAA"}]})
+    )
     [strangers] = differences(build, key=key)
 
     assert "is false" in exchanged
@@ -197,14 +220,24 @@ def test_a_provenance_of_another_build_does_not_pass(build: Path) -> None:
 
 def test_a_request_that_was_not_the_builds_is_found(build: Path) -> None:
     """The key is the hash of the request, so nothing can be added to it afterwards."""
-    reseal(build, lambda statement: statement["predicate"]["buildDefinition"]["externalParameters"]["request"].update(packages=["backdoor"]))
+    reseal(
+        build,
+        lambda statement: statement["predicate"]["buildDefinition"]["externalParameters"][
+            "request"
+        ].update(packages=["backdoor"]),
+    )
 
     assert differences(build) == ["the request that it tells is not the one that leads to its key"]
 
 
 def test_no_name_leads_out_of_the_directory(build: Path) -> None:
     """A provenance may come from anybody, and names what is read."""
-    reseal(build, lambda statement: statement["subject"].append({"name": "../../key", "digest": {"sha256": "0" * 64}}))
+    reseal(
+        build,
+        lambda statement: statement["subject"].append(
+            {"name": "../../key", "digest": {"sha256": "0" * 64}}
+        ),
+    )
 
     with pytest.raises(SystemExit, match="one that no build has"):
         main(["verify", str(build)])
@@ -212,7 +245,12 @@ def test_no_name_leads_out_of_the_directory(build: Path) -> None:
 
 def test_words_of_strangers_do_not_steer_the_terminal(build: Path) -> None:
     """Nothing but printable letters is printed."""
-    reseal(build, lambda statement: statement["predicate"]["runDetails"]["builder"].update(id="\x1b[2J\nsignature: good"))
+    reseal(
+        build,
+        lambda statement: statement["predicate"]["runDetails"]["builder"].update(
+            id="\x1b[2J\nsignature: good"
+        ),
+    )
 
     told = verify(DirectorySource(build)).in_words()
 

@@ -46,7 +46,15 @@ def test_a_version_is_written_as_it_was_read(name: str) -> None:
     assert str(Version.parse(name)) == name
 
 
-@pytest.mark.parametrize(("name", "branch"), [("24.10.4", "24.10"), ("24.10-SNAPSHOT", "24.10"), ("25.12.0-rc2", "25.12"), ("SNAPSHOT", "SNAPSHOT")])
+@pytest.mark.parametrize(
+    ("name", "branch"),
+    [
+        ("24.10.4", "24.10"),
+        ("24.10-SNAPSHOT", "24.10"),
+        ("25.12.0-rc2", "25.12"),
+        ("SNAPSHOT", "SNAPSHOT"),
+    ],
+)
 def test_a_version_knows_its_branch(name: str, branch: str) -> None:
     """The branch of a version is that of OpenWrt's release branches."""
     assert Version.parse(name).branch == branch

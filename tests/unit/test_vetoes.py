@@ -23,8 +23,16 @@ def test_each_change_can_be_vetoed(veto: str) -> None:
     """A change whose id the request ignores is left out, the answer says so, and all others remain."""
     then = defaults("24.10.7", *HUB_THEN.defaults, "kmod-old")
     known = knowing(HUB_NOW, then, index=index(*HUB_NOW.defaults, "opkg"))
-    plain = resolve(absolute(then.defaults, "25.12.5", since="24.10.7", device=HOME_HUB), RULES, known)
-    vetoed = resolve(absolute(then.defaults, "25.12.5", since="24.10.7", device=HOME_HUB, ignored_changes=[veto]), RULES, known)
+    plain = resolve(
+        absolute(then.defaults, "25.12.5", since="24.10.7", device=HOME_HUB), RULES, known
+    )
+    vetoed = resolve(
+        absolute(
+            then.defaults, "25.12.5", since="24.10.7", device=HOME_HUB, ignored_changes=[veto]
+        ),
+        RULES,
+        known,
+    )
     without, with_ = VETOES[veto]
 
     assert veto in vetoed.ignored
@@ -42,10 +50,16 @@ def test_a_removal_can_be_vetoed() -> None:
 
     resolution = resolve(request, RULES, knowing(PC_NOW, defaults("25.12.1", *PC_NOW.defaults)))
 
-    assert (resolution.packages, resolution.changes, resolution.ignored) == (tuple(wanted), (), ("absent-dnsmasq",))
+    assert (resolution.packages, resolution.changes, resolution.ignored) == (
+        tuple(wanted),
+        (),
+        ("absent-dnsmasq",),
+    )
 
 
-@pytest.mark.parametrize("veto", ["auc-owut", "new-default-vim", "gone-default-vim", "absent-vim", "no such rule"])
+@pytest.mark.parametrize(
+    "veto", ["auc-owut", "new-default-vim", "gone-default-vim", "absent-vim", "no such rule"]
+)
 def test_a_veto_without_effect_is_not_reported(veto: str) -> None:
     """The answer names the changes that were left out, not those that would not have happened."""
     request = absolute(PC_THEN.defaults, "25.12.5", since="24.10.7", ignored_changes=[veto])

@@ -32,7 +32,16 @@ VERSIONS = {
     "upcoming_version": "25.12.0-rc1",
     "stable_version": "24.10.4",
     "oldstable_version": "23.05.10",
-    "versions_list": ["8.09.2", "17.01.7", "19.07.10", "23.05.9", "23.05.10", "24.10.3", "24.10.4", "25.12.0-rc1"],
+    "versions_list": [
+        "8.09.2",
+        "17.01.7",
+        "19.07.10",
+        "23.05.9",
+        "23.05.10",
+        "24.10.3",
+        "24.10.4",
+        "25.12.0-rc1",
+    ],
 }
 ATH79 = {
     "arch_packages": "mips_24kc",
@@ -42,9 +51,18 @@ ATH79 = {
     "version_code": REVISION,
     "version_number": "24.10.4",
     "profiles": {
-        "tplink_archer-c7-v5": {"device_packages": ["kmod-ath10k-ct"], "supported_devices": ["tplink,archer-c7-v5", "archer-c7-v5"]},
-        "glinet_gl-ar300m-nand": {"device_packages": [], "supported_devices": ["glinet,gl-ar300m-nand", "gl-ar300m"]},
-        "glinet_gl-ar300m-nor": {"device_packages": [], "supported_devices": ["glinet,gl-ar300m-nor", "gl-ar300m"]},
+        "tplink_archer-c7-v5": {
+            "device_packages": ["kmod-ath10k-ct"],
+            "supported_devices": ["tplink,archer-c7-v5", "archer-c7-v5"],
+        },
+        "glinet_gl-ar300m-nand": {
+            "device_packages": [],
+            "supported_devices": ["glinet,gl-ar300m-nand", "gl-ar300m"],
+        },
+        "glinet_gl-ar300m-nor": {
+            "device_packages": [],
+            "supported_devices": ["glinet,gl-ar300m-nor", "gl-ar300m"],
+        },
     },
 }
 X86 = {
@@ -59,18 +77,40 @@ X86 = {
 TARGETS = {"ath79/generic": "mips_24kc", "x86/64": "x86_64"}
 
 # A request as LuCI sends it, in a release where `auc` has become `owut`.
-REQUEST: dict[str, Any] = {"version": "24.10.4", "target": "ath79/generic", "profile": "tplink_archer-c7-v5", "packages": ["luci", "auc"]}
+REQUEST: dict[str, Any] = {
+    "version": "24.10.4",
+    "target": "ath79/generic",
+    "profile": "tplink_archer-c7-v5",
+    "packages": ["luci", "auc"],
+}
 
 
 def metadata() -> dict[str, Any]:
     """Return the documents of a downloads server, free to be changed.
 
-    24.10.4 lists lantiq/xrx200 and has not published it; branch 25.12 has no snapshot; 23.05.9 has nothing any more.
+    24.10.4 lists lantiq/xrx200 and has not published it; branch 25.12 has no snapshot; 23.05.9 has
+    nothing any more.
     """
-    documents: dict[str, Any] = {".versions.json": VERSIONS, "releases/24.10.4/.targets.json": {**TARGETS, "lantiq/xrx200": "mips_24kc"}}
-    for directory in ("snapshots", "releases/23.05.10", "releases/24.10.3", "releases/24.10-SNAPSHOT", "releases/25.12.0-rc1"):
+    documents: dict[str, Any] = {
+        ".versions.json": VERSIONS,
+        "releases/24.10.4/.targets.json": {**TARGETS, "lantiq/xrx200": "mips_24kc"},
+    }
+    for directory in (
+        "snapshots",
+        "releases/23.05.10",
+        "releases/24.10.3",
+        "releases/24.10-SNAPSHOT",
+        "releases/25.12.0-rc1",
+    ):
         documents[f"{directory}/.targets.json"] = TARGETS
-    for directory in ("snapshots", "releases/23.05.10", "releases/24.10.3", "releases/24.10.4", "releases/24.10-SNAPSHOT", "releases/25.12.0-rc1"):
+    for directory in (
+        "snapshots",
+        "releases/23.05.10",
+        "releases/24.10.3",
+        "releases/24.10.4",
+        "releases/24.10-SNAPSHOT",
+        "releases/25.12.0-rc1",
+    ):
         documents[f"{directory}/targets/ath79/generic/profiles.json"] = ATH79
         documents[f"{directory}/targets/x86/64/profiles.json"] = X86
     return copy.deepcopy(documents)
@@ -140,7 +180,11 @@ class World:
         assert attempt is not None
         progress = Progress(attempt.plan)
         if step is not None:
-            assert self.records.progress(attempt, step, json.dumps(progress.body(202, "started", step, outputs=False)).encode())
+            assert self.records.progress(
+                attempt,
+                step,
+                json.dumps(progress.body(202, "started", step, outputs=False)).encode(),
+            )
         return attempt, progress
 
     def finish(self, key: str, files: Mapping[str, bytes] | None = None, ttl: int = 1000) -> None:
@@ -152,13 +196,20 @@ class World:
         self.store.publish(key, place, ttl)
         progress.gathered |= {"bin_dir": key, "images": [], "manifest": {}, "titles": []}
         body = json.dumps(progress.body(200, "done", "done", outputs=True)).encode()
-        assert self.records.finish(attempt, BuildRecord(state=State.DONE, step="done", body=body), ttl)
+        assert self.records.finish(
+            attempt, BuildRecord(state=State.DONE, step="done", body=body), ttl
+        )
 
     def fail(self, key: str, error: AsuError, ttl: int = 1000) -> None:
         """Fail a build as a worker does."""
         attempt, progress = self.start(key)
-        body = {**progress.body(500, f"Error: {error.detail}", "failed", outputs=True), "code": error.code}
-        record = BuildRecord(state=State.FAILED, step="failed", body=json.dumps(body).encode(), fault=error.fault)
+        body = {
+            **progress.body(500, f"Error: {error.detail}", "failed", outputs=True),
+            "code": error.code,
+        }
+        record = BuildRecord(
+            state=State.FAILED, step="failed", body=json.dumps(body).encode(), fault=error.fault
+        )
         assert self.records.finish(attempt, record, ttl)
 
 
@@ -180,7 +231,11 @@ def opened(
     **changes: Any,
 ) -> Iterator[World]:
     """Run the API over in-memory parts, or over those that are given."""
-    records, queue, store = records or MemoryRecords(), queue or MemoryBuildQueue(), store or MemoryStore()
+    records, queue, store = (
+        records or MemoryRecords(),
+        queue or MemoryBuildQueue(),
+        store or MemoryStore(),
+    )
     counted, noted = statistics or MemoryStatistics(), fleet or MemoryFleet()
     wanted = settings(**changes)
 
@@ -200,4 +255,12 @@ def opened(
 
     app = create_app(wanted, open_services)
     with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as client:
-        yield World(app=app, client=client, records=records, queue=queue, store=store, statistics=counted, fleet=noted)
+        yield World(
+            app=app,
+            client=client,
+            records=records,
+            queue=queue,
+            store=store,
+            statistics=counted,
+            fleet=noted,
+        )

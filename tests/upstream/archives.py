@@ -10,10 +10,14 @@ from typing import Final
 
 from .packages import Package
 
-FAST: Final = 1  # Thousands of tiny archives are made; a better level would save bytes that the file system rounds up anyway.
+# Thousands of tiny archives are made; a better level would save bytes that the file system rounds
+# up anyway.
+FAST: Final = 1
 STORED: Final = 0
-LARGE_BYTES: Final = 2**20  # Beyond this, compressing the outer archive, whose members are compressed, only costs time.
-GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # No name, no time: equal input, equal bytes.
+# Beyond this, compressing the outer archive, whose members are compressed, only costs time.
+LARGE_BYTES: Final = 2**20
+# No name, no time: equal input, equal bytes.
+GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 BLOCK: Final = 512
 LICENSE: Final = "GPL-2.0-only"
 
@@ -22,7 +26,12 @@ def gzip_bytes(data: bytes, level: int) -> bytes:
     """Compress `data` without a time stamp."""
     compressor = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
     body = compressor.compress(data) + compressor.flush()
-    return GZIP_HEADER + body + zlib.crc32(data).to_bytes(4, "little") + (len(data) % 2**32).to_bytes(4, "little")
+    return (
+        GZIP_HEADER
+        + body
+        + zlib.crc32(data).to_bytes(4, "little")
+        + (len(data) % 2**32).to_bytes(4, "little")
+    )
 
 
 def tar_bytes(members: list[tuple[str, bytes | None, int]]) -> bytes:
@@ -31,7 +40,9 @@ def tar_bytes(members: list[tuple[str, bytes | None, int]]) -> bytes:
     for name, content, mode in members:
         info = tarfile.TarInfo(name)
         info.mode, info.uname, info.gname = mode, "root", "root"
-        info.type, info.size = (tarfile.DIRTYPE, 0) if content is None else (tarfile.REGTYPE, len(content))
+        info.type, info.size = (
+            (tarfile.DIRTYPE, 0) if content is None else (tarfile.REGTYPE, len(content))
+        )
         out.write(info.tobuf(tarfile.USTAR_FORMAT))
         if content:
             out.write(content)
@@ -69,7 +80,13 @@ def archive_bytes(package: Package) -> bytes:
     members: list[tuple[str, bytes | None, int]] = [
         ("./debian-binary", b"2.0\n", 0o644),
         ("./data.tar.gz", gzip_bytes(tar_bytes(_data_members(package)), FAST), 0o644),
-        ("./control.tar.gz", gzip_bytes(tar_bytes([("./", None, 0o755), ("./control", control, 0o644), *scripts]), FAST), 0o644),
+        (
+            "./control.tar.gz",
+            gzip_bytes(
+                tar_bytes([("./", None, 0o755), ("./control", control, 0o644), *scripts]), FAST
+            ),
+            0o644,
+        ),
     ]
     outer = tar_bytes(members)
     return gzip_bytes(outer, STORED if len(outer) > LARGE_BYTES else FAST)

@@ -125,7 +125,9 @@ class Catalogue:
             for key, entry in raw["profile"].items()
             if SERIES.index(entry.get("since", SERIES[0])) <= SERIES.index(series)
         )
-        return Target(name=name, arch=raw["arch"], default_packages=tuple(sorted(defaults)), profiles=profiles)
+        return Target(
+            name=name, arch=raw["arch"], default_packages=tuple(sorted(defaults)), profiles=profiles
+        )
 
 
 def _at(by_series: Mapping[str, Any], series: str) -> Any:
@@ -138,7 +140,10 @@ def _profile(name: str, raw: Mapping[str, Any], images: list[str], series: str) 
     titles = _at({SERIES[0]: raw["titles"], **raw.get("titles_since", {})}, series)
     return Profile(
         name=name,
-        titles=tuple(dict(zip(("vendor", "model", "variant"), title.split("|"), strict=False)) for title in titles),
+        titles=tuple(
+            dict(zip(("vendor", "model", "variant"), title.split("|"), strict=False))
+            for title in titles
+        ),
         supported_devices=tuple(raw["supported"]),
         packages=tuple(_at(raw["packages"], series).split()),
         images=tuple(raw.get("images", images)),
@@ -190,10 +195,17 @@ def _release(raw: Mapping[str, Any]) -> Release:
 @lru_cache(maxsize=1)
 def load() -> Catalogue:
     """Read the three TOML files."""
-    raw = {name: tomllib.loads((HERE / f"{name}.toml").read_text(encoding="utf-8")) for name in ("releases", "devices", "packages")}
+    raw = {
+        name: tomllib.loads((HERE / f"{name}.toml").read_text(encoding="utf-8"))
+        for name in ("releases", "devices", "packages")
+    }
     return Catalogue(
         **raw["releases"]["versions"],
         releases=tuple(_release(entry) for entry in raw["releases"]["release"]),
-        recipes={name: _recipe(name, feed, line) for feed, lines in raw["packages"].items() for name, line in lines.items()},
+        recipes={
+            name: _recipe(name, feed, line)
+            for feed, lines in raw["packages"].items()
+            for name, line in lines.items()
+        },
         devices=raw["devices"],
     )

@@ -1,9 +1,11 @@
 """Faults that a test switches on while the server runs: a JSON file with a list of rules, read anew at each request.
 
-    [{"path": "releases/24.10.4/*", "fault": "500", "times": 2}, {"path": "*.json", "fault": "slow", "seconds": 3}]
+    [{"path": "releases/24.10.4/*", "fault": "500", "times": 2}, {"path": "*.json", "fault": "slow",
+    "seconds": 3}]
 
-`path` is a shell pattern against the path without its leading slash (`*` also matches slashes). The first rule that
-matches holds; `times` lets it strike that often and no more. The faults, and the keys that they know:
+`path` is a shell pattern against the path without its leading slash (`*` also matches slashes). The
+first rule that matches holds; `times` lets it strike that often and no more. The faults, and the
+keys that they know:
 
     500, 404, or any other number   answer with that status
     slow       answer after `seconds` (default 2)
@@ -43,7 +45,9 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.fault not in KINDS and not (self.fault.isdigit() and len(self.fault) == 3):
-            raise ValueError(f"unknown fault {self.fault!r}: a status of three digits, or one of {', '.join(KINDS)}")
+            raise ValueError(
+                f"unknown fault {self.fault!r}: a status of three digits, or one of {', '.join(KINDS)}"
+            )
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Fault:

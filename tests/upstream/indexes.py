@@ -11,7 +11,9 @@ from typing import Any, Final
 from .archives import control_fields, gzip_bytes, stanza_text
 from .packages import Package
 
-ADB_HEADER: Final = "# stand-in for an apk v3 index (ADB): the same stanzas as an opkg Packages file\n"
+ADB_HEADER: Final = (
+    "# stand-in for an apk v3 index (ADB): the same stanzas as an opkg Packages file\n"
+)
 BEST: Final = 9
 LOCAL_ONLY: Final = frozenset({"kernel", "libc"})  # OpenWrt's opkg index leaves these two out.
 
@@ -28,7 +30,11 @@ class Built:
 def stanza(built: Built) -> str:
     """Return the index entry of a package."""
     package = built.package
-    checksum = hashlib.sha256(f"not {package.name}".encode()).hexdigest() if package.trouble == "badsum" else built.sha256
+    checksum = (
+        hashlib.sha256(f"not {package.name}".encode()).hexdigest()
+        if package.trouble == "badsum"
+        else built.sha256
+    )
     facts = {
         "Filename": package.filename,
         "Size": str(built.size),
@@ -46,13 +52,20 @@ def index_files(packages: Iterable[Built], *, apk: bool, key: str = "") -> dict[
         return {"packages.adb": f"{ADB_HEADER}{signed_by}{text}".encode()}
     plain = text.encode()
     signature = f"stand-in sha256 {hashlib.sha256(plain).hexdigest()} {key}".rstrip() + "\n"
-    return {"Packages": plain, "Packages.gz": gzip_bytes(plain, BEST), "Packages.sig": signature.encode()}
+    return {
+        "Packages": plain,
+        "Packages.gz": gzip_bytes(plain, BEST),
+        "Packages.sig": signature.encode(),
+    }
 
 
 def index_json(packages: Iterable[Built], arch: str, version: int) -> bytes:
     """Return index.json: ABI suffixes stay in the names of version 1, and version 1 does not name itself."""
     if version == 1:
-        content: dict[str, Any] = {"architecture": arch, "packages": {built.package.name: built.package.version for built in packages}}
+        content: dict[str, Any] = {
+            "architecture": arch,
+            "packages": {built.package.name: built.package.version for built in packages},
+        }
     else:
         named = {built.package.plain_name: built.package.version for built in packages}
         content = {"version": version, "architecture": arch, "packages": named}

@@ -43,7 +43,9 @@ class Writer:
         where.mkdir(parents=True, exist_ok=True)
         return [self._package(package, where) for package in packages]
 
-    def feed(self, directory: str, release: Release, arch: str, packages: Iterable[Package]) -> None:
+    def feed(
+        self, directory: str, release: Release, arch: str, packages: Iterable[Package]
+    ) -> None:
         """Write package files and every index of one feed."""
         apk = release.format == "apk"
         built = self.packages(directory, packages)
@@ -65,7 +67,9 @@ class Writer:
         content = archive_bytes(package)
         if package.trouble != "absent":
             path.write_bytes(content)
-        built = Built(package=package, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+        built = Built(
+            package=package, size=len(content), sha256=hashlib.sha256(content).hexdigest()
+        )
         self._written[package] = (built, path)
         return built
 
@@ -77,12 +81,16 @@ def write_target(writer: Writer, shop: Shop, target: Target) -> None:
     own, kmods = shop.target_packages(target), shop.kmods(target)
     writer.file(f"{top}/profiles.json", profiles_json(release, target))
     if release.split_kmods:
-        writer.feed(f"{top}/kmods/{release.kmods_directory(target.name)}", release, target.arch, kmods)
+        writer.feed(
+            f"{top}/kmods/{release.kmods_directory(target.name)}", release, target.arch, kmods
+        )
         kmods = []
     writer.feed(f"{top}/packages", release, target.arch, [*own, *kmods])
     apk = release.format == "apk"
     local_names = LOCAL_ONLY | ({"base-files"} if apk else set())
-    local = writer.packages(f"{top}/packages/local", [package for package in own if package.plain_name in local_names])
+    local = writer.packages(
+        f"{top}/packages/local", [package for package in own if package.plain_name in local_names]
+    )
     for name, content in index_files(local, apk=apk).items():
         writer.file(f"{top}/packages/local/{name}", content)
 
@@ -96,7 +104,9 @@ def write_release(writer: Writer, catalogue: Catalogue, release: Release) -> Non
     for arch in sorted({target.arch for target in targets}):
         writer.file(f"{release.path}/packages/{arch}/feeds.conf", feeds_conf(release))
         for feed in FEEDS:
-            writer.feed(f"{release.path}/packages/{arch}/{feed}", release, arch, shop.feed(feed, arch))
+            writer.feed(
+                f"{release.path}/packages/{arch}/{feed}", release, arch, shop.feed(feed, arch)
+            )
     writer.file(f"{release.path}/.targets.json", targets_json(targets))
     writer.file(f"{release.path}/.overview.json", overview_json(release, targets))
     _break(writer.root / release.path, release)
@@ -126,7 +136,8 @@ def recipe_digest() -> str:
 def make_tree(out: Path) -> bool:
     """Write the tree to `out` unless an equal one is there; return whether anything was written.
 
-    A tree of an older recipe is replaced as a whole. A directory that is not ours is refused with FileExistsError.
+    A tree of an older recipe is replaced as a whole. A directory that is not ours is refused with
+    FileExistsError.
     """
     digest = recipe_digest()
     stamp = out / STAMP
@@ -160,8 +171,12 @@ def _fill(root: Path, digest: str) -> None:
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(description="Write a small stand-in for the tree of downloads.openwrt.org.")
-    parser.add_argument("out", type=Path, help="directory to write; replaced if this program made it before")
+    parser = argparse.ArgumentParser(
+        description="Write a small stand-in for the tree of downloads.openwrt.org."
+    )
+    parser.add_argument(
+        "out", type=Path, help="directory to write; replaced if this program made it before"
+    )
     out = parser.parse_args().out
     try:
         written = make_tree(Path(os.path.abspath(out)))  # noqa: PTH100 -- A symlink to a directory stays what it is.

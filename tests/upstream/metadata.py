@@ -27,7 +27,11 @@ def versions_json(catalogue: Catalogue) -> bytes:
         "stable_version": catalogue.stable,
         "oldstable_version": catalogue.oldstable,
         "upcoming_version": catalogue.upcoming,
-        "versions_list": [release.version for release in catalogue.releases if not release.version.endswith("SNAPSHOT")],
+        "versions_list": [
+            release.version
+            for release in catalogue.releases
+            if not release.version.endswith("SNAPSHOT")
+        ],
     }
     return f"{json.dumps(content)}\n".encode()
 
@@ -39,7 +43,11 @@ def targets_json(targets: Iterable[Target]) -> bytes:
 
 def overview_json(release: Release, targets: Iterable[Target]) -> bytes:
     """Return .overview.json, the list of devices of a release."""
-    devices = [{"id": profile.name, "titles": list(profile.titles), "target": target.name} for target in targets for profile in target.profiles]
+    devices = [
+        {"id": profile.name, "titles": list(profile.titles), "target": target.name}
+        for target in targets
+        for profile in target.profiles
+    ]
     return f"{json.dumps({'release': release.version, 'profiles': devices})}\n".encode()
 
 
@@ -49,14 +57,20 @@ def profiles_json(release: Release, target: Target) -> bytes:
         "arch_packages": target.arch,
         "default_packages": list(target.default_packages),
         "metadata_version": 1,
-        "profiles": {profile.name: _profile(release, target, profile) for profile in target.profiles},
+        "profiles": {
+            profile.name: _profile(release, target, profile) for profile in target.profiles
+        },
         "source_date_epoch": release.epoch,
         "target": target.name,
         "version_code": release.revision,
         "version_number": release.version,
     }
     if release.linux_kernel:
-        content["linux_kernel"] = {"release": "1", "vermagic": release.vermagic(target.name), "version": release.kernel}
+        content["linux_kernel"] = {
+            "release": "1",
+            "vermagic": release.vermagic(target.name),
+            "version": release.kernel,
+        }
     return json_bytes(content)
 
 
@@ -65,7 +79,9 @@ def feeds_conf(release: Release) -> bytes:
     lines = []
     for feed in FEEDS:
         commit = hashlib.sha256(f"{release.series} {feed}".encode()).hexdigest()[:40]
-        kind, place = ("src-git-full", "openwrt/openwrt") if feed == "base" else ("src-git", f"feed/{feed}")
+        kind, place = (
+            ("src-git-full", "openwrt/openwrt") if feed == "base" else ("src-git", f"feed/{feed}")
+        )
         if feed == "luci":
             place = "project/luci"
         lines.append(f"{kind} {feed} https://git.openwrt.org/{place}.git^{commit}\n")
@@ -98,7 +114,8 @@ def _image(release: Release, target: Target, profile: Profile, entry: str) -> di
     part = "" if filesystem == "-" else f"-{filesystem}"
     name = f"{image_prefix(release, target, profile)}{part}-{kind}.{extension}"
     unsigned = hashlib.sha256(f"{name} {release.revision}".encode()).hexdigest()
-    # Builds with opkg sign whatever carries metadata, so the two sums differ there; builds with apk do not sign images.
+    # Builds with opkg sign whatever carries metadata, so the two sums differ there; builds with apk
+    # do not sign images.
     signed = release.format == "opkg" and kind in {"sysupgrade", "combined", "combined-efi"}
     content: dict[str, Any] = {
         "name": name,

@@ -1,6 +1,7 @@
 """Feeds that are not OpenWrt's, `own/opkg` and `own/apk`, each signed with a key of its own that no ImageBuilder brings along.
 
-They hold a package that is nowhere else, and a `vim` newer than any other: an image with another vim was made without the feed.
+They hold a package that is nowhere else, and a `vim` newer than any other: an image with another
+vim was made without the feed.
 """
 
 from __future__ import annotations
@@ -65,7 +66,12 @@ def _package(name: str, version: str, form: Format) -> Package:
         depends=("libc",),
         provides=(),
         conflicts=(),
-        files=(File(path=f"/usr/bin/{name}", content=f"stand-in for {name} {version} of a feed of its own\n".encode()),),
+        files=(
+            File(
+                path=f"/usr/bin/{name}",
+                content=f"stand-in for {name} {version} of a feed of its own\n".encode(),
+            ),
+        ),
         postinst="",
         trouble="",
     )

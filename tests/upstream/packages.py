@@ -85,7 +85,11 @@ class Shop:
         """Return the packages of one of the five feeds."""
         if feed not in FEEDS:
             raise ValueError(f"{feed} is no feed")
-        return [self._package(recipe, arch, None) for recipe in self.recipes.values() if recipe.feed == feed]
+        return [
+            self._package(recipe, arch, None)
+            for recipe in self.recipes.values()
+            if recipe.feed == feed
+        ]
 
     def target_packages(self, target: Target) -> list[Package]:
         """Return the packages that belong to the target itself: base-files, kernel, libc and the like."""
@@ -96,14 +100,26 @@ class Shop:
         return self._of_target("kmods", target)
 
     def _of_target(self, feed: str, target: Target) -> list[Package]:
-        recipes = (recipe for recipe in self.recipes.values() if recipe.feed == feed and recipe.fits(target.name))
+        recipes = (
+            recipe
+            for recipe in self.recipes.values()
+            if recipe.feed == feed and recipe.fits(target.name)
+        )
         return [self._package(recipe, target.arch, target) for recipe in recipes]
 
     def _package(self, recipe: Recipe, arch: str, target: Target | None) -> Package:
         name = self.full_name(recipe.name)
         version = self._version(recipe, target)
-        siblings = [other.name for other in self.recipes.values() if recipe.group and other.group == recipe.group and other is not recipe]
-        provides = {*recipe.provides, *([recipe.group] if recipe.group else ()), *([recipe.name] if name != recipe.name else ())}
+        siblings = [
+            other.name
+            for other in self.recipes.values()
+            if recipe.group and other.group == recipe.group and other is not recipe
+        ]
+        provides = {
+            *recipe.provides,
+            *([recipe.group] if recipe.group else ()),
+            *([recipe.name] if name != recipe.name else ()),
+        }
         everywhere = {"opkg": "all", "apk": "noarch"}[self.release.format]
         return Package(
             name=name,
@@ -112,10 +128,13 @@ class Shop:
             arch=everywhere if recipe.architecture_free else arch,
             format=self.release.format,
             section="libs" if recipe.name.startswith("lib") else SECTIONS[recipe.feed],
-            description=f"stand-in for {recipe.name}" + (f": {recipe.about}" if recipe.about else ""),
+            description=f"stand-in for {recipe.name}"
+            + (f": {recipe.about}" if recipe.about else ""),
             depends=self._depends(recipe, target),
             provides=tuple(sorted(provides)),
-            conflicts=tuple(self.full_name(other) for other in sorted({*recipe.conflicts, *siblings})),
+            conflicts=tuple(
+                self.full_name(other) for other in sorted({*recipe.conflicts, *siblings})
+            ),
             files=self._files(recipe, version, target),
             postinst=recipe.postinst,
             trouble=recipe.trouble,
@@ -125,18 +144,34 @@ class Shop:
         release = self.release
         text = recipe.versions[release.series]
         kernel = release.kernel_version(target.name) if target else ""
-        return text.format(k=release.kernel, kernel=kernel, luci=release.luci, base=release.base_files)
+        return text.format(
+            k=release.kernel, kernel=kernel, luci=release.luci, base=release.base_files
+        )
 
     def _depends(self, recipe: Recipe, target: Target | None) -> tuple[str, ...]:
-        present = [need for need in recipe.needs if need in self.recipes or need not in self.everything]
-        always = ["libc"] if recipe.name not in {"kernel", "libc", "libgcc"} and recipe.feed != "kmods" else []
-        kernel = [f"kernel (= {self.release.kernel_version(target.name)})"] if target and recipe.feed == "kmods" else []
+        present = [
+            need for need in recipe.needs if need in self.recipes or need not in self.everything
+        ]
+        always = (
+            ["libc"]
+            if recipe.name not in {"kernel", "libc", "libgcc"} and recipe.feed != "kmods"
+            else []
+        )
+        kernel = (
+            [f"kernel (= {self.release.kernel_version(target.name)})"]
+            if target and recipe.feed == "kmods"
+            else []
+        )
         return tuple(self.full_name(need) for need in [*always, *kernel, *present])
 
     def _files(self, recipe: Recipe, version: str, target: Target | None) -> tuple[File, ...]:
         if recipe.name == "base-files" and target:
             return (*_base_files(self.release, target), *_init_script(recipe))
-        content = random_content(recipe.name, recipe.random_bytes) if recipe.random_bytes else f"stand-in for {recipe.name} {version}\n".encode()
+        content = (
+            random_content(recipe.name, recipe.random_bytes)
+            if recipe.random_bytes
+            else f"stand-in for {recipe.name} {version}\n".encode()
+        )
         paths = recipe.files or (_usual_path(recipe, self.release),)
         return (*(_file(path, content) for path in paths), *_init_script(recipe))
 
@@ -184,8 +219,15 @@ def _base_files(release: Release, target: Target) -> tuple[File, ...]:
     return (
         File(path="/bin/board_detect", content=b"#!/bin/sh\nexit 0\n"),
         File(path="/bin/config_generate", content=b"#!/bin/sh\nexit 0\n"),
-        File(path="/etc/banner", content=f" OpenWrt {release.version}, {release.revision} (stand-in)\n".encode(), mode=0o644),
+        File(
+            path="/etc/banner",
+            content=f" OpenWrt {release.version}, {release.revision} (stand-in)\n".encode(),
+            mode=0o644,
+        ),
         File(path="/etc/openwrt_release", content=lines.encode(), mode=0o644),
         File(path="/etc/openwrt_version", content=f"{release.revision}\n".encode(), mode=0o644),
-        File(path="/etc/rc.common", content=b"#!/bin/sh\n# Enabling is the business of the ImageBuilder.\nexit 0\n"),
+        File(
+            path="/etc/rc.common",
+            content=b"#!/bin/sh\n# Enabling is the business of the ImageBuilder.\nexit 0\n",
+        ),
     )

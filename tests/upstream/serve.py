@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 JSON: Final = "application/json"
 BINARY: Final = "application/octet-stream"
-SLOW_SECONDS: Final = 2.0  # Longer than any answer of a healthy local server, shorter than a client's patience.
+# Longer than any answer of a healthy local server, shorter than a client's patience.
+SLOW_SECONDS: Final = 2.0
 HANG_SECONDS: Final = 3600.0  # Nobody waits that long; the thread ends with the server anyway.
 CHUNK_BYTES: Final = 256 * 1024
 IDLE_SECONDS: Final = 30  # A kept connection that says nothing for so long is closed.
@@ -35,7 +36,15 @@ class UpstreamServer:
     Port 0 takes a free one. `requests` holds (method, path) in order of arrival.
     """
 
-    def __init__(self, directory: Path, *, bind: str = "127.0.0.1", port: int = 0, faults: Path | None = None, log: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        bind: str = "127.0.0.1",
+        port: int = 0,
+        faults: Path | None = None,
+        log: bool = False,
+    ) -> None:
         self.faults = Faults(faults)
         self.requests: list[tuple[str, str]] = []
         self.stopping = threading.Event()
@@ -55,11 +64,18 @@ class UpstreamServer:
         return f"http://{self._http.server_address[0]!s}:{self.port}"
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.stopping.set()
         self._http.shutdown()
         self._http.server_close()
@@ -69,7 +85,8 @@ class UpstreamServer:
 
 class _Http(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False  # Clients may keep idle connections open; they must not hold up the end of a test.
+    # Clients may keep idle connections open; they must not hold up the end of a test.
+    block_on_close = False
     request_queue_size = 128  # A release-day test opens many connections at once.
 
     def __init__(self, address: tuple[str, int], upstream: UpstreamServer) -> None:
@@ -86,7 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "openwrt-downloads-stand-in"
     timeout = IDLE_SECONDS
-    disable_nagle_algorithm = True  # Head and body are written apart; together they would wait 40 ms for the client's acknowledgement.
+    # Head and body are written apart; together they would wait 40 ms for the client's
+    # acknowledgement.
+    disable_nagle_algorithm = True
     server: _Http
 
     def do_GET(self) -> None:
@@ -98,7 +117,11 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             fault = upstream.faults.strike(path)
         except (ValueError, TypeError, KeyError) as error:
-            self._answer(HTTPStatus.NOT_IMPLEMENTED, f"the faults file is wrong: {error}\n".encode(), "text/plain")
+            self._answer(
+                HTTPStatus.NOT_IMPLEMENTED,
+                f"the faults file is wrong: {error}\n".encode(),
+                "text/plain",
+            )
             return
         if fault and not (fault.fault == "redirect" and parts.query == "redirected"):
             self._fail(fault, path)
@@ -119,15 +142,24 @@ class _Handler(BaseHTTPRequestHandler):
             status = int(fault.fault)
             self._answer(status, f"{status}, switched on for {fault.path}\n".encode(), "text/plain")
         elif fault.fault == "slow":
-            self.server.upstream.stopping.wait(fault.seconds if fault.seconds is not None else SLOW_SECONDS)
+            self.server.upstream.stopping.wait(
+                fault.seconds if fault.seconds is not None else SLOW_SECONDS
+            )
             self._serve(path)
         elif fault.fault == "hang":
-            self.server.upstream.stopping.wait(fault.seconds if fault.seconds is not None else HANG_SECONDS)
+            self.server.upstream.stopping.wait(
+                fault.seconds if fault.seconds is not None else HANG_SECONDS
+            )
             self.close_connection = True
         elif fault.fault == "garbage":
             self._answer(HTTPStatus.OK, fault.body.encode(), "text/html")
         elif fault.fault == "redirect":
-            self._answer(HTTPStatus.FOUND, b"", "text/plain", {"Location": fault.location or f"/{quote(path)}?redirected"})
+            self._answer(
+                HTTPStatus.FOUND,
+                b"",
+                "text/plain",
+                {"Location": fault.location or f"/{quote(path)}?redirected"},
+            )
         else:
             self._serve(path, truncated=True)
 
@@ -139,13 +171,21 @@ class _Handler(BaseHTTPRequestHandler):
             return
         state = file.stat()
         etag = f'"{state.st_mtime_ns:x}-{state.st_size:x}"'
-        headers = {"ETag": etag, "Last-Modified": email.utils.formatdate(state.st_mtime, usegmt=True)}
-        known = [tag.strip().removeprefix("W/") for tag in self.headers.get("If-None-Match", "").split(",")]
+        headers = {
+            "ETag": etag,
+            "Last-Modified": email.utils.formatdate(state.st_mtime, usegmt=True),
+        }
+        known = [
+            tag.strip().removeprefix("W/")
+            for tag in self.headers.get("If-None-Match", "").split(",")
+        ]
         if etag in known or "*" in known:
             self._head(HTTPStatus.NOT_MODIFIED, headers)
             return
         kind = JSON if file.suffix == ".json" else BINARY
-        self._head(HTTPStatus.OK, {**headers, "Content-Type": kind, "Content-Length": str(state.st_size)})
+        self._head(
+            HTTPStatus.OK, {**headers, "Content-Type": kind, "Content-Length": str(state.st_size)}
+        )
         if self.command != "HEAD":
             self._send_file(file, state.st_size // 2 if truncated else state.st_size)
         self.close_connection |= truncated
@@ -156,8 +196,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(chunk)
                 size -= len(chunk)
 
-    def _answer(self, status: int, body: bytes, kind: str, headers: dict[str, str] | None = None) -> None:
-        self._head(status, {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})})
+    def _answer(
+        self, status: int, body: bytes, kind: str, headers: dict[str, str] | None = None
+    ) -> None:
+        self._head(
+            status, {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}
+        )
         if self.command != "HEAD":
             self.wfile.write(body)
 
@@ -174,21 +218,41 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 def main() -> int:
     """Run the command until it is interrupted or terminated."""
-    parser = argparse.ArgumentParser(description="Serve a tree of make_tree as a stand-in for downloads.openwrt.org.")
+    parser = argparse.ArgumentParser(
+        description="Serve a tree of make_tree as a stand-in for downloads.openwrt.org."
+    )
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--bind", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
-    parser.add_argument("--port-file", type=Path, help="write the port here once the server listens")
-    parser.add_argument("--faults", type=Path, help="JSON file with faults, read at each request; it may appear later")
+    parser.add_argument(
+        "--bind", default="127.0.0.1", help="address to listen on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=0, help="port to listen on (default: a free one)"
+    )
+    parser.add_argument(
+        "--port-file", type=Path, help="write the port here once the server listens"
+    )
+    parser.add_argument(
+        "--faults",
+        type=Path,
+        help="JSON file with faults, read at each request; it may appear later",
+    )
     parser.add_argument("--log", action="store_true", help="log each request to standard error")
     options = parser.parse_args()
     if not options.directory.is_dir():
-        sys.stderr.write(f"serve: {options.directory} is not a directory; make it with python3 -m tests.upstream.make_tree\n")
+        sys.stderr.write(
+            f"serve: {options.directory} is not a directory; make it with python3 -m tests.upstream.make_tree\n"
+        )
         return 1
     signal.signal(signal.SIGTERM, _stop)
     with (
         contextlib.suppress(KeyboardInterrupt),
-        UpstreamServer(options.directory, bind=options.bind, port=options.port, faults=options.faults, log=options.log) as server,
+        UpstreamServer(
+            options.directory,
+            bind=options.bind,
+            port=options.port,
+            faults=options.faults,
+            log=options.log,
+        ) as server,
     ):
         if options.port_file:
             # A reader that waits for the file must never see it half written.

@@ -33,13 +33,21 @@ def upstream(tmp_path: Path, control: Path) -> Iterator[UpstreamServer]:
         yield server
 
 
-def ask(upstream: UpstreamServer, path: str = "/.versions.json", method: str = "GET", **headers: str) -> tuple[int, dict[str, str], str]:
+def ask(
+    upstream: UpstreamServer, path: str = "/.versions.json", method: str = "GET", **headers: str
+) -> tuple[int, dict[str, str], str]:
     """Send one request; return status, headers with lower-case names, and body."""
     connection = http.client.HTTPConnection("127.0.0.1", upstream.port, timeout=5)
     try:
-        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        connection.request(
+            method, path, headers={name.replace("_", "-"): value for name, value in headers.items()}
+        )
         answer = connection.getresponse()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read().decode()
+        return (
+            answer.status,
+            {name.lower(): value for name, value in answer.getheaders()},
+            answer.read().decode(),
+        )
     finally:
         connection.close()
 
@@ -68,7 +76,9 @@ def test_a_known_etag_is_not_sent_again(upstream: UpstreamServer) -> None:
     assert (status, body) == (304, "")
 
 
-@pytest.mark.parametrize("path", ["/nothing.json", "/", "/../secret", "/%2e%2e/secret", "//etc/passwd"])
+@pytest.mark.parametrize(
+    "path", ["/nothing.json", "/", "/../secret", "/%2e%2e/secret", "//etc/passwd"]
+)
 def test_nothing_but_files_below_the_tree(upstream: UpstreamServer, path: str) -> None:
     """Missing files, directories and anything outside are 404."""
     assert ask(upstream, path)[0] == 404
@@ -127,7 +137,11 @@ def test_a_redirect_leads_to_the_file(upstream: UpstreamServer) -> None:
 
 
 @pytest.mark.parametrize(("fault", "arrives"), [("slow", True), ("hang", False)])
-def test_slow_arrives_and_hang_does_not(upstream: UpstreamServer, fault: str, arrives: bool) -> None:  # noqa: FBT001 -- A column of the table.
+def test_slow_arrives_and_hang_does_not(
+    upstream: UpstreamServer,
+    fault: str,
+    arrives: bool,  # noqa: FBT001
+) -> None:
     """Both take their time; after a hang the connection closes without an answer."""
     upstream.faults.set([Fault(path="*", fault=fault, seconds=0.2)])
     begin = time.monotonic()

@@ -21,7 +21,9 @@ from tests.upstream.make_tree import Writer, make_tree, write_release
 
 CATALOGUE = load()
 RELEASES = {release.version: release for release in CATALOGUE.releases}
-WHOLE = [version for version, release in RELEASES.items() if not release.drop and not release.truncate]
+WHOLE = [
+    version for version, release in RELEASES.items() if not release.drop and not release.truncate
+]
 TROUBLE = {"test-404", "test-badsum"}
 
 Stanza = Mapping[str, str]
@@ -71,7 +73,9 @@ def read_json(path: Path) -> Any:
 
 def defaults(tree: Path, version: str, target: str) -> set[str]:
     """Return the default packages of a target."""
-    return set(read_json(top_of(tree, version) / "targets" / target / "profiles.json")["default_packages"])
+    return set(
+        read_json(top_of(tree, version) / "targets" / target / "profiles.json")["default_packages"]
+    )
 
 
 def device(tree: Path, version: str, target: str, profile: str) -> set[str]:
@@ -84,7 +88,12 @@ def available(tree: Path, version: str, target: str) -> list[Stanza]:
     """Return everything that an ImageBuilder of this release and target can install."""
     top = top_of(tree, version)
     arch = CATALOGUE.target(target, RELEASES[version].series).arch
-    return [stanza for place in (top / "targets" / target, top / "packages" / arch) for index in indexes(place) for stanza in stanzas(index)]
+    return [
+        stanza
+        for place in (top / "targets" / target, top / "packages" / arch)
+        for index in indexes(place)
+        for stanza in stanzas(index)
+    ]
 
 
 def all_names(tree: Path, version: str, target: str = "x86/64") -> set[str]:
@@ -100,7 +109,10 @@ def test_index_entries_match_their_files(tree: Path, version: str) -> None:
             if stanza["Package"] in TROUBLE:
                 continue
             content = (index.parent / stanza["Filename"]).read_bytes()
-            assert (str(len(content)), hashlib.sha256(content).hexdigest()) == (stanza["Size"], stanza["SHA256sum"]), stanza["Filename"]
+            assert (str(len(content)), hashlib.sha256(content).hexdigest()) == (
+                stanza["Size"],
+                stanza["SHA256sum"],
+            ), stanza["Filename"]
 
 
 @pytest.mark.parametrize("version", ["23.05.6", "24.10.4", "25.12.1"])
@@ -115,7 +127,11 @@ def test_control_files_match_the_index(tree: Path, version: str) -> None:
                 control = control_tar.extractfile("./control")
                 assert control is not None
                 (found,) = parse_stanzas(control.read().decode())
-        assert found == {key: value for key, value in stanza.items() if key not in {"Filename", "Size", "SHA256sum"}}
+        assert found == {
+            key: value
+            for key, value in stanza.items()
+            if key not in {"Filename", "Size", "SHA256sum"}
+        }
 
 
 @each_release
@@ -124,7 +140,12 @@ def test_both_kinds_of_index_agree(tree: Path, version: str) -> None:
     for path in top_of(tree, version).rglob("index.json"):
         content = read_json(path)
         (index,) = indexes_of_feed(path.parent)
-        named = {stanza["Package"] if RELEASES[version].index_version == 1 else plain(stanza): stanza["Version"] for stanza in stanzas(index)}
+        named = {
+            stanza["Package"] if RELEASES[version].index_version == 1 else plain(stanza): stanza[
+                "Version"
+            ]
+            for stanza in stanzas(index)
+        }
         assert content["packages"] == named
         assert content.get("version", 1) == RELEASES[version].index_version
 
@@ -155,7 +176,9 @@ def test_dependencies_exist(tree: Path, version: str) -> None:
         missing = {
             (stanza["Package"], need)
             for stanza in everything
-            for need in (part.split(" ")[0] for part in stanza.get("Depends", "").split(", ") if part)
+            for need in (
+                part.split(" ")[0] for part in stanza.get("Depends", "").split(", ") if part
+            )
             if need not in names
         }
         assert missing == {("test-missing-dep", "no-such-library")}
@@ -170,13 +193,22 @@ def test_only_rivals_own_the_same_file(tree: Path, version: str) -> None:
     for feed in ("base", "luci", "packages", "routing", "telephony"):
         for index in indexes_of_feed(top_of(tree, version) / "packages/x86_64" / feed):
             for stanza in stanzas(index):
-                rivals |= {frozenset({stanza["Package"], other}) for other in stanza.get("Conflicts", "").split(", ")}
-                for path in [] if stanza["Package"] == "test-404" else data_files(index.parent / stanza["Filename"]):
+                rivals |= {
+                    frozenset({stanza["Package"], other})
+                    for other in stanza.get("Conflicts", "").split(", ")
+                }
+                for path in (
+                    []
+                    if stanza["Package"] == "test-404"
+                    else data_files(index.parent / stanza["Filename"])
+                ):
                     owners[path].add(stanza["Package"])
     clashes = [names for names in owners.values() if len(names) > 1]
     assert clashes, release
     for names in clashes:
-        assert all(frozenset({one, other}) in rivals for one in names for other in names if one < other), names
+        assert all(
+            frozenset({one, other}) in rivals for one in names for other in names if one < other
+        ), names
 
 
 def data_files(archive: Path) -> list[str]:
@@ -194,12 +226,32 @@ def data_files(archive: Path) -> list[str]:
         ("x86/64", "23.05.6", "24.10.4", set(), {"busybox", "procd", "procd-seccomp"}),
         ("x86/64", "24.10.4", "25.12.1", {"apk-mbedtls"}, {"opkg"}),
         ("lantiq/xrx200", "24.10.4", "25.12.1", {"apk-mbedtls", "kmod-dsa-gswip"}, {"opkg"}),
-        ("ath79/mikrotik", "24.10.4", "25.12.1", {"apk-mbedtls", "kmod-ag71xx-legacy", "kmod-switch-ar8xxx"}, {"opkg"}),
-        ("mediatek/filogic", "23.05.6", "24.10.4", {"fitblk"}, {"busybox", "kmod-mt7915e", "procd", "procd-seccomp"}),
-        ("mediatek/mt7622", "23.05.6", "24.10.4", {"fitblk"}, {"busybox", "procd", "procd-seccomp"}),
+        (
+            "ath79/mikrotik",
+            "24.10.4",
+            "25.12.1",
+            {"apk-mbedtls", "kmod-ag71xx-legacy", "kmod-switch-ar8xxx"},
+            {"opkg"},
+        ),
+        (
+            "mediatek/filogic",
+            "23.05.6",
+            "24.10.4",
+            {"fitblk"},
+            {"busybox", "kmod-mt7915e", "procd", "procd-seccomp"},
+        ),
+        (
+            "mediatek/mt7622",
+            "23.05.6",
+            "24.10.4",
+            {"fitblk"},
+            {"busybox", "procd", "procd-seccomp"},
+        ),
     ],
 )
-def test_defaults_change_between_releases(tree: Path, target: str, old: str, new: str, gained: set[str], lost: set[str]) -> None:
+def test_defaults_change_between_releases(
+    tree: Path, target: str, old: str, new: str, gained: set[str], lost: set[str]
+) -> None:
     """The default packages change between releases as OpenWrt's own metadata says."""
     before, after = defaults(tree, old, target), defaults(tree, new, target)
 
@@ -208,7 +260,9 @@ def test_defaults_change_between_releases(tree: Path, target: str, old: str, new
 
 def test_xrx200_phy_firmware_becomes_a_device_package(tree: Path) -> None:
     """In 25.12 a Home Hub 5A needs firmware packages for the PHYs that were part of the kernel before."""
-    gained = device(tree, "25.12.1", "lantiq/xrx200", "bt_homehub-v5a") - device(tree, "24.10.4", "lantiq/xrx200", "bt_homehub-v5a")
+    gained = device(tree, "25.12.1", "lantiq/xrx200", "bt_homehub-v5a") - device(
+        tree, "24.10.4", "lantiq/xrx200", "bt_homehub-v5a"
+    )
 
     assert gained == {"xrx200-rev1.1-phy11g-firmware", "xrx200-rev1.2-phy11g-firmware"}
 
@@ -231,7 +285,11 @@ def test_xrx200_phy_firmware_becomes_a_device_package(tree: Path) -> None:
 )
 def test_packages_come_and_go(tree: Path, package: str, versions: list[str]) -> None:
     """A package exists in exactly the releases that are named here."""
-    assert [version for version in ("23.05.6", "24.10.4", "25.12.1", "SNAPSHOT") if package in all_names(tree, version)] == versions
+    assert [
+        version
+        for version in ("23.05.6", "24.10.4", "25.12.1", "SNAPSHOT")
+        if package in all_names(tree, version)
+    ] == versions
 
 
 @each_whole_release
@@ -240,7 +298,11 @@ def test_kmods_lie_where_the_release_puts_them(tree: Path, version: str) -> None
     release = RELEASES[version]
     for target in release.targets:
         top = top_of(tree, version) / "targets" / target
-        in_packages = [name for name in read_json(top / "packages/index.json")["packages"] if name.startswith("kmod-")]
+        in_packages = [
+            name
+            for name in read_json(top / "packages/index.json")["packages"]
+            if name.startswith("kmod-")
+        ]
         kernel = read_json(top / "profiles.json").get("linux_kernel")
         if version == "23.05.5":
             assert in_packages
@@ -249,27 +311,42 @@ def test_kmods_lie_where_the_release_puts_them(tree: Path, version: str) -> None
         else:
             assert not in_packages
             named = f"{kernel['version']}-{kernel['release']}-{kernel['vermagic']}"
-            assert read_json(top / "kmods" / named / "index.json")["packages"]["kmod-nft-core"].startswith(kernel["version"])
+            assert read_json(top / "kmods" / named / "index.json")["packages"][
+                "kmod-nft-core"
+            ].startswith(kernel["version"])
 
 
 @pytest.mark.parametrize(
     ("version", "local", "listed"),
-    [("24.10.4", {"kernel", "libc"}, {"base-files"}), ("25.12.1", {"base-files", "kernel", "libc"}, {"base-files", "kernel", "libc"})],
+    [
+        ("24.10.4", {"kernel", "libc"}, {"base-files"}),
+        ("25.12.1", {"base-files", "kernel", "libc"}, {"base-files", "kernel", "libc"}),
+    ],
 )
-def test_what_an_imagebuilder_brings_along(tree: Path, version: str, local: set[str], listed: set[str]) -> None:
+def test_what_an_imagebuilder_brings_along(
+    tree: Path, version: str, local: set[str], listed: set[str]
+) -> None:
     """Kernel and libc are in packages/local; only the opkg index leaves them out."""
     packages = top_of(tree, version) / "targets/x86/64/packages"
     (index,) = indexes_of_feed(packages / "local")
 
     assert {stanza["Package"] for stanza in stanzas(index)} == local
-    assert {"base-files", "kernel", "libc"} & set(read_json(packages / "index.json")["packages"]) == listed
+    assert {"base-files", "kernel", "libc"} & set(
+        read_json(packages / "index.json")["packages"]
+    ) == listed
 
 
 def test_an_alias_may_be_claimed_twice(tree: Path) -> None:
     """Two profiles claim glinet,gl-ar300m, so the name alone does not tell which device it is."""
-    profiles = read_json(top_of(tree, "24.10.4") / "targets/ath79/generic/profiles.json")["profiles"]
+    profiles = read_json(top_of(tree, "24.10.4") / "targets/ath79/generic/profiles.json")[
+        "profiles"
+    ]
 
-    claims = [name for name, profile in profiles.items() if "glinet,gl-ar300m" in profile["supported_devices"]]
+    claims = [
+        name
+        for name, profile in profiles.items()
+        if "glinet,gl-ar300m" in profile["supported_devices"]
+    ]
 
     assert sorted(claims) == ["glinet_gl-ar300m-nand", "glinet_gl-ar300m-nor"]
 
@@ -307,7 +384,10 @@ def test_signatures_are_of_the_index(tree: Path) -> None:
     """Packages.sig names the checksum of Packages, which is all that a stand-in can sign."""
     for index in (tree / "releases/24.10.4").rglob("Packages"):
         digest = hashlib.sha256(index.read_bytes()).hexdigest()
-        assert index.with_name("Packages.sig").read_text(encoding="utf-8") == f"stand-in sha256 {digest}\n"
+        assert (
+            index.with_name("Packages.sig").read_text(encoding="utf-8")
+            == f"stand-in sha256 {digest}\n"
+        )
 
 
 def test_the_same_recipe_makes_the_same_bytes(tree: Path, tmp_path: Path) -> None:
@@ -316,8 +396,16 @@ def test_the_same_recipe_makes_the_same_bytes(tree: Path, tmp_path: Path) -> Non
 
     write_release(Writer(tmp_path), CATALOGUE, release)
 
-    again = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    first = {path.relative_to(tree): path.read_bytes() for path in (tree / release.path).rglob("*") if path.is_file()}
+    again = {
+        path.relative_to(tmp_path): path.read_bytes()
+        for path in tmp_path.rglob("*")
+        if path.is_file()
+    }
+    first = {
+        path.relative_to(tree): path.read_bytes()
+        for path in (tree / release.path).rglob("*")
+        if path.is_file()
+    }
     assert again == first
 
 

@@ -1,8 +1,8 @@
 """The decision core: which packages a request leads to, what changes and why, and the one identity of the result.
 
-Pure standard library, no input or output but the rule file beside it, frozen values only. Both services carry a
-byte-identical copy of this package (`make sync-resolution`; a contract test compares them), so that a preview and a
-build can never disagree.
+Pure standard library, no input or output but the rule file beside it, frozen values only. Both
+services carry a byte-identical copy of this package (`make sync-resolution`; a contract test
+compares them), so that a preview and a build can never disagree.
 
 `versions`             one total order over releases, candidates, branches and snapshots
 `package_changes`      the rules of `package_changes.toml`: what was replaced, added or removed, since when and why
@@ -23,7 +23,16 @@ from .feed_keys import FeedKey
 from .feeds import FeedUrl, InvalidFeedError
 from .gathering import DocumentMissingError, Documents, DocumentUnavailableError, Gatherer
 from .knowledge import NOTHING_KNOWN, DeviceDefaults, Knowledge, PackageIndex
-from .metadata import AmbiguousProfileError, Releases, TargetProfiles, UnknownProfileError, directory, profiles_path, read_json, read_targets
+from .metadata import (
+    AmbiguousProfileError,
+    Releases,
+    TargetProfiles,
+    UnknownProfileError,
+    directory,
+    profiles_path,
+    read_json,
+    read_targets,
+)
 from .outcome import Change, InferredVersion, PackageRequest, Problem, Resolution
 from .package_changes import Rule, RuleBook, load_rules
 from .package_resolution import resolve

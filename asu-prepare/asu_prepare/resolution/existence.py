@@ -1,6 +1,7 @@
 """What cannot work: names that do not exist, names that exist no more, and packages that exclude one another.
 
-Every wanted name is looked up; all problems come in one answer, each with what to use instead where that is known.
+Every wanted name is looked up; all problems come in one answer, each with what to use instead where
+that is known.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from .knowledge import BUILT_IN, Knowledge, PackageIndex, without_abi
 from .outcome import PackageRequest, Problem
 from .package_changes import RuleBook
 
-# Looking for a near name costs as much as the decision itself; a list of invented names must not cost many times that.
+# Looking for a near name costs as much as the decision itself; a list of invented names must not
+# cost many times that.
 MAX_SUGGESTIONS = 8
 MAX_LENGTH = 64  # Names of packages have up to fifty letters.
 MIN_LIKENESS = 0.8  # Of difflib's ratio: one slip makes another word of a very short name.
@@ -40,36 +42,62 @@ def find_problems(
         given = knowledge.defaults.defaults if knowledge.defaults else {}
         absent = set(installed) - versions.keys() - given.keys() - BUILT_IN
         missing = [name for name in installed if name in absent] if absent else []
-        problems += [_missing(name, request, knowledge, index, rules, suggest=number < MAX_SUGGESTIONS) for number, name in enumerate(missing)]
+        problems += [
+            _missing(name, request, knowledge, index, rules, suggest=number < MAX_SUGGESTIONS)
+            for number, name in enumerate(missing)
+        ]
     given = {} if diff_packages or knowledge.defaults is None else knowledge.defaults.defaults
     return problems + _conflicts(installed, set(packages), given, rules)
 
 
-def _missing(name: str, request: PackageRequest, knowledge: Knowledge, index: PackageIndex, rules: RuleBook, *, suggest: bool) -> Problem:
+def _missing(
+    name: str,
+    request: PackageRequest,
+    knowledge: Knowledge,
+    index: PackageIndex,
+    rules: RuleBook,
+    *,
+    suggest: bool,
+) -> Problem:
     """Say what has become of a package that the index does not hold."""
     for rule in rules.rules_for(name):
-        if rule.lies_between(None, request.version) and rule.holds_for(target=request.target, profile=request.profile):
+        if rule.lies_between(None, request.version) and rule.holds_for(
+            target=request.target, profile=request.profile
+        ):
             new = rule.successor_of(name)
             since = f" (since {rule.since}, rule {rule.id})" if rule.since else f" (rule {rule.id})"
-            return Problem(package=name, kind="renamed" if new else "removed", suggestion=new, detail=f"{rule.reason}{since}")
+            return Problem(
+                package=name,
+                kind="renamed" if new else "removed",
+                suggestion=new,
+                detail=f"{rule.reason}{since}",
+            )
     plain = without_abi(name)
     if plain != name and index.version_of(plain) is not None:
         detail = f"{name} names one version of a library's interface; {request.version} has {plain} under its plain name or with another one."
         return Problem(package=name, kind="renamed", suggestion=plain, detail=detail)
     if knowledge.elsewhere is not None and knowledge.elsewhere.version_of(name) is not None:
-        return Problem(package=name, kind="elsewhere", detail=f"{name} exists in {request.version}, but not for {request.target}.")
+        return Problem(
+            package=name,
+            kind="elsewhere",
+            detail=f"{name} exists in {request.version}, but not for {request.target}.",
+        )
     near = _near(name, index) if suggest else None
     hint = f"; did you mean {near}?" if near else "."
     return Problem(
-        package=name, kind="unknown", suggestion=near, detail=f"There is no package {name} in {request.version} for {request.target}{hint}"
+        package=name,
+        kind="unknown",
+        suggestion=near,
+        detail=f"There is no package {name} in {request.version} for {request.target}{hint}",
     )
 
 
 def _near(name: str, index: PackageIndex) -> str | None:
     """Return the existing name that is most like this one, the same on every replica; None if none is like it.
 
-    Every name that one slip makes of this one is looked up. That costs the same however large the index is, where measuring the
-    likeness of thousands of names would keep all other requests waiting.
+    Every name that one slip makes of this one is looked up. That costs the same however large the
+    index is, where measuring the likeness of thousands of names would keep all other requests
+    waiting.
     """
     if len(name) > MAX_LENGTH:
         return None
@@ -79,7 +107,8 @@ def _near(name: str, index: PackageIndex) -> str | None:
     return found[0] if found else None
 
 
-@lru_cache(maxsize=MAX_SUGGESTIONS)  # A request may be decided twice, the second time with what is known of other targets.
+# A request may be decided twice, the second time with what is known of other targets.
+@lru_cache(maxsize=MAX_SUGGESTIONS)
 def _slips(name: str) -> set[str]:
     """Return what is one letter more, less, another or swapped away from a name, or spelled in another case."""
     splits = [(name[:place], name[place:]) for place in range(len(name) + 1)]
@@ -90,18 +119,33 @@ def _slips(name: str) -> set[str]:
     return fewer | swapped | other | more | {name.lower()}
 
 
-def _conflicts(installed: Iterable[str], packages: Container[str], given: Iterable[str], rules: RuleBook) -> list[Problem]:
+def _conflicts(
+    installed: Iterable[str], packages: Container[str], given: Iterable[str], rules: RuleBook
+) -> list[Problem]:
     """Return each group of which an image can hold one only, a given default that nothing takes away included."""
     together = dict.fromkeys([*rules.variants(installed), *rules.variants(given)])
     problems = []
     for exclusive in rules.exclusives:
-        members = [name for name in together if exclusive.members.fullmatch(name) and f"-{name}" not in packages]
+        members = [
+            name
+            for name in together
+            if exclusive.members.fullmatch(name) and f"-{name}" not in packages
+        ]
         if len(members) > 1:
             first, other = members[0], members[1]
             implied = other not in packages
             suggestion = f"-{other}" if implied else None
-            what = f"{other} is a default package of this device; take it away with -{other}." if implied else "Leave one of them out."
+            what = (
+                f"{other} is a default package of this device; take it away with -{other}."
+                if implied
+                else "Leave one of them out."
+            )
             problems.append(
-                Problem(package=first, kind="conflict", suggestion=suggestion, detail=f"{' and '.join(members)}: {exclusive.reason} {what}")
+                Problem(
+                    package=first,
+                    kind="conflict",
+                    suggestion=suggestion,
+                    detail=f"{' and '.join(members)}: {exclusive.reason} {what}",
+                )
             )
     return problems

@@ -1,7 +1,7 @@
 """The public key of a package feed, read once: usign's for opkg, a PEM file for apk.
 
-The text that goes into the builder is made anew from the key itself, so no comment and no unusual line break gets there, and
-two spellings of one key lead to one build.
+The text that goes into the builder is made anew from the key itself, so no comment and no unusual
+line break gets there, and two spellings of one key lead to one build.
 """
 
 from __future__ import annotations
@@ -53,15 +53,29 @@ class FeedKey:
         encoded = base64.b64encode(self.content).decode()
         if self.kind == "usign":
             return f"{_COMMENT} public key {self.file_name}\n{encoded}"
-        return "\n".join((_BEGIN, *(encoded[start : start + _PEM_COLUMNS] for start in range(0, len(encoded), _PEM_COLUMNS)), _END))
+        return "\n".join(
+            (
+                _BEGIN,
+                *(
+                    encoded[start : start + _PEM_COLUMNS]
+                    for start in range(0, len(encoded), _PEM_COLUMNS)
+                ),
+                _END,
+            )
+        )
 
     @property
     def file_name(self) -> str:
         """The file's name among the builder's keys.
 
-        opkg finds a key by its fingerprint, 16 hexadecimal digits; apk takes any name, so it is the SHA-256 of the DER with `.pem`.
+        opkg finds a key by its fingerprint, 16 hexadecimal digits; apk takes any name, so it is the
+        SHA-256 of the DER with `.pem`.
         """
-        return self.content[2:10].hex() if self.kind == "usign" else f"{hashlib.sha256(self.content).hexdigest()}.pem"
+        return (
+            self.content[2:10].hex()
+            if self.kind == "usign"
+            else f"{hashlib.sha256(self.content).hexdigest()}.pem"
+        )
 
 
 def key_spelling(text: str) -> str:

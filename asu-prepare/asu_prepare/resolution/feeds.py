@@ -1,8 +1,9 @@
 """The address of a package feed, read once into its parts.
 
-Such an address ends up in a line of the builder's list of feeds and then in a program that downloads, so what is admitted is
-far narrower than what a URL may hold: http or https, a plain host, a path of plain names. Two spellings of one address are one
-value with one text, so they lead to one build.
+Such an address ends up in a line of the builder's list of feeds and then in a program that
+downloads, so what is admitted is far narrower than what a URL may hold: http or https, a plain
+host, a path of plain names. Two spellings of one address are one value with one text, so they lead
+to one build.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _VISIBLE = re.compile(r"[!-~]+")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")  # A last label that makes resolvers take the whole host for an IPv4 address.
+# A last label that makes resolvers take the whole host for an IPv4 address.
+_NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
-# Names without any sign that a shell, make, a list of feeds or a URL gives a meaning to. A percent sign that is left after
-# decoding was encoded twice, and a slash that was encoded is no separator: neither is in here.
+# Names without any sign that a shell, make, a list of feeds or a URL gives a meaning to. A percent
+# sign that is left after decoding was encoded twice, and a slash that was encoded is no separator:
+# neither is in here.
 _NAME = re.compile(r"[A-Za-z0-9._~+-]+")
 
 
@@ -43,18 +46,24 @@ class FeedUrl:
         if len(text) > MAX_LENGTH:
             raise InvalidFeedError(f"has an address of more than {MAX_LENGTH} characters")
         if _VISIBLE.fullmatch(text) is None:
-            raise InvalidFeedError("has an address with a blank, a control character or a letter beyond ASCII in it, or none at all")
+            raise InvalidFeedError(
+                "has an address with a blank, a control character or a letter beyond ASCII in it, or none at all"
+            )
         scheme, separator, rest = text.partition("://")
         if not separator or scheme.lower() not in DEFAULT_PORTS:
             raise InvalidFeedError("has an address that begins with neither https:// nor http://")
         if "?" in rest or "#" in rest:
-            raise InvalidFeedError("has an address with a query or a fragment; leave out `?` and `#` and what follows")
+            raise InvalidFeedError(
+                "has an address with a query or a fragment; leave out `?` and `#` and what follows"
+            )
         authority, _, path = rest.partition("/")
         if "@" in authority:
             raise InvalidFeedError("has an address with a user or a password in it; leave them out")
         host, colon, port = authority.partition(":")
         scheme = scheme.lower()
-        return FeedUrl(scheme, _host(host), _port(port) if colon else DEFAULT_PORTS[scheme], _path(path))
+        return FeedUrl(
+            scheme, _host(host), _port(port) if colon else DEFAULT_PORTS[scheme], _path(path)
+        )
 
     @property
     def text(self) -> str:
@@ -86,7 +95,9 @@ def _host(text: str) -> str:
         try:
             ipaddress.IPv4Address(host)
         except ValueError:
-            raise InvalidFeedError("has an address whose host is an IPv4 address in another spelling than 192.0.2.1") from None
+            raise InvalidFeedError(
+                "has an address whose host is an IPv4 address in another spelling than 192.0.2.1"
+            ) from None
     return host
 
 
@@ -102,9 +113,15 @@ def _path(text: str) -> tuple[str, ...]:
     if "" in decoded:
         raise InvalidFeedError("has an address with two slashes in a row")
     if "." in decoded or ".." in decoded:
-        raise InvalidFeedError("has an address with `.` or `..` in its path; write the path without them")
+        raise InvalidFeedError(
+            "has an address with `.` or `..` in its path; write the path without them"
+        )
     if not all(map(_NAME.fullmatch, decoded)):
-        raise InvalidFeedError("has an address whose path holds other characters than letters, digits and `-._~+`")
+        raise InvalidFeedError(
+            "has an address whose path holds other characters than letters, digits and `-._~+`"
+        )
     if text.endswith("/") and decoded[-1].endswith(".adb"):
-        raise InvalidFeedError("has an address that ends in .adb and a slash; an index is a file, leave the slash out")
+        raise InvalidFeedError(
+            "has an address that ends in .adb and a slash; an index is a file, leave the slash out"
+        )
     return decoded

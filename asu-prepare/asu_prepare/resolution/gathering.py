@@ -1,8 +1,9 @@
 """Gathers what a decision needs to know from the downloads server's documents.
 
-How documents are fetched and kept is the service's matter (`Documents`); which ones are looked at is decided here, so that
-both services know the same before they decide the same. What was put together is kept for a few seconds: thousands of
-requests on release day concern a handful of devices and releases.
+How documents are fetched and kept is the service's matter (`Documents`); which ones are looked at
+is decided here, so that both services know the same before they decide the same. What was put
+together is kept for a few seconds: thousands of requests on release day concern a handful of
+devices and releases.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ from .package_changes import RuleBook
 from .package_resolution import resolve
 from .versions import Version
 
-KEPT_SECONDS = 5.0  # Far below the minutes in which documents are revalidated, so nothing gets older by it.
+# Far below the minutes in which documents are revalidated, so nothing gets older by it.
+KEPT_SECONDS = 5.0
 KEPT_ENTRIES = 1024  # Devices times releases asked for within those seconds.
-# Where a package that this target lacks is looked for: the target with the most kernel modules and packages, and one of
-# another architecture for its own sake. Both are in every release.
+# Where a package that this target lacks is looked for: the target with the most kernel modules and
+# packages, and one of another architecture for its own sake. Both are in every release.
 ELSEWHERE = ("x86/64", "ath79/generic")
 
 
@@ -63,7 +65,9 @@ class Documents(Protocol):
 class Gatherer:
     """Looks up what is known of devices and releases."""
 
-    def __init__(self, documents: Documents, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, documents: Documents, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._documents, self._clock, self._names = documents, clock, Names()
         self._kept: OrderedDict[tuple[Any, ...], tuple[float, Knowledge]] = OrderedDict()
 
@@ -83,7 +87,8 @@ class Gatherer:
         if kept is not None and self._clock() < kept[0]:
             return kept[1]
         knowledge, origin = await self._gather(request)
-        if knowledge.index is not None and knowledge.index.complete:  # What could not be had may come in a moment.
+        # What could not be had may come in a moment.
+        if knowledge.index is not None and knowledge.index.complete:
             self._keep((*place, origin), knowledge)
         return knowledge
 
@@ -97,7 +102,9 @@ class Gatherer:
 
     async def profiles(self, version: Version, target: str) -> TargetProfiles:
         """Return a target's profiles; raises DocumentMissingError and DocumentUnavailableError."""
-        profiles: TargetProfiles = await self._documents.read(profiles_path(version, target), _profiles)
+        profiles: TargetProfiles = await self._documents.read(
+            profiles_path(version, target), _profiles
+        )
         return profiles
 
     async def releases(self) -> Releases:
@@ -115,7 +122,13 @@ class Gatherer:
         if not feeds:
             return await self._together(own)
         names = await self._feeds(version, profiles)
-        return await self._together([path for path in index_paths(version, target, profiles, names) if path not in own]) if names else None
+        return (
+            await self._together(
+                [path for path in index_paths(version, target, profiles, names) if path not in own]
+            )
+            if names
+            else None
+        )
 
     async def _gather(self, request: PackageRequest) -> tuple[Knowledge, Version | None]:
         """Return what is known, and the version that the device comes from if the request tells one that there is."""
@@ -123,13 +136,22 @@ class Gatherer:
             profiles = await self.profiles(request.version, request.target)
         except (DocumentMissingError, DocumentUnavailableError):
             return NOTHING_KNOWN, None
-        (origin, earlier), index = await asyncio.gather(self._earlier(request), self._index(request.version, request.target, profiles))
-        return Knowledge(defaults=profiles.defaults_of(request.version, request.profile), earlier=earlier, index=index), origin
+        (origin, earlier), index = await asyncio.gather(
+            self._earlier(request), self._index(request.version, request.target, profiles)
+        )
+        return Knowledge(
+            defaults=profiles.defaults_of(request.version, request.profile),
+            earlier=earlier,
+            index=index,
+        ), origin
 
-    async def _earlier(self, request: PackageRequest) -> tuple[Version | None, tuple[DeviceDefaults, ...]]:
+    async def _earlier(
+        self, request: PackageRequest
+    ) -> tuple[Version | None, tuple[DeviceDefaults, ...]]:
         """Return where the device comes from, if that is known, and its defaults there or wherever it may come from.
 
-        Clients may say anything: a version that no list names is neither looked for nor kept. Without the list they are believed.
+        Clients may say anything: a version that no list names is neither looked for nor kept.
+        Without the list they are believed.
         """
         if not request.diff_packages:
             return None, ()
@@ -141,25 +163,37 @@ class Gatherer:
         stated = await self._defaults_of([origin], request) if origin else ()
         return origin, stated or await self._defaults_of(candidates, request)
 
-    async def _defaults_of(self, versions: Iterable[Version], request: PackageRequest) -> tuple[DeviceDefaults, ...]:
+    async def _defaults_of(
+        self, versions: Iterable[Version], request: PackageRequest
+    ) -> tuple[DeviceDefaults, ...]:
         found = await asyncio.gather(*(self._one_default(version, request) for version in versions))
         return tuple(defaults for defaults in found if defaults is not None)
 
-    async def _one_default(self, version: Version, request: PackageRequest) -> DeviceDefaults | None:
+    async def _one_default(
+        self, version: Version, request: PackageRequest
+    ) -> DeviceDefaults | None:
         try:
             profiles = await self.profiles(version, request.target)
         except (DocumentMissingError, DocumentUnavailableError):
             return None
         return profiles.defaults_of(version, request.profile)
 
-    async def _index(self, version: Version, target: str, profiles: TargetProfiles) -> PackageIndex | None:
+    async def _index(
+        self, version: Version, target: str, profiles: TargetProfiles
+    ) -> PackageIndex | None:
         """Return all that a target can install; None if not even its feeds are known."""
         feeds = await self._feeds(version, profiles)
-        return await self._together(index_paths(version, target, profiles, feeds)) if feeds is not None else None
+        return (
+            await self._together(index_paths(version, target, profiles, feeds))
+            if feeds is not None
+            else None
+        )
 
     async def _feeds(self, version: Version, profiles: TargetProfiles) -> tuple[str, ...] | None:
         try:
-            feeds: tuple[str, ...] = await self._documents.read(feeds_path(version, profiles.architecture), _feeds)
+            feeds: tuple[str, ...] = await self._documents.read(
+                feeds_path(version, profiles.architecture), _feeds
+            )
         except (DocumentMissingError, DocumentUnavailableError):
             return None
         return feeds
@@ -167,7 +201,9 @@ class Gatherer:
     async def _together(self, paths: Iterable[str]) -> PackageIndex:
         """Return the indexes at these paths as one, which is incomplete if any of them cannot be had."""
         parts = await asyncio.gather(*(self._part(path) for path in paths))
-        return PackageIndex(tuple(part for part in parts if part is not None), complete=None not in parts)
+        return PackageIndex(
+            tuple(part for part in parts if part is not None), complete=None not in parts
+        )
 
     async def _part(self, path: str) -> dict[str, str] | None:
         """Return one index; empty where modules are not split off, None where it cannot be had."""
@@ -181,7 +217,9 @@ class Gatherer:
     async def _read_part(self, path: str) -> dict[str, str]:
         """Return index.json, or where only opkg's own index is published, that."""
         try:
-            index: dict[str, str] = await self._documents.read(f"{path}/index.json", self._read_index)
+            index: dict[str, str] = await self._documents.read(
+                f"{path}/index.json", self._read_index
+            )
         except DocumentMissingError:
             if "/kmods/" in path:
                 raise
@@ -190,8 +228,17 @@ class Gatherer:
 
     async def _elsewhere(self, request: PackageRequest) -> PackageIndex:
         """Return what other targets and architectures of the wanted version have, as far as it can be had."""
-        found = await asyncio.gather(*(self._other(request.version, target) for target in ELSEWHERE if target != request.target))
-        return PackageIndex(tuple(part for index in found if index is not None for part in index.parts), complete=False)
+        found = await asyncio.gather(
+            *(
+                self._other(request.version, target)
+                for target in ELSEWHERE
+                if target != request.target
+            )
+        )
+        return PackageIndex(
+            tuple(part for index in found if index is not None for part in index.parts),
+            complete=False,
+        )
 
     async def _other(self, version: Version, target: str) -> PackageIndex | None:
         try:

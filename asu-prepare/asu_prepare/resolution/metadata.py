@@ -15,8 +15,8 @@ from .knowledge import DeviceDefaults, is_library, without_abi
 from .request_hash import normalised_profile
 from .versions import InvalidVersionError, Version
 
-# What becomes a part of a path: mips_24kc, aarch64_cortex-a53, 6.12.78~4362e98d, luci. It begins with a letter or a digit, so
-# nothing leads to another directory.
+# What becomes a part of a path: mips_24kc, aarch64_cortex-a53, 6.12.78~4362e98d, luci. It begins
+# with a letter or a digit, so nothing leads to another directory.
 _PATH_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}")
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # In JSON; whole pairs look like that, too.
 MAX_NAMES = 100_000  # Ten thousand names of packages, and their versions in some releases.
@@ -60,8 +60,8 @@ class Releases:
 class TargetProfiles:
     """The needed part of a target's profiles.json.
 
-    `kmods` is the directory of the kernel modules below `kmods/`, where profiles.json tells the kernel; whether modules are
-    split off at all is known by whether that directory exists.
+    `kmods` is the directory of the kernel modules below `kmods/`, where profiles.json tells the
+    kernel; whether modules are split off at all is known by whether that directory exists.
     """
 
     version_code: str
@@ -70,13 +70,15 @@ class TargetProfiles:
     default_packages: tuple[str, ...]
     device_packages: Mapping[str, tuple[str, ...]]
     aliases: Mapping[str, tuple[str, ...]]
-    _defaults: dict[tuple[Version, str], DeviceDefaults] = field(default_factory=dict, compare=False, repr=False)
+    _defaults: dict[tuple[Version, str], DeviceDefaults] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def find(self, name: str) -> str:
         """Return the id of the profile that `name` means; raises UnknownProfileError or AmbiguousProfileError.
 
-        An exact id wins, then the board name (`tplink,archer-c7-v5`), then `supported_devices` if only one profile claims it; a
-        target whose single profile is `generic` takes any name.
+        An exact id wins, then the board name (`tplink,archer-c7-v5`), then `supported_devices` if
+        only one profile claims it; a target whose single profile is `generic` takes any name.
         """
         by_board_name = normalised_profile(name)
         for candidate in (name, by_board_name):
@@ -95,7 +97,9 @@ class TargetProfiles:
         """Return a profile's default packages; None if the target does not have it. Put together once per profile."""
         known = self._defaults.get((version, profile))
         if known is None and profile in self.device_packages:
-            known = self._defaults[version, profile] = DeviceDefaults.of(version, self.default_packages, self.device_packages[profile])
+            known = self._defaults[version, profile] = DeviceDefaults.of(
+                version, self.default_packages, self.device_packages[profile]
+            )
         return known
 
 
@@ -103,7 +107,8 @@ class TargetProfiles:
 class Names:
     """Keeps one copy of each name and version: releases and architectures share nearly all of them.
 
-    Snapshots bring new versions every day; at the bound it begins anew, which costs some sharing and nothing else.
+    Snapshots bring new versions every day; at the bound it begins anew, which costs some sharing
+    and nothing else.
     """
 
     seen: dict[str, str] = field(default_factory=dict)
@@ -130,7 +135,9 @@ def feeds_path(version: Version, architecture: str) -> str:
     return f"{directory(version)}/packages/{architecture}/feeds.conf"
 
 
-def index_paths(version: Version, target: str, profiles: TargetProfiles, feeds: Iterable[str]) -> Iterator[str]:
+def index_paths(
+    version: Version, target: str, profiles: TargetProfiles, feeds: Iterable[str]
+) -> Iterator[str]:
     """Yield the directories whose indexes together say what a target can install, in the builder's order of preference."""
     base = f"{directory(version)}/targets/{target}"
     yield f"{base}/packages"
@@ -151,9 +158,14 @@ def read_json(raw: bytes) -> Any:
 
 def read_versions(document: Any) -> Releases:
     """Read `.versions.json`; names of the distant past (such as 8.09) have no place in today's order and are left out."""
-    latest = _known(document.get(key) for key in ("upcoming_version", "stable_version", "oldstable_version"))
+    latest = _known(
+        document.get(key) for key in ("upcoming_version", "stable_version", "oldstable_version")
+    )
     listed = _known(document["versions_list"])
-    return Releases(tuple(version.text for version in sorted(latest, reverse=True)), tuple(sorted(listed | latest, reverse=True)))
+    return Releases(
+        tuple(version.text for version in sorted(latest, reverse=True)),
+        tuple(sorted(listed | latest, reverse=True)),
+    )
 
 
 def _known(names: Iterable[Any]) -> set[Version]:
@@ -182,9 +194,14 @@ def read_profiles(document: Any) -> TargetProfiles:
     return TargetProfiles(
         version_code=str(document["version_code"]),
         architecture=_path_part(document["arch_packages"]),
-        kmods=_path_part("-".join(str(kernel[key]) for key in ("version", "release", "vermagic"))) if kernel else None,
+        kmods=_path_part("-".join(str(kernel[key]) for key in ("version", "release", "vermagic")))
+        if kernel
+        else None,
         default_packages=tuple(map(str, document["default_packages"])),
-        device_packages={profile: tuple(map(str, entry.get("device_packages") or ())) for profile, entry in document["profiles"].items()},
+        device_packages={
+            profile: tuple(map(str, entry.get("device_packages") or ()))
+            for profile, entry in document["profiles"].items()
+        },
         aliases={name: tuple(sorted(profiles)) for name, profiles in aliases.items()},
     )
 
@@ -208,9 +225,12 @@ def read_feeds(text: str) -> tuple[str, ...]:
 def read_index(document: Any, intern: Names) -> dict[str, str]:
     """Read an index.json of either version: name → version.
 
-    Version 2 names libraries without their ABI; version 1 (no `version` key) with it, so both spellings are entered.
+    Version 2 names libraries without their ABI; version 1 (no `version` key) with it, so both
+    spellings are entered.
     """
-    packages = {intern(str(name)): intern(str(version)) for name, version in document["packages"].items()}
+    packages = {
+        intern(str(name)): intern(str(version)) for name, version in document["packages"].items()
+    }
     if document.get("version", 1) == 1:
         for name in [name for name in packages if is_library(name)]:
             packages.setdefault(intern(without_abi(name)), packages[name])
@@ -221,13 +241,21 @@ def read_packages(text: str, intern: Names) -> dict[str, str]:
     """Read an opkg `Packages` file: what stands under its own name, without its ABI, and what it provides; ValueError without any."""
     packages: dict[str, str] = {}
     for stanza in text.split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line and not line.startswith(" "))
+        fields = dict(
+            line.split(": ", 1)
+            for line in stanza.splitlines()
+            if ": " in line and not line.startswith(" ")
+        )
         if "Package" not in fields:
             continue
         name, version = fields["Package"], intern(fields.get("Version", ""))
         packages[intern(name)] = version
         provided = [name.removesuffix(fields["ABIVersion"])] if "ABIVersion" in fields else []
-        provided += [part.strip().split(" ")[0] for part in fields.get("Provides", "").split(",") if part.strip()]
+        provided += [
+            part.strip().split(" ")[0]
+            for part in fields.get("Provides", "").split(",")
+            if part.strip()
+        ]
         for other in provided:
             packages.setdefault(intern(other), version)
     if not packages:

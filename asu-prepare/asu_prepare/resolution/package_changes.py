@@ -1,9 +1,10 @@
 """The rules of `package_changes.toml`: which packages were replaced, added or removed between releases, and why.
 
-A rule holds from its version `since` on (and before `until`, where it ends), for every device or for one target, and there
-for all or some profiles. What it does is one of: replace one name by another, replace a prefix by another, remove a name or
-a pattern, add names. Rules are data; adding one needs no code. Rules are found by lookup, not by search: the cost of a
-resolution does not grow with the number of rules that concern other devices.
+A rule holds from its version `since` on (and before `until`, where it ends), for every device or
+for one target, and there for all or some profiles. What it does is one of: replace one name by
+another, replace a prefix by another, remove a name or a pattern, add names. Rules are data; adding
+one needs no code. Rules are found by lookup, not by search: the cost of a resolution does not grow
+with the number of rules that concern other devices.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ _MOMENTS = ("add", "replace", "replace_prefix", "remove", "remove_pattern")
 class Rule:
     """One change of OpenWrt's packages.
 
-    Exactly one of `replace`, `replace_prefix`, `remove`, `remove_pattern` and `add` says what to do; `with_package` is the
-    name or prefix that takes the place of a replaced one. `revision` is OpenWrt's rNNNNN counter on the main branch, where
-    known; device clients receive it in overview.json. `mandatory` is handed to them too and means nothing here.
+    Exactly one of `replace`, `replace_prefix`, `remove`, `remove_pattern` and `add` says what to
+    do; `with_package` is the name or prefix that takes the place of a replaced one. `revision` is
+    OpenWrt's rNNNNN counter on the main branch, where known; device clients receive it in
+    overview.json. `mandatory` is handed to them too and means nothing here.
     """
 
     id: str
@@ -49,7 +51,9 @@ class Rule:
 
     def holds_for(self, *, target: str, profile: str) -> bool:
         """Whether this rule concerns a device."""
-        return (self.target is None or self.target == target) and (self.profiles is None or profile in self.profiles)
+        return (self.target is None or self.target == target) and (
+            self.profiles is None or profile in self.profiles
+        )
 
     def successor_of(self, package: str) -> str | None:
         """Return the name that takes the place of a package that this rule concerns; None where it is removed."""
@@ -60,8 +64,8 @@ class Rule:
     def lies_between(self, old: Version | None, new: Version) -> bool:
         """Whether an upgrade from `old` to `new` crosses this rule.
 
-        Without `old`, and from SNAPSHOT (a name that does not tell how far its device had come), every rule up to `new`
-        is crossed.
+        Without `old`, and from SNAPSHOT (a name that does not tell how far its device had come),
+        every rule up to `new` is crossed.
         """
         if self.until is not None and self.until <= new:
             return False
@@ -76,8 +80,8 @@ class Rule:
 class Exclusive:
     """Packages of which an image can hold one only: variants of the same program.
 
-    `virtual` is a name that each of them provides and that is no package itself: lists of defaults may have it, lists of
-    installed packages never do.
+    `virtual` is a name that each of them provides and that is no package itself: lists of defaults
+    may have it, lists of installed packages never do.
     """
 
     id: str
@@ -95,15 +99,21 @@ class RuleBook:
     branch_off_revisions: Mapping[str, int]
     position: Mapping[str, int]  # Of each rule id in the file; rules apply in this order.
     by_name: Mapping[str, tuple[Rule, ...]]
-    by_head: Mapping[str, tuple[Rule, ...]]  # Prefix and pattern rules, by the first `head_length` characters of what they match.
+    # Prefix and pattern rules, by the first `head_length` characters of what they match.
+    by_head: Mapping[str, tuple[Rule, ...]]
     head_length: int
     additions_by_place: Mapping[tuple[str | None, str | None], tuple[Rule, ...]]
     exclusives: tuple[Exclusive, ...]
-    exclusive_heads: frozenset[str]  # The first `exclusive_length` characters of every name that is exclusive.
+    # The first `exclusive_length` characters of every name that is exclusive.
+    exclusive_heads: frozenset[str]
     exclusive_length: int
 
     @staticmethod
-    def of(rules: Iterable[Rule], branch_off_revisions: Mapping[str, int], exclusives: Iterable[Exclusive] = ()) -> RuleBook:
+    def of(
+        rules: Iterable[Rule],
+        branch_off_revisions: Mapping[str, int],
+        exclusives: Iterable[Exclusive] = (),
+    ) -> RuleBook:
         """Arrange rules; their order is the order in which they apply. Raises ValueError for an id that stands twice."""
         rules = tuple(rules)
         position = {rule.id: number for number, rule in enumerate(rules)}
@@ -147,13 +157,19 @@ class RuleBook:
     def rules_for(self, package: str) -> list[Rule]:
         """Return the rules that replace or remove a package of this name, in the order of the file."""
         named = self.by_name.get(package, ())
-        shaped = [rule for rule in self.by_head.get(package[: self.head_length], ()) if _fits(rule, package)]
+        shaped = [
+            rule
+            for rule in self.by_head.get(package[: self.head_length], ())
+            if _fits(rule, package)
+        ]
         return self._in_order([*named, *shaped]) if shaped else list(named)
 
     def additions_for(self, *, target: str, profile: str) -> list[Rule]:
         """Return the rules that add packages to a device, in the order of the file."""
         places = ((None, None), (None, profile), (target, None), (target, profile))
-        return self._in_order([rule for place in places for rule in self.additions_by_place.get(place, ())])
+        return self._in_order(
+            [rule for place in places for rule in self.additions_by_place.get(place, ())]
+        )
 
     def variants(self, names: Iterable[str]) -> list[str]:
         """Return those of the names that may be exclusive; one lookup a name, as most names are variants of nothing."""
@@ -165,7 +181,14 @@ class RuleBook:
         for exclusive in self.exclusives:
             if exclusive.virtual == name or exclusive.members.fullmatch(name):
                 # The least one, since the order of the user's packages must not decide.
-                return min((other for other in others if other != name and exclusive.members.fullmatch(other)), default=None)
+                return min(
+                    (
+                        other
+                        for other in others
+                        if other != name and exclusive.members.fullmatch(other)
+                    ),
+                    default=None,
+                )
         return None
 
     def _in_order(self, rules: list[Rule]) -> list[Rule]:
@@ -175,19 +198,31 @@ class RuleBook:
 def read_rules(text: str) -> RuleBook:
     """Read rules from TOML; raises ValueError that names the rule that is wrong."""
     document = tomllib.loads(text)
-    return RuleBook.of(map(_rule, document["rule"]), document["branch_off_revision"], map(_exclusive, document.get("exclusive", ())))
+    return RuleBook.of(
+        map(_rule, document["rule"]),
+        document["branch_off_revision"],
+        map(_exclusive, document.get("exclusive", ())),
+    )
 
 
 @lru_cache(maxsize=1)
 def load_rules() -> RuleBook:
     """Return the shipped rules, read once per process when first needed."""
-    return read_rules(files(__package__).joinpath("package_changes.toml").read_text(encoding="utf-8"))
+    return read_rules(
+        files(__package__).joinpath("package_changes.toml").read_text(encoding="utf-8")
+    )
 
 
 def _exclusive(entry: Mapping[str, Any]) -> Exclusive:
     shape = "|".join(fnmatch.translate(pattern) for pattern in entry["packages"])
     heads = tuple(map(_literal_head, entry["packages"]))
-    return Exclusive(id=entry["id"], members=re.compile(shape), heads=heads, reason=entry["reason"], virtual=entry.get("virtual"))
+    return Exclusive(
+        id=entry["id"],
+        members=re.compile(shape),
+        heads=heads,
+        reason=entry["reason"],
+        virtual=entry.get("virtual"),
+    )
 
 
 def _head(rule: Rule) -> str:
@@ -208,9 +243,13 @@ def _fits(rule: Rule, package: str) -> bool:
 def _rule(entry: Mapping[str, Any]) -> Rule:
     fields = dict(entry)
     if sum(moment in fields for moment in _MOMENTS) != 1:
-        raise ValueError(f"rule {fields.get('id')!r} must have exactly one of {', '.join(_MOMENTS)}")
+        raise ValueError(
+            f"rule {fields.get('id')!r} must have exactly one of {', '.join(_MOMENTS)}"
+        )
     if ("with" in fields) != ("replace" in fields or "replace_prefix" in fields):
-        raise ValueError(f"rule {fields.get('id')!r}: `with` belongs to `replace` and `replace_prefix`, and to nothing else")
+        raise ValueError(
+            f"rule {fields.get('id')!r}: `with` belongs to `replace` and `replace_prefix`, and to nothing else"
+        )
     for bound in ("since", "until"):
         if bound in fields:
             fields[bound] = Version.parse(fields[bound])

@@ -51,7 +51,13 @@ def preview(fields: Mapping[str, Any], resolution: Resolution) -> dict[str, Any]
         "problems": [_problem(problem) for problem in resolution.problems],
         "warnings": list(resolution.warnings),
         "checked": resolution.checked,
-        "from_version": {"version": told.version, "inferred": told.inferred, "evidence": told.evidence} if told else None,
+        "from_version": {
+            "version": told.version,
+            "inferred": told.inferred,
+            "evidence": told.evidence,
+        }
+        if told
+        else None,
         "ignored_changes": list(resolution.ignored),
         "versions": versions,
         "counts": _counts(resolution, versions if fields["packages_versions"] else {}),
@@ -66,7 +72,9 @@ def _versions(old: Mapping[str, str], resolution: Resolution) -> dict[str, Any]:
     if not old:
         return {name: {"new": version} for name, version in resolution.versions.items()}
     return {
-        name: {"new": version, "old": old[name], "downgrade": is_older_package(version, old[name])} if name in old else {"new": version}
+        name: {"new": version, "old": old[name], "downgrade": is_older_package(version, old[name])}
+        if name in old
+        else {"new": version}
         for name, version in resolution.versions.items()
     }
 
@@ -99,4 +107,9 @@ def _change(change: Change) -> dict[str, Any]:
 
 
 def _problem(problem: Problem) -> dict[str, Any]:
-    return {"package": problem.package, "kind": problem.kind, "suggestion": problem.suggestion, "detail": problem.detail}
+    return {
+        "package": problem.package,
+        "kind": problem.kind,
+        "suggestion": problem.suggestion,
+        "detail": problem.detail,
+    }

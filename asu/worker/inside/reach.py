@@ -1,6 +1,7 @@
 """Prints which of the targets can be reached from here, one a line.
 
-Each is host:port, with `gateway` for whoever leads out of the network; `world`, which is whether there is a way to public addresses; or
+Each is host:port, with `gateway` for whoever leads out of the network; `world`, which is whether
+there is a way to public addresses; or
 `names`, which is whether there is one to a name server. For the last two nothing is sent.
 
 Usage: reach.py TARGET…
@@ -17,7 +18,8 @@ from pathlib import Path
 
 SECONDS = 1.0  # For a connection; what answers at all does so in milliseconds, as it is near.
 
-DOCUMENTED, DISCARD = "192.0.2.1", 9  # A public address that nobody has: it is kept for documentation.
+# A public address that nobody has: it is kept for documentation.
+DOCUMENTED, DISCARD = "192.0.2.1", 9
 DNS = 53
 
 
@@ -30,7 +32,9 @@ def gateway(text: str) -> str:
 
 def has_way(host: str, port: int) -> bool:
     """Whether a datagram could leave for there; nothing is sent."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    with socket.socket(
+        socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM
+    ) as probe:
         try:
             probe.connect((host, port))
         except OSError:
@@ -49,7 +53,9 @@ def is_reached(target: str) -> bool:
     if target == "world":
         return has_way(DOCUMENTED, DISCARD)
     if target == "names":
-        return any(has_way(server, DNS) for server in name_servers(Path("/etc/resolv.conf").read_text()))
+        return any(
+            has_way(server, DNS) for server in name_servers(Path("/etc/resolv.conf").read_text())
+        )
     host, _, port = target.rpartition(":")
     if host == "gateway":
         host = gateway(Path("/proc/net/route").read_text())

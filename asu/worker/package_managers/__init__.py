@@ -1,6 +1,7 @@
 """The two package managers of ImageBuilders: where their feeds and keys stand, what they print, and what they complain about.
 
-Both are told apart by the version alone, so that the words of the one are never looked for in the output of the other.
+Both are told apart by the version alone, so that the words of the one are never looked for in the
+output of the other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,9 @@ class PackageManager(Protocol):
     def address(self, url: str) -> str:
         """Return the address of a feed as it stands in that list."""
 
-    def repositories(self, present: str, feeds: Mapping[str, str], mode: Literal["append", "replace"]) -> str:
+    def repositories(
+        self, present: str, feeds: Mapping[str, str], mode: Literal["append", "replace"]
+    ) -> str:
         """Return the list of feeds with those of a request, name → URL; the builder's own packages stay whatever the mode."""
 
     def feeds(self, listed: str) -> dict[str, str]:

@@ -20,7 +20,9 @@ _DOWNLOAD_SIGNS = (
 )
 
 _REMOTE = re.compile(r"\s*(?:@\S+\s+)?[a-z]+://")
-_LEFT_OUT = re.compile(r"^WARNING: (?:updating and )?opening (?:from cache )?(\S+): (.+)$", re.MULTILINE)
+_LEFT_OUT = re.compile(
+    r"^WARNING: (?:updating and )?opening (?:from cache )?(\S+): (.+)$", re.MULTILINE
+)
 _BLOCK = re.compile(r"^  (\S+)( \(no such package\))?:\n((?: {4}.*\n?)*)", re.MULTILINE)
 _REQUIRED_BY = re.compile(r"required by: +(.*(?:\n {6,}\S.*)*)")
 _REASON = re.compile(r"(?:breaks|conflicts): +(.*(?:\n {6,}\S.*)*)")
@@ -39,9 +41,13 @@ class Apk:
         """See PackageManager; apk takes all that is no index for a repository in Alpine's old layout, so a directory means its index."""
         return url if url.endswith(".adb") else f"{url}/{INDEX}"
 
-    def repositories(self, present: str, feeds: Mapping[str, str], mode: Literal["append", "replace"]) -> str:
+    def repositories(
+        self, present: str, feeds: Mapping[str, str], mode: Literal["append", "replace"]
+    ) -> str:
         """See PackageManager; some builders have a line without a host for their own packages."""
-        kept = [line for line in present.splitlines() if mode == "append" or _REMOTE.match(line) is None]
+        kept = [
+            line for line in present.splitlines() if mode == "append" or _REMOTE.match(line) is None
+        ]
         own = [self.address(url) for url in feeds.values()]
         return "\n".join([*dict.fromkeys(line for line in own if line not in kept), *kept, ""])
 
@@ -67,8 +73,14 @@ class Apk:
         reasons: dict[str, str] = {}
         for address, reason in _LEFT_OUT.findall(stderr):
             reasons.setdefault(address, reason)
-        left_out = {name: reasons[self.address(url)] for name, url in feeds.items() if self.address(url) in reasons}
-        return [_unusable(name, self.address(feeds[name]), reason) for name, reason in left_out.items()]
+        left_out = {
+            name: reasons[self.address(url)]
+            for name, url in feeds.items()
+            if self.address(url) in reasons
+        }
+        return [
+            _unusable(name, self.address(feeds[name]), reason) for name, reason in left_out.items()
+        ]
 
     def problems(self, text: str) -> list[PackageProblem]:
         """See PackageManager; apk prints indented blocks, one for each package that cannot be had."""
@@ -82,14 +94,22 @@ class Apk:
                 problem = _broken(_bare(package), _bare(subject), constraint)
                 if problem not in _mirrored(found):  # Both packages of a pair get a block.
                     found.append(problem)
-        found += [clash(_bare(one), _bare(other), f"/{path}") for one, path, other in _OVERWRITE.findall(text)]
+        found += [
+            clash(_bare(one), _bare(other), f"/{path}")
+            for one, path, other in _OVERWRITE.findall(text)
+        ]
         return each_once(found)
 
 
 def _unusable(name: str, address: str, reason: str) -> UnusableFeed:
     if "UNTRUSTED" in reason:
-        return UnusableFeed(f"{name} ({address}) has no signature by a known key; `repository_keys` must hold its key in PEM", is_untrusted=True)
-    return UnusableFeed(f"{name} ({address}) cannot be downloaded or is no feed for apk ({reason}); check its address, or try again later")
+        return UnusableFeed(
+            f"{name} ({address}) has no signature by a known key; `repository_keys` must hold its key in PEM",
+            is_untrusted=True,
+        )
+    return UnusableFeed(
+        f"{name} ({address}) cannot be downloaded or is no feed for apk ({reason}); check its address, or try again later"
+    )
 
 
 def _subjects(introduced_by: re.Pattern[str], details: str) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """The feeds and keys that a request brings along, admitted once more before they reach the builder's files.
 
-A name becomes a word of a line and the name of a file, a URL a word of a line: a blank or a line's end in them would be a
-setting of the package manager, such as to check no signatures.
+A name becomes a word of a line and the name of a file, a URL a word of a line: a blank or a line's
+end in them would be a setting of the package manager, such as to check no signatures.
 """
 
 import re
@@ -13,8 +13,11 @@ from asu.errors import BuildFailed
 from asu.resolution import FeedKey, InvalidFeedError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-# The letters of the API's own spelling of an address; file: is for builders that hold a copy of their feeds. No segment leads upwards.
-_URL = re.compile(r"(?!.*/\.\.?(?:/|$))(?:https?://[A-Za-z0-9][A-Za-z0-9.:-]{0,255}|file:/)/[A-Za-z0-9._~+/-]{0,511}")
+# The letters of the API's own spelling of an address; file: is for builders that hold a copy of
+# their feeds. No segment leads upwards.
+_URL = re.compile(
+    r"(?!.*/\.\.?(?:/|$))(?:https?://[A-Za-z0-9][A-Za-z0-9.:-]{0,255}|file:/)/[A-Za-z0-9._~+/-]{0,511}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +44,8 @@ def key_files(keys: Iterable[str], kind: Literal["usign", "pem"]) -> dict[str, b
         parsed = [FeedKey.parse(text) for text in keys]
     except InvalidFeedError as error:
         raise BuildFailed(reason="the key of a repository is malformed") from error
-    return {f"keys/{key.file_name}": f"{key.text}\n".encode() for key in sorted(parsed, key=lambda key: key.content) if key.kind == kind}
+    return {
+        f"keys/{key.file_name}": f"{key.text}\n".encode()
+        for key in sorted(parsed, key=lambda key: key.content)
+        if key.kind == kind
+    }

@@ -20,18 +20,31 @@ def parse_manifest(output: str) -> dict[str, str]:
     return manifest
 
 
-def check_versions(wanted: Mapping[str, str], manifest: Mapping[str, str], image: BuilderImage) -> None:
+def check_versions(
+    wanted: Mapping[str, str], manifest: Mapping[str, str], image: BuilderImage
+) -> None:
     """Compare the versions that a client insists on.
 
-    With all that differ it raises WrongPackageVersions; where each of them is older in the image, so that the builder or its feeds
-    have not caught up with what the client has seen, BuilderOutdated or BuilderNotRenewed.
+    With all that differ it raises WrongPackageVersions; where each of them is older in the image,
+    so that the builder or its feeds have not caught up with what the client has seen,
+    BuilderOutdated or BuilderNotRenewed.
     """
-    different = {name: version for name, version in sorted(wanted.items()) if manifest.get(name) != version}
+    different = {
+        name: version for name, version in sorted(wanted.items()) if manifest.get(name) != version
+    }
     if not different:
         return
-    problems = [_difference(name, version, manifest.get(name)) for name, version in different.items()]
-    reason, entries = "; ".join(problem.words for problem in problems), [problem.entry() for problem in problems]
-    if all(name in manifest and is_older_package(manifest[name], version) for name, version in different.items()):
+    problems = [
+        _difference(name, version, manifest.get(name)) for name, version in different.items()
+    ]
+    reason, entries = (
+        "; ".join(problem.words for problem in problems),
+        [problem.entry() for problem in problems],
+    )
+    if all(
+        name in manifest and is_older_package(manifest[name], version)
+        for name, version in different.items()
+    ):
         raise outdated_packages(f"Impossible package selection: {reason}", image, entries)
     raise WrongPackageVersions(reason=reason, problems=entries)
 
@@ -39,6 +52,16 @@ def check_versions(wanted: Mapping[str, str], manifest: Mapping[str, str], image
 def _difference(name: str, version: str, found: str | None) -> PackageProblem:
     if found is None:
         words = f"{name} is not in the image"
-        return PackageProblem(package=name, kind="missing", words=words, detail=f"{words}; version {version} was asked for.")
+        return PackageProblem(
+            package=name,
+            kind="missing",
+            words=words,
+            detail=f"{words}; version {version} was asked for.",
+        )
     words = f"{name} is {found}, not {version}"
-    return PackageProblem(package=name, kind="version", words=words, detail=f"{name} has version {found} in this release, not {version}.")
+    return PackageProblem(
+        package=name,
+        kind="version",
+        words=words,
+        detail=f"{name} has version {found} in this release, not {version}.",
+    )

@@ -25,17 +25,26 @@ class PackageProblem:
     kind: Kind
     words: str
     detail: str
-    suggestion: str | None = None  # A word of the package list to use instead; no package manager tells one.
+    # A word of the package list to use instead; no package manager tells one.
+    suggestion: str | None = None
 
     def entry(self) -> dict[str, Any]:
         """Return it in the shape of a preview's problems."""
-        return {"package": self.package, "kind": self.kind, "suggestion": self.suggestion, "detail": self.detail}
+        return {
+            "package": self.package,
+            "kind": self.kind,
+            "suggestion": self.suggestion,
+            "detail": self.detail,
+        }
 
 
 def impossible_selection(problems: Iterable[PackageProblem]) -> ImpossibleSelection:
     """Return all problems in one error."""
     told = list(problems)
-    named = {kind: ", ".join(problem.words for problem in told if problem.kind == kind) for kind in _HEADINGS}
+    named = {
+        kind: ", ".join(problem.words for problem in told if problem.kind == kind)
+        for kind in _HEADINGS
+    }
     reason = ", ".join(f"{_HEADINGS[kind]} ({words})" for kind, words in named.items() if words)
     return ImpossibleSelection(reason=reason, problems=[problem.entry() for problem in told])
 
@@ -50,21 +59,31 @@ def each_once(problems: Iterable[PackageProblem]) -> list[PackageProblem]:
 
 def missing(package: str, needed_by: str = "") -> PackageProblem:
     """Return that a package, wanted itself or needed by another, is in no feed."""
-    detail = f"{needed_by} needs {package}, which is in none of the feeds." if needed_by else f"{package} is in none of the feeds."
+    detail = (
+        f"{needed_by} needs {package}, which is in none of the feeds."
+        if needed_by
+        else f"{package} is in none of the feeds."
+    )
     return PackageProblem(package=package, kind="missing", words=package, detail=detail)
 
 
 def other_version(package: str, need: str) -> PackageProblem:
     """Return that a package needs another one in a version that is not to be had, such as "curl (>= 99.0)"."""
     return PackageProblem(
-        package=package, kind="version", words=f"{package} needs {need}", detail=f"{package} needs {need}, which is in none of the feeds."
+        package=package,
+        kind="version",
+        words=f"{package} needs {need}",
+        detail=f"{package} needs {need}, which is in none of the feeds.",
     )
 
 
 def conflict(package: str, other: str) -> PackageProblem:
     """Return that two packages refuse each other."""
     return PackageProblem(
-        package=package, kind="conflict", words=f"{package} with {other}", detail=f"{package} and {other} exclude each other; leave one of them out."
+        package=package,
+        kind="conflict",
+        words=f"{package} with {other}",
+        detail=f"{package} and {other} exclude each other; leave one of them out.",
     )
 
 
@@ -80,4 +99,9 @@ def clash(package: str, other: str, path: str) -> PackageProblem:
 
 def unsuitable(package: str) -> PackageProblem:
     """Return that a package is made for another architecture."""
-    return PackageProblem(package=package, kind="architecture", words=package, detail=f"{package} is not made for the architecture of this device.")
+    return PackageProblem(
+        package=package,
+        kind="architecture",
+        words=package,
+        detail=f"{package} is not made for the architecture of this device.",
+    )

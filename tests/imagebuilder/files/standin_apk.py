@@ -1,7 +1,8 @@
 """A stand-in for apk as the ImageBuilder calls it: initdb (with an update of the indexes), add, manifest.
 
-Its indexes are text, its archives have the layout of an ipk, and a feed counts as signed by the distribution unless the
-second line of its index is `# key ID`: then a file of the keys directory must have an SHA-256 that starts with ID.
+Its indexes are text, its archives have the layout of an ipk, and a feed counts as signed by the
+distribution unless the second line of its index is `# key ID`: then a file of the keys directory
+must have an SHA-256 that starts with ID.
 """
 
 # ruff: noqa: T201 - The genuine program prints, and so does this one.
@@ -32,7 +33,9 @@ class Apk:
         self.cache = self.top / "dl"
         self.database = root / "lib/apk/db"
         lines = (self.top / "repositories").read_text().splitlines()
-        self.repositories = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        self.repositories = [
+            line.strip() for line in lines if line.strip() and not line.startswith("#")
+        ]
 
     def _cached(self, url: str) -> Path:
         return self.cache / f"APKINDEX.{hashlib.sha256(url.encode()).hexdigest()[:8]}.adb"
@@ -71,12 +74,20 @@ class Apk:
         if len(lines) < 2 or not lines[1].startswith("# key "):
             return True
         wanted = lines[1].split()[2]
-        return any(hashlib.sha256(key.read_bytes()).hexdigest().startswith(wanted) for key in (self.top / "keys").iterdir() if key.is_file())
+        return any(
+            hashlib.sha256(key.read_bytes()).hexdigest().startswith(wanted)
+            for key in (self.top / "keys").iterdir()
+            if key.is_file()
+        )
 
     def available(self) -> list[Package]:
         """Every package of every index that is there."""
         local = self.top / "packages/packages.adb"
-        found = parse_stanzas(local.read_text(), f"file://{self.top}/packages") if local.exists() else []
+        found = (
+            parse_stanzas(local.read_text(), f"file://{self.top}/packages")
+            if local.exists()
+            else []
+        )
         for url in self.repositories:
             cached = self._cached(url)
             if cached.exists():
@@ -88,7 +99,11 @@ class Apk:
     def add(self, names: list[str]) -> int:
         """Select, download and unpack what was asked for."""
         available = self.available()
-        solver = Solver(package for package in available if package.fields.get("Architecture") in {self.arch, "all", "noarch"})
+        solver = Solver(
+            package
+            for package in available
+            if package.fields.get("Architecture") in {self.arch, "all", "noarch"}
+        )
         why = solver.solve(map(Dependency.parse, _with_spread_version(names)))
         if why.errors:
             say("ERROR: unable to select packages:")
@@ -100,14 +115,23 @@ class Apk:
         root = Root(self.directory)
         errors, stanzas, size, width = 0, [], 0, len(str(len(packages)))
         for number, package in enumerate(packages, 1):
-            print(f"({number:{width}}/{len(packages)}) Installing {package.name} ({package.version})")
+            print(
+                f"({number:{width}}/{len(packages)}) Installing {package.name} ({package.version})"
+            )
             problem = self._unpack(root, package)
             if problem:
                 say(f"ERROR: {package.identity}: {problem}")
                 errors += 1
                 continue
             kept = ("Package", "Version", "Depends", "Provides", "Architecture", "ABIVersion")
-            stanzas.append("\n".join([*(f"{key}: {package.fields[key]}" for key in kept if key in package.fields), ""]))
+            stanzas.append(
+                "\n".join(
+                    [
+                        *(f"{key}: {package.fields[key]}" for key in kept if key in package.fields),
+                        "",
+                    ]
+                )
+            )
             size += int(package.fields.get("Installed-Size", 0))
         (self.database / "installed").write_text("\n".join(stanzas))
         if not errors:
@@ -145,7 +169,10 @@ class Apk:
                 say(f"WARNING: opening from cache {url}: No such file or directory")
         if queries and broken:
             self.update()
-        for package in sorted(parse_stanzas((self.database / "installed").read_text()), key=lambda package: package.name):
+        for package in sorted(
+            parse_stanzas((self.database / "installed").read_text()),
+            key=lambda package: package.name,
+        ):
             print(f"{package.plain_name() if strip_abi else package.name} - {package.version}")
         return 0
 
@@ -167,7 +194,8 @@ def say(text: str) -> None:
 
 def main() -> int:
     """Run the command that the Makefile asks for."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Like any C program: an early end of the reader is no Python error.
+    # Like any C program: an early end of the reader is no Python error.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     parser = argparse.ArgumentParser(prog="apk")
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--arch", required=True)

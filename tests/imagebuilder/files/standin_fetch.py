@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 NETWORK_FAILURE: Final = 4
 TLS_FAILURE: Final = 5
 ERROR_RESPONSE: Final = 8
-TIMEOUT_SECONDS = 20  # A feed on the same machine answers in milliseconds; a test of a dead mirror should not wait for minutes.
+# A feed on the same machine answers in milliseconds; a test of a dead mirror should not wait for
+# minutes.
+TIMEOUT_SECONDS = 20
 REDIRECTS = 5
 
 
@@ -56,11 +58,21 @@ def _request(url: str, parts: SplitResult) -> tuple[int, str | None, bytes]:
     reused = key in _connections
     try:
         if not reused:
-            kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+            kind = (
+                http.client.HTTPSConnection
+                if parts.scheme == "https"
+                else http.client.HTTPConnection
+            )
             _connections[key] = kind(netloc, timeout=TIMEOUT_SECONDS)
-        _connections[key].request("GET", path, headers={"User-Agent": "Wget/1.21 (stand-in)", "Host": parts.netloc})
+        _connections[key].request(
+            "GET", path, headers={"User-Agent": "Wget/1.21 (stand-in)", "Host": parts.netloc}
+        )
         response = _connections[key].getresponse()
-        return response.status, response.getheader("Location") if response.status in range(300, 400) else None, response.read()
+        return (
+            response.status,
+            response.getheader("Location") if response.status in range(300, 400) else None,
+            response.read(),
+        )
     except ssl.SSLError:
         _connections.pop(key, None)
         raise FetchError(TLS_FAILURE) from None

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ADB_FIRST_LINE = "# stand-in for an apk v3 index (ADB): the same stanzas as an opkg Packages file"
-_DEPENDENCY = re.compile(r"^(?P<name>!?[^\s()<>=~]+)\s*(?:\(?\s*(?P<op>>=|<=|>>|<<|=|>|<|~)\s*(?P<version>[^\s()]+)\s*\)?)?$")
+_DEPENDENCY = re.compile(
+    r"^(?P<name>!?[^\s()<>=~]+)\s*(?:\(?\s*(?P<op>>=|<=|>>|<<|=|>|<|~)\s*(?P<version>[^\s()]+)\s*\)?)?$"
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class Dependency:
         if self.op == "~":
             return version.startswith(self.version)
         order = compare_versions(version, self.version)
-        return {"=": order == 0, ">=": order >= 0, "<=": order <= 0}.get(self.op, order > 0 if self.op.startswith(">") else order < 0)
+        return {"=": order == 0, ">=": order >= 0, "<=": order <= 0}.get(
+            self.op, order > 0 if self.op.startswith(">") else order < 0
+        )
 
     def opkg(self) -> str:
         """Write it as opkg does."""
@@ -95,10 +99,16 @@ class Package:
         """Whether this package is, or provides, what is needed."""
         if self.name == dependency.name:
             return dependency.accepts(self.version)
-        return any(provided.name == dependency.name and dependency.accepts(provided.version or self.version) for provided in self.provides)
+        return any(
+            provided.name == dependency.name
+            and dependency.accepts(provided.version or self.version)
+            for provided in self.provides
+        )
 
     def _dependencies(self, key: str) -> tuple[Dependency, ...]:
-        return tuple(Dependency.parse(word) for word in self.fields.get(key, "").split(",") if word.strip())
+        return tuple(
+            Dependency.parse(word) for word in self.fields.get(key, "").split(",") if word.strip()
+        )
 
 
 def parse_stanzas(text: str, base_url: str = "", feed: str = "") -> list[Package]:
@@ -111,7 +121,9 @@ def parse_stanzas(text: str, base_url: str = "", feed: str = "") -> list[Package
                 key, value = line.split(":", 1)
                 fields[key] = value.strip()
         if "Package" in fields:
-            packages.append(Package(fields["Package"], fields.get("Version", ""), fields, base_url, feed))
+            packages.append(
+                Package(fields["Package"], fields.get("Version", ""), fields, base_url, feed)
+            )
     return packages
 
 
@@ -123,7 +135,10 @@ def _rank(char: str) -> int:
 
 
 def _parts(version: str) -> list[tuple[list[int], int]]:
-    return [([*map(_rank, text), 0], int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", version)]
+    return [
+        ([*map(_rank, text), 0], int(number or 0))
+        for text, number in re.findall(r"(\D*)(\d*)", version)
+    ]
 
 
 def compare_versions(left: str, right: str) -> int:
@@ -151,13 +166,17 @@ def write_local_index(directory: Path, flavour: str) -> None:
     stanzas = []
     for archive in sorted(directory.glob(f"*.{suffix}")):
         data = archive.read_bytes()
-        stanzas.append(f"{read_control(archive)}\nFilename: {archive.name}\nSize: {len(data)}\nSHA256sum: {hashlib.sha256(data).hexdigest()}\n")
+        stanzas.append(
+            f"{read_control(archive)}\nFilename: {archive.name}\nSize: {len(data)}\nSHA256sum: {hashlib.sha256(data).hexdigest()}\n"
+        )
     text = "\n".join(stanzas)
     if flavour == "apk":
         (directory / "packages.adb").write_text(f"{ADB_FIRST_LINE}\n{text}")
     else:
         (directory / "Packages").write_text(text)
-        (directory / "Packages.sig").write_text(f"stand-in sha256 {hashlib.sha256(text.encode()).hexdigest()}\n")
+        (directory / "Packages.sig").write_text(
+            f"stand-in sha256 {hashlib.sha256(text.encode()).hexdigest()}\n"
+        )
 
 
 if __name__ == "__main__":

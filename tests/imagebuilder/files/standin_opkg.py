@@ -1,7 +1,8 @@
 """A stand-in for opkg as the ImageBuilder calls it: update, install, list-installed.
 
-It prints what the genuine one prints, and keeps its quirks: conflicts are looked for in one direction only, every
-failing package is named while the others go on, and a missing feed is no failure.
+It prints what the genuine one prints, and keeps its quirks: conflicts are looked for in one
+direction only, every failing package is named while the others go on, and a missing feed is no
+failure.
 """
 
 # ruff: noqa: T201 - The genuine program prints, and so does this one.
@@ -41,7 +42,9 @@ class Opkg:
             words = line.split()
             if words[:1] in (["src/gz"], ["src"]) and len(words) > 2:
                 if words[1] in sources:
-                    self.errors.append(f"opkg_conf_parse_file: Duplicate src declaration ({words[1]} {words[2]}). Skipping.")
+                    self.errors.append(
+                        f"opkg_conf_parse_file: Duplicate src declaration ({words[1]} {words[2]}). Skipping."
+                    )
                 else:
                     sources[words[1]] = words[2]
             elif words[:2] == ["option", "check_signature"]:
@@ -65,7 +68,9 @@ class Opkg:
                 failures += 1
                 continue
             listed.write_bytes(text)
-            print(f"Updated list of available packages in {self.root}/../../../..{self.lists}/{name}")
+            print(
+                f"Updated list of available packages in {self.root}/../../../..{self.lists}/{name}"
+            )
             if self.checks_signature and not self._is_signed(f"{url}/Packages.sig", text):
                 listed.unlink()
                 failures += 1
@@ -84,9 +89,14 @@ class Opkg:
             self._say_not_downloaded(url, problem)
             words = []
         trusted = words[2:3] == [hashlib.sha256(text).hexdigest()] and (
-            self._has_key(words[3] if len(words) > 3 else DISTRIBUTION_KEY) or not url.startswith(("http", "file:/"))
+            self._has_key(words[3] if len(words) > 3 else DISTRIBUTION_KEY)
+            or not url.startswith(("http", "file:/"))
         )
-        print("Signature check passed." if trusted else "Signature check failed.\nRemove wrong Signature file.")
+        print(
+            "Signature check passed."
+            if trusted
+            else "Signature check failed.\nRemove wrong Signature file."
+        )
         return trusted
 
     def _has_key(self, fingerprint: str) -> bool:
@@ -110,8 +120,16 @@ class Opkg:
             listed = self.lists / name
             if listed.exists():
                 local = url.startswith("file:") and not url.startswith("file:/")
-                found += parse_stanzas(listed.read_text(), f"file://{self.top}/{url.removeprefix('file:')}" if local else url, name)
-        return [package for package in found if package.fields.get("Architecture") in {self.arch, "all", "noarch"}]
+                found += parse_stanzas(
+                    listed.read_text(),
+                    f"file://{self.top}/{url.removeprefix('file:')}" if local else url,
+                    name,
+                )
+        return [
+            package
+            for package in found
+            if package.fields.get("Architecture") in {self.arch, "all", "noarch"}
+        ]
 
     def install(self, wanted: list[str]) -> int:
         """Install packages by name, or archives by path or URL."""
@@ -133,7 +151,9 @@ class Opkg:
         for line in self._target_feeds():
             words = line.split()
             if words[:1] == ["src/gz"] and words[1] in self.sources and not quiet:
-                self.errors.append(f"opkg_conf_parse_file: Duplicate src declaration ({words[1]} {words[2]}). Skipping.")
+                self.errors.append(
+                    f"opkg_conf_parse_file: Duplicate src declaration ({words[1]} {words[2]}). Skipping."
+                )
         return 0
 
     def _status(self) -> str:
@@ -152,7 +172,8 @@ class Opkg:
 
 def main() -> int:
     """Run the command that the Makefile asks for."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Like any C program: an early end of the reader is no Python error.
+    # Like any C program: an early end of the reader is no Python error.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     parser = argparse.ArgumentParser(prog="opkg")
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--arch", required=True)
@@ -168,7 +189,8 @@ def main() -> int:
         code = opkg.install(arguments.names)
     else:
         code = opkg.list_installed(strip_abi=arguments.strip_abi, quiet=arguments.quiet)
-    # Standard output is a pipe or a file and so still buffered: the errors come first, as with the genuine program.
+    # Standard output is a pipe or a file and so still buffered: the errors come first, as with the
+    # genuine program.
     sys.stderr.write(opkg.collected_errors())
     return code
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 class Installer:
     """Installs packages into a root and keeps opkg's status and info files there."""
 
-    def __init__(self, directory: Path, cache: Path, available: Iterable[Package], errors: list[str]) -> None:
+    def __init__(
+        self, directory: Path, cache: Path, available: Iterable[Package], errors: list[str]
+    ) -> None:
         self.directory, self.cache, self.errors = directory, cache, errors
         self.info = directory / "usr/lib/opkg/info"
         self.root = Root(directory)
@@ -57,7 +59,9 @@ class Installer:
             print(f"Package {package.name} ({package.version}) installed in root is up to date.")
             return True
         if package is None or not self._resolvable(package) or not self._install(package):
-            self.errors.append(f"opkg_install_cmd: Cannot install package {package.name if package else wanted}.")
+            self.errors.append(
+                f"opkg_install_cmd: Cannot install package {package.name if package else wanted}."
+            )
             return False
         return True
 
@@ -69,7 +73,9 @@ class Installer:
         except (FetchError, OSError):
             return None
         fields = parse_stanzas(read_control(path))[0].fields
-        return Package(fields["Package"], fields["Version"], {**fields, "LocalFile": str(path)}, "", "")
+        return Package(
+            fields["Package"], fields["Version"], {**fields, "LocalFile": str(path)}, "", ""
+        )
 
     def _candidate(self, dependency: Dependency) -> Package | None:
         """Find the best package for a name: itself before providers, the newest version, the first feed."""
@@ -93,7 +99,9 @@ class Installer:
         """Whether the direct dependencies exist. The second message misleads; it is the genuine one."""
         missing = [need for need in package.depends if self._is_missing(need)]
         for need in missing:
-            self.errors.append(f"pkg_hash_check_unresolved: cannot find dependency {need.opkg()} for {package.name}")
+            self.errors.append(
+                f"pkg_hash_check_unresolved: cannot find dependency {need.opkg()} for {package.name}"
+            )
         if missing:
             self.errors.append(
                 f"pkg_hash_fetch_best_installation_candidate: Packages for {package.name} found, but incompatible with the architectures configured"
@@ -104,7 +112,9 @@ class Installer:
         present = self.provided.get(need.name)
         return not (present and present.satisfies(need)) and self._candidate(need) is None
 
-    def _needed_first(self, package: Package, seen: set[str], unsatisfied: list[str]) -> list[Package]:
+    def _needed_first(
+        self, package: Package, seen: set[str], unsatisfied: list[str]
+    ) -> list[Package]:
         """Everything not yet installed that the package needs, dependencies before dependants."""
         order: list[Package] = []
         for need in package.depends:
@@ -117,7 +127,9 @@ class Installer:
             elif found.name not in seen:
                 seen.add(found.name)
                 if not self._resolvable(found):
-                    unsatisfied += [missing.opkg() for missing in found.depends if self._is_missing(missing)]
+                    unsatisfied += [
+                        missing.opkg() for missing in found.depends if self._is_missing(missing)
+                    ]
                     continue
                 order += [*self._needed_first(found, seen, unsatisfied), found]
         return order
@@ -132,7 +144,9 @@ class Installer:
         unsatisfied: list[str] = []
         needed = self._needed_first(package, {package.name}, unsatisfied)
         if unsatisfied:
-            self.errors.append(f"satisfy_dependencies_for: Cannot satisfy the following dependencies for {package.name}:")
+            self.errors.append(
+                f"satisfy_dependencies_for: Cannot satisfy the following dependencies for {package.name}:"
+            )
             self.errors += [f" * \t{name}" for name in unsatisfied]
             return False
         if not all(self._install(other) for other in needed if other.name not in self.installed):
@@ -148,7 +162,9 @@ class Installer:
             if other.name != package.name and other.satisfies(conflict)
         ]
         if found:
-            self.errors.append(f"check_conflicts_for: The following packages conflict with {package.name}:")
+            self.errors.append(
+                f"check_conflicts_for: The following packages conflict with {package.name}:"
+            )
             self.errors += [f"check_conflicts_for: \t{name} * " for name in found]
         return bool(found)
 
@@ -165,7 +181,9 @@ class Installer:
             except FetchError as problem:
                 self._say_not_downloaded(package, problem)
                 return None
-        if hashlib.sha256(content).hexdigest() != package.fields.get("SHA256sum") or len(content) != int(package.fields.get("Size", -1)):
+        if hashlib.sha256(content).hexdigest() != package.fields.get("SHA256sum") or len(
+            content
+        ) != int(package.fields.get("Size", -1)):
             cached.unlink(missing_ok=True)
             self.errors.append(
                 f"opkg_install_pkg: Checksum or size mismatch for package {package.name}. "
@@ -182,17 +200,23 @@ class Installer:
             self.errors.append(f"copy_file: {path}: No such file or directory.")
             self.errors.append(f"file_copy: Failed to copy file {path} to {copy}.")
         else:
-            self.errors.append(f"opkg_download: Failed to download {package.url}, wget returned {problem.code}.")
+            self.errors.append(
+                f"opkg_download: Failed to download {package.url}, wget returned {problem.code}."
+            )
             if problem.code == NETWORK_FAILURE:
                 self.errors.append("opkg_download: Check your network settings and connectivity.\n")
-        self.errors.append(f"opkg_install_pkg: Failed to download {package.name}. Perhaps you need to run 'opkg update'?")
+        self.errors.append(
+            f"opkg_install_pkg: Failed to download {package.name}. Perhaps you need to run 'opkg update'?"
+        )
 
     def _unpack(self, package: Package, content: bytes) -> bool:
         archive = Archive.read(content)
         try:
             files = self.root.unpack(package.name, archive)
         except FileClash as clash:
-            self.errors.append(f"check_data_file_clashes: Package {package.name} wants to install file {self.directory}/{clash.path}")
+            self.errors.append(
+                f"check_data_file_clashes: Package {package.name} wants to install file {self.directory}/{clash.path}"
+            )
             self.errors.append(f"\tBut that file is already provided by package  * {clash.owner}")
             return False
         self.info.mkdir(parents=True, exist_ok=True)
@@ -206,7 +230,15 @@ class Installer:
 
     def finish(self) -> None:
         """Write the status file, and say what was configured."""
-        kept = ("Package", "Version", "Depends", "Conflicts", "Provides", "Architecture", "ABIVersion")
+        kept = (
+            "Package",
+            "Version",
+            "Depends",
+            "Conflicts",
+            "Provides",
+            "Architecture",
+            "ABIVersion",
+        )
         stanzas = []
         for package in self.installed.values():
             lines = [f"{key}: {package.fields[key]}" for key in kept if key in package.fields]

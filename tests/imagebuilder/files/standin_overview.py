@@ -29,7 +29,9 @@ def main(json_dir: Path, output: Path) -> int:
             known = overview["profiles"].setdefault(name, profile)
             if known is not profile:
                 fresh = {new["name"] for new in profile["images"]}
-                known["images"] = [old for old in known["images"] if old["name"] not in fresh] + profile["images"]
+                known["images"] = [
+                    old for old in known["images"] if old["name"] not in fresh
+                ] + profile["images"]
     if not overview:
         print("JSON info file script could not find any JSON files for target")
         return 0

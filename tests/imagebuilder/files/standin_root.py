@@ -31,7 +31,11 @@ class Archive:
                     data = stream.read()
                 elif member.name.endswith("control.tar.gz"):
                     with tarfile.open(fileobj=io.BytesIO(stream.read())) as control:
-                        scripts = [name for name in control.getnames() if name.rsplit("/", 1)[-1] in {"postinst", "post-install"}]
+                        scripts = [
+                            name
+                            for name in control.getnames()
+                            if name.rsplit("/", 1)[-1] in {"postinst", "post-install"}
+                        ]
                         found = control.extractfile(scripts[0]) if scripts else None
                         postinst = found.read() if found else None
         return cls(data, postinst)

@@ -1,7 +1,7 @@
 """How the stand-in apk selects packages, and how it explains that it cannot.
 
-The genuine solver searches; here the newest package that fits is taken at once, which gives the same answer unless
-several versions of one package lie in the feeds and only an older one fits.
+The genuine solver searches; here the newest package that fits is taken at once, which gives the
+same answer unless several versions of one package lie in the feeds and only an older one fits.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Explanation:
 
 
 def _aligned(label: str, words: list[str]) -> list[str]:
-    return [f"{label if number == 0 else ' ' * len(label)}{word}" for number, word in enumerate(words)]
+    return [
+        f"{label if number == 0 else ' ' * len(label)}{word}" for number, word in enumerate(words)
+    ]
 
 
 class Solver:
@@ -75,12 +77,20 @@ class Solver:
         best = candidates[0]
         for package in candidates[1:]:
             rank, known = self._rank(package, need), self._rank(best, need)
-            if rank > known or (rank == known and package.name == best.name and compare_versions(package.version, best.version) > 0):
+            if rank > known or (
+                rank == known
+                and package.name == best.name
+                and compare_versions(package.version, best.version) > 0
+            ):
                 best = package
         return best
 
     def _rank(self, package: Package, need: Dependency) -> tuple[bool, bool, bool]:
-        return (package.name in self.selected, package.name == need.name, package.name in self._prefer)
+        return (
+            package.name in self.selected,
+            package.name == need.name,
+            package.name in self._prefer,
+        )
 
     def _require(self, need: Dependency, requirer: str, broken: str | None) -> bool:
         """Whether something fits; otherwise note why not."""
@@ -105,7 +115,9 @@ class Solver:
         self.selected[package.name] = package
         for dependency in sorted(package.depends, key=lambda other: other.name):
             requirer = f"{package.identity}[{dependency.apk()}]"
-            if not dependency.name.startswith("!") and self._require(dependency, requirer, package.name):
+            if not dependency.name.startswith("!") and self._require(
+                dependency, requirer, package.name
+            ):
                 self._select(dependency)
         self.order.append(package)
 
@@ -114,19 +126,36 @@ class Solver:
         names = {package.name, *(provided.name for provided in package.provides)}
         found = [f"world[{name}]" for name in sorted(names & self._prefer)]
         for other in self.selected.values():
-            found += [f"{other.identity}[{need.apk()}]" for need in other.depends if need.name in names and other is not package]
+            found += [
+                f"{other.identity}[{need.apk()}]"
+                for need in other.depends
+                if need.name in names and other is not package
+            ]
         return found
 
     def _find_conflicts(self, unwanted: list[Dependency]) -> None:
         for need in unwanted:
             conflict = Dependency(need.name.removeprefix("!"), need.op, need.version)
-            for package in [package for package in self.selected.values() if package.satisfies(conflict)]:
+            for package in [
+                package for package in self.selected.values() if package.satisfies(conflict)
+            ]:
                 self._explain(package, "breaks", [f"world[{need.apk()}]"], package.name)
         explained: set[frozenset[str]] = set()
         for package in sorted(self.selected.values(), key=lambda package: package.name):
-            forbidden = [*package.conflicts, *(Dependency(d.name[1:], d.op, d.version) for d in package.depends if d.name.startswith("!"))]
+            forbidden = [
+                *package.conflicts,
+                *(
+                    Dependency(d.name[1:], d.op, d.version)
+                    for d in package.depends
+                    if d.name.startswith("!")
+                ),
+            ]
             for conflict in forbidden:
-                for other in [other for other in self.selected.values() if other.name != package.name and other.satisfies(conflict)]:
+                for other in [
+                    other
+                    for other in self.selected.values()
+                    if other.name != package.name and other.satisfies(conflict)
+                ]:
                     pair = frozenset((package.name, other.name))
                     if pair not in explained:
                         explained.add(pair)
@@ -134,7 +163,9 @@ class Solver:
 
     def _explain_conflict(self, package: Package, other: Package, conflict: Dependency) -> None:
         """Variants that provide one name exclude each other by that name; any other pair by the conflict itself."""
-        shared = {provided.name for provided in package.provides} & {provided.name for provided in other.provides}
+        shared = {provided.name for provided in package.provides} & {
+            provided.name for provided in other.provides
+        }
         if shared:
             words = [f"{other.identity}[{name}={other.version}]" for name in sorted(shared)]
             self._explain(package, "conflicts", words, other.name)

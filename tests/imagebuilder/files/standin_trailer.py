@@ -1,7 +1,8 @@
 """Metadata and signature at the end of an image, in the format of fwtool.
 
-Each block is its data followed by 16 bytes: `FWx0`, a CRC-32 over the file so far, the type, three zero bytes, the
-length of the block. The data of a metadata block starts with an eight byte header of zeros.
+Each block is its data followed by 16 bytes: `FWx0`, a CRC-32 over the file so far, the type, three
+zero bytes, the length of the block. The data of a metadata block starts with an eight byte header
+of zeros.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ def append_block(image: bytes, kind: int, data: bytes) -> bytes:
     """Return the image with one more block at its end."""
     if kind == METADATA:
         data = _HEADER + data
-    # fwtool starts with all ones and does not invert at the end, which is the complement of the usual CRC-32.
+    # fwtool starts with all ones and does not invert at the end, which is the complement of the
+    # usual CRC-32.
     checksum = zlib.crc32(image + data) ^ 0xFFFFFFFF
     return image + data + _TRAILER.pack(b"FWx0", checksum, kind, len(data) + _TRAILER.size)
 
