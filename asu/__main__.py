@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _make_key(options.path)
         return
     if options.process == "verify":
-        from .provenance.command import run_verify  # noqa: PLC0415  # For those, too, who have no server to set up.
+        from .provenance.verify_command import run_verify  # noqa: PLC0415  # For those, too, who have no server to set up.
 
         run_verify(options.place, options.files, options.key)
         return
@@ -44,7 +44,7 @@ def _run_api(settings: Settings, options: argparse.Namespace) -> None:
     import uvicorn  # noqa: PLC0415  # The worker has no use for it.
 
     from .app import create_app  # noqa: PLC0415
-    from .serving import server_options  # noqa: PLC0415
+    from .web.server import server_options  # noqa: PLC0415
 
     app = create_app(settings)
     # A full collection walks through every object of the modules, 75 000 of them, and holds all
@@ -70,7 +70,7 @@ def _alive(settings: Settings, _: argparse.Namespace) -> None:
 def _refuse(error: UnusableSettings, *, is_check: bool, as_json: bool) -> NoReturn:
     """End with a line for each mistake in the settings."""
     if is_check:
-        from .checking.command import in_json, in_words  # noqa: PLC0415
+        from .checking.check_command import in_json, in_words  # noqa: PLC0415
         from .checking.findings import Finding, Level  # noqa: PLC0415
 
         advice = "Correct it in the environment or in the file that ASU_CONFIG names; nothing else was checked."
@@ -84,7 +84,7 @@ def _refuse(error: UnusableSettings, *, is_check: bool, as_json: bool) -> NoRetu
 
 
 def _check(settings: Settings, options: argparse.Namespace) -> None:
-    from .checking.command import checks_for, in_json, in_words  # noqa: PLC0415  # Only this command has a use for them.
+    from .checking.check_command import checks_for, in_json, in_words  # noqa: PLC0415  # Only this command has a use for them.
     from .checking.findings import has_problems, run_checks  # noqa: PLC0415
     from .checking.isolation import PATIENCE  # noqa: PLC0415
 
@@ -142,8 +142,8 @@ def _print_openapi(settings: Settings, _: argparse.Namespace) -> None:
 
 
 def _make_key(path: Path) -> None:
+    from .keys.usign import UnusableKey  # noqa: PLC0415
     from .worker.signing_key import make_signing_key  # noqa: PLC0415  # The processes load the library only where a key is configured.
-    from .worker.usign import UnusableKey  # noqa: PLC0415
 
     try:
         made = make_signing_key(path)

@@ -7,36 +7,36 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from . import __version__
-from .build_queue import BuildQueue, RqBuildQueue
-from .build_record import Records
-from .builds import Builds
-from .catalogue import Catalogue
-from .downloads import Downloads
-from .figures import Figures
-from .fleet import Fleet
-from .health import Health
-from .last_good import DIRECTORY, DiskLastGood
-from .listings import Listings
-from .metrics import UPSTREAM_FETCHES, Counts
-from .prepare_client import InProcessPreparer, Preparer, PrepareService
-from .preview import Resolver
-from .redis_connections import async_redis, sync_redis
-from .redis_fleet import RedisFleet
-from .redis_records import RedisRecords
-from .redis_statistics import RedisStatistics
-from .renderings import Renderings
-from .request_tally import RequestTally
+from .builds.build_queue import BuildQueue, RqBuildQueue
+from .builds.build_requests import Builds
+from .builds.capacity import Room
+from .builds.fleet import Fleet
+from .builds.redis_fleet import RedisFleet
+from .catalogue.listings import Listings
+from .catalogue.prepare_client import InProcessPreparer, Preparer, PrepareService
+from .catalogue.renderings import Renderings
+from .catalogue.resolver import Resolver
+from .catalogue.validation import Catalogue
+from .operations.health import Health
+from .operations.metrics import UPSTREAM_FETCHES, Counts
+from .operations.request_tally import RequestTally
+from .operations.scrape import Scrape
+from .operations.status import Status
+from .pages.stats_page import StatsPages
+from .records.build_record import Records
+from .records.redis_connections import async_redis, sync_redis
+from .records.redis_records import RedisRecords
 from .resolution import Gatherer, RuleBook, load_rules
-from .room import Room
-from .scrape import Scrape
 from .settings import Settings
-from .statistics import Statistics
-from .stats_page import StatsPages
-from .status import Status
+from .statistics.build_statistics import Statistics
+from .statistics.figures import Figures
+from .statistics.redis_statistics import RedisStatistics
 from .stores import open_store
-from .stores.base import Store
-from .upstream import DownloadsServer, Upstream
-from .web_client import WebClient
+from .stores.downloads import Downloads
+from .stores.store import Store
+from .upstream.downloads_server import DownloadsServer, Upstream
+from .upstream.http_client import WebClient
+from .upstream.last_good import DIRECTORY, DiskLastGood
 
 
 @dataclass(frozen=True, slots=True)

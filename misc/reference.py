@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from asu.app import create_app
 from asu.errors import AsuError
-from asu.metrics import METRICS, ROUTES, error_codes
+from asu.operations.metrics import METRICS, ROUTES, error_codes
 from asu.settings import Settings
 
 INTRODUCTION = """# Reference

@@ -5,8 +5,8 @@ import re
 import shutil
 from pathlib import Path
 
+from asu.builds.capacity import MIB
 from asu.errors import ContainerFailed, StoreFailed
-from asu.room import MIB
 from asu.settings import Settings
 from asu.stores import open_store
 
@@ -152,8 +152,8 @@ def check_key(settings: Settings) -> Verdict:
     """Say whether images can be signed, where they are to be."""
     if settings.build_key is None:
         return fine("images are not signed")
+    from asu.keys.usign import UnusableKey  # noqa: PLC0415
     from asu.worker.signing import read_signer  # noqa: PLC0415  # Without a key nobody needs the library for it.
-    from asu.worker.usign import UnusableKey  # noqa: PLC0415
 
     try:
         read_signer(settings.build_key)

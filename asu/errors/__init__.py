@@ -61,8 +61,8 @@ classes. The edge and the application's handlers turn them into HTTP. `code` is 
 programs, `detail` for people.
 """
 
-from .base import LISTS, AsuError
-from .infra import (
+from .asu_error import LISTS, AsuError
+from .infra_errors import (
     BuilderNotRenewed,
     BuildTimeout,
     CertificateInvalid,
@@ -83,7 +83,7 @@ from .infra import (
     StoreFailed,
     WorkerLost,
 )
-from .upstream import (
+from .upstream_errors import (
     BuilderOutdated,
     DownloadFailed,
     FeedUnusable,
@@ -93,7 +93,7 @@ from .upstream import (
     UpstreamError,
     UpstreamUnreachable,
 )
-from .user import (
+from .user_errors import (
     AmbiguousProfile,
     BodyTooLarge,
     BuildFailed,

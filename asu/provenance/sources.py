@@ -13,9 +13,9 @@ from typing import Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
 from asu import __version__
-from asu.stores.base import ACCOUNT, KEY
 from asu.stores.manifest import MANIFEST
-from asu.web_client import WebAnswer, WebClient, WebError, WebPrivateError
+from asu.stores.store import ACCOUNT, KEY
+from asu.upstream.http_client import WebAnswer, WebClient, WebError, WebPrivateError
 
 from .envelope import PROVENANCE_FILE
 

@@ -26,8 +26,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from asu import __version__
 from asu.resolution import canonical_request
-from asu.stores.base import FILE_NAME
 from asu.stores.manifest import PublishedFile
+from asu.stores.store import FILE_NAME
 
 from .envelope import UnusableProvenance
 

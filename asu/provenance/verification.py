@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asu.keys.usign import PublicKey
 from asu.resolution import request_hash
-from asu.worker.usign import PublicKey
 
 from .envelope import PROVENANCE_FILE, Envelope, read_envelope, signed_message
 from .sources import Source, file_sha256

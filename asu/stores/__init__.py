@@ -2,8 +2,8 @@
 
 from asu.settings import Settings
 
-from .base import Store
 from .local import LocalStore
+from .store import Store
 
 
 def open_store(settings: Settings) -> Store:

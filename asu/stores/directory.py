@@ -8,8 +8,8 @@ from pathlib import Path
 
 from asu.errors import StoreFailed
 
-from .base import ACCOUNT, FILE_NAME
 from .manifest import MANIFEST, Manifest, is_of_another_release, read_manifest
+from .store import ACCOUNT, FILE_NAME
 
 
 def manifest_in(directory: Path) -> Manifest | None:

@@ -11,18 +11,6 @@ from pathlib import Path
 
 from asu.errors import StoreFailed
 
-from .base import (
-    ACCOUNT,
-    FILE_NAME,
-    KEY,
-    NO_HASHES,
-    Content,
-    Lifetimes,
-    StoredBuild,
-    StoredFile,
-    StoreUsage,
-    without_rival,
-)
 from .directory import (
     bytes_in,
     has_size,
@@ -34,6 +22,18 @@ from .directory import (
     sync_build,
 )
 from .manifest import MANIFEST, Manifest, describe_build
+from .store import (
+    ACCOUNT,
+    FILE_NAME,
+    KEY,
+    NO_HASHES,
+    Content,
+    Lifetimes,
+    StoredBuild,
+    StoredFile,
+    StoreUsage,
+    without_rival,
+)
 from .workplaces import Workplaces, is_older
 
 SEEN = 10_000  # Builds; what is remembered of each takes some 600 bytes.

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from .base import FILE_NAME, StoredFile
+from .store import FILE_NAME, StoredFile
 
 MANIFEST = ".asu-build.json"  # Neither the gateway nor a store serves a name with a leading dot.
 VERSION = 1

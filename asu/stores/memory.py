@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .base import (
+from .manifest import Manifest, describe_build
+from .store import (
     ACCOUNT,
     KEY,
     NO_HASHES,
@@ -19,7 +20,6 @@ from .base import (
     StoreUsage,
     without_rival,
 )
-from .manifest import Manifest, describe_build
 from .workplaces import Workplaces
 
 

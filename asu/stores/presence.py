@@ -10,7 +10,7 @@ from anyio import CapacityLimiter, to_thread
 
 from asu.errors import StoreFailed
 
-from .base import Store
+from .store import Store
 
 # Seconds that a poll waits for a store far away; owut asks every half second and would rather hear
 # something.

@@ -24,7 +24,9 @@ from botocore.exceptions import ClientError
 from asu.errors import StoreFailed
 from asu.settings import Settings
 
-from .base import (
+from .manifest import MANIFEST, Manifest, describe_build, read_manifest
+from .s3_client import Clients, S3Content, age_of, translated
+from .store import (
     ACCOUNT,
     FILE_NAME,
     KEY,
@@ -36,8 +38,6 @@ from .base import (
     StoreUsage,
     without_rival,
 )
-from .manifest import MANIFEST, Manifest, describe_build, read_manifest
-from .s3_client import Clients, S3Content, age_of, translated
 from .workplaces import Workplaces
 
 GONE = frozenset({"404", "NoSuchKey", "NotFound"})

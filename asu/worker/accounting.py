@@ -7,11 +7,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from asu.build_record import BuildRecord, State
 from asu.build_request import NAME
 from asu.errors import AsuError
 from asu.logs import where_it_failed
-from asu.statistics import BuildStatistics, Failure, FinishedBuild, Problem, hour_of
+from asu.records.build_record import BuildRecord, State
+from asu.statistics.build_statistics import (
+    BuildStatistics,
+    Failure,
+    FinishedBuild,
+    Problem,
+    hour_of,
+)
 
 log = logging.getLogger(__name__)
 

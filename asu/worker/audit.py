@@ -22,9 +22,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from asu.build_plan import tellable_plan
-from asu.build_record import Attempt, BuildRecord, State
 from asu.logs import where_it_failed
+from asu.records.build_plan import tellable_plan
+from asu.records.build_record import Attempt, BuildRecord, State
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from asu.build_record import WorkerRecords
+from asu.records.build_record import WorkerRecords
 
 # As many of the first in line are looked at. A build that waits behind more has no haste, and
 # podman is asked for the builder of each.

@@ -16,8 +16,8 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from typing import Self
 
+from asu.builds.capacity import MIB
 from asu.errors import ContainerFailed, ContainerTooLarge, InfraError, StoreFailed
-from asu.room import MIB
 from asu.settings import Settings
 
 from .container import BuildContainer, CommandResult

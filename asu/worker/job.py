@@ -17,10 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from asu.build_account import write_account
-from asu.build_plan import is_plan_of, tellable_plan
-from asu.build_queue import PAYLOAD_VERSION
-from asu.build_record import Attempt, BuildRecord, WorkerRecords, new_nonce
+from asu.builds.build_queue import PAYLOAD_VERSION
+from asu.builds.capacity import expect_room
 from asu.errors import (
     AsuError,
     BuildFailed,
@@ -33,10 +31,12 @@ from asu.errors import (
 from asu.log_context import logged_with
 from asu.logs import where_it_failed
 from asu.provenance.envelope import PROVENANCE_FILE
+from asu.records.build_account import write_account
+from asu.records.build_plan import is_plan_of, tellable_plan
+from asu.records.build_record import Attempt, BuildRecord, WorkerRecords, new_nonce
 from asu.resolution import Version
-from asu.room import expect_room
 from asu.settings import Settings
-from asu.stores.base import ACCOUNT, Store
+from asu.stores.store import ACCOUNT, Store
 
 from . import builder_failures, builder_output, image_sizes, imagebuilder, snapshot
 from .accounting import Accounts
@@ -47,8 +47,8 @@ from .disk_watch import WatchedContainer
 from .lease import Lease, patiently
 from .origins import Origins, read_feeds, write_provenance
 from .package_managers import package_manager_for
-from .package_managers.feeds import admitted_feeds
-from .package_managers.manifest import check_versions
+from .package_managers.admitted_feeds import admitted_feeds
+from .package_managers.image_manifest import check_versions
 from .preparation import builders_feeds, prepare
 from .profile_facts import facts_of
 from .progress import Progress

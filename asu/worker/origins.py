@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from asu.build_record import Attempt
+from asu.catalogue.package_manager import package_manager_of
 from asu.errors import ContainerFailed, StoreFailed
-from asu.package_manager import package_manager_of
 from asu.provenance.envelope import PROVENANCE_FILE, Sealing, sealed
 from asu.provenance.statement import Builder, Feed, Ingredients, Run, statement
+from asu.records.build_record import Attempt
 from asu.resolution import Version
-from asu.stores.base import NO_HASHES
 from asu.stores.manifest import published_files
+from asu.stores.store import NO_HASHES
 
 from .bounded_log import LOG_HALF
 from .container import BuildContainer

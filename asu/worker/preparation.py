@@ -14,7 +14,7 @@ from . import imagebuilder
 from .bounded_log import LOG_HALF
 from .container import BuildContainer
 from .package_managers import PackageManager
-from .package_managers.feeds import admitted_feeds
+from .package_managers.admitted_feeds import admitted_feeds
 
 
 @dataclass(frozen=True, slots=True)

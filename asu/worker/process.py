@@ -9,13 +9,13 @@ from redis import Redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from asu.build_queue import RqBuildQueue, has_live_worker
+from asu.builds.build_queue import RqBuildQueue, has_live_worker
+from asu.builds.redis_fleet import RedisFleetNotes
 from asu.errors import QueueUnavailable
-from asu.redis_connections import sync_redis
-from asu.redis_fleet import RedisFleetNotes
-from asu.redis_records import RedisWorkerRecords
-from asu.redis_statistics import RedisBuildStatistics
+from asu.records.redis_connections import sync_redis
+from asu.records.redis_records import RedisWorkerRecords
 from asu.settings import Settings
+from asu.statistics.redis_statistics import RedisBuildStatistics
 from asu.stores import open_store
 
 from .accounting import Accounts
@@ -141,8 +141,9 @@ def chosen_signing(settings: Settings) -> Signing:
     """Return what signs with the key in `BUILD_KEY`, or leaves them alone without one; ends the process if the key is unusable."""
     if settings.build_key is None:
         return UNSIGNED
+    from asu.keys.usign import UnusableKey  # noqa: PLC0415
+
     from .signing import read_signer  # noqa: PLC0415  # Without a key nobody needs the library for it.
-    from .usign import UnusableKey  # noqa: PLC0415
 
     try:
         return read_signer(settings.build_key)

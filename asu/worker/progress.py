@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from asu.build_record import BuildRecord, State
 from asu.build_request import echo
 from asu.errors import AsuError, InfraError
-from asu.redis_memory import ENDED_BODY_BYTES
+from asu.records.build_record import BuildRecord, State
+from asu.records.redis_memory import ENDED_BODY_BYTES
 
 from .bounded_log import SUCCESS_HALF, ends_of, ends_within, json_size
 from .container import BuildContainer, CommandResult

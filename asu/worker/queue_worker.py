@@ -26,9 +26,9 @@ from rq.serializers import JSONSerializer
 from rq.utils import now
 from rq.worker import WorkerStatus
 
-from asu.build_queue import QUEUE, BuildJob
+from asu.builds.build_queue import QUEUE, BuildJob
 from asu.logs import where_it_failed
-from asu.redis_connections import bears_full_memory, expect_memory
+from asu.records.redis_connections import bears_full_memory, expect_memory
 
 from .signs_of_life import AudibleWorker
 

@@ -7,8 +7,8 @@ line, with their tries untouched, for room here or for another worker.
 
 import logging
 
+from asu.builds.capacity import expect_room
 from asu.errors import DiskFull
-from asu.room import expect_room
 from asu.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -13,19 +13,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from asu.build_plan import is_plan_of, new_plan, pending_bodies
-from asu.build_queue import PAYLOAD_VERSION
-from asu.build_record import State, WorkerRecords
 from asu.build_request import BuildRequest
+from asu.builds.build_queue import PAYLOAD_VERSION
 from asu.errors import QueueUnavailable
-from asu.memory_records import MemoryRecords
-from asu.memory_statistics import MemoryStatistics
 from asu.provenance.envelope import PROVENANCE_FILE, UnusableProvenance, read_envelope
 from asu.provenance.statement import Provenance, read_statement
+from asu.records.build_plan import is_plan_of, new_plan, pending_bodies
+from asu.records.build_record import State, WorkerRecords
+from asu.records.memory_records import MemoryRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
-from asu.stores.base import Store
+from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.local import LocalStore
+from asu.stores.store import Store
 
 from .accounting import Accounts
 from .container import ContainerEngine

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from asu.build_account import read_account
-from asu.build_record import WorkerRecords
 from asu.errors import StoreFailed
-from asu.stores.base import Store
+from asu.records.build_account import read_account
+from asu.records.build_record import WorkerRecords
+from asu.stores.store import Store
 
 
 @dataclass(slots=True, kw_only=True)

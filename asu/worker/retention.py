@@ -11,9 +11,9 @@ import logging
 import time
 from collections.abc import Iterable
 
-from asu.build_record import WorkerRecords
-from asu.room import MIB
-from asu.stores.base import Store, StoredBuild
+from asu.builds.capacity import MIB
+from asu.records.build_record import WorkerRecords
+from asu.stores.store import Store, StoredBuild
 
 log = logging.getLogger(__name__)
 

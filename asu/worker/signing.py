@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from asu.errors import CertificateInvalid, SigningFailed
+from asu.keys import firmware_trailer
+from asu.keys.certificate import signature_blob
+from asu.keys.usign import UnusableKey
 from asu.provenance.envelope import Seal
 
-from . import builder_output, firmware_trailer
-from .certificate import signature_blob
+from . import builder_output
 from .signing_key import SigningKey, read_signing_key
-from .usign import UnusableKey
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from . import certificate
-from .certificate import Certificate
-from .firmware_trailer import MAX_SIGNATURE
-from .usign import SecretKey, UnusableKey, new_secret_key, read_secret_key
+from asu.keys import certificate
+from asu.keys.certificate import Certificate
+from asu.keys.firmware_trailer import MAX_SIGNATURE
+from asu.keys.usign import SecretKey, UnusableKey, new_secret_key, read_secret_key
 
 # Seconds, ten years. ucert gives a certificate one year, after which an authority issues the next.
 # A key that vouches for itself has none to ask, and devices trust it because it lies in their

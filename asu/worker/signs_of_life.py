@@ -11,7 +11,7 @@ from rq import Worker
 from rq.utils import now, utcformat
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
-from asu.redis_connections import bears_full_memory
+from asu.records.redis_connections import bears_full_memory
 
 # Seconds that RQ gives a worker beyond its time, and for which it remembers one that has ended.
 GRACE = 60

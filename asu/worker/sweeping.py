@@ -15,16 +15,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from asu.build_plan import tellable_plan
-from asu.build_queue import BuildQueue, Reconciler
-from asu.build_record import Attempt, WorkerRecords
+from asu.builds.build_queue import BuildQueue, Reconciler
+from asu.builds.capacity import free_bytes
+from asu.builds.fleet import FleetNotes, WorkerNote
 from asu.errors import AsuError, WorkerLost
-from asu.fleet import FleetNotes, WorkerNote
 from asu.log_context import logged_with
 from asu.logs import where_it_failed
-from asu.room import free_bytes
+from asu.records.build_plan import tellable_plan
+from asu.records.build_record import Attempt, WorkerRecords
 from asu.settings import Settings
-from asu.stores.base import Lifetimes, Store
+from asu.stores.store import Lifetimes, Store
 
 from .accounting import Accounts
 from .audit import AuditLog

@@ -13,8 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from asu.stores.base import Store
 from asu.stores.local import LocalStore
+from asu.stores.store import Store
 from asu.worker.builder_output import copy_out
 from misc.bench.report import Row, Section, at_most
 

@@ -16,12 +16,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 
-from asu.build_queue import MemoryBuildQueue
-from asu.builds import Builds
-from asu.fleet import MemoryFleet
-from asu.redis_connections import async_redis, sync_redis
-from asu.redis_records import RedisRecords, RedisWorkerRecords
-from asu.room import Room
+from asu.builds.build_queue import MemoryBuildQueue
+from asu.builds.build_requests import Builds
+from asu.builds.capacity import Room
+from asu.builds.fleet import MemoryFleet
+from asu.records.redis_connections import async_redis, sync_redis
+from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.settings import Settings
 from asu.stores.local import LocalStore
 from misc.bench.poll import MODULE, put_in_line

@@ -13,15 +13,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from asu.build_queue import MemoryBuildQueue
-from asu.build_record import BuildRecord, State
-from asu.builds import Builds
-from asu.fleet import MemoryFleet
-from asu.preview import ResolvedRequest
-from asu.redis_connections import async_redis, sync_redis
-from asu.redis_records import RedisRecords, RedisWorkerRecords
+from asu.builds.build_queue import MemoryBuildQueue
+from asu.builds.build_requests import Builds
+from asu.builds.capacity import Room
+from asu.builds.fleet import MemoryFleet
+from asu.catalogue.resolver import ResolvedRequest
+from asu.records.build_record import BuildRecord, State
+from asu.records.redis_connections import async_redis, sync_redis
+from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.resolution import normalised_request, request_hash
-from asu.room import Room
 from asu.settings import Settings
 from asu.stores.local import LocalStore
 from asu.worker.progress import Progress

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-import asu.web_client
+import asu.upstream.http_client
 import asu_prepare.web_client
 
 
@@ -25,14 +25,16 @@ class Fetch(Protocol):
         """Return status and body; raises the client's own error, which is a `ClientError`."""
 
 
-ClientError = (asu.web_client.WebError, asu_prepare.web_client.FetchError)
+ClientError = (asu.upstream.http_client.WebError, asu_prepare.web_client.FetchError)
 
 
 async def fetch_as_asu(
     url: str, *, max_bytes: int = 1000, deadline: float = 5, private_urls: Collection[str] = ()
 ) -> tuple[int, bytes]:
     """Fetch as the API does."""
-    async with asu.web_client.WebClient(user_agent="test", private_urls=private_urls) as client:
+    async with asu.upstream.http_client.WebClient(
+        user_agent="test", private_urls=private_urls
+    ) as client:
         answer = await client.get(url, headers={}, max_bytes=max_bytes, deadline=deadline)
         return answer.status, answer.body
 

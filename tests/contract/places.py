@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from asu.build_record import LEASE_SECONDS, Attempt, Claimed, State
+from asu.records.build_record import LEASE_SECONDS, Attempt, Claimed, State
 from tests.contract.sides import DONE
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from asu.build_request import BuildRequest
-from asu.catalogue import ValidatedRequest
-from asu.preview import Resolver
+from asu.catalogue.resolver import Resolver
+from asu.catalogue.validation import ValidatedRequest
 
 OPENAPI = Path(__file__).resolve().parents[2] / "asu-prepare" / "openapi.json"
 PATH = "/api/v1/prepare"

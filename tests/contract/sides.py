@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.build_record import (
+from asu.records.build_record import (
     Attempt,
     BuildRecord,
     Claimed,
@@ -18,8 +18,8 @@ from asu.build_record import (
     State,
     WorkerRecords,
 )
-from asu.memory_records import MemoryRecords
-from asu.redis_records import RedisRecords, RedisWorkerRecords
+from asu.records.memory_records import MemoryRecords
+from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from tests.contract.redis_clock import let_pass
 
 BODIES = PendingBodies(queued=b'{"state": "queued"}', started=b'{"state": "started"}')

@@ -4,8 +4,8 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.build_record import LEASE_SECONDS, PREFIX, BuildRecord, Revived, State
-from asu.redis_records import ATTEMPTS
+from asu.records.build_record import LEASE_SECONDS, PREFIX, BuildRecord, Revived, State
+from asu.records.redis_records import ATTEMPTS
 from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.sides import DONE, A, B, C, Sides, memory_sides, redis_sides
 

@@ -13,11 +13,11 @@ import httpx2
 import pytest
 
 from asu.checking.findings import Level
-from asu.checking.services import check_upstream
-from asu.public_addresses import is_meant_to_be_local, is_public
+from asu.checking.neighbours import check_upstream
 from asu.resolution import DocumentUnavailableError
 from asu.services import open_services
 from asu.settings import Settings
+from asu.upstream.public_addresses import is_meant_to_be_local, is_public
 from asu_prepare import public_addresses as prepare_addresses
 from asu_prepare.config import Settings as PrepareSettings
 from asu_prepare.main import create_app

@@ -6,9 +6,9 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.fleet import NOTE_SECONDS, USAGE_SECONDS, Fleet, FleetNotes, MemoryFleet, WorkerNote
-from asu.redis_fleet import RedisFleet, RedisFleetNotes
-from asu.stores.base import StoreUsage
+from asu.builds.fleet import NOTE_SECONDS, USAGE_SECONDS, Fleet, FleetNotes, MemoryFleet, WorkerNote
+from asu.builds.redis_fleet import RedisFleet, RedisFleetNotes
+from asu.stores.store import StoreUsage
 from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.redis_clock import let_pass
 

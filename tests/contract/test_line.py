@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.build_record import (
+from asu.records.build_record import (
     HISTORY,
     HOLDER,
     LEASE_SECONDS,
@@ -20,7 +20,7 @@ from asu.build_record import (
     Revived,
     State,
 )
-from asu.redis_records import RedisRecords, RedisWorkerRecords
+from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.sides import (
     BODIES,

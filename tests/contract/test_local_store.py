@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from asu.errors import StoreFailed
-from asu.stores.base import Store
 from asu.stores.local import LocalStore
 from asu.stores.manifest import MANIFEST
+from asu.stores.store import Store
 from tests.contract.test_store import LIFETIMES, A, B, StoreContract, let_age, publish, read
 
 

@@ -9,11 +9,11 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.build_queue import PAYLOAD_VERSION, MemoryBuildQueue
-from asu.build_record import LEASE_SECONDS, PREFIX, RUNNING, State
-from asu.memory_statistics import MemoryStatistics
+from asu.builds.build_queue import PAYLOAD_VERSION, MemoryBuildQueue
+from asu.records.build_record import LEASE_SECONDS, PREFIX, RUNNING, State
 from asu.settings import Settings
-from asu.statistics import days_up_to, today
+from asu.statistics.build_statistics import days_up_to, today
+from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.memory import MemoryStore
 from asu.worker.accounting import Accounts
 from asu.worker.job import Builder

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asu.errors import StoreFailed
-from asu.stores.base import ACCOUNT
 from asu.stores.local import LocalStore
 from asu.stores.manifest import MANIFEST
+from asu.stores.store import ACCOUNT
 from tests.contract.test_store import A, B, gather, publish, read
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ STRACE = shutil.which("strace")
 PUBLISHING = f"""
 import sys
 from pathlib import Path
-from asu.stores.base import ACCOUNT
+from asu.stores.store import ACCOUNT
 from asu.stores.local import LocalStore
 
 store = LocalStore(Path(sys.argv[1]))

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from asu.build_request import BuildRequest
-from asu.catalogue import ValidatedRequest
+from asu.catalogue.prepare_client import InProcessPreparer, Preparer, PrepareService
+from asu.catalogue.resolver import Resolver, as_it_stands
+from asu.catalogue.validation import ValidatedRequest
 from asu.errors import InvalidRequest, PrepareDisagrees, PrepareUnavailable
-from asu.prepare_client import InProcessPreparer, Preparer, PrepareService
-from asu.preview import Resolver, as_it_stands
 from asu.resolution import Gatherer, load_rules, request_hash
-from asu.upstream import MemoryUpstream
-from asu.web_client import WebClient
+from asu.upstream.downloads_server import MemoryUpstream
+from asu.upstream.http_client import WebClient
 from asu_prepare.config import Settings as PrepareSettings
 from asu_prepare.main import create_app
 from asu_prepare.upstream import MemoryDocuments

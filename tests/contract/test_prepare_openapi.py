@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from asu.prepare_client import PrepareService
-from asu.web_client import WebClient
+from asu.catalogue.prepare_client import PrepareService
+from asu.upstream.http_client import WebClient
 from tests.contract.prepare_standin import Contract, validating_service
 from tests.contract.test_prepare import REQUESTS, resolver, validated
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asu.errors import QueueUnavailable
-from asu.stores.base import ACCOUNT, Store, StoreUsage
 from asu.stores.local import LocalStore
 from asu.stores.memory import MemoryStore
+from asu.stores.store import ACCOUNT, Store, StoreUsage
 from tests.contract.test_store import LIFETIMES, A, gather, publish, read
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from redis import Redis
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from asu.build_queue import (
+from asu.builds.build_queue import (
     FUNCTION,
     PATIENCE,
     PAYLOAD_VERSION,

@@ -15,7 +15,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import get_version
 
-from asu.build_queue import QUEUE, has_live_worker
+from asu.builds.build_queue import QUEUE, has_live_worker
 from asu.errors import QueueUnavailable
 from asu.worker.queue_worker import BuildWorker, runnable
 from tests.contract.test_queue import A, B, C, Line, rq_line

@@ -7,14 +7,8 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.build_record import (
-    LEASE_SECONDS,
-    RUNNING,
-    BuildRecord,
-    Claimed,
-    State,
-)
-from asu.redis_records import RedisWorkerRecords
+from asu.records.build_record import LEASE_SECONDS, RUNNING, BuildRecord, Claimed, State
+from asu.records.redis_records import RedisWorkerRecords
 from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.sides import BODIES, DONE, A, B, C, Sides, memory_sides, redis_sides
 

@@ -7,14 +7,8 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.build_record import (
-    REVIVALS,
-    BuildRecord,
-    Claimed,
-    Revived,
-    State,
-)
-from asu.redis_records import RedisRecords
+from asu.records.build_record import REVIVALS, BuildRecord, Claimed, Revived, State
+from asu.records.redis_records import RedisRecords
 from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.sides import BODIES, DONE, A, B, C, D, Sides, memory_sides, redis_sides
 

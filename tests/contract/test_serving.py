@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from asu import serving
 from asu.settings import Settings
+from asu.web import server as serving
 from asu_prepare import serving as prepare_serving
 from asu_prepare.config import Settings as PrepareSettings
 from tests.serving import served

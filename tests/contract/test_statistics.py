@@ -12,16 +12,7 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.build_totals import BOUNDS, WHOLE, Durations
-from asu.memory_statistics import MemoryStatistics
-from asu.redis_statistics import (
-    COUNTED,
-    COUNTED_SECONDS,
-    DAY_SECONDS,
-    RedisBuildStatistics,
-    RedisStatistics,
-)
-from asu.statistics import (
+from asu.statistics.build_statistics import (
     FAILURE_DAYS,
     FAILURES_KEPT,
     HOURS_DAYS,
@@ -35,6 +26,15 @@ from asu.statistics import (
     Problem,
     Statistics,
     duration_step,
+)
+from asu.statistics.build_totals import BOUNDS, WHOLE, Durations
+from asu.statistics.memory_statistics import MemoryStatistics
+from asu.statistics.redis_statistics import (
+    COUNTED,
+    COUNTED_SECONDS,
+    DAY_SECONDS,
+    RedisBuildStatistics,
+    RedisStatistics,
 )
 from tests.contract.imitated_redis import ImitatedRedis
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from asu.build_request import BuildRequest
-from asu.catalogue import Catalogue
+from asu.catalogue.validation import Catalogue
 from asu.resolution import DocumentMissingError, DocumentUnavailableError, Gatherer, load_rules
-from asu.upstream import DownloadsServer, MemoryUpstream, Upstream
-from asu.web_client import WebClient, WebError
+from asu.upstream.downloads_server import DownloadsServer, MemoryUpstream, Upstream
+from asu.upstream.http_client import WebClient, WebError
 from tests.documents import write_documents
 from tests.unit.worlds import REQUEST, metadata, settings
 from tests.upstream.faults import Fault

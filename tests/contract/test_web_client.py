@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from asu.web_client import WebAnswer, WebClient, WebConnectError, WebError
+from asu.upstream.http_client import WebAnswer, WebClient, WebConnectError, WebError
 from tests.requirements import free_port
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.redis_connections import async_redis, sync_redis
+from asu.records.redis_connections import async_redis, sync_redis
 from tests.integration.podman_world import PodmanWorld, podman_world
 from tests.integration.worker_world import WorkerWorld
 from tests.lossy_redis import LossyRedis

@@ -14,12 +14,12 @@ import pytest
 from redis import Redis
 
 from asu.app import create_app
-from asu.build_queue import QUEUE
-from asu.build_record import BuildRecord, State
-from asu.redis_records import RedisWorkerRecords
-from asu.serving import server_options
+from asu.builds.build_queue import QUEUE
+from asu.records.build_record import BuildRecord, State
+from asu.records.redis_records import RedisWorkerRecords
 from asu.settings import Settings
 from asu.stores.local import LocalStore
+from asu.web.server import server_options
 from tests.documents import write_documents
 from tests.redis_server import RedisServer
 from tests.serving import served

@@ -16,12 +16,12 @@ import httpx2
 import pytest
 from redis import Redis
 
-from asu.build_record import BuildRecord, PendingBodies, State
-from asu.redis_connections import async_redis
-from asu.redis_records import RedisRecords, RedisWorkerRecords
+from asu.records.build_record import BuildRecord, PendingBodies, State
+from asu.records.redis_connections import async_redis
+from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.settings import Settings
 from asu.stores import open_store
-from asu.stores.base import Lifetimes
+from asu.stores.store import Lifetimes
 from tests.integration.gateway_world import CAN_RUN, free_port, start_nginx
 from tests.integration.test_api_redis import running_api
 from tests.redis_server import RedisServer
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from asu.stores.base import Store
+    from asu.stores.store import Store
 
 KEY = "5f" * 32
 NAME = "openwrt-25.12.1-0123456789ab-lantiq-xrx200-bt_homehub-v5a-squashfs-sysupgrade.bin"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis import Redis
 
-from asu.build_record import LEASE
+from asu.records.build_record import LEASE
 from asu.worker.podman_engine import PodmanEngine
 from tests.integration.podman_world import BASE, ROOT, PodmanWorld, builder_image
 from tests.integration.worker_world import WorkerWorld

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asu.build_queue import QUEUE
-from asu.build_record import State
+from asu.builds.build_queue import QUEUE
+from asu.builds.capacity import MIB
 from asu.errors import DiskFull
-from asu.room import MIB
+from asu.records.build_record import State
 from asu.stores.local import LocalStore
 from asu.worker.builder_output import COPY_CHUNK, copy_out
 from asu.worker.memory_container import regular

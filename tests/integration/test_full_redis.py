@@ -8,12 +8,20 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.build_queue import RqBuildQueue
-from asu.build_record import LEASE, LEASE_SECONDS, PREFIX, Attempt, BuildRecord, Revived, State
+from asu.builds.build_queue import RqBuildQueue
+from asu.builds.capacity import Room
+from asu.builds.fleet import MemoryFleet
 from asu.errors import MemoryFull, QueueUnavailable
-from asu.fleet import MemoryFleet
-from asu.redis_records import RedisRecords, RedisWorkerRecords
-from asu.room import Room
+from asu.records.build_record import (
+    LEASE,
+    LEASE_SECONDS,
+    PREFIX,
+    Attempt,
+    BuildRecord,
+    Revived,
+    State,
+)
+from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.settings import Settings
 from asu.worker.accounting import Accounts
 from asu.worker.job import Builder

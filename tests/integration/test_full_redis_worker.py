@@ -15,14 +15,14 @@ from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from asu.build_queue import QUEUE, Reconciler, RqBuildQueue, has_live_worker
-from asu.build_record import PREFIX
+from asu.builds.build_queue import QUEUE, Reconciler, RqBuildQueue, has_live_worker
+from asu.builds.fleet import WorkerNote
+from asu.builds.redis_fleet import RedisFleet, RedisFleetNotes
 from asu.errors import BuildFailed, MemoryFull
-from asu.fleet import WorkerNote
-from asu.redis_fleet import RedisFleet, RedisFleetNotes
-from asu.redis_memory import ENDING_BYTES
+from asu.records.build_record import PREFIX
+from asu.records.redis_memory import ENDING_BYTES
 from asu.settings import Settings
-from asu.stores.base import StoreUsage
+from asu.stores.store import StoreUsage
 from asu.worker.process import expect_live_worker
 from asu.worker.progress import Progress
 from asu.worker.queue_worker import BuildWorker, runnable

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asu.build_record import State
 from asu.build_request import BuildRequest
 from asu.errors import ContainerFailed
+from asu.records.build_record import State
 from asu.resolution import request_hash
 from asu.worker.podman_engine import PodmanEngine
 from tests.injection import CANARY, PAYLOADS

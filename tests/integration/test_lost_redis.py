@@ -13,13 +13,13 @@ import httpx2
 import pytest
 from redis import Redis
 
-from asu.build_account import write_account
-from asu.build_record import PREFIX
-from asu.redis_records import RedisWorkerRecords
+from asu.records.build_account import write_account
+from asu.records.build_record import PREFIX
+from asu.records.redis_records import RedisWorkerRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
 from asu.stores import open_store
-from asu.stores.base import ACCOUNT
+from asu.stores.store import ACCOUNT
 from asu.worker.progress import Progress
 from tests.documents import write_documents
 from tests.integration.test_api_redis import running_api
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from asu.stores.base import Store
+    from asu.stores.store import Store
 
 ASKED = {
     "version": "24.10.4",

@@ -12,18 +12,18 @@ import httpx2
 import pytest
 from redis import Redis
 
-from asu import redis_scripts
-from asu.build_queue import PAYLOAD_VERSION, QUEUE
-from asu.build_record import LEASE, PREFIX, RETRIES, PendingBodies, State
 from asu.build_request import BuildRequest
-from asu.build_totals import BuildTotals
+from asu.builds.build_queue import PAYLOAD_VERSION, QUEUE
 from asu.errors import ContainerFailed
-from asu.redis_connections import async_redis, sync_redis
-from asu.redis_records import RedisRecords, RedisWorkerRecords
-from asu.redis_statistics import RedisBuildStatistics, RedisStatistics
+from asu.records import redis_scripts
+from asu.records.build_record import LEASE, PREFIX, RETRIES, PendingBodies, State
+from asu.records.redis_connections import async_redis, sync_redis
+from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
-from asu.statistics import Failure, FinishedBuild, hour_of, week_of
+from asu.statistics.build_statistics import Failure, FinishedBuild, hour_of, week_of
+from asu.statistics.build_totals import BuildTotals
+from asu.statistics.redis_statistics import RedisBuildStatistics, RedisStatistics
 from asu.stores.local import LocalStore
 from asu.worker.accounting import Accounts
 from asu.worker.job import Builder

@@ -6,9 +6,9 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.build_record import LEASE_SECONDS
-from asu.redis_fleet import RedisFleet, RedisFleetNotes
-from asu.redis_statistics import RedisBuildStatistics, RedisStatistics
+from asu.builds.redis_fleet import RedisFleet, RedisFleetNotes
+from asu.records.build_record import LEASE_SECONDS
+from asu.statistics.redis_statistics import RedisBuildStatistics, RedisStatistics
 from tests.contract.places import Crowd
 from tests.contract.sides import DONE, A, B, Sides, redis_sides
 from tests.contract.test_asked_twice import AskedTwiceContract, TokensContract

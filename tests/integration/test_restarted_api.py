@@ -8,8 +8,8 @@ import httpx2
 import pytest
 from redis import Redis
 
-from asu.build_record import BuildRecord, State
-from asu.redis_records import RedisWorkerRecords
+from asu.records.build_record import BuildRecord, State
+from asu.records.redis_records import RedisWorkerRecords
 from asu.settings import Settings
 from tests.documents import write_documents
 from tests.integration.test_api_redis import publish, running_api

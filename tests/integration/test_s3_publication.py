@@ -12,8 +12,8 @@ import pytest
 
 from asu.errors import QueueUnavailable, StoreFailed
 from asu.stores import open_store
-from asu.stores.base import ACCOUNT, StoreUsage
 from asu.stores.manifest import MANIFEST
+from asu.stores.store import ACCOUNT, StoreUsage
 from tests.contract.test_publication import PublicationContract, answers, nothing
 from tests.contract.test_store import LIFETIMES, A, B, gather, publish, read
 from tests.integration.test_s3_store import PREFIX, address, names, object_of, s3_settings
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asu.settings import Settings
-    from asu.stores.base import Store
+    from asu.stores.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import pytest
 from asu.errors import StoreFailed
 from asu.settings import Settings
 from asu.stores import open_store
-from asu.stores.base import Lifetimes
 from asu.stores.manifest import MANIFEST
 from asu.stores.s3 import S3Store
+from asu.stores.store import Lifetimes
 from tests.contract.test_store import LIFETIMES, A, B, StoreContract, gather, part, publish, read
 from tests.s3_server import Faults, ask, faulty, make_bucket, running_s3
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from asu.stores.base import Store
+    from asu.stores.store import Store
 
 PREFIX = "images/"
 # As if all had been left ten seconds ago.

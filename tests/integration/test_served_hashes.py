@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from redis import Redis
 
-from asu.redis_records import RedisWorkerRecords
+from asu.records.redis_records import RedisWorkerRecords
 from asu.settings import Settings
 from asu.stores import open_store
 from asu.worker.recovery import recover
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from asu.stores.base import Store
     from asu.stores.local import LocalStore
+    from asu.stores.store import Store
 
 pytestmark = pytest.mark.skipif(not CAN_RUN, reason="nginx is not installed (make install)")
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asu.build_record import State
+from asu.keys.usign import read_secret_key
 from asu.provenance.envelope import PROVENANCE_FILE
-from asu.stores.base import ACCOUNT
+from asu.records.build_record import State
 from asu.stores.manifest import MANIFEST
+from asu.stores.store import ACCOUNT
 from asu.worker.signing_key import make_signing_key, read_signing_key
-from asu.worker.usign import read_secret_key
 from tests.integration.podman_world import APK, OPKG, ROOT
 from tests.requirements import required_program
 from tests.signed_images import read_signed

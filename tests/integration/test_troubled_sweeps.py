@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from asu import redis_scripts
-from asu.build_queue import RqBuildQueue
-from asu.build_record import LEASE, PendingBodies, State
-from asu.redis_connections import async_redis, sync_redis
-from asu.redis_fleet import NAMES, STORE, RedisFleetNotes
-from asu.redis_records import RedisRecords, RedisWorkerRecords
-from asu.redis_statistics import RedisBuildStatistics, RedisStatistics
+from asu.builds.build_queue import RqBuildQueue
+from asu.builds.redis_fleet import NAMES, STORE, RedisFleetNotes
+from asu.records import redis_scripts
+from asu.records.build_record import LEASE, PendingBodies, State
+from asu.records.redis_connections import async_redis, sync_redis
+from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.settings import Settings
+from asu.statistics.redis_statistics import RedisBuildStatistics, RedisStatistics
 from asu.stores.memory import MemoryStore
 from asu.worker.accounting import Accounts
 from asu.worker.memory_container import MemoryEngine

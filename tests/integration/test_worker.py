@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.build_queue import RqBuildQueue
-from asu.build_record import State
+from asu.builds.build_queue import RqBuildQueue
+from asu.records.build_record import State
 from asu.stores import open_store
 from asu.worker.podman_engine import PodmanEngine
 from asu.worker.queue_worker import MAINTENANCE_INTERVAL

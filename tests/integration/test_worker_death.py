@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.build_record import LEASE, LEASE_SECONDS, State
+from asu.records.build_record import LEASE, LEASE_SECONDS, State
 from tests.integration.test_worker import BUILD_SECONDS
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 from rq.serializers import JSONSerializer
 
-from asu.build_queue import BuildJob, RqBuildQueue
+from asu.builds.build_queue import BuildJob, RqBuildQueue
 from tests.integration.podman_world import ROOT
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisAwayError
 
-from asu.build_queue import PAYLOAD_VERSION, RqBuildQueue
-from asu.build_record import (
+from asu.build_request import BuildRequest
+from asu.builds.build_queue import PAYLOAD_VERSION, RqBuildQueue
+from asu.records.build_record import (
     LEASE,
     PREFIX,
     RUNNING,
@@ -28,12 +29,11 @@ from asu.build_record import (
     PendingBodies,
     State,
 )
-from asu.build_request import BuildRequest
-from asu.redis_connections import async_redis, sync_redis
-from asu.redis_records import RedisRecords, RedisWorkerRecords
-from asu.redis_statistics import RedisBuildStatistics
+from asu.records.redis_connections import async_redis, sync_redis
+from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.resolution import request_hash
-from asu.statistics import PREFIX as STATISTICS
+from asu.statistics.build_statistics import PREFIX as STATISTICS
+from asu.statistics.redis_statistics import RedisBuildStatistics
 from asu.stores.local import LocalStore
 from asu.worker.accounting import Accounts
 from asu.worker.job import Builder

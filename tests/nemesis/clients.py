@@ -118,9 +118,9 @@ class Client(threading.Thread):
                 session=self._ask.session,
                 wish=self._ask.wish,
                 at=self._recorder.now(),
-                outcome=outcome or "unfinished",
+                outcome=outcome or "unfinished",  # type: ignore[arg-type]
                 key=self._key,
-            )  # type: ignore[arg-type]
+            )
         )
 
     def _try(self) -> str | None:

@@ -159,9 +159,9 @@ def test_equal_request_is_served_at_once(system: NativeSystem, answers: list[Ans
     build = answers[-1].json()
     shuffled = {
         **REQUEST,
-        "packages": list(reversed(REQUEST["packages"])),
+        "packages": list(reversed(REQUEST["packages"])),  # type: ignore[call-overload]
         "client": "owut/2026.07.08-r1",
-    }  # type: ignore[call-overload]  # A list.
+    }
 
     again = system.ask("/api/v1/build", shuffled)
 

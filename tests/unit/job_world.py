@@ -7,15 +7,15 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from asu.build_queue import PAYLOAD_VERSION
-from asu.build_record import Attempt, BuildRecord, PendingBodies
 from asu.build_request import BuildRequest
+from asu.builds.build_queue import PAYLOAD_VERSION
 from asu.errors import QueueUnavailable
-from asu.memory_records import MemoryRecords
-from asu.memory_statistics import MemoryStatistics
+from asu.records.build_record import Attempt, BuildRecord, PendingBodies
+from asu.records.memory_records import MemoryRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
-from asu.statistics import days_up_to, today
+from asu.statistics.build_statistics import days_up_to, today
+from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.local import LocalStore
 from asu.worker.accounting import Accounts
 from asu.worker.job import Builder

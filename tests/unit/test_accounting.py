@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asu.build_record import State
 from asu.errors import QueueUnavailable
-from asu.memory_statistics import MemoryStatistics
-from asu.statistics import (
+from asu.records.build_record import State
+from asu.statistics.build_statistics import (
     DayCounts,
     Failure,
     FinishedBuild,
@@ -23,6 +22,7 @@ from asu.statistics import (
     today,
     weeks_up_to,
 )
+from asu.statistics.memory_statistics import MemoryStatistics
 from asu.worker.accounting import MAX_PROBLEMS, failure, finished_build
 from asu.worker.container import CommandResult
 from tests.unit.job_world import CONFLICT, SCRIPT, World, new_world

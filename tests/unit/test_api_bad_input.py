@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asu.edge import MAX_LISTED
+from asu.web.edge import MAX_LISTED
 from tests.unit.worlds import REQUEST, BrokenUpstream, World, opened
 
 JSON = {"Content-Type": "application/json"}

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from asu.build_queue import MemoryBuildQueue
-from asu.build_record import BuildRecord, State
+from asu.builds.build_queue import MemoryBuildQueue
+from asu.builds.fleet import WorkerNote
 from asu.errors import ContainerFailed, ImpossibleSelection
-from asu.fleet import WorkerNote
+from asu.records.build_record import BuildRecord, State
 from tests.unit.worlds import REQUEST, UntouchableUpstream, World, opened
 
 UNKNOWN = "0" * 64

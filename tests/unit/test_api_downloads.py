@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from asu.errors import StoreFailed
-from asu.stores.base import Content, StoredFile
 from asu.stores.memory import MemoryStore
+from asu.stores.store import Content, StoredFile
 from tests.unit.worlds import REQUEST, World, opened
 
 CONTENT = b"0123456789"

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from asu.build_queue import MemoryBuildQueue
-from asu.build_record import BuildRecord
+from asu.builds.build_queue import MemoryBuildQueue
 from asu.errors import QueueUnavailable
-from asu.memory_records import MemoryRecords
+from asu.records.build_record import BuildRecord
+from asu.records.memory_records import MemoryRecords
 from tests.unit.worlds import REQUEST, World, opened
 
 ORIGIN = {"Origin": "http://192.168.1.1"}

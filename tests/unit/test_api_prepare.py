@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from asu.build_record import BuildRecord
-from asu.catalogue import ValidatedRequest
+from asu.catalogue.validation import ValidatedRequest
 from asu.errors import PrepareUnavailable, QueueUnavailable
-from asu.memory_records import MemoryRecords
-from asu.upstream import MemoryUpstream
+from asu.records.build_record import BuildRecord
+from asu.records.memory_records import MemoryRecords
+from asu.upstream.downloads_server import MemoryUpstream
 from tests.unit.fixtures.feed_keys import PEM, USIGN, USIGN_LINE, USIGN_SECRET
 from tests.unit.worlds import REQUEST, UntouchableUpstream, World, metadata, opened
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from asu.memory_statistics import MemoryStatistics
-from asu.statistics import Failure, FinishedBuild, Problem, hour_of, today, week_of
+from asu.statistics.build_statistics import Failure, FinishedBuild, Problem, hour_of, today, week_of
+from asu.statistics.memory_statistics import MemoryStatistics
 from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
 from tests.unit.test_figures import WatchedStatistics
 from tests.unit.worlds import REQUEST, World, opened

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asu.build_queue import MemoryBuildQueue
-from asu.build_record import Attempt, BuildRecord, State
-from asu.statistics import days_up_to, today
+from asu.builds.build_queue import MemoryBuildQueue
+from asu.records.build_record import Attempt, BuildRecord, State
+from asu.statistics.build_statistics import days_up_to, today
 from asu.stores.manifest import MANIFEST, read_manifest
 from asu.worker.accounting import Accounts
 from asu.worker.audit import AuditLog

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from asu.build_queue import MemoryBuildQueue
-from asu.build_record import REVIVALS, BuildRecord, Claimed, Holder, PendingBodies, Revived, State
-from asu.builds import Builds
+from asu.builds.build_queue import MemoryBuildQueue
+from asu.builds.build_requests import Builds
+from asu.builds.capacity import Room
+from asu.builds.fleet import MemoryFleet
+from asu.catalogue.resolver import ResolvedRequest
 from asu.errors import (
     InternalError,
     Overloaded,
@@ -16,10 +18,16 @@ from asu.errors import (
     StoreFailed,
     UnknownBuild,
 )
-from asu.fleet import MemoryFleet
-from asu.memory_records import MemoryRecords
-from asu.preview import ResolvedRequest
-from asu.room import Room
+from asu.records.build_record import (
+    REVIVALS,
+    BuildRecord,
+    Claimed,
+    Holder,
+    PendingBodies,
+    Revived,
+    State,
+)
+from asu.records.memory_records import MemoryRecords
 from asu.settings import Settings
 from asu.stores.memory import MemoryStore
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from asu.build_request import BuildRequest
-from asu.catalogue import Catalogue, ValidatedRequest
+from asu.catalogue.validation import Catalogue, ValidatedRequest
 from asu.errors import (
     AmbiguousProfile,
     AsuError,
@@ -23,7 +23,7 @@ from asu.errors import (
     UpstreamUnreachable,
 )
 from asu.resolution import Gatherer, Version, load_rules
-from asu.upstream import MemoryUpstream
+from asu.upstream.downloads_server import MemoryUpstream
 from tests.unit.fixtures.feed_keys import USIGN, USIGN_LINE
 from tests.unit.worlds import REQUEST, REVISION, metadata, settings
 

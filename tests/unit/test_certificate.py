@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from asu.worker.certificate import read_chain, self_signed, signature_blob
-from asu.worker.usign import SecretKey, UnusableKey, read_public_key
+from asu.keys.certificate import read_chain, self_signed, signature_blob
+from asu.keys.usign import SecretKey, UnusableKey, read_public_key
 from tests.signed_images import blobs_of
 
 KEY = SecretKey(bytes(range(32)), bytes.fromhex("84bfc88a17166577"))

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from asu.charts import (
+from asu.pages.charts import (
     BOTTOM,
     GRID_LINES,
     HEIGHT,
@@ -16,8 +16,8 @@ from asu.charts import (
     round_up,
     stacked_chart,
 )
-from asu.figures import Series, WeekChart, add_up, per_day, summarise
-from asu.stats_page import STYLES, StatsFigures, stats_content
+from asu.pages.stats_page import STYLES, StatsFigures, stats_content
+from asu.statistics.figures import Series, WeekChart, add_up, per_day, summarise
 from tests.unit.test_figures import NOW, counted
 
 LABELS = [f"2026-10-{day:02}Z" for day in range(1, 31)]

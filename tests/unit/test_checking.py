@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from asu.__main__ import main
-from asu.build_queue import MemoryBuildQueue
-from asu.checking import isolation, machine, services
-from asu.checking.command import checks_for, in_json, in_words
+from asu.builds.build_queue import MemoryBuildQueue
+from asu.builds.capacity import MIB
+from asu.checking import isolation, machine
+from asu.checking import neighbours as services
+from asu.checking.check_command import checks_for, in_json, in_words
 from asu.checking.findings import Finding, Level, Verdict, fine, has_problems, problem, run_checks
-from asu.redis_condition import RedisCondition
-from asu.room import MIB
+from asu.operations.redis_condition import RedisCondition
 from asu.settings import Settings
 from asu.stores.local import LocalStore
 from tests.unit.test_api_operations import AbsentQueue

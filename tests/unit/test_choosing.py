@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asu.build_record import OVERTAKINGS, PendingBodies
-from asu.memory_records import MemoryRecords
+from asu.records.build_record import OVERTAKINGS, PendingBodies
+from asu.records.memory_records import MemoryRecords
 from asu.worker.choosing import WINDOW, Choice
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asu.client_address import client_of
+from asu.web.client_address import client_of
 
 
 @pytest.mark.parametrize(

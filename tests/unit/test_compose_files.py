@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from asu.build_queue import PATIENCE
+from asu.builds.build_queue import PATIENCE
 from asu.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -170,8 +170,8 @@ def test_an_old_default_stays_unless_it_surely_exists_no_more(known: object) -> 
     resolution = resolve(
         absolute(PC_THEN.defaults, "25.12.5", since="24.10.7"),
         RULES,
-        knowing(PC_NOW, PC_THEN, index=known),
-    )  # type: ignore[arg-type]
+        knowing(PC_NOW, PC_THEN, index=known),  # type: ignore[arg-type]
+    )
 
     assert "kmod-old" in resolution.packages
 
@@ -214,8 +214,10 @@ def test_the_origin_that_the_client_tells_is_believed() -> None:
 def test_the_order_of_the_candidates_does_not_matter(order: tuple[object, ...]) -> None:
     """Any replica infers the same."""
     found = resolve(
-        absolute(PC_THEN.defaults, "25.12.5"), RULES, knowing(PC_NOW, *order)
-    ).from_version  # type: ignore[arg-type]
+        absolute(PC_THEN.defaults, "25.12.5"),
+        RULES,
+        knowing(PC_NOW, *order),  # type: ignore[arg-type]
+    ).from_version
 
     assert found is not None
     assert found.version == "24.10.7"

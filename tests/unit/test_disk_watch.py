@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
+from asu.builds.capacity import MIB
 from asu.errors import AsuError, ContainerFailed, ContainerTooLarge, StoreFailed
-from asu.room import MIB
 from asu.settings import Settings
 from asu.worker.container import BuildContainer
 from asu.worker.disk_watch import WatchedContainer

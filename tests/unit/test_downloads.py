@@ -2,10 +2,10 @@
 
 import pytest
 
-from asu.downloads import PIECE, Downloads
 from asu.errors import StoreFailed
-from asu.stores.base import Content, StoredFile
+from asu.stores.downloads import PIECE, Downloads
 from asu.stores.memory import MemoryStore
+from asu.stores.store import Content, StoredFile
 
 pytestmark = pytest.mark.anyio
 

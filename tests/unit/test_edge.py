@@ -10,9 +10,9 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from asu.edge import MAX_BODY_BYTES, MAX_LISTED, Cors, Edge, without_input
 from asu.errors import Overloaded
 from asu.logs import Lines
+from asu.web.edge import MAX_BODY_BYTES, MAX_LISTED, Cors, Edge, without_input
 
 SCRIPT = "#!/bin/sh"
 ORIGIN = {"Origin": "http://192.168.1.1"}

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asu.catalogue.feed_policy import FeedPolicy
+from asu.catalogue.package_manager import package_manager_of
 from asu.errors import MalformedRepositoryKey
-from asu.feeds import FeedPolicy
-from asu.package_manager import package_manager_of
 from asu.resolution import FeedKey, InvalidFeedError, Version
 from tests.unit.fixtures import feed_keys
 from tests.unit.fixtures.feed_keys import DER, FINGERPRINT, PEM, USIGN, USIGN_LINE

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asu.catalogue.feed_policy import FeedPolicy
 from asu.errors import MalformedRepository, RepositoryNotAllowed
-from asu.feeds import FeedPolicy
 from asu.resolution import FeedUrl, InvalidFeedError, Version
 
 ALLOWED = (

@@ -2,8 +2,8 @@
 
 import pytest
 
+from asu.catalogue.feed_policy import FeedPolicy
 from asu.errors import RepositoryNotAllowed, UnsuitableRepositoryKey
-from asu.feeds import FeedPolicy
 from asu.resolution import Version
 from tests.unit.fixtures.feed_keys import PEM, USIGN
 

@@ -9,9 +9,20 @@ from typing import Any
 
 import pytest
 
-from asu.build_queue import MemoryBuildQueue
+from asu.builds.build_queue import MemoryBuildQueue
 from asu.errors import QueueUnavailable
-from asu.figures import (
+from asu.records.memory_records import MemoryRecords
+from asu.statistics.build_statistics import (
+    KEPT_DAYS,
+    DayCounts,
+    Failure,
+    FinishedBuild,
+    days_up_to,
+    duration_step,
+    seconds_of,
+    today,
+)
+from asu.statistics.figures import (
     DAYS_SHOWN,
     FAILURES_SHOWN,
     WEEKS_SHOWN,
@@ -25,18 +36,7 @@ from asu.figures import (
     summarise,
     work_out,
 )
-from asu.memory_records import MemoryRecords
-from asu.memory_statistics import MemoryStatistics
-from asu.statistics import (
-    KEPT_DAYS,
-    DayCounts,
-    Failure,
-    FinishedBuild,
-    days_up_to,
-    duration_step,
-    seconds_of,
-    today,
-)
+from asu.statistics.memory_statistics import MemoryStatistics
 
 pytestmark = pytest.mark.anyio
 

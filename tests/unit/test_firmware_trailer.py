@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.worker.firmware_trailer import signature_block, strip_signature
+from asu.keys.firmware_trailer import signature_block, strip_signature
 from tests.signed_images import blocks_of, with_block
 
 if TYPE_CHECKING:

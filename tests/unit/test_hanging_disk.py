@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from asu.last_good import MAX_NOTES, PAUSE, DiskLastGood
-from asu.room import Disk
+from asu.builds.capacity import Disk
+from asu.upstream.last_good import MAX_NOTES, PAUSE, DiskLastGood
 from tests.unit.test_last_good import URL, files
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 MANY = 40  # More than the threads that asyncio has for all.
 SCRIPT = """
 import asyncio, pathlib, sys
-from asu.last_good import DiskLastGood
+from asu.upstream.last_good import DiskLastGood
 print(asyncio.run(DiskLastGood(pathlib.Path(sys.argv[1]), sys.argv[2]).find("0")))
 """
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from asu.builds.capacity import MIB
+from asu.builds.fleet import WorkerNote
 from asu.errors import StoreFailed
-from asu.fleet import WorkerNote
-from asu.redis_memory import MemoryUse
-from asu.room import MIB
+from asu.records.redis_memory import MemoryUse
 from asu.stores.memory import MemoryStore
 from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
 from tests.unit.worlds import World, opened

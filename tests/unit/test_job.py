@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.build_record import State
+from asu.records.build_record import State
 from asu.stores.manifest import MANIFEST, read_manifest
 from asu.worker.container import CommandResult
 from tests.unit.job_world import ENQUEUED, SCRIPT, World, body_of, new_world

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asu.build_queue import PAYLOAD_VERSION
-from asu.build_record import State
 from asu.build_request import BuildRequest
+from asu.builds.build_queue import PAYLOAD_VERSION
 from asu.errors import AsuError, ContainerFailed, StoreFailed
+from asu.records.build_record import State
 from asu.settings import Settings
-from asu.stores.base import NO_HASHES, without_rival
 from asu.stores.local import LocalStore
+from asu.stores.store import NO_HASHES, without_rival
 from asu.worker.container import CommandResult
 from tests.unit.job_world import CONFLICT, KEY, REQUEST, SCRIPT, World, body_of, new_world
 

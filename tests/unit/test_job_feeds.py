@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.build_record import State
+from asu.records.build_record import State
 from asu.worker.container import CommandResult
 from tests.unit.job_world import World, body_of, new_world
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asu.build_record import State
-from asu.pace import Pace
-from asu.poll_answer import answer_of
+from asu.builds.eta import Pace
+from asu.builds.poll_answer import answer_of
 from asu.provenance.envelope import PROVENANCE_FILE, read_envelope
 from asu.provenance.statement import Provenance, read_statement
+from asu.records.build_record import State
 from asu.worker.builder_output import MAX_PROFILES, MAX_SUMS
 from asu.worker.container import CommandResult
 from asu.worker.memory_container import regular

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.build_record import State
+from asu.keys.usign import read_public_key
 from asu.provenance.envelope import PROVENANCE_FILE, Envelope, read_envelope, signed_message
 from asu.provenance.statement import Provenance, read_statement
+from asu.records.build_record import State
 from asu.stores.manifest import MANIFEST, read_manifest
 from asu.worker.memory_container import regular
 from asu.worker.signing_key import make_signing_key
-from asu.worker.usign import read_public_key
 from tests.unit.job_world import SCRIPT, World, body_of, new_world
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.build_record import Attempt, State
+from asu.records.build_record import Attempt, State
 from asu.settings import Settings
-from asu.stores.base import NO_HASHES, without_rival
 from asu.stores.local import LocalStore
+from asu.stores.store import NO_HASHES, without_rival
 from tests.unit.job_world import KEY, WatchedRecords, World, body_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.build_record import State
+from asu.records.build_record import State
 from asu.worker.signing_key import make_signing_key
 from tests.signed_images import read_signed
 from tests.unit.job_world import World, body_of, new_world

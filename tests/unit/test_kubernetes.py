@@ -9,8 +9,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from asu.build_queue import PATIENCE
-from asu.metrics import METRICS
+from asu.builds.build_queue import PATIENCE
+from asu.operations.metrics import METRICS
 from asu.settings import Settings
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "misc" / "kubernetes"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from asu.last_good import MAX_AGE, DiskLastGood
 from asu.resolution import DocumentMissingError, DocumentUnavailableError
-from asu.upstream import DownloadsServer
-from asu.web_client import WebAnswer, WebConnectError, WebError
+from asu.upstream.downloads_server import DownloadsServer
+from asu.upstream.http_client import WebAnswer, WebConnectError, WebError
+from asu.upstream.last_good import MAX_AGE, DiskLastGood
 from tests.unit.test_upstream import DOCUMENT, TTL, ScriptedClient, ok
 
 pytestmark = pytest.mark.anyio

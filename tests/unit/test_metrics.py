@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from asu.build_totals import BOUNDS
+from asu.builds.fleet import WorkerNote
 from asu.errors import PrepareUnavailable, WorkerLost
-from asu.fleet import WorkerNote
-from asu.memory_statistics import MemoryStatistics
-from asu.metrics import HTTP_REQUESTS, METRICS, PROCESS_METRICS, Metric, error_codes
-from asu.redis_memory import MemoryUse
-from asu.statistics import Failure, FinishedBuild, hour_of
-from asu.stores.base import StoreUsage
+from asu.operations.metrics import HTTP_REQUESTS, METRICS, PROCESS_METRICS, Metric, error_codes
+from asu.records.redis_memory import MemoryUse
+from asu.statistics.build_statistics import Failure, FinishedBuild, hour_of
+from asu.statistics.build_totals import BOUNDS
+from asu.statistics.memory_statistics import MemoryStatistics
+from asu.stores.store import StoreUsage
 from misc.reference import app_routes
 from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
 from tests.unit.worlds import REQUEST, BrokenPreparer, World, opened

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from asu import metrics
+from asu.operations import metrics
 from asu_prepare import metrics as prepare_metrics
 
 ROOT = Path(__file__).resolve().parents[2]

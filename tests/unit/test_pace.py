@@ -7,13 +7,13 @@ import threading
 
 import pytest
 
-from asu.build_queue import MemoryBuildQueue
-from asu.build_record import Standing
+from asu.builds.build_queue import MemoryBuildQueue
+from asu.builds.capacity import MIB, Room
+from asu.builds.eta import Pace, PaceReader
+from asu.builds.fleet import MemoryFleet, WorkerNote
 from asu.errors import QueueUnavailable
-from asu.fleet import MemoryFleet, WorkerNote
-from asu.memory_records import MemoryRecords
-from asu.pace import Pace, PaceReader
-from asu.room import MIB, Room
+from asu.records.build_record import Standing
+from asu.records.memory_records import MemoryRecords
 from asu.settings import Settings
 
 pytestmark = pytest.mark.anyio

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asu.package_manager import package_manager_of
+from asu.catalogue.package_manager import package_manager_of
 from asu.resolution import Version
 
 

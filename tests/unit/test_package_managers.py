@@ -6,12 +6,12 @@ import base64
 
 import pytest
 
+from asu.catalogue.package_manager import package_manager_of
 from asu.errors import BuildFailed, WrongPackageVersions
-from asu.package_manager import package_manager_of
 from asu.resolution import Version
 from asu.worker.package_managers import Apk, Opkg, PackageManager, package_manager_for
-from asu.worker.package_managers.feeds import admitted_feeds
-from asu.worker.package_managers.manifest import check_versions
+from asu.worker.package_managers.admitted_feeds import admitted_feeds
+from asu.worker.package_managers.image_manifest import check_versions
 from asu.worker.pulling import BuilderImage
 from tests.unit.test_builder_failures import text_of
 

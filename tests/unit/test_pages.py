@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from asu.memory_statistics import MemoryStatistics
-from asu.statistics import Failure, FinishedBuild, Problem, hour_of, today
+from asu.statistics.build_statistics import Failure, FinishedBuild, Problem, hour_of, today
+from asu.statistics.memory_statistics import MemoryStatistics
 from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
 from tests.unit.test_figures import WatchedStatistics
 from tests.unit.worlds import REQUEST, World, opened

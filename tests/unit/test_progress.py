@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asu.errors import BuildFailed
-from asu.redis_memory import ENDED_BODY_BYTES
+from asu.records.redis_memory import ENDED_BODY_BYTES
 from asu.worker.bounded_log import LOG_HALF, BoundedLog
 from asu.worker.progress import Progress
 

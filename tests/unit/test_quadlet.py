@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asu.build_queue import PATIENCE
+from asu.builds.build_queue import PATIENCE
 from asu.settings import Settings
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "misc" / "quadlet"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asu.build_record import BuildRecord, PendingBodies, State
 from asu.build_request import BuildRequest
 from asu.errors import QueueUnavailable
-from asu.memory_records import MemoryRecords
 from asu.provenance.envelope import PROVENANCE_FILE
+from asu.records.build_record import BuildRecord, PendingBodies, State
+from asu.records.memory_records import MemoryRecords
 from asu.resolution import request_hash
 from asu.worker.memory_container import MemoryEngine
 from asu.worker.rebuilding import CannotRebuild, Comparison, rebuild

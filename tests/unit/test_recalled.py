@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from asu.build_request import BuildRequest
-from asu.catalogue import Catalogue
+from asu.catalogue.listings import Listings
+from asu.catalogue.validation import Catalogue
 from asu.errors import (
     AsuError,
     NotFound,
@@ -20,11 +21,10 @@ from asu.errors import (
     UnsupportedVersion,
     UpstreamUnreachable,
 )
-from asu.last_good import DiskLastGood
-from asu.listings import Listings
 from asu.resolution import Gatherer, load_rules
-from asu.upstream import RECALLED_OLD, RECALLED_PATIENCE, DownloadsServer
-from asu.web_client import WebAnswer, WebError
+from asu.upstream.downloads_server import RECALLED_OLD, RECALLED_PATIENCE, DownloadsServer
+from asu.upstream.http_client import WebAnswer, WebError
+from asu.upstream.last_good import DiskLastGood
 from tests.unit.test_last_good import AWAY, URL, age_by, disk, files
 from tests.unit.test_upstream import DOCUMENT, TTL, ScriptedClient, ok
 from tests.unit.worlds import REQUEST, metadata, settings

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.build_record import BuildRecord, Revived, State
-from asu.memory_records import MemoryRecords
-from asu.stores.base import ACCOUNT
+from asu.records.build_record import BuildRecord, Revived, State
+from asu.records.memory_records import MemoryRecords
 from asu.stores.manifest import MANIFEST
+from asu.stores.store import ACCOUNT
 from asu.worker.recovery import Recovered, recover
 from tests.unit.job_world import SCRIPT, World, body_of, new_world
 

@@ -5,7 +5,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from asu.errors import MemoryFull, QueueUnavailable
-from asu.redis_connections import answers
+from asu.records.redis_connections import answers
 
 OLDER = "Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed when used memory > 'maxmemory'."
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from asu.catalogue.renderings import FRESH_SECONDS, MAX_BYTES, Renderings
 from asu.errors import NotFound, UpstreamUnreachable
-from asu.renderings import FRESH_SECONDS, MAX_BYTES, Renderings
 
 pytestmark = pytest.mark.anyio
 

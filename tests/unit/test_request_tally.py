@@ -7,9 +7,9 @@ from datetime import date
 import pytest
 
 from asu.errors import QueueUnavailable
-from asu.memory_statistics import MemoryStatistics
-from asu.request_tally import RequestTally
-from asu.statistics import DayCounts, today
+from asu.operations.request_tally import RequestTally
+from asu.statistics.build_statistics import DayCounts, today
+from asu.statistics.memory_statistics import MemoryStatistics
 
 pytestmark = pytest.mark.anyio
 

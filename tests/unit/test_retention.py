@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.build_record import Attempt, BuildRecord, PendingBodies, State
-from asu.memory_records import MemoryRecords
-from asu.room import MIB
+from asu.builds.capacity import MIB
+from asu.records.build_record import Attempt, BuildRecord, PendingBodies, State
+from asu.records.memory_records import MemoryRecords
 from asu.settings import Settings
 from asu.stores.memory import MemoryStore
 from asu.worker.retention import GRACE, keep_within

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.build_record import State
 from asu.errors import AsuError, ContainerFailed, DiskFull, DownloadFailed
+from asu.records.build_record import State
 from asu.worker.container import CommandResult
 from tests.unit.job_world import CONFLICT, World, body_of, new_world
 

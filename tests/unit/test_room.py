@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from asu.builds.capacity import MIB, expect_room
+from asu.builds.fleet import MemoryFleet, WorkerNote
 from asu.errors import DiskFull, QueueUnavailable
-from asu.fleet import MemoryFleet, WorkerNote
-from asu.memory_records import MemoryRecords
-from asu.redis_memory import MemoryUse
-from asu.room import MIB, expect_room
+from asu.records.memory_records import MemoryRecords
+from asu.records.redis_memory import MemoryUse
 from tests.unit.worlds import REQUEST, opened
 
 TOO_MUCH = 1024**3  # MiB; no disk has as much.

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from asu.errors import CertificateInvalid, SigningFailed
-from asu.worker.certificate import self_signed
+from asu.keys.certificate import self_signed
 from asu.worker.signing import Signer
 from asu.worker.signing_key import SigningKey, make_signing_key, read_signing_key
 from tests.signed_images import read_signed, with_block

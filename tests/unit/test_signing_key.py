@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asu.__main__ import main
+from asu.keys.certificate import self_signed
+from asu.keys.usign import UnusableKey, new_secret_key
 from asu.settings import Settings
-from asu.worker.certificate import self_signed
 from asu.worker.process import chosen_signing
 from asu.worker.signing_key import make_signing_key, read_signing_key
 from asu.worker.unsigned import UNSIGNED
-from asu.worker.usign import UnusableKey, new_secret_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

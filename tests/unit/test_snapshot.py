@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from asu.build_record import State
 from asu.errors import AsuError, ContainerFailed, DownloadFailed, ImageBuilderMissing
+from asu.records.build_record import State
 from asu.worker.container import CommandResult
 from asu.worker.pulling import BuilderImage
 from asu.worker.snapshot import failure, setup_command

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from asu.figures import FailureCount
-from asu.memory_statistics import MemoryStatistics
-from asu.statistics import Failure, FinishedBuild, hour_of
-from asu.status import HOURS_SHOWN, HourCounts, last_hours, newest_by_class
+from asu.operations.status import HOURS_SHOWN, HourCounts, last_hours, newest_by_class
+from asu.statistics.build_statistics import Failure, FinishedBuild, hour_of
+from asu.statistics.figures import FailureCount
+from asu.statistics.memory_statistics import MemoryStatistics
 from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
 from tests.unit.worlds import REQUEST, opened
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from asu.build_queue import MemoryBuildQueue
-from asu.build_record import LEASE_SECONDS, Attempt, BuildRecord, PendingBodies, State
+from asu.builds.build_queue import MemoryBuildQueue
+from asu.builds.fleet import MemoryFleet
 from asu.errors import ContainerFailed, StoreFailed
-from asu.fleet import MemoryFleet
-from asu.memory_records import MemoryRecords
-from asu.memory_statistics import MemoryStatistics
+from asu.records.build_record import LEASE_SECONDS, Attempt, BuildRecord, PendingBodies, State
+from asu.records.memory_records import MemoryRecords
 from asu.settings import Settings
-from asu.statistics import days_up_to, today
-from asu.stores.base import Lifetimes, StoreUsage
+from asu.statistics.build_statistics import days_up_to, today
+from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.memory import MemoryStore
+from asu.stores.store import Lifetimes, StoreUsage
 from asu.worker.accounting import Accounts
 from asu.worker.memory_container import MemoryEngine
 from asu.worker.pulling import BuilderImage

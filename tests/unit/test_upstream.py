@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asu.resolution import DocumentMissingError, DocumentUnavailableError
-from asu.upstream import (
+from asu.upstream.downloads_server import (
     LARGE,
     MAX_ABSENCES,
     MAX_COPIES,
@@ -19,7 +19,7 @@ from asu.upstream import (
     STALE_PATIENCE,
     DownloadsServer,
 )
-from asu.web_client import WebAnswer, WebClient, WebConnectError, WebError
+from asu.upstream.http_client import WebAnswer, WebClient, WebConnectError, WebError
 
 pytestmark = pytest.mark.anyio
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from asu.builds.uses import NOTED_SECONDS, REMEMBERED, Uses
 from asu.errors import QueueUnavailable
-from asu.memory_records import MemoryRecords
-from asu.uses import NOTED_SECONDS, REMEMBERED, Uses
+from asu.records.memory_records import MemoryRecords
 from tests.unit.worlds import REQUEST, World, opened
 
 

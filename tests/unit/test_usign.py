@@ -8,7 +8,7 @@ import hashlib
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from asu.worker.usign import UnusableKey, new_secret_key, read_public_key, read_secret_key
+from asu.keys.usign import UnusableKey, new_secret_key, read_public_key, read_secret_key
 
 # The first test vector of RFC 8032, section 7.1.
 SEED = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asu.__main__ import main
-from asu.build_record import PendingBodies
 from asu.build_request import BuildRequest
+from asu.keys.usign import read_public_key, read_secret_key
 from asu.provenance.envelope import PROVENANCE_FILE, canonical, read_envelope, sealed
 from asu.provenance.sources import MAX_PROVENANCE, DirectorySource, SourceError, open_source
 from asu.provenance.verification import verify
+from asu.records.build_record import PendingBodies
 from asu.resolution import request_hash
 from asu.worker.signing_key import make_signing_key
-from asu.worker.usign import read_public_key, read_secret_key
 from tests.unit.job_world import WatchedRecords, World, new_world
 
 if TYPE_CHECKING:

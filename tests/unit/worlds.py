@@ -11,19 +11,19 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from asu.app import create_app
-from asu.build_queue import MemoryBuildQueue
-from asu.build_record import Attempt, BuildRecord, State
-from asu.catalogue import ValidatedRequest
+from asu.builds.build_queue import MemoryBuildQueue
+from asu.builds.fleet import MemoryFleet
+from asu.catalogue.prepare_client import Preparer
+from asu.catalogue.validation import ValidatedRequest
 from asu.errors import AsuError
-from asu.fleet import MemoryFleet
-from asu.memory_records import MemoryRecords
-from asu.memory_statistics import MemoryStatistics
-from asu.metrics import Counts
-from asu.prepare_client import Preparer
+from asu.operations.metrics import Counts
+from asu.records.build_record import Attempt, BuildRecord, State
+from asu.records.memory_records import MemoryRecords
 from asu.services import Services, assemble
 from asu.settings import Settings
+from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.memory import MemoryStore
-from asu.upstream import MemoryUpstream, Upstream
+from asu.upstream.downloads_server import MemoryUpstream, Upstream
 from asu.worker.progress import Progress
 
 REVISION = "r28959-29397011cc"

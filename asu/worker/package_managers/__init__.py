@@ -7,11 +7,11 @@ output of the other.
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
-from asu.package_manager import package_manager_of
+from asu.catalogue.package_manager import package_manager_of
 from asu.resolution import Version
 
+from .admitted_feeds import UnusableFeed
 from .apk import Apk
-from .feeds import UnusableFeed
 from .opkg import Opkg
 from .problems import PackageProblem
 

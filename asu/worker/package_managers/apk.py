@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from .feeds import UnusableFeed, key_files
-from .manifest import parse_manifest
+from .admitted_feeds import UnusableFeed, key_files
+from .image_manifest import parse_manifest
 from .problems import PackageProblem, clash, conflict, each_once, missing, other_version, unsuitable
 from .signs import named_by
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 from asu.errors import BuildFailed
 
-from .feeds import UnusableFeed, key_files
-from .manifest import parse_manifest
+from .admitted_feeds import UnusableFeed, key_files
+from .image_manifest import parse_manifest
 from .problems import PackageProblem, clash, conflict, each_once, missing, other_version
 from .signs import named_by
 

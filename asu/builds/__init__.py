@@ -1,0 +1,1 @@
+"""Builds as clients see them: requests, answers, ETA, capacity, the queue and the fleet of workers."""

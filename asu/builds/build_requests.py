@@ -1,0 +1,168 @@
+"""Builds as clients see them: asked for, polled, answered.
+
+A known build is answered from its record, a new one is put in line. The polling path is one Redis
+round trip and touches neither the downloads server nor the queue. Of a finished build the files are
+looked for as well, which costs next to nothing; should they be gone, the build goes back in line.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+
+from asu.catalogue.resolver import ResolvedRequest
+from asu.errors import (
+    InternalError,
+    Overloaded,
+    QueueUnavailable,
+    ShareExceeded,
+    StoreFailed,
+    UnknownBuild,
+)
+from asu.records.build_plan import new_plan, pending_bodies
+from asu.records.build_record import BuildRecord, Claimed, Holder, Records, Revived, State
+from asu.stores.presence import Presence
+from asu.stores.store import Store
+
+from .build_queue import BuildQueue
+from .capacity import Room
+from .eta import Pace, PaceReader
+from .poll_answer import BuildAnswer, answer_of
+from .uses import Uses
+
+log = logging.getLogger(__name__)
+
+PAUSE = 0.5  # Seconds between two looks at a Redis that does not answer.
+VANISHING = (
+    "the images of this build vanish again and again; API and workers may see different stores"
+)
+UNKNOWN_PACE = Pace()
+# A record may change between the look and what follows from it; more than once in a row is not to
+# be expected.
+ROUNDS = 3
+
+
+class Builds:
+    """Requests for builds."""
+
+    def __init__(
+        self,
+        *,
+        records: Records,
+        queue: BuildQueue,
+        store: Store,
+        room: Room,
+        limit: int,
+        share: float = 1.0,
+        patience: float = 0.0,
+    ) -> None:
+        self._records, self._queue, self._presence, self._room = (
+            records,
+            queue,
+            Presence(store),
+            room,
+        )
+        self._uses = Uses(records)
+        self._limit, self._patience = limit, patience
+        self._places = max(1, int(limit * share))  # Of one client.
+        self._pace = PaceReader(records, queue, room)
+
+    async def request(
+        self, resolved: ResolvedRequest, request_id: str, client: str = ""
+    ) -> BuildAnswer:
+        """Answer with the build of a resolved request, put in line if it is new.
+
+        Raises Overloaded, ShareExceeded, DiskFull, MemoryFull, QueueUnavailable.
+
+        `client` is who asks, empty where that cannot be told. Only what would be built is refused:
+        a full disk or Redis keeps nobody from images that are there, nor from a place in line. A
+        new build's plan holds the request id, under which the worker's lines are found beside those
+        of the API and the gateway.
+        """
+        key = resolved.key
+        holder = Holder(client, self._places) if client else None
+        for _ in range(ROUNDS):
+            record = await self._records.look(key)
+            gone = (
+                record is not None
+                and record.state is State.DONE
+                and not await self._presence.has(key, is_fresh=True)
+            )
+            if record is not None and not record.is_retried and not gone:
+                # Its job may have been lost; putting it twice changes nothing.
+                if record.state is State.QUEUED:
+                    # As a poll: some old clients poll in this way.
+                    with contextlib.suppress(QueueUnavailable):
+                        await asyncio.to_thread(self._queue.put, key)
+                return await self._answer(key, record)
+            await self._room.expect()
+            plan = new_plan(key, resolved.fields, request_id)
+            claimed = await self._records.claim(
+                key,
+                plan=json.dumps(plan),
+                bodies=pending_bodies(plan),
+                limit=self._limit,
+                renew=gone,
+                holder=holder,
+            )
+            if claimed is Claimed.FULL:
+                raise Overloaded(waiting=await self._records.waiting())
+            if claimed is Claimed.SHARE:
+                raise ShareExceeded(places=self._places)
+            if claimed is Claimed.NEW:
+                await asyncio.to_thread(self._queue.put, key)
+                log.info("build %s is put in line, request %s", key, request_id)
+        raise InternalError(request_id=key)
+
+    async def look(self, key: str) -> BuildAnswer:
+        """Answer a poll; raises UnknownBuild, StoreFailed, and QueueUnavailable where Redis stays away for longer than patience goes.
+
+        Clients take any answer but 200 and 202 for the end of their build, while a Redis that
+        restarts has forgotten nothing.
+        """
+        give_up = time.monotonic() + self._patience
+        while True:
+            try:
+                return await self._look(key)
+            except QueueUnavailable:
+                if time.monotonic() >= give_up:
+                    raise
+                await asyncio.sleep(PAUSE)
+
+    async def _look(self, key: str) -> BuildAnswer:
+        """Answer a poll once.
+
+        A finished build whose files are gone goes back in line, beyond the limit if need be: its
+        client knows it and takes a refusal for its end. One that was finished by a version that
+        kept no plan is unknown, so that the client asks anew. When the files have vanished after
+        each of several builds, StoreFailed says so: nobody would ever see an image of another one.
+        """
+        for _ in range(ROUNDS):
+            record = await self._records.look(key)
+            if record is None:
+                break
+            if record.state is not State.DONE or await self._presence.has(key):
+                return await self._answer(key, record)
+            revived = await self._records.revive(key)
+            if revived is Revived.TOO_OFTEN:
+                raise StoreFailed(reason=VANISHING)
+            if revived is Revived.QUEUED:
+                # It waits; the next sweep of a worker gives it the job that it lacks.
+                with contextlib.suppress(QueueUnavailable):
+                    await asyncio.to_thread(self._queue.put, key)
+        raise UnknownBuild
+
+    async def note_download(self, key: str) -> None:
+        """Note that a file of a build is on its way to somebody."""
+        await self._uses.note(key)
+
+    async def is_cached(self, key: str) -> bool:
+        """Whether a request of this identity would be answered with a finished image at once."""
+        record = await self._records.look(key)
+        return record is not None and record.state is State.DONE and await self._presence.has(key)
+
+    async def _answer(self, key: str, record: BuildRecord) -> BuildAnswer:
+        if record.state is State.DONE:
+            await self._uses.note(key)
+        return answer_of(record, await self._pace.get() if record.is_pending else UNKNOWN_PACE)

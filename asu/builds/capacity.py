@@ -1,0 +1,100 @@
+"""Whether there is room for another build, so that a disk or a Redis that fills up puts off builds and ends none."""
+
+import shutil
+from pathlib import Path
+
+from asu.disk_thread import DiskThread
+from asu.errors import DiskFull, MemoryFull, QueueUnavailable
+from asu.kept import Kept
+from asu.records.build_record import Records
+from asu.settings import Settings
+
+from .fleet import Fleet, known_free
+
+# A burst of requests looks once; in a second a build copies out less than the reserve, and a full
+# Redis refuses claims itself.
+KEPT_SECONDS = 1.0
+# Seconds that a request waits for a disk that hangs; whether it is full will be the worker's to
+# find out.
+PATIENCE = 2.0
+MIB = 1024 * 1024
+
+
+def free_bytes(path: Path) -> int | None:
+    """Return how many bytes are free on the disk of a path; None where it cannot be looked at."""
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return None
+
+
+class Disk:
+    """The disk of a path, which may hang."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._thread = path, DiskThread()
+
+    async def free(self, seconds: float = PATIENCE) -> int | None:
+        """Return how many bytes are free; None where it cannot be looked at, or has not answered after so many seconds."""
+        try:
+            return await self._thread.run(lambda: free_bytes(self._path), patience=seconds)
+        except TimeoutError:
+            return None
+
+
+def expect_room(path: Path, reserve_mb: int, wanted: int = 0) -> None:
+    """Return if the reserve stays free when `wanted` more bytes are written; raises DiskFull."""
+    _judge(free_bytes(path), reserve_mb, wanted)
+
+
+class Room:
+    """Looks at the disk where the images of new builds would go, and at the memory of the Redis that would hold their records.
+
+    With a local store that is the one that API and workers share. With a bucket it is the workers'
+    own, of which they write notes; while any of them has room, a build may find it. What nobody
+    knows keeps no build away.
+    """
+
+    def __init__(self, settings: Settings, fleet: Fleet, records: Records) -> None:
+        self._settings, self._fleet, self._records = settings, fleet, records
+        self._disk = Disk(settings.store_path)
+        self._free = Kept(self._look, KEPT_SECONDS)
+        self._memory = Kept(self._has_memory, KEPT_SECONDS)
+
+    async def expect(self) -> None:
+        """Return if there is room for another build; raises DiskFull, MemoryFull."""
+        try:
+            free, has_memory = await self._free.get(), await self._memory.get()
+        except QueueUnavailable:
+            return
+        _judge(free, self._settings.disk_reserve_mb)
+        if not has_memory:
+            raise MemoryFull
+
+    async def is_nowhere(self) -> bool:
+        """Return whether all workers have told that their disks are below the reserve, so that none begins a build; raises QueueUnavailable.
+
+        This is for those who poll, who must not wait for a disk: their workers' notes are at most
+        some seconds old.
+        """
+        reserve = self._settings.disk_reserve_mb * MIB
+        notes = await self._fleet.notes()
+        return bool(notes) and all(
+            note.disk_free is not None and note.disk_free < reserve for note in notes
+        )
+
+    async def _look(self) -> int | None:
+        if self._settings.s3_bucket:
+            return max(known_free(await self._fleet.notes()), default=None)
+        return await self._disk.free()
+
+    async def _has_memory(self) -> bool:
+        use = await self._records.memory()
+        return use is None or use.has_room(
+            await self._records.waiting() + await self._records.running()
+        )
+
+
+def _judge(free: int | None, reserve_mb: int, wanted: int = 0) -> None:
+    if free is not None and free - wanted < reserve_mb * MIB:
+        raise DiskFull(free=free // MIB, reserve=reserve_mb)

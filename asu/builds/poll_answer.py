@@ -1,0 +1,82 @@
+"""The answer to a poll, made of the record as it is and of what changes from poll to poll.
+
+The record holds the answer's JSON as bytes. They are copied, with a few keys added at their end:
+nothing is parsed, since every client polls.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from asu.records.build_record import BuildRecord, State
+
+from .eta import Pace
+
+HTTP_STATUS = {State.QUEUED: 202, State.RUNNING: 202, State.DONE: 200, State.FAILED: 500}
+NOBODY_WORKS = (
+    "no worker is alive at the moment; the build is not lost and begins as soon as one starts"
+)
+NO_ROOM = "the server's disk is too full to begin builds at the moment; the build is not lost and begins as soon as there is room"
+# Histories; each is some hundred bytes, and those that are polled at the same time are mostly the
+# empty one.
+REMEMBERED = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class BuildAnswer:
+    """What a client is told about a build: status, headers, and the JSON body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def answer_of(record: BuildRecord, pace: Pace) -> BuildAnswer:
+    """Return what a client is told of a record."""
+    state, standing = record.state, record.standing
+    step, position = (
+        (record.step, 0) if state is not State.QUEUED else ("queued", standing.position)
+    )
+    added = attempts(standing.tried)
+    if record.is_pending:
+        eta = pace.until_finished(standing, is_running=state is State.RUNNING)
+        facts: dict[str, Any] = {"eta_seconds": eta, "workers_alive": pace.workers}
+        if state is State.QUEUED:
+            facts["queue_position"] = position
+        if pace.workers == 0:
+            facts["notice"] = NOBODY_WORKS
+        elif pace.is_full and state is State.QUEUED:
+            facts["notice"] = NO_ROOM
+        added = b"%b, %b" % (added, json.dumps(facts)[1:-1].encode())
+    headers = {"X-Imagebuilder-Status": step, "X-Queue-Position": str(position)}
+    return BuildAnswer(HTTP_STATUS[state], headers, widened(record.body, added))
+
+
+def widened(body: bytes, added: bytes) -> bytes:
+    """Return a JSON object with further members at its end."""
+    kept = body.rstrip()[:-1].rstrip()
+    return b"%b%b%b}" % (kept, b"" if kept == b"{" else b", ", added)
+
+
+@lru_cache(REMEMBERED)
+def attempts(tried: bytes) -> bytes:
+    """Return the member `attempts`: what was tried so far, with times as RFC 3339 has them, and `code` only of those that went wrong."""
+    told = []
+    for one in json.loads(tried):
+        code = {"code": one["code"]} if one["code"] else {}
+        told.append(
+            {
+                "number": one["number"],
+                "begun": _rfc3339(one["begun"]),
+                "ended": _rfc3339(one["ended"]),
+                "outcome": one["outcome"],
+                **code,
+            }
+        )
+    return b'"attempts": ' + json.dumps(told).encode()
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,148 @@
+"""Which package feeds and keys of a request's own are admitted.
+
+An address is compared with the operator's allow-list part by part and never fetched from here. What
+the worker may rely on: the names are `[A-Za-z0-9][A-Za-z0-9_-]*` and none of the builder's own
+(opkg would skip such a feed as a duplicate), so it writes them as they are; each address is
+`FeedUrl.text` and has the form that the version's package manager wants; each key is
+`FeedKey.text`, of the kind that the package manager reads. `FeedKey.parse(text).file_name` is the
+name of its file.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from asu.errors import (
+    MalformedRepository,
+    MalformedRepositoryKey,
+    RepositoryNotAllowed,
+    UnsuitableRepositoryKey,
+)
+from asu.resolution import FeedKey, FeedUrl, InvalidFeedError, Version
+
+from .package_manager import package_manager_of
+
+SHOWN = 3  # Entries of the allow-list that a refusal names; overview.json has all of them.
+SHOWN_LENGTH = 128  # Characters of an address that a refusal repeats.
+KEY_KINDS = {"opkg": "usign", "apk": "pem"}
+KEY_NAMES = {"usign": "usign's public key", "pem": "a PEM file with an EC public key"}
+# opkg takes a directory and adds `Packages.gz`; these are the files in one, which people copy from
+# their browser.
+DIRECTORY_FILES = (".adb", ".apk", ".gz", ".ipk", ".json", ".manifest", ".sig")
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPolicy:
+    """The operator's allow-list, read once; with an empty one no feed is admitted."""
+
+    allowed: tuple[FeedUrl, ...]
+
+    @classmethod
+    def of(cls, allow_list: Iterable[str]) -> Self:
+        """Read an allow-list; raises InvalidFeedError."""
+        return cls(tuple(map(FeedUrl.parse, allow_list)))
+
+    def admit(self, repositories: Mapping[str, str], keys: Iterable[str], version: Version) -> None:
+        """Let a request's feeds and keys pass.
+
+        Raises RepositoryNotAllowed, MalformedRepository, MalformedRepositoryKey and
+        UnsuitableRepositoryKey.
+        """
+        for name, text in repositories.items():
+            self._admit_feed(name, text, version)
+        known: dict[str, FeedKey] = {}
+        for number, text in enumerate(keys, start=1):
+            key = _admit_key(number, text, version)
+            # A builder finds a usign key by its fingerprint, which anybody may write into another
+            # key: only one of them would count.
+            if known.setdefault(key.file_name, key) != key:
+                raise MalformedRepositoryKey(
+                    number=number,
+                    reason="has the fingerprint of another one before it; send the one that signs the feed",
+                )
+        if known and not repositories:
+            raise MalformedRepositoryKey(
+                number=1,
+                reason="belongs to no feed; name its feed in `repositories`, or leave the key out",
+            )
+
+    def _admit_feed(self, name: str, text: str, version: Version) -> None:
+        if not self.allowed:
+            raise RepositoryNotAllowed(
+                repository=name, reason="this server admits no repositories but OpenWrt's own"
+            )
+        if name.lower() == "imagebuilder" or name.lower().startswith("openwrt_"):
+            raise MalformedRepository(
+                repository=name, reason="is a name of the ImageBuilder's own feeds; choose another"
+            )
+        try:
+            url = FeedUrl.parse(text)
+        except InvalidFeedError as error:
+            raise MalformedRepository(repository=name, reason=error) from None
+        if not any(map(url.lies_below, self.allowed)):
+            raise RepositoryNotAllowed(
+                repository=url.text[:SHOWN_LENGTH],
+                reason=f"this server admits what lies below {self._shown()}",
+            )
+        _check_form(name, url, version)
+
+    def _shown(self) -> str:
+        more = (
+            f" and {len(self.allowed) - SHOWN} more addresses" if len(self.allowed) > SHOWN else ""
+        )
+        return ", ".join(url.text for url in self.allowed[:SHOWN]) + more
+
+
+def _check_form(name: str, url: FeedUrl, version: Version) -> None:
+    """Check that an address is an index for apk or a directory for opkg: either takes the other's in silence and finds nothing."""
+    last = url.path[-1] if url.path else ""
+    if package_manager_of(version) == "apk":
+        if not last.endswith(".adb"):
+            reason = f"has no index for apk, which {version} installs with; give the address of its packages.adb, which ends in .adb"
+            raise MalformedRepository(repository=name, reason=reason)
+    elif last.endswith(DIRECTORY_FILES):
+        reason = f"is no directory for opkg, which {version} installs with; give the address of the directory in which its Packages.gz lies"
+        raise MalformedRepository(repository=name, reason=reason)
+
+
+def _admit_key(number: int, text: str, version: Version) -> FeedKey:
+    try:
+        key = FeedKey.parse(text)
+        if key.kind == "pem":
+            _check_elliptic(key)
+    except InvalidFeedError as error:
+        raise MalformedRepositoryKey(number=number, reason=error) from None
+    manager = package_manager_of(version)
+    if key.kind != KEY_KINDS[manager]:
+        wanted = KEY_NAMES[KEY_KINDS[manager]]
+        raise UnsuitableRepositoryKey(
+            number=number, kind=KEY_NAMES[key.kind], version=version, manager=manager, wanted=wanted
+        )
+    return key
+
+
+def _check_elliptic(key: FeedKey) -> None:
+    """Check that a PEM file holds an EC public key and nothing else, as openssl writes it; raises InvalidFeedError."""
+    # Few requests bring a key; all others save the time and memory of the library.
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+        Encoding,
+        PublicFormat,
+        load_der_public_key,
+    )
+
+    try:
+        public = load_der_public_key(key.content)
+    except (ValueError, UnsupportedAlgorithm):
+        raise InvalidFeedError(
+            "holds no public key that can be read; send what `openssl ec -pubout` writes"
+        ) from None
+    if not isinstance(public, EllipticCurvePublicKey):
+        raise InvalidFeedError("is no EC public key, and apk reads no others")
+    if public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != key.content:
+        # A compressed point, or anything behind the key: another spelling of a key would be another
+        # build.
+        raise InvalidFeedError(
+            "is an EC public key in an unusual encoding; send what `openssl ec -pubout` writes"
+        )

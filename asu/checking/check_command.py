@@ -1,0 +1,92 @@
+"""Which checks there are, for which part of a server, and how their findings are shown."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Literal
+
+from asu.builds.build_queue import RqBuildQueue
+from asu.errors import QueueUnavailable
+from asu.operations.redis_condition import read_condition
+from asu.records.redis_connections import sync_redis
+from asu.settings import Settings
+
+from . import isolation, machine
+from . import neighbours as services
+from .findings import Check, Finding, Level, Verdict, problem
+
+Part = Literal["all", "api", "worker"]
+MARKS = {Level.OK: "ok     ", Level.WARNING: "WARNING", Level.PROBLEM: "PROBLEM"}
+
+
+def checks_for(settings: Settings, *, part: Part, host: str, port: int) -> Mapping[str, Check]:
+    """Return the checks by name: all, or those that concern a machine with the API, or with workers, alone."""
+    common: dict[str, Check] = {
+        "redis": partial(_judge_redis, settings, services.judge_redis),
+        "redis-persistence": partial(_judge_redis, settings, services.judge_persistence),
+        "redis-eviction": partial(_judge_redis, settings, services.judge_eviction),
+        "redis-memory": partial(
+            _judge_redis, settings, partial(services.judge_memory, settings.max_pending_jobs)
+        ),
+        "store": partial(machine.check_store, settings),
+        "disk": partial(machine.check_disk, settings),
+        "upstream": partial(
+            services.check_upstream,
+            settings.upstream_url,
+            may_be_private=settings.upstream_is_private,
+        ),
+        "workers": partial(_check_workers, settings),
+    }
+    of_api: dict[str, Check] = {
+        "prepare": partial(services.check_prepare, settings.prepare_service_url),
+        "port": partial(services.check_port, host, port),
+    }
+    of_worker: dict[str, Check] = {
+        "podman": partial(machine.judge_podman, settings),
+        "network": partial(machine.check_network, settings),
+        "builders": partial(machine.check_builders, settings),
+        "isolation": partial(isolation.check_isolation, settings, port),
+        "key": partial(machine.check_key, settings),
+        "audit": partial(machine.check_audit, settings),
+    }
+    return {
+        **common,
+        **(of_api if part != "worker" else {}),
+        **(of_worker if part != "api" else {}),
+    }
+
+
+def in_words(findings: Iterable[Finding]) -> str:
+    """Return findings as lines for people, each followed by what to do."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{MARKS[finding.level]}  {finding.name:<18} {finding.detail}")
+        if finding.advice:
+            lines.append(f"{'':9}{'':<18} → {finding.advice}")
+    return "\n".join(lines) + "\n"
+
+
+def in_json(findings: Iterable[Finding]) -> str:
+    """Return findings as JSON: `{"findings": [{"name": …, "level": "ok" | "warning" | "problem", "detail": …, "advice": …}]}`."""
+    return json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2) + "\n"
+
+
+def _judge_redis(settings: Settings, judge: services.Judge) -> Verdict:
+    try:
+        return judge(read_condition(settings.redis_url))
+    except QueueUnavailable:
+        return problem("Redis does not answer", "Start Redis or Valkey, and correct REDIS_URL.")
+    except ValueError:
+        return problem(
+            "REDIS_URL is no address of a Redis",
+            "Set REDIS_URL to such as redis://127.0.0.1:6379/0.",
+        )
+
+
+def _check_workers(settings: Settings) -> Verdict:
+    try:
+        with sync_redis(settings.redis_url) as redis:
+            return services.check_workers(RqBuildQueue(redis, deadline=settings.build_deadline))
+    except ValueError:
+        return problem("not known, since REDIS_URL is no address of a Redis", "See redis.")

@@ -1,0 +1,205 @@
+"""Checks of what lies elsewhere: Redis and its workers, the downloads server, the prepare service, the API's own port."""
+
+import asyncio
+import errno
+import json
+import math
+import os
+import socket
+from collections.abc import Callable
+
+from asu import __version__
+from asu.builds.build_queue import BuildQueue
+from asu.builds.capacity import MIB
+from asu.errors import QueueUnavailable
+from asu.operations.health import memory_words
+from asu.operations.redis_condition import RedisCondition
+from asu.records.redis_memory import ENDING_BYTES, RESERVED_PART, MemoryUse, reserve
+from asu.upstream.http_client import WebAnswer, WebClient, WebError, WebPrivateError
+
+from .findings import Verdict, fine, problem, warning
+
+Judge = Callable[[RedisCondition], Verdict]
+
+OLDEST_REDIS = (5, 0)  # Our scripts ask for the time before they write, which earlier ones forbid.
+DEADLINE = 4.0  # Seconds of an exchange; a check has five in all.
+MAX_BYTES = 1024 * 1024
+HTTP_OK = 200
+PERSISTENCE_ADVICE = (
+    "Set `appendonly yes` in its configuration, and give its directory a disk that stays."
+)
+
+
+def judge_redis(condition: RedisCondition) -> Verdict:
+    """Say whether Redis can run our scripts and write."""
+    said = f"{condition.name} {'.'.join(map(str, condition.version))} answers"
+    if condition.version < OLDEST_REDIS and condition.name == "Redis":
+        return problem(f"{said}, which is too old", "Upgrade Redis to 5.0 or newer, or use Valkey.")
+    if not condition.is_writing:
+        return problem(
+            f"{said}, but its last write to the disk failed",
+            "Look into its log; mostly its disk is full. It may refuse new builds.",
+        )
+    return fine(said)
+
+
+def judge_persistence(condition: RedisCondition) -> Verdict:
+    """Say whether builds that wait outlive a restart of Redis, or a crash."""
+    if condition.is_append_only and condition.waits_for_disk is False:
+        said = "append-only file is on, but builds are accepted up to two seconds before they are on the disk, and a crash loses those"
+        return warning(
+            said,
+            "Set `appendfsync always`, unless its disk is too slow for that: polls then wait for it.",
+        )
+    if condition.is_append_only:
+        told = (
+            ""
+            if condition.waits_for_disk
+            else ", and Redis does not tell whether it waits for the disk (`appendfsync always`)"
+        )
+        return fine(f"append-only file is on: a restart loses nothing{told}")
+    if condition.saves_snapshots:
+        return warning(
+            "only snapshots are saved: a crash loses the builds of minutes", PERSISTENCE_ADVICE
+        )
+    if condition.saves_snapshots is None:
+        return warning(
+            "the append-only file is off, and Redis does not tell whether it saves snapshots",
+            PERSISTENCE_ADVICE,
+        )
+    return problem(
+        "nothing is saved: a restart of Redis loses all builds that wait", PERSISTENCE_ADVICE
+    )
+
+
+def judge_eviction(condition: RedisCondition) -> Verdict:
+    """Say whether Redis may drop what it was given."""
+    policy = condition.eviction
+    if policy == "noeviction":
+        return fine("nothing is dropped when memory runs out")
+    if not condition.max_memory:
+        return warning(
+            f"policy {policy} would drop builds once `maxmemory` is set",
+            "Set `maxmemory-policy noeviction`.",
+        )
+    return problem(
+        f"policy {policy} drops builds, leases and queue when memory runs out",
+        "Set `maxmemory-policy noeviction`.",
+    )
+
+
+def judge_memory(places: int, condition: RedisCondition) -> Verdict:
+    """Say whether Redis has memory for a full line of `places` builds and for as much again of finished ones."""
+    use = MemoryUse(used=condition.used_memory, limit=condition.max_memory)
+    if not use.has_room(0):
+        return problem(
+            f"{memory_words(use)}, and new builds are refused",
+            "Raise `maxmemory` (REDIS_MEMORY with the compose files), or shorten BUILD_TTL.",
+        )
+    if use.limit and reserve(use.limit, places) > use.limit / 2:
+        enough = math.ceil(places * ENDING_BYTES / (0.5 - RESERVED_PART) / MIB)
+        said = f"{memory_words(use)}, too few for MAX_PENDING_JOBS={places}: new builds may be refused although there are places in line"
+        return warning(
+            said, f"Set `maxmemory` (REDIS_MEMORY with the compose files) to {enough} MiB or more."
+        )
+    return fine(memory_words(use))
+
+
+def check_workers(queue: BuildQueue) -> Verdict:
+    """Say whether a worker is alive."""
+    try:
+        alive = queue.live_workers()
+    except QueueUnavailable:
+        return problem("not known, since Redis does not answer", "See redis.")
+    return (
+        fine(f"{alive} alive")
+        if alive
+        else problem("no worker is alive: builds are accepted and wait", "Start one: `asu worker`.")
+    )
+
+
+def check_upstream(url: str, *, may_be_private: bool) -> Verdict:
+    """Say whether the downloads server lists its versions."""
+    advice = "Set UPSTREAM_URL to a downloads server such as https://downloads.openwrt.org, without a path below it."
+    try:
+        answer = _get(f"{url.rstrip('/')}/.versions.json", may_be_private=may_be_private)
+        if answer.status != HTTP_OK:
+            return problem(f"{url} answers {answer.status} for .versions.json", advice)
+        listed = len(json.loads(answer.body)["versions_list"])
+    except WebPrivateError as error:
+        return problem(
+            f"{url} is not asked ({error})",
+            "Set UPSTREAM_IS_PRIVATE if the server is your own; else correct UPSTREAM_URL.",
+        )
+    except WebError as error:
+        return problem(f"{url} does not answer ({error})", advice)
+    except (ValueError, KeyError, TypeError):
+        return problem(f"{url} answers, but is no downloads server", advice)
+    return fine(f"{url} lists {listed} versions")
+
+
+def check_prepare(url: str | None) -> Verdict:
+    """Say whether the prepare service answers, where one is named."""
+    if url is None:
+        return fine("previews are resolved by the API itself")
+    advice = "Start asu-prepare there, correct PREPARE_SERVICE_URL, or leave it out: then the API resolves previews itself."
+    try:
+        return (
+            fine(f"{url} answers")
+            if _service(url) == "asu-prepare"
+            else problem(f"{url} is not asu-prepare", advice)
+        )
+    except WebError as error:
+        return problem(f"{url} does not answer ({error}); previews fail, builds do not", advice)
+
+
+def check_port(host: str, port: int) -> Verdict:
+    """Say whether the API can listen, or does so already."""
+    refusal = _refusal(host, port)
+    if refusal is None:
+        return fine(f"port {port} is free")
+    if refusal != errno.EADDRINUSE:
+        advice = "Listen on an address of this machine, and a port from 1024 on: `asu api --host --port`, and the same for `asu check`."
+        return problem(f"{host} port {port} cannot be listened on ({os.strerror(refusal)})", advice)
+    try:
+        if _service(f"http://{host}:{port}") == "asu":
+            return fine(f"port {port} is asu's own")
+    except WebError:
+        pass
+    return problem(
+        f"port {port} is taken by another program",
+        "End that program, or choose another port: `asu api --port`, `asu check --port`.",
+    )
+
+
+def _refusal(host: str, port: int) -> int | None:
+    """Return the number of the error with which listening fails; None where it does not."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        # As the API itself: connections of its last life do not matter.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.errno
+    return None
+
+
+def _service(url: str) -> str | None:
+    """Return the name that a service tells under /version; None for one that tells none. Raises WebError."""
+    answer = _get(f"{url.rstrip('/')}/version", may_be_private=True)
+    try:
+        return str(json.loads(answer.body)["service"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _get(url: str, *, may_be_private: bool) -> WebAnswer:
+    async def fetch() -> WebAnswer:
+        async with WebClient(
+            user_agent=f"asu/{__version__}",
+            connections=1,
+            private_urls=[url] if may_be_private else [],
+        ) as client:
+            return await client.get(url, headers={}, max_bytes=MAX_BYTES, deadline=DEADLINE)
+
+    return asyncio.run(fetch())

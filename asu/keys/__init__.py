@@ -1,0 +1,1 @@
+"""File formats of keys, signatures and certificates; nothing here opens a file."""

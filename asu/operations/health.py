@@ -1,0 +1,150 @@
+"""How the server does, each part in words that say what to do."""
+
+import asyncio
+from collections.abc import Sequence
+
+from asu.builds.build_queue import BuildQueue
+from asu.builds.capacity import MIB, Disk
+from asu.builds.fleet import Fleet, WorkerNote, known_free
+from asu.errors import AsuError, QueueUnavailable
+from asu.kept import Kept
+from asu.records.build_record import Records
+from asu.records.redis_memory import MemoryUse
+from asu.settings import Settings
+from asu.stores.store import Store
+from asu.upstream.downloads_server import Upstream
+
+# Seconds. Anyone may ask, and a bucket or a disk need not be looked at for each of them.
+KEPT_SECONDS = 5.0
+STORE_PATIENCE = 3.0  # Seconds; a store that hangs must not hold up the rest.
+RAISE = "new builds are refused, the rest is for the ends of those that wait; raise `maxmemory` of Redis (REDIS_MEMORY), or shorten BUILD_TTL"
+NO_WORKER = "no worker is alive: accepted builds wait until one starts"
+FREE_UP = "new builds are refused, and accepted ones wait; free some, set STORE_BUDGET_MB, or shorten BUILD_TTL"
+
+
+class Health:
+    """Looks at the parts."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        records: Records,
+        queue: BuildQueue,
+        store: Store,
+        fleet: Fleet,
+        upstream: Upstream,
+    ) -> None:
+        self._settings, self._records, self._queue, self._store = settings, records, queue, store
+        self._fleet, self._upstream = fleet, upstream
+        self._disk = Disk(settings.store_path)
+        self._details = Kept(self._look, KEPT_SECONDS)
+        self._alive = Kept(self._count_workers, KEPT_SECONDS)
+
+    async def redis(self) -> str:
+        """Return `ok` if Redis answers, else what to say instead; without it no request can be served."""
+        try:
+            await self._records.waiting()
+        except AsuError as error:
+            return error.detail
+        return "ok"
+
+    async def notice(self) -> str | None:
+        """Return what to know although requests can be served: that no worker is alive; None where one is, or nobody knows."""
+        try:
+            return None if await self._alive.get() else NO_WORKER
+        except AsuError:
+            return None
+
+    async def details(self) -> dict[str, str]:
+        """Return the state of everything else; kept for some seconds."""
+        return await self._details.get()
+
+    async def _look(self) -> dict[str, str]:
+        workers, memory, notes, store, disk = await asyncio.gather(
+            self._workers(), self._memory(), self._notes(), self._reach_store(), self._disk.free()
+        )
+        reserve = self._settings.disk_reserve_mb * MIB
+        return {
+            "workers": workers,
+            "memory": memory,
+            "metadata": f"oldest copy validated {self._upstream.oldest():.0f} s ago",
+            "store": store,
+            "disk": disk_words(disk, reserve) if notes is None else _fullest(disk, notes, reserve),
+            "podman": _podman(notes),
+        }
+
+    async def _workers(self) -> str:
+        try:
+            alive = await self._alive.get()
+        except AsuError as error:
+            return error.detail
+        return f"{alive} alive" if alive else NO_WORKER
+
+    async def _count_workers(self) -> int:
+        return await asyncio.to_thread(self._queue.live_workers)
+
+    async def _memory(self) -> str:
+        try:
+            use = await self._records.memory()
+            pending = await self._records.waiting() + await self._records.running()
+        except AsuError as error:
+            return error.detail
+        if use is None:
+            return "Redis does not tell"
+        return memory_words(use) if use.has_room(pending) else f"{memory_words(use)}: {RAISE}"
+
+    async def _notes(self) -> list[WorkerNote] | None:
+        try:
+            return await self._fleet.notes()
+        except QueueUnavailable:
+            return None
+
+    async def _reach_store(self) -> str:
+        try:
+            async with asyncio.timeout(STORE_PATIENCE):
+                await asyncio.to_thread(self._store.reach)
+        except TimeoutError:
+            return f"no answer within {STORE_PATIENCE:g} s; look at the disk of STORE_PATH, or at the server of S3_BUCKET"
+        except AsuError as error:
+            return error.detail
+        return "ok"
+
+
+def memory_words(use: MemoryUse) -> str:
+    """Say how many MiB are used, and of how many."""
+    return f"{use.used // MIB} MiB are used" + (
+        f" of {use.limit // MIB} MiB" if use.limit else "; `maxmemory` sets no limit"
+    )
+
+
+def disk_words(free: int | None, reserve: int) -> str:
+    """Say whether enough bytes are free."""
+    if free is None:
+        return "the disk of STORE_PATH is not there, or does not answer"
+    said = f"{free // MIB} MiB free"
+    return (
+        said
+        if free >= reserve
+        else f"only {said}, less than the reserve of {reserve // MIB} MiB (DISK_RESERVE_MB): {FREE_UP}"
+    )
+
+
+def _fullest(free: int | None, notes: Sequence[WorkerNote], reserve: int) -> str:
+    """Say it of the API's own disk, and of the worker's that has least."""
+    own = disk_words(free, reserve)
+    least = min(known_free(notes), default=None)
+    return (
+        own
+        if least is None or least == free
+        else f"{own}; of workers at least {disk_words(least, reserve)}"
+    )
+
+
+def _podman(notes: Sequence[WorkerNote] | None) -> str:
+    if not notes:
+        return "no worker has told of its podman within the last minute"
+    troubled = [note.trouble for note in notes if note.trouble]
+    if not troubled:
+        return f"ok on {len(notes)} of {len(notes)} workers" if len(notes) > 1 else "ok"
+    return f"not on {len(troubled)} of {len(notes)} workers: {troubled[0]} Start podman's service where CONTAINER_SOCKET_PATH names its socket."

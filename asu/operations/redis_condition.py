@@ -1,0 +1,76 @@
+"""What an operator's Redis is set to, as far as it decides whether builds are lost."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from asu.errors import QueueUnavailable
+
+TIMEOUT = 3.0  # Seconds; a check has five in all.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisCondition:
+    """What Redis tells of itself.
+
+    `eviction` is the policy that applies when `max_memory` bytes are used, 0 without a limit;
+    `used_memory` are now. `saves_snapshots`, and whether a write is answered only when it is on the
+    disk (`waits_for_disk`), are None where Redis does not tell; `is_writing` is False after a write
+    has failed.
+    """
+
+    name: str
+    version: tuple[int, ...]
+    is_append_only: bool
+    saves_snapshots: bool | None
+    waits_for_disk: bool | None
+    is_writing: bool
+    eviction: str
+    max_memory: int
+    used_memory: int
+
+
+def read_condition(url: str) -> RedisCondition:
+    """Ask the Redis at `url`; raises QueueUnavailable, and ValueError for what is no address of a Redis."""
+    with closing(
+        Redis.from_url(
+            url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0)
+        )
+    ) as redis:
+        try:
+            info: Any = redis.info()
+            return _condition(info, _setting(redis, "save"), _setting(redis, "appendfsync"))
+        except RedisError as error:
+            raise QueueUnavailable from error
+
+
+def _condition(
+    info: Mapping[str, Any], save: str | None, appendfsync: str | None
+) -> RedisCondition:
+    version = str(info.get("valkey_version") or info["redis_version"])
+    return RedisCondition(
+        name="Valkey" if "valkey_version" in info else "Redis",
+        version=tuple(int(part) for part in version.split(".") if part.isdecimal()),
+        is_append_only=bool(info["aof_enabled"]),
+        saves_snapshots=None if save is None else bool(save),
+        waits_for_disk=None if appendfsync is None else appendfsync == "always",
+        is_writing=info["aof_last_write_status"] == "ok" and info["rdb_last_bgsave_status"] == "ok",
+        eviction=str(info["maxmemory_policy"]),
+        max_memory=int(info["maxmemory"]),
+        used_memory=int(info["used_memory"]) - int(info.get("mem_not_counted_for_evict", 0)),
+    )
+
+
+def _setting(redis: Redis, name: str) -> str | None:
+    """Return one of Redis' settings; hosted ones often do not tell."""
+    try:
+        told: Any = redis.config_get(name)
+    except RedisError:
+        return None
+    return str(told.get(name, ""))

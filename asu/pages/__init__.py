@@ -1,0 +1,1 @@
+"""HTML pages: views of the templates, charts, markup."""

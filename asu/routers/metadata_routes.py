@@ -1,0 +1,230 @@
+"""What can be built: the documents that clients read before they ask.
+
+All are answered from memory and carry an ETag, so that asking again for what has not changed costs
+next to nothing.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
+
+from asu import __version__
+from asu.catalogue.renderings import Rendering
+from asu.services import Services, services_of
+from asu.web.file_requests import names_tag
+
+from . import examples
+
+router = APIRouter(tags=["metadata"])
+
+HTTP_NOT_MODIFIED = 304
+
+
+class DirectRoute(APIRoute):
+    """A route whose function takes the request and nothing else, so that there are no dependencies to solve: half of such an answer's time."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the function as it is."""
+        endpoint: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
+        return endpoint
+
+
+documents = APIRouter(tags=["metadata"], route_class=DirectRoute)
+
+
+@documents.head("/json/v1/latest.json", include_in_schema=False)
+@documents.get("/json/v1/latest.json", summary="The newest releases", responses=examples.LATEST)
+async def latest(request: Request) -> Response:
+    """Upcoming, stable and old stable release, newest first."""
+    services = services_of(request)
+
+    async def render() -> dict[str, Any]:
+        return {"latest": list((await services.catalogue.releases()).latest)}
+
+    return _answer(request, await services.renderings.get("latest", render))
+
+
+@documents.head("/json/v1/branches.json", include_in_schema=False)
+@documents.get(
+    "/json/v1/branches.json", summary="The branches, as an array", responses=examples.BRANCHES
+)
+async def branches(request: Request) -> Response:
+    """Branches with their versions, targets and package changes; auc reads this one."""
+    services = services_of(request)
+
+    async def render() -> list[dict[str, Any]]:
+        return list((await services.catalogue.branches()).values())
+
+    return _answer(request, await services.renderings.get("branches", render))
+
+
+@documents.head("/json/v1/overview.json", include_in_schema=False)
+@documents.get("/json/v1/overview.json", summary="Everything at once", responses=examples.OVERVIEW)
+async def overview(request: Request) -> Response:
+    """Releases, branches keyed by name, and what this server allows; owut and LuCI read this one."""
+    services = services_of(request)
+    return _answer(request, await services.renderings.get("overview", lambda: _overview(services)))
+
+
+@router.head(
+    "/json/v1/releases/{version}/targets/{target}/{subtarget}/index.json", include_in_schema=False
+)
+@router.get(
+    "/json/v1/releases/{version}/targets/{target}/{subtarget}/index.json",
+    summary="The packages of a target",
+    responses=examples.TARGET_PACKAGES,
+)
+async def target_packages(request: Request, version: str, target: str, subtarget: str) -> Response:
+    """Architecture, and name → version of what belongs to the target, kernel modules included."""
+    services, place = services_of(request), (version, f"{target}/{subtarget}")
+    return _answer(
+        request,
+        await services.renderings.get(place, lambda: services.listings.target_packages(*place)),
+    )
+
+
+@router.head(
+    "/json/v1/releases/{version}/targets/{target}/{subtarget}/{profile}.json",
+    include_in_schema=False,
+)
+@router.get(
+    "/json/v1/releases/{version}/targets/{target}/{subtarget}/{profile}.json",
+    summary="A profile",
+    responses=examples.PROFILE,
+)
+async def profile(
+    request: Request, version: str, target: str, subtarget: str, profile: str
+) -> Response:
+    """Return an entry of profiles.json with the metadata of its target; an empty object if there is no such profile."""
+    return _answer(
+        request,
+        await services_of(request).listings.profile(version, f"{target}/{subtarget}", profile),
+    )
+
+
+@router.head(
+    "/json/v1/releases/{version}/packages/{architecture}-index.json", include_in_schema=False
+)
+@router.get(
+    "/json/v1/releases/{version}/packages/{architecture}-index.json",
+    summary="The packages of an architecture",
+    responses=examples.ARCHITECTURE_PACKAGES,
+)
+async def architecture_packages(request: Request, version: str, architecture: str) -> Response:
+    """Name → version over all feeds."""
+    services, place = services_of(request), (version, architecture)
+    return _answer(
+        request,
+        await services.renderings.get(
+            place, lambda: services.listings.architecture_packages(*place)
+        ),
+    )
+
+
+@router.head("/json/v1/snapshots/targets/{target}/{subtarget}/index.json", include_in_schema=False)
+@router.get(
+    "/json/v1/snapshots/targets/{target}/{subtarget}/index.json",
+    summary="The packages of a target in the snapshot",
+    responses=examples.TARGET_PACKAGES,
+)
+async def snapshot_target_packages(request: Request, target: str, subtarget: str) -> Response:
+    """As for a release."""
+    return await target_packages(request, "SNAPSHOT", target, subtarget)
+
+
+@router.head(
+    "/json/v1/snapshots/targets/{target}/{subtarget}/{profile}.json", include_in_schema=False
+)
+@router.get(
+    "/json/v1/snapshots/targets/{target}/{subtarget}/{profile}.json",
+    summary="A profile in the snapshot",
+    responses=examples.PROFILE,
+)
+async def snapshot_profile(request: Request, target: str, subtarget: str, profile: str) -> Response:
+    """As for a release."""
+    return _answer(
+        request,
+        await services_of(request).listings.profile("SNAPSHOT", f"{target}/{subtarget}", profile),
+    )
+
+
+@router.head("/json/v1/snapshots/packages/{architecture}-index.json", include_in_schema=False)
+@router.get(
+    "/json/v1/snapshots/packages/{architecture}-index.json",
+    summary="The packages of an architecture in the snapshot",
+    responses=examples.ARCHITECTURE_PACKAGES,
+)
+async def snapshot_architecture_packages(request: Request, architecture: str) -> Response:
+    """As for a release."""
+    return await architecture_packages(request, "SNAPSHOT", architecture)
+
+
+@router.head("/api/v1/revision/{version}/{target}/{subtarget}", include_in_schema=False)
+@router.get(
+    "/api/v1/revision/{version}/{target}/{subtarget}",
+    summary="The revision of a target",
+    responses=examples.REVISION,
+)
+async def revision(request: Request, version: str, target: str, subtarget: str) -> dict[str, str]:
+    """Return the revision that an image of this version and target would have, such as r28739-d9340319c6."""
+    return {
+        "revision": await services_of(request).catalogue.revision(version, f"{target}/{subtarget}")
+    }
+
+
+@router.head("/overview", include_in_schema=False)
+@router.get("/overview", include_in_schema=False)
+@router.head("/api/overview", include_in_schema=False)
+@router.get("/api/overview", include_in_schema=False)
+@router.head("/api/v1/overview", include_in_schema=False)
+@router.get(
+    "/api/v1/overview",
+    summary="The overview, where older clients ask for it",
+    status_code=301,
+    response_class=RedirectResponse,
+    responses=examples.MOVED,
+)
+async def overview_moved() -> RedirectResponse:
+    """LuCI asks here; that of 22.03 and of early 23.05 at /api/overview."""
+    return RedirectResponse("/json/v1/overview.json", status_code=301)
+
+
+@router.head("/api/v1/latest", include_in_schema=False)
+@router.get(
+    "/api/v1/latest",
+    summary="The newest releases, where older clients ask for them",
+    status_code=301,
+    response_class=RedirectResponse,
+    responses=examples.MOVED,
+)
+async def latest_moved() -> RedirectResponse:
+    """Older clients ask here."""
+    return RedirectResponse("/json/v1/latest.json", status_code=301)
+
+
+async def _overview(services: Services) -> dict[str, Any]:
+    settings = services.settings
+    return {
+        "latest": list((await services.catalogue.releases()).latest),
+        "branches": await services.catalogue.branches(),
+        "upstream_url": settings.public_upstream_url or settings.upstream_url,
+        "server": {
+            "version": __version__,
+            "contact": settings.server_contact,
+            "allow_defaults": settings.allow_defaults,
+            "repository_allow_list": list(settings.repository_allow_list),
+            "max_custom_rootfs_size_mb": settings.max_custom_rootfs_size_mb,
+            "max_defaults_length": settings.max_defaults_length,
+        },
+    }
+
+
+def _answer(request: Request, rendering: Rendering) -> Response:
+    """Answer with a rendering, or say that the caller has it already; caches may keep it, but must ask each time."""
+    headers = {"ETag": rendering.etag, "Cache-Control": "no-cache"}
+    if names_tag(request.headers.get("If-None-Match", ""), rendering.etag):
+        return Response(status_code=HTTP_NOT_MODIFIED, headers=headers)
+    return Response(rendering.content, headers=headers, media_type="application/json")

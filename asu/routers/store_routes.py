@@ -1,0 +1,95 @@
+"""Downloads, where no gateway serves the files itself.
+
+The headers that clients read are the same either way; nginx makes an ETag and a Last-Modified of
+its own from the file's time.
+"""
+
+from collections.abc import Mapping
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from asu.errors import NotFound, RangeNotSatisfiable, StoreFailed
+from asu.services import services_of
+from asu.stores.downloads import Download
+from asu.stores.store import StoredFile
+from asu.web.edge import error_response
+from asu.web.file_requests import Part, file_headers, is_unchanged, wanted_part
+
+from .documented import Responses, failures
+
+router = APIRouter(tags=["store"])
+
+MEDIA_TYPE = "application/octet-stream"
+_FILE = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+STORE_ANSWERS: Responses = {
+    200: {"description": "The file, whole and unencoded.", "content": _FILE},
+    206: {"description": "The part that `Range` asks for.", "content": _FILE},
+    302: {
+        "description": "The file is to be fetched from `Location`; only where the operator has chosen so."
+    },
+    304: {"description": "The client has this file already."},
+    **failures(NotFound, RangeNotSatisfiable, StoreFailed),
+}
+
+
+class FileStream(StreamingResponse):
+    """A part of a file that is let go of when the answer has ended, however it has.
+
+    Its length is told beforehand, so an end before that length is reached can only be a broken
+    connection.
+    """
+
+    def __init__(self, download: Download, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(download, status, headers, MEDIA_TYPE)
+        self._download = download
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._download.close()
+
+
+@router.head("/store/{request_hash}/{name}", include_in_schema=False)
+@router.get(
+    "/store/{request_hash}/{name}",
+    summary="Download a file",
+    response_class=Response,
+    responses=STORE_ANSWERS,
+)
+async def download(request: Request, request_hash: str, name: str) -> Response:
+    """Send a file unencoded, with its length: old clients compare lengths and follow no redirects."""
+    file = await services_of(request).downloads.find(request_hash, name)
+    if file is None:
+        raise NotFound
+    await services_of(request).builds.note_download(request_hash)
+    if file.url is not None:
+        return Response(status_code=302, headers={"Location": file.url})
+    headers = file_headers(file)
+    if is_unchanged(request.headers, file):
+        return Response(status_code=304, headers=headers)
+    if request.method == "HEAD":
+        return Response(None, 200, {**headers, "Content-Length": str(file.size)}, MEDIA_TYPE)
+    try:
+        part = wanted_part(request.headers, file)
+    except RangeNotSatisfiable as error:
+        refusal = error_response(error)
+        refusal.headers["Content-Range"] = f"bytes */{file.size}"
+        return refusal
+    return await _send(request, file, part, headers)
+
+
+async def _send(
+    request: Request, file: StoredFile, part: Part | None, headers: dict[str, str]
+) -> Response:
+    start, length = (part.start, part.length) if part else (0, file.size)
+    content = await services_of(request).downloads.open(file, start, length)
+    if content is None:
+        raise NotFound
+    headers = {**headers, "Content-Length": str(length)}
+    if part:
+        headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{file.size}"
+    return FileStream(content, 206 if part else 200, headers)

@@ -1,0 +1,1 @@
+"""What is counted of builds, and the figures made of it."""

@@ -1,0 +1,1 @@
+"""The HTTP edge: what every request and answer passes, and how the server is run."""
