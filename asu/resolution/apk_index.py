@@ -50,7 +50,7 @@ def read_apk_index(raw: bytes, shared: Shared, *, names_only: bool = False) -> P
     """Read an index of apk; raises UnreadableIndexError."""
     try:
         document = _Document(_payload(_unpacked(raw)), shared)
-        return package_feed(document.packages(), shared, names_only=names_only)
+        return package_feed(document.packages(), names_only=names_only)
     except (struct.error, zlib.error, UnicodeDecodeError, IndexError) as error:
         raise UnreadableIndexError("damaged") from error
 
@@ -176,9 +176,7 @@ class _Document:
 
     def _list(self, value: int) -> tuple[str, ...]:
         known = self._dependencies
-        words = tuple(
-            [known.get(slot) or self._dependency(slot) for slot in self._slots(value)]
-        )
+        words = tuple([known.get(slot) or self._dependency(slot) for slot in self._slots(value)])
         found = self._lists[value] = self._shared(words)
         return found
 

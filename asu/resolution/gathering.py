@@ -12,13 +12,14 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
+from .apk_index import read_apk_index
 from .knowledge import NOTHING_KNOWN, DeviceDefaults, Knowledge, PackageIndex
 from .metadata import (
-    Names,
     Releases,
     TargetProfiles,
     feeds_path,
@@ -27,12 +28,13 @@ from .metadata import (
     read_feeds,
     read_index,
     read_json,
-    read_packages,
     read_profiles,
     read_versions,
 )
+from .opkg_index import read_opkg_index
 from .outcome import PackageRequest, Resolution
 from .package_changes import RuleBook
+from .package_feed import PackageFeed, Shared
 from .package_resolution import resolve
 from .versions import Version
 
@@ -63,12 +65,20 @@ class Documents(Protocol):
 
 
 class Gatherer:
-    """Looks up what is known of devices and releases."""
+    """Looks up what is known of devices and releases.
+
+    With `names_only` dependencies and sizes are read past: they take as much memory as all names.
+    """
 
     def __init__(
-        self, documents: Documents, *, clock: Callable[[], float] = time.monotonic
+        self,
+        documents: Documents,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        names_only: bool = True,
     ) -> None:
-        self._documents, self._clock, self._names = documents, clock, Names()
+        self._documents, self._clock, self._names_only = documents, clock, names_only
+        self._shared = Shared()
         self._kept: OrderedDict[tuple[Any, ...], tuple[float, Knowledge]] = OrderedDict()
 
     async def decide(self, request: PackageRequest, rules: RuleBook) -> Resolution:
@@ -115,20 +125,25 @@ class Gatherer:
     async def packages(self, version: Version, target: str, *, feeds: bool) -> PackageIndex | None:
         """Return a target's own packages, or those of its architecture's feeds; None if the feeds are not known.
 
-        Raises DocumentMissingError and DocumentUnavailableError where the target is not known.
+        The names are those of index.json, without what packages provide. Raises
+        DocumentMissingError and DocumentUnavailableError where the target is not known.
         """
         profiles = await self.profiles(version, target)
         own = list(index_paths(version, target, profiles, ()))
         if not feeds:
-            return await self._together(own)
+            return await self._together(own, self._plain_part)
         names = await self._feeds(version, profiles)
-        return (
-            await self._together(
-                [path for path in index_paths(version, target, profiles, names) if path not in own]
-            )
-            if names
-            else None
-        )
+        paths = index_paths(version, target, profiles, names or ())
+        others = [path for path in paths if path not in own]
+        return await self._together(others, self._plain_part) if names else None
+
+    async def installable(self, version: Version, target: str) -> PackageIndex | None:
+        """Return all that a target can install; None where its profiles or feeds are not known."""
+        try:
+            profiles = await self.profiles(version, target)
+        except (DocumentMissingError, DocumentUnavailableError):
+            return None
+        return await self._index(version, target, profiles)
 
     async def _gather(self, request: PackageRequest) -> tuple[Knowledge, Version | None]:
         """Return what is known, and the version that the device comes from if the request tells one that there is."""
@@ -183,10 +198,10 @@ class Gatherer:
     ) -> PackageIndex | None:
         """Return all that a target can install; None if not even its feeds are known."""
         feeds = await self._feeds(version, profiles)
-        return (
-            await self._together(index_paths(version, target, profiles, feeds))
-            if feeds is not None
-            else None
+        if feeds is None:
+            return None
+        return await self._together(
+            index_paths(version, target, profiles, feeds), partial(self._whole_part, version)
         )
 
     async def _feeds(self, version: Version, profiles: TargetProfiles) -> tuple[str, ...] | None:
@@ -198,39 +213,38 @@ class Gatherer:
             return None
         return feeds
 
-    async def _together(self, paths: Iterable[str]) -> PackageIndex:
+    async def _together(
+        self, paths: Iterable[str], read: Callable[[str], Awaitable[PackageFeed]]
+    ) -> PackageIndex:
         """Return the indexes at these paths as one, which is incomplete if any of them cannot be had."""
-        parts = await asyncio.gather(*(self._part(path) for path in paths))
+        found = await asyncio.gather(*(_part(path, read) for path in paths))
+        feeds = tuple(feed for feed in found if feed is not None)
         return PackageIndex(
-            tuple(part for part in parts if part is not None), complete=None not in parts
+            tuple(feed.versions for feed in feeds), complete=None not in found, feeds=feeds
         )
 
-    async def _part(self, path: str) -> dict[str, str] | None:
-        """Return one index; empty where modules are not split off, None where it cannot be had."""
+    async def _whole_part(self, version: Version, path: str) -> PackageFeed:
+        """Return the package manager's own index; index.json, which lacks what packages provide, where that fails."""
+        name, reader = (
+            ("packages.adb", self._read_apk)
+            if version.has_apk
+            else ("Packages.gz", self._read_opkg)
+        )
         try:
-            return await self._read_part(path)
-        except DocumentMissingError:
-            return {} if "/kmods/" in path else None
-        except DocumentUnavailableError:
-            return None
+            feed: PackageFeed = await self._documents.read(f"{path}/{name}", reader)
+        except (DocumentMissingError, DocumentUnavailableError):
+            return await self._plain_part(path)
+        return feed
 
-    async def _read_part(self, path: str) -> dict[str, str]:
-        """Return index.json, or where only opkg's own index is published, that."""
-        try:
-            index: dict[str, str] = await self._documents.read(
-                f"{path}/index.json", self._read_index
-            )
-        except DocumentMissingError:
-            if "/kmods/" in path:
-                raise
-            index = await self._documents.read(f"{path}/Packages", self._read_packages)
-        return index
+    async def _plain_part(self, path: str) -> PackageFeed:
+        feed: PackageFeed = await self._documents.read(f"{path}/index.json", self._read_index)
+        return feed
 
     async def _elsewhere(self, request: PackageRequest) -> PackageIndex:
         """Return what other targets and architectures of the wanted version have, as far as it can be had."""
         found = await asyncio.gather(
             *(
-                self._other(request.version, target)
+                self.installable(request.version, target)
                 for target in ELSEWHERE
                 if target != request.target
             )
@@ -240,18 +254,24 @@ class Gatherer:
             complete=False,
         )
 
-    async def _other(self, version: Version, target: str) -> PackageIndex | None:
-        try:
-            profiles = await self.profiles(version, target)
-        except (DocumentMissingError, DocumentUnavailableError):
-            return None
-        return await self._index(version, target, profiles)
+    def _read_index(self, raw: bytes) -> PackageFeed:
+        return PackageFeed(read_index(read_json(raw), self._shared))
 
-    def _read_index(self, raw: bytes) -> dict[str, str]:
-        return read_index(read_json(raw), self._names)
+    def _read_apk(self, raw: bytes) -> PackageFeed:
+        return read_apk_index(raw, self._shared, names_only=self._names_only)
 
-    def _read_packages(self, raw: bytes) -> dict[str, str]:
-        return read_packages(raw.decode(), self._names)
+    def _read_opkg(self, raw: bytes) -> PackageFeed:
+        return read_opkg_index(raw, self._shared, names_only=self._names_only)
+
+
+async def _part(path: str, read: Callable[[str], Awaitable[PackageFeed]]) -> PackageFeed | None:
+    """Return one index; empty where modules are not split off, None where it cannot be had."""
+    try:
+        return await read(path)
+    except DocumentMissingError:
+        return PackageFeed({}, has_provides=True) if "/kmods/" in path else None
+    except DocumentUnavailableError:
+        return None
 
 
 def _profiles(raw: bytes) -> TargetProfiles:

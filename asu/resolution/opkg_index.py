@@ -32,7 +32,7 @@ def read_opkg_index(raw: bytes, shared: Shared, *, names_only: bool = False) -> 
         text = (_unpacked(raw) if raw.startswith(_GZIP_MAGIC) else raw).decode()
     except (UnicodeDecodeError, zlib.error) as error:
         raise UnreadableIndexError("no text in UTF-8, or damaged") from error
-    feed = package_feed(_stanzas(text, shared), shared, names_only=names_only)
+    feed = package_feed(_stanzas(text, shared), names_only=names_only)
     if not feed.versions and text.strip():
         raise UnreadableIndexError("not a Packages file")
     return feed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -57,13 +57,14 @@ class PackageFeed:
 
     `versions` maps names to versions: packages, their names without ABI, and what they provide.
     apk's `NAME-any` is left out where NAME itself stands in the index; `version_of_name` knows it.
-    `packages` is empty where only names are known, as from an index.json.
+    An index.json has names only: neither `packages` nor, as `has_provides` says, virtual names.
     """
 
     versions: Mapping[str, str]
     packages: tuple[Package, ...] = ()
     sizes: array[int] = field(default_factory=lambda: array("I"))
     installed_sizes: array[int] = field(default_factory=lambda: array("I"))
+    has_provides: bool = False
 
 
 @dataclass(slots=True)
@@ -86,7 +87,6 @@ class Shared:
 
 def package_feed(
     listed: Iterable[tuple[Package, int, int]],
-    shared: Callable[[T], T],
     *,
     names_only: bool = False,
 ) -> PackageFeed:
@@ -100,8 +100,8 @@ def package_feed(
             raise UnreadableIndexError("too many packages")
     versions = _versions(packages)
     if names_only:
-        return PackageFeed(versions)
-    return PackageFeed(versions, tuple(packages), sizes, installed_sizes)
+        return PackageFeed(versions, has_provides=True)
+    return PackageFeed(versions, tuple(packages), sizes, installed_sizes, has_provides=True)
 
 
 def _versions(packages: Iterable[Package]) -> dict[str, str]:

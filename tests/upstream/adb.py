@@ -127,9 +127,10 @@ class _Writer:
         about = [self.text(entry.description), self.text(entry.arch)]
         sizes = [self.number(entry.installed_size), self.number(entry.size)]
         tags = self.several([self.text(tag) for tag in entry.tags])
+        unread = [0] * 6  # Licence, origin, maintainer, address, commit and time.
+        priority = self.number(entry.priority)
         return self.several(
-            [*head, *about, *[0] * 6, *sizes, self.number(entry.priority)]
-            + [depends, provides, *[0] * 4, tags]
+            [*head, *about, *unread, *sizes, priority, depends, provides, *[0] * 4, tags]
         )
 
     def _align(self, unit: int) -> None:

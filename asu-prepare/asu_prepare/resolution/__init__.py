@@ -8,6 +8,7 @@ compares them), so that a preview and a build can never disagree.
 `package_changes`      the rules of `package_changes.toml`: what was replaced, added or removed, since when and why
 `rule_application`     takes packages through the rules that lie between the old and the new version
 `metadata`             the downloads server's documents, read, and where they are
+`opkg_index`, `apk_index`  the package managers' own indexes, read into the values of `package_feed`
 `knowledge`            what the downloads server tells: default packages of the device, package indexes
 `device_defaults`      an absolute list against the defaults: what became default is kept, what the user removed stays away
 `existence`            names that do not exist, and packages that exclude one another
