@@ -8,8 +8,7 @@ from pydantic import AfterValidator, StringConstraints
 
 from asu.resolution import InvalidVersionError, Version
 from asu.services import services_of
-from asu.statistics.figures import (
-    PACKAGES_SHOWN,
+from asu.statistics.figure_shapes import (
     DayChart,
     FailureCount,
     PackageCount,
@@ -17,6 +16,7 @@ from asu.statistics.figures import (
     Summary,
     WeekChart,
 )
+from asu.statistics.figures import PACKAGES_SHOWN
 
 from . import figure_examples
 
