@@ -23,8 +23,8 @@ from asu.statistics.build_statistics import (
     weeks_up_to,
 )
 from asu.statistics.memory_statistics import MemoryStatistics
-from asu.worker.accounting import MAX_PROBLEMS, failure, finished_build
 from asu.worker.container import CommandResult
+from asu.worker.outcome_statistics import MAX_PROBLEMS, failure, finished_build
 from tests.unit.job_world import CONFLICT, SCRIPT, World, new_world
 
 if TYPE_CHECKING:
