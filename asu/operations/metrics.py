@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from asu.errors import AsuError
+from asu.errors import error_classes
 from asu.statistics.build_totals import Durations
 
 Kind = Literal["counter", "gauge", "histogram"]
@@ -29,10 +29,9 @@ OUTCOMES = ("done", "user", "upstream", "infra")
 STEPS = ("info", "manifest", "image", "setup")
 
 
-def error_codes(kind: type[AsuError] = AsuError) -> tuple[str, ...]:
+def error_codes() -> tuple[str, ...]:
     """Return the codes of all errors that are raised, sorted."""
-    own = {kind.code} if "code" in vars(kind) and kind is not AsuError else set()
-    return tuple(sorted(own.union(*(error_codes(child) for child in kind.__subclasses__()))))
+    return tuple(sorted(error.code for error in error_classes()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
