@@ -12,12 +12,12 @@ from asu.errors import AsuError
 from asu.logs import where_it_failed
 from asu.records.build_record import BuildRecord, State
 from asu.statistics.build_statistics import (
-    BuildStatistics,
     Failure,
     FinishedBuild,
     Problem,
     hour_of,
 )
+from asu.statistics.redis_statistics import RedisBuildStatistics
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _KIND = re.compile(r"[a-z][a-z-]{0,31}")
 class OutcomeStatistics:
     """Writes outcomes into the statistics."""
 
-    def __init__(self, statistics: BuildStatistics) -> None:
+    def __init__(self, statistics: RedisBuildStatistics) -> None:
         self._statistics = statistics
 
     def note(self, plan: Mapping[str, Any], record: BuildRecord, *, seconds: float) -> None:

@@ -15,11 +15,11 @@ from asu.records.memory_records import MemoryRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
-from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.local import LocalStore
 from asu.worker.job import Builder
 from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.process import chosen_signer
+from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_container import MemoryEngine, Script
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class World:
     store: LocalStore
     records: WatchedRecords = field(default_factory=WatchedRecords)
     script: Script = field(default_factory=Script)
-    statistics: MemoryStatistics = field(default_factory=MemoryStatistics)
+    statistics: ImitatedStatistics = field(default_factory=ImitatedStatistics)
     key: str = KEY  # Of the build that was asked for last.
 
     def __post_init__(self) -> None:
