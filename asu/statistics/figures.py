@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import date
 
 from asu.builds.build_queue import BuildQueue
-from asu.kept import Kept
+from asu.caching import SingleFlight, TtlCache
 from asu.records.build_record import Records
 from asu.resolution import Version
 
@@ -158,26 +158,28 @@ class Figures:
     def __init__(self, *, statistics: Statistics, records: Records, queue: BuildQueue) -> None:
         self._statistics, self._records, self._queue = statistics, records, queue
         # The present is not kept: three counts, which Redis has at hand.
-        self._now = Kept(self._read_queue, 0)
-        self._counts = Kept(self._read_days, KEPT_SECONDS)
-        self._packages = Kept(self._read_packages, KEPT_SECONDS)
-        self._failures = Kept(self._read_failures, KEPT_SECONDS)
+        self._now = SingleFlight[str, QueueFigures]()
+        self._counts = TtlCache[str, Counts](KEPT_SECONDS)
+        self._packages = TtlCache[str, list[PackageCount]](KEPT_SECONDS)
+        self._failures = TtlCache[str, list[FailureCount]](KEPT_SECONDS)
 
     async def queue(self) -> QueueFigures:
         """Return how busy the server is."""
-        return await self._now.get()
+        return await self._now.run("queue", self._read_queue)
 
     async def summary(self) -> Summary:
         """Return the totals."""
-        return summarise((await self._counts.get()).totals, await self._now.get())
+        return summarise(
+            (await self._counts.fetch("days", self._read_days)).totals, await self.queue()
+        )
 
     async def builds_per_day(self) -> DayChart:
         """Return what happened in each of the last 30 days."""
-        return (await self._counts.get()).by_day
+        return (await self._counts.fetch("days", self._read_days)).by_day
 
     async def builds_by_version(self, branch: str | None = None) -> WeekChart:
         """Return the finished builds of the last 26 weeks: by branch, or by version of one branch."""
-        counts = await self._counts.get()
+        counts = await self._counts.fetch("days", self._read_days)
         return (
             counts.by_version.get(branch, replace(counts.by_branch, datasets=[]))
             if branch
@@ -186,11 +188,11 @@ class Figures:
 
     async def top_packages(self, limit: int) -> list[PackageCount]:
         """Return the packages that were asked for most, the most frequent first."""
-        return (await self._packages.get())[:limit]
+        return (await self._packages.fetch("packages", self._read_packages))[:limit]
 
     async def build_errors(self) -> list[FailureCount]:
         """Return the last failures, the newest first."""
-        return await self._failures.get()
+        return await self._failures.fetch("failures", self._read_failures)
 
     async def _read_days(self) -> Counts:
         names = days_up_to(today(), KEPT_DAYS)
