@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from asu.kept import Kept
+from asu.caching import TtlCache
 from asu.statistics.figure_shapes import Series, WeekChart
 from asu.statistics.figures import KEPT_SECONDS, Figures
 
@@ -26,14 +26,12 @@ class StatsPages:
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
         # As many as there are branches that were built.
-        self._pages: dict[str | None, Kept[str]] = {}
+        self._pages = TtlCache[str | None, str](KEPT_SECONDS)
 
     async def page(self, branch: str | None) -> str:
         """Return the page with the versions of a branch, else with all; raises QueueUnavailable."""
         wanted = branch if branch in await self._branches() else None
-        if wanted not in self._pages:
-            self._pages[wanted] = Kept(lambda: self._draw(wanted), KEPT_SECONDS)
-        return await self._pages[wanted].get()
+        return await self._pages.fetch(wanted, lambda: self._draw(wanted))
 
     async def _draw(self, branch: str | None) -> str:
         figures = self._figures

@@ -66,25 +66,26 @@ async def index(request: Request) -> HTMLResponse:
         queue = await services.figures.queue()
     except QueueUnavailable:
         queue = None
-    return await _rendered("index.html", queue=queue, contact=services.settings.server_contact)
+    return await _page("index.html", queue=queue, contact=services.settings.server_contact)
 
 
 @router.get("/stats", summary="The statistics, for people")
 async def stats(request: Request, branch: str | None = None) -> HTMLResponse:
     """Show all figures; with `branch` the versions of that one."""
     try:
-        return _page(await services_of(request).stats_pages.page(branch))
+        page = await services_of(request).stats_pages.page(branch)
+        return HTMLResponse(page, headers=HEADERS)
     except QueueUnavailable:
-        return await _unavailable("Statistics")
+        return await _page("unavailable.html", HTTP_UNAVAILABLE, name="Statistics")
 
 
 @router.get("/status", summary="How the server does right now, for people")
 async def status(request: Request) -> HTMLResponse:
     """Show workers, queue, the last 24 hours and the last failures."""
     try:
-        return await _rendered("status.html", status=await services_of(request).status.get())
+        return await _page("status.html", status=await services_of(request).status.get())
     except QueueUnavailable:
-        return await _unavailable("Status")
+        return await _page("unavailable.html", HTTP_UNAVAILABLE, name="Status")
 
 
 @router.get("/docs", summary="The API, to be read and tried")
@@ -100,14 +101,6 @@ async def redoc() -> RedirectResponse:
     return RedirectResponse("/docs", HTTP_MOVED)
 
 
-async def _rendered(template: str, **values: object) -> HTMLResponse:
+async def _page(template: str, code: int = HTTP_OK, **values: object) -> HTMLResponse:
     # The first use of a template compiles it, which takes tens of milliseconds.
-    return _page(await asyncio.to_thread(render, template, **values))
-
-
-async def _unavailable(name: str) -> HTMLResponse:
-    return _page(render("unavailable.html", name=name), HTTP_UNAVAILABLE)
-
-
-def _page(text: str, status: int = HTTP_OK) -> HTMLResponse:
-    return HTMLResponse(text, status, HEADERS)
+    return HTMLResponse(await asyncio.to_thread(render, template, **values), code, HEADERS)
