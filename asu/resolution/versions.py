@@ -16,6 +16,8 @@ from functools import lru_cache
 
 NEWEST = sys.maxsize  # Sorts after every number that a version can hold.
 
+FIRST_WITH_APK = (25, 12, -1, 0, 0)  # The rank of the branch, which is older than all in it.
+
 _VERSION = re.compile(
     r"(?P<year>[0-9]{2})\.(?P<month>[0-9]{2})"
     r"(?:\.(?P<patch>[0-9]{1,3})(?:-rc(?P<candidate>[0-9]{1,3}))?|(?P<snapshot>-SNAPSHOT))?"
@@ -54,14 +56,14 @@ class Version:
         return self.text == "SNAPSHOT"
 
     @property
+    def has_apk(self) -> bool:
+        """Whether its package manager is apk; branch snapshots are like their branch."""
+        return self.rank >= FIRST_WITH_APK
+
+    @property
     def is_candidate(self) -> bool:
         """Whether this is a release candidate, such as 25.12.0-rc2."""
         return "-rc" in self.text
-
-    @property
-    def has_opkg(self) -> bool:
-        """Whether packages are installed with opkg; since the beginning of 25.12 it is apk."""
-        return self.rank[:2] < (25, 12)
 
     def __str__(self) -> str:
         return self.text
