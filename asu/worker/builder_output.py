@@ -14,7 +14,7 @@ from typing import IO, Any, NoReturn, cast
 from asu.builds.capacity import MIB, expect_room, free_bytes
 from asu.errors import BuildFailed, DiskFull, OutputTooLarge, StoreFailed
 from asu.provenance.envelope import PROVENANCE_FILE
-from asu.stores.store import FILE_NAME
+from asu.stores.manifest import FILE_NAME
 
 MAX_FILES = 256  # The largest real target leaves about 40 files per device.
 # Of all kinds; a real build leaves nothing but files, and each is remembered while the stream is

@@ -36,7 +36,8 @@ from asu.records.build_plan import is_plan_of, tellable_plan
 from asu.records.build_record import Attempt, BuildRecord, WorkerRecords, new_nonce
 from asu.resolution import Version
 from asu.settings import Settings
-from asu.stores.store import ACCOUNT, Store
+from asu.stores.manifest import ACCOUNT
+from asu.stores.store import Store
 
 from . import builder_failures, builder_output, image_sizes, imagebuilder, snapshot
 from .accounting import Accounts

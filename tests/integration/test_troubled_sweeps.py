@@ -18,7 +18,6 @@ from asu.records.redis_connections import async_redis, sync_redis
 from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.settings import Settings
 from asu.statistics.redis_statistics import RedisBuildStatistics, RedisStatistics
-from asu.stores.memory import MemoryStore
 from asu.worker.accounting import Accounts
 from asu.worker.memory_container import MemoryEngine
 from asu.worker.pulling import BuilderImage
@@ -26,6 +25,7 @@ from asu.worker.sweeping import GRACE, Sweep
 from tests.contract.sides import A, B, C
 from tests.lossy_redis import LossyRedis
 from tests.redis_server import RedisServer
+from tests.twins.memory_store import MemoryStore
 
 IMAGE = BuilderImage(name="image", version="24.10.4", target="ath79/generic")
 

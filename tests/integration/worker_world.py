@@ -231,9 +231,7 @@ class WorkerWorld:
             for image in body["images"]
             if image["type"] == kind and image["filesystem"] == filesystem
         ]
-        stored = self.store.find(body["bin_dir"], name)
-        assert stored
-        return stored.path
+        return self.settings.store_path / str(body["bin_dir"]) / str(name)
 
     def _with_records(self, ask: Callable[[RedisRecords], Any]) -> Any:
         async def session() -> Any:

@@ -29,7 +29,7 @@ from asu.records.build_record import (
 )
 from asu.records.memory_records import MemoryRecords
 from asu.settings import Settings
-from asu.stores.memory import MemoryStore
+from tests.twins.memory_store import MemoryStore
 
 pytestmark = pytest.mark.anyio
 

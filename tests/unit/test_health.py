@@ -8,7 +8,7 @@ from asu.builds.capacity import MIB
 from asu.builds.fleet import WorkerNote
 from asu.errors import StoreFailed
 from asu.records.redis_memory import MemoryUse
-from asu.stores.memory import MemoryStore
+from tests.twins.memory_store import MemoryStore
 from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
 from tests.unit.worlds import World, opened
 

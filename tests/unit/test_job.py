@@ -13,6 +13,7 @@ import pytest
 from asu.records.build_record import State
 from asu.stores.manifest import MANIFEST, read_manifest
 from asu.worker.container import CommandResult
+from tests.stored import stored_bytes
 from tests.unit.job_world import ENQUEUED, SCRIPT, World, body_of, new_world
 
 if TYPE_CHECKING:
@@ -113,9 +114,8 @@ def test_the_images_are_published_as_they_were_made(world: World) -> None:
     body = body_of(world.build())
 
     for image in body["images"]:
-        stored = world.store.find(world.key, image["name"])
-        assert stored is not None
-        assert hashlib.sha256(stored.path.read_bytes()).hexdigest() == image["sha256"]
+        content = stored_bytes(world.store, world.key, image["name"])
+        assert hashlib.sha256(content).hexdigest() == image["sha256"]
 
 
 def test_odd_members_of_the_output_are_not_published(world: World) -> None:

@@ -11,8 +11,7 @@ import pytest
 
 from asu.records.build_record import BuildRecord, Revived, State
 from asu.records.memory_records import MemoryRecords
-from asu.stores.manifest import MANIFEST
-from asu.stores.store import ACCOUNT
+from asu.stores.manifest import ACCOUNT, MANIFEST
 from asu.worker.recovery import Recovered, recover
 from tests.unit.job_world import SCRIPT, World, body_of, new_world
 

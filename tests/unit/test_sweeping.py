@@ -19,12 +19,12 @@ from asu.records.memory_records import MemoryRecords
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
 from asu.statistics.memory_statistics import MemoryStatistics
-from asu.stores.memory import MemoryStore
 from asu.stores.store import Lifetimes, StoreUsage
 from asu.worker.accounting import Accounts
 from asu.worker.memory_container import MemoryEngine
 from asu.worker.pulling import BuilderImage
 from asu.worker.sweeping import GRACE, Sweep, Swept
+from tests.twins.memory_store import MemoryStore
 
 KEY = "ab" * 32
 OTHER = "cd" * 32

@@ -22,9 +22,9 @@ from asu.records.memory_records import MemoryRecords
 from asu.services import Services, assemble
 from asu.settings import Settings
 from asu.statistics.memory_statistics import MemoryStatistics
-from asu.stores.memory import MemoryStore
 from asu.upstream.downloads_server import MemoryUpstream, Upstream
 from asu.worker.progress import Progress
+from tests.twins.memory_store import MemoryStore
 
 REVISION = "r28959-29397011cc"
 
