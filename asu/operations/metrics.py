@@ -229,6 +229,10 @@ class Counts:
         """Count an event with these values of the metric's labels; raises KeyError for others than are declared."""
         self._counts[metric][values] += 1
 
+    def count(self, metric: Metric, *values: str) -> int:
+        """Return how many events with these values were counted."""
+        return self._counts[metric][values]
+
     def add_request(self, route: str, method: str, status: int) -> None:
         """Count an answered request by the template of its route, `other` without one."""
         key = route, method if method in METHODS else "other", status

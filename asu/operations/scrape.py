@@ -12,8 +12,8 @@ from asu.kept import Kept
 from asu.records.build_record import Records
 from asu.records.redis_memory import MemoryUse
 from asu.settings import Settings
-from asu.statistics.build_statistics import Statistics
 from asu.statistics.build_totals import BOUNDS, WHOLE, BuildTotals, Durations
+from asu.statistics.redis_statistics import RedisStatistics
 from asu.stores.store import StoreUsage
 from asu.upstream.downloads_server import Upstream
 
@@ -52,7 +52,7 @@ class Scrape:
         counts: Counts,
         records: Records,
         queue: BuildQueue,
-        statistics: Statistics,
+        statistics: RedisStatistics,
         fleet: Fleet,
         upstream: Upstream,
     ) -> None:

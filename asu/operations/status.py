@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from asu import __version__
 from asu.kept import Kept
 from asu.records.build_record import Records
-from asu.statistics.build_statistics import HOURS_DAYS, Statistics, days_up_to, hour_of
-from asu.statistics.figures import FailureCount, Figures
+from asu.statistics.build_statistics import HOURS_DAYS, days_up_to, hour_of
+from asu.statistics.figure_shapes import FailureCount
+from asu.statistics.figures import Figures
+from asu.statistics.redis_statistics import RedisStatistics
 from asu.upstream.downloads_server import Upstream
 
 # Whoever watches an upgrade reloads the page; a crowd of them costs Redis one reading in this time.
@@ -56,7 +58,7 @@ class Status:
     """Reads the status, at most once in some seconds."""
 
     def __init__(
-        self, figures: Figures, *, records: Records, statistics: Statistics, upstream: Upstream
+        self, figures: Figures, *, records: Records, statistics: RedisStatistics, upstream: Upstream
     ) -> None:
         self._figures, self._records, self._statistics, self._upstream = (
             figures,

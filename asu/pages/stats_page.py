@@ -5,16 +5,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from asu.kept import Kept
-from asu.statistics.figures import (
-    KEPT_SECONDS,
+from asu.statistics.figure_shapes import (
     DayChart,
     FailureCount,
-    Figures,
     PackageCount,
     QueueFigures,
     Summary,
     WeekChart,
 )
+from asu.statistics.figures import KEPT_SECONDS, Figures
 
 from .charts import Curve, bar, line_chart, stacked_chart
 from .markup import Html, element, fill, joined
