@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from asu import __version__
-from asu.kept import Kept
+from asu.caching import TtlCache
 from asu.records.build_record import Records
 from asu.statistics.build_statistics import HOURS_DAYS, days_up_to, hour_of
 from asu.statistics.figure_shapes import FailureCount
@@ -66,11 +66,11 @@ class Status:
             statistics,
             upstream,
         )
-        self._kept = Kept(self._read, KEPT_SECONDS)
+        self._kept = TtlCache[str, ServerStatus](KEPT_SECONDS)
 
     async def get(self) -> ServerStatus:
         """Return the status; raises QueueUnavailable."""
-        return await self._kept.get()
+        return await self._kept.fetch("status", self._read)
 
     async def _read(self) -> ServerStatus:
         now = datetime.now(UTC)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 
 from asu.builds.build_queue import BuildQueue
-from asu.kept import Kept
+from asu.caching import SingleFlight, TtlCache
 from asu.records.build_record import Records
 from asu.resolution import InvalidVersionError, Version
 
@@ -65,35 +65,37 @@ class Figures:
     def __init__(self, *, statistics: RedisStatistics, records: Records, queue: BuildQueue) -> None:
         self._statistics, self._records, self._queue = statistics, records, queue
         # The queue is shared by simultaneous readers, but not kept: clients may compare it.
-        self._now = Kept(self._read_queue, 0)
-        self._days = Kept(self._read_days, KEPT_SECONDS)
-        self._packages = Kept(self._read_packages, KEPT_SECONDS)
-        self._failures = Kept(self._read_failures, KEPT_SECONDS)
+        self._now = SingleFlight[str, QueueFigures]()
+        self._days = TtlCache[str, DayFigures](KEPT_SECONDS)
+        self._packages = TtlCache[str, list[PackageCount]](KEPT_SECONDS)
+        self._failures = TtlCache[str, list[FailureCount]](KEPT_SECONDS)
 
     async def queue(self) -> QueueFigures:
         """Return how busy the server is."""
-        return await self._now.get()
+        return await self._now.run("queue", self._read_queue)
 
     async def summary(self) -> Summary:
         """Return the totals."""
-        return summarise((await self._days.get()).totals, await self._now.get())
+        return summarise(
+            (await self._days.fetch("days", self._read_days)).totals, await self.queue()
+        )
 
     async def builds_per_day(self) -> DayChart:
         """Return what happened in each of the last 30 days."""
-        return (await self._days.get()).by_day
+        return (await self._days.fetch("days", self._read_days)).by_day
 
     async def builds_by_version(self, branch: str | None = None) -> WeekChart:
         """Return the finished builds of 26 weeks: by branch, or by version of one branch."""
-        days = await self._days.get()
+        days = await self._days.fetch("days", self._read_days)
         return week_chart(days.weeks, days.versions, branch)
 
     async def top_packages(self, limit: int) -> list[PackageCount]:
         """Return the packages that were requested most, the most frequent first."""
-        return (await self._packages.get())[:limit]
+        return (await self._packages.fetch("packages", self._read_packages))[:limit]
 
     async def build_errors(self) -> list[FailureCount]:
         """Return the last failures, the newest first."""
-        return await self._failures.get()
+        return await self._failures.fetch("failures", self._read_failures)
 
     async def _read_queue(self) -> QueueFigures:
         waiting, running = await self._records.waiting(), await self._records.running()
