@@ -85,7 +85,7 @@ def assemble(
     gatherer = Gatherer(upstream)
     resolver = Resolver(gatherer, rules)
     catalogue = Catalogue(upstream, gatherer, settings, rules)
-    figures = Figures(statistics=statistics, records=records, queue=queue)
+    figures = Figures(statistics=statistics, records=records, fleet=fleet)
     return Services(
         settings=settings,
         rules=rules,
@@ -114,14 +114,11 @@ def assemble(
             settings,
             counts=counts,
             records=records,
-            queue=queue,
             statistics=statistics,
             fleet=fleet,
             upstream=upstream,
         ),
-        health=Health(
-            settings, records=records, queue=queue, store=store, fleet=fleet, upstream=upstream
-        ),
+        health=Health(settings, records=records, store=store, fleet=fleet, upstream=upstream),
         figures=figures,
         stats_pages=StatsPages(figures),
         status=Status(figures, records=records, statistics=statistics, upstream=upstream),

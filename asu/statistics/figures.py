@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date
 
-from asu.builds.build_queue import BuildQueue
+from asu.builds.fleet import Fleet
 from asu.kept import Kept
 from asu.records.build_record import Records
 from asu.resolution import Version
@@ -155,8 +155,8 @@ class Counts:
 class Figures:
     """All figures; each call raises QueueUnavailable when Redis does not answer."""
 
-    def __init__(self, *, statistics: Statistics, records: Records, queue: BuildQueue) -> None:
-        self._statistics, self._records, self._queue = statistics, records, queue
+    def __init__(self, *, statistics: Statistics, records: Records, fleet: Fleet) -> None:
+        self._statistics, self._records, self._fleet = statistics, records, fleet
         # The present is not kept: three counts, which Redis has at hand.
         self._now = Kept(self._read_queue, 0)
         self._counts = Kept(self._read_days, KEPT_SECONDS)
@@ -211,7 +211,7 @@ class Figures:
         return QueueFigures(
             queue_length=waiting,
             builds_running=running,
-            workers_alive=await asyncio.to_thread(self._queue.live_workers),
+            workers_alive=len(await self._fleet.notes()),
         )
 
 

@@ -66,9 +66,6 @@ class ContainerEngine(Protocol):
         those of `feeds`, URLs.
         """
 
-    def has(self, image: BuilderImage) -> bool:
-        """Whether the image is at hand, so that nothing has to be pulled; raises ContainerFailed."""
-
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
         """Return key, attempt and container of each build container of this system, and of those that ended whose system may be gone.
 

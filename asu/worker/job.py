@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from asu.builds.build_queue import PAYLOAD_VERSION
 from asu.builds.capacity import expect_room
 from asu.errors import (
     AsuError,
@@ -83,30 +82,18 @@ class Builder:
         self._settings, self._records, self._store, self._engine = settings, records, store, engine
         self._accounts, self._audit, self._signing = accounts, AuditLog(settings.audit_log), sign
 
-    def run(self, payload: Mapping[str, Any]) -> None:
-        """Build what a job names, unless somebody else does or has done so; never raises for a failed build.
+    def run(self) -> None:
+        """Build what is next in line, if a build is due; never raises for a failed build.
 
-        Raises QueueUnavailable where Redis stays away, so that RQ drops the job: the build waits,
-        and a sweep gives it another one.
+        Raises QueueUnavailable where Redis stays away: the build waits, and a sweep adds a ticket.
         """
-        if payload.get("version") != PAYLOAD_VERSION:
-            log.error(
-                "job of version %r is not understood; upgrade all workers together with the API",
-                payload.get("version"),
-            )
-            return
         nonce = new_nonce()
-        attempt = patiently(lambda: self._records.start(payload["key"], nonce))
+        attempt = patiently(lambda: self._records.start_next(nonce))
         if attempt is None:
-            log.info("build %s does not wait any more", payload["key"])
+            log.info("no build is due")
             return
         with logged_with(**attempt.log_fields):
             self._run(attempt)
-
-    def has_builder(self, plan: Mapping[str, Any]) -> bool:
-        """Whether the ImageBuilder that a plan needs is on this machine; raises ContainerFailed."""
-        with contextlib.closing(self._engine()) as engine:
-            return engine.has(self._builder_image(plan["request"]))
 
     def _run(self, attempt: Attempt) -> None:
         log.info(

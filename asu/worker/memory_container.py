@@ -312,10 +312,6 @@ class MemoryEngine:
         self.containers.append(container)
         return container
 
-    def has(self, _: BuilderImage) -> bool:
-        """See ContainerEngine."""
-        return self.has_image
-
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
         """See ContainerEngine."""
         if self.failure:

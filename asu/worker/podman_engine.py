@@ -87,11 +87,6 @@ class PodmanEngine:
                 raise
             return container
 
-    def has(self, image: BuilderImage) -> bool:
-        """See ContainerEngine."""
-        with podman_answers("look for an ImageBuilder"):
-            return bool(self._client.images.exists(image.name))
-
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
         """See ContainerEngine."""
         with podman_answers("list the build containers"):

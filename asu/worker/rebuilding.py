@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from asu.build_request import BuildRequest
-from asu.builds.build_queue import PAYLOAD_VERSION
 from asu.errors import QueueUnavailable
 from asu.provenance.envelope import PROVENANCE_FILE, UnusableProvenance, read_envelope
 from asu.provenance.statement import Provenance, read_statement
@@ -199,7 +198,7 @@ def _build(
     )
     Builder(
         settings, records=records, store=store, engine=engine, accounts=Accounts(MemoryStatistics())
-    ).run({"version": PAYLOAD_VERSION, "key": key})
+    ).run()
     record = asyncio.run(records.look(key))
     if record is None or record.state is not State.DONE:
         detail = json.loads(record.body)["detail"] if record else "nothing came of it"

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from asu.builds.build_queue import MemoryBuildQueue
 from asu.errors import QueueUnavailable
 from asu.records.memory_records import MemoryRecords
 from asu.statistics.build_statistics import (
@@ -37,6 +36,7 @@ from asu.statistics.figures import (
     work_out,
 )
 from asu.statistics.memory_statistics import MemoryStatistics
+from tests.twins.memory_fleet import MemoryFleet
 
 pytestmark = pytest.mark.anyio
 
@@ -135,7 +135,7 @@ def counted(days: dict[date, DayCounts], last: date = WEDNESDAY) -> dict[date, D
 
 def figures_of(statistics: MemoryStatistics) -> Figures:
     """Return the figures of an idle server."""
-    return Figures(statistics=statistics, records=MemoryRecords(), queue=MemoryBuildQueue())
+    return Figures(statistics=statistics, records=MemoryRecords(), fleet=MemoryFleet(workers=1))
 
 
 def test_totals() -> None:

@@ -234,13 +234,3 @@ def test_record_and_files_share_one_lifetime(world: World, tmp_path: Path) -> No
     assert {image["name"] for image in body_of(world.record())["images"]} <= {
         file.name for file in manifest.files
     }
-
-
-@pytest.mark.parametrize("is_there", [True, False])
-def test_a_worker_knows_which_builders_it_has(world: World, *, is_there: bool) -> None:
-    """By the plan, before anything is begun."""
-    world.ask()
-    world.engine.has_image = is_there
-    [waiting] = world.records.first(1)
-
-    assert world.builder().has_builder(waiting.plan) is is_there

@@ -11,8 +11,6 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from asu.app import create_app
-from asu.builds.build_queue import MemoryBuildQueue
-from asu.builds.fleet import MemoryFleet
 from asu.catalogue.prepare_client import Preparer
 from asu.catalogue.validation import ValidatedRequest
 from asu.errors import AsuError
@@ -25,6 +23,7 @@ from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.memory import MemoryStore
 from asu.upstream.downloads_server import MemoryUpstream, Upstream
 from asu.worker.progress import Progress
+from tests.twins.memory_fleet import MemoryBuildQueue, MemoryFleet
 
 REVISION = "r28959-29397011cc"
 
@@ -176,8 +175,9 @@ class World:
 
     def start(self, key: str, step: str | None = None) -> tuple[Attempt, Progress]:
         """Begin a build as a worker does, and show a step."""
-        attempt = self.records.start(key)
+        attempt = self.records.start_next()
         assert attempt is not None
+        assert attempt.key == key
         progress = Progress(attempt.plan)
         if step is not None:
             assert self.records.progress(
@@ -236,7 +236,7 @@ def opened(
         queue or MemoryBuildQueue(),
         store or MemoryStore(),
     )
-    counted, noted = statistics or MemoryStatistics(), fleet or MemoryFleet()
+    counted, noted = statistics or MemoryStatistics(), fleet or MemoryFleet(workers=1)
     wanted = settings(**changes)
 
     @asynccontextmanager
