@@ -28,7 +28,6 @@ from .records.redis_connections import async_redis, sync_redis
 from .records.redis_records import RedisRecords
 from .resolution import Gatherer, RuleBook, load_rules
 from .settings import Settings
-from .statistics.build_statistics import Statistics
 from .statistics.figures import Figures
 from .statistics.redis_statistics import RedisStatistics
 from .stores import open_store
@@ -76,7 +75,7 @@ def assemble(
     records: Records,
     queue: BuildQueue,
     store: Store,
-    statistics: Statistics,
+    statistics: RedisStatistics,
     fleet: Fleet,
     counts: Counts,
 ) -> Services:
@@ -108,7 +107,7 @@ def assemble(
             share=settings.client_share,
             patience=settings.poll_patience,
         ),
-        tally=RequestTally(statistics),
+        tally=RequestTally(counts, statistics),
         counts=counts,
         scrape=Scrape(
             settings,

@@ -4,17 +4,16 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from asu.kept import Kept
-from asu.statistics.figures import (
-    KEPT_SECONDS,
+from asu.caching import TtlCache
+from asu.statistics.figure_shapes import (
     DayChart,
     FailureCount,
-    Figures,
     PackageCount,
     QueueFigures,
     Summary,
     WeekChart,
 )
+from asu.statistics.figures import KEPT_SECONDS, Figures
 
 from .charts import Curve, bar, line_chart, stacked_chart
 from .markup import Html, element, fill, joined
@@ -48,14 +47,12 @@ class StatsPages:
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
         # As many as there are branches that were built.
-        self._contents: dict[str | None, Kept[Html]] = {}
+        self._contents = TtlCache[str | None, Html](KEPT_SECONDS)
 
     async def content(self, branch: str | None) -> Html:
         """Return the content of the page: of one branch its versions, where there is anything of it; raises QueueUnavailable."""
         wanted = branch if branch in await self._branches() else None
-        if wanted not in self._contents:
-            self._contents[wanted] = Kept(lambda: self._draw(wanted), KEPT_SECONDS)
-        return await self._contents[wanted].get()
+        return await self._contents.fetch(wanted, lambda: self._draw(wanted))
 
     async def _draw(self, branch: str | None) -> Html:
         figures = self._figures

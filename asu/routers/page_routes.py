@@ -1,6 +1,6 @@
-"""Pages for people, and what they are made of. They load nothing from elsewhere and run no script but our own file."""
+"""Pages for people; they load nothing from elsewhere and run no script but our own file."""
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -15,12 +15,15 @@ from asu.pages.status_page import status_content
 from asu.pages.swagger import policy_of, swagger_page
 from asu.services import services_of
 
-router = APIRouter(include_in_schema=False)
+from .documentation import Router
+
+router = Router(include_in_schema=False)
 
 HTTP_OK, HTTP_MOVED, HTTP_NOT_FOUND, HTTP_UNAVAILABLE = 200, 308, 404, 503
 FOR_BROWSERS = (".css", ".js", ".svg")  # What lies beside such files in a package is Python.
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; object-src 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-cache",
@@ -28,14 +31,14 @@ HEADERS = {
 
 
 class StaticAssets(StaticFiles):
-    """The style sheet, the script and the icon; pages name them with a digest of their content, so they can be kept for a day.
+    """The style sheet, the script and the icon.
 
-    They are always sent whole: what the library says of ranges that make no sense is not in the one
-    shape of our errors.
+    Pages name them with a digest of their content, so browsers may keep them for a day. They are
+    always sent whole: the library refuses a wrong range in plain text, but all errors are JSON.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer without looking at a range."""
+        """Answer without looking at the range."""
         await super().__call__(
             {**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]},
             receive,
@@ -56,7 +59,6 @@ class StaticAssets(StaticFiles):
         return response
 
 
-@router.head("/", include_in_schema=False)
 @router.get("/", summary="What this server is, for people")
 async def index(request: Request) -> HTMLResponse:
     """Say what this server is, and how busy."""
@@ -72,10 +74,9 @@ async def index(request: Request) -> HTMLResponse:
     return _page("OpenWrt firmware on demand", content)
 
 
-@router.head("/stats", include_in_schema=False)
 @router.get("/stats", summary="The statistics, for people")
 async def stats(request: Request, branch: str | None = None) -> HTMLResponse:
-    """Show all figures; of one branch its versions, where there is anything of it."""
+    """Show all figures; with `branch` the versions of that one."""
     title = "Statistics, OpenWrt firmware on demand"
     try:
         content = await services_of(request).stats_pages.content(branch)
@@ -87,7 +88,6 @@ async def stats(request: Request, branch: str | None = None) -> HTMLResponse:
     return _page(title, content, head=script)
 
 
-@router.head("/status", include_in_schema=False)
 @router.get("/status", summary="How the server does right now, for people")
 async def status(request: Request) -> HTMLResponse:
     """Show workers, queue, the last 24 hours and the last failures."""
@@ -100,7 +100,6 @@ async def status(request: Request) -> HTMLResponse:
         )
 
 
-@router.head("/docs", include_in_schema=False)
 @router.get("/docs", summary="The API, to be read and tried")
 async def docs() -> HTMLResponse:
     """Show the description in a page that can send requests."""
@@ -108,10 +107,9 @@ async def docs() -> HTMLResponse:
     return HTMLResponse(page, headers=policy_of(page))
 
 
-@router.head("/redoc", include_in_schema=False)
 @router.get("/redoc", summary="Where the API could be read before; leads to /docs")
 async def redoc() -> RedirectResponse:
-    """Lead to the page that shows it; the one that was here loaded its program and a picture from elsewhere."""
+    """Lead to /docs; the page that was here loaded its script and a picture from elsewhere."""
     return RedirectResponse("/docs", HTTP_MOVED)
 
 

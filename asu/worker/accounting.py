@@ -12,12 +12,12 @@ from asu.errors import AsuError
 from asu.logs import where_it_failed
 from asu.records.build_record import BuildRecord, State
 from asu.statistics.build_statistics import (
-    BuildStatistics,
     Failure,
     FinishedBuild,
     Problem,
     hour_of,
 )
+from asu.statistics.redis_statistics import RedisBuildStatistics
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +29,15 @@ _KIND = re.compile(r"[a-z][a-z-]{0,31}")
 
 
 class Accounts:
-    """The worker's book of outcomes."""
+    """The worker's book of outcomes; without `statistics` nothing is counted."""
 
-    def __init__(self, statistics: BuildStatistics) -> None:
+    def __init__(self, statistics: RedisBuildStatistics | None) -> None:
         self._statistics = statistics
 
     def note(self, plan: Mapping[str, Any], record: BuildRecord, *, seconds: float) -> None:
         """Count an outcome that took `seconds`; never raises: the build has ended, and counting it is nobody's concern but ours."""
+        if self._statistics is None:
+            return
         try:
             body, now = json.loads(record.body), datetime.now(UTC)
             if record.state is State.DONE:

@@ -22,7 +22,6 @@ from asu.records.build_record import State, WorkerRecords
 from asu.records.memory_records import MemoryRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
-from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.local import LocalStore
 from asu.stores.store import Store
 
@@ -196,9 +195,7 @@ def _build(
     asyncio.run(
         records.claim(key, plan=json.dumps(plan), bodies=pending_bodies(plan), limit=1, renew=False)
     )
-    Builder(
-        settings, records=records, store=store, engine=engine, accounts=Accounts(MemoryStatistics())
-    ).run()
+    Builder(settings, records=records, store=store, engine=engine, accounts=Accounts(None)).run()
     record = asyncio.run(records.look(key))
     if record is None or record.state is not State.DONE:
         detail = json.loads(record.body)["detail"] if record else "nothing came of it"

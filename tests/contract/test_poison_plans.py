@@ -12,7 +12,6 @@ from redis.asyncio import Redis as AsyncRedis
 from asu.records.build_record import LEASE_SECONDS, PREFIX, RUNNING, State
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
-from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.memory import MemoryStore
 from asu.worker.accounting import Accounts
 from asu.worker.job import Builder
@@ -20,6 +19,7 @@ from asu.worker.memory_container import MemoryEngine
 from asu.worker.sweeping import Sweep
 from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.sides import BODIES, A, B, C, Sides, memory_sides, redis_sides
+from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_fleet import MemoryBuildQueue
 
 POISON = [
@@ -55,7 +55,7 @@ class Worker:
         self.queue, self.engine, self.statistics = (
             MemoryBuildQueue(),
             MemoryEngine(),
-            MemoryStatistics(),
+            ImitatedStatistics(),
         )
         self.audit, store = directory / "audit", MemoryStore()
         settings = Settings(

@@ -202,12 +202,14 @@ class TestPrepareService(PreparerContract):
     async def test_the_answer_is_the_same_as_in_process(
         self, preparer: Preparer, fields: dict[str, Any]
     ) -> None:
-        """A monolith and microservices tell a user the same, key by key."""
+        """A monolith and microservices say the same to a user, but for who made the preview."""
         request = validated(**fields)
+        theirs = await preparer.prepare(request, "id")
+        ours = await InProcessPreparer(resolver()).prepare(request, "id")
 
-        assert await preparer.prepare(request, "id") == json.loads(
-            json.dumps(await InProcessPreparer(resolver()).prepare(request, "id"))
-        )
+        assert theirs.pop("prepared_by") == "asu-prepare"
+        assert ours.pop("prepared_by", "asu") == "asu"
+        assert theirs == json.loads(json.dumps(ours))
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from tests.contract.test_queue import QueueContract
 from tests.contract.test_queue_worker import WorkerContract
 from tests.contract.test_records import RecordsContract
 from tests.contract.test_second_lives import SecondLivesContract
-from tests.contract.test_statistics import RedisStatisticsContract, StatisticsSides
+from tests.contract.test_statistics import StatisticsContract, StatisticsSides
 
 
 class RealSides:
@@ -77,7 +77,7 @@ class TestRealWorker(WorkerContract):
     """RQ's worker, at the Redis of production."""
 
 
-class TestRealStatistics(RedisStatisticsContract):
+class TestRealStatistics(StatisticsContract):
     """The counts, where they are kept in production."""
 
     @pytest.fixture

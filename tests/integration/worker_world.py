@@ -32,7 +32,7 @@ from asu.records.build_record import (
 from asu.records.redis_connections import async_redis, sync_redis
 from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.resolution import request_hash
-from asu.statistics.build_statistics import PREFIX as STATISTICS
+from asu.statistics.redis_statistics import PREFIX as STATISTICS
 from asu.statistics.redis_statistics import RedisBuildStatistics
 from asu.stores.local import LocalStore
 from asu.worker.accounting import Accounts

@@ -14,12 +14,12 @@ from asu.records.memory_records import MemoryRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
-from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.local import LocalStore
 from asu.worker.accounting import Accounts
 from asu.worker.job import Builder
 from asu.worker.memory_container import MemoryEngine, Script
 from asu.worker.process import chosen_signing
+from tests.twins.imitated_statistics import ImitatedStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +109,7 @@ class World:
     store: LocalStore
     records: WatchedRecords = field(default_factory=WatchedRecords)
     script: Script = field(default_factory=Script)
-    statistics: MemoryStatistics = field(default_factory=MemoryStatistics)
+    statistics: ImitatedStatistics = field(default_factory=ImitatedStatistics)
     key: str = KEY  # Of the build that was asked for last.
 
     def __post_init__(self) -> None:

@@ -22,9 +22,9 @@ from asu.statistics.build_statistics import (
     today,
     weeks_up_to,
 )
-from asu.statistics.memory_statistics import MemoryStatistics
 from asu.worker.accounting import MAX_PROBLEMS, failure, finished_build
 from asu.worker.container import CommandResult
+from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.unit.job_world import CONFLICT, SCRIPT, World, new_world
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ REQUEST = {
 PLAN = {"key": "a" * 64, "request": REQUEST, "enqueued_at": "2026-10-27T12:58:07+00:00"}
 
 
-class AbsentStatistics(MemoryStatistics):
+class AbsentStatistics(ImitatedStatistics):
     """Statistics in a Redis that is down, or with a mistake in them."""
 
     def __init__(self, trouble: Exception) -> None:

@@ -17,7 +17,8 @@ from asu.pages.charts import (
     stacked_chart,
 )
 from asu.pages.stats_page import STYLES, StatsFigures, stats_content
-from asu.statistics.figures import Series, WeekChart, add_up, per_day, summarise
+from asu.statistics.figure_shapes import Series, WeekChart
+from asu.statistics.figures import add_up, per_day, summarise
 from tests.unit.test_figures import NOW, counted
 
 LABELS = [f"2026-10-{day:02}Z" for day in range(1, 31)]

@@ -13,9 +13,9 @@ from asu.operations.metrics import HTTP_REQUESTS, METRICS, PROCESS_METRICS, Metr
 from asu.records.redis_memory import MemoryUse
 from asu.statistics.build_statistics import Failure, FinishedBuild, hour_of
 from asu.statistics.build_totals import BOUNDS
-from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.store import StoreUsage
 from misc.reference import app_routes
+from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_fleet import MemoryFleet
 from tests.unit.test_api_operations import AbsentRecords, absent_fleet
 from tests.unit.worlds import REQUEST, BrokenPreparer, World, opened
@@ -52,9 +52,9 @@ def value(world: World, name: str, **labels: str) -> float | None:
     return samples(world).get((name, frozenset(labels.items())))
 
 
-def statistics() -> MemoryStatistics:
+def statistics() -> ImitatedStatistics:
     """Return what workers have counted: two builds, and a failure."""
-    counted, now = MemoryStatistics(), datetime.now(UTC)
+    counted, now = ImitatedStatistics(), datetime.now(UTC)
     for seconds in (12.0, 70.0):
         counted.add_finished(
             FinishedBuild(
@@ -312,7 +312,7 @@ def test_codes_are_those_of_the_errors() -> None:
 
 def test_a_newer_worker_adds_no_label() -> None:
     """What another release counts is passed over until this one declares it."""
-    counted = MemoryStatistics()
+    counted = ImitatedStatistics()
     counted.add_failure(replace(FAILURE, code="of-the-future", fault="cosmic"), {"paint": 1.0})
     assert asyncio.run(counted.totals()).codes == {"of-the-future": 1}
 

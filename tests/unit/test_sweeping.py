@@ -16,13 +16,13 @@ from asu.records.build_record import LEASE_SECONDS, Attempt, BuildRecord, Pendin
 from asu.records.memory_records import MemoryRecords
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
-from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.memory import MemoryStore
 from asu.stores.store import Lifetimes, StoreUsage
 from asu.worker.accounting import Accounts
 from asu.worker.memory_container import MemoryEngine
 from asu.worker.pulling import BuilderImage
 from asu.worker.sweeping import GRACE, Sweep, Swept
+from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_fleet import MemoryBuildQueue, MemoryFleet
 
 KEY = "ab" * 32
@@ -47,7 +47,7 @@ class World:
     queue: MemoryBuildQueue = field(default_factory=MemoryBuildQueue)
     engine: MemoryEngine = field(default_factory=MemoryEngine)
     store: MemoryStore = field(default_factory=MemoryStore)
-    statistics: MemoryStatistics = field(default_factory=MemoryStatistics)
+    statistics: ImitatedStatistics = field(default_factory=ImitatedStatistics)
     fleet: MemoryFleet = field(default_factory=MemoryFleet)
     # Every machine has a root directory, whose free bytes a worker notes.
     settings: Settings = field(

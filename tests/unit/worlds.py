@@ -19,10 +19,10 @@ from asu.records.build_record import Attempt, BuildRecord, State
 from asu.records.memory_records import MemoryRecords
 from asu.services import Services, assemble
 from asu.settings import Settings
-from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.memory import MemoryStore
 from asu.upstream.downloads_server import MemoryUpstream, Upstream
 from asu.worker.progress import Progress
+from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_fleet import MemoryBuildQueue, MemoryFleet
 
 REVISION = "r28959-29397011cc"
@@ -159,7 +159,7 @@ class World:
     records: MemoryRecords
     queue: MemoryBuildQueue
     store: MemoryStore
-    statistics: MemoryStatistics
+    statistics: ImitatedStatistics
     fleet: MemoryFleet
 
     def post(self, request: Mapping[str, Any], query: str = "") -> Any:
@@ -225,7 +225,7 @@ def opened(
     preparer: Preparer | None = None,
     records: MemoryRecords | None = None,
     queue: MemoryBuildQueue | None = None,
-    statistics: MemoryStatistics | None = None,
+    statistics: ImitatedStatistics | None = None,
     store: MemoryStore | None = None,
     fleet: MemoryFleet | None = None,
     **changes: Any,
@@ -236,7 +236,7 @@ def opened(
         queue or MemoryBuildQueue(),
         store or MemoryStore(),
     )
-    counted, noted = statistics or MemoryStatistics(), fleet or MemoryFleet(workers=1)
+    counted, noted = statistics or ImitatedStatistics(), fleet or MemoryFleet(workers=1)
     wanted = settings(**changes)
 
     @asynccontextmanager
