@@ -23,13 +23,13 @@ from asu.settings import Settings
 from asu.statistics.build_totals import BuildTotals
 from asu.statistics.redis_statistics import RedisBuildStatistics, RedisStatistics
 from asu.stores.local import LocalStore
-from asu.worker.accounting import Accounts
 from asu.worker.job import Builder
-from asu.worker.memory_container import MemoryEngine, Script
+from asu.worker.outcome_statistics import OutcomeStatistics
 from tests.documents import write_documents
 from tests.integration.test_api_redis import running_api
 from tests.lossy_redis import LossyRedis
 from tests.redis_server import RedisServer
+from tests.twins.memory_container import MemoryEngine, Script
 from tests.unit.worlds import REQUEST, metadata
 from tests.upstream.serve import UpstreamServer
 
@@ -83,13 +83,16 @@ class World:
         asyncio.run(claim())
         engine = MemoryEngine(self.script)
         with sync_redis(self.lossy.url) as redis:
-            records, accounts = RedisWorkerRecords(redis), Accounts(RedisBuildStatistics(redis))
+            records, statistics = (
+                RedisWorkerRecords(redis),
+                OutcomeStatistics(RedisBuildStatistics(redis)),
+            )
             builder = Builder(
                 self.settings,
                 records=records,
                 store=self.store,
                 engine=lambda: engine,
-                accounts=accounts,
+                statistics=statistics,
             )
             builder.run()
 

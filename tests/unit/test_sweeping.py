@@ -18,11 +18,11 @@ from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
 from asu.stores.memory import MemoryStore
 from asu.stores.store import Lifetimes, StoreUsage
-from asu.worker.accounting import Accounts
-from asu.worker.memory_container import MemoryEngine
-from asu.worker.pulling import BuilderImage
+from asu.worker.builder_image import BuilderImage
+from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.sweeping import GRACE, Sweep, Swept
 from tests.twins.imitated_statistics import ImitatedStatistics
+from tests.twins.memory_container import MemoryEngine
 from tests.twins.memory_fleet import MemoryBuildQueue, MemoryFleet
 
 KEY = "ab" * 32
@@ -83,14 +83,14 @@ class World:
 
     def new_sweep(self) -> Sweep:
         """Return what a worker tidies with."""
-        accounts = Accounts(self.statistics)
+        statistics = OutcomeStatistics(self.statistics)
         return Sweep(
             self.settings,
             records=self.records,
             queue=self.queue,
             store=self.store,
             engine=lambda: self.engine,
-            accounts=accounts,
+            statistics=statistics,
             notes=self.fleet,
         )
 

@@ -1,4 +1,4 @@
-"""Tells the statistics how a build ended, without anything personal, and without a cost to the build."""
+"""Count how builds ended, without anything personal, and never at a build's cost."""
 
 import json
 import logging
@@ -21,23 +21,20 @@ from asu.statistics.redis_statistics import RedisBuildStatistics
 
 log = logging.getLogger(__name__)
 
-# Of one failure; whoever asked for more unknown packages than that is told, the statistics need not
-# be.
+# Of one failure; the answer names all of them.
 MAX_PROBLEMS = 20
 _NAME = re.compile(NAME)
 _KIND = re.compile(r"[a-z][a-z-]{0,31}")
 
 
-class Accounts:
-    """The worker's book of outcomes; without `statistics` nothing is counted."""
+class OutcomeStatistics:
+    """Writes outcomes into the statistics."""
 
-    def __init__(self, statistics: RedisBuildStatistics | None) -> None:
+    def __init__(self, statistics: RedisBuildStatistics) -> None:
         self._statistics = statistics
 
     def note(self, plan: Mapping[str, Any], record: BuildRecord, *, seconds: float) -> None:
-        """Count an outcome that took `seconds`; never raises: the build has ended, and counting it is nobody's concern but ours."""
-        if self._statistics is None:
-            return
+        """Count an outcome that took `seconds`; never raises, since the build has ended."""
         try:
             body, now = json.loads(record.body), datetime.now(UTC)
             if record.state is State.DONE:
@@ -46,7 +43,7 @@ class Accounts:
                 self._statistics.add_failure(failure(plan, body, at=now), steps_of(body))
         except AsuError as error:
             log.warning("build %s is missing in the statistics: %s", plan.get("key"), error.detail)
-        except Exception as error:  # noqa: BLE001  # See above; the message may quote the request.
+        except Exception as error:  # noqa: BLE001  # Its message may quote the request.
             log.warning(
                 "build %s is missing in the statistics: %s", plan.get("key"), where_it_failed(error)
             )
@@ -55,11 +52,10 @@ class Accounts:
 def finished_build(
     plan: Mapping[str, Any], body: Mapping[str, Any], *, at: datetime, seconds: float
 ) -> FinishedBuild:
-    """Return what is counted of a finished build: of its packages those that somebody chose.
+    """Return what is counted of a finished build, with the packages that were chosen.
 
-    Device clients list all that is installed, so the defaults that profiles.json names would lead
-    every list. What a list wants removed is not in the image, and neither is what another package
-    merely provides.
+    Device clients list all that is installed, so the defaults in profiles.json are left out; they
+    would lead every list. Removed and merely provided packages are not in the manifest.
     """
     request = plan["request"]
     defaults = {*body.get("default_packages", ()), *body.get("device_packages", ())}
@@ -71,14 +67,15 @@ def finished_build(
 
 
 def steps_of(body: Mapping[str, Any]) -> dict[str, float]:
-    """Return the seconds of each of make's commands that came to an end, whether well or not."""
+    """Return the seconds of each make command that ended, well or not."""
     return {step: float(seconds) for step, seconds in body.get("make_seconds", {}).items()}
 
 
 def failure(plan: Mapping[str, Any], body: Mapping[str, Any], *, at: datetime) -> Failure:
-    """Return what is counted of a failed build: field by field, so that nothing else of request or output comes along.
+    """Return what is counted of a failed build.
 
-    What a plan that nobody can build does not tell is empty.
+    Each field is chosen, so nothing else of request or output is counted. A field that a broken
+    plan lacks is empty.
     """
     version, target, profile = (
         _text(plan["request"].get(name)) for name in ("version", "target", "profile")

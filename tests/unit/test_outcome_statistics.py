@@ -22,8 +22,8 @@ from asu.statistics.build_statistics import (
     today,
     weeks_up_to,
 )
-from asu.worker.accounting import MAX_PROBLEMS, failure, finished_build
 from asu.worker.container import CommandResult
+from asu.worker.outcome_statistics import MAX_PROBLEMS, failure, finished_build
 from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.unit.job_world import CONFLICT, SCRIPT, World, new_world
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from asu.errors import AsuError, BuildTimeout, ContainerFailed
+from typing_extensions import override
 
-from .container import BuildContainer, CommandResult
-from .imagebuilder import BUILDER
-from .pulling import BuilderImage
+from asu.errors import AsuError, BuildTimeout, ContainerFailed
+from asu.worker.builder_image import BuilderImage
+from asu.worker.container import BuildContainer, CommandResult, ContainerEngine
+from asu.worker.imagebuilder import BUILDER
 
 PIECE = 512  # Bytes; small, so that readers meet members that lie across pieces.
 NOISE = "Generate local signing keys...\nPackage list missing or not up-to-date, generating it.\n\nBuilding package index...\n"
@@ -79,7 +80,7 @@ class Script:
     needs_setup: bool = False
 
 
-class MemoryContainer:
+class MemoryContainer(BuildContainer):
     """A container of the twin's."""
 
     def __init__(
@@ -94,8 +95,8 @@ class MemoryContainer:
         self._is_unpacked = not script.needs_setup
         self._output: dict[str, bytes] = {}
 
+    @override
     def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
-        """See BuildContainer."""
         self.commands.append(list(command))
         goal = command[1] if command[0] == "make" else command[0]
         self._script.before.get(goal, lambda: None)()
@@ -134,12 +135,12 @@ class MemoryContainer:
             self._script.noise + self._used_feeds() if goal in {"manifest", "image"} else "",
         )
 
+    @override
     def put(self, path: str, content: bytes, mode: int) -> None:
-        """See BuildContainer."""
         self.files[path] = (content, mode)
 
+    @override
     def read_out(self, path: str, *, deadline: int) -> Iterator[bytes]:
-        """See BuildContainer."""
         if self._script.seconds.get("copy", 0) > deadline:
             raise BuildTimeout(step="podman cp", seconds=deadline)
         buffer = io.BytesIO()
@@ -158,24 +159,24 @@ class MemoryContainer:
                 raise ContainerFailed(reason="podman did not hand out the images")
             yield data[start : start + PIECE]
 
+    @override
     def disk_taken(self) -> int:
-        """See BuildContainer."""
         return _told(self._script.disk_taken)
 
+    @override
     def disk_free(self) -> int:
-        """See BuildContainer."""
         return _told(self._script.disk_free)
 
+    @override
     def admit(self, feeds: Collection[str]) -> None:
-        """See BuildContainer."""
         self.feeds += feeds
 
+    @override
     def kill(self) -> None:
-        """See BuildContainer."""
         self.killed = True
 
+    @override
     def remove(self) -> None:
-        """See BuildContainer."""
         self._script.before.get("remove", lambda: None)()
         self.killed = self.removed = True
 
@@ -275,7 +276,7 @@ class MemoryContainer:
         return "Calculating checksums...\n"
 
 
-class MemoryEngine:
+class MemoryEngine(ContainerEngine):
     """The in-memory twin of an engine: all containers that it ever made stay to be looked at."""
 
     def __init__(self, script: Script | None = None) -> None:
@@ -289,8 +290,8 @@ class MemoryEngine:
         # And there is an older copy, as there is where pulls are not wanted.
         self.pull_fails = False
 
+    @override
     def pin(self, image: BuilderImage) -> BuilderImage:
-        """See ContainerEngine."""
         self.images[image.name] = image.is_moving
         if self.failure:
             raise self.failure
@@ -302,18 +303,18 @@ class MemoryEngine:
         )
         return self.pinned[-1]
 
+    @override
     def start(
         self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()
     ) -> BuildContainer:
-        """See ContainerEngine."""
         self.script.before.get("start", lambda: None)()
         self.started.append(image if image.id else self.pin(image))
         container = MemoryContainer(self.script, key=key, attempt=attempt, feeds=feeds)
         self.containers.append(container)
         return container
 
+    @override
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
-        """See ContainerEngine."""
         if self.failure:
             raise self.failure
         return [
@@ -322,8 +323,9 @@ class MemoryEngine:
             if not container.removed
         ]
 
+    @override
     def close(self) -> None:
-        """See ContainerEngine."""
+        pass
 
 
 def _told(size: int | AsuError) -> int:
