@@ -7,6 +7,7 @@ from asu.blocking import BlockingCalls
 from asu.builds.capacity import MIB, Disk
 from asu.builds.fleet import Fleet, WorkerNote, known_free
 from asu.caching import TtlCache
+from asu.catalogue.prepare_client import Preparer
 from asu.errors import AsuError, QueueUnavailable
 from asu.records.build_record import Records
 from asu.records.redis_memory import MemoryUse
@@ -33,9 +34,10 @@ class Health:
         store: Store,
         fleet: Fleet,
         upstream: Upstream,
+        preparer: Preparer,
     ) -> None:
         self._settings, self._records, self._store = settings, records, store
-        self._fleet, self._upstream = fleet, upstream
+        self._fleet, self._upstream, self._preparer = fleet, upstream, preparer
         self._disk = Disk(settings.store_path)
         self._store_calls = BlockingCalls("the store", patience=STORE_PATIENCE)
         self._details = TtlCache[str, dict[str, str]](KEPT_SECONDS)
@@ -72,6 +74,7 @@ class Health:
             "store": store,
             "disk": disk_words(disk, reserve) if notes is None else _fullest(disk, notes, reserve),
             "podman": _podman(notes),
+            "prepare": self._preparer.state(),
         }
 
     async def _workers(self) -> str:

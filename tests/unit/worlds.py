@@ -11,8 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from asu.app import create_app
-from asu.catalogue.prepare_client import Preparer
-from asu.catalogue.validation import ValidatedRequest
+from asu.catalogue.prepare_client import PrepareService
 from asu.errors import AsuError
 from asu.operations.metrics import Counts
 from asu.records.build_record import Attempt, BuildRecord, State
@@ -139,17 +138,6 @@ class BrokenUpstream(UntouchableUpstream):
         raise RuntimeError(f"the secret of {path} and {reader.__name__}")
 
 
-class BrokenPreparer:
-    """A preparer that fails, with a mistake of its own unless another error is given."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self._error = error or RuntimeError("a mistake")
-
-    async def prepare(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:  # noqa: ARG002  # The signature is the protocol's.
-        """See Preparer."""
-        raise self._error
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """An API over in-memory parts, which the test may use from behind."""
@@ -222,7 +210,7 @@ def settings(**changes: Any) -> Settings:
 def opened(
     *,
     upstream: Upstream | None = None,
-    preparer: Preparer | None = None,
+    prepare_service: PrepareService | None = None,
     records: MemoryRecords | None = None,
     queue: MemoryBuildQueue | None = None,
     statistics: ImitatedStatistics | None = None,
@@ -244,7 +232,7 @@ def opened(
         yield assemble(
             wanted,
             upstream=upstream or MemoryUpstream(metadata()),
-            preparer=preparer,
+            prepare_service=prepare_service,
             records=records,
             queue=queue,
             store=store,
