@@ -11,13 +11,14 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
+from .apk_index import read_apk_index
 from .knowledge import NOTHING_KNOWN, DeviceDefaults, Knowledge, PackageIndex
 from .metadata import (
-    Names,
     Releases,
     TargetProfiles,
     feeds_path,
@@ -26,12 +27,13 @@ from .metadata import (
     read_feeds,
     read_index,
     read_json,
-    read_packages,
     read_profiles,
     read_versions,
 )
+from .opkg_index import read_opkg_index
 from .outcome import PackageRequest, Resolution
 from .package_changes import RuleBook
+from .package_feed import PackageFeed, Shared
 from .package_resolution import resolve
 from .versions import Version
 
@@ -65,12 +67,20 @@ class Documents(Protocol):
 
 
 class Gatherer:
-    """Looks up devices and releases, and decides with what it finds."""
+    """Looks up devices and releases, and decides with what it finds.
+
+    `names_only` skips dependencies and sizes, which take as much memory as all names.
+    """
 
     def __init__(
-        self, documents: Documents, *, clock: Callable[[], float] = time.monotonic
+        self,
+        documents: Documents,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        names_only: bool = True,
     ) -> None:
-        self._documents, self._clock, self._names = documents, clock, Names()
+        self._documents, self._clock, self._names_only = documents, clock, names_only
+        self._shared = Shared()
         self._kept: OrderedDict[tuple[Any, ...], tuple[float, Knowledge]] = OrderedDict()
 
     async def decide(self, request: PackageRequest, rules: RuleBook) -> Resolution:
@@ -116,17 +126,27 @@ class Gatherer:
     async def packages(self, version: Version, target: str, *, feeds: bool) -> PackageIndex | None:
         """Return a target's own packages, or its feeds'; None if the feeds are not known.
 
-        Raises Document{Missing,Unavailable}Error if the target is not known.
+        These are the names of index.json, without those that packages provide. Raises
+        Document{Missing,Unavailable}Error if the target is not known.
         """
         profiles = await self.profiles(version, target)
         own = list(index_paths(version, target, profiles, ()))
         if not feeds:
-            return await self._together(own)
+            return await self._together(own, self._plain_part)
         names = await self._feeds(version, profiles)
         if names is None:
             return None
         paths = index_paths(version, target, profiles, names)
-        return await self._together(path for path in paths if path not in own)
+        others = [path for path in paths if path not in own]
+        return await self._together(others, self._plain_part)
+
+    async def installable(self, version: Version, target: str) -> PackageIndex | None:
+        """Return all that a target can install; None if its profiles or feeds are not known."""
+        try:
+            profiles = await self.profiles(version, target)
+        except _ABSENT:
+            return None
+        return await self._index(version, target, profiles)
 
     async def _gather(self, request: PackageRequest) -> tuple[Knowledge, Version | None]:
         """Return what is known, and the stated version of the device if that exists."""
@@ -180,7 +200,8 @@ class Gatherer:
         feeds = await self._feeds(version, profiles)
         if feeds is None:
             return None
-        return await self._together(index_paths(version, target, profiles, feeds))
+        paths = index_paths(version, target, profiles, feeds)
+        return await self._together(paths, partial(self._whole_part, version))
 
     async def _feeds(self, version: Version, profiles: TargetProfiles) -> tuple[str, ...] | None:
         path = feeds_path(version, profiles.architecture)
@@ -190,46 +211,54 @@ class Gatherer:
             return None
         return feeds
 
-    async def _together(self, paths: Iterable[str]) -> PackageIndex:
+    async def _together(
+        self, paths: Iterable[str], read: Callable[[str], Awaitable[PackageFeed]]
+    ) -> PackageIndex:
         """Return these indexes as one, which is incomplete if any of them cannot be had."""
-        parts = await asyncio.gather(*(self._part(path) for path in paths))
-        found = tuple(part for part in parts if part is not None)
-        return PackageIndex(found, complete=None not in parts)
+        found = await asyncio.gather(*(_part(path, read) for path in paths))
+        feeds = tuple(feed for feed in found if feed is not None)
+        parts = tuple(feed.versions for feed in feeds)
+        return PackageIndex(parts, complete=None not in found, feeds=feeds)
 
-    async def _part(self, path: str) -> dict[str, str] | None:
-        """Return index.json, or opkg's own index; None if neither can be had.
-
-        Kernel modules that have no feed of their own are an empty index.
-        """
-        index: dict[str, str] | None = None
+    async def _whole_part(self, version: Version, path: str) -> PackageFeed:
+        """Return the package manager's own index, or index.json, which lacks virtual names."""
+        name, reader = "Packages.gz", self._read_opkg
+        if version.has_apk:
+            name, reader = "packages.adb", self._read_apk
         with contextlib.suppress(*_ABSENT):
-            try:
-                index = await self._documents.read(f"{path}/index.json", self._read_index)
-            except DocumentMissingError:
-                if "/kmods/" in path:
-                    return {}
-                index = await self._documents.read(f"{path}/Packages", self._read_packages)
-        return index
+            feed: PackageFeed = await self._documents.read(f"{path}/{name}", reader)
+            return feed
+        return await self._plain_part(path)
+
+    async def _plain_part(self, path: str) -> PackageFeed:
+        feed: PackageFeed = await self._documents.read(f"{path}/index.json", self._read_index)
+        return feed
 
     async def _elsewhere(self, request: PackageRequest) -> PackageIndex:
         """Return the packages of other targets of the version, as far as they can be had."""
         others = (target for target in ELSEWHERE if target != request.target)
-        found = await asyncio.gather(*(self._other(request.version, target) for target in others))
+        found = await asyncio.gather(*(self.installable(request.version, at) for at in others))
         parts = tuple(part for index in found if index is not None for part in index.parts)
         return PackageIndex(parts, complete=False)
 
-    async def _other(self, version: Version, target: str) -> PackageIndex | None:
-        try:
-            profiles = await self.profiles(version, target)
-        except _ABSENT:
-            return None
-        return await self._index(version, target, profiles)
+    def _read_index(self, raw: bytes) -> PackageFeed:
+        return PackageFeed(read_index(read_json(raw), self._shared))
 
-    def _read_index(self, raw: bytes) -> dict[str, str]:
-        return read_index(read_json(raw), self._names)
+    def _read_apk(self, raw: bytes) -> PackageFeed:
+        return read_apk_index(raw, self._shared, names_only=self._names_only)
 
-    def _read_packages(self, raw: bytes) -> dict[str, str]:
-        return read_packages(raw.decode(), self._names)
+    def _read_opkg(self, raw: bytes) -> PackageFeed:
+        return read_opkg_index(raw, self._shared, names_only=self._names_only)
+
+
+async def _part(path: str, read: Callable[[str], Awaitable[PackageFeed]]) -> PackageFeed | None:
+    """Return one index; empty where modules are not split off, None where it cannot be had."""
+    try:
+        return await read(path)
+    except DocumentMissingError:
+        return PackageFeed({}, has_provides=True) if "/kmods/" in path else None
+    except DocumentUnavailableError:
+        return None
 
 
 def _profiles(raw: bytes) -> TargetProfiles:

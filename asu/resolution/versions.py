@@ -16,6 +16,8 @@ from functools import lru_cache
 
 NEWEST = sys.maxsize  # Sorts after every number that a version can hold.
 
+FIRST_WITH_APK = (25, 12, -1, 0, 0)  # The rank of the branch, which is older than all in it.
+
 _VERSION = re.compile(
     r"(?P<year>[0-9]{2})\.(?P<month>[0-9]{2})"
     r"(?:\.(?P<patch>[0-9]{1,3})(?:-rc(?P<candidate>[0-9]{1,3}))?|(?P<snapshot>-SNAPSHOT))?"
@@ -52,6 +54,11 @@ class Version:
     def is_development(self) -> bool:
         """Whether this is the development branch, which belongs to no release branch."""
         return self.text == "SNAPSHOT"
+
+    @property
+    def has_apk(self) -> bool:
+        """Whether its package manager is apk; branch snapshots are like their branch."""
+        return self.rank >= FIRST_WITH_APK
 
     @property
     def is_candidate(self) -> bool:

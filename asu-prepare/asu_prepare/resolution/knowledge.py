@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from .package_feed import PackageFeed
 from .versions import Version
 
 # The ImageBuilder brings these itself, so no index of the downloads server holds them.
@@ -57,24 +58,35 @@ class PackageIndex:
     """The packages that a target can install in a version, name → version, best part first.
 
     An incomplete index (a part could not be had) still holds versions, but a name that it lacks may
-    exist.
+    exist. `feeds` are the indexes that the parts come from.
     """
 
     parts: tuple[Mapping[str, str], ...]
     complete: bool = True
+    feeds: tuple[PackageFeed, ...] = ()
+
+    @property
+    def provides_known(self) -> bool:
+        """Whether a name that is in no part certainly does not exist, not even as a virtual one."""
+        return self.complete and bool(self.feeds) and all(feed.has_provides for feed in self.feeds)
 
     def version_of(self, name: str) -> str | None:
         """Return the version of a package; None if the index does not hold it."""
-        return next((part[name] for part in self.parts if name in part), None)
+        return self.versions_of((name,)).get(name)
 
     def versions_of(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the versions of those names that the index holds."""
+        """Return the versions of those names that the index holds; apk's `NAME-any` means NAME."""
         missing, found = set(names), {}
         for part in self.parts:
             held = part.keys() & missing
             missing -= held
             for name in held:
                 found[name] = part[name]
+        for name in [name for name in missing if name.endswith("-any")]:
+            for part in self.parts:
+                version = part.get(name.removesuffix("-any"))
+                if version is not None:
+                    found.setdefault(name, version)
         return found
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .knowledge import DeviceDefaults, is_library, without_abi
+from .package_feed import Shared
 from .request_hash import normalised_profile
 from .versions import InvalidVersionError, Version
 
@@ -19,7 +20,6 @@ from .versions import InvalidVersionError, Version
 # with a letter or a digit, so nothing leads to another directory.
 _PATH_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}")
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # In JSON; whole pairs look like that, too.
-MAX_NAMES = 100_000  # Ten thousand names of packages, and their versions in some releases.
 
 
 class UnknownProfileError(LookupError):
@@ -102,23 +102,6 @@ class TargetProfiles:
                 version, self.default_packages, self.device_packages[profile]
             )
         return known
-
-
-@dataclass(slots=True)
-class Names:
-    """Keeps one copy of each name and version; releases and architectures share most of them.
-
-    Snapshots bring new versions every day. At the bound all are forgotten, which costs some sharing
-    and nothing else.
-    """
-
-    seen: dict[str, str] = field(default_factory=dict)
-
-    def __call__(self, text: str) -> str:
-        """Return the one copy of a text."""
-        if len(self.seen) >= MAX_NAMES:
-            self.seen.clear()
-        return self.seen.setdefault(text, text)
 
 
 def directory(version: Version) -> str:
@@ -225,45 +208,16 @@ def read_feeds(text: str) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def read_index(document: Any, intern: Names) -> dict[str, str]:
+def read_index(document: Any, shared: Shared) -> dict[str, str]:
     """Read an index.json: name → version.
 
     Version 2 of the format has libraries without their ABI. Version 1 (no `version` key) has them
     with it, so both spellings are entered.
     """
     packages = {
-        intern(str(name)): intern(str(version)) for name, version in document["packages"].items()
+        shared(str(name)): shared(str(version)) for name, version in document["packages"].items()
     }
     if document.get("version", 1) == 1:
         for name in [name for name in packages if is_library(name)]:
-            packages.setdefault(intern(without_abi(name)), packages[name])
-    return packages
-
-
-def read_packages(text: str, intern: Names) -> dict[str, str]:
-    """Read an opkg `Packages` file; raises ValueError without any package.
-
-    Each package stands under its name, its name without the ABI, and the names that it provides.
-    """
-    packages: dict[str, str] = {}
-    for stanza in text.split("\n\n"):
-        fields = dict(
-            line.split(": ", 1)
-            for line in stanza.splitlines()
-            if ": " in line and not line.startswith(" ")
-        )
-        if "Package" not in fields:
-            continue
-        name, version = fields["Package"], intern(fields.get("Version", ""))
-        packages[intern(name)] = version
-        provided = [name.removesuffix(fields["ABIVersion"])] if "ABIVersion" in fields else []
-        provided += [
-            part.strip().split(" ")[0]
-            for part in fields.get("Provides", "").split(",")
-            if part.strip()
-        ]
-        for other in provided:
-            packages.setdefault(intern(other), version)
-    if not packages:
-        raise ValueError("not a Packages file")
+            packages.setdefault(shared(without_abi(name)), packages[name])
     return packages
