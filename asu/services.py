@@ -37,7 +37,7 @@ from .stores.downloads import Downloads
 from .stores.store import Store
 from .upstream.downloads_server import DownloadsServer, Upstream
 from .upstream.http_client import WebClient
-from .upstream.last_good import DIRECTORY, DiskLastGood
+from .upstream.last_good import DIRECTORY, LastGood
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 url=settings.upstream_url,
                 ttl=settings.metadata_ttl,
                 answered=partial(counts.add, UPSTREAM_FETCHES),
-                last_good=DiskLastGood(settings.store_path / DIRECTORY, settings.upstream_url),
+                last_good=LastGood(settings.store_path / DIRECTORY, settings.upstream_url),
             ) as upstream,
         ):
             service = settings.prepare_service_url

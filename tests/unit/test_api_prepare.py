@@ -10,7 +10,7 @@ from asu.catalogue.validation import ValidatedRequest
 from asu.errors import QueueUnavailable
 from asu.records.build_record import BuildRecord
 from asu.records.memory_records import MemoryRecords
-from asu.upstream.downloads_server import MemoryUpstream
+from tests.twins.memory_upstream import MemoryUpstream
 from tests.unit.fixtures.feed_keys import PEM, USIGN, USIGN_LINE, USIGN_SECRET
 from tests.unit.worlds import REQUEST, UntouchableUpstream, World, metadata, opened
 

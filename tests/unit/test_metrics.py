@@ -14,9 +14,9 @@ from asu.records.redis_memory import MemoryUse
 from asu.statistics.build_statistics import Failure, FinishedBuild, hour_of
 from asu.statistics.build_totals import BOUNDS
 from asu.stores.store import StoreUsage
-from asu.upstream.downloads_server import MemoryUpstream
 from misc.reference import app_routes
 from tests.twins.imitated_statistics import ImitatedStatistics
+from tests.twins.memory_upstream import MemoryUpstream
 from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
 from tests.unit.worlds import REQUEST, BrokenUpstream, World, opened
 

@@ -21,9 +21,10 @@ from asu.records.memory_records import MemoryRecords
 from asu.services import Services, assemble
 from asu.settings import Settings
 from asu.stores.memory import MemoryStore
-from asu.upstream.downloads_server import MemoryUpstream, Upstream
+from asu.upstream.downloads_server import Upstream
 from asu.worker.progress import Progress
 from tests.twins.imitated_statistics import ImitatedStatistics
+from tests.twins.memory_upstream import MemoryUpstream
 
 REVISION = "r28959-29397011cc"
 
