@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from asu.statistics.build_statistics import Failure, FinishedBuild, Problem, hour_of, today, week_of
-from asu.upstream.downloads_server import MemoryUpstream
 from tests.twins.imitated_statistics import ImitatedStatistics
+from tests.twins.memory_upstream import MemoryUpstream
 from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
 from tests.unit.test_figures import WatchedStatistics
 from tests.unit.worlds import REQUEST, World, indexed, opened

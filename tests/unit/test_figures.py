@@ -38,8 +38,8 @@ from asu.statistics.figures import (
     summarise,
     week_chart,
 )
-from asu.upstream.downloads_server import MemoryUpstream
 from tests.twins.imitated_statistics import ImitatedStatistics
+from tests.twins.memory_upstream import MemoryUpstream
 from tests.unit.worlds import indexed
 
 pytestmark = pytest.mark.anyio
