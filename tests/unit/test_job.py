@@ -84,6 +84,7 @@ def test_the_answer_has_all_that_clients_read(world: World) -> None:
         "PROFILE=tplink_archer-c7-v5",
         "PACKAGES=-dnsmasq vim",
     ]
+    assert body["build_cmd_packages"] == ["-dnsmasq", "vim"]
     assert {"version_code", "rootfs_size_mb", "defaults"} <= set(body["request"])
     assert [set(image) for image in body["images"]] == [
         {"filesystem", "name", "sha256", "sha256_unsigned", "type"}

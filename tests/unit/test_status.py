@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from asu.operations.status import HOURS_SHOWN, HourCounts, last_hours, newest_by_class
-from asu.statistics.build_statistics import Failure, FinishedBuild, hour_of
+from asu.operations.status import HourCounts, last_hours, newest_by_class
+from asu.statistics.build_statistics import HOURS_SHOWN, Failure, FinishedBuild, hour_of
 from asu.statistics.figure_shapes import FailureCount
 from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_fleet import MemoryFleet

@@ -115,6 +115,12 @@ def metadata() -> dict[str, Any]:
     return copy.deepcopy(documents)
 
 
+def indexed(*packages: str) -> dict[str, Any]:
+    """Return `metadata` with an official index of the newest release that holds these packages."""
+    index = {"version": 2, "packages": dict.fromkeys(packages, "1.0-r1")}
+    return metadata() | {"releases/24.10.4/targets/x86/64/packages/index.json": index}
+
+
 class UntouchableUpstream:
     """An upstream server that nobody may ask."""
 
