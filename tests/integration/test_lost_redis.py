@@ -84,7 +84,7 @@ def test_every_accepted_build_survives_the_crash_of_redis(
         own_redis.start()
         accepted += [answer for answer in (future.result() for future in under_way) if answer]
     with Redis.from_url(own_redis.url) as redis:
-        waiting = RedisWorkerRecords(redis).waiting_keys()
+        waiting = RedisWorkerRecords(redis).due_keys()
 
     assert len(set(accepted)) == len(accepted) >= ACCEPTED
     assert set(accepted) <= set(waiting)

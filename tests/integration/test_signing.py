@@ -166,7 +166,7 @@ def test_a_worker_process_signs_with_the_key_that_it_is_given(
     lone_worker.settings_values["build_key"] = key
     lone_worker.start_worker()
     waiting = lone_worker.ask(version=APK, **DEVICE)
-    lone_worker.hand_out(waiting)
+    lone_worker.wake_worker()
 
     record = lone_worker.wait_until_ended(waiting, seconds=BUILD_SECONDS)
 

@@ -47,7 +47,7 @@ def test_a_finished_build_is_answered_as_before(world: World) -> None:
     assert (told.restored, told.known, told.refused) == ([world.key], [], {})
     assert (after.state, after.step, body_of(after)) == (State.DONE, "done", body_of(before))
     assert asyncio.run(records.revive(world.key)) is Revived.QUEUED
-    attempt = records.start(world.key)
+    attempt = records.start_next()
     assert attempt
     assert attempt.plan["request"]["packages"] == ["vim"]
 
