@@ -159,6 +159,8 @@ class BuildAnswer(_Answer):
     provenance: str = ""
     """The file beside the images that says what they were made from; signed where they are."""
     build_cmd: list[str] = []
+    build_cmd_packages: list[str] = []
+    """The packages in `build_cmd`: names to install, and `-name` to leave out."""
     build_at: str = ""
     enqueued_at: str = ""
     id: str = ""
