@@ -159,6 +159,7 @@ class BuildAnswer(_Answer):
     provenance: str = ""
     """The file beside the images that says what they were made from; signed where they are."""
     build_cmd: list[str] = []
+    image_cmd: list[str] = []
     build_at: str = ""
     enqueued_at: str = ""
     id: str = ""
