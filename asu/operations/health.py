@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 
 from asu.blocking import BlockingCalls
-from asu.builds.build_queue import BuildQueue
 from asu.builds.capacity import MIB, Disk
 from asu.builds.fleet import Fleet, WorkerNote, known_free
 from asu.caching import TtlCache
+from asu.catalogue.prepare_client import Preparer
 from asu.errors import AsuError, QueueUnavailable
 from asu.records.build_record import Records
 from asu.records.redis_memory import MemoryUse
@@ -31,13 +31,13 @@ class Health:
         settings: Settings,
         *,
         records: Records,
-        queue: BuildQueue,
         store: Store,
         fleet: Fleet,
         upstream: Upstream,
+        preparer: Preparer,
     ) -> None:
-        self._settings, self._records, self._queue, self._store = settings, records, queue, store
-        self._fleet, self._upstream = fleet, upstream
+        self._settings, self._records, self._store = settings, records, store
+        self._fleet, self._upstream, self._preparer = fleet, upstream, preparer
         self._disk = Disk(settings.store_path)
         self._store_calls = BlockingCalls("the store", patience=STORE_PATIENCE)
         self._details = TtlCache[str, dict[str, str]](KEPT_SECONDS)
@@ -74,6 +74,7 @@ class Health:
             "store": store,
             "disk": disk_words(disk, reserve) if notes is None else _fullest(disk, notes, reserve),
             "podman": _podman(notes),
+            "prepare": self._preparer.state(),
         }
 
     async def _workers(self) -> str:
@@ -84,7 +85,7 @@ class Health:
         return f"{alive} alive" if alive else NO_WORKER
 
     async def _count_workers(self) -> int:
-        return await asyncio.to_thread(self._queue.live_workers)
+        return len(await self._fleet.notes())
 
     async def _memory(self) -> str:
         try:

@@ -19,8 +19,12 @@ def make_images(run: BuildRun) -> BuildRun:
     if imagebuilder.can_resume(makefile):
         command = imagebuilder.resumed_command(build_command)
         run = replace(run, own_feeds=NO_FEEDS)  # None is read again, so none can be missing.
-    # Clients index the words of the first; the second is what is run.
-    run.progress.gathered |= {"build_cmd": build_command, "image_cmd": command}
+    # Clients index the words of `build_cmd`; `image_cmd` is what is run.
+    run.progress.gathered |= {
+        "build_cmd": build_command,
+        "build_cmd_packages": list(run.packages),
+        "image_cmd": command,
+    }
     run.show("building_image")
     result = run.make("image", command, deadline=run.settings.image_deadline)
     run.progress.keep_output(result)
