@@ -88,7 +88,7 @@ def assemble(
     catalogue = Catalogue(upstream, gatherer, settings, rules)
     preparer = Preparer(resolver, prepare_service, partial(counts.add, PREVIEW_FALLBACKS))
     figures = Figures(
-        statistics=statistics, records=records, queue=queue, public_names=PublicNames(gatherer)
+        statistics=statistics, records=records, fleet=fleet, public_names=PublicNames(gatherer)
     )
     return Services(
         settings=settings,
@@ -118,7 +118,6 @@ def assemble(
             settings,
             counts=counts,
             records=records,
-            queue=queue,
             statistics=statistics,
             fleet=fleet,
             upstream=upstream,
@@ -126,7 +125,6 @@ def assemble(
         health=Health(
             settings,
             records=records,
-            queue=queue,
             store=store,
             fleet=fleet,
             upstream=upstream,

@@ -69,7 +69,7 @@ class Builds:
         self._noted_uses = TtlCache[str, bool](NOTED_SECONDS, max_size=NOTED_BUILDS)
         self._limit, self._patience = limit, patience
         self._places = max(1, int(limit * share))  # Of one client.
-        self._pace = PaceReader(records, queue, room)
+        self._pace = PaceReader(records, room)
 
     async def request(
         self, resolved: ResolvedRequest, request_id: str, client: str = ""
@@ -93,11 +93,6 @@ class Builds:
                 and not await self._presence.has(key, is_fresh=True)
             )
             if record is not None and not record.is_retried and not gone:
-                # Its job may have been lost; putting it twice changes nothing.
-                if record.state is State.QUEUED:
-                    # As a poll: some old clients poll in this way.
-                    with contextlib.suppress(QueueUnavailable):
-                        await asyncio.to_thread(self._queue.put, key)
                 return await self._answer(key, record)
             await self._room.expect()
             plan = new_plan(key, resolved.fields, request_id)
@@ -114,8 +109,8 @@ class Builds:
             if claimed is Claimed.SHARE:
                 raise ShareExceeded(places=self._places)
             if claimed is Claimed.NEW:
-                await asyncio.to_thread(self._queue.put, key)
                 log.info("build %s is put in line, request %s", key, request_id)
+                await self._wake_worker()
         raise InternalError(request_id=key)
 
     async def look(self, key: str) -> BuildAnswer:
@@ -151,10 +146,13 @@ class Builds:
             if revived is Revived.TOO_OFTEN:
                 raise StoreFailed(reason=VANISHING)
             if revived is Revived.QUEUED:
-                # It waits; the next sweep of a worker gives it the job that it lacks.
-                with contextlib.suppress(QueueUnavailable):
-                    await asyncio.to_thread(self._queue.put, key)
+                await self._wake_worker()
         raise UnknownBuild
+
+    async def _wake_worker(self) -> None:
+        """Add a ticket for a build that is in line by now; if that fails, the next sweep adds one."""
+        with contextlib.suppress(QueueUnavailable):
+            await asyncio.to_thread(self._queue.put)
 
     async def note_download(self, key: str) -> None:
         """Note that a file of a build is on its way to somebody."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 
-from asu.builds.build_queue import BuildQueue
+from asu.builds.fleet import Fleet
 from asu.caching import SingleFlight, TtlCache
 from asu.catalogue.public_names import PublicNames
 from asu.records.build_record import Records
@@ -72,10 +72,10 @@ class Figures:
         *,
         statistics: RedisStatistics,
         records: Records,
-        queue: BuildQueue,
+        fleet: Fleet,
         public_names: PublicNames,
     ) -> None:
-        self._statistics, self._records, self._queue = statistics, records, queue
+        self._statistics, self._records, self._fleet = statistics, records, fleet
         self._public_names = public_names
         # The queue is shared by simultaneous readers, but not kept: clients may compare it.
         self._now = SingleFlight[str, QueueFigures]()
@@ -126,7 +126,7 @@ class Figures:
         return QueueFigures(
             queue_length=waiting,
             builds_running=running,
-            workers_alive=await asyncio.to_thread(self._queue.live_workers),
+            workers_alive=len(await self._fleet.notes()),
         )
 
     async def _read_days(self) -> DayFigures:

@@ -314,10 +314,6 @@ class MemoryEngine(ContainerEngine):
         return container
 
     @override
-    def has(self, _: BuilderImage) -> bool:
-        return self.has_image
-
-    @override
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
         if self.failure:
             raise self.failure

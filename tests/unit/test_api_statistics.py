@@ -11,7 +11,7 @@ import pytest
 from asu.statistics.build_statistics import Failure, FinishedBuild, Problem, hour_of, today, week_of
 from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_upstream import MemoryUpstream
-from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
+from tests.unit.test_api_operations import AbsentRecords, absent_fleet
 from tests.unit.test_figures import WatchedStatistics
 from tests.unit.worlds import REQUEST, World, indexed, opened
 
@@ -192,7 +192,7 @@ def test_without_redis_there_are_no_figures(path: str) -> None:
     """503 in JSON, never a 500 and never zeros that look like truth."""
     statistics = WatchedStatistics()
     statistics.is_away = True
-    with opened(statistics=statistics, records=AbsentRecords(), queue=AbsentQueue()) as world:
+    with opened(statistics=statistics, records=AbsentRecords(), fleet=absent_fleet()) as world:
         answer = world.client.get(f"/api/v1{path}")
 
     assert (answer.status_code, answer.json()["status"], answer.json()["code"]) == (

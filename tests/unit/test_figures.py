@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from asu.builds.build_queue import MemoryBuildQueue
 from asu.catalogue.public_names import PublicNames
 from asu.errors import QueueUnavailable
 from asu.records.memory_records import MemoryRecords
@@ -39,6 +38,7 @@ from asu.statistics.figures import (
     week_chart,
 )
 from tests.twins.imitated_statistics import ImitatedStatistics
+from tests.twins.memory_fleet import MemoryFleet
 from tests.twins.memory_upstream import MemoryUpstream
 from tests.unit.worlds import indexed
 
@@ -152,7 +152,7 @@ def figures_of(statistics: ImitatedStatistics) -> Figures:
     return Figures(
         statistics=statistics,
         records=MemoryRecords(),
-        queue=MemoryBuildQueue(),
+        fleet=MemoryFleet(workers=1),
         public_names=PublicNames(Gatherer(upstream)),
     )
 

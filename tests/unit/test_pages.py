@@ -13,7 +13,7 @@ import pytest
 from asu.statistics.build_statistics import Failure, FinishedBuild, Problem, hour_of, today
 from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_upstream import MemoryUpstream
-from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
+from tests.unit.test_api_operations import AbsentRecords, absent_fleet
 from tests.unit.test_figures import WatchedStatistics
 from tests.unit.worlds import REQUEST, World, indexed, opened
 
@@ -231,7 +231,7 @@ def test_without_redis_the_pages_say_so() -> None:
     """The front page is there all the same; that of the statistics has nothing to show."""
     statistics = WatchedStatistics()
     statistics.is_away = True
-    with opened(statistics=statistics, records=AbsentRecords(), queue=AbsentQueue()) as world:
+    with opened(statistics=statistics, records=AbsentRecords(), fleet=absent_fleet()) as world:
         front, stats = world.client.get("/"), world.client.get("/stats")
 
     assert (front.status_code, stats.status_code) == (200, 503)

@@ -9,7 +9,8 @@ from asu.operations.status import HourCounts, last_hours, newest_by_class
 from asu.statistics.build_statistics import HOURS_SHOWN, Failure, FinishedBuild, hour_of
 from asu.statistics.figure_shapes import FailureCount
 from tests.twins.imitated_statistics import ImitatedStatistics
-from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
+from tests.twins.memory_fleet import MemoryFleet
+from tests.unit.test_api_operations import AbsentRecords, absent_fleet
 from tests.unit.worlds import REQUEST, opened
 
 NOW = datetime(2026, 3, 1, 1, 30, tzinfo=UTC)
@@ -157,16 +158,14 @@ def test_the_page_says_what_the_server_does(started: bool, words: str) -> None: 
 
 def test_the_page_says_that_no_worker_is_there() -> None:
     """Whoever waits learns why."""
-    with opened() as world:
-        world.queue.workers = 0
-
+    with opened(fleet=MemoryFleet()) as world:
         assert "no worker is alive" in world.client.get("/status").text
 
 
 @pytest.mark.parametrize("path", ["/status", "/status.json"])
 def test_without_redis_nobody_knows(path: str) -> None:
     """503, as a page or in JSON; zeros would be lies."""
-    with opened(records=AbsentRecords(), queue=AbsentQueue()) as world:
+    with opened(records=AbsentRecords(), fleet=absent_fleet()) as world:
         answer = world.client.get(path)
 
     assert answer.status_code == 503
