@@ -88,8 +88,11 @@ class Gatherer:
         knowledge = await self.gather(request)
         resolution = resolve(request, rules, knowledge)
         if any(problem.kind == "unknown" for problem in resolution.problems):
-            elsewhere = await self._elsewhere(request)
-            resolution = resolve(request, rules, replace(knowledge, elsewhere=elsewhere))
+            elsewhere, before = await asyncio.gather(
+                self._elsewhere(request), self._before(request, resolution)
+            )
+            knowledge = replace(knowledge, elsewhere=elsewhere, before=before)
+            resolution = resolve(request, rules, knowledge)
         return resolution
 
     async def gather(self, request: PackageRequest) -> Knowledge:
@@ -240,6 +243,16 @@ class Gatherer:
         found = await asyncio.gather(*(self.installable(request.version, at) for at in others))
         parts = tuple(part for index in found if index is not None for part in index.parts)
         return PackageIndex(parts, complete=False)
+
+    async def _before(self, request: PackageRequest, resolution: Resolution) -> PackageIndex | None:
+        """Return all that could be installed in the release that the device runs."""
+        if resolution.from_version is None:
+            return None
+        old = Version.parse(resolution.from_version.version)
+        with contextlib.suppress(*_ABSENT):
+            if old != request.version and (await self.releases()).knows(old):
+                return await self.installable(old, request.target)
+        return None
 
     def _read_index(self, raw: bytes) -> PackageFeed:
         return PackageFeed(read_index(read_json(raw), self._shared))

@@ -25,8 +25,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asu.errors import AsuError, BodyTooLarge, InternalError, NotFound
-from asu.log_context import logged_with
-from asu.logs import where_it_failed
+from asu.logs import logged_with, where_it_failed
 
 log = logging.getLogger(__name__)
 

@@ -96,13 +96,15 @@ class Knowledge:
 
     `defaults`: the device's default packages in the wanted version. `earlier`: its defaults in the
     releases that it may come from; only of the stated one if that is known. `index`: all that can
-    be installed. `elsewhere`: the packages of other targets of the same version.
+    be installed. `elsewhere`: the packages of other targets of the same version. `before`: all that
+    could be installed in the release that the device runs.
     """
 
     defaults: DeviceDefaults | None = None
     earlier: tuple[DeviceDefaults, ...] = ()
     index: PackageIndex | None = None
     elsewhere: PackageIndex | None = None
+    before: PackageIndex | None = None
 
 
 NOTHING_KNOWN = Knowledge()
