@@ -12,7 +12,7 @@ from .opkg_rules import solve_with_opkg
 from .universe import Solution, Universe, World
 
 # Bytes of a package, measured with 12 000 of them: what Python holds, and libsolv beside it.
-UNIVERSE_BYTES, LIBSOLV_BYTES = 350, 1_000
+UNIVERSE_BYTES, LIBSOLV_BYTES = 200, 470
 MAX_SOLUTIONS = 64  # Of one pool: devices of a target, with and without a web interface.
 
 

@@ -3,7 +3,7 @@
 import re
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from asu_prepare.resolution.package_feed import Package, PackageFeed, provided
@@ -209,9 +209,3 @@ def _need(text: str) -> Need:
         return Need(text.strip())
     relation = _EARLIER.get(found[2], found[2])
     return Need(found[1], relation, found[3] if relation else "")
-
-
-def as_default(obstacle: Obstacle, wanted: Collection[str]) -> Obstacle:
-    """Return the obstacle under a name that the person asked for, if the chain holds one."""
-    own = next((name for name in obstacle.chain if name in wanted), None)
-    return replace(obstacle, package=own) if own else obstacle
