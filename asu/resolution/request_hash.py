@@ -42,6 +42,7 @@ NOT_IDENTITY = {
     "client": "Says who asks, not for what.",
     "from_version": "Steers the resolution; its effect is in the resolved packages.",
     "ignored_changes": "Steers the resolution; its effect is in the resolved packages.",
+    "leave_out_missing": "Steers the resolution; its effect is in the resolved packages.",
 }
 
 _CANONICAL_JSON = json.JSONEncoder(
@@ -77,6 +78,7 @@ def normalised_request(request: Mapping[str, Any]) -> dict[str, Any]:
         "repositories": {name: feed_spelling(url) for name, url in feeds.items()},
         "repositories_mode": request.get("repositories_mode") or "replace",
         "repository_keys": list(dict.fromkeys(keys)),
+        "leave_out_missing": bool(request.get("leave_out_missing")),
     }
 
 
