@@ -15,16 +15,14 @@ from .pages import swagger as documentation
 from .routers import build_routes as builds
 from .routers import health_routes as health
 from .routers import metadata_routes as metadata
-from .routers import metrics_routes as metrics
 from .routers import page_routes as pages
 from .routers import prepare_routes as prepare
 from .routers import statistics_routes as stats
-from .routers import status_routes as status
 from .routers import store_routes as store
+from .routers.documentation import describe
 from .services import OpenServices, Services, open_services
 from .settings import Settings
 from .web.edge import Cors, Edge, error_response, plain_error, without_input
-from .web.openapi import describe
 
 HTTP_BAD_REQUEST, HTTP_NOT_FOUND, HTTP_METHOD_NOT_ALLOWED = 400, 404, 405
 # The framework raises this status for one reason alone: what it was given to parse could not even
@@ -45,7 +43,6 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
     async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
         async with (
             open_services(settings) as services,
-            services.renderings,
             services.tally.flushed(),
         ):
             yield {"services": services}
@@ -75,10 +72,8 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
         prepare.router,
         metadata.router,
         stats.router,
-        status.router,
         store.router,
         health.router,
-        metrics.router,
         pages.router,
     ):
         # Not `include_router`, which keeps each router apart and asks one after the other for every

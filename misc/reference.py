@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from pydantic_core import PydanticUndefined
 
 from asu.app import create_app
-from asu.errors import AsuError
+from asu.errors import error_classes
 from asu.operations.metrics import METRICS, ROUTES, error_codes
 from asu.settings import Settings
 
@@ -107,17 +107,9 @@ def _errors() -> Iterator[str]:
     yield "and `stderr` and the `fault`: only a user's fault is remembered, all others are tried again by the next request.\n"
     yield "| code | status | fault | message |"
     yield "|---|---|---|---|"
-    for kind in sorted(leaves(AsuError), key=lambda kind: (kind.fault, kind.status, kind.code)):
-        message = " ".join((kind.__doc__ or "").split("\n\n")[0].split()).replace("|", "\\|")
+    for kind in sorted(error_classes(), key=lambda kind: (kind.fault, kind.status, kind.code)):
+        message = kind.message().replace("|", "\\|")
         yield f"| `{kind.code}` | {kind.status} | {kind.fault} | {message} |"
-
-
-def leaves(kind: type[AsuError]) -> Iterator[type[AsuError]]:
-    """Yield the errors that are raised: those with a code of their own."""
-    if "code" in vars(kind) and kind is not AsuError:
-        yield kind
-    for child in kind.__subclasses__():
-        yield from leaves(child)
 
 
 if __name__ == "__main__":

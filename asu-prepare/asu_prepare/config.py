@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -59,12 +59,6 @@ class Settings(BaseSettings):
         PositiveFloat,
         Field(description="Seconds that a request waits for the downloads server in all."),
     ] = 2
-    # An answer has about 20 KiB: room for four hundred different requests, of which equal ones come
-    # by the thousands on release day.
-    answer_cache: Annotated[
-        NonNegativeInt,
-        Field(description="Bytes of answers that are kept for some seconds; 0 keeps none."),
-    ] = 8 * 1024 * 1024
     # The largest request seen from a real device is 14 KiB; a first-boot script of 64 KiB with
     # every character escaped still fits.
     max_body_bytes: Annotated[

@@ -16,10 +16,10 @@ harmless.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from pydantic_core import ErrorDetails, to_json
+from pydantic_core import to_json
 from starlette.responses import Response
 
 # A body of 256 KiB can hold a hundred thousand mistakes; nobody reads more than these.
@@ -107,11 +107,12 @@ class InternalError(PrepareError):
     code, status, title = "internal-error", 500, "Internal Server Error"
 
 
-def invalid_fields(found: Iterable[ErrorDetails]) -> InvalidRequestError:
-    """Return the error for mistakes that pydantic found; what the caller sent is not repeated."""
+def invalid_fields(found: Sequence[Mapping[str, Any]]) -> InvalidRequestError:
+    """Return the error for mistakes that pydantic found; nothing that the caller sent is in it."""
     errors = [
-        {"type": one["type"], "loc": [_place(part) for part in one["loc"]], "msg": one["msg"]}
-        for one, _ in zip(found, range(MAX_LISTED), strict=False)
+        # The framework's place of a field begins with "body".
+        {"type": one["type"], "loc": [_place(part) for part in one["loc"][1:]], "msg": one["msg"]}
+        for one in found[:MAX_LISTED]
     ]
     first = errors[0]
     place = ".".join(map(str, first["loc"])) or "The body"

@@ -11,22 +11,30 @@ from starlette.middleware import Middleware
 
 from . import __version__
 from .config import Settings
-from .endpoint import PrepareEndpoint
-from .errors import InvalidRequestError, MethodNotAllowedError, NotFoundError, PrepareError
-from .metrics import FETCHES, Counts
-from .middleware import Cors, HeadRequests, PlainPaths, RequestLog, UnhandledErrors
-from .previews import AnswerCache, Previews
-from .resolution import load_rules
+from .errors import (
+    BodyTooLargeError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
+    PrepareError,
+    invalid_fields,
+)
+from .metrics import FETCHES, PREVIEWS, Counts
+from .middleware import BoundedBody, Cors, HeadRequests, PlainPaths, RequestLog, UnhandledErrors
+from .previews import Previews
+from .resolution import Gatherer, load_rules
 from .routes import (
     add_documentation_routes,
     add_metrics_route,
     add_operation_routes,
-    describe_prepare_route,
+    add_prepare_route,
 )
 from .upstream import CachedDocuments, DownloadsServer
 from .web_client import WebClient
 
 _ABOUT = "Says which packages a firmware request leads to, what changes against it and why, before anything is built."
+_NOT_JSON_TYPE = "The request is not sent as JSON with the header Content-Type: application/json"
+_BROKEN_BODY = "The body cannot be read as JSON"
 
 
 def create_app(settings: Settings, documents: CachedDocuments | None = None) -> FastAPI:
@@ -45,10 +53,9 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
             answered=partial(counts.add, FETCHES),
         )
     previews = Previews(
-        documents=documents,
+        gatherer=Gatherer(documents, names_only=False),
         rules=rules,
         budget=settings.metadata_budget,
-        cache=AnswerCache(settings.answer_cache),
         counts=counts,
     )
 
@@ -71,7 +78,7 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
             *([Middleware(Cors)] if settings.cors else []),
             Middleware(UnhandledErrors),
             Middleware(PlainPaths),
-            Middleware(PrepareEndpoint, previews=previews, max_body_bytes=settings.max_body_bytes),
+            Middleware(BoundedBody, max_bytes=settings.max_body_bytes),
         ],
         # FastAPI's own telemetry would record exception messages, which can hold what a caller
         # sent.
@@ -83,26 +90,39 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
             "auto_configure": False,
         },
     )
-    describe_prepare_route(app)
+    add_prepare_route(app, previews)
     add_operation_routes(app, rules, documents)
     add_metrics_route(app, counts, documents)
     add_documentation_routes(app)
-    app.add_exception_handler(PrepareError, _refused)
-    app.add_exception_handler(HTTPException, _refused_by_framework)
-    app.add_exception_handler(RequestValidationError, _refused_by_framework)
+    _add_error_handlers(app, counts)
     return app
 
 
-async def _refused(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, PrepareError):
-        raise error
-    return error.response()
+def _add_error_handlers(app: FastAPI, counts: Counts) -> None:
+    """Answer every refusal, including those of the framework, in the one form that errors have."""
 
+    async def refused(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, PrepareError)  # noqa: S101  # Registered for this class alone.
+        return error.response()
 
-async def _refused_by_framework(_request: Request, error: Exception) -> Response:
-    """Say what the framework refuses in our own form: unknown paths and methods, and whatever else it may find wrong."""
-    if isinstance(error, HTTPException) and error.status_code == NotFoundError.status:
-        return NotFoundError(headers=error.headers).response()
-    if isinstance(error, HTTPException) and error.status_code == MethodNotAllowedError.status:
-        return MethodNotAllowedError(headers=error.headers).response()
-    return InvalidRequestError(reason="The request cannot be understood").response()
+    async def invalid(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101
+        counts.add(PREVIEWS, "refused")
+        if isinstance(error.body, bytes):  # The framework parses only what is declared as JSON.
+            return InvalidRequestError(reason=_NOT_JSON_TYPE).response()
+        return invalid_fields(error.errors()).response()
+
+    async def refused_by_framework(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101
+        if error.status_code == NotFoundError.status:
+            return NotFoundError(headers=error.headers).response()
+        if error.status_code == MethodNotAllowedError.status:
+            return MethodNotAllowedError(headers=error.headers).response()
+        counts.add(PREVIEWS, "refused")
+        if error.status_code == BodyTooLargeError.status:
+            return BodyTooLargeError(limit=error.detail).response()
+        return InvalidRequestError(reason=_BROKEN_BODY).response()
+
+    app.add_exception_handler(PrepareError, refused)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, refused_by_framework)

@@ -39,12 +39,6 @@ PREVIEWS = Metric(
     help="Requests for a preview: without problems of packages, with some, refused, or failed by our mistake.",
     labels={"outcome": ("ok", "problems", "refused", "failed")},
 )
-ANSWER_CACHE = Metric(
-    name="asu_prepare_answer_cache_total",
-    kind="counter",
-    help="Requests for a preview whose answer was kept from an equal one (hit), or had to be made (miss).",
-    labels={"result": ("hit", "miss")},
-)
 FETCHES = Metric(
     name="asu_prepare_metadata_fetches_total",
     kind="counter",
@@ -57,7 +51,7 @@ METADATA_AGE = Metric(
     help="Age of the copy of a document that was confirmed longest ago.",
 )
 
-COUNTERS = (REQUESTS, PREVIEWS, ANSWER_CACHE, FETCHES)
+COUNTERS = (REQUESTS, PREVIEWS, FETCHES)
 METRICS = (*COUNTERS, METADATA_AGE)
 # Of the process, by the client library's own collector; only where the system has /proc.
 PROCESS_METRICS = (

@@ -10,11 +10,11 @@ import secrets
 import time
 import traceback
 
-from starlette.requests import ClientDisconnect
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import InternalError, NotFoundError
+from .errors import BodyTooLargeError, InternalError, NotFoundError
 from .logs import LOGGER_NAME
 from .metrics import REQUESTS, Counts
 
@@ -142,8 +142,6 @@ class UnhandledErrors:
 
         try:
             await self.app(scope, receive, send_and_note)
-        except ClientDisconnect:
-            log.debug("The caller left before its request was complete.")
         except Exception as error:
             request_id = scope.get(REQUEST_ID, "-")
             where = "".join(traceback.format_tb(error.__traceback__))
@@ -169,6 +167,32 @@ class PlainPaths:
             await NotFoundError().response()(scope, receive, send)
             return
         await self.app(scope, receive, send)
+
+
+class BoundedBody:
+    """Refuses a body that is too large.
+
+    It counts the bytes as they come, since owut and auc send theirs in chunks without a
+    Content-Length.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+        self.app, self._max_bytes = app, max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with a counted body."""
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._max_bytes:
+                # FastAPI passes only this exception on while it reads a body.
+                raise HTTPException(BodyTooLargeError.status, str(self._max_bytes))
+            return message
+
+        await self.app(scope, counted, send)
 
 
 def _wanted_headers(scope: Scope) -> str:

@@ -6,7 +6,7 @@ and the contract tests send the same corpus to both. Unknown fields are ignored:
 answers of other servers, and newer clients may know more than we do.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -143,7 +143,3 @@ class PrepareRequest(BaseModel):
             examples=[["auc-owut", "new-default-kmod-dsa-gswip"]],
         ),
     ] = ()
-
-    def fields(self) -> dict[str, Any]:
-        """Return the request as a plain mapping, complete with its defaults."""
-        return dict(self)

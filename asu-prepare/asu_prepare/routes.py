@@ -16,46 +16,41 @@ from .answers import (
 )
 from .documentation import PATH as SWAGGER_PATH
 from .documentation import SwaggerFiles, policy_of, swagger_page
-from .endpoint import PATH
 from .exposition import CONTENT_TYPE, Exposition
 from .metrics import METADATA_AGE, Counts
+from .prepare_request import PrepareRequest
+from .previews import Previews
 from .resolution import RuleBook, Version
 from .upstream import CachedDocuments
 
 _MOVED = 308
+# A preview repeats the request, including the first-boot script.
+_PREVIEW_HEADERS = {"Cache-Control": "no-store"}
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorAnswer, "description": "Not served here"},
     413: {"model": ErrorAnswer, "description": "The body is too large"},
     422: {"model": ErrorAnswer, "description": "A field is missing or malformed"},
 }
-# The body is read and validated in one pass from its bytes; so it is described here.
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/PrepareRequest"}}
-        },
-    }
-}
 
 
-def describe_prepare_route(app: FastAPI) -> None:
-    """Add the description of the route that `PrepareEndpoint` answers before the framework sees the request."""
+def add_prepare_route(app: FastAPI, previews: Previews) -> None:
+    """Add the route of previews."""
 
     @app.post(
-        PATH,
+        "/api/v1/prepare",
         tags=["prepare"],
         summary="What a build request leads to, and why",
         response_model=PreviewAnswer,
         responses=_REFUSALS,
-        openapi_extra=_BODY,
     )
-    async def prepare() -> None:
+    async def prepare(request: PrepareRequest) -> Response:
         """Say which packages a build request leads to, what changes against it and why.
 
         Nothing is built: the same request always gets the same answer. `prepared_request` is ready
         to be sent to the build service.
         """
+        answer = await previews.answer(request)
+        return Response(answer, headers=_PREVIEW_HEADERS, media_type="application/json")
 
 
 def add_operation_routes(app: FastAPI, rules: RuleBook, documents: CachedDocuments) -> None:

@@ -1,17 +1,16 @@
 """How fast builds are made, and what those who wait may expect of it."""
 
-import asyncio
 import math
 from dataclasses import dataclass
 
+from asu.caching import TtlCache
 from asu.errors import QueueUnavailable
-from asu.kept import Kept
 from asu.records.build_record import Records, Standing
 
-from .build_queue import BuildQueue
 from .capacity import Room
 
 KEPT_SECONDS = 1.0  # Workers are counted at most this often, however many poll.
+STALE_SECONDS = 10.0  # An older estimate misleads, so its reader waits for a new one.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,26 +44,26 @@ class Pace:
 
 
 class PaceReader:
-    """Reads the pace, at most once a second; while one who found it stale does so, all others are answered from the last reading.
+    """Reads the pace, at most once a second. Meanwhile polls get the last one, if it is not too old.
 
     Where Redis does not answer, nothing is known, which is no reason to refuse a poll.
     """
 
-    def __init__(self, records: Records, queue: BuildQueue, room: Room) -> None:
-        self._records, self._queue, self._room = records, queue, room
-        self._pace = Kept(self._read, KEPT_SECONDS, keeps_serving=True)
+    def __init__(self, records: Records, room: Room) -> None:
+        self._records, self._room = records, room
+        self._pace = TtlCache[str, Pace](KEPT_SECONDS)
 
     async def get(self) -> Pace:
         """Return the pace as it was about a second ago."""
-        return await self._pace.get()
+        return await self._pace.fetch("pace", self._read, stale_seconds=STALE_SECONDS)
 
     async def _read(self) -> Pace:
         try:
-            workers = await asyncio.to_thread(self._queue.live_workers)
+            workers, with_room = await self._room.workers()
             return Pace(
                 workers=workers,
                 seconds=await self._records.build_seconds(),
-                is_full=await self._room.is_nowhere(),
+                is_full=bool(workers) and not with_room,
             )
         except QueueUnavailable:
             return Pace()

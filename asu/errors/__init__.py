@@ -7,8 +7,6 @@ AsuError
 │   ├── DiskFull
 │   ├── QueueUnavailable
 │   │   └── MemoryFull
-│   ├── PrepareUnavailable
-│   ├── PrepareDisagrees
 │   ├── ContainerFailed
 │   ├── ContainerTooLarge
 │   ├── OutputTooLarge
@@ -56,128 +54,12 @@ AsuError
     ├── ImageTooBig
     └── BuildFailed
 
-The docstring of a class is its message; the table of errors in the documentation is made from the
-classes. The edge and the application's handlers turn them into HTTP. `code` is stable and meant for
-programs, `detail` for people.
+The docstring of a class is its message, and the documentation is made from the classes. The edge and
+the application turn them into HTTP. Programs read `code`, which is stable; people read `detail`.
 """
 
-from .asu_error import LISTS, AsuError
-from .infra_errors import (
-    BuilderNotRenewed,
-    BuildTimeout,
-    CertificateInvalid,
-    ContainerFailed,
-    ContainerTooLarge,
-    DiskFull,
-    InfraError,
-    InternalError,
-    MemoryFull,
-    OutputTooLarge,
-    Overloaded,
-    PlanUnusable,
-    PrepareDisagrees,
-    PrepareUnavailable,
-    QueueUnavailable,
-    ShareExceeded,
-    SigningFailed,
-    StoreFailed,
-    WorkerLost,
-)
-from .upstream_errors import (
-    BuilderOutdated,
-    DownloadFailed,
-    FeedUnusable,
-    HalfPublished,
-    ImageBuilderMissing,
-    ProfileMissingInBuilder,
-    UpstreamError,
-    UpstreamUnreachable,
-)
-from .user_errors import (
-    AmbiguousProfile,
-    BodyTooLarge,
-    BuildFailed,
-    DefaultsNotAllowed,
-    DefaultsTooLong,
-    FeedUntrusted,
-    ImageTooBig,
-    ImpossibleSelection,
-    InvalidRequest,
-    MalformedRepository,
-    MalformedRepositoryKey,
-    MethodNotAllowed,
-    NotFound,
-    RangeNotSatisfiable,
-    RepositoryNotAllowed,
-    RootfsTooLarge,
-    UnknownBuild,
-    UnknownFilesystem,
-    UnsuitableRepositoryKey,
-    UnsupportedBranch,
-    UnsupportedDistro,
-    UnsupportedProfile,
-    UnsupportedTarget,
-    UnsupportedVersion,
-    UserError,
-    WrongPackageVersions,
-    WrongRevision,
-)
-
-__all__ = [
-    "LISTS",
-    "AmbiguousProfile",
-    "AsuError",
-    "BodyTooLarge",
-    "BuildFailed",
-    "BuildTimeout",
-    "BuilderNotRenewed",
-    "BuilderOutdated",
-    "CertificateInvalid",
-    "ContainerFailed",
-    "ContainerTooLarge",
-    "DefaultsNotAllowed",
-    "DefaultsTooLong",
-    "DiskFull",
-    "DownloadFailed",
-    "FeedUntrusted",
-    "FeedUnusable",
-    "HalfPublished",
-    "ImageBuilderMissing",
-    "ImageTooBig",
-    "ImpossibleSelection",
-    "InfraError",
-    "InternalError",
-    "InvalidRequest",
-    "MalformedRepository",
-    "MalformedRepositoryKey",
-    "MemoryFull",
-    "MethodNotAllowed",
-    "NotFound",
-    "OutputTooLarge",
-    "Overloaded",
-    "PlanUnusable",
-    "PrepareDisagrees",
-    "PrepareUnavailable",
-    "ProfileMissingInBuilder",
-    "QueueUnavailable",
-    "RangeNotSatisfiable",
-    "RepositoryNotAllowed",
-    "RootfsTooLarge",
-    "ShareExceeded",
-    "SigningFailed",
-    "StoreFailed",
-    "UnknownBuild",
-    "UnknownFilesystem",
-    "UnsuitableRepositoryKey",
-    "UnsupportedBranch",
-    "UnsupportedDistro",
-    "UnsupportedProfile",
-    "UnsupportedTarget",
-    "UnsupportedVersion",
-    "UpstreamError",
-    "UpstreamUnreachable",
-    "UserError",
-    "WorkerLost",
-    "WrongPackageVersions",
-    "WrongRevision",
-]
+from .asu_error import AsuError as AsuError
+from .asu_error import error_classes as error_classes
+from .infra_errors import *
+from .upstream_errors import *
+from .user_errors import *

@@ -1,25 +1,24 @@
-"""What all errors have in common: words, a code, a status, and whose fault they are."""
+"""What all errors have in common: a message, a code, a status, and whose fault they are."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
-# What an error may list beside its message, for programs: the mistakes of an invalid request, the
-# packages that cannot be installed (`package`, `kind`, `suggestion`, `detail`), the images that do
-# not fit (`image`, `filesystem`, `bytes`, `limit`, `excess`).
+# What an error may list for programs, beside its message: the mistakes of an invalid request, the
+# packages that cannot be installed, the images that do not fit.
 LISTS = ("errors", "problems", "too_big")
 
 
 class AsuError(Exception):
     """Something went wrong."""
 
-    # Of the class, but for refusals of the prepare service, which keep their own.
+    # A refusal of the prepare service keeps its own code, status and title, so these are no ClassVar.
     code: str = "error"
     status: int = 500
     title: str = "Error"
     fault: ClassVar[str] = "infra"
     # Seconds until trying again may help; None where it cannot.
     retry_after: ClassVar[int | None] = None
-    # Whether the same build may go well some seconds later, so that a worker begins it again by
-    # itself.
+    # Whether a worker begins the build again by itself after some seconds.
     is_passing: ClassVar[bool] = False
 
     def __init__(self, **values: Any) -> None:
@@ -29,14 +28,18 @@ class AsuError(Exception):
         self.values = values
         super().__init__(self.detail)
 
+    @classmethod
+    def message(cls) -> str:
+        """Return the message with its placeholders: the first paragraph of the class docstring."""
+        return " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+
     @property
     def detail(self) -> str:
-        """The message: the first paragraph of the class docstring with its values filled in."""
-        message = " ".join((type(self).__doc__ or "").split("\n\n")[0].split())
-        return message.format(**self.values)
+        """The message with its values filled in."""
+        return self.message().format(**self.values)
 
     def body(self) -> dict[str, Any]:
-        """Return the error as clients receive it; `detail` is always a string, lists stand under names of their own."""
+        """Return the error as clients receive it; `detail` is always a string."""
         body: dict[str, Any] = {
             "status": self.status,
             "title": self.title,
@@ -47,3 +50,11 @@ class AsuError(Exception):
         if self.retry_after is not None:
             body["retry_after"] = self.retry_after
         return body
+
+
+def error_classes(kind: type[AsuError] = AsuError) -> Iterator[type[AsuError]]:
+    """Yield the errors that are raised: all classes with a code of their own."""
+    if "code" in vars(kind) and kind is not AsuError:
+        yield kind
+    for child in kind.__subclasses__():
+        yield from error_classes(child)

@@ -1,4 +1,4 @@
-"""Errors of our own machinery: never blamed on the user, and tried again."""
+"""Errors of this server: never blamed on the user, and tried again."""
 
 from typing import Self
 
@@ -11,14 +11,14 @@ class InfraError(AsuError):
     fault = "infra"
     status, title = 500, "Server failed"
     is_passing = True
-    retry_after = 30  # A restart of a service takes seconds; half a minute is not too eager.
+    retry_after = 30  # A restart of a service takes seconds.
 
-    # What the ImageBuilder's command had printed when this ended it.
+    # What the ImageBuilder had printed when the error ended it.
     stdout = ""
     stderr = ""
 
     def after(self, stdout: str, stderr: str) -> Self:
-        """Keep what a command had printed until then, and return the error."""
+        """Keep what a command had printed, and return the error."""
         self.stdout, self.stderr = stdout, stderr
         return self
 
@@ -31,24 +31,26 @@ class Overloaded(InfraError):
 
 
 class ShareExceeded(Overloaded):
-    """{places} builds that were asked for from your address wait already, and no more may at the same time; try again when some have begun."""
+    """{places} builds that were asked for from your address wait already, and no more may at the
+    same time; try again when some have begun.
+    """
 
-    # Clients treat it as they do 529; but it is the address that asks for much, not the server that
-    # has too little.
+    # Clients treat 429 as they do 529. Here the address asks for much; the server has room.
     code, status, title = "share-exceeded", 429, "Too Many Requests"
 
 
 class DiskFull(InfraError):
-    """server overload, its disk is too full for new builds: {free} MiB are free, {reserve} MiB are its reserve; try again later
+    """server overload, its disk is too full for new builds: {free} MiB are free, {reserve} MiB are
+    its reserve; try again later
 
-    It begins as the words for a full queue do, and with its status, which is the one refusal of a
-    good request that clients know.
+    It begins as the words for a full queue do, and has their status: clients know no other refusal
+    of a good request.
     """
 
     code, status, title = "disk-full", 529, "Server overloaded"
-    # Files of finished builds are removed as their lifetimes end, over hours; somebody may free
-    # more any minute.
-    retry_after = 600
+    retry_after = (
+        600  # Finished builds expire over hours, but an operator may free room any minute.
+    )
 
 
 class QueueUnavailable(InfraError):
@@ -61,30 +63,11 @@ class QueueUnavailable(InfraError):
 class MemoryFull(QueueUnavailable):
     """server overload, the memory of its build queue is too full for new builds; try again later
 
-    It begins as the words for a full queue do, and with its status, which is the one refusal of a
-    good request that clients know.
+    Words and status follow DiskFull.
     """
 
     code, status, title = "memory-full", 529, "Server overloaded"
-    # Records of finished builds end with their lifetimes, over hours, and those of failures within
-    # ten minutes.
-    retry_after = 600
-
-
-class PrepareUnavailable(InfraError):
-    """The prepare service does not answer; a build can be asked for without a preview."""
-
-    code, status, title = "prepare-unavailable", 503, "Service Unavailable"
-    retry_after = 5
-
-
-class PrepareDisagrees(InfraError):
-    """The prepare service and this server disagree about {about}; a build can be asked for without a preview.
-
-    Their versions do not fit together.
-    """
-
-    code, status, title = "prepare-disagrees", 503, "Service Unavailable"
+    retry_after = 600  # Records of failures expire within ten minutes, others over hours.
 
 
 class ContainerFailed(InfraError):
@@ -94,18 +77,21 @@ class ContainerFailed(InfraError):
 
 
 class ContainerTooLarge(InfraError):
-    """The build took more than {limit_mb} MiB of disk and was stopped; ask for fewer packages or a smaller root file system."""
+    """The build took more than {limit_mb} MiB of disk and was stopped; ask for fewer packages or a
+    smaller root file system.
+    """
 
     code = "container-too-large"
-    # The same request would take as much again, until the operator allows more.
+    # The same request takes as much again, until the operator allows more.
     is_passing, retry_after = False, 600
 
 
 class OutputTooLarge(InfraError):
-    """The build left more than this server takes of one, {limit}; ask for a smaller root file system (`rootfs_size_mb`), or its operator for more.
+    """The build left more than this server takes of one, {limit}; ask for a smaller root file
+    system (`rootfs_size_mb`), or its operator for more.
 
-    The request was admitted, and what an ImageBuilder makes of it nobody can know before; so it is
-    the server that does not do what it said.
+    It is no fault of the user: the server admitted the request, and nobody can know the size of an
+    image before it is built.
     """
 
     code = "output-too-large"
@@ -113,7 +99,9 @@ class OutputTooLarge(InfraError):
 
 
 class BuilderNotRenewed(InfraError):
-    """{reason}; the ImageBuilder at hand is old, and a newer one was not pulled: your request is not the cause, try again later."""
+    """{reason}; the ImageBuilder at hand is old, and a newer one was not pulled: your request is
+    not the cause, try again later.
+    """
 
     code = "builder-not-renewed"
 
@@ -131,9 +119,11 @@ class WorkerLost(InfraError):
 
 
 class PlanUnusable(InfraError):
-    """What was to be built under this key does not lead to it, so nothing was built; ask for the build again."""
+    """What was to be built under this key does not lead to it, so nothing was built; ask for the
+    build again.
+    """
 
-    # The next attempt would be handed the same plan; who asks again brings another.
+    # Another attempt would get the same plan; a new request brings a new one.
     code, is_passing = "plan-unusable", False
 
 
@@ -150,14 +140,18 @@ class SigningFailed(InfraError):
 
 
 class CertificateInvalid(SigningFailed):
-    """The images could not be signed: the certificate of this server's key is not valid now; its operator has to renew it."""
+    """The images could not be signed: the certificate of this server's key is not valid now; its
+    operator has to renew it.
+    """
 
     code = "certificate-invalid"
-    # Somebody has to renew it; until then each try would build all of it in vain.
+    # Each try before the renewal would build the whole image in vain.
     is_passing, retry_after = False, 600
 
 
 class InternalError(InfraError):
-    """The server made a mistake; its operator finds the cause in the log under request {request_id}."""
+    """The server made a mistake; its operator finds the cause in the log under request
+    {request_id}.
+    """
 
     code, title = "internal-error", "Internal Server Error"

@@ -1,4 +1,4 @@
-"""Errors of OpenWrt's servers, or of those of feeds: trying again later may help."""
+"""Errors of OpenWrt's servers or of feeds: trying again later may help."""
 
 from typing import ClassVar
 
@@ -11,24 +11,30 @@ class UpstreamError(AsuError):
     fault = "upstream"
     status, title = 500, "Upstream failed"
     is_passing = True
-    retry_after = 60  # Upstream faults seen in practice pass within minutes.
+    retry_after = 60  # Faults of OpenWrt's servers mostly pass within minutes.
 
 
 class UpstreamUnreachable(UpstreamError):
-    """The OpenWrt server does not answer for {document}, and no copy that is recent enough is at hand; try again in a minute."""
+    """The OpenWrt server does not answer for {document}, and no copy that is recent enough is at
+    hand; try again in a minute.
+    """
 
     code, status, title = "upstream-unreachable", 503, "Service Unavailable"
 
 
 class HalfPublished(UpstreamError):
-    """The OpenWrt server lists {version} for {target}, but has not published all of it yet; try again later."""
+    """The OpenWrt server lists {version} for {target}, but has not published all of it yet; try
+    again later.
+    """
 
     code, status, title = "half-published", 503, "Service Unavailable"
-    is_passing, retry_after = False, 600  # A release is published over hours.
+    is_passing, retry_after = False, 600  # Publishing a release takes hours.
 
 
 class ImageBuilderMissing(UpstreamError):
-    """There is no ImageBuilder for {version} and {target} yet; it is published some hours after the release, try again at {again}."""
+    """There is no ImageBuilder for {version} and {target} yet; it is published some hours after
+    the release, try again at {again}.
+    """
 
     code = "imagebuilder-missing"
     is_passing = False
@@ -36,26 +42,34 @@ class ImageBuilderMissing(UpstreamError):
 
 
 class ProfileMissingInBuilder(UpstreamError):
-    """The ImageBuilder has no profile {profile}, which the download server lists: one of them is newer than the other; try again later."""
+    """The ImageBuilder has no profile {profile}, which the download server lists: one of them is
+    newer than the other; try again later.
+    """
 
     code = "profile-missing-in-builder"
     is_passing, retry_after = False, 600  # As above.
 
 
 class BuilderOutdated(UpstreamError):
-    """{reason}; what is asked for is newer than the ImageBuilder, which is published some hours later: try again then."""
+    """{reason}; what is asked for is newer than the ImageBuilder, which is published some hours
+    later: try again then.
+    """
 
     code = "builder-outdated"
     is_passing, retry_after = False, 600  # As above.
 
 
 class FeedUnusable(UpstreamError):
-    """Of the repositories that were asked for, {reason}; nothing was built, since packages would have come from elsewhere."""
+    """Of the repositories that were asked for, {reason}; nothing was built, since packages would
+    have come from elsewhere.
+    """
 
     code = "feed-unusable"
 
 
 class DownloadFailed(UpstreamError):
-    """Packages could not be downloaded: {reason}; your selection is not the cause, try again later."""
+    """Packages could not be downloaded: {reason}; your selection is not the cause, try again
+    later.
+    """
 
     code = "download-failed"

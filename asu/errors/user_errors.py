@@ -18,7 +18,9 @@ class InvalidRequest(UserError):
 
 
 class BodyTooLarge(UserError):
-    """The request body exceeds {limit_kib} KiB; send fewer packages or a shorter first-boot script."""
+    """The request body exceeds {limit_kib} KiB; send fewer packages or a shorter first-boot
+    script.
+    """
 
     code, status, title = "body-too-large", 413, "Content Too Large"
 
@@ -126,13 +128,17 @@ class MalformedRepositoryKey(UserError):
 
 
 class UnsuitableRepositoryKey(UserError):
-    """Key {number} of `repository_keys` is {kind}; {version} installs with {manager}, so send {wanted}."""
+    """Key {number} of `repository_keys` is {kind}; {version} installs with {manager}, so send
+    {wanted}.
+    """
 
     code = "unsuitable-repository-key"
 
 
 class WrongRevision(UserError):
-    """Received inconsistent revision: the request expects {expected}, the ImageBuilder has {found}; reload the version list and ask again."""
+    """Received inconsistent revision: the request expects {expected}, the ImageBuilder has {found};
+    reload the version list and ask again.
+    """
 
     code, status, title = "wrong-revision", 500, "Build failed"
 
@@ -144,16 +150,18 @@ class ImpossibleSelection(UserError):
 
 
 class WrongPackageVersions(UserError):
-    """Impossible package selection: {reason}; these versions cannot be had in this release, leave them out to accept what it has."""
+    """Impossible package selection: {reason}; these versions cannot be had in this release, leave
+    them out to accept what it has.
+    """
 
     code, status, title = "wrong-package-versions", 500, "Build failed"
 
 
 class FeedUntrusted(UserError):
-    """Of the repositories that were asked for, {reason}; nothing was built, since packages would have come from elsewhere.
+    """Of the repositories that were asked for, {reason}; nothing was built, since packages would
+    have come from elsewhere.
 
-    The request brings no key at all that its package manager reads, so no later try will end
-    otherwise.
+    The request brings no key that its package manager reads, so every later try fails as well.
     """
 
     code, status, title = "feed-untrusted", 500, "Build failed"

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from asu.errors import AsuError
+from asu.errors import error_classes
 from asu.statistics.build_totals import Durations
 
 Kind = Literal["counter", "gauge", "histogram"]
@@ -29,10 +29,9 @@ OUTCOMES = ("done", "user", "upstream", "infra")
 STEPS = ("info", "manifest", "image", "setup")
 
 
-def error_codes(kind: type[AsuError] = AsuError) -> tuple[str, ...]:
+def error_codes() -> tuple[str, ...]:
     """Return the codes of all errors that are raised, sorted."""
-    own = {kind.code} if "code" in vars(kind) and kind is not AsuError else set()
-    return tuple(sorted(own.union(*(error_codes(child) for child in kind.__subclasses__()))))
+    return tuple(sorted(error.code for error in error_classes()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,6 +65,12 @@ PREVIEWS = Metric(
     kind="counter",
     help="Requests for a preview: without problems, with problems of packages, refused, or not to be had.",
     labels={"outcome": ("ok", "problems", "refused", "unavailable")},
+)
+PREVIEW_FALLBACKS = Metric(
+    name="asu_preview_fallbacks_total",
+    kind="counter",
+    help="Previews that the API made itself, without the forecast, because asu-prepare did not answer in time or answered wrongly.",
+    labels={"reason": ("unanswered", "wrong")},
 )
 UPSTREAM_FETCHES = Metric(
     name="asu_upstream_fetches_total",
@@ -170,6 +175,7 @@ METRICS = (
     HTTP_REQUESTS,
     BUILD_REQUESTS,
     PREVIEWS,
+    PREVIEW_FALLBACKS,
     UPSTREAM_FETCHES,
     METADATA_AGE,
     DISK_FREE,
@@ -218,7 +224,7 @@ class Counts:
     """What this process has counted; all of it happens in the event loop's thread, so a count is one addition without a lock."""
 
     def __init__(self) -> None:
-        counted = (BUILD_REQUESTS, PREVIEWS, UPSTREAM_FETCHES)
+        counted = (BUILD_REQUESTS, PREVIEWS, PREVIEW_FALLBACKS, UPSTREAM_FETCHES)
         # A counter that is there from the beginning tells its first event, too. The routes would be
         # a thousand of them.
         self._counts: dict[Metric, dict[tuple[str, ...], int]] = {
@@ -229,6 +235,10 @@ class Counts:
     def add(self, metric: Metric, *values: str) -> None:
         """Count an event with these values of the metric's labels; raises KeyError for others than are declared."""
         self._counts[metric][values] += 1
+
+    def count(self, metric: Metric, *values: str) -> int:
+        """Return how many events with these values were counted."""
+        return self._counts[metric][values]
 
     def add_request(self, route: str, method: str, status: int) -> None:
         """Count an answered request by the template of its route, `other` without one."""

@@ -1,7 +1,7 @@
-"""The answers as the OpenAPI file describes them.
+"""The answers as the OpenAPI document describes them.
 
-They document and are tested against; most answers are written as bytes long before a router hands
-them out. New keys may come with any version, so none of these forbids what it does not name.
+They document, and tests hold the answers against them; most answers are bytes long before a router
+sends them. Any version may add keys, so no model forbids unknown ones.
 """
 
 from typing import Annotated, Any, Literal
@@ -32,19 +32,17 @@ Step = Literal[
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
 class ProblemAnswer(_Answer):
     """A package that cannot be had as it was asked for."""
 
     package: str
-    kind: Annotated[
-        str,
-        Field(
-            description="In previews unknown, removed, renamed, conflict, elsewhere; of a failed build missing, conflict, …"
-        ),
-    ]
+    kind: str
+    """In previews unknown, removed, renamed, conflict, elsewhere; of a failed build missing,
+    conflict, …
+    """
     suggestion: str | None
     detail: str
 
@@ -52,35 +50,38 @@ class ProblemAnswer(_Answer):
 class ErrorAnswer(_Answer):
     """A refusal or a failure; every error has this shape."""
 
-    status: Annotated[int, Field(description="The HTTP status.")]
+    status: int
+    """The HTTP status."""
     title: str
-    detail: Annotated[
-        str, Field(description="What is wrong and what to do, in one sentence; always a string.")
-    ]
-    code: Annotated[str, Field(description="Stable, for programs.")]
-    errors: Annotated[
-        list[dict[str, Any]],
-        Field(description="All mistakes of an invalid request, each with `loc` and `msg`."),
-    ] = []
-    retry_after: Annotated[int, Field(description="Seconds until trying again may help.")] = 0
+    detail: str
+    """What is wrong and what to do, in one sentence; always a string."""
+    code: str
+    """Stable, for programs."""
+    errors: list[dict[str, Any]] = []
+    """All mistakes of an invalid request, each with `loc` and `msg`."""
+    retry_after: int = 0
+    """Seconds until trying again may help."""
 
 
 class AttemptAnswer(_Answer):
     """An attempt to build that has ended."""
 
-    number: Annotated[int, Field(description="From 1.", ge=1)]
-    begun: Annotated[str, Field(description="RFC 3339, with its zone.")]
+    number: int = Field(ge=1)
+    """From 1."""
+    begun: str
+    """RFC 3339, with its zone."""
     ended: str
-    outcome: Annotated[
-        Literal["done", "failed", "lost"], Field(description="A lost one ended with its worker.")
-    ]
-    code: Annotated[str, Field(description="Of the error, where there was one.")] = ""
+    outcome: Literal["done", "failed", "lost"]
+    """A lost one ended with its worker."""
+    code: str = ""
+    """Of the error, where there was one."""
 
 
 Attempts = Annotated[
     list[AttemptAnswer],
     Field(
-        description="What was tried so far; the server begins a build again that did not fail by its user."
+        description="What was tried so far; the server begins a build again unless the request "
+        "is at fault."
     ),
 ]
 
@@ -90,22 +91,14 @@ class FailedBuildAnswer(ErrorAnswer):
 
     request_hash: Key = ""
     imagebuilder_status: Literal["failed"] = "failed"
-    fault: Annotated[
-        Literal["user", "upstream", "infra"],
-        Field(description="A user's fault is remembered, all others are tried again."),
-    ] = "user"
-    problems: Annotated[
-        list[ProblemAnswer], Field(description="The packages that cannot be installed.")
-    ] = []
-    too_big: Annotated[
-        list[dict[str, Any]],
-        Field(
-            description="The images that do not fit: `image`, `filesystem`, `bytes`, `limit`, `excess`."
-        ),
-    ] = []
-    stdout: Annotated[
-        str, Field(description="What the ImageBuilder printed, cut in the middle where it is long.")
-    ] = ""
+    fault: Literal["user", "upstream", "infra"] = "user"
+    """A user's fault is remembered, all others are tried again."""
+    problems: list[ProblemAnswer] = []
+    """The packages that cannot be installed."""
+    too_big: list[dict[str, Any]] = []
+    """The images that do not fit: `image`, `filesystem`, `bytes`, `limit`, `excess`."""
+    stdout: str = ""
+    """What the ImageBuilder printed, cut in the middle where it is long."""
     stderr: str = ""
     enqueued_at: str = ""
     attempts: Attempts = []
@@ -117,22 +110,21 @@ class PendingAnswer(_Answer):
     status: Literal[202]
     detail: Literal["queued", "started"]
     request_hash: Key
-    enqueued_at: Annotated[str, Field(description="RFC 3339, with its zone.")]
-    queue_position: Annotated[
-        int, Field(description="How many wait before this one; only while it waits.", ge=0)
-    ] = 0
-    imagebuilder_status: Annotated[Step, Field(description="Only once it runs.")] = "init"
-    eta_seconds: Annotated[
-        int | None,
-        Field(
-            description="Until it may be finished, by what builds took lately; null where nobody knows, or no worker lives."
-        ),
-    ] = None
-    workers_alive: Annotated[int | None, Field(description="How many workers live.")] = None
+    enqueued_at: str
+    """RFC 3339, with its zone."""
+    queue_position: int = Field(0, ge=0)
+    """How many wait before this one; only while it waits."""
+    imagebuilder_status: Step = "init"
+    """Only once it runs."""
+    eta_seconds: int | None = None
+    """Until it may be finished, judged by recent builds; null where that is unknown, or no worker
+    lives.
+    """
+    workers_alive: int | None = None
+    """How many workers live."""
     attempts: Attempts = []
-    notice: Annotated[
-        str, Field(description="What the user should know while it waits; mostly absent.")
-    ] = ""
+    notice: str = ""
+    """What the user should know while it waits; mostly absent."""
 
 
 class ImageAnswer(_Answer):
@@ -140,41 +132,35 @@ class ImageAnswer(_Answer):
 
     name: str
     type: str
-    sha256: Annotated[str, Field(description="Of the bytes that are served.")]
+    sha256: str
+    """Of the bytes that are served."""
     sha256_unsigned: str = ""
-    filesystem: Annotated[str, Field(description="Absent for artifacts such as preloaders.")] = ""
+    filesystem: str = ""
+    """Absent for artifacts such as preloaders."""
 
 
 class BuildAnswer(_Answer):
-    """A finished build: profiles.json's own keys, the profile's, and what the build adds, on one level."""
+    """A finished build: keys of profiles.json, of the profile and of the build, on one level."""
 
     status: Literal[200]
     detail: Literal["done"]
     imagebuilder_status: Literal["done"]
     request_hash: Key
-    bin_dir: Annotated[str, Field(description="The directory below /store/; the request hash.")]
-    request: Annotated[
-        dict[str, Any],
-        Field(description="What was built; `defaults` is there, but never tells a script."),
-    ]
+    bin_dir: str
+    """The directory below /store/; the request hash."""
+    request: dict[str, Any]
+    """What was built; `defaults` is there, but never shows a script."""
     images: list[ImageAnswer]
-    manifest: Annotated[
-        dict[str, str], Field(description="Name → version of all packages in the image.")
-    ]
+    manifest: dict[str, str]
+    """Name → version of all packages in the image."""
     titles: list[dict[str, Any]]
-    builder_digest: Annotated[
-        str,
-        Field(
-            description="The ImageBuilder's container image that was run: `sha256:` and 64 digits."
-        ),
-    ] = ""
-    provenance: Annotated[
-        str,
-        Field(
-            description="The file beside the images that says what they were made from; signed where they are."
-        ),
-    ] = ""
+    builder_digest: str = ""
+    """The ImageBuilder's container image that was run: `sha256:` and 64 digits."""
+    provenance: str = ""
+    """The file beside the images that says what they were made from; signed where they are."""
     build_cmd: list[str] = []
+    build_cmd_packages: list[str] = []
+    """The packages in `build_cmd`: names to install, and `-name` to leave out."""
     build_at: str = ""
     enqueued_at: str = ""
     id: str = ""
@@ -208,20 +194,20 @@ class PreviewAnswer(_Answer):
     changes: list[ChangeAnswer]
     problems: list[ProblemAnswer]
     warnings: list[str]
-    checked: Annotated[
-        bool, Field(description="Whether every name was looked up in the package indexes.")
-    ]
+    checked: bool
+    """Whether every name was looked up in the package indexes."""
     from_version: dict[str, Any] | None
     ignored_changes: list[str] = []
     versions: dict[str, Any] = {}
     counts: dict[str, int] = {}
     resolved_profile: str
-    prepared_request: Annotated[
-        BuildRequest,
-        Field(description="Ready for POST /api/v1/build?skip_package_resolution=true."),
-    ]
+    prepared_request: BuildRequest
+    """Ready for POST /api/v1/build?skip_package_resolution=true."""
     request_hash: Key
-    cache_available: Annotated[bool, Field(description="Whether the image is there already.")]
+    cache_available: bool
+    """Whether the image is there already."""
+    prepared_by: Literal["asu", "asu-prepare"]
+    """Which service made this preview; those of asu come without the forecast."""
 
 
 class LatestAnswer(_Answer):
@@ -243,15 +229,15 @@ class BranchAnswer(_Answer):
     """A branch, its versions and its targets."""
 
     name: str
-    path: Annotated[
-        str, Field(description="Where its versions are; `{version}` is to be replaced.")
-    ]
+    path: str
+    """Where its versions are; `{version}` is to be replaced."""
     enabled: bool
     snapshot: bool
     path_packages: str
     package_changes: list[PackageChangeAnswer]
     versions: list[str]
-    targets: Annotated[dict[str, str], Field(description="Target → architecture.")]
+    targets: dict[str, str]
+    """Target → architecture."""
     branch_off_rev: int = 0
 
 
@@ -294,11 +280,10 @@ class HealthAnswer(_Answer):
     """Whether requests can be served."""
 
     status: Literal["ok", "unavailable"]
-    notice: Annotated[
-        str,
-        Field(description="What to know although requests can be served: that no worker is alive."),
-    ] = ""
-    checks: Annotated[dict[str, Any], Field(description="Only with `?verbose`.")] = {}
+    notice: str = ""
+    """What to know although requests can be served: that no worker is alive."""
+    checks: dict[str, Any] = {}
+    """Only with `?verbose`."""
 
 
 class VersionAnswer(_Answer):

@@ -1,30 +1,56 @@
 """What can be built: the documents that clients read before they ask.
 
-All are answered from memory and carry an ETag, so that asking again for what has not changed costs
-next to nothing.
+All are answered from memory with an ETag, so asking again for an unchanged one costs next to
+nothing.
 """
 
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
-from asu import __version__
+from asu import __version__, errors
 from asu.catalogue.renderings import Rendering
 from asu.services import Services, services_of
 from asu.web.file_requests import names_tag
 
-from . import examples
-
-router = APIRouter(tags=["metadata"])
+from .answers import (
+    BranchAnswer,
+    LatestAnswer,
+    OverviewAnswer,
+    ProfileAnswer,
+    RevisionAnswer,
+    TargetPackagesAnswer,
+)
+from .documentation import Responses, Router, answers
 
 HTTP_NOT_MODIFIED = 304
+NOT_MODIFIED: Responses = {
+    HTTP_NOT_MODIFIED: {"description": "What the caller has, by `If-None-Match`, is still current."}
+}
+MOVED: Responses = {301: {"description": "It is at `Location`."}}
+UNKNOWN = (
+    errors.NotFound,
+    errors.UnsupportedVersion,
+    errors.UnsupportedBranch,
+    errors.UpstreamUnreachable,
+    errors.HalfPublished,
+)
+TARGET_PACKAGES = answers(TargetPackagesAnswer, *UNKNOWN) | NOT_MODIFIED
+PROFILE = answers(ProfileAnswer, *UNKNOWN) | NOT_MODIFIED
+PACKAGES = (
+    answers(dict[str, str], *UNKNOWN, description="Name → version over all feeds.") | NOT_MODIFIED
+)
+
+
+def _listing(model: Any, description: str = "") -> Responses:
+    return answers(model, errors.UpstreamUnreachable, description=description) | NOT_MODIFIED
 
 
 class DirectRoute(APIRoute):
-    """A route whose function takes the request and nothing else, so that there are no dependencies to solve: half of such an answer's time."""
+    """A route whose function takes the request alone: solving dependencies takes half the time."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the function as it is."""
@@ -32,11 +58,13 @@ class DirectRoute(APIRoute):
         return endpoint
 
 
-documents = APIRouter(tags=["metadata"], route_class=DirectRoute)
+router = Router(tags=["metadata"])
+documents = Router(tags=["metadata"], route_class=DirectRoute)
 
 
-@documents.head("/json/v1/latest.json", include_in_schema=False)
-@documents.get("/json/v1/latest.json", summary="The newest releases", responses=examples.LATEST)
+@documents.get(
+    "/json/v1/latest.json", summary="The newest releases", responses=_listing(LatestAnswer)
+)
 async def latest(request: Request) -> Response:
     """Upcoming, stable and old stable release, newest first."""
     services = services_of(request)
@@ -47,9 +75,10 @@ async def latest(request: Request) -> Response:
     return _answer(request, await services.renderings.get("latest", render))
 
 
-@documents.head("/json/v1/branches.json", include_in_schema=False)
 @documents.get(
-    "/json/v1/branches.json", summary="The branches, as an array", responses=examples.BRANCHES
+    "/json/v1/branches.json",
+    summary="The branches, as an array",
+    responses=_listing(list[BranchAnswer], "A branch, its versions and its targets."),
 )
 async def branches(request: Request) -> Response:
     """Branches with their versions, targets and package changes; auc reads this one."""
@@ -61,21 +90,19 @@ async def branches(request: Request) -> Response:
     return _answer(request, await services.renderings.get("branches", render))
 
 
-@documents.head("/json/v1/overview.json", include_in_schema=False)
-@documents.get("/json/v1/overview.json", summary="Everything at once", responses=examples.OVERVIEW)
+@documents.get(
+    "/json/v1/overview.json", summary="Everything at once", responses=_listing(OverviewAnswer)
+)
 async def overview(request: Request) -> Response:
-    """Releases, branches keyed by name, and what this server allows; owut and LuCI read this one."""
+    """Releases, branches keyed by name, what this server allows; owut and LuCI read this one."""
     services = services_of(request)
     return _answer(request, await services.renderings.get("overview", lambda: _overview(services)))
 
 
-@router.head(
-    "/json/v1/releases/{version}/targets/{target}/{subtarget}/index.json", include_in_schema=False
-)
 @router.get(
     "/json/v1/releases/{version}/targets/{target}/{subtarget}/index.json",
     summary="The packages of a target",
-    responses=examples.TARGET_PACKAGES,
+    responses=TARGET_PACKAGES,
 )
 async def target_packages(request: Request, version: str, target: str, subtarget: str) -> Response:
     """Architecture, and name → version of what belongs to the target, kernel modules included."""
@@ -86,32 +113,23 @@ async def target_packages(request: Request, version: str, target: str, subtarget
     )
 
 
-@router.head(
-    "/json/v1/releases/{version}/targets/{target}/{subtarget}/{profile}.json",
-    include_in_schema=False,
-)
 @router.get(
     "/json/v1/releases/{version}/targets/{target}/{subtarget}/{profile}.json",
     summary="A profile",
-    responses=examples.PROFILE,
+    responses=PROFILE,
 )
 async def profile(
     request: Request, version: str, target: str, subtarget: str, profile: str
 ) -> Response:
-    """Return an entry of profiles.json with the metadata of its target; an empty object if there is no such profile."""
-    return _answer(
-        request,
-        await services_of(request).listings.profile(version, f"{target}/{subtarget}", profile),
-    )
+    """Return an entry of profiles.json with the metadata of its target; `{}` if there is none."""
+    listings = services_of(request).listings
+    return _answer(request, await listings.profile(version, f"{target}/{subtarget}", profile))
 
 
-@router.head(
-    "/json/v1/releases/{version}/packages/{architecture}-index.json", include_in_schema=False
-)
 @router.get(
     "/json/v1/releases/{version}/packages/{architecture}-index.json",
     summary="The packages of an architecture",
-    responses=examples.ARCHITECTURE_PACKAGES,
+    responses=PACKAGES,
 )
 async def architecture_packages(request: Request, version: str, architecture: str) -> Response:
     """Name → version over all feeds."""
@@ -124,81 +142,68 @@ async def architecture_packages(request: Request, version: str, architecture: st
     )
 
 
-@router.head("/json/v1/snapshots/targets/{target}/{subtarget}/index.json", include_in_schema=False)
 @router.get(
     "/json/v1/snapshots/targets/{target}/{subtarget}/index.json",
     summary="The packages of a target in the snapshot",
-    responses=examples.TARGET_PACKAGES,
+    responses=TARGET_PACKAGES,
 )
 async def snapshot_target_packages(request: Request, target: str, subtarget: str) -> Response:
     """As for a release."""
     return await target_packages(request, "SNAPSHOT", target, subtarget)
 
 
-@router.head(
-    "/json/v1/snapshots/targets/{target}/{subtarget}/{profile}.json", include_in_schema=False
-)
 @router.get(
     "/json/v1/snapshots/targets/{target}/{subtarget}/{profile}.json",
     summary="A profile in the snapshot",
-    responses=examples.PROFILE,
+    responses=PROFILE,
 )
 async def snapshot_profile(request: Request, target: str, subtarget: str, profile: str) -> Response:
     """As for a release."""
-    return _answer(
-        request,
-        await services_of(request).listings.profile("SNAPSHOT", f"{target}/{subtarget}", profile),
-    )
+    listings = services_of(request).listings
+    return _answer(request, await listings.profile("SNAPSHOT", f"{target}/{subtarget}", profile))
 
 
-@router.head("/json/v1/snapshots/packages/{architecture}-index.json", include_in_schema=False)
 @router.get(
     "/json/v1/snapshots/packages/{architecture}-index.json",
     summary="The packages of an architecture in the snapshot",
-    responses=examples.ARCHITECTURE_PACKAGES,
+    responses=PACKAGES,
 )
 async def snapshot_architecture_packages(request: Request, architecture: str) -> Response:
     """As for a release."""
     return await architecture_packages(request, "SNAPSHOT", architecture)
 
 
-@router.head("/api/v1/revision/{version}/{target}/{subtarget}", include_in_schema=False)
 @router.get(
     "/api/v1/revision/{version}/{target}/{subtarget}",
     summary="The revision of a target",
-    responses=examples.REVISION,
+    responses=answers(RevisionAnswer, *UNKNOWN, errors.UnsupportedTarget),
 )
 async def revision(request: Request, version: str, target: str, subtarget: str) -> dict[str, str]:
-    """Return the revision that an image of this version and target would have, such as r28739-d9340319c6."""
-    return {
-        "revision": await services_of(request).catalogue.revision(version, f"{target}/{subtarget}")
-    }
+    """Return the revision that an image of this version and target has: r28739-d9340319c6."""
+    catalogue = services_of(request).catalogue
+    return {"revision": await catalogue.revision(version, f"{target}/{subtarget}")}
 
 
-@router.head("/overview", include_in_schema=False)
 @router.get("/overview", include_in_schema=False)
-@router.head("/api/overview", include_in_schema=False)
 @router.get("/api/overview", include_in_schema=False)
-@router.head("/api/v1/overview", include_in_schema=False)
 @router.get(
     "/api/v1/overview",
     summary="The overview, where older clients ask for it",
     status_code=301,
     response_class=RedirectResponse,
-    responses=examples.MOVED,
+    responses=MOVED,
 )
 async def overview_moved() -> RedirectResponse:
     """LuCI asks here; that of 22.03 and of early 23.05 at /api/overview."""
     return RedirectResponse("/json/v1/overview.json", status_code=301)
 
 
-@router.head("/api/v1/latest", include_in_schema=False)
 @router.get(
     "/api/v1/latest",
     summary="The newest releases, where older clients ask for them",
     status_code=301,
     response_class=RedirectResponse,
-    responses=examples.MOVED,
+    responses=MOVED,
 )
 async def latest_moved() -> RedirectResponse:
     """Older clients ask here."""
@@ -223,7 +228,7 @@ async def _overview(services: Services) -> dict[str, Any]:
 
 
 def _answer(request: Request, rendering: Rendering) -> Response:
-    """Answer with a rendering, or say that the caller has it already; caches may keep it, but must ask each time."""
+    """Answer with a rendering, or with 304; caches may keep it, but must ask each time."""
     headers = {"ETag": rendering.etag, "Cache-Control": "no-cache"}
     if names_tag(request.headers.get("If-None-Match", ""), rendering.etag):
         return Response(status_code=HTTP_NOT_MODIFIED, headers=headers)

@@ -1,26 +1,28 @@
-"""Pages for people, and what they are made of. They load nothing from elsewhere and run no script but our own file."""
+"""Pages for people; they load nothing from elsewhere and run no script but our own file."""
 
-from fastapi import APIRouter, Request
+import asyncio
+
+from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from asu import __version__
 from asu.errors import QueueUnavailable
-from asu.pages.markup import Html, asset, element, fill
-from asu.pages.stats_page import busy_section
-from asu.pages.status_page import status_content
 from asu.pages.swagger import policy_of, swagger_page
+from asu.pages.templating import render
 from asu.services import services_of
 
-router = APIRouter(include_in_schema=False)
+from .documentation import Router
+
+router = Router(include_in_schema=False)
 
 HTTP_OK, HTTP_MOVED, HTTP_NOT_FOUND, HTTP_UNAVAILABLE = 200, 308, 404, 503
 FOR_BROWSERS = (".css", ".js", ".svg")  # What lies beside such files in a package is Python.
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; object-src 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-cache",
@@ -28,14 +30,14 @@ HEADERS = {
 
 
 class StaticAssets(StaticFiles):
-    """The style sheet, the script and the icon; pages name them with a digest of their content, so they can be kept for a day.
+    """The style sheet, the script and the icon.
 
-    They are always sent whole: what the library says of ranges that make no sense is not in the one
-    shape of our errors.
+    Pages name them with a digest of their content, so browsers may keep them for a day. They are
+    always sent whole: the library refuses a wrong range in plain text, but all errors are JSON.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer without looking at a range."""
+        """Answer without looking at the range."""
         await super().__call__(
             {**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]},
             receive,
@@ -56,51 +58,36 @@ class StaticAssets(StaticFiles):
         return response
 
 
-@router.head("/", include_in_schema=False)
 @router.get("/", summary="What this server is, for people")
 async def index(request: Request) -> HTMLResponse:
     """Say what this server is, and how busy."""
     services = services_of(request)
     try:
-        busy = busy_section(await services.figures.queue())
+        queue = await services.figures.queue()
     except QueueUnavailable:
-        busy = fill("unavailable.html")
-    contact = services.settings.server_contact
-    content = fill(
-        "index.html", busy=busy, contact=element("p", f"Operator: {contact}") if contact else ""
-    )
-    return _page("OpenWrt firmware on demand", content)
+        queue = None
+    return await _page("index.html", queue=queue, contact=services.settings.server_contact)
 
 
-@router.head("/stats", include_in_schema=False)
 @router.get("/stats", summary="The statistics, for people")
 async def stats(request: Request, branch: str | None = None) -> HTMLResponse:
-    """Show all figures; of one branch its versions, where there is anything of it."""
-    title = "Statistics, OpenWrt firmware on demand"
+    """Show all figures; with `branch` the versions of that one."""
     try:
-        content = await services_of(request).stats_pages.content(branch)
+        page = await services_of(request).stats_pages.page(branch)
+        return HTMLResponse(page, headers=HEADERS)
     except QueueUnavailable:
-        return _page(
-            title, Html(f"<h1>Statistics</h1>{fill('unavailable.html')}"), status=HTTP_UNAVAILABLE
-        )
-    script = element("script", src=asset("stats.js"), defer="defer")
-    return _page(title, content, head=script)
+        return await _page("unavailable.html", HTTP_UNAVAILABLE, name="Statistics")
 
 
-@router.head("/status", include_in_schema=False)
 @router.get("/status", summary="How the server does right now, for people")
 async def status(request: Request) -> HTMLResponse:
     """Show workers, queue, the last 24 hours and the last failures."""
-    title = "Status, OpenWrt firmware on demand"
     try:
-        return _page(title, status_content(await services_of(request).status.get()))
+        return await _page("status.html", status=await services_of(request).status.get())
     except QueueUnavailable:
-        return _page(
-            title, Html(f"<h1>Status</h1>{fill('unavailable.html')}"), status=HTTP_UNAVAILABLE
-        )
+        return await _page("unavailable.html", HTTP_UNAVAILABLE, name="Status")
 
 
-@router.head("/docs", include_in_schema=False)
 @router.get("/docs", summary="The API, to be read and tried")
 async def docs() -> HTMLResponse:
     """Show the description in a page that can send requests."""
@@ -108,24 +95,12 @@ async def docs() -> HTMLResponse:
     return HTMLResponse(page, headers=policy_of(page))
 
 
-@router.head("/redoc", include_in_schema=False)
 @router.get("/redoc", summary="Where the API could be read before; leads to /docs")
 async def redoc() -> RedirectResponse:
-    """Lead to the page that shows it; the one that was here loaded its program and a picture from elsewhere."""
+    """Lead to /docs; the page that was here loaded its script and a picture from elsewhere."""
     return RedirectResponse("/docs", HTTP_MOVED)
 
 
-def _page(
-    title: str, content: Html, *, head: Html | str = "", status: int = HTTP_OK
-) -> HTMLResponse:
-    icon, style = asset("favicon.svg"), asset("style.css")
-    page = fill(
-        "layout.html",
-        title=title,
-        icon=icon,
-        style=style,
-        head=head,
-        content=content,
-        version=__version__,
-    )
-    return HTMLResponse(page, status, HEADERS)
+async def _page(template: str, code: int = HTTP_OK, **values: object) -> HTMLResponse:
+    # The first use of a template compiles it, which takes tens of milliseconds.
+    return HTMLResponse(await asyncio.to_thread(render, template, **values), code, HEADERS)

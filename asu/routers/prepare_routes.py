@@ -2,24 +2,28 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
+from asu import errors
 from asu.build_request import BuildRequest
-from asu.errors import AsuError, QueueUnavailable, UserError
 from asu.operations.metrics import PREVIEWS
 from asu.services import Services, services_of
 
-from . import examples
+from .answers import PreviewAnswer
+from .documentation import Router, answers, refusals
 
-router = APIRouter(prefix="/api/v1", tags=["prepare"])
+router = Router(prefix="/api/v1", tags=["prepare"])
 
-
-@router.post(
-    "/build/prepare",
-    summary="Preview a request",
-    responses=examples.PREVIEW,
-    openapi_extra=examples.REQUEST_BODY,
+PREVIEW = answers(
+    PreviewAnswer,
+    *refusals(),
+    errors.UpstreamUnreachable,
+    errors.HalfPublished,
+    errors.InternalError,
 )
+
+
+@router.post("/build/prepare", summary="Preview a request", responses=PREVIEW)
 async def prepare(
     request: Request, build_request: BuildRequest, response: Response
 ) -> dict[str, Any]:
@@ -30,16 +34,17 @@ async def prepare(
     try:
         validated = await services.catalogue.validate(build_request)
         preview = await services.preparer.prepare(validated, request.state.request_id)
-    except AsuError as error:
-        services.counts.add(PREVIEWS, "refused" if isinstance(error, UserError) else "unavailable")
+    except errors.AsuError as error:
+        is_refused = isinstance(error, errors.UserError)
+        services.counts.add(PREVIEWS, "refused" if is_refused else "unavailable")
         raise
     services.counts.add(PREVIEWS, "problems" if preview["problems"] else "ok")
     return {**preview, "cache_available": await _is_cached(services, preview["request_hash"])}
 
 
 async def _is_cached(services: Services, key: str) -> bool:
-    """Whether the image is there already; not known while the queue is away, which is no reason to refuse a preview."""
+    """Whether the image is there; False while the queue is away, so that previews still work."""
     try:
         return await services.builds.is_cached(key)
-    except QueueUnavailable:
+    except errors.QueueUnavailable:
         return False

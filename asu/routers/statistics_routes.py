@@ -1,15 +1,15 @@
-"""Figures: the queue at this moment, and what has been counted over half a year. None tells who asked for what."""
+"""Figures: the queue at this moment, and counts of half a year. None shows who asked for what."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from pydantic import AfterValidator, StringConstraints
 
+from asu.errors import InvalidRequest, QueueUnavailable
 from asu.resolution import InvalidVersionError, Version
 from asu.services import services_of
-from asu.statistics.figures import (
-    PACKAGES_SHOWN,
+from asu.statistics.figure_shapes import (
     DayChart,
     FailureCount,
     PackageCount,
@@ -17,10 +17,14 @@ from asu.statistics.figures import (
     Summary,
     WeekChart,
 )
+from asu.statistics.figures import FAILURES_SHOWN, PACKAGES_SHOWN
 
-from . import figure_examples
+from .documentation import Router, failures
 
-router = APIRouter(prefix="/api/v1", tags=["statistics"])
+router = Router(prefix="/api/v1", tags=["statistics"])
+
+UNAVAILABLE = failures(QueueUnavailable)
+UNAVAILABLE_OR_INVALID = failures(QueueUnavailable, InvalidRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,62 +56,67 @@ Branch = Annotated[str, StringConstraints(max_length=16), AfterValidator(branch_
 BranchQuery = Annotated[
     Branch | None,
     Query(
-        description="Tell of the versions of this branch, instead of all branches.",
+        description="Count the versions of this branch alone.",
         examples=["24.10"],
     ),
 ]
-Limit = Annotated[
-    int, Query(ge=1, le=PACKAGES_SHOWN, description="How many packages to tell at most.")
+Limit = Annotated[int, Query(ge=1, le=PACKAGES_SHOWN, description="How many packages at most.")]
+Count = Annotated[
+    int | None, Query(ge=1, le=PACKAGES_SHOWN, description="Another name of `limit`.")
 ]
+ErrorCount = Annotated[int, Query(ge=1, le=FAILURES_SHOWN, description="How many entries at most.")]
 
 
-@router.head("/stats", include_in_schema=False)
-@router.get("/stats", summary="The queue in figures", responses=figure_examples.QUEUE)
+@router.get("/stats", summary="The queue in figures", responses=UNAVAILABLE)
 async def stats(request: Request) -> QueueFigures:
     """How many builds wait, how many run, and how many workers live."""
     return await services_of(request).figures.queue()
 
 
-@router.head("/stats/summary", include_in_schema=False)
-@router.get(
-    "/stats/summary", summary="Totals since counting began", responses=figure_examples.SUMMARY
-)
+@router.get("/stats/summary", summary="Totals since counting began", responses=UNAVAILABLE)
 async def summary(request: Request) -> Summary:
-    """Sum up requests, images that were there already, builds, failures by whose fault, how long builds take; and the queue."""
+    """Sum up requests, cached images, builds, failures by fault and build times; and the queue."""
     return await services_of(request).figures.summary()
 
 
-@router.head("/builds-per-day", include_in_schema=False)
-@router.get("/builds-per-day", summary="The last 30 days", responses=figure_examples.PER_DAY)
+@router.get("/builds-per-day", summary="The last 30 days", responses=UNAVAILABLE)
 async def builds_per_day(request: Request) -> DayChart:
-    """Tell requests, images that were there already, failures and finished builds for each day (UTC), up to today."""
+    """Count requests, cached images, failures and finished builds of each day (UTC), to today."""
     return await services_of(request).figures.builds_per_day()
 
 
-@router.head("/builds-by-version", include_in_schema=False)
 @router.get(
     "/builds-by-version",
     summary="The last 26 weeks, by branch or version",
-    responses=figure_examples.BY_VERSION,
+    responses=UNAVAILABLE_OR_INVALID,
 )
 async def builds_by_version(request: Request, branch: BranchQuery = None) -> WeekChart:
-    """Finished builds for each week, one dataset per branch, or per version of one branch; none where there were no builds."""
+    """Count the finished builds of each week, one dataset per branch, or version of one branch.
+
+    There is no dataset without builds.
+    """
     return await services_of(request).figures.builds_by_version(branch)
 
 
-@router.head("/top-packages", include_in_schema=False)
 @router.get(
     "/top-packages",
     summary="The packages that are asked for most",
-    responses=figure_examples.TOP_PACKAGES,
+    responses=UNAVAILABLE_OR_INVALID,
 )
-async def top_packages(request: Request, limit: Limit = 25) -> TopPackages:
-    """Count finished builds of the last 26 weeks that asked for a package; what a device has by itself is left out."""
-    return TopPackages(await services_of(request).figures.top_packages(limit))
+async def top_packages(
+    request: Request, limit: Limit = 25, n: Count = None, branch: BranchQuery = None
+) -> TopPackages:
+    """Count the finished builds of the last 26 weeks that asked for a package.
+
+    What a device has by itself is left out, and so are names that no official index holds.
+    """
+    return TopPackages(await services_of(request).figures.top_packages(n or limit, branch))
 
 
-@router.head("/build-errors", include_in_schema=False)
-@router.get("/build-errors", summary="Why builds failed", responses=figure_examples.BUILD_ERRORS)
-async def build_errors(request: Request) -> BuildErrors:
-    """Failures of the last 14 days with code, device and packages, counted by the hour; nothing tells whose they were."""
-    return BuildErrors(await services_of(request).figures.build_errors())
+@router.get("/build-errors", summary="Why builds failed", responses=UNAVAILABLE_OR_INVALID)
+async def build_errors(request: Request, n: ErrorCount = FAILURES_SHOWN) -> BuildErrors:
+    """Count failures of the last 14 days by the hour, with code, device and packages.
+
+    Nothing shows whose they were; packages that no official index holds are left out.
+    """
+    return BuildErrors(await services_of(request).figures.build_errors(n))

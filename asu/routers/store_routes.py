@@ -1,33 +1,31 @@
 """Downloads, where no gateway serves the files itself.
 
-The headers that clients read are the same either way; nginx makes an ETag and a Last-Modified of
-its own from the file's time.
+The headers that clients read are the same either way; nginx makes ETag and Last-Modified from the
+file's time.
 """
 
-from collections.abc import Mapping
-
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from asu.errors import NotFound, RangeNotSatisfiable, StoreFailed
 from asu.services import services_of
 from asu.stores.downloads import Download
-from asu.stores.store import StoredFile
 from asu.web.edge import error_response
-from asu.web.file_requests import Part, file_headers, is_unchanged, wanted_part
+from asu.web.file_requests import file_headers, is_unchanged, wanted_part
 
-from .documented import Responses, failures
+from .documentation import Responses, Router, failures
 
-router = APIRouter(tags=["store"])
+router = Router(tags=["store"])
 
 MEDIA_TYPE = "application/octet-stream"
-_FILE = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+FILE = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 STORE_ANSWERS: Responses = {
-    200: {"description": "The file, whole and unencoded.", "content": _FILE},
-    206: {"description": "The part that `Range` asks for.", "content": _FILE},
+    200: {"description": "The file, whole and unencoded.", "content": FILE},
+    206: {"description": "The part that `Range` asks for.", "content": FILE},
     302: {
-        "description": "The file is to be fetched from `Location`; only where the operator has chosen so."
+        "description": "The file is to be fetched from `Location`; only where the operator has "
+        "chosen so."
     },
     304: {"description": "The client has this file already."},
     **failures(NotFound, RangeNotSatisfiable, StoreFailed),
@@ -35,13 +33,12 @@ STORE_ANSWERS: Responses = {
 
 
 class FileStream(StreamingResponse):
-    """A part of a file that is let go of when the answer has ended, however it has.
+    """A part of a file that is closed when the answer has ended, whatever ended it.
 
-    Its length is told beforehand, so an end before that length is reached can only be a broken
-    connection.
+    Its length is sent first, so a client sees a file that breaks off as a broken connection.
     """
 
-    def __init__(self, download: Download, status: int, headers: Mapping[str, str]) -> None:
+    def __init__(self, download: Download, status: int, headers: dict[str, str]) -> None:
         super().__init__(download, status, headers, MEDIA_TYPE)
         self._download = download
 
@@ -53,7 +50,6 @@ class FileStream(StreamingResponse):
             self._download.close()
 
 
-@router.head("/store/{request_hash}/{name}", include_in_schema=False)
 @router.get(
     "/store/{request_hash}/{name}",
     summary="Download a file",
@@ -61,11 +57,12 @@ class FileStream(StreamingResponse):
     responses=STORE_ANSWERS,
 )
 async def download(request: Request, request_hash: str, name: str) -> Response:
-    """Send a file unencoded, with its length: old clients compare lengths and follow no redirects."""
-    file = await services_of(request).downloads.find(request_hash, name)
+    """Send a file unencoded, with its length: old clients compare lengths, follow no redirects."""
+    services = services_of(request)
+    file = await services.downloads.find(request_hash, name)
     if file is None:
         raise NotFound
-    await services_of(request).builds.note_download(request_hash)
+    await services.builds.note_download(request_hash)
     if file.url is not None:
         return Response(status_code=302, headers={"Location": file.url})
     headers = file_headers(file)
@@ -79,17 +76,11 @@ async def download(request: Request, request_hash: str, name: str) -> Response:
         refusal = error_response(error)
         refusal.headers["Content-Range"] = f"bytes */{file.size}"
         return refusal
-    return await _send(request, file, part, headers)
-
-
-async def _send(
-    request: Request, file: StoredFile, part: Part | None, headers: dict[str, str]
-) -> Response:
-    start, length = (part.start, part.length) if part else (0, file.size)
-    content = await services_of(request).downloads.open(file, start, length)
+    start, length = part or (0, file.size)
+    content = await services.downloads.open(file, start, length)
     if content is None:
         raise NotFound
-    headers = {**headers, "Content-Length": str(length)}
+    headers["Content-Length"] = str(length)
     if part:
         headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{file.size}"
     return FileStream(content, 206 if part else 200, headers)

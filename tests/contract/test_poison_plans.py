@@ -9,18 +9,18 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.builds.build_queue import PAYLOAD_VERSION, MemoryBuildQueue
 from asu.records.build_record import LEASE_SECONDS, PREFIX, RUNNING, State
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
-from asu.statistics.memory_statistics import MemoryStatistics
-from asu.stores.memory import MemoryStore
-from asu.worker.accounting import Accounts
 from asu.worker.job import Builder
-from asu.worker.memory_container import MemoryEngine
+from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.sweeping import Sweep
 from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.sides import BODIES, A, B, C, Sides, memory_sides, redis_sides
+from tests.twins.imitated_statistics import ImitatedStatistics
+from tests.twins.memory_container import MemoryEngine
+from tests.twins.memory_fleet import MemoryBuildQueue
+from tests.twins.memory_store import MemoryStore
 
 POISON = [
     f'{{"key": "{A}", "request": null}}',
@@ -55,7 +55,7 @@ class Worker:
         self.queue, self.engine, self.statistics = (
             MemoryBuildQueue(),
             MemoryEngine(),
-            MemoryStatistics(),
+            ImitatedStatistics(),
         )
         self.audit, store = directory / "audit", MemoryStore()
         settings = Settings(
@@ -65,13 +65,13 @@ class Worker:
             disk_reserve_mb=0,
             retry_delays=(1.0,),
         )
-        accounts = Accounts(self.statistics)
+        statistics = OutcomeStatistics(self.statistics)
         self.builder = Builder(
             settings,
             records=sides.worker,
             store=store,
             engine=lambda: self.engine,
-            accounts=accounts,
+            statistics=statistics,
         )
         self.sweep = Sweep(
             settings,
@@ -79,7 +79,7 @@ class Worker:
             queue=self.queue,
             store=store,
             engine=lambda: self.engine,
-            accounts=accounts,
+            statistics=statistics,
         )
         patient = settings.model_copy(update={"max_attempts": 2})
         self.patient_sweep = Sweep(
@@ -88,7 +88,7 @@ class Worker:
             queue=self.queue,
             store=store,
             engine=lambda: self.engine,
-            accounts=accounts,
+            statistics=statistics,
         )
 
     async def told(self) -> tuple[list[str], list[str]]:
@@ -130,7 +130,7 @@ class PoisonContract:
         await sides.api.claim(A, plan=plan, bodies=BODIES, limit=1, renew=False)
 
         for _ in range(2):
-            await asyncio.to_thread(worker.builder.run, {"version": PAYLOAD_VERSION, "key": A})
+            await asyncio.to_thread(worker.builder.run)
 
         body = await failure(sides, A)
         assert (body["code"], body["status"], body["request_hash"], body["enqueued_at"]) == (
@@ -147,17 +147,17 @@ class PoisonContract:
     async def test_it_stands_in_no_other_builds_way(
         self, sides: Sides, tmp_path: Path, plan: str
     ) -> None:
-        """Its worker was lost for the last time: it is given up, another that was lost is, too, and one that waits gets its job."""
+        """Its worker was lost for the last time: it is given up, another that was lost is, too, and one that waits gets its ticket."""
         worker = Worker(sides, tmp_path)
         for key, its_plan in ((A, plan), (B, "{}")):
             await sides.api.claim(key, plan=its_plan, bodies=BODIES, limit=9, renew=False)
-            sides.worker.start(key)
+            sides.worker.start_next()
         await sides.claim(C)
         sides.let_pass(LEASE_SECONDS)
 
         swept = worker.sweep()
 
-        assert (sorted(swept.given_up), swept.troubles, worker.queue.keys) == ([A, B], [], [C])
+        assert (sorted(swept.given_up), swept.troubles, worker.queue.tickets) == ([A, B], [], 1)
         assert ((await failure(sides, A))["code"], (await failure(sides, A))["request_hash"]) == (
             "worker-lost",
             A,
@@ -167,14 +167,14 @@ class PoisonContract:
     async def test_it_is_taken_back_as_others_are(
         self, sides: Sides, tmp_path: Path, plan: str
     ) -> None:
-        """As long as it has another try; whoever chooses among those that wait sees it."""
+        """As long as it has another try."""
         worker = Worker(sides, tmp_path)
         await sides.api.claim(A, plan=plan, bodies=BODIES, limit=9, renew=False)
-        sides.worker.start(A)
+        sides.worker.start_next()
         sides.let_pass(LEASE_SECONDS)
 
         assert worker.patient_sweep().taken_back == [A]
-        assert [waiting.key for waiting in sides.worker.first(9)] == [A]
+        assert sides.start(A).tries == 2
 
 
 class TestMemoryPoison(PoisonContract):

@@ -123,11 +123,7 @@ class NotingClient(WebClient):
 
 def service(upstream: UpstreamServer, *, ttl: float = 300, budget: float = BUDGET) -> TestClient:
     """Return a client of a service that reads from this server; answers are decided anew each time."""
-    app = create_app(
-        Settings(
-            upstream_url=upstream.url, metadata_ttl=ttl, metadata_budget=budget, answer_cache=0
-        )
-    )
+    app = create_app(Settings(upstream_url=upstream.url, metadata_ttl=ttl, metadata_budget=budget))
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -250,7 +246,7 @@ def test_a_server_that_is_not_there_costs_no_time(upstream: UpstreamServer, tmp_
     del tmp_path
     with UpstreamServer(upstream.root) as gone:
         url = gone.url
-    app = create_app(Settings(upstream_url=url, answer_cache=0))
+    app = create_app(Settings(upstream_url=url))
     with TestClient(app, raise_server_exceptions=False) as client:
         began = time.monotonic()
         for _ in range(20):

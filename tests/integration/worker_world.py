@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisAwayError
 
 from asu.build_request import BuildRequest
-from asu.builds.build_queue import PAYLOAD_VERSION, RqBuildQueue
+from asu.builds.build_queue import RqBuildQueue
 from asu.records.build_record import (
     LEASE,
     PREFIX,
@@ -32,13 +32,13 @@ from asu.records.build_record import (
 from asu.records.redis_connections import async_redis, sync_redis
 from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.resolution import request_hash
-from asu.statistics.build_statistics import PREFIX as STATISTICS
+from asu.statistics.redis_statistics import PREFIX as STATISTICS
 from asu.statistics.redis_statistics import RedisBuildStatistics
 from asu.stores.local import LocalStore
-from asu.worker.accounting import Accounts
 from asu.worker.job import Builder
+from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.podman_engine import PodmanEngine
-from asu.worker.process import chosen_signing
+from asu.worker.process import chosen_signer
 from tests.integration.podman_world import ROOT, PodmanWorld
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class WorkerWorld:
         self.store.open()
         self.client = self.stack.enter_context(sync_redis(self.redis.url))
         self.records = RedisWorkerRecords(self.client)
-        self.accounts = Accounts(RedisBuildStatistics(self.client))
+        self.outcome_statistics = OutcomeStatistics(RedisBuildStatistics(self.client))
         self.system = self.records.system()
         self.podman.systems.append(self.system)
 
@@ -116,24 +116,24 @@ class WorkerWorld:
         key = self.ask(**fields)
         self.builder(
             PodmanEngine(with_settings or self.settings, system=self.system), with_settings
-        )(key)
+        )()
         return self.body(key)
 
     def builder(
         self, engine: PodmanEngine, with_settings: Settings | None = None
-    ) -> Callable[[str], None]:
-        """Return what runs a waiting build in this process."""
+    ) -> Callable[[], None]:
+        """Return what runs the first build in line in this process."""
         settings = with_settings or self.settings
-        sign = chosen_signing(settings)
+        signer = chosen_signer(settings)
         builder = Builder(
             settings,
             records=self.records,
             store=self.store,
             engine=lambda: engine,
-            accounts=self.accounts,
-            sign=sign,
+            statistics=self.outcome_statistics,
+            signer=signer,
         )
-        return lambda key: builder.run({"version": PAYLOAD_VERSION, "key": key})
+        return builder.run
 
     def look(self, key: str) -> BuildRecord:
         """Return the record of a build."""
@@ -156,10 +156,10 @@ class WorkerWorld:
         body: dict[str, Any] = json.loads(self.look(key).body)
         return body
 
-    def hand_out(self, key: str) -> None:
-        """Give a waiting build to the worker processes."""
+    def wake_worker(self) -> None:
+        """Add a ticket for the worker processes."""
         with Redis.from_url(self.redis.url) as client:
-            RqBuildQueue(client, deadline=self.settings.build_deadline).put(key)
+            RqBuildQueue(client, deadline=self.settings.build_deadline).put()
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         """Start a worker process as an operator does."""
@@ -231,9 +231,7 @@ class WorkerWorld:
             for image in body["images"]
             if image["type"] == kind and image["filesystem"] == filesystem
         ]
-        stored = self.store.find(body["bin_dir"], name)
-        assert stored
-        return stored.path
+        return self.settings.store_path / str(body["bin_dir"]) / str(name)
 
     def _with_records(self, ask: Callable[[RedisRecords], Any]) -> Any:
         async def session() -> Any:

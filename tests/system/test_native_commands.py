@@ -60,7 +60,7 @@ def test_up_brings_back_what_died(system: NativeSystem) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("ALLOW_DEFAULTS", "true"), ("LOG_LEVEL", "debug"), ("PREPARE_ANSWER_CACHE", "0")],
+    [("ALLOW_DEFAULTS", "true"), ("LOG_LEVEL", "debug"), ("PREPARE_METADATA_TTL", "60")],
 )
 def test_up_refuses_other_settings_while_it_runs(
     system: NativeSystem, name: str, value: str

@@ -8,19 +8,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from asu.build_request import BuildRequest
-from asu.builds.build_queue import PAYLOAD_VERSION
 from asu.errors import QueueUnavailable
 from asu.records.build_record import Attempt, BuildRecord, PendingBodies
 from asu.records.memory_records import MemoryRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
-from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.local import LocalStore
-from asu.worker.accounting import Accounts
 from asu.worker.job import Builder
-from asu.worker.memory_container import MemoryEngine, Script
-from asu.worker.process import chosen_signing
+from asu.worker.outcome_statistics import OutcomeStatistics
+from asu.worker.process import chosen_signer
+from tests.twins.imitated_statistics import ImitatedStatistics
+from tests.twins.memory_container import MemoryEngine, Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,10 +56,10 @@ class WatchedRecords(MemoryRecords):
         self.away: dict[str, int] = {}
         self.deaf: dict[str, int] = {}
 
-    def start(self, key: str, nonce: str | None = None) -> Attempt | None:
+    def start_next(self, nonce: str | None = None) -> Attempt | None:
         """See WorkerRecords."""
         self._be_away("start")
-        attempt = super().start(key, nonce)
+        attempt = super().start_next(nonce)
         self._be_deaf("start")
         return attempt
 
@@ -110,7 +109,7 @@ class World:
     store: LocalStore
     records: WatchedRecords = field(default_factory=WatchedRecords)
     script: Script = field(default_factory=Script)
-    statistics: MemoryStatistics = field(default_factory=MemoryStatistics)
+    statistics: ImitatedStatistics = field(default_factory=ImitatedStatistics)
     key: str = KEY  # Of the build that was asked for last.
 
     def __post_init__(self) -> None:
@@ -137,18 +136,18 @@ class World:
 
     def run(self) -> None:
         """Let the worker take the job."""
-        self.builder().run({"version": PAYLOAD_VERSION, "key": self.key})
+        self.builder().run()
 
     def builder(self, engine: Callable[[], ContainerEngine] | None = None) -> Builder:
         """Return what runs builds, with this world's engine or another."""
-        accounts, sign = Accounts(self.statistics), chosen_signing(self.settings)
+        statistics, signer = OutcomeStatistics(self.statistics), chosen_signer(self.settings)
         return Builder(
             self.settings,
             records=self.records,
             store=self.store,
             engine=engine or (lambda: self.engine),
-            accounts=accounts,
-            sign=sign,
+            statistics=statistics,
+            signer=signer,
         )
 
     def record(self) -> BuildRecord:

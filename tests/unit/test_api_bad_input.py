@@ -24,8 +24,8 @@ def opened_world() -> Iterator[World]:
 def world(opened_world: World) -> Iterator[World]:
     """Return the API, and see that nothing was put in line."""
     yield opened_world
-    assert opened_world.queue.keys == []
-    assert opened_world.records.waiting_keys() == []
+    assert opened_world.queue.tickets == 0
+    assert opened_world.records.due_keys() == []
 
 
 def refusal(answer: Any, status: int) -> dict[str, Any]:

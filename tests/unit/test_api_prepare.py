@@ -5,24 +5,28 @@ from typing import Any
 
 import pytest
 
+from asu.catalogue.prepare_client import NoPreviewError, PrepareService
 from asu.catalogue.validation import ValidatedRequest
-from asu.errors import PrepareUnavailable, QueueUnavailable
+from asu.errors import QueueUnavailable
 from asu.records.build_record import BuildRecord
 from asu.records.memory_records import MemoryRecords
-from asu.upstream.downloads_server import MemoryUpstream
+from tests.twins.memory_upstream import MemoryUpstream
 from tests.unit.fixtures.feed_keys import PEM, USIGN, USIGN_LINE, USIGN_SECRET
 from tests.unit.worlds import REQUEST, UntouchableUpstream, World, metadata, opened
 
 SKIP = "?skip_package_resolution=true"
 
 
-class AbsentPreparer:
+class AbsentService(PrepareService):
     """A prepare service that is down."""
 
-    async def prepare(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:
-        """See Preparer."""
+    def __init__(self) -> None:
+        pass
+
+    async def preview(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:
+        """Fail as the client does without an answer."""
         assert request, request_id
-        raise PrepareUnavailable
+        raise NoPreviewError("unanswered", "ConnectError")
 
 
 class AwayRecords(MemoryRecords):
@@ -96,7 +100,7 @@ def test_a_preview_says_what_changes_and_why(world: World) -> None:
     assert change["reason"]
     assert change["rule"]
     assert body["cache_available"] is False
-    assert world.queue.keys == []
+    assert world.queue.tickets == 0
 
 
 def test_the_cache_is_seen(world: World) -> None:
@@ -284,29 +288,32 @@ def test_every_build_request_is_validated(
     shared: World, query: str, fields: dict[str, Any], status: int, code: str
 ) -> None:
     """Skipping the resolution skips no check: nothing that is refused ever reaches a worker."""
-    before = list(shared.queue.keys)
+    before = shared.queue.tickets
     answer = shared.post({**REQUEST, **fields}, query)
     preview = prepare(shared, **fields)
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert (preview.status_code, preview.json()["code"]) == (status, code)
-    assert shared.queue.keys == before
+    assert shared.queue.tickets == before
 
 
-def test_builds_go_on_without_the_prepare_service() -> None:
-    """The preview says 503 and when to come back; a direct build needs no preview."""
-    with opened(preparer=AbsentPreparer()) as world:
-        answer = prepare(world)
+def test_previews_and_builds_go_on_without_the_prepare_service() -> None:
+    """The preview says which service made it; readiness and metrics say that it fell back."""
+    with opened(prepare_service=AbsentService()) as world:
+        preview = prepare(world).json()
+        build = world.post(REQUEST)
+        health = world.client.get("/readyz?verbose").json()
+        metrics = world.client.get("/metrics").text
 
-        body = answer.json()
-        assert (answer.status_code, body["status"], body["code"]) == (
-            503,
-            503,
-            "prepare-unavailable",
-        )
-        assert int(answer.headers["retry-after"]) > 0
-        assert "build can be asked for without" in body["detail"]
-        assert world.post(REQUEST).status_code == 202
+    assert (preview["status"], preview["prepared_by"]) == ("prepared", "asu")
+    assert (build.status_code, build.json()["request_hash"]) == (202, preview["request_hash"])
+    assert (health["status"], health["checks"]["prepare"][:9]) == ("ok", "degraded:")
+    assert 'asu_preview_fallbacks_total{reason="unanswered"} 1.0' in metrics
+
+
+def test_a_server_without_a_prepare_service_says_that_it_made_the_preview(world: World) -> None:
+    """As everywhere."""
+    assert prepare(world).json()["prepared_by"] == "asu"
 
 
 def test_an_unreadable_preview_request_asks_nobody() -> None:

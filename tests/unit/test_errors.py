@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from asu import errors
-from asu.errors import LISTS, AsuError, InvalidRequest, Overloaded, UnknownBuild, UserError
+from asu.errors import AsuError, InvalidRequest, Overloaded, UnknownBuild, UserError
+from asu.errors.asu_error import LISTS
 
 PACKAGE = Path(errors.__file__).parents[1]
 BRANCHES = ("AsuError", "UserError", "UpstreamError", "InfraError")  # Never raised themselves.

@@ -250,17 +250,32 @@ def test_modules_need_not_be_split_off() -> None:
     assert (resolution.checked, resolution.problems) == (True, ())
 
 
-def test_opkgs_own_index_serves_where_there_is_no_other() -> None:
-    """Older releases publish `Packages` alone; what it provides exists."""
+def test_virtual_names_exist_in_releases_with_opkg() -> None:
+    """Opkg's own index says what packages provide."""
+    own = f"{OLD}/packages/mips_24kc/base/Packages.gz"
     documents = {
-        **without(BASE_INDEX),
-        f"{NEW}/packages/mips_24kc/base/Packages": "Package: vim-full\nVersion: 9\nProvides: vim\n",
+        **world(),
+        f"{OLD}/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git^1\n",
+        f"{OLD}/targets/lantiq/xrx200/packages/index.json": packages("base-files"),
+        own: "Package: vim-full\nVersion: 9\nProvides: vim\n",
     }
+    request = relative(["vim"], "24.10.7", device=HUB)
 
-    resolution = decide(relative(["vim"], "25.12.5", device=("lantiq/xrx200", "any")), documents)
+    resolution = decide(request, documents)
 
-    assert resolution.checked
+    assert resolution.versions["vim"] == "9"
     assert "vim" not in {problem.package for problem in resolution.problems}
+
+
+def test_a_damaged_index_of_the_package_manager_leaves_the_plain_one() -> None:
+    """Its names are known then, but not what they provide."""
+    damaged = BASE_INDEX.replace("index.json", "packages.adb")
+
+    knowledge = gather(hub(), {**world(), damaged: "no index"})
+
+    assert knowledge.index is not None
+    assert knowledge.index.complete
+    assert not knowledge.index.provides_known
 
 
 def test_an_unknown_name_is_looked_for_on_other_targets() -> None:
@@ -330,6 +345,32 @@ def test_what_could_not_be_had_is_asked_for_again_at_once() -> None:
     first, second = asyncio.run(twice())
 
     assert second == 2 * first
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind"),
+    [
+        (absolute([*COMMON, "kmod-old", "luci-app-old"], "25.12.5", since="24.10.7", device=HUB), "removed"),
+        (absolute([*COMMON, "kmod-old", "luci-app-old"], "25.12.5", device=HUB), "removed"),
+        (relative(["luci-app-old"], "25.12.5", since="24.10.7", device=HUB), "removed"),
+        (relative(["luci-app-old"], "25.12.5", since="24.10.5", device=HUB), "unknown"),
+        (relative(["luci-app-old"], "25.12.5", device=HUB), "unknown"),
+    ],
+)  # fmt: skip
+def test_what_the_old_release_had_is_looked_up(request_: PackageRequest, kind: str) -> None:
+    """The release that the device runs is the stated one, or the one that its list shows."""
+    old = {
+        f"{OLD}/targets/lantiq/xrx200/packages/index.json": packages("base-files"),
+        f"{OLD}/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git\n",
+        f"{OLD}/packages/mips_24kc/base/index.json": packages("luci-app-old"),
+    }
+    [problem] = [
+        problem
+        for problem in decide(request_, {**world(), **old}).problems
+        if problem.package == "luci-app-old"
+    ]
+
+    assert problem.kind == kind
 
 
 def test_what_is_kept_is_bounded() -> None:

@@ -13,6 +13,7 @@ import pytest
 from asu.records.build_record import State
 from asu.stores.manifest import MANIFEST, read_manifest
 from asu.worker.container import CommandResult
+from tests.stored import stored_bytes
 from tests.unit.job_world import ENQUEUED, SCRIPT, World, body_of, new_world
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def test_the_answer_has_all_that_clients_read(world: World) -> None:
         "PROFILE=tplink_archer-c7-v5",
         "PACKAGES=-dnsmasq vim",
     ]
+    assert body["build_cmd_packages"] == ["-dnsmasq", "vim"]
     assert {"version_code", "rootfs_size_mb", "defaults"} <= set(body["request"])
     assert [set(image) for image in body["images"]] == [
         {"filesystem", "name", "sha256", "sha256_unsigned", "type"}
@@ -113,9 +115,8 @@ def test_the_images_are_published_as_they_were_made(world: World) -> None:
     body = body_of(world.build())
 
     for image in body["images"]:
-        stored = world.store.find(world.key, image["name"])
-        assert stored is not None
-        assert hashlib.sha256(stored.path.read_bytes()).hexdigest() == image["sha256"]
+        content = stored_bytes(world.store, world.key, image["name"])
+        assert hashlib.sha256(content).hexdigest() == image["sha256"]
 
 
 def test_odd_members_of_the_output_are_not_published(world: World) -> None:
@@ -234,13 +235,3 @@ def test_record_and_files_share_one_lifetime(world: World, tmp_path: Path) -> No
     assert {image["name"] for image in body_of(world.record())["images"]} <= {
         file.name for file in manifest.files
     }
-
-
-@pytest.mark.parametrize("is_there", [True, False])
-def test_a_worker_knows_which_builders_it_has(world: World, *, is_there: bool) -> None:
-    """By the plan, before anything is begun."""
-    world.ask()
-    world.engine.has_image = is_there
-    [waiting] = world.records.first(1)
-
-    assert world.builder().has_builder(waiting.plan) is is_there

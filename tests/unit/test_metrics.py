@@ -8,16 +8,18 @@ from datetime import UTC, datetime
 import pytest
 
 from asu.builds.fleet import WorkerNote
-from asu.errors import PrepareUnavailable, WorkerLost
+from asu.errors import WorkerLost
 from asu.operations.metrics import HTTP_REQUESTS, METRICS, PROCESS_METRICS, Metric, error_codes
 from asu.records.redis_memory import MemoryUse
 from asu.statistics.build_statistics import Failure, FinishedBuild, hour_of
 from asu.statistics.build_totals import BOUNDS
-from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.store import StoreUsage
 from misc.reference import app_routes
-from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
-from tests.unit.worlds import REQUEST, BrokenPreparer, World, opened
+from tests.twins.imitated_statistics import ImitatedStatistics
+from tests.twins.memory_fleet import MemoryFleet
+from tests.twins.memory_upstream import MemoryUpstream
+from tests.unit.test_api_operations import AbsentRecords, absent_fleet
+from tests.unit.worlds import REQUEST, BrokenUpstream, World, opened
 
 SAMPLE = re.compile(r"(?P<name>[a-z_]+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 FAILURE = Failure(
@@ -51,9 +53,9 @@ def value(world: World, name: str, **labels: str) -> float | None:
     return samples(world).get((name, frozenset(labels.items())))
 
 
-def statistics() -> MemoryStatistics:
+def statistics() -> ImitatedStatistics:
     """Return what workers have counted: two builds, and a failure."""
-    counted, now = MemoryStatistics(), datetime.now(UTC)
+    counted, now = ImitatedStatistics(), datetime.now(UTC)
     for seconds in (12.0, 70.0):
         counted.add_finished(
             FinishedBuild(
@@ -71,7 +73,7 @@ def statistics() -> MemoryStatistics:
 def test_nothing_is_told_that_is_not_declared() -> None:
     """No name, label or value of a label beside those that are declared; and all that is declared is told."""
     with opened(statistics=statistics()) as world:
-        world.fleet.note_worker("a", WorkerNote(trouble="", disk_free=1))
+        world.fleet.workers["a"] = WorkerNote(trouble="", disk_free=1)
         world.fleet.note_store(StoreUsage(builds=1, bytes=1))
         world.records.memory_use = MemoryUse(used=1, limit=2**40)
         world.post(REQUEST)
@@ -179,7 +181,7 @@ def test_requests_are_counted_by_route_method_and_class() -> None:
 
 def test_requests_that_fail_by_our_mistake_are_counted() -> None:
     """Those an operator wants to know of most."""
-    with opened(preparer=BrokenPreparer()) as world:
+    with opened(upstream=BrokenUpstream()) as world:
         world.client.post("/api/v1/build/prepare", json=REQUEST)
 
         assert (
@@ -222,8 +224,8 @@ def test_previews_by_outcome(packages: list[str], profile: str, outcome: str) ->
 
 
 def test_previews_that_cannot_be_had() -> None:
-    """A prepare service that is away is told apart from a request that is refused."""
-    with opened(preparer=BrokenPreparer(PrepareUnavailable())) as world:
+    """A downloads server that is away is not a request that is refused."""
+    with opened(upstream=MemoryUpstream({}, down=True)) as world:
         world.client.post("/api/v1/build/prepare", json=REQUEST)
 
         assert value(world, "asu_previews_total", outcome="unavailable") == 1
@@ -264,7 +266,7 @@ def test_the_queue_at_this_moment() -> None:
         world.start(world.key(REQUEST))
         world.post({**REQUEST, "packages": []})
         world.records.now += 90
-        world.queue.workers = 3
+        world.fleet.workers = MemoryFleet(workers=3).workers
         told = {name: value for (name, _), value in samples(world).items()}
 
     assert (
@@ -278,8 +280,8 @@ def test_the_queue_at_this_moment() -> None:
 def test_what_workers_have_noted() -> None:
     """Of podman, of the fullest disk, of the store."""
     with opened(disk_reserve_mb=2) as world:
-        world.fleet.note_worker("a", WorkerNote(trouble="podman does not answer", disk_free=700))
-        world.fleet.note_worker("b", WorkerNote(trouble="", disk_free=900))
+        world.fleet.workers["a"] = WorkerNote(trouble="podman does not answer", disk_free=700)
+        world.fleet.workers["b"] = WorkerNote(trouble="", disk_free=900)
         world.fleet.note_store(StoreUsage(builds=7, bytes=4096))
         told = {name: value for (name, _), value in samples(world).items()}
 
@@ -293,7 +295,7 @@ def test_what_workers_have_noted() -> None:
 
 def test_without_redis_a_scrape_tells_what_it_can() -> None:
     """An answer with what is known beats none, and zeros would be lies."""
-    with opened(records=AbsentRecords(), queue=AbsentQueue()) as world:
+    with opened(records=AbsentRecords(), fleet=absent_fleet()) as world:
         told = {name for name, _ in samples(world)}
 
         assert value(world, "asu_redis_up") == 0
@@ -311,7 +313,7 @@ def test_codes_are_those_of_the_errors() -> None:
 
 def test_a_newer_worker_adds_no_label() -> None:
     """What another release counts is passed over until this one declares it."""
-    counted = MemoryStatistics()
+    counted = ImitatedStatistics()
     counted.add_failure(replace(FAILURE, code="of-the-future", fault="cosmic"), {"paint": 1.0})
     assert asyncio.run(counted.totals()).codes == {"of-the-future": 1}
 

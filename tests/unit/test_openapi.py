@@ -12,9 +12,9 @@ import asu
 from asu.__main__ import main
 from asu.app import create_app
 from asu.build_request import BuildRequest
-from asu.errors import AsuError
-from asu.routers.documented import SAMPLES, example_of
-from misc.reference import app_routes, leaves
+from asu.errors import AsuError, error_classes
+from asu.routers.documentation import EXAMPLES, example_of
+from misc.reference import app_routes
 from tests.unit.worlds import settings
 
 FILE = Path(asu.__file__).with_name("openapi.json")
@@ -96,17 +96,16 @@ def test_an_example_of_a_request_is_taken(name: str) -> None:
         BuildRequest.model_validate(example["value"])
 
 
-@pytest.mark.parametrize("kind", list(leaves(AsuError)), ids=lambda kind: kind.code)
+@pytest.mark.parametrize("kind", list(error_classes()), ids=lambda kind: kind.code)
 def test_every_error_can_be_shown(kind: type[AsuError]) -> None:
     """The example of an error is its own words, with every placeholder filled in."""
-    body = example_of(kind)
+    samples = json.loads(EXAMPLES.read_bytes())["errors"]
+    body = example_of(kind, samples)
 
     assert (body["status"], body["code"]) == (kind.status, kind.code)
     assert {
-        name
-        for _, name, _, _ in string.Formatter().parse((kind.__doc__ or "").split("\n\n")[0])
-        if name
-    } <= SAMPLES.keys()
+        name for _, name, _, _ in string.Formatter().parse(kind.message()) if name
+    } <= samples.keys()
     assert "{" not in body["detail"]
 
 
@@ -120,7 +119,7 @@ def test_every_error_is_in_the_file() -> None:
         for code in media.get("examples", {})
     }
 
-    assert {kind.code for kind in leaves(AsuError)} - told == {"method-not-allowed"}
+    assert {kind.code for kind in error_classes()} - told == {"method-not-allowed"}
 
 
 @pytest.mark.parametrize("path", [path for path in DOCUMENT["paths"] if "{" in path])

@@ -10,10 +10,11 @@ from html.parser import HTMLParser
 import pytest
 
 from asu.statistics.build_statistics import Failure, FinishedBuild, Problem, hour_of, today
-from asu.statistics.memory_statistics import MemoryStatistics
-from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
+from tests.twins.imitated_statistics import ImitatedStatistics
+from tests.twins.memory_upstream import MemoryUpstream
+from tests.unit.test_api_operations import AbsentRecords, absent_fleet
 from tests.unit.test_figures import WatchedStatistics
-from tests.unit.worlds import REQUEST, World, opened
+from tests.unit.worlds import REQUEST, World, indexed, opened
 
 VOID = {"meta", "link", "br", "input", "img", "hr"}
 FAILURE = Failure(
@@ -66,7 +67,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def busy() -> Iterator[World]:
     """Return an API that has built and failed today; no test changes it."""
-    statistics, now = MemoryStatistics(), datetime.now(UTC)
+    statistics, now = ImitatedStatistics(), datetime.now(UTC)
     for version in ("24.10.3", "24.10.4", "24.10.4", "25.12.0"):
         statistics.add_finished(
             FinishedBuild(
@@ -76,7 +77,10 @@ def busy() -> Iterator[World]:
     statistics.add_failure(FAILURE, {})
     statistics.add_failure(replace(FAILURE, profile="<script>alert(1)</script>"), {})
     asyncio.run(statistics.add_requests(today(), requests=1234, cache_hits=617))
-    with opened(statistics=statistics, server_contact="<b>me</b> & you") as world:
+    upstream = MemoryUpstream(indexed("vim", "luci", "nothing"))
+    with opened(
+        statistics=statistics, upstream=upstream, server_contact="<b>me</b> & you"
+    ) as world:
         yield world
 
 
@@ -218,7 +222,7 @@ def test_without_redis_the_pages_say_so() -> None:
     """The front page is there all the same; that of the statistics has nothing to show."""
     statistics = WatchedStatistics()
     statistics.is_away = True
-    with opened(statistics=statistics, records=AbsentRecords(), queue=AbsentQueue()) as world:
+    with opened(statistics=statistics, records=AbsentRecords(), fleet=absent_fleet()) as world:
         front, stats = world.client.get("/"), world.client.get("/stats")
 
     assert (front.status_code, stats.status_code) == (200, 503)

@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from asu.operations.status import HOURS_SHOWN, HourCounts, last_hours, newest_by_class
-from asu.statistics.build_statistics import Failure, FinishedBuild, hour_of
-from asu.statistics.figures import FailureCount
-from asu.statistics.memory_statistics import MemoryStatistics
-from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
+from asu.operations.status import HourCounts, last_hours, newest_by_class
+from asu.statistics.build_statistics import HOURS_SHOWN, Failure, FinishedBuild, hour_of
+from asu.statistics.figure_shapes import FailureCount
+from tests.twins.imitated_statistics import ImitatedStatistics
+from tests.twins.memory_fleet import MemoryFleet
+from tests.unit.test_api_operations import AbsentRecords, absent_fleet
 from tests.unit.worlds import REQUEST, opened
 
 NOW = datetime(2026, 3, 1, 1, 30, tzinfo=UTC)
@@ -33,7 +34,7 @@ def failed(
 
 def test_the_status_in_json() -> None:
     """Workers, queue, what ended in this hour, the last failure, the version: one look shows whether the server is well."""
-    statistics, now = MemoryStatistics(), datetime.now(UTC)
+    statistics, now = ImitatedStatistics(), datetime.now(UTC)
     statistics.add_finished(
         FinishedBuild(at=now, version="24.10.4", seconds=1.0, packages=frozenset())
     )
@@ -105,7 +106,7 @@ def test_each_class_has_its_newest_failure() -> None:
 
 def test_the_page_shows_it_without_a_script() -> None:
     """Complete as it is sent, in the policy of the other pages, and with nothing from elsewhere."""
-    statistics = MemoryStatistics()
+    statistics = ImitatedStatistics()
     statistics.add_finished(
         FinishedBuild(at=datetime.now(UTC), version="24.10.4", seconds=1.0, packages=frozenset())
     )
@@ -122,16 +123,14 @@ def test_the_page_shows_it_without_a_script() -> None:
 
 def test_the_page_says_that_no_worker_is_there() -> None:
     """Whoever waits learns why."""
-    with opened() as world:
-        world.queue.workers = 0
-
+    with opened(fleet=MemoryFleet()) as world:
         assert "no worker is alive" in world.client.get("/status").text
 
 
 @pytest.mark.parametrize("path", ["/status", "/status.json"])
 def test_without_redis_nobody_knows(path: str) -> None:
     """503, as a page or in JSON; zeros would be lies."""
-    with opened(records=AbsentRecords(), queue=AbsentQueue()) as world:
+    with opened(records=AbsentRecords(), fleet=absent_fleet()) as world:
         answer = world.client.get(path)
 
     assert answer.status_code == 503
