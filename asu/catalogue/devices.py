@@ -78,7 +78,8 @@ class Devices:
         if version is None:
             devices = await self._over_releases()
         else:
-            known = await self._catalogue.served(version)
+            known = self._catalogue.parsed(version)
+            await self._catalogue.known_targets(known)
             devices = merged([(known.text, await self._entries(known))])
         found = [device for device in devices if all(word in device.words for word in wanted)]
         found.sort(key=lambda device: _rank(device, wanted))

@@ -2,14 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import TypeVar
 
-COMMANDS = (
-    "versions", "devices", "packages", "inspect", "prepare", "build", "download", "fleet",
-    "status", "log", "diff",
-)  # fmt: skip
+P = TypeVar("P", bound=argparse.ArgumentParser)
 
 
-def add_commands(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_client_commands(parsers: "argparse._SubParsersAction[P]") -> None:
     """Add each command of the client to a parser."""
     _command(parsers, "versions", "list the releases that can be built; bold ones are the newest")
     devices = _command(parsers, "devices", "search devices by vendor, model, board name or profile")
@@ -49,7 +47,7 @@ def add_commands(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _command(
-    parsers: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str
+    parsers: "argparse._SubParsersAction[P]", name: str, text: str
 ) -> argparse.ArgumentParser:
     parser = parsers.add_parser(name, help=text, description=text)
     if name != "inspect":

@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command that was named; failures become one line on standard error."""
     terminal = Terminal()
     try:
-        return _COMMANDS[options.command](options, terminal)
+        return COMMANDS[options.command](options, terminal)
     except ClientError as error:
         terminal.note(f"asu {options.command}: {error}")
         return FAILED
@@ -202,7 +202,7 @@ def plain_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=True) + "\n"
 
 
-_COMMANDS: Mapping[str, Callable[[argparse.Namespace, Terminal], int]] = {
+COMMANDS: Mapping[str, Callable[[argparse.Namespace, Terminal], int]] = {
     "versions": _versions,
     "devices": _devices,
     "packages": _packages,
