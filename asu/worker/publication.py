@@ -111,7 +111,7 @@ def _ingredients(run: BuildRun) -> Ingredients:
     return Ingredients(
         request=run.request,
         builder=Builder(name=run.image.name, digest=run.image.digest, revision=run.revision),
-        command=gathered["build_cmd"],
+        command=gathered["image_cmd"],
         manager=package_manager_of(Version.parse(run.request["version"])),
         packages=gathered["manifest"],
         feeds=run.feeds,
