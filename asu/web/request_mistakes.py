@@ -35,6 +35,7 @@ MUST_BE: Mapping[str, str] = {
     "client": "a text of at most 256 characters",
     "from_version": VERSION,
     "ignored_changes": "a list of the `rule` values of a preview's changes",
+    "leave_out_missing": "true or false",
     "skip_package_resolution": "true or false",
     "branch": "a branch such as 24.10 or SNAPSHOT",
     "limit": "a whole number from 1 to 100",
