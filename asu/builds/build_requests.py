@@ -11,6 +11,7 @@ import json
 import logging
 import time
 
+from asu.blocking import BlockingCalls
 from asu.caching import TtlCache
 from asu.catalogue.resolver import ResolvedRequest
 from asu.errors import (
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 # A client that polls on costs one write a minute; what is kept is decided over hours.
 NOTED_SECONDS = 60.0
 NOTED_BUILDS = 10_000  # 200 bytes for each.
+TICKET_PATIENCE = 2.0  # Seconds; without a ticket, the build waits for the next sweep.
 PAUSE = 0.5  # Seconds between two looks at a Redis that does not answer.
 VANISHING = (
     "the images of this build vanish again and again; API and workers may see different stores"
@@ -66,6 +68,7 @@ class Builds:
             Presence(store),
             room,
         )
+        self._queue_calls = BlockingCalls("the queue", threads=4, patience=TICKET_PATIENCE)
         self._noted_uses = TtlCache[str, bool](NOTED_SECONDS, max_size=NOTED_BUILDS)
         self._limit, self._patience = limit, patience
         self._places = max(1, int(limit * share))  # Of one client.
@@ -151,8 +154,8 @@ class Builds:
 
     async def _wake_worker(self) -> None:
         """Add a ticket for a build that is in line by now; if that fails, the next sweep adds one."""
-        with contextlib.suppress(QueueUnavailable):
-            await asyncio.to_thread(self._queue.put)
+        with contextlib.suppress(QueueUnavailable, TimeoutError):
+            await self._queue_calls.run(self._queue.put)
 
     async def note_download(self, key: str) -> None:
         """Note that a file of a build is on its way to somebody."""

@@ -27,6 +27,11 @@ class HourCounts:
     upstream: int
     infra: int
 
+    @property
+    def total(self) -> int:
+        """All builds that ended."""
+        return self.done + self.user + self.upstream + self.infra
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastFailure:

@@ -161,6 +161,8 @@ class BuildAnswer(_Answer):
     build_cmd: list[str] = []
     build_cmd_packages: list[str] = []
     """The packages in `build_cmd`: names to install, and `-name` to leave out."""
+    image_cmd: list[str] = []
+    """What was run: of `build_cmd`, the steps after the install where the builder has them."""
     build_at: str = ""
     enqueued_at: str = ""
     id: str = ""
@@ -274,6 +276,32 @@ class RevisionAnswer(_Answer):
     """The revision of a target."""
 
     revision: str
+
+
+class DeviceRelease(_Answer):
+    """A device in one release."""
+
+    version: str
+    target: str
+    profile: str
+
+
+class DeviceAnswer(_Answer):
+    """A device, named as in the newest release that has it."""
+
+    title: str
+    titles: list[str]
+    """All names under which it is sold."""
+    target: str
+    profile: str
+    releases: list[DeviceRelease]
+    """The newest release of each branch that has the device, newest first."""
+
+
+class DevicesAnswer(_Answer):
+    """Devices that have every word of the search, best first."""
+
+    devices: list[DeviceAnswer]
 
 
 class HealthAnswer(_Answer):

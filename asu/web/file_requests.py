@@ -1,4 +1,4 @@
-"""What HTTP lets a client ask about a file: is it unchanged, and a part of it (RFC 9110, 13 and 14)."""
+"""What a client may ask about a file: whether it has changed, or a part (RFC 9110, 13 and 14)."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
 
 from asu.errors import RangeNotSatisfiable
-from asu.stores.store import StoredFile
+from asu.stores.manifest import StoredFile
 
 # One part alone; 18 digits are more than any file has bytes.
 _RANGE = re.compile(r"bytes=\s*([0-9]{0,18})-([0-9]{0,18})\s*")

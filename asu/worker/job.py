@@ -16,8 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from asu.errors import AsuError, InternalError, PlanUnusable, QueueUnavailable
-from asu.log_context import logged_with
-from asu.logs import where_it_failed
+from asu.logs import logged_with, where_it_failed
 from asu.records.build_plan import is_plan_of, tellable_plan
 from asu.records.build_record import Attempt, WorkerRecords, new_nonce
 from asu.settings import Settings

@@ -18,8 +18,7 @@ from asu.builds.build_queue import BuildQueue
 from asu.builds.capacity import free_bytes
 from asu.builds.fleet import FleetNotes, WorkerNote
 from asu.errors import AsuError, WorkerLost
-from asu.log_context import logged_with
-from asu.logs import where_it_failed
+from asu.logs import logged_with, where_it_failed
 from asu.records.build_plan import tellable_plan
 from asu.records.build_record import Attempt, WorkerRecords
 from asu.settings import Settings

@@ -12,7 +12,6 @@ from redis.asyncio import Redis as AsyncRedis
 from asu.records.build_record import LEASE_SECONDS, PREFIX, RUNNING, State
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
-from asu.stores.memory import MemoryStore
 from asu.worker.job import Builder
 from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.sweeping import Sweep
@@ -21,6 +20,7 @@ from tests.contract.sides import BODIES, A, B, C, Sides, redis_sides
 from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_container import MemoryEngine
 from tests.twins.memory_fleet import MemoryBuildQueue
+from tests.twins.memory_store import MemoryStore
 
 POISON = [
     f'{{"key": "{A}", "request": null}}',

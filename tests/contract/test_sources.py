@@ -12,8 +12,7 @@ import pytest
 
 from asu.provenance.envelope import PROVENANCE_FILE
 from asu.provenance.sources import SourceError, open_source
-from asu.stores.manifest import MANIFEST
-from asu.stores.store import ACCOUNT
+from asu.stores.manifest import ACCOUNT, MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,7 +130,7 @@ def test_a_server_sends_nobody_to_the_inside(server: str, host: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "words"),
-    [("away", "not to be trusted"), ("round", "from place to place"), ("none", "no provenance")],
+    [("away", "not allowed"), ("round", "redirects too often"), ("none", "no provenance")],
 )
 def test_a_server_that_leads_nowhere_is_told(server: str, path: str, words: str) -> None:
     """Not to files of this machine, not round and round, and not for ever."""

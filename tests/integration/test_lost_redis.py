@@ -19,7 +19,7 @@ from asu.records.redis_records import RedisWorkerRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
 from asu.stores import open_store
-from asu.stores.store import ACCOUNT
+from asu.stores.manifest import ACCOUNT
 from asu.worker.progress import Progress
 from tests.documents import write_documents
 from tests.integration.test_api_redis import running_api

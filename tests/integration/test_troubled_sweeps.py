@@ -18,7 +18,6 @@ from asu.records.redis_connections import async_redis, sync_redis
 from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.settings import Settings
 from asu.statistics.redis_statistics import RedisBuildStatistics, RedisStatistics
-from asu.stores.memory import MemoryStore
 from asu.worker.builder_image import BuilderImage
 from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.sweeping import GRACE, Sweep
@@ -26,6 +25,7 @@ from tests.contract.sides import A, B, C
 from tests.lossy_redis import LossyRedis
 from tests.redis_server import RedisServer
 from tests.twins.memory_container import MemoryEngine
+from tests.twins.memory_store import MemoryStore
 
 IMAGE = BuilderImage(name="image", version="24.10.4", target="ath79/generic")
 

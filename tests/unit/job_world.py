@@ -168,9 +168,9 @@ class World:
         )
 
     def goals(self) -> list[str]:
-        """Return what make was asked for."""
+        """Return the first goal of each make command."""
         return [
-            command[1]
+            next(word for word in command[1:] if word != "-s")
             for container in self.engine.containers
             for command in container.commands
             if command[0] == "make"

@@ -25,9 +25,9 @@ from asu.records.build_record import (
     State,
 )
 from asu.settings import Settings
-from asu.stores.memory import MemoryStore
 from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.memory_fleet import MemoryBuildQueue, MemoryFleet
+from tests.twins.memory_store import MemoryStore
 
 pytestmark = pytest.mark.anyio
 

@@ -1,6 +1,7 @@
 """The pages for people: complete without a script, nothing from elsewhere, and safe whatever was counted."""
 
 import asyncio
+import html
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -161,8 +162,8 @@ def test_the_statistics_need_no_script(busy: World) -> None:
     assert ["vim", "4", ""] in found.rows
     assert [
         hour_of(datetime.now(UTC))[:10],
-        "impossible-selection (user)",
-        "24.10.4, x86/64, generic",
+        "generic, x86/64, 24.10.4",
+        "impossible-selection (the selection)",
         "nothing (missing)",
         "1",
     ] in [[row[0][:10], *(" ".join(cell.split()) for cell in row[1:])] for row in found.rows]
@@ -180,6 +181,14 @@ def test_what_was_counted_is_never_html(busy: World) -> None:
     assert len(page(busy, "/stats").all("script")) == 1
     assert "<b>me</b>" not in busy.client.get("/").text
     assert "&lt;b&gt;me&lt;/b&gt; &amp; you" in busy.client.get("/").text
+
+
+@pytest.mark.parametrize("host", ["asu.example.org", "asu.example.org:8080", "[2001:db8::1]"])
+def test_the_front_page_names_the_setting_of_this_server(busy: World, host: str) -> None:
+    """The command can be copied as it is: it holds the address that the browser asked for."""
+    text = html.unescape(busy.client.get("/", headers={"Host": host}).text)
+
+    assert f"uci set attendedsysupgrade.server.url='http://{host}'" in text
 
 
 def test_the_front_page_tells_how_busy_the_server_is() -> None:

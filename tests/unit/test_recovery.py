@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asu.records.build_record import BuildRecord, Revived, State
-from asu.stores.manifest import MANIFEST
-from asu.stores.store import ACCOUNT
+from asu.stores.manifest import ACCOUNT, MANIFEST
 from asu.worker.recovery import Recovered, recover
 from tests.twins.imitated_records import ImitatedRecords
 from tests.unit.job_world import SCRIPT, World, body_of, new_world

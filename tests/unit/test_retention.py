@@ -12,9 +12,9 @@ import pytest
 from asu.builds.capacity import MIB
 from asu.records.build_record import Attempt, BuildRecord, PendingBodies, State
 from asu.settings import Settings
-from asu.stores.memory import MemoryStore
 from asu.worker.retention import GRACE, keep_within
 from tests.twins.imitated_records import ImitatedRecords
+from tests.twins.memory_store import MemoryStore
 from tests.unit.test_sweeping import World as Tidied
 
 if TYPE_CHECKING:

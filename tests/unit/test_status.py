@@ -115,10 +115,45 @@ def test_the_page_shows_it_without_a_script() -> None:
 
     assert answer.status_code == 200
     assert "default-src 'self'" in answer.headers["content-security-policy"]
-    assert "The server waits for requests." in answer.text
-    assert answer.text.count('<th scope="row">') == HOURS_SHOWN
+    assert "The server is ready; nobody waits." in answer.text
+    assert answer.headers["refresh"] == "30"
     assert "<script" not in answer.text
     assert not re.search(r'(?:src|href)="(?:https?:)?//', answer.text)
+
+
+def test_hours_without_a_build_are_one_row() -> None:
+    """A quiet night does not push the busy hours off the screen."""
+    statistics, now = ImitatedStatistics(), datetime.now(UTC)
+    for back in (0, 6, 7):
+        statistics.add_finished(
+            FinishedBuild(
+                at=now - timedelta(hours=back),
+                version="24.10.4",
+                seconds=1.0,
+                packages=frozenset(),
+            )
+        )
+    with opened(statistics=statistics) as world:
+        text = world.client.get("/status").text
+
+    first, last = (hour_of(now - timedelta(hours=back)) for back in (1, 5))
+    assert text.count('<th scope="row">') == 5
+    assert text.count("nothing ended") == 2
+    assert f"{last.replace('T', ' ')[:16]} to {first[11:16]}" in text
+
+
+@pytest.mark.parametrize(
+    ("started", "words"),
+    [(True, "Images are being built."), (False, "No image is being built right now.")],
+)
+def test_the_page_says_what_the_server_does(started: bool, words: str) -> None:  # noqa: FBT001
+    """A build that waits, for a worker or for its next attempt, is not shown as one that is made."""
+    with opened() as world:
+        key = world.key(REQUEST)
+        if started:
+            world.start(key)
+
+        assert words in world.client.get("/status").text
 
 
 def test_the_page_says_that_no_worker_is_there() -> None:

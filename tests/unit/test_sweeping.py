@@ -15,7 +15,6 @@ from asu.errors import ContainerFailed, StoreFailed
 from asu.records.build_record import LEASE_SECONDS, Attempt, BuildRecord, PendingBodies, State
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
-from asu.stores.memory import MemoryStore
 from asu.stores.store import Lifetimes, StoreUsage
 from asu.worker.builder_image import BuilderImage
 from asu.worker.outcome_statistics import OutcomeStatistics
@@ -24,6 +23,7 @@ from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_container import MemoryEngine
 from tests.twins.memory_fleet import MemoryBuildQueue, MemoryFleet
+from tests.twins.memory_store import MemoryStore
 
 KEY = "ab" * 32
 OTHER = "cd" * 32

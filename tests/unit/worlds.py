@@ -17,12 +17,12 @@ from asu.operations.metrics import Counts
 from asu.records.build_record import Attempt, BuildRecord, State
 from asu.services import Services, assemble
 from asu.settings import Settings
-from asu.stores.memory import MemoryStore
 from asu.upstream.downloads_server import Upstream
 from asu.worker.progress import Progress
 from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_fleet import MemoryBuildQueue, MemoryFleet
+from tests.twins.memory_store import MemoryStore
 from tests.twins.memory_upstream import MemoryUpstream
 
 REVISION = "r28959-29397011cc"
