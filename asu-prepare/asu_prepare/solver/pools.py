@@ -4,12 +4,15 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from asu_prepare.resolution.package_feed import PackageFeed
 
-from .apk_pool import ApkPool
 from .opkg_rules import solve_with_opkg
 from .universe import Solution, Universe, World
+
+if TYPE_CHECKING:
+    from .apk_pool import ApkPool
 
 # Bytes of a package, measured with 12 000 of them: what Python holds, and libsolv beside it.
 UNIVERSE_BYTES, LIBSOLV_BYTES = 200, 470
@@ -22,7 +25,7 @@ class Pool:
 
     feeds: tuple[PackageFeed, ...]
     universe: Universe
-    apk: ApkPool | None
+    apk: "ApkPool | None"
     solutions: OrderedDict[World, Solution] = field(default_factory=OrderedDict)
 
     @property
@@ -91,6 +94,9 @@ class Pools:
 
 def _built(feeds: tuple[PackageFeed, ...], *, is_apk: bool) -> Pool:
     if is_apk:
+        # Loaded where it is needed: without libsolv, which is C, previews lack the forecast only.
+        from .apk_pool import ApkPool  # noqa: PLC0415
+
         apk = ApkPool(feeds)
         return Pool(feeds, apk.universe, apk)
     return Pool(feeds, Universe(feeds, is_apk=False), None)
