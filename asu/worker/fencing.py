@@ -1,11 +1,11 @@
-"""Which servers a build container can reach, enforced by a second container that closes its network.
+"""Which servers a build can reach, enforced by a second container that closes its network.
 
 A build runs code of package authors and of users' feeds. So it may speak to the servers that it
 fetches packages from and to nothing else: no Redis, no API, no neighbour, no metadata service of a
 cloud, and no server or name server that waits for its data. podman 4 cannot filter what its
 networks let out, and a worker may not change the host's firewall. But the network namespace of a
 container has rules of its own (`ip rule`), which CAP_NET_ADMIN sets. The second container has that
-capability in the build's namespace, no other, and no disk to write on except the build's /etc/hosts.
+capability in the build's namespace, no other, and no disk to write on but the build's /etc/hosts.
 It runs before the build does anything, and the build has no capability to remove the rules.
 """
 
@@ -84,8 +84,8 @@ def loose_interface(settings: Settings) -> dict[str, str]:
     """Return the kernel settings of a container that gets a fence: no reverse path filter.
 
     Most distributions have that filter on. With it the kernel answers an ARP request only if it has
-    a route back to the sender. Here the sender is the gateway, which the fence prohibits: after some
-    seconds it would no longer know the container, and downloads would stall. Nothing depends on the
+    a route back to the sender. Here the sender is the gateway, which the fence prohibits: it would
+    forget the container after some seconds, and downloads would stall. Nothing depends on the
     filter: what comes in is an answer, or nothing listens for it.
     """
     if not settings.container_fence or settings.container_network == "none":
@@ -143,7 +143,7 @@ def fence_container(
 
 
 def close_network(api: Any, description: dict[str, Any]) -> None:
-    """Run a container as `fence_container` describes it, through podman's HTTP client, and remove it.
+    """Run and remove a container that `fence_container` describes, through podman's HTTP client.
 
     Raises ContainerFailed, and the client's own errors.
     """
@@ -206,6 +206,7 @@ class Fence:
         path = str(described.json().get("HostsPath") or "")
         if not path:
             raise ContainerFailed(
-                reason="podman gives it no /etc/hosts (no_hosts), which CONTAINER_EGRESS=feeds needs"
+                reason="podman gives it no /etc/hosts (no_hosts), "
+                "which CONTAINER_EGRESS=feeds needs"
             )
         return path
