@@ -143,3 +143,7 @@ class PrepareRequest(BaseModel):
             examples=[["auc-owut", "new-default-kmod-dsa-gswip"]],
         ),
     ] = ()
+    leave_out_missing: Annotated[
+        bool,
+        Field(description="Whether packages that no feed has are left out, each as a change."),
+    ] = False

@@ -23,6 +23,7 @@ def package_request(fields: Mapping[str, Any]) -> PackageRequest:
         from_version=Version.parse(from_version) if from_version else None,
         ignored_changes=frozenset(fields["ignored_changes"]),
         feeds=tuple(sorted(feeds)),
+        leave_out_missing=fields["leave_out_missing"],
         replaces_feeds=bool(feeds) and fields["repositories_mode"] == "replace",
     )
 

@@ -14,8 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # All that two requests for the same image may differ in.
-FIRST = {"client": "EVIL <script>", "from_version": "23.05.9", "ignored_changes": ["evil-rule"]}
-NOBODYS: dict[str, Any] = {"client": None, "from_version": None, "ignored_changes": []}
+FIRST = {
+    "client": "EVIL <script>",
+    "from_version": "23.05.9",
+    "ignored_changes": ["evil-rule"],
+    "leave_out_missing": True,
+}
+NOBODYS: dict[str, Any] = {
+    "client": None,
+    "from_version": None,
+    "ignored_changes": [],
+    "leave_out_missing": False,
+}
 
 
 @pytest.fixture

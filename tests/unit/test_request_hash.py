@@ -124,10 +124,19 @@ def test_order_and_doubles_of_packages_do_not_count(packages: list[str], doubled
 
 @given(st.text(), st.text())
 def test_scripts_are_told_apart_by_every_character(one: str, other: str) -> None:
-    """Two scripts share an identity only if they are the same; an empty one is none."""
+    """Two scripts share an identity only if they are the same but for line ends of Windows."""
     assert (
         request_hash({**PLAIN, "defaults": one}) == request_hash({**PLAIN, "defaults": other})
-    ) == (one == other)
+    ) == (one.replace("\r\n", "\n") == other.replace("\r\n", "\n"))
+
+
+def test_line_ends_of_windows_become_those_of_unix() -> None:
+    """A shell would take each carriage return for a part of a value; a lone one stays."""
+    script = "#!/bin/sh\nname='Home'\nprintf 'a\rb'\nexit 0\n"
+    typed = {**PLAIN, "defaults": script.replace("\n", "\r\n")}
+
+    assert normalised_request(typed)["defaults"] == script
+    assert request_hash(typed) == request_hash({**PLAIN, "defaults": script})
 
 
 @pytest.mark.parametrize(

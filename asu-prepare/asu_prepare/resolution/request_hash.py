@@ -42,6 +42,7 @@ NOT_IDENTITY = {
     "client": "Says who asks, not for what.",
     "from_version": "Steers the resolution; its effect is in the resolved packages.",
     "ignored_changes": "Steers the resolution; its effect is in the resolved packages.",
+    "leave_out_missing": "Steers the resolution; its effect is in the resolved packages.",
 }
 
 _CANONICAL_JSON = json.JSONEncoder(
@@ -57,7 +58,8 @@ def normalised_profile(profile: str) -> str:
 def normalised_request(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request with one spelling for each meaning; other fields stay as they are.
 
-    An empty first-boot script is none; an empty mapping or list is the same as an absent one;
+    An empty first-boot script is none, and the line ends of Windows, which a shell takes for a part
+    of each value, are those of Unix; an empty mapping or list is the same as an absent one;
     doubled packages count once; addresses and keys of feeds have one spelling each. Where there are
     no `packages`, the names of `packages_versions` are meant, as owut and auc send them.
     """
@@ -71,12 +73,13 @@ def normalised_request(request: Mapping[str, Any]) -> dict[str, Any]:
         "packages_versions": versions,
         "diff_packages": bool(request.get("diff_packages")),
         "version_code": request.get("version_code") or "",
-        "defaults": request.get("defaults") or None,
+        "defaults": (request.get("defaults") or "").replace("\r\n", "\n") or None,
         "rootfs_size_mb": request.get("rootfs_size_mb"),
         "filesystem": request.get("filesystem") or None,
         "repositories": {name: feed_spelling(url) for name, url in feeds.items()},
         "repositories_mode": request.get("repositories_mode") or "replace",
         "repository_keys": list(dict.fromkeys(keys)),
+        "leave_out_missing": bool(request.get("leave_out_missing")),
     }
 
 
