@@ -1,8 +1,8 @@
 """Say in sentences what is wrong with a request.
 
 pydantic finds the mistakes; its own messages quote patterns. Here each field says what it must be,
-and what a wrong value of it is not. A new field of a request needs an entry in `MUST_BE`, and one in
-`IS_NOT` if it holds names.
+and what a wrong value of it is not. A new field needs an entry in `MUST_BE`, and one in `IS_NOT` if
+it holds names.
 """
 
 import json
