@@ -127,14 +127,14 @@ def image_command(request: Mapping[str, Any], packages: Sequence[str], key: str)
 
 
 def resumed_command(image_command: Sequence[str]) -> list[str]:
-    """Return the command for what `make image` still does after an install, from its own command."""
+    """Return the command for what is left of this `make image` after an install."""
     values = dict(argument.split("=", 1) for argument in image_command[2:])
     values["PROFILE"] = f"DEVICE_{values['PROFILE']}"
     return ["make", "-s", *_RESUMED, *(f"{_INNER[name]}={value}" for name, value in values.items())]
 
 
 def can_resume(makefile: str) -> bool:
-    """Whether `make image` can be resumed after `make manifest`, by the text of the builder's Makefile.
+    """Whether this Makefile's `make image` can be resumed after `make manifest`.
 
     Both must install in the same way, and what follows in `make image` must be the known steps,
     which get their values under the known names. In a Makefile with anything else, packages are
