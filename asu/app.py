@@ -43,7 +43,6 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
     async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
         async with (
             open_services(settings) as services,
-            services.renderings,
             services.tally.flushed(),
         ):
             yield {"services": services}

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import Request
 
@@ -13,12 +14,12 @@ from .builds.capacity import Room
 from .builds.fleet import Fleet
 from .builds.redis_fleet import RedisFleet
 from .catalogue.listings import Listings
-from .catalogue.prepare_client import InProcessPreparer, Preparer, PrepareService
+from .catalogue.prepare_client import Preparer, PrepareService
 from .catalogue.renderings import Renderings
 from .catalogue.resolver import Resolver
 from .catalogue.validation import Catalogue
 from .operations.health import Health
-from .operations.metrics import UPSTREAM_FETCHES, Counts
+from .operations.metrics import PREVIEW_FALLBACKS, UPSTREAM_FETCHES, Counts
 from .operations.request_tally import RequestTally
 from .operations.scrape import Scrape
 from .operations.status import Status
@@ -28,7 +29,6 @@ from .records.redis_connections import async_redis, sync_redis
 from .records.redis_records import RedisRecords
 from .resolution import Gatherer, RuleBook, load_rules
 from .settings import Settings
-from .statistics.build_statistics import Statistics
 from .statistics.figures import Figures
 from .statistics.redis_statistics import RedisStatistics
 from .stores import open_store
@@ -72,19 +72,20 @@ def assemble(
     settings: Settings,
     *,
     upstream: Upstream,
-    preparer: Preparer | None,
+    prepare_service: PrepareService | None,
     records: Records,
     queue: BuildQueue,
     store: Store,
-    statistics: Statistics,
+    statistics: RedisStatistics,
     fleet: Fleet,
     counts: Counts,
 ) -> Services:
-    """Put the parts together; without a prepare service, previews are resolved in this process."""
+    """Put the parts together; without a prepare service, all previews are made in this process."""
     rules = load_rules()
     gatherer = Gatherer(upstream)
     resolver = Resolver(gatherer, rules)
     catalogue = Catalogue(upstream, gatherer, settings, rules)
+    preparer = Preparer(resolver, prepare_service, partial(counts.add, PREVIEW_FALLBACKS))
     figures = Figures(statistics=statistics, records=records, queue=queue)
     return Services(
         settings=settings,
@@ -94,7 +95,7 @@ def assemble(
         listings=Listings(upstream, gatherer, catalogue),
         renderings=Renderings(ttl=settings.metadata_ttl),
         resolver=resolver,
-        preparer=preparer or InProcessPreparer(resolver),
+        preparer=preparer,
         records=records,
         queue=queue,
         store=store,
@@ -108,7 +109,7 @@ def assemble(
             share=settings.client_share,
             patience=settings.poll_patience,
         ),
-        tally=RequestTally(statistics),
+        tally=RequestTally(counts, statistics),
         counts=counts,
         scrape=Scrape(
             settings,
@@ -120,7 +121,13 @@ def assemble(
             upstream=upstream,
         ),
         health=Health(
-            settings, records=records, queue=queue, store=store, fleet=fleet, upstream=upstream
+            settings,
+            records=records,
+            queue=queue,
+            store=store,
+            fleet=fleet,
+            upstream=upstream,
+            preparer=preparer,
         ),
         figures=figures,
         stats_pages=StatsPages(figures),
@@ -133,37 +140,28 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open the real parts; none of them connects before it is used, so the API starts while Redis is still down."""
     redis, blocking = async_redis(settings.redis_url), sync_redis(settings.redis_url)
     store, counts = open_store(settings), Counts()
-
-    def fetched(outcome: str) -> None:
-        counts.add(UPSTREAM_FETCHES, outcome)
-
     try:
         async with (
-            WebClient(
-                user_agent=f"asu/{__version__}", private_urls=_private_urls(settings)
-            ) as client,
+            _web_client(settings.upstream_url if settings.upstream_is_private else None) as web,
+            # Its own connections: an asu-prepare that hangs must not take those to upstream.
+            _web_client(settings.prepare_service_url) as prepare_web,
             DownloadsServer(
-                client,
+                web,
                 url=settings.upstream_url,
                 ttl=settings.metadata_ttl,
-                answered=fetched,
-                last_good=_last_good(settings),
+                answered=partial(counts.add, UPSTREAM_FETCHES),
+                last_good=DiskLastGood(settings.store_path / DIRECTORY, settings.upstream_url),
             ) as upstream,
         ):
             service = settings.prepare_service_url
-            # What the service's previews are compared with.
-            resolver = Resolver(Gatherer(upstream), load_rules())
-            preparer = (
-                PrepareService(
-                    client, url=service, deadline=settings.prepare_deadline, resolver=resolver
-                )
-                if service
-                else None
-            )
             yield assemble(
                 settings,
                 upstream=upstream,
-                preparer=preparer,
+                prepare_service=PrepareService(
+                    prepare_web, url=service, deadline=settings.prepare_deadline
+                )
+                if service
+                else None,
                 records=RedisRecords(redis),
                 queue=RqBuildQueue(blocking, deadline=settings.build_deadline),
                 store=store,
@@ -176,17 +174,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         blocking.close()
 
 
-def _private_urls(settings: Settings) -> list[str]:
-    """Return the addresses that may be private under a public name: the prepare service is the operator's own, the downloads server if he says so."""
-    urls = [
-        settings.prepare_service_url,
-        settings.upstream_url if settings.upstream_is_private else None,
-    ]
-    return [url for url in urls if url]
-
-
-def _last_good(settings: Settings) -> DiskLastGood:
-    return DiskLastGood(settings.store_path / DIRECTORY, settings.upstream_url)
+def _web_client(private_url: str | None) -> WebClient:
+    """Return an HTTP client; a public name in `private_url` may have a private address."""
+    return WebClient(
+        user_agent=f"asu/{__version__}", private_urls=[private_url] if private_url else []
+    )
 
 
 def services_of(request: Request) -> Services:

@@ -37,10 +37,6 @@ class LossyRedis:
             redis.script_load(script)
         self._doomed[hashlib.sha1(script.encode()).hexdigest().encode()] = times  # noqa: S324  # The name that Redis gives it.
 
-    def lose_replies_about(self, word: str, times: int) -> None:
-        """Let the next so many replies to what names `word` get lost, be it a script or a transaction that is sent as a whole."""
-        self._doomed[word.encode()] = times
-
     def still_to_lose(self) -> int:
         """Return how many replies are yet to be lost."""
         return sum(self._doomed.values())

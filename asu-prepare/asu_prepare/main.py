@@ -53,7 +53,7 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
             answered=partial(counts.add, FETCHES),
         )
     previews = Previews(
-        gatherer=Gatherer(documents),
+        gatherer=Gatherer(documents, names_only=False),
         rules=rules,
         budget=settings.metadata_budget,
         counts=counts,

@@ -11,6 +11,7 @@ import json
 import logging
 import time
 
+from asu.caching import TtlCache
 from asu.catalogue.resolver import ResolvedRequest
 from asu.errors import (
     InternalError,
@@ -29,10 +30,12 @@ from .build_queue import BuildQueue
 from .capacity import Room
 from .eta import Pace, PaceReader
 from .poll_answer import BuildAnswer, answer_of
-from .uses import Uses
 
 log = logging.getLogger(__name__)
 
+# A client that polls on costs one write a minute; what is kept is decided over hours.
+NOTED_SECONDS = 60.0
+NOTED_BUILDS = 10_000  # 200 bytes for each.
 PAUSE = 0.5  # Seconds between two looks at a Redis that does not answer.
 VANISHING = (
     "the images of this build vanish again and again; API and workers may see different stores"
@@ -63,7 +66,7 @@ class Builds:
             Presence(store),
             room,
         )
-        self._uses = Uses(records)
+        self._noted_uses = TtlCache[str, bool](NOTED_SECONDS, max_size=NOTED_BUILDS)
         self._limit, self._patience = limit, patience
         self._places = max(1, int(limit * share))  # Of one client.
         self._pace = PaceReader(records, queue, room)
@@ -155,14 +158,21 @@ class Builds:
 
     async def note_download(self, key: str) -> None:
         """Note that a file of a build is on its way to somebody."""
-        await self._uses.note(key)
+        await self._note_use(key)
 
     async def is_cached(self, key: str) -> bool:
         """Whether a request of this identity would be answered with a finished image at once."""
         record = await self._records.look(key)
         return record is not None and record.state is State.DONE and await self._presence.has(key)
 
+    async def _note_use(self, key: str) -> None:
+        """Note that a build is of use, at most once a minute: a store that is full keeps those."""
+        if not self._noted_uses.get(key):
+            self._noted_uses.put(key, value=True)
+            with contextlib.suppress(QueueUnavailable):  # The caller gets its answer all the same.
+                await self._records.note_use(key)
+
     async def _answer(self, key: str, record: BuildRecord) -> BuildAnswer:
         if record.state is State.DONE:
-            await self._uses.note(key)
+            await self._note_use(key)
         return answer_of(record, await self._pace.get() if record.is_pending else UNKNOWN_PACE)

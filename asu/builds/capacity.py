@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-from asu.disk_thread import DiskThread
+from asu.blocking import BlockingCalls
+from asu.caching import TtlCache
 from asu.errors import DiskFull, MemoryFull, QueueUnavailable
-from asu.kept import Kept
 from asu.records.build_record import Records
 from asu.settings import Settings
 
@@ -31,13 +31,13 @@ def free_bytes(path: Path) -> int | None:
 class Disk:
     """The disk of a path, which may hang."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._thread = path, DiskThread()
+    def __init__(self, path: Path, *, patience: float = PATIENCE) -> None:
+        self._path, self._calls = path, BlockingCalls("the disk", patience=patience)
 
-    async def free(self, seconds: float = PATIENCE) -> int | None:
-        """Return how many bytes are free; None where it cannot be looked at, or has not answered after so many seconds."""
+    async def free(self) -> int | None:
+        """Return how many bytes are free; None where it cannot be looked at or does not answer."""
         try:
-            return await self._thread.run(lambda: free_bytes(self._path), patience=seconds)
+            return await self._calls.run(lambda: free_bytes(self._path))
         except TimeoutError:
             return None
 
@@ -58,13 +58,14 @@ class Room:
     def __init__(self, settings: Settings, fleet: Fleet, records: Records) -> None:
         self._settings, self._fleet, self._records = settings, fleet, records
         self._disk = Disk(settings.store_path)
-        self._free = Kept(self._look, KEPT_SECONDS)
-        self._memory = Kept(self._has_memory, KEPT_SECONDS)
+        self._free = TtlCache[str, int | None](KEPT_SECONDS)
+        self._memory = TtlCache[str, bool](KEPT_SECONDS)
 
     async def expect(self) -> None:
         """Return if there is room for another build; raises DiskFull, MemoryFull."""
         try:
-            free, has_memory = await self._free.get(), await self._memory.get()
+            free = await self._free.fetch("disk", self._look)
+            has_memory = await self._memory.fetch("Redis", self._has_memory)
         except QueueUnavailable:
             return
         _judge(free, self._settings.disk_reserve_mb)

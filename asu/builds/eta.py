@@ -4,14 +4,15 @@ import asyncio
 import math
 from dataclasses import dataclass
 
+from asu.caching import TtlCache
 from asu.errors import QueueUnavailable
-from asu.kept import Kept
 from asu.records.build_record import Records, Standing
 
 from .build_queue import BuildQueue
 from .capacity import Room
 
 KEPT_SECONDS = 1.0  # Workers are counted at most this often, however many poll.
+STALE_SECONDS = 10.0  # An older estimate misleads, so its reader waits for a new one.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,18 +46,18 @@ class Pace:
 
 
 class PaceReader:
-    """Reads the pace, at most once a second; while one who found it stale does so, all others are answered from the last reading.
+    """Reads the pace, at most once a second. Meanwhile polls get the last one, if it is not too old.
 
     Where Redis does not answer, nothing is known, which is no reason to refuse a poll.
     """
 
     def __init__(self, records: Records, queue: BuildQueue, room: Room) -> None:
         self._records, self._queue, self._room = records, queue, room
-        self._pace = Kept(self._read, KEPT_SECONDS, keeps_serving=True)
+        self._pace = TtlCache[str, Pace](KEPT_SECONDS)
 
     async def get(self) -> Pace:
         """Return the pace as it was about a second ago."""
-        return await self._pace.get()
+        return await self._pace.fetch("pace", self._read, stale_seconds=STALE_SECONDS)
 
     async def _read(self) -> Pace:
         try:

@@ -1,14 +1,23 @@
-"""Previews: asked of asu-prepare over HTTP, or resolved in-process where that service is not configured."""
+"""Previews: from asu-prepare over HTTP, or from this server's own copy of the decision core.
+
+A preview is built exactly as its `prepared_request` says. So an answer of asu-prepare is good if it
+repeats what was sent except for the packages, if this server would build its prepared request, and
+if its hash is the hash of that request. In any other case, and when there is no answer in time, this
+server makes the preview itself, without the forecast. `prepared_by` says which service did.
+"""
 
 import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal
 
-from asu.errors import AsuError, InvalidRequest, PrepareDisagrees, PrepareUnavailable
+from pydantic import ValidationError
+
+from asu.build_request import BuildRequest
+from asu.errors import InvalidRequest
 from asu.resolution import request_hash
 from asu.upstream.http_client import WebAnswer, WebBrokenError, WebClient, WebConnectError, WebError
 
@@ -20,68 +29,51 @@ log = logging.getLogger(__name__)
 # A preview of 1 000 packages with every package changed has less than 1 MiB.
 MAX_BYTES = 4 * 1024 * 1024
 HTTP_OK, HTTP_BAD_REQUEST, HTTP_UNPROCESSABLE = 200, 400, 422
-# Seconds before another try: a replica that goes takes connections, or a moment of its name, with
-# it; others answer.
+# Seconds before another try: a replica that stops breaks its connections, and the others answer.
 PAUSES = (0.1, 0.3)
-# What a preview may change of a request.
-DECIDED = ("packages", "packages_versions", "diff_packages")
+DECIDED = ("packages", "packages_versions", "diff_packages")  # What a preview may change.
+LISTS = ("changes", "problems", "warnings", "resolved_packages")
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+Fallback = Literal["unanswered", "wrong"]
 
 
-class Preparer(Protocol):
-    """Makes previews."""
+class NoPreviewError(Exception):
+    """asu-prepare gave no usable answer; the message says why, without its words."""
 
-    async def prepare(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:
-        """Return the preview of a validated request; raises PrepareUnavailable, PrepareDisagrees, InvalidRequest."""
-
-
-class InProcessPreparer:
-    """Resolves in this process: same copy of the core, same answer, same hash."""
-
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver = resolver
-
-    async def prepare(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:  # noqa: ARG002  # The request id is for services on the way.
-        """See Preparer."""
-        return await self._resolver.preview(request)
+    def __init__(self, fallback: Fallback, reason: str) -> None:
+        super().__init__(reason)
+        self.fallback = fallback
 
 
 class PrepareService:
-    """The asu-prepare service, whose answers are compared with what would be built here.
+    """The asu-prepare service."""
 
-    A preview goes to the user only if its request is the one that was sent but for the packages,
-    and if its hash is that of its request. Where both sides could look everything up and a direct
-    build would still be another (one has not seen yet what OpenWrt published within the last
-    minutes, or knows other rules), the user is told what this server would build.
-    """
+    def __init__(self, client: WebClient, *, url: str, deadline: float) -> None:
+        self._client, self._url, self._deadline = client, url.rstrip("/"), deadline
 
-    def __init__(self, client: WebClient, *, url: str, deadline: float, resolver: Resolver) -> None:
-        self._client, self._url, self._deadline, self._resolver = (
-            client,
-            url.rstrip("/"),
-            deadline,
-            resolver,
-        )
-
-    async def prepare(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:
-        """See Preparer."""
+    async def preview(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:
+        """Return the preview of a request; raise NoPreviewError, or InvalidRequest if it refuses."""
         sent = json.dumps(dict(request.fields)).encode()
         try:
-            preview = _read(await self._ask(sent, request_id))
-            ours, theirs = request_hash(preview["prepared_request"]), preview["request_hash"]
-            changed = _changed(json.loads(sent), preview["prepared_request"])
-            checked = preview["checked"] is True
-        except AsuError:
-            raise
-        except (WebError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise PrepareUnavailable from error
-        if changed:
-            raise PrepareDisagrees(about=f"the field {changed}")
-        if ours != theirs:
-            raise PrepareDisagrees(about="how a request is hashed")
-        return await self._as_it_would_be_built(request, preview) if checked else preview
+            answer = await self._ask(sent, request_id)
+            preview = _read(answer)
+        except WebError as error:
+            raise NoPreviewError("unanswered", str(error)) from error
+        except UNREADABLE as error:
+            raise NoPreviewError("wrong", f"no preview ({type(error).__name__})") from error
+        try:
+            mistake = _mistake(json.loads(sent), preview)
+        except ValidationError:
+            mistake = "its prepared request cannot be built here"
+        except UNREADABLE as error:
+            mistake = f"not the shape of a preview ({type(error).__name__})"
+        if mistake:
+            raise NoPreviewError("wrong", mistake)
+        return preview
 
     async def _ask(self, sent: bytes, request_id: str) -> WebAnswer:
-        """Ask within the deadline, again where nobody has answered: a preview changes nothing. Raises WebError."""
+        """Ask within the deadline, again where the connection breaks. Raise WebError."""
         ask = partial(
             self._client.post_json,
             f"{self._url}/api/v1/prepare",
@@ -99,41 +91,72 @@ class PrepareService:
             await asyncio.sleep(pause)
         return await ask(deadline=give_up - time.monotonic())
 
-    async def _as_it_would_be_built(
-        self, request: ValidatedRequest, theirs: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Return their preview, or ours where a direct build would be another; without metadata of our own there is nothing to compare."""
-        ours = await self._resolver.preview(request)
-        if not ours["checked"] or ours["request_hash"] == theirs["request_hash"]:
-            return theirs
-        log.warning(
-            "the prepare service previews %s where this server would build %s",
-            ascii(theirs["request_hash"]),
-            ours["request_hash"],
+
+class Preparer:
+    """Makes previews. `fell_back` is called when this server makes one in asu-prepare's place."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        service: PrepareService | None = None,
+        fell_back: Callable[[Fallback], object] = lambda _: None,
+    ) -> None:
+        self._resolver, self._service, self._fell_back = resolver, service, fell_back
+        self._trouble = ""
+
+    async def prepare(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:
+        """Return the preview of a validated request; raise InvalidRequest."""
+        if self._service is not None:
+            try:
+                preview = await self._service.preview(request, request_id)
+            except NoPreviewError as error:
+                self._trouble = str(error)
+                self._fell_back(error.fallback)
+                log.warning("asu-prepare: %s; this server makes the preview itself", error)
+            else:
+                self._trouble = ""
+                return {**preview, "prepared_by": "asu-prepare"}
+        return {**await self._resolver.preview(request), "prepared_by": "asu"}
+
+    def state(self) -> str:
+        """Return `ok`, or say which previews this server makes itself."""
+        if self._service is None:
+            return "ok: this server makes all previews itself"
+        if not self._trouble:
+            return "ok"
+        return (
+            f"degraded: asu-prepare had no usable answer last time ({self._trouble}), and previews "
+            "come without the forecast; look at PREPARE_SERVICE_URL and at that service"
         )
-        return ours
 
 
-def _changed(sent: Mapping[str, Any], prepared: Mapping[str, Any]) -> str | None:
-    """Return the name of a field that did not come back as it was sent."""
-    return next(
-        (name for name, value in sent.items() if name not in DECIDED and prepared[name] != value),
-        None,
-    )
+def _mistake(sent: Mapping[str, Any], preview: Mapping[str, Any]) -> str:
+    """Say what is wrong with a preview, "" if nothing is; raise UNREADABLE for another shape."""
+    if preview["status"] != "prepared":
+        return "not the shape of a preview"
+    prepared = preview["prepared_request"]
+    for name, value in sent.items():
+        if name not in DECIDED and prepared[name] != value:
+            return f"the field {name} came back changed"
+    if not all(isinstance(preview[name], list) for name in LISTS):
+        return "not the shape of a preview"
+    as_built = BuildRequest.model_validate(prepared).normalised()
+    if preview["request_hash"] != request_hash(as_built):
+        return "its hash is not the hash of its prepared request"
+    return ""
 
 
 def _read(answer: WebAnswer) -> dict[str, Any]:
-    """Return a preview; raises InvalidRequest for a refusal of the request, and much else for what is neither."""
-    body = json.loads(answer.body)
+    """Return a preview; raise InvalidRequest if the request is refused, else WebError or UNREADABLE."""
     if answer.status in (HTTP_BAD_REQUEST, HTTP_UNPROCESSABLE):
-        raise _refusal(answer.status, body)
-    if answer.status != HTTP_OK or body["status"] != "prepared":
+        raise _refusal(answer.status, json.loads(answer.body))
+    if answer.status != HTTP_OK:
         raise WebError(f"status {answer.status}")
-    return dict(body)
+    return dict(json.loads(answer.body))
 
 
 def _refusal(status: int, body: Mapping[str, Any]) -> InvalidRequest:
-    """Return a refusal as it was given: ours admits what theirs refuses, and the user can act on their words."""
+    """Return a refusal in the words of asu-prepare, which the user can act on."""
     error = InvalidRequest(reason=str(body["detail"]), errors=list(body.get("errors") or []))
     error.status, error.title, error.code = status, str(body["title"]), str(body["code"])
     return error

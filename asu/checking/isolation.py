@@ -94,9 +94,9 @@ def _what_is_reached(settings: Settings) -> str:
 
 
 def _look(settings: Settings, image: str, wanted: list[str]) -> list[str]:
+    from asu.worker.builder_image import BuilderImage  # noqa: PLC0415
     from asu.worker.inside import reach  # noqa: PLC0415
     from asu.worker.podman_engine import PodmanEngine  # noqa: PLC0415
-    from asu.worker.pulling import BuilderImage  # noqa: PLC0415
 
     # A look changes nothing, and has no time for a download.
     unchanged = settings.model_copy(update={"pull_policy": "never", **SHORT})

@@ -7,8 +7,6 @@ AsuError
 │   ├── DiskFull
 │   ├── QueueUnavailable
 │   │   └── MemoryFull
-│   ├── PrepareUnavailable
-│   ├── PrepareDisagrees
 │   ├── ContainerFailed
 │   ├── ContainerTooLarge
 │   ├── OutputTooLarge

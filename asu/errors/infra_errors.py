@@ -70,23 +70,6 @@ class MemoryFull(QueueUnavailable):
     retry_after = 600  # Records of failures expire within ten minutes, others over hours.
 
 
-class PrepareUnavailable(InfraError):
-    """The prepare service does not answer; a build can be asked for without a preview."""
-
-    code, status, title = "prepare-unavailable", 503, "Service Unavailable"
-    retry_after = 5
-
-
-class PrepareDisagrees(InfraError):
-    """The prepare service and this server disagree about {about}; a build can be asked for without
-    a preview.
-
-    Their versions do not fit together.
-    """
-
-    code, status, title = "prepare-disagrees", 503, "Service Unavailable"
-
-
 class ContainerFailed(InfraError):
     """The build container failed: {reason}; your request is not the cause, try again."""
 

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 
+from asu.blocking import BlockingCalls
 from asu.builds.build_queue import BuildQueue
 from asu.builds.capacity import MIB, Disk
 from asu.builds.fleet import Fleet, WorkerNote, known_free
+from asu.caching import TtlCache
+from asu.catalogue.prepare_client import Preparer
 from asu.errors import AsuError, QueueUnavailable
-from asu.kept import Kept
 from asu.records.build_record import Records
 from asu.records.redis_memory import MemoryUse
 from asu.settings import Settings
@@ -34,12 +36,14 @@ class Health:
         store: Store,
         fleet: Fleet,
         upstream: Upstream,
+        preparer: Preparer,
     ) -> None:
         self._settings, self._records, self._queue, self._store = settings, records, queue, store
-        self._fleet, self._upstream = fleet, upstream
+        self._fleet, self._upstream, self._preparer = fleet, upstream, preparer
         self._disk = Disk(settings.store_path)
-        self._details = Kept(self._look, KEPT_SECONDS)
-        self._alive = Kept(self._count_workers, KEPT_SECONDS)
+        self._store_calls = BlockingCalls("the store", patience=STORE_PATIENCE)
+        self._details = TtlCache[str, dict[str, str]](KEPT_SECONDS)
+        self._alive = TtlCache[str, int](KEPT_SECONDS)
 
     async def redis(self) -> str:
         """Return `ok` if Redis answers, else what to say instead; without it no request can be served."""
@@ -52,13 +56,13 @@ class Health:
     async def notice(self) -> str | None:
         """Return what to know although requests can be served: that no worker is alive; None where one is, or nobody knows."""
         try:
-            return None if await self._alive.get() else NO_WORKER
+            return None if await self._alive.fetch("workers", self._count_workers) else NO_WORKER
         except AsuError:
             return None
 
     async def details(self) -> dict[str, str]:
         """Return the state of everything else; kept for some seconds."""
-        return await self._details.get()
+        return await self._details.fetch("details", self._look)
 
     async def _look(self) -> dict[str, str]:
         workers, memory, notes, store, disk = await asyncio.gather(
@@ -72,11 +76,12 @@ class Health:
             "store": store,
             "disk": disk_words(disk, reserve) if notes is None else _fullest(disk, notes, reserve),
             "podman": _podman(notes),
+            "prepare": self._preparer.state(),
         }
 
     async def _workers(self) -> str:
         try:
-            alive = await self._alive.get()
+            alive = await self._alive.fetch("workers", self._count_workers)
         except AsuError as error:
             return error.detail
         return f"{alive} alive" if alive else NO_WORKER
@@ -102,8 +107,7 @@ class Health:
 
     async def _reach_store(self) -> str:
         try:
-            async with asyncio.timeout(STORE_PATIENCE):
-                await asyncio.to_thread(self._store.reach)
+            await self._store_calls.run(self._store.reach)
         except TimeoutError:
             return f"no answer within {STORE_PATIENCE:g} s; look at the disk of STORE_PATH, or at the server of S3_BUCKET"
         except AsuError as error:

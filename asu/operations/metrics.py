@@ -66,6 +66,12 @@ PREVIEWS = Metric(
     help="Requests for a preview: without problems, with problems of packages, refused, or not to be had.",
     labels={"outcome": ("ok", "problems", "refused", "unavailable")},
 )
+PREVIEW_FALLBACKS = Metric(
+    name="asu_preview_fallbacks_total",
+    kind="counter",
+    help="Previews that the API made itself, without the forecast, because asu-prepare did not answer in time or answered wrongly.",
+    labels={"reason": ("unanswered", "wrong")},
+)
 UPSTREAM_FETCHES = Metric(
     name="asu_upstream_fetches_total",
     kind="counter",
@@ -169,6 +175,7 @@ METRICS = (
     HTTP_REQUESTS,
     BUILD_REQUESTS,
     PREVIEWS,
+    PREVIEW_FALLBACKS,
     UPSTREAM_FETCHES,
     METADATA_AGE,
     DISK_FREE,
@@ -217,7 +224,7 @@ class Counts:
     """What this process has counted; all of it happens in the event loop's thread, so a count is one addition without a lock."""
 
     def __init__(self) -> None:
-        counted = (BUILD_REQUESTS, PREVIEWS, UPSTREAM_FETCHES)
+        counted = (BUILD_REQUESTS, PREVIEWS, PREVIEW_FALLBACKS, UPSTREAM_FETCHES)
         # A counter that is there from the beginning tells its first event, too. The routes would be
         # a thousand of them.
         self._counts: dict[Metric, dict[tuple[str, ...], int]] = {
@@ -228,6 +235,10 @@ class Counts:
     def add(self, metric: Metric, *values: str) -> None:
         """Count an event with these values of the metric's labels; raises KeyError for others than are declared."""
         self._counts[metric][values] += 1
+
+    def count(self, metric: Metric, *values: str) -> int:
+        """Return how many events with these values were counted."""
+        return self._counts[metric][values]
 
     def add_request(self, route: str, method: str, status: int) -> None:
         """Count an answered request by the template of its route, `other` without one."""

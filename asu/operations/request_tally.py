@@ -1,6 +1,6 @@
-"""Counts requests beside their way: a request adds to two numbers, and once a second they go to the statistics.
+"""Carry this process' counts of build requests to the statistics, once a second.
 
-What Redis does not take in is dropped: requests wait for no statistics, and nothing piles up.
+What Redis does not accept is dropped: requests do not wait for statistics, and nothing piles up.
 """
 
 import asyncio
@@ -10,39 +10,41 @@ from contextlib import asynccontextmanager, suppress
 
 from asu.errors import AsuError
 from asu.logs import where_it_failed
-from asu.statistics.build_statistics import Statistics, today
+from asu.statistics.build_statistics import today
+from asu.statistics.redis_statistics import RedisStatistics
+
+from .metrics import BUILD_REQUESTS, Counts
 
 log = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 1.0  # What a crash loses at most, and one round trip in all that time.
-LAST_FLUSH_SECONDS = 1.0  # A restart waits no longer for a Redis that hangs.
+FLUSH_SECONDS = 1.0  # What a crash loses at most; one round trip in that time.
+LAST_FLUSH_SECONDS = 1.0  # A restart does not wait longer for a Redis that hangs.
 
 
 class RequestTally:
-    """The requests that the statistics have not heard of yet."""
+    """The build requests that have been counted since the last flush."""
 
-    def __init__(self, statistics: Statistics) -> None:
-        self._statistics = statistics
-        self._requests = self._cache_hits = 0
-
-    def note(self, *, is_cached: bool) -> None:
-        """Count an answered request; `is_cached` if its image was there already."""
-        self._requests += 1
-        self._cache_hits += is_cached
+    def __init__(self, counts: Counts, statistics: RedisStatistics) -> None:
+        self._counts, self._statistics = counts, statistics
+        self._hits = self._requests = 0  # As of the last flush.
 
     async def flush(self) -> None:
-        """Hand over what was counted; never raises, and keeps nothing that could not be handed over."""
-        requests, cache_hits = self._requests, self._cache_hits
-        if not requests:
+        """Add what is new to the statistics; never raises, and does not try the same counts twice."""
+        hits = self._counts.count(BUILD_REQUESTS, "hit")
+        requests = hits + self._counts.count(BUILD_REQUESTS, "miss")
+        new_hits, new_requests = hits - self._hits, requests - self._requests
+        self._hits, self._requests = hits, requests
+        if not new_requests:
             return
-        self._requests = self._cache_hits = 0
         try:
-            await self._statistics.add_requests(today(), requests=requests, cache_hits=cache_hits)
+            await self._statistics.add_requests(today(), requests=new_requests, cache_hits=new_hits)
         except AsuError as error:
-            log.debug("%s requests are missing in the statistics: %s", requests, error.detail)
+            log.debug("%s requests are missing in the statistics: %s", new_requests, error.detail)
         except Exception as error:  # noqa: BLE001  # Whatever it is, the next second is counted again.
             log.warning(
-                "%s requests are missing in the statistics: %s", requests, where_it_failed(error)
+                "%s requests are missing in the statistics: %s",
+                new_requests,
+                where_it_failed(error),
             )
 
     @asynccontextmanager

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from asu.builds.build_queue import BuildQueue
 from asu.builds.capacity import MIB, Disk
 from asu.builds.fleet import Fleet, WorkerNote, known_free
+from asu.caching import TtlCache
 from asu.errors import QueueUnavailable
-from asu.kept import Kept
 from asu.records.build_record import Records
 from asu.records.redis_memory import MemoryUse
 from asu.settings import Settings
-from asu.statistics.build_statistics import Statistics
 from asu.statistics.build_totals import BOUNDS, WHOLE, BuildTotals, Durations
+from asu.statistics.redis_statistics import RedisStatistics
 from asu.stores.store import StoreUsage
 from asu.upstream.downloads_server import Upstream
 
@@ -52,7 +52,7 @@ class Scrape:
         counts: Counts,
         records: Records,
         queue: BuildQueue,
-        statistics: Statistics,
+        statistics: RedisStatistics,
         fleet: Fleet,
         upstream: Upstream,
     ) -> None:
@@ -63,13 +63,15 @@ class Scrape:
             statistics,
             fleet,
         )
-        self._shared = Kept(self._read_shared, KEPT_SECONDS)
+        self._shared = TtlCache[str, Shared | None](KEPT_SECONDS)
         self._exposition = Exposition()
         self._disk = Disk(settings.store_path)
 
     async def text(self) -> bytes:
         """Return all metrics in Prometheus' text format; without Redis those that need it are absent."""
-        shared, free = await asyncio.gather(self._shared.get(), self._disk.free())
+        shared, free = await asyncio.gather(
+            self._shared.fetch("Redis", self._read_shared), self._disk.free()
+        )
         readings: Readings = {
             **self._counts.readings(),
             **self._own(free),

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from asu import __version__
-from asu.kept import Kept
+from asu.caching import TtlCache
 from asu.records.build_record import Records
-from asu.statistics.build_statistics import HOURS_DAYS, Statistics, days_up_to, hour_of
-from asu.statistics.figures import FailureCount, Figures
+from asu.statistics.build_statistics import HOURS_DAYS, days_up_to, hour_of
+from asu.statistics.figure_shapes import FailureCount
+from asu.statistics.figures import Figures
+from asu.statistics.redis_statistics import RedisStatistics
 from asu.upstream.downloads_server import Upstream
 
 # Whoever watches an upgrade reloads the page; a crowd of them costs Redis one reading in this time.
@@ -56,7 +58,7 @@ class Status:
     """Reads the status, at most once in some seconds."""
 
     def __init__(
-        self, figures: Figures, *, records: Records, statistics: Statistics, upstream: Upstream
+        self, figures: Figures, *, records: Records, statistics: RedisStatistics, upstream: Upstream
     ) -> None:
         self._figures, self._records, self._statistics, self._upstream = (
             figures,
@@ -64,11 +66,11 @@ class Status:
             statistics,
             upstream,
         )
-        self._kept = Kept(self._read, KEPT_SECONDS)
+        self._kept = TtlCache[str, ServerStatus](KEPT_SECONDS)
 
     async def get(self) -> ServerStatus:
         """Return the status; raises QueueUnavailable."""
-        return await self._kept.get()
+        return await self._kept.fetch("status", self._read)
 
     async def _read(self) -> ServerStatus:
         now = datetime.now(UTC)

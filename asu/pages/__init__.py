@@ -1,1 +1,1 @@
-"""HTML pages: views of the templates, charts, markup."""
+"""HTML pages: Jinja2 templates, and what they show."""

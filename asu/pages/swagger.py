@@ -14,7 +14,7 @@ from importlib.metadata import version
 
 from fastapi.openapi.docs import get_swagger_ui_html
 
-from .markup import asset
+from .templating import asset
 
 PATH = "/static/swagger-ui"
 FILES = ("fastapi_swagger", "resources")  # The package, and its directory of files.

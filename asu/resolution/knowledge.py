@@ -1,7 +1,7 @@
-"""What the downloads server tells about a device and its release, as far as it could be had.
+"""The facts that a decision is made from: a device's default packages, and package indexes.
 
-Everything here is a plain value made from documents of the downloads server; how they are fetched
-is the services' matter. What is missing is None, and a resolution says so instead of failing.
+Everything here is a plain value made from documents of the downloads server. What could not be had
+is None, and a resolution says so instead of failing.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from .package_feed import PackageFeed
 from .versions import Version
 
-# Shipped inside the ImageBuilder and so in no index of the downloads server.
+# The ImageBuilder brings these itself, so no index of the downloads server holds them.
 BUILT_IN = frozenset({"kernel", "libc", "base-files"})
 _ABI_SUFFIX = re.compile(r"-?[0-9][0-9.]*$")
-# Library packages carry the version of their binary interface in older indexes and on devices:
+# In older indexes and on devices, libraries carry the version of their binary interface (ABI):
 # libubox20240329, libusb-1.0-0.
 _LIBRARY = re.compile(r"(?:lib|jansson)")
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceDefaults:
-    """The packages that a release installs on a device unless told otherwise.
+    """The packages that a release installs on a device unless the request says otherwise.
 
-    `defaults` holds the target's packages and the profile's in their order, without those that the
-    profile takes away;
-    `device_packages` the profile's own.
+    `defaults` holds the target's packages and the device's, in order, without those that the device
+    takes away. `device_packages` holds the device's own.
     """
 
     version: Version
@@ -37,7 +37,7 @@ class DeviceDefaults:
     def of(
         version: Version, default_packages: Iterable[str], device_packages: Iterable[str]
     ) -> DeviceDefaults:
-        """Combine a target's default packages with a profile's device packages, where `-name` takes a default away.
+        """Combine a target's default packages with a device's, in which `-name` takes one away.
 
         Official lists hold doubles; each name counts once.
         """
@@ -55,40 +55,48 @@ class DeviceDefaults:
 
 @dataclass(frozen=True, slots=True)
 class PackageIndex:
-    """The packages of a version that a target can install: name → version, parts in order of preference.
+    """The packages that a target can install in a version, name → version, best part first.
 
-    An incomplete one (a part could not be had) still tells versions, but not what does not exist.
+    An incomplete index (a part could not be had) still holds versions, but a name that it lacks may
+    exist. `feeds` are the indexes that the parts come from.
     """
 
     parts: tuple[Mapping[str, str], ...]
     complete: bool = True
+    feeds: tuple[PackageFeed, ...] = ()
+
+    @property
+    def provides_known(self) -> bool:
+        """Whether a name that is in no part certainly does not exist, not even as a virtual one."""
+        return self.complete and bool(self.feeds) and all(feed.has_provides for feed in self.feeds)
 
     def version_of(self, name: str) -> str | None:
         """Return the version of a package; None if the index does not hold it."""
-        for part in self.parts:
-            version = part.get(name)
-            if version is not None:
-                return version
-        return None
+        return self.versions_of((name,)).get(name)
 
     def versions_of(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the versions of those of the names that the index holds; sets meet without a loop of ours over parts times names."""
+        """Return the versions of those names that the index holds; apk's `NAME-any` means NAME."""
         missing, found = set(names), {}
         for part in self.parts:
             held = part.keys() & missing
             missing -= held
             for name in held:
                 found[name] = part[name]
+        for name in [name for name in missing if name.endswith("-any")]:
+            for part in self.parts:
+                version = part.get(name.removesuffix("-any"))
+                if version is not None:
+                    found.setdefault(name, version)
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """All that is known for one request.
+    """All facts for one request.
 
-    `defaults`: the device's in the wanted version. `earlier`: those of the releases that it may
-    come from; of exactly one where the request says which and its defaults are known. `index`: what
-    can be installed; `elsewhere`: what another target of the same version has.
+    `defaults`: the device's default packages in the wanted version. `earlier`: its defaults in the
+    releases that it may come from; only of the stated one if that is known. `index`: all that can
+    be installed. `elsewhere`: the packages of other targets of the same version.
     """
 
     defaults: DeviceDefaults | None = None
@@ -101,10 +109,10 @@ NOTHING_KNOWN = Knowledge()
 
 
 def without_abi(name: str) -> str:
-    """Return a library's name without the version of its binary interface; any other name as it is."""
+    """Return a library's name without the version of its ABI; any other name as it is."""
     return _ABI_SUFFIX.sub("", name) if _LIBRARY.match(name) else name
 
 
 def is_library(name: str) -> bool:
-    """Whether a package is named as libraries are, whose names may end in the version of their interface."""
+    """Whether a name is like those of libraries, which may end in the version of an ABI."""
     return _LIBRARY.match(name) is not None

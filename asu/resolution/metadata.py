@@ -1,6 +1,6 @@
-"""The documents of the downloads server, read: profiles, indexes, feeds; and where they are.
+"""Readers of the downloads server's documents, and the paths of these documents.
 
-Readers raise KeyError, TypeError, AttributeError or ValueError for whatever is not such a document.
+Readers raise KeyError, TypeError, AttributeError or ValueError for what is not such a document.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .knowledge import DeviceDefaults, is_library, without_abi
+from .package_feed import Shared
 from .request_hash import normalised_profile
 from .versions import InvalidVersionError, Version
 
-# What becomes a part of a path: mips_24kc, aarch64_cortex-a53, 6.12.78~4362e98d, luci. It begins
+# What may become a part of a path: mips_24kc, aarch64_cortex-a53, 6.12.78~4362e98d, luci. It begins
 # with a letter or a digit, so nothing leads to another directory.
 _PATH_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}")
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # In JSON; whole pairs look like that, too.
-MAX_NAMES = 100_000  # Ten thousand names of packages, and their versions in some releases.
 
 
 class UnknownProfileError(LookupError):
@@ -36,19 +36,19 @@ class AmbiguousProfileError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Releases:
-    """`.versions.json`: the current releases and all that there are, newest first."""
+    """`.versions.json`: the current releases, and all releases, newest first."""
 
     latest: tuple[str, ...]
     versions: tuple[Version, ...]
 
     def knows(self, version: Version) -> bool:
-        """Whether there is such a version: a release that is listed, the snapshot of a listed branch, or SNAPSHOT."""
+        """Whether a version exists: a listed release, a listed branch's snapshot, or SNAPSHOT."""
         if version.is_snapshot and not version.is_development:
             return any(version.branch == listed.branch for listed in self.versions)
         return version.is_development or version in self.versions
 
     def candidates(self, wanted: Version) -> list[Version]:
-        """Return where a device may come from: the wanted version, and the newest final release of each older branch."""
+        """Return where a device may come from: `wanted`, and each older branch's newest release."""
         newest: dict[str, Version] = {}
         for version in self.versions:
             if version < wanted and version.branch != wanted.branch and not version.is_candidate:
@@ -60,8 +60,9 @@ class Releases:
 class TargetProfiles:
     """The needed part of a target's profiles.json.
 
-    `kmods` is the directory of the kernel modules below `kmods/`, where profiles.json tells the
-    kernel; whether modules are split off at all is known by whether that directory exists.
+    `kmods` is the directory of the kernel modules below `kmods/`, if profiles.json names a kernel;
+    releases before the modules had an own feed lack that directory. `aliases` maps a name in an
+    id's spelling to the profiles that support it.
     """
 
     version_code: str
@@ -75,16 +76,16 @@ class TargetProfiles:
     )
 
     def find(self, name: str) -> str:
-        """Return the id of the profile that `name` means; raises UnknownProfileError or AmbiguousProfileError.
+        """Return the profile that `name` means; raises UnknownProfileError, AmbiguousProfileError.
 
         An exact id wins, then the board name (`tplink,archer-c7-v5`), then `supported_devices` if
-        only one profile claims it; a target whose single profile is `generic` takes any name.
+        only one profile claims it. A target whose only profile is `generic` takes any name.
         """
         by_board_name = normalised_profile(name)
         for candidate in (name, by_board_name):
             if candidate in self.device_packages:
                 return candidate
-        candidates = self.aliases.get(name, ()) or self.aliases.get(by_board_name, ())
+        candidates = self.aliases.get(by_board_name, ())
         if len(candidates) == 1:
             return candidates[0]
         if candidates:
@@ -94,7 +95,7 @@ class TargetProfiles:
         raise UnknownProfileError(name)
 
     def defaults_of(self, version: Version, profile: str) -> DeviceDefaults | None:
-        """Return a profile's default packages; None if the target does not have it. Put together once per profile."""
+        """Return a profile's default packages; None if the target does not have the profile."""
         known = self._defaults.get((version, profile))
         if known is None and profile in self.device_packages:
             known = self._defaults[version, profile] = DeviceDefaults.of(
@@ -103,42 +104,25 @@ class TargetProfiles:
         return known
 
 
-@dataclass(slots=True)
-class Names:
-    """Keeps one copy of each name and version: releases and architectures share nearly all of them.
-
-    Snapshots bring new versions every day; at the bound it begins anew, which costs some sharing
-    and nothing else.
-    """
-
-    seen: dict[str, str] = field(default_factory=dict)
-
-    def __call__(self, text: str) -> str:
-        """Return the one copy of a text."""
-        if len(self.seen) >= MAX_NAMES:
-            self.seen.clear()
-        return self.seen.setdefault(text, text)
-
-
 def directory(version: Version) -> str:
     """Return the directory of a version on the downloads server."""
     return "snapshots" if version.is_development else f"releases/{version}"
 
 
 def profiles_path(version: Version, target: str) -> str:
-    """Return where a target's profiles.json is."""
+    """Return the path of a target's profiles.json."""
     return f"{directory(version)}/targets/{target}/profiles.json"
 
 
 def feeds_path(version: Version, architecture: str) -> str:
-    """Return where the feeds of an architecture are listed."""
+    """Return the path of the list of an architecture's feeds."""
     return f"{directory(version)}/packages/{architecture}/feeds.conf"
 
 
 def index_paths(
     version: Version, target: str, profiles: TargetProfiles, feeds: Iterable[str]
 ) -> Iterator[str]:
-    """Yield the directories whose indexes together say what a target can install, in the builder's order of preference."""
+    """Yield the directories of all indexes that a target can install from, best first."""
     base = f"{directory(version)}/targets/{target}"
     yield f"{base}/packages"
     if profiles.kmods:
@@ -148,7 +132,10 @@ def index_paths(
 
 
 def read_json(raw: bytes) -> Any:
-    """Read a document; ValueError where it is no JSON in UTF-8, or holds half of a surrogate pair, which no answer could repeat."""
+    """Read a document; raises ValueError unless it is JSON in UTF-8 that an answer can repeat.
+
+    An answer could not repeat half of a surrogate pair.
+    """
     text = raw.decode("utf-8-sig")
     document = json.loads(text)
     if _HALF_PAIR.search(text):
@@ -157,7 +144,7 @@ def read_json(raw: bytes) -> Any:
 
 
 def read_versions(document: Any) -> Releases:
-    """Read `.versions.json`; names of the distant past (such as 8.09) have no place in today's order and are left out."""
+    """Read `.versions.json`; very old names such as 8.09 are left out."""
     latest = _known(
         document.get(key) for key in ("upcoming_version", "stable_version", "oldstable_version")
     )
@@ -185,11 +172,10 @@ def read_targets(document: Any) -> dict[str, str]:
 
 def read_profiles(document: Any) -> TargetProfiles:
     """Read a target's profiles.json."""
-    aliases: dict[str, list[str]] = {}
+    aliases: dict[str, set[str]] = {}
     for profile, entry in document["profiles"].items():
         for name in entry.get("supported_devices") or ():
-            if profile not in aliases.setdefault(str(name), []):
-                aliases[str(name)].append(profile)
+            aliases.setdefault(normalised_profile(str(name)), set()).add(profile)
     kernel = document.get("linux_kernel")
     return TargetProfiles(
         version_code=str(document["version_code"]),
@@ -207,14 +193,14 @@ def read_profiles(document: Any) -> TargetProfiles:
 
 
 def _path_part(text: object) -> str:
-    """Return a text that is put into a path as it stands; ValueError for what could lead elsewhere."""
+    """Return a text that becomes part of a path; raises ValueError if it could lead elsewhere."""
     if not isinstance(text, str) or not _PATH_PART.fullmatch(text):
         raise ValueError("not a part of a path")
     return text
 
 
 def read_feeds(text: str) -> tuple[str, ...]:
-    """Read feeds.conf: the feeds' names, sorted, as the second word of each line; ValueError without any."""
+    """Read feeds.conf: the second word of each line, sorted; raises ValueError without any."""
     words = [line.split() for line in text.splitlines() if line.startswith("src-")]
     names = {line[1] for line in words if len(line) > 1 and _PATH_PART.fullmatch(line[1])}
     if not names:
@@ -222,42 +208,16 @@ def read_feeds(text: str) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def read_index(document: Any, intern: Names) -> dict[str, str]:
-    """Read an index.json of either version: name → version.
+def read_index(document: Any, shared: Shared) -> dict[str, str]:
+    """Read an index.json: name → version.
 
-    Version 2 names libraries without their ABI; version 1 (no `version` key) with it, so both
-    spellings are entered.
+    Version 2 of the format has libraries without their ABI. Version 1 (no `version` key) has them
+    with it, so both spellings are entered.
     """
     packages = {
-        intern(str(name)): intern(str(version)) for name, version in document["packages"].items()
+        shared(str(name)): shared(str(version)) for name, version in document["packages"].items()
     }
     if document.get("version", 1) == 1:
         for name in [name for name in packages if is_library(name)]:
-            packages.setdefault(intern(without_abi(name)), packages[name])
-    return packages
-
-
-def read_packages(text: str, intern: Names) -> dict[str, str]:
-    """Read an opkg `Packages` file: what stands under its own name, without its ABI, and what it provides; ValueError without any."""
-    packages: dict[str, str] = {}
-    for stanza in text.split("\n\n"):
-        fields = dict(
-            line.split(": ", 1)
-            for line in stanza.splitlines()
-            if ": " in line and not line.startswith(" ")
-        )
-        if "Package" not in fields:
-            continue
-        name, version = fields["Package"], intern(fields.get("Version", ""))
-        packages[intern(name)] = version
-        provided = [name.removesuffix(fields["ABIVersion"])] if "ABIVersion" in fields else []
-        provided += [
-            part.strip().split(" ")[0]
-            for part in fields.get("Provides", "").split(",")
-            if part.strip()
-        ]
-        for other in provided:
-            packages.setdefault(intern(other), version)
-    if not packages:
-        raise ValueError("not a Packages file")
+            packages.setdefault(shared(without_abi(name)), packages[name])
     return packages

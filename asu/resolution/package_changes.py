@@ -1,10 +1,7 @@
-"""The rules of `package_changes.toml`: which packages were replaced, added or removed between releases, and why.
+"""The rules of `package_changes.toml`: what OpenWrt replaced, added or removed, and since when.
 
-A rule holds from its version `since` on (and before `until`, where it ends), for every device or
-for one target, and there for all or some profiles. What it does is one of: replace one name by
-another, replace a prefix by another, remove a name or a pattern, add names. Rules are data; adding
-one needs no code. Rules are found by lookup, not by search: the cost of a resolution does not grow
-with the number of rules that concern other devices.
+Rules are data; adding one needs no code. They are found by lookup, so the cost of a resolution does
+not grow with the rules about other packages and devices.
 """
 
 from __future__ import annotations
@@ -20,7 +17,7 @@ from typing import Any
 
 from .versions import Version
 
-_MOMENTS = ("add", "replace", "replace_prefix", "remove", "remove_pattern")
+_ACTIONS = ("add", "replace", "replace_prefix", "remove", "remove_pattern")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +25,10 @@ class Rule:
     """One change of OpenWrt's packages.
 
     Exactly one of `replace`, `replace_prefix`, `remove`, `remove_pattern` and `add` says what to
-    do; `with_package` is the name or prefix that takes the place of a replaced one. `revision` is
-    OpenWrt's rNNNNN counter on the main branch, where known; device clients receive it in
-    overview.json. `mandatory` is handed to them too and means nothing here.
+    do; `with_package` is the name or prefix that replaces the old one. The rule holds from `since`
+    on and before `until`, for one target or all, there for some profiles or all. `revision` is
+    OpenWrt's rNNNNN counter on the main branch; device clients receive it and `mandatory` in
+    overview.json.
     """
 
     id: str
@@ -49,6 +47,11 @@ class Rule:
     mandatory: bool = False
     reference: str | None = None
 
+    @property
+    def source(self) -> str | None:
+        """Where OpenWrt made the change: its commits, or else the revision."""
+        return self.reference or (f"r{self.revision}" if self.revision else None)
+
     def holds_for(self, *, target: str, profile: str) -> bool:
         """Whether this rule concerns a device."""
         return (self.target is None or self.target == target) and (
@@ -56,7 +59,7 @@ class Rule:
         )
 
     def successor_of(self, package: str) -> str | None:
-        """Return the name that takes the place of a package that this rule concerns; None where it is removed."""
+        """Return the name that replaces a package of this rule; None if the rule removes it."""
         if self.with_package is None or self.replace:
             return self.with_package
         return self.with_package + package[len(self.replace_prefix or "") :]
@@ -64,8 +67,7 @@ class Rule:
     def lies_between(self, old: Version | None, new: Version) -> bool:
         """Whether an upgrade from `old` to `new` crosses this rule.
 
-        Without `old`, and from SNAPSHOT (a name that does not tell how far its device had come),
-        every rule up to `new` is crossed.
+        Without `old`, and from SNAPSHOT, whose age nobody knows, it crosses every rule up to `new`.
         """
         if self.until is not None and self.until <= new:
             return False
@@ -78,35 +80,35 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusive:
-    """Packages of which an image can hold one only: variants of the same program.
+    """Variants of one program, of which an image can hold one only.
 
-    `virtual` is a name that each of them provides and that is no package itself: lists of defaults
+    `virtual` is a name that each of them provides and that is no package itself. Lists of defaults
     may have it, lists of installed packages never do.
     """
 
     id: str
     members: re.Pattern[str]
-    heads: tuple[str, ...]  # With which the members' names begin.
+    heads: tuple[str, ...]  # The literal beginnings of the members' names.
     reason: str
     virtual: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RuleBook:
-    """All rules, arranged for lookup by package name and by device."""
+    """All rules in the order of the file, arranged for lookup by package name and by device."""
 
     rules: tuple[Rule, ...]
     branch_off_revisions: Mapping[str, int]
-    position: Mapping[str, int]  # Of each rule id in the file; rules apply in this order.
+    exclusives: tuple[Exclusive, ...]
+    position: Mapping[str, int]  # Of each rule id in the file.
     by_name: Mapping[str, tuple[Rule, ...]]
-    # Prefix and pattern rules, by the first `head_length` characters of what they match.
+    # Prefix and pattern rules, by the first `head_length` characters of the names that they match.
     by_head: Mapping[str, tuple[Rule, ...]]
     head_length: int
-    additions_by_place: Mapping[tuple[str | None, str | None], tuple[Rule, ...]]
-    exclusives: tuple[Exclusive, ...]
-    # The first `exclusive_length` characters of every name that is exclusive.
-    exclusive_heads: frozenset[str]
-    exclusive_length: int
+    by_place: Mapping[tuple[str | None, str | None], tuple[Rule, ...]]
+    # The first `variant_length` characters of every name that is exclusive.
+    variant_heads: frozenset[str]
+    variant_length: int
 
     @staticmethod
     def of(
@@ -114,81 +116,70 @@ class RuleBook:
         branch_off_revisions: Mapping[str, int],
         exclusives: Iterable[Exclusive] = (),
     ) -> RuleBook:
-        """Arrange rules; their order is the order in which they apply. Raises ValueError for an id that stands twice."""
-        rules = tuple(rules)
+        """Arrange rules; raises ValueError for two rules with one id."""
+        rules, exclusives = tuple(rules), tuple(exclusives)
         position = {rule.id: number for number, rule in enumerate(rules)}
         if len(position) != len(rules):
             raise ValueError("the ids of rules must be unique")
-        by_name: dict[str, list[Rule]] = {}
-        by_head: dict[str, list[Rule]] = {}
-        by_place: dict[tuple[str | None, str | None], list[Rule]] = {}
-        shapes = [rule for rule in rules if rule.replace_prefix or rule.remove_pattern]
-        head_length = min(map(len, map(_head, shapes)), default=0)
-        exclusives = tuple(exclusives)
-        exclusive_heads = [head for exclusive in exclusives for head in exclusive.heads]
-        exclusive_length = min(map(len, exclusive_heads), default=0)
+        heads = [_head(rule) for rule in rules if rule.replace_prefix or rule.remove_pattern]
+        head_length = min(map(len, heads), default=0)
+        variant_heads = [head for exclusive in exclusives for head in exclusive.heads]
+        variant_length = min(map(len, variant_heads), default=0)
+        by_name: dict[str, tuple[Rule, ...]] = {}
+        by_head: dict[str, tuple[Rule, ...]] = {}
+        by_place: dict[tuple[str | None, str | None], tuple[Rule, ...]] = {}
         for rule in rules:
-            name = rule.replace or rule.remove
-            if name:
-                by_name.setdefault(name, []).append(rule)
+            if name := rule.replace or rule.remove:
+                by_name[name] = (*by_name.get(name, ()), rule)
             elif rule.add:
                 for profile in rule.profiles or (None,):
-                    by_place.setdefault((rule.target, profile), []).append(rule)
+                    place = (rule.target, profile)
+                    by_place[place] = (*by_place.get(place, ()), rule)
             else:
-                by_head.setdefault(_head(rule)[:head_length], []).append(rule)
+                head = _head(rule)[:head_length]
+                by_head[head] = (*by_head.get(head, ()), rule)
         return RuleBook(
             rules=rules,
             branch_off_revisions=branch_off_revisions,
-            position=position,
-            by_name={name: tuple(some) for name, some in by_name.items()},
-            by_head={head: tuple(some) for head, some in by_head.items()},
-            head_length=head_length,
-            additions_by_place={place: tuple(some) for place, some in by_place.items()},
             exclusives=exclusives,
-            exclusive_heads=frozenset(head[:exclusive_length] for head in exclusive_heads),
-            exclusive_length=exclusive_length,
+            position=position,
+            by_name=by_name,
+            by_head=by_head,
+            head_length=head_length,
+            by_place=by_place,
+            variant_heads=frozenset(head[:variant_length] for head in variant_heads),
+            variant_length=variant_length,
         )
 
     def concerned(self, names: Iterable[str]) -> list[str]:
-        """Return those of the names that a rule may replace or remove; two lookups a name, as most names concern no rule."""
+        """Return the names that a rule may replace or remove; two lookups a name."""
         by_name, by_head, length = self.by_name, self.by_head, self.head_length
         return [name for name in names if name in by_name or name[:length] in by_head]
 
     def rules_for(self, package: str) -> list[Rule]:
-        """Return the rules that replace or remove a package of this name, in the order of the file."""
-        named = self.by_name.get(package, ())
-        shaped = [
-            rule
-            for rule in self.by_head.get(package[: self.head_length], ())
-            if _fits(rule, package)
-        ]
-        return self._in_order([*named, *shaped]) if shaped else list(named)
+        """Return the rules that replace or remove a package, in the order of the file."""
+        shaped = self.by_head.get(package[: self.head_length], ())
+        return self._in_order(
+            [*self.by_name.get(package, ()), *(rule for rule in shaped if _fits(rule, package))]
+        )
 
     def additions_for(self, *, target: str, profile: str) -> list[Rule]:
         """Return the rules that add packages to a device, in the order of the file."""
         places = ((None, None), (None, profile), (target, None), (target, profile))
-        return self._in_order(
-            [rule for place in places for rule in self.additions_by_place.get(place, ())]
-        )
+        return self._in_order([rule for place in places for rule in self.by_place.get(place, ())])
 
     def variants(self, names: Iterable[str]) -> list[str]:
-        """Return those of the names that may be exclusive; one lookup a name, as most names are variants of nothing."""
-        heads, length = self.exclusive_heads, self.exclusive_length
+        """Return the names that may be exclusive; one lookup a name."""
+        heads, length = self.variant_heads, self.variant_length
         return [name for name in names if name[:length] in heads]
 
     def rival(self, name: str, others: Iterable[str]) -> str | None:
-        """Return a package among `others` that takes the place of `name`, being a variant of it; None if there is none."""
+        """Return the package among `others` that is another variant of `name`; None without one."""
         for exclusive in self.exclusives:
             if exclusive.virtual == name or exclusive.members.fullmatch(name):
                 # The least one, since the order of the user's packages must not decide.
-                return min(
-                    (
-                        other
-                        for other in others
-                        if other != name and exclusive.members.fullmatch(other)
-                    ),
-                    default=None,
-                )
+                rivals = (other for other in others if exclusive.members.fullmatch(other))
+                return min((other for other in rivals if other != name), default=None)
         return None
 
     def _in_order(self, rules: list[Rule]) -> list[Rule]:
@@ -214,12 +205,10 @@ def load_rules() -> RuleBook:
 
 
 def _exclusive(entry: Mapping[str, Any]) -> Exclusive:
-    shape = "|".join(fnmatch.translate(pattern) for pattern in entry["packages"])
-    heads = tuple(map(_literal_head, entry["packages"]))
     return Exclusive(
         id=entry["id"],
-        members=re.compile(shape),
-        heads=heads,
+        members=re.compile("|".join(fnmatch.translate(pattern) for pattern in entry["packages"])),
+        heads=tuple(map(_literal_head, entry["packages"])),
         reason=entry["reason"],
         virtual=entry.get("virtual"),
     )
@@ -242,14 +231,11 @@ def _fits(rule: Rule, package: str) -> bool:
 
 def _rule(entry: Mapping[str, Any]) -> Rule:
     fields = dict(entry)
-    if sum(moment in fields for moment in _MOMENTS) != 1:
-        raise ValueError(
-            f"rule {fields.get('id')!r} must have exactly one of {', '.join(_MOMENTS)}"
-        )
+    name = f"rule {fields.get('id')!r}"
+    if sum(action in fields for action in _ACTIONS) != 1:
+        raise ValueError(f"{name} must have exactly one of {', '.join(_ACTIONS)}")
     if ("with" in fields) != ("replace" in fields or "replace_prefix" in fields):
-        raise ValueError(
-            f"rule {fields.get('id')!r}: `with` belongs to `replace` and `replace_prefix`, and to nothing else"
-        )
+        raise ValueError(f"{name}: `with` belongs to `replace` and `replace_prefix` alone")
     for bound in ("since", "until"):
         if bound in fields:
             fields[bound] = Version.parse(fields[bound])
@@ -262,4 +248,4 @@ def _rule(entry: Mapping[str, Any]) -> Rule:
     try:
         return Rule(**fields)
     except TypeError as error:
-        raise ValueError(f"rule {fields.get('id')!r}: {error}") from None
+        raise ValueError(f"{name}: {error}") from None

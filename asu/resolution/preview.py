@@ -1,18 +1,18 @@
-"""The preview as clients receive it: built by hand from frozen values, since a model per answer would cost more than the decision."""
+"""The preview as clients receive it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from .outcome import Change, PackageRequest, Problem, Resolution
-from .request_hash import request_hash
+from .outcome import PackageRequest, Resolution
+from .request_hash import hash_of_normalised
 from .versions import Version, is_older_package
 
 
 def package_request(fields: Mapping[str, Any]) -> PackageRequest:
-    """Return what a resolution needs of a normalised request."""
-    from_version = fields["from_version"]
+    """Return the part of a normalised request that a resolution needs."""
+    from_version, feeds = fields["from_version"], fields["repositories"]
     return PackageRequest(
         version=Version.parse(fields["version"]),
         target=fields["target"],
@@ -22,8 +22,8 @@ def package_request(fields: Mapping[str, Any]) -> PackageRequest:
         diff_packages=fields["diff_packages"],
         from_version=Version.parse(from_version) if from_version else None,
         ignored_changes=frozenset(fields["ignored_changes"]),
-        feeds=tuple(sorted(fields["repositories"])),
-        replaces_feeds=bool(fields["repositories"]) and fields["repositories_mode"] == "replace",
+        feeds=tuple(sorted(feeds)),
+        replaces_feeds=bool(feeds) and fields["repositories_mode"] == "replace",
     )
 
 
@@ -38,78 +38,43 @@ def resolved_fields(fields: Mapping[str, Any], resolution: Resolution) -> dict[s
 
 
 def preview(fields: Mapping[str, Any], resolution: Resolution) -> dict[str, Any]:
-    """Return the answer to a normalised request: what it leads to, why, and what cannot work."""
+    """Return the answer to a normalised request: its result, the reasons, and what cannot work."""
     prepared = resolved_fields(fields, resolution)
-    told = resolution.from_version
-    versions = _versions(fields["packages_versions"], resolution)
+    origin = resolution.from_version
+    old = fields["packages_versions"]
+    versions: dict[str, Any] = {name: {"new": new} for name, new in resolution.versions.items()}
+    for name in old.keys() & versions.keys():
+        versions[name]["old"] = old[name]
+        versions[name]["downgrade"] = is_older_package(versions[name]["new"], old[name])
     return {
         "status": "prepared",
         "original_packages": list(fields["packages"]),
         "original_diff_packages": fields["diff_packages"],
         "resolved_packages": prepared["packages"],
-        "changes": [_change(change) for change in resolution.changes],
-        "problems": [_problem(problem) for problem in resolution.problems],
+        "changes": [change._asdict() for change in resolution.changes],
+        "problems": [problem._asdict() for problem in resolution.problems],
         "warnings": list(resolution.warnings),
         "checked": resolution.checked,
-        "from_version": {
-            "version": told.version,
-            "inferred": told.inferred,
-            "evidence": told.evidence,
-        }
-        if told
-        else None,
+        "from_version": origin._asdict() if origin else None,
         "ignored_changes": list(resolution.ignored),
         "versions": versions,
-        "counts": _counts(resolution, versions if fields["packages_versions"] else {}),
+        "counts": _counts(resolution, old, versions),
         "resolved_profile": fields["profile"],
         "prepared_request": prepared,
-        "request_hash": request_hash(prepared),
+        "request_hash": hash_of_normalised(prepared),
     }
 
 
-def _versions(old: Mapping[str, str], resolution: Resolution) -> dict[str, Any]:
-    """Return the version of each resolved package; with versions in the request, old and new beside one another."""
-    if not old:
-        return {name: {"new": version} for name, version in resolution.versions.items()}
+def _counts(
+    resolution: Resolution, old: Mapping[str, str], versions: Mapping[str, Any]
+) -> dict[str, int]:
+    actions = [change.action for change in resolution.changes]
     return {
-        name: {"new": version, "old": old[name], "downgrade": is_older_package(version, old[name])}
-        if name in old
-        else {"new": version}
-        for name, version in resolution.versions.items()
-    }
-
-
-def _counts(resolution: Resolution, versions: Mapping[str, Any]) -> dict[str, int]:
-    changes = resolution.changes
-    return {
-        "installed": len([name for name in resolution.packages if name[0] != "-"]),
-        "added": sum(change.action == "add" for change in changes),
-        "replaced": sum(change.action == "replace" for change in changes),
-        "removed": sum(change.action == "remove" for change in changes),
+        "installed": sum(name[0] != "-" for name in resolution.packages),
+        "added": actions.count("add"),
+        "replaced": actions.count("replace"),
+        "removed": actions.count("remove"),
         "problems": len(resolution.problems),
         "warnings": len(resolution.warnings),
-        "downgrades": sum(entry.get("downgrade", False) for entry in versions.values()),
-    }
-
-
-def _change(change: Change) -> dict[str, Any]:
-    return {
-        "type": change.type,
-        "action": change.action,
-        "package": change.package,
-        "from_package": change.from_package,
-        "to_package": change.to_package,
-        "reason": change.reason,
-        "automatic": change.automatic,
-        "rule": change.rule,
-        "reference": change.reference,
-    }
-
-
-def _problem(problem: Problem) -> dict[str, Any]:
-    return {
-        "package": problem.package,
-        "kind": problem.kind,
-        "suggestion": problem.suggestion,
-        "detail": problem.detail,
+        "downgrades": sum(versions[name]["downgrade"] for name in old.keys() & versions.keys()),
     }

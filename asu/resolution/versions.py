@@ -1,11 +1,10 @@
-"""One total order over everything OpenWrt calls a version.
+"""One total order over everything that OpenWrt calls a version.
 
     23.05 (the branch) < 23.05.0-rc1 < 23.05.0-rc10 < 23.05.0 < 23.05.9 < 23.05.10 < 23.05-SNAPSHOT
     < 24.10 < … < SNAPSHOT
 
-Numbers compare as numbers. A bare branch names the point where it begins and so sorts before
-everything in it; a branch snapshot is newer than every release of its branch; SNAPSHOT is newer
-than all.
+Numbers compare as numbers. A bare branch is the point where the branch begins, so it sorts before
+everything in it. A branch snapshot is newer than each release of its branch; SNAPSHOT is newest.
 """
 
 from __future__ import annotations
@@ -17,8 +16,11 @@ from functools import lru_cache
 
 NEWEST = sys.maxsize  # Sorts after every number that a version can hold.
 
-_SHAPE = re.compile(
-    r"(?P<year>[0-9]{2})\.(?P<month>[0-9]{2})(?:\.(?P<patch>[0-9]{1,3})(?:-rc(?P<candidate>[0-9]{1,3}))?|(?P<snapshot>-SNAPSHOT))?"
+FIRST_WITH_APK = (25, 12, -1, 0, 0)  # The rank of the branch, which is older than all in it.
+
+_VERSION = re.compile(
+    r"(?P<year>[0-9]{2})\.(?P<month>[0-9]{2})"
+    r"(?:\.(?P<patch>[0-9]{1,3})(?:-rc(?P<candidate>[0-9]{1,3}))?|(?P<snapshot>-SNAPSHOT))?"
 )
 
 
@@ -28,10 +30,10 @@ class InvalidVersionError(ValueError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Version:
-    """A version that compares by age; equal only to itself.
+    """A version that compares by age and is equal only to itself.
 
-    `rank` is (year, month, patch, 1 for a final release, number of the candidate); `branch` is such
-    as "24.10", or "SNAPSHOT" for the development branch.
+    `rank` is (year, month, patch, 1 for a final release, number of the candidate). `branch` is
+    "24.10", for example, or "SNAPSHOT" for the development branch.
     """
 
     rank: tuple[int, int, int, int, int]
@@ -45,59 +47,66 @@ class Version:
 
     @property
     def is_snapshot(self) -> bool:
-        """Whether the name stays while what it names moves on: SNAPSHOT and the -SNAPSHOT of a branch."""
+        """Whether the name stays while its content changes: SNAPSHOT, or -SNAPSHOT of a branch."""
         return self.text.endswith("SNAPSHOT")
 
     @property
     def is_development(self) -> bool:
-        """Whether this is the development branch itself, which belongs to no release branch."""
+        """Whether this is the development branch, which belongs to no release branch."""
         return self.text == "SNAPSHOT"
+
+    @property
+    def has_apk(self) -> bool:
+        """Whether its package manager is apk; branch snapshots are like their branch."""
+        return self.rank >= FIRST_WITH_APK
 
     @property
     def is_candidate(self) -> bool:
         """Whether this is a release candidate, such as 25.12.0-rc2."""
         return "-rc" in self.text
 
+    @property
+    def has_opkg(self) -> bool:
+        """Whether packages are installed with opkg; since the beginning of 25.12 it is apk."""
+        return self.rank[:2] < (25, 12)
+
     def __str__(self) -> str:
         return self.text
 
 
-# There are about a hundred versions; the bound keeps a stream of invented ones from growing memory.
+# There are about a hundred versions. The bound stops invented ones from filling the memory.
 @lru_cache(maxsize=1024)
 def _parse(text: str) -> Version:
     if text == "SNAPSHOT":
         return Version((NEWEST, 0, 0, 0, 0), text, text)
-    match = _SHAPE.fullmatch(text)
+    match = _VERSION.fullmatch(text)
     if match is None:
         raise InvalidVersionError(
-            f"{text[:32]!r} is not a version such as 24.10.4, 25.12.0-rc2, 24.10-SNAPSHOT or SNAPSHOT"
+            f"{text[:32]!r} is not a version such as 24.10.4, 25.12.0-rc2, 24.10-SNAPSHOT"
+            " or SNAPSHOT"
         )
-    year, month = int(match["year"]), int(match["month"])
-    branch = f"{match['year']}.{match['month']}"
+    year, month, candidate = int(match["year"]), int(match["month"]), match["candidate"]
     if match["snapshot"]:
-        return Version((year, month, NEWEST, 0, 0), text, branch)
-    if match["patch"] is None:
-        return Version((year, month, -1, 0, 0), text, branch)
-    candidate = match["candidate"]
-    return Version(
-        (year, month, int(match["patch"]), int(candidate is None), int(candidate or 0)),
-        text,
-        branch,
-    )
+        rank = (year, month, NEWEST, 0, 0)
+    elif match["patch"] is None:
+        rank = (year, month, -1, 0, 0)
+    else:
+        rank = (year, month, int(match["patch"]), int(candidate is None), int(candidate or 0))
+    return Version(rank, text, f"{match['year']}.{match['month']}")
 
 
 _PARTS = re.compile(r"[0-9]+|[^0-9]+")
-# What they begin comes before the version without it.
+# A version with one of these comes before the version without it.
 _EARLIER = ("~", "_alpha", "_beta", "_pre", "_rc")
 _PATCHLEVEL = re.compile(r"-r?([0-9]+)$")
 
 
 def is_older_package(version: str, than: str) -> bool:
-    """Whether one version of a package is older than another, as opkg and apk order them.
+    """Whether one version of a package is older than another, in the order of opkg and apk.
 
-    Numbers compare as numbers and letters come before other signs; `~` and the marks of a version
-    to come (`_rc2`) come before everything, the end included; the packaging revision (`-r3`, `-3`)
-    counts last.
+    Numbers compare as numbers, and letters come before other signs. `~` and the marks of a coming
+    version (`_rc2`) come before everything, the end included. The revision of the packaging (`-r3`,
+    `-3`) counts last.
     """
     return _package_rank(version) < _package_rank(than)
 
@@ -115,6 +124,6 @@ def _package_rank(version: str) -> tuple[list[tuple[int, int, str]], tuple[int, 
 
 
 def _number_rank(digits: str) -> tuple[int, str]:
-    """Return what orders numbers by their value, without reading them: a client may send as many digits as it likes."""
+    """Return a key that orders numbers by value without converting them; they can be very long."""
     digits = digits.lstrip("0")
     return len(digits), digits

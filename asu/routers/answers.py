@@ -204,6 +204,8 @@ class PreviewAnswer(_Answer):
     request_hash: Key
     cache_available: bool
     """Whether the image is there already."""
+    prepared_by: Literal["asu", "asu-prepare"]
+    """Which service made this preview; those of asu come without the forecast."""
 
 
 class LatestAnswer(_Answer):

@@ -66,7 +66,6 @@ async def request_build(
     )
     client = client_of(request.client.host if request.client else "")
     answer = await services.builds.request(resolved, request.state.request_id, client)
-    services.tally.note(is_cached=answer.status == HTTP_OK)
     services.counts.add(BUILD_REQUESTS, "hit" if answer.status == HTTP_OK else "miss")
     return _response(answer)
 

@@ -1,5 +1,7 @@
 """Pages for people; they load nothing from elsewhere and run no script but our own file."""
 
+import asyncio
+
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException
@@ -7,12 +9,9 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from asu import __version__
 from asu.errors import QueueUnavailable
-from asu.pages.markup import Html, asset, element, fill
-from asu.pages.stats_page import busy_section
-from asu.pages.status_page import status_content
 from asu.pages.swagger import policy_of, swagger_page
+from asu.pages.templating import render
 from asu.services import services_of
 
 from .documentation import Router
@@ -64,40 +63,29 @@ async def index(request: Request) -> HTMLResponse:
     """Say what this server is, and how busy."""
     services = services_of(request)
     try:
-        busy = busy_section(await services.figures.queue())
+        queue = await services.figures.queue()
     except QueueUnavailable:
-        busy = fill("unavailable.html")
-    contact = services.settings.server_contact
-    content = fill(
-        "index.html", busy=busy, contact=element("p", f"Operator: {contact}") if contact else ""
-    )
-    return _page("OpenWrt firmware on demand", content)
+        queue = None
+    return await _page("index.html", queue=queue, contact=services.settings.server_contact)
 
 
 @router.get("/stats", summary="The statistics, for people")
 async def stats(request: Request, branch: str | None = None) -> HTMLResponse:
     """Show all figures; with `branch` the versions of that one."""
-    title = "Statistics, OpenWrt firmware on demand"
     try:
-        content = await services_of(request).stats_pages.content(branch)
+        page = await services_of(request).stats_pages.page(branch)
+        return HTMLResponse(page, headers=HEADERS)
     except QueueUnavailable:
-        return _page(
-            title, Html(f"<h1>Statistics</h1>{fill('unavailable.html')}"), status=HTTP_UNAVAILABLE
-        )
-    script = element("script", src=asset("stats.js"), defer="defer")
-    return _page(title, content, head=script)
+        return await _page("unavailable.html", HTTP_UNAVAILABLE, name="Statistics")
 
 
 @router.get("/status", summary="How the server does right now, for people")
 async def status(request: Request) -> HTMLResponse:
     """Show workers, queue, the last 24 hours and the last failures."""
-    title = "Status, OpenWrt firmware on demand"
     try:
-        return _page(title, status_content(await services_of(request).status.get()))
+        return await _page("status.html", status=await services_of(request).status.get())
     except QueueUnavailable:
-        return _page(
-            title, Html(f"<h1>Status</h1>{fill('unavailable.html')}"), status=HTTP_UNAVAILABLE
-        )
+        return await _page("unavailable.html", HTTP_UNAVAILABLE, name="Status")
 
 
 @router.get("/docs", summary="The API, to be read and tried")
@@ -113,17 +101,6 @@ async def redoc() -> RedirectResponse:
     return RedirectResponse("/docs", HTTP_MOVED)
 
 
-def _page(
-    title: str, content: Html, *, head: Html | str = "", status: int = HTTP_OK
-) -> HTMLResponse:
-    icon, style = asset("favicon.svg"), asset("style.css")
-    page = fill(
-        "layout.html",
-        title=title,
-        icon=icon,
-        style=style,
-        head=head,
-        content=content,
-        version=__version__,
-    )
-    return HTMLResponse(page, status, HEADERS)
+async def _page(template: str, code: int = HTTP_OK, **values: object) -> HTMLResponse:
+    # The first use of a template compiles it, which takes tens of milliseconds.
+    return HTMLResponse(await asyncio.to_thread(render, template, **values), code, HEADERS)

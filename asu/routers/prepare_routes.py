@@ -19,8 +19,6 @@ PREVIEW = answers(
     *refusals(),
     errors.UpstreamUnreachable,
     errors.HalfPublished,
-    errors.PrepareUnavailable,
-    errors.PrepareDisagrees,
     errors.InternalError,
 )
 

@@ -9,8 +9,7 @@ from pydantic import AfterValidator, StringConstraints
 from asu.errors import InvalidRequest, QueueUnavailable
 from asu.resolution import InvalidVersionError, Version
 from asu.services import services_of
-from asu.statistics.figures import (
-    PACKAGES_SHOWN,
+from asu.statistics.figure_shapes import (
     DayChart,
     FailureCount,
     PackageCount,
@@ -18,6 +17,7 @@ from asu.statistics.figures import (
     Summary,
     WeekChart,
 )
+from asu.statistics.figures import PACKAGES_SHOWN
 
 from .documentation import Router, failures
 

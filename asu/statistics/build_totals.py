@@ -1,19 +1,17 @@
-"""What is counted of builds for ever, and by the hour: the fields of two kinds of hashes, and how they are read.
+"""Counts that only grow, for metrics: the fields of one hash in Redis, and how they are read.
 
-    asu:statistics:totals             hash that never ends, for metrics that only grow: `ended:OUTCOME`, `code:NAME`,
-                                      `bucket:STEP:BOUND` (durations up to that many seconds and
-                                      above the bound before), `milliseconds:STEP`
-    asu:statistics:hours:2026-10-26   hash of a UTC day: `13:OUTCOME`, what ended in the hour that begins at 13:00
+    ended:OUTCOME        builds that ended; an outcome is `done`, or the fault of a failure
+    code:NAME            failures with this error code
+    bucket:STEP:BOUND    durations up to that many seconds and above the bound before
+    milliseconds:STEP    all durations of a step together
 
-Workers are processes that come and go, so a worker adds to Redis and the API reads there. An
-outcome is `done`, or the fault of a failure. All words are of closed sets, so neither hash grows
-beyond some hundred fields.
+All words come from closed sets, so the hash has some hundred fields at most.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-# Beside the steps: the whole of a build that ended well, from its start by a worker.
+# Beside the steps: the whole of a build that succeeded, from its start by a worker.
 WHOLE = "build"
 # Seconds. An image of a small target takes ten, one of x86 a minute, and the longest deadline of a
 # step is a quarter of an hour.
@@ -23,7 +21,10 @@ OVER = "inf"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Durations:
-    """How long something took: how often up to each of `BOUNDS` and above the one before, then how often longer; and all seconds together."""
+    """How often something took up to each of `BOUNDS` and above the one before, then longer.
+
+    `seconds` is the sum of all durations.
+    """
 
     counts: tuple[int, ...]
     seconds: float
@@ -31,7 +32,7 @@ class Durations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildTotals:
-    """What workers have counted since Redis began: builds by outcome, failures by code, durations by step."""
+    """Builds by outcome, failures by code and durations by step, since Redis began."""
 
     outcomes: Mapping[str, int] = field(default_factory=dict)
     codes: Mapping[str, int] = field(default_factory=dict)
@@ -41,7 +42,7 @@ class BuildTotals:
 def increments(
     outcome: str, code: str | None, seconds: Mapping[str, float]
 ) -> Iterator[tuple[str, int]]:
-    """Yield the fields of the totals that a build adds to, and how much; `seconds` are by step."""
+    """Yield the fields that a build adds to, and how much; `seconds` are by step."""
     yield f"ended:{outcome}", 1
     if code is not None:
         yield f"code:{code}", 1
@@ -52,7 +53,7 @@ def increments(
 
 
 def read_totals(found: Mapping[str, int]) -> BuildTotals:
-    """Return what a hash of totals holds; fields of a later release are passed over."""
+    """Return what a hash of totals holds; fields of a later release are skipped."""
     outcomes: dict[str, int] = {}
     codes: dict[str, int] = {}
     counts: dict[str, list[int]] = {}
@@ -75,6 +76,6 @@ def read_totals(found: Mapping[str, int]) -> BuildTotals:
 
 
 def _place(bound: str) -> int:
-    """Return where a bound's count belongs; a bound of another release goes to the next one of ours, so that no count is lost."""
+    """Return the index of a bound's count; a bound of another release counts with our next one."""
     seconds = float(bound)
     return next((place for place, ours in enumerate(BOUNDS) if seconds <= ours), len(BOUNDS))

@@ -1,33 +1,46 @@
-"""The figures that people see, made of the counts: totals, days, weeks, packages, failures.
+"""The figures that people see, computed from the counts.
 
-Days are those of UTC, and weeks begin on Monday. Whatever the statistics are asked for is kept for
-some seconds and read by one reader at a time, so a thousand people who open the page cost Redis as
-much as one.
+Each reading of Redis is kept for some seconds and done by one reader at a time, so a thousand
+people who open the page cost Redis as much as one. Computing happens in a thread.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import date
 
 from asu.builds.build_queue import BuildQueue
-from asu.kept import Kept
+from asu.caching import SingleFlight, TtlCache
 from asu.records.build_record import Records
-from asu.resolution import Version
+from asu.resolution import InvalidVersionError, Version
 
 from .build_statistics import (
     FAILURE_DAYS,
     KEPT_DAYS,
     DayCounts,
     Failure,
-    Problem,
-    Statistics,
     days_up_to,
     seconds_of,
     today,
+    week_of,
     weeks_up_to,
 )
-from .weekly_builds import builds_by_week
+from .figure_shapes import (
+    BuildSeconds,
+    ColouredSeries,
+    DayChart,
+    FailureCount,
+    Failures,
+    PackageCount,
+    QueueFigures,
+    Series,
+    Summary,
+    Totals,
+    WeekChart,
+)
+from .redis_statistics import RedisStatistics
 
 KEPT_SECONDS = 3.0  # Nobody watches a figure of half a year more closely.
 DAYS_SHOWN = 30
@@ -37,174 +50,52 @@ FAILURES_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueFigures:
-    """How busy the server is at this moment."""
-
-    queue_length: int
-    builds_running: int
-    workers_alive: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failures:
-    """How many builds failed, by whose fault it was."""
-
-    user: int
-    upstream: int
-    infra: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildSeconds:
-    """How long a finished build took, from its start by a worker; None while there was none. The median is right to 5 %."""
-
-    median: float | None
-    mean: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Totals:
-    """Totals of all days that are kept; `since` is the first of them with anything to count, None before that.
-
-    `cache_hits` are requests whose image was there already, `cache_hit_ratio` is their part of the
-    requests (0 to 1).
-    """
-
-    since: date | None
-    days_kept: int
-    requests: int
-    cache_hits: int
-    cache_hit_ratio: float | None
-    builds: int
-    failures: Failures
-    build_seconds: BuildSeconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary(Totals):
-    """The totals, and how busy the server is."""
-
-    queue_length: int
-    builds_running: int
-    workers_alive: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
-    """One value for each label."""
-
-    label: str
-    data: list[int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColouredSeries(Series):
-    """One value for each label, and the colour that the reference server draws them in."""
-
-    color: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayChart:
-    """The last 30 days, each as YYYY-MM-DDZ."""
-
-    labels: list[str]
-    datasets: list[ColouredSeries]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeekChart:
-    """The last 26 weeks, each as its Monday, YYYY-MM-DDZ."""
-
-    labels: list[str]
-    datasets: list[Series]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackageCount:
-    """How many finished builds asked for a package that the device does not have by itself."""
-
-    name: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailureCount:
-    """How often builds failed in the same way within an hour; `time` is its beginning."""
-
-    time: str
-    code: str
-    fault: str
-    version: str
-    target: str
-    profile: str
-    problems: list[Problem]
-    count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """What every reader of the days wants to know: it is worked out once, in a thread, and then only looked up."""
+class DayFigures:
+    """What is computed from the counts of the days; `versions` has the finished builds by week."""
 
     totals: Totals
     by_day: DayChart
-    by_branch: WeekChart
-    by_version: Mapping[str, WeekChart]  # By branch; as many as were built.
+    weeks: Sequence[date]
+    versions: Mapping[Version, list[int]]
 
 
 class Figures:
     """All figures; each call raises QueueUnavailable when Redis does not answer."""
 
-    def __init__(self, *, statistics: Statistics, records: Records, queue: BuildQueue) -> None:
+    def __init__(self, *, statistics: RedisStatistics, records: Records, queue: BuildQueue) -> None:
         self._statistics, self._records, self._queue = statistics, records, queue
-        # The present is not kept: three counts, which Redis has at hand.
-        self._now = Kept(self._read_queue, 0)
-        self._counts = Kept(self._read_days, KEPT_SECONDS)
-        self._packages = Kept(self._read_packages, KEPT_SECONDS)
-        self._failures = Kept(self._read_failures, KEPT_SECONDS)
+        # The queue is shared by simultaneous readers, but not kept: clients may compare it.
+        self._now = SingleFlight[str, QueueFigures]()
+        self._days = TtlCache[str, DayFigures](KEPT_SECONDS)
+        self._packages = TtlCache[str, list[PackageCount]](KEPT_SECONDS)
+        self._failures = TtlCache[str, list[FailureCount]](KEPT_SECONDS)
 
     async def queue(self) -> QueueFigures:
         """Return how busy the server is."""
-        return await self._now.get()
+        return await self._now.run("queue", self._read_queue)
 
     async def summary(self) -> Summary:
         """Return the totals."""
-        return summarise((await self._counts.get()).totals, await self._now.get())
+        return summarise(
+            (await self._days.fetch("days", self._read_days)).totals, await self.queue()
+        )
 
     async def builds_per_day(self) -> DayChart:
         """Return what happened in each of the last 30 days."""
-        return (await self._counts.get()).by_day
+        return (await self._days.fetch("days", self._read_days)).by_day
 
     async def builds_by_version(self, branch: str | None = None) -> WeekChart:
-        """Return the finished builds of the last 26 weeks: by branch, or by version of one branch."""
-        counts = await self._counts.get()
-        return (
-            counts.by_version.get(branch, replace(counts.by_branch, datasets=[]))
-            if branch
-            else counts.by_branch
-        )
+        """Return the finished builds of 26 weeks: by branch, or by version of one branch."""
+        days = await self._days.fetch("days", self._read_days)
+        return week_chart(days.weeks, days.versions, branch)
 
     async def top_packages(self, limit: int) -> list[PackageCount]:
-        """Return the packages that were asked for most, the most frequent first."""
-        return (await self._packages.get())[:limit]
+        """Return the packages that were requested most, the most frequent first."""
+        return (await self._packages.fetch("packages", self._read_packages))[:limit]
 
     async def build_errors(self) -> list[FailureCount]:
         """Return the last failures, the newest first."""
-        return await self._failures.get()
-
-    async def _read_days(self) -> Counts:
-        names = days_up_to(today(), KEPT_DAYS)
-        days = dict(zip(names, await self._statistics.days(names), strict=True))
-        return await asyncio.to_thread(work_out, days)
-
-    async def _read_packages(self) -> list[PackageCount]:
-        counts = await self._statistics.packages(weeks_up_to(today(), WEEKS_SHOWN))
-        return await asyncio.to_thread(most_frequent, counts)
-
-    async def _read_failures(self) -> list[FailureCount]:
-        return await asyncio.to_thread(
-            newest, await self._statistics.failures(days_up_to(today(), FAILURE_DAYS))
-        )
+        return await self._failures.fetch("failures", self._read_failures)
 
     async def _read_queue(self) -> QueueFigures:
         waiting, running = await self._records.waiting(), await self._records.running()
@@ -214,93 +105,126 @@ class Figures:
             workers_alive=await asyncio.to_thread(self._queue.live_workers),
         )
 
+    async def _read_days(self) -> DayFigures:
+        names = days_up_to(today(), KEPT_DAYS)
+        days = dict(zip(names, await self._statistics.days(names), strict=True))
+        return await asyncio.to_thread(figures_of_days, days)
 
-def work_out(days: Mapping[date, DayCounts]) -> Counts:
-    """Return what is told of the days."""
+    async def _read_packages(self) -> list[PackageCount]:
+        counts = await self._statistics.packages(weeks_up_to(today(), WEEKS_SHOWN))
+        return await asyncio.to_thread(most_frequent, counts)
+
+    async def _read_failures(self) -> list[FailureCount]:
+        failures = await self._statistics.failures(days_up_to(today(), FAILURE_DAYS))
+        return await asyncio.to_thread(newest, failures)
+
+
+def figures_of_days(days: Mapping[date, DayCounts]) -> DayFigures:
+    """Compute everything that the counts of the days show."""
     weeks = weeks_up_to(max(days), WEEKS_SHOWN)
-    versions = builds_by_week(days, weeks)
-    branches: dict[str, dict[Version, list[int]]] = {}
-    for version, builds in versions.items():
-        branches.setdefault(version.branch, {})[version] = builds
-    sums = {
-        Version.parse(branch): [sum(week) for week in zip(*of_it.values(), strict=True)]
-        for branch, of_it in branches.items()
-    }
-    return Counts(
+    return DayFigures(
         totals=add_up(days),
         by_day=per_day(days),
-        by_branch=_week_chart(weeks, sums),
-        by_version={branch: _week_chart(weeks, of_it) for branch, of_it in branches.items()},
+        weeks=weeks,
+        versions=builds_by_week(days, weeks),
     )
+
+
+def builds_by_week(
+    days: Mapping[date, DayCounts], weeks: Sequence[date]
+) -> dict[Version, list[int]]:
+    """Return how many builds of each version were finished in each week (its Monday).
+
+    Skip a name that is no version: a worker of a later release may build what this one cannot name.
+    """
+    places = {week: place for place, week in enumerate(weeks)}
+    # By name at first, so that each is parsed once and not on every day.
+    named: dict[str, list[int]] = {}
+    for day, counted in days.items():
+        place = places.get(week_of(day))
+        if place is None:
+            continue
+        for name, builds in counted.versions.items():
+            named.setdefault(name, [0] * len(weeks))[place] += builds
+    found: dict[Version, list[int]] = {}
+    for name, weekly in named.items():
+        with suppress(InvalidVersionError):
+            found[Version.parse(name)] = weekly
+    return found
+
+
+def week_chart(
+    weeks: Sequence[date], versions: Mapping[Version, list[int]], branch: str | None
+) -> WeekChart:
+    """Return one series for each version of a branch; for each branch where `branch` is None."""
+    shown: dict[Version, list[int]] = {}
+    for version, builds in versions.items():
+        if branch is None:
+            name = Version.parse(version.branch)
+            shown[name] = [
+                a + b for a, b in zip(shown.get(name, [0] * len(weeks)), builds, strict=True)
+            ]
+        elif version.branch == branch:
+            shown[version] = builds
+    series = [Series(label=version.text, data=shown[version]) for version in sorted(shown)]
+    return WeekChart(labels=_labels(weeks), datasets=series)
 
 
 def add_up(days: Mapping[date, DayCounts]) -> Totals:
     """Return the totals of all days."""
     counts = list(days.values())
-    requests, cache_hits, builds = (
-        sum(getattr(day, name) for day in counts) for name in ("requests", "cache_hits", "builds")
-    )
-    failures = {
-        fault: sum(day.failures.get(fault, 0) for day in counts)
-        for fault in ("user", "upstream", "infra")
-    }
+    requests = sum(day.requests for day in counts)
+    cache_hits = sum(day.cache_hits for day in counts)
+    failures = Counter[str]()
+    for day in counts:
+        failures.update(day.failures)
     return Totals(
         since=min((day for day, counted in days.items() if counted != DayCounts()), default=None),
         days_kept=len(counts),
         requests=requests,
         cache_hits=cache_hits,
         cache_hit_ratio=round(cache_hits / requests, 4) if requests else None,
-        builds=builds,
-        failures=Failures(**failures),
-        build_seconds=BuildSeconds(median=_median(counts), mean=_mean(counts)),
+        builds=sum(day.builds for day in counts),
+        failures=Failures(**{fault: failures[fault] for fault in ("user", "upstream", "infra")}),
+        build_seconds=_build_seconds(counts),
     )
 
 
 def summarise(totals: Totals, now: QueueFigures) -> Summary:
     """Return totals and queue as one."""
-    both = {
-        field.name: getattr(value, field.name) for value in (totals, now) for field in fields(value)
-    }
-    return Summary(**both)
+    return Summary(
+        **{name: getattr(totals, name) for name in Totals.__dataclass_fields__}, **asdict(now)
+    )
 
 
 def per_day(days: Mapping[date, DayCounts]) -> DayChart:
-    """Return the last 30 of the days, in the reference server's shape; the datasets that it has come first."""
+    """Return the last 30 of the days; the datasets that the reference server has come first."""
     labels = sorted(days)[-DAYS_SHOWN:]
     shown = [days[day] for day in labels]
+    data = {
+        ("Requests", "green"): [day.requests for day in shown],
+        ("Cache-Hits", "orange"): [day.cache_hits for day in shown],
+        ("Failures", "red"): [sum(day.failures.values()) for day in shown],
+        ("Builds", "blue"): [day.builds for day in shown],
+    }
     return DayChart(
         labels=_labels(labels),
         datasets=[
-            ColouredSeries(label="Requests", data=[day.requests for day in shown], color="green"),
-            ColouredSeries(
-                label="Cache-Hits", data=[day.cache_hits for day in shown], color="orange"
-            ),
-            ColouredSeries(
-                label="Failures", data=[sum(day.failures.values()) for day in shown], color="red"
-            ),
-            ColouredSeries(label="Builds", data=[day.builds for day in shown], color="blue"),
+            ColouredSeries(label=label, data=values, color=colour)
+            for (label, colour), values in data.items()
         ],
     )
 
 
 def most_frequent(counts: Mapping[str, int]) -> list[PackageCount]:
-    """Return the packages that were asked for most, the most frequent first, equal ones by name."""
+    """Return the packages that were requested most, the most frequent first, equal ones by name."""
     ranked = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
     return [PackageCount(name=name, count=count) for name, count in ranked[:PACKAGES_SHOWN]]
 
 
 def newest(counted: Iterable[tuple[Failure, int]]) -> list[FailureCount]:
     """Return the last failures, the newest hour first, and within it the most frequent."""
-    by_count = sorted(
-        counted,
-        key=lambda entry: (
-            -entry[1],
-            entry[0].code,
-            entry[0].version,
-            entry[0].target,
-            entry[0].profile,
-        ),
-    )
+    by_count = sorted(counted, key=lambda entry: (-entry[1], entry[0].encoded()))
     ranked = sorted(by_count, key=lambda entry: entry[0].hour, reverse=True)
     return [
         FailureCount(
@@ -317,28 +241,21 @@ def newest(counted: Iterable[tuple[Failure, int]]) -> list[FailureCount]:
     ]
 
 
-def _mean(counts: Sequence[DayCounts]) -> float | None:
-    builds = sum(day.builds for day in counts)
-    return round(sum(day.milliseconds for day in counts) / builds / 1000, 1) if builds else None
-
-
-def _median(counts: Sequence[DayCounts]) -> float | None:
-    durations: dict[int, int] = {}
+def _build_seconds(counts: Sequence[DayCounts]) -> BuildSeconds:
+    durations = Counter[int]()
     for day in counts:
-        for step, count in day.durations.items():
-            durations[step] = durations.get(step, 0) + count
-    before, half = 0, sum(durations.values()) / 2
-    for step, count in sorted(durations.items()):
+        durations.update(day.durations)
+    builds = durations.total()
+    if not builds:
+        return BuildSeconds(median=None, mean=None)
+    middle, before = 0, 0
+    for middle, count in sorted(durations.items()):  # noqa: B007  # The step where it ends.
         before += count
-        if before >= half:
-            return round(seconds_of(step), 1)
-    return None
-
-
-def _week_chart(weeks: Sequence[date], builds: Mapping[Version, list[int]]) -> WeekChart:
-    return WeekChart(
-        labels=_labels(weeks),
-        datasets=[Series(label=version.text, data=builds[version]) for version in sorted(builds)],
+        if before >= builds / 2:
+            break
+    milliseconds = sum(day.milliseconds for day in counts)
+    return BuildSeconds(
+        median=round(seconds_of(middle), 1), mean=round(milliseconds / builds / 1000, 1)
     )
 
 

@@ -1,13 +1,21 @@
-"""The statistics in Redis: plain commands, one script per event and one pipeline per reading.
+"""The statistics in Redis: one transaction per event, one pipeline per reading.
 
-An event's commands are run by a script, all at once, so that no key is left without its end of
-life, and once: where a reply is lost, the client library asks again, and an event that was counted
-is known by its nonce. What is read is decoded in a thread: half a year takes tens of milliseconds,
-for which no poll has to wait.
+    asu:statistics:totals                hash of `build_totals`, without an end of life
+    asu:statistics:day:2026-10-26        hash of a UTC day: `requests`, `cache_hits`,
+                                         `milliseconds` (all builds together), `fault:NAME`,
+                                         `version:NAME` and `took:STEP` (finished builds)
+    asu:statistics:hours:2026-10-26      hash of a day: `13:OUTCOME`, builds that ended after 13:00
+    asu:statistics:packages:2026-10-26   sorted set of the week that begins on this Monday:
+                                         package → finished builds that requested it
+    asu:statistics:failures:2026-10-26   sorted set of a day: a failure as JSON → how often
+
+A transaction leaves no key without its end of life. Where its reply is lost, the client library
+sends it again and the event counts twice: these are figures for people, and may be off by that.
+Replies are decoded in a thread: half a year takes tens of milliseconds, and polls must not wait.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from itertools import chain
@@ -16,7 +24,6 @@ from typing import Any
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.records.build_record import new_nonce
 from asu.records.redis_connections import answers
 
 from .build_statistics import (
@@ -26,7 +33,6 @@ from .build_statistics import (
     KEPT_DAYS,
     PACKAGES_KEPT,
     PACKAGES_READ,
-    PREFIX,
     DayCounts,
     Failure,
     FinishedBuild,
@@ -37,89 +43,61 @@ from .build_statistics import (
 )
 from .build_totals import WHOLE, BuildTotals, increments, read_totals
 
-DAY_SECONDS = 86_400
+PREFIX = "asu:statistics:"
 TOTALS = f"{PREFIX}totals"
-COUNTED = f"{PREFIX}counted:"  # With the nonce of an event: that it was counted.
-# Seconds for which that is known. Who asks again does so within two, as `redis_connections` has it;
-# the rest is for a Redis that stood still.
-COUNTED_SECONDS = 60
-
-# Runs commands unless the event was counted. Each stands among the arguments behind the number of
-# its words.
-COUNT_ONCE = """
-if not redis.call('SET', KEYS[1], 1, 'NX', 'EX', ARGV[1]) then return 0 end
-local at = 2
-while at <= #ARGV do
-  local last = at + tonumber(ARGV[at])
-  redis.call(unpack(ARGV, at + 1, last))
-  at = last + 1
-end
-return 1
-"""
+DAY_SECONDS = 86_400
 
 Command = tuple[str | int, ...]
 
 
 class RedisStatistics:
-    """The API's side."""
+    """The API's side: count requests, and read everything. Each call raises QueueUnavailable."""
 
     def __init__(self, redis: AsyncRedis) -> None:
         self._redis = redis
-        self._count_once = redis.register_script(COUNT_ONCE)
 
     async def add_requests(self, day: date, *, requests: int, cache_hits: int) -> None:
-        """See Statistics."""
-        key = _day(day)
-        counted: list[Command] = [
-            ("HINCRBY", key, "requests", requests),
-            ("HINCRBY", key, "cache_hits", cache_hits),
-            ("EXPIRE", key, KEPT_DAYS * DAY_SECONDS),
-        ]
+        """Add to the counts of a day."""
+        key = f"{PREFIX}day:{day}"
         with answers():
-            await self._count_once(keys=[COUNTED + new_nonce()], args=_arguments(counted))
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.hincrby(key, "requests", requests)
+                pipeline.hincrby(key, "cache_hits", cache_hits)
+                pipeline.expire(key, KEPT_DAYS * DAY_SECONDS)
+                await pipeline.execute()
 
     async def days(self, days: Sequence[date]) -> list[DayCounts]:
-        """See Statistics."""
-        with answers():
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for day in days:
-                    pipeline.hgetall(_day(day))
-                found = await pipeline.execute()
-        return await asyncio.to_thread(_all_counts, found)
+        """Return the counts of each day."""
+        found = await self._read("day", days, lambda pipeline, key: pipeline.hgetall(key))
+        return await asyncio.to_thread(lambda: [_counts(day) for day in found])
 
     async def packages(self, weeks: Sequence[date]) -> dict[str, int]:
-        """See Statistics."""
-        with answers():
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for week in weeks:
-                    pipeline.zrange(
-                        _packages(week), 0, PACKAGES_READ - 1, desc=True, withscores=True
-                    )
-                found = await pipeline.execute()
+        """Return the most frequent packages of the weeks that begin on these days, summed up."""
+        found = await self._read(
+            "packages",
+            weeks,
+            lambda pipeline, key: pipeline.zrange(
+                key, 0, PACKAGES_READ - 1, desc=True, withscores=True
+            ),
+        )
         return await asyncio.to_thread(_sums, found)
 
     async def failures(self, days: Sequence[date]) -> list[tuple[Failure, int]]:
-        """See Statistics."""
-        with answers():
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for day in days:
-                    pipeline.zrange(_failures(day), 0, -1, withscores=True)
-                found = await pipeline.execute()
-        return await asyncio.to_thread(_all_failures, found)
+        """Return the failures of the days in no order, each once with its count."""
+        found = await self._read(
+            "failures", days, lambda pipeline, key: pipeline.zrange(key, 0, -1, withscores=True)
+        )
+        return await asyncio.to_thread(lambda: failures_of(chain.from_iterable(found)))
 
     async def totals(self) -> BuildTotals:
-        """See Statistics."""
+        """Return what workers have counted since counting began."""
         with answers():
             found: Any = await self._redis.hgetall(TOTALS)
         return read_totals({name.decode(): int(value) for name, value in found.items()})
 
     async def hours(self, days: Sequence[date]) -> dict[str, dict[str, int]]:
-        """See Statistics."""
-        with answers():
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for day in days:
-                    pipeline.hgetall(_hours(day))
-                found = await pipeline.execute()
+        """Return the builds that ended in each hour by outcome; an hour without one is left out."""
+        found = await self._read("hours", days, lambda pipeline, key: pipeline.hgetall(key))
         hours: dict[str, dict[str, int]] = {}
         for day, counts in zip(days, found, strict=True):
             for name, count in counts.items():
@@ -127,19 +105,27 @@ class RedisStatistics:
                 hours.setdefault(f"{day}T{hour}:00:00Z", {})[outcome] = int(count)
         return hours
 
+    async def _read(
+        self, kind: str, days: Iterable[date], ask: Callable[[Any, str], object]
+    ) -> list[Any]:
+        with answers():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for day in days:
+                    ask(pipeline, f"{PREFIX}{kind}:{day}")
+                return await pipeline.execute()
+
 
 class RedisBuildStatistics:
-    """The worker's side."""
+    """The worker's side: count how builds end. Each call raises QueueUnavailable."""
 
     def __init__(self, redis: Redis) -> None:
-        self._count_once = redis.register_script(COUNT_ONCE)
+        self._blocking = redis
 
     def add_finished(self, build: FinishedBuild) -> None:
-        """See BuildStatistics."""
+        """Count a build that succeeded."""
         day = build.at.date()
-        key, packages = _day(day), _packages(week_of(day))
+        key, packages = f"{PREFIX}day:{day}", f"{PREFIX}packages:{week_of(day)}"
         self._count(
-            ("HINCRBY", key, "builds", 1),
             ("HINCRBY", key, "milliseconds", round(build.seconds * 1000)),
             ("HINCRBY", key, f"version:{build.version}", 1),
             ("HINCRBY", key, f"took:{duration_step(build.seconds)}", 1),
@@ -151,8 +137,8 @@ class RedisBuildStatistics:
         )
 
     def add_failure(self, failure: Failure, steps: Mapping[str, float]) -> None:
-        """See BuildStatistics."""
-        key, failures = _day(failure.day), _failures(failure.day)
+        """Count a build that failed; `steps` are the seconds of make's commands until then."""
+        key, failures = f"{PREFIX}day:{failure.day}", f"{PREFIX}failures:{failure.day}"
         self._count(
             ("HINCRBY", key, f"fault:{failure.fault}", 1),
             ("EXPIRE", key, KEPT_DAYS * DAY_SECONDS),
@@ -163,13 +149,11 @@ class RedisBuildStatistics:
         )
 
     def _count(self, *commands: Command) -> None:
-        with answers():
-            self._count_once(keys=[COUNTED + new_nonce()], args=_arguments(commands))
-
-
-def _arguments(commands: Iterable[Command]) -> list[str | int]:
-    """Return commands as the script takes them."""
-    return [COUNTED_SECONDS, *chain.from_iterable((len(command), *command) for command in commands)]
+        with answers(), self._blocking.pipeline(transaction=True) as pipeline:
+            queue: Any = pipeline.execute_command  # The library gives it no types.
+            for command in commands:
+                queue(*command)
+            pipeline.execute()
 
 
 def _ended(
@@ -178,25 +162,9 @@ def _ended(
     """Yield what adds a build to the totals, and to the hour in which it ended."""
     for field, amount in increments(outcome, code, seconds):
         yield "HINCRBY", TOTALS, field, amount
-    key = _hours(date.fromisoformat(hour[:10]))
+    key = f"{PREFIX}hours:{hour[:10]}"
     yield "HINCRBY", key, f"{hour[11:13]}:{outcome}", 1
     yield "EXPIRE", key, (HOURS_DAYS + 1) * DAY_SECONDS
-
-
-def _day(day: date) -> str:
-    return f"{PREFIX}day:{day}"
-
-
-def _packages(week: date) -> str:
-    return f"{PREFIX}packages:{week}"
-
-
-def _failures(day: date) -> str:
-    return f"{PREFIX}failures:{day}"
-
-
-def _all_counts(found: Iterable[Mapping[bytes, bytes]]) -> list[DayCounts]:
-    return [_counts(day) for day in found]
 
 
 def _sums(found: Iterable[Iterable[tuple[bytes, float]]]) -> dict[str, int]:
@@ -206,16 +174,8 @@ def _sums(found: Iterable[Iterable[tuple[bytes, float]]]) -> dict[str, int]:
     return {name.decode(errors="replace"): count for name, count in counts.items()}
 
 
-def _all_failures(found: Iterable[Iterable[tuple[bytes, float]]]) -> list[tuple[Failure, int]]:
-    return failures_of(chain.from_iterable(found))
-
-
-def _hours(day: date) -> str:
-    return f"{PREFIX}hours:{day}"
-
-
 def _counts(found: Mapping[bytes, bytes]) -> DayCounts:
-    """Read a day's hash; fields of a later release are passed over, whatever they hold."""
+    """Read a day's hash; fields of a later release are skipped."""
     plain: dict[str, int] = {}
     named: dict[str, dict[str, int]] = {"fault": {}, "version": {}}
     durations: dict[int, int] = {}
@@ -229,7 +189,7 @@ def _counts(found: Mapping[bytes, bytes]) -> DayCounts:
             elif not name:
                 plain[kind] = int(value)
     totals: dict[str, Any] = {
-        name: plain.get(name, 0) for name in ("requests", "cache_hits", "builds", "milliseconds")
+        name: plain.get(name, 0) for name in ("requests", "cache_hits", "milliseconds")
     }
     return DayCounts(
         **totals, failures=named["fault"], versions=named["version"], durations=durations

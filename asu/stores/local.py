@@ -7,6 +7,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from asu.errors import StoreFailed
@@ -36,19 +37,7 @@ from .store import (
 )
 from .workplaces import Workplaces, is_older
 
-SEEN = 10_000  # Builds; what is remembered of each takes some 600 bytes.
-
-
-@dataclass(frozen=True, slots=True)
-class SeenBuild:
-    """A build as it was looked at: the mark of its directory then, and the sizes that its files were published with, by their paths."""
-
-    mark: tuple[int, int]
-    sizes: tuple[tuple[str, int], ...]
-
-    def is_whole(self) -> bool:
-        """Whether each file is there and has its size: one that was shortened where it lies leaves no mark on the directory."""
-        return all(has_size(path, size) for path, size in self.sizes)
+REMEMBERED = 10_000  # Builds; what is remembered of each takes some 600 bytes.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +56,8 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._workplaces = Workplaces(root)
-        self._seen: dict[str, SeenBuild] = {}
+        # By the key and the mark of its directory. Threads share it.
+        self._sizes_of = lru_cache(REMEMBERED)(self._published_sizes)
 
     def open(self) -> None:
         """See Store."""
@@ -83,13 +73,12 @@ class LocalStore:
             return False
         try:
             status = (self._root / key).stat()
-            mark = (status.st_ino, status.st_mtime_ns)
-            seen = self._seen.get(key)
-            return (
-                seen.is_whole()
-                if seen is not None and seen.mark == mark
-                else self._look_at(key, mark)
-            )
+            # A file that was shortened in place leaves no mark on the directory.
+            sizes = self._sizes_of(key, (status.st_ino, status.st_mtime_ns))
+            if sizes is not None:
+                return all(has_size(path, size) for path, size in sizes)
+            directory = self._root / key
+            return not is_damaged(directory) and any(map(Path.is_file, directory.iterdir()))
         except FileNotFoundError:
             if self._workplaces.are_there():
                 return False
@@ -269,17 +258,12 @@ class LocalStore:
         for directory in directories:
             yield directory.name, directory
 
-    def _look_at(self, key: str, mark: tuple[int, int]) -> bool:
-        """Whether all files of a build are there as they were published, or any of one that was published without a manifest."""
+    def _published_sizes(
+        self, key: str, _mark: tuple[int, int]
+    ) -> tuple[tuple[str, int], ...] | None:
+        """Return the paths and sizes of a build's files; None for one without a manifest."""
         manifest = manifest_in(self._root / key)
-        if manifest is None:
-            return not is_damaged(self._root / key) and any(
-                path.is_file() for path in (self._root / key).iterdir()
-            )
-        if len(self._seen) >= SEEN:
-            self._seen.clear()
-        seen = self._seen[key] = SeenBuild(mark, sizes_in(self._root / key, manifest))
-        return seen.is_whole()
+        return None if manifest is None else sizes_in(self._root / key, manifest)
 
     def _is_over(self, directory: Path, lifetimes: Lifetimes) -> bool:
         """Whether a build has outlived its time; one without a manifest goes by its age."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from asu.disk_thread import DiskThread
+from asu.blocking import BlockingCalls
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -38,7 +38,6 @@ MAX_AGE = 7 * 86_400.0
 PATIENCE = 1.0  # Seconds for a disk that hangs; one that does not takes milliseconds.
 # Seconds likewise for what nobody waits for; the largest document takes one to pack.
 NOTE_PATIENCE = 10.0
-PAUSE = 60.0  # Seconds in which a disk that hung is left alone.
 # Documents that wait to be written: each is held meanwhile, and one that is passed over is fetched
 # again when it comes to light.
 MAX_NOTES = 16
@@ -95,7 +94,9 @@ class DiskLastGood:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory, self._url, self._max_total, self._clock = directory, url, max_total, clock
-        self._disk = DiskThread(pause=PAUSE, clock=clock)
+        # Documents are looked for apart, since writing a large one takes a second.
+        self._finding = BlockingCalls("the disk", patience=PATIENCE)
+        self._noting = BlockingCalls("the disk", patience=NOTE_PATIENCE)
         self._notes = 0
         self._fails = False
         self._rest_ends = float("-inf")
@@ -104,7 +105,7 @@ class DiskLastGood:
         """See LastGood."""
         file = self._file(path)
         try:
-            return await self._disk.run(lambda: _read(file), patience=PATIENCE, first=True)
+            return await self._finding.run(lambda: _read(file))
         except TimeoutError:
             return None
 
@@ -131,7 +132,7 @@ class DiskLastGood:
             return None
         self._notes += 1
         try:
-            return await self._disk.run(call, patience=NOTE_PATIENCE)
+            return await self._noting.run(call)
         except TimeoutError:
             return None
         finally:

@@ -1,13 +1,12 @@
 """What a failed command of the ImageBuilder means, read from its output.
 
-A failed download ends in the same "Cannot install package" lines as a wrong name, so signs of a
-failed download are looked for first: they are never the user's fault. That stderr is not empty
-means nothing; a successful build fills it.
+A failed download ends in the same "Cannot install package" lines as a wrong name. So signs of a
+failed download, which is never the user's fault, are looked for first. Output on stderr means
+nothing: a successful build fills it.
 """
 
 import logging
 import re
-from collections.abc import Mapping
 
 from asu.errors import (
     AsuError,
@@ -23,14 +22,14 @@ from asu.errors import (
 
 from .container import CommandResult
 from .image_sizes import size_error
-from .package_managers import PackageManager
+from .package_managers import OwnFeeds, PackageManager
 from .package_managers.problems import impossible_selection
 
 log = logging.getLogger(__name__)
 
 # make knows no others; podman says 125 to 127 when it cannot start a command, a kill makes 137.
 MAKE_EXIT_CODES = (0, 1, 2)
-TERMINATED = 137  # 128 + SIGKILL, as a shell tells it.
+TERMINATED = 137  # 128 + SIGKILL, as a shell reports it.
 LAST_WORDS = 200  # Characters; the whole output stands beside the reason.
 
 _SCRIPT = re.compile(
@@ -38,37 +37,31 @@ _SCRIPT = re.compile(
 )
 
 
-def check(
-    result: CommandResult,
-    manager: PackageManager,
-    feeds: Mapping[str, str],
-    *,
-    has_keys: bool = True,
-) -> None:
-    """Raise the error that a command's outcome means, unless it did what was asked; `feeds` are those of the request, name → URL.
+def check(result: CommandResult, manager: PackageManager, own: OwnFeeds) -> None:
+    """Raise the error that a command's outcome means, unless it did its work.
 
-    Builders end well without a feed that cannot be had or trusted. Without a feed of the request,
-    its packages may have come from elsewhere, so that is a failure. Without one of the builder's
-    own, each package is still the one that was asked for, since no two of them hold it in two
-    versions; a package that only the missing one has ends the command anyway. With feeds of the
-    request beside them that does not hold: theirs may have stood in for the official one.
+    Builders end well without a feed that cannot be fetched or trusted. Without a feed of the
+    request (`own`), its packages may have come from elsewhere, so that is a failure. Without one of
+    the builder's own, each package is still the right one, since no two of these feeds have it in
+    two versions; a package that only the missing feed has ends the command anyway. With feeds of
+    the request beside them, theirs may have replaced an official package, so that is a failure, too.
     """
     unusable = (
-        manager.unusable_feeds(result.stderr, feeds)
-        if feeds and result.exit_code in MAKE_EXIT_CODES
+        manager.unusable_feeds(result.stderr, own.urls)
+        if own.urls and result.exit_code in MAKE_EXIT_CODES
         else []
     )
     if unusable:
-        # With a key that does not fit, a feed may be half published; without any, the request
-        # itself lacks something.
         reason = " and ".join(feed.words for feed in unusable)
-        if not has_keys and all(feed.is_untrusted for feed in unusable):
+        # Without any key the request itself lacks something; with a key that does not fit, the feed
+        # may be half published.
+        if not own.has_keys and all(feed.is_untrusted for feed in unusable):
             raise FeedUntrusted(reason=reason)
         raise FeedUnusable(reason=reason)
     if result.exit_code:
         raise failure(result, manager)
     missing = manager.failed_download(result.stderr)
-    if missing is not None and feeds:
+    if missing is not None and own.urls:
         raise _download_failed(missing)
     if missing is not None:
         log.warning("a feed was left out, and no package of it was asked for: %s", missing)

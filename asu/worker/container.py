@@ -1,4 +1,4 @@
-"""What a build runs in, and what makes that: one container per build, made for it and thrown away after it.
+"""What a build runs in, and what makes it: one container per build, thrown away afterwards.
 
 Every command has a deadline of ours. When it passes, the container is killed and the command's
 output ends.
@@ -8,12 +8,39 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .pulling import BuilderImage
+from .builder_image import BuilderImage
+
+# Bytes kept from either end of an output; a whole x86 build prints about 75 KiB.
+LOG_HALF = 64 * 1024
+LOG_MOST = 2 * LOG_HALF  # Bytes of an output of which nothing was dropped.
+
+
+class BoundedLog:
+    """Keeps both ends of an output; a line in the middle says how many bytes were dropped."""
+
+    def __init__(self, half: int = LOG_HALF) -> None:
+        self._half, self._head, self._tail, self._size = half, bytearray(), bytearray(), 0
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece."""
+        self._size += len(piece)
+        left = self._half - len(self._head)
+        self._head += piece[:left]
+        self._tail += piece[left:] if left > 0 else piece
+        if len(self._tail) > 2 * self._half:
+            del self._tail[: -self._half]
+
+    def text(self) -> str:
+        """Return what was kept; bytes that are not UTF-8 are replaced."""
+        tail = bytes(self._tail[-self._half :])
+        dropped = self._size - len(self._head) - len(tail)
+        middle = f"\n[… {dropped} bytes left out …]\n".encode() if dropped else b""
+        return (bytes(self._head) + middle + tail).decode("utf-8", errors="replace")
 
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a command in the container left: exit code and bounded outputs."""
+    """A finished command: its exit code and its bounded outputs."""
 
     exit_code: int
     stdout: str
@@ -21,25 +48,35 @@ class CommandResult:
 
 
 class BuildContainer(Protocol):
-    """A running container of one build."""
+    """The running container of one build."""
 
     def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
-        """Run an argument list; raises BuildTimeout and ContainerFailed, which hold what it had printed."""
+        """Run an argument list for at most `deadline` seconds.
+
+        Raises BuildTimeout and ContainerFailed, which hold what the command had printed.
+        """
 
     def put(self, path: str, content: bytes, mode: int) -> None:
         """Write a file below the builder's directory, making its parents."""
 
     def read_out(self, path: str, *, deadline: int) -> Iterator[bytes]:
-        """Yield a directory as a tar stream; raises ContainerFailed, and BuildTimeout when that takes longer, whoever reads it included."""
+        """Yield a directory as a tar stream.
+
+        Raises ContainerFailed, and BuildTimeout after `deadline` seconds; the time of the reader
+        counts.
+        """
 
     def disk_taken(self) -> int:
-        """Return how many bytes it has written and not removed, holes in files included; raises ContainerFailed."""
+        """Return how many bytes its files take, holes included; raises ContainerFailed."""
 
     def disk_free(self) -> int:
-        """Return how many bytes its disk has left for it; raises ContainerFailed."""
+        """Return how many bytes are free on its disk; raises ContainerFailed."""
 
     def admit(self, feeds: Collection[str]) -> None:
-        """Let it reach the servers of these feeds, URLs, too, unless they are at private addresses; raises ContainerFailed."""
+        """Let it reach the servers of more feeds (URLs), except at private addresses.
+
+        Raises ContainerFailed.
+        """
 
     def kill(self) -> None:
         """End everything in it at once; its commands fail."""
@@ -52,7 +89,7 @@ class ContainerEngine(Protocol):
     """Makes containers."""
 
     def pin(self, image: BuilderImage) -> BuilderImage:
-        """Return the image with id and digest of what its name leads to now, pulled where that is asked for.
+        """Return the image with id and digest; it is pulled first where the settings ask for that.
 
         Raises ImageBuilderMissing, ContainerFailed and BuildTimeout.
         """
@@ -60,20 +97,21 @@ class ContainerEngine(Protocol):
     def start(
         self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()
     ) -> BuildContainer:
-        """Start a container from an ImageBuilder image, the very one that was pinned; one that was not is pinned first. Raises as `pin`.
+        """Start a container from exactly the image that was pinned; pin it first if it is not.
 
-        It reaches the servers that the settings name, those of the feeds that the image carries and
-        those of `feeds`, URLs.
+        The container reaches the servers of the settings, of the feeds in the image and of `feeds`
+        (URLs). Raises as `pin`.
         """
 
     def has(self, image: BuilderImage) -> bool:
-        """Whether the image is at hand, so that nothing has to be pulled; raises ContainerFailed."""
+        """Whether the image is on this machine; raises ContainerFailed."""
 
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
-        """Return key, attempt and container of each build container of this system, and of those that ended whose system may be gone.
+        """Return key, attempt and container of each build container of this system.
 
-        Systems may share a podman; what runs belongs to its own system alone.
+        Several systems may share a podman. Of the others, only containers that have ended are
+        listed, since their system may be gone.
         """
 
     def close(self) -> None:
-        """End the connections; containers made by this engine are of no use afterwards."""
+        """End the connections; containers of this engine cannot be used afterwards."""

@@ -1,8 +1,8 @@
-"""The ImageBuilder's names and commands.
+"""The ImageBuilder's commands, and how to read what they print.
 
-Commands are argument lists, and that is not enough: make expands `$(…)` in the value of a variable
-by itself, and two shells follow. So every value is admitted here once more by an anchored ASCII
-pattern, whatever came through Redis; `EXTRA_IMAGE_NAME` and `BIN_DIR` are made of our own hash.
+Argument lists are not enough: make itself expands `$(…)` in the value of a variable, and two shells
+follow. So every value is checked here once more by an anchored ASCII pattern, whatever came through
+Redis; `EXTRA_IMAGE_NAME` and `BIN_DIR` are made of our own hash.
 """
 
 import re
@@ -20,8 +20,8 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 BUILDER = "/builder"
 FILES = "asu-files"
 FIRST_BOOT_SCRIPT = f"{FILES}/etc/uci-defaults/99-asu-defaults"
-# Twelve digits in the files' names tell builds of one device apart for people; what identifies a
-# build is the whole hash, its directory. More would overrun the 256 bytes that auc has for a URL.
+# People need few digits to distinguish builds of a device; the directory has the whole hash. More
+# digits would exceed the 256 bytes that auc has for a URL.
 NAME_DIGITS = 12
 
 _CONFIG_SYMBOLS = {"squashfs": "SQUASHFS", "ext4": "EXT4FS", "ubifs": "UBIFS", "jffs2": "JFFS2"}
@@ -29,22 +29,11 @@ _CONFIG_SYMBOLS = {"squashfs": "SQUASHFS", "ext4": "EXT4FS", "ubifs": "UBIFS", "
 
 @dataclass(frozen=True, slots=True)
 class BuilderInfo:
-    """What `make info` says: a pure function of the ImageBuilder's image."""
+    """The output of `make info`: a pure function of the ImageBuilder's image."""
 
     revision: str
     default_packages: tuple[str, ...]
     device_packages: Mapping[str, tuple[str, ...]]
-
-
-def image_name(base: str, version: Version, target: str) -> str:
-    """Return the container image of an ImageBuilder, such as NAME:ath79-generic-v24.10.4."""
-    if version.is_development:
-        tag = "master"
-    elif version.is_snapshot:
-        tag = f"openwrt-{version.branch}"
-    else:
-        tag = f"v{version}"
-    return f"{base}:{target.replace('/', '-')}-{tag}"
 
 
 def parse_info(output: str) -> BuilderInfo:
@@ -62,8 +51,21 @@ def parse_info(output: str) -> BuilderInfo:
     return BuilderInfo(revision[1], tuple(defaults[1].split()), device_packages)
 
 
+def parse_manifest(output: str) -> dict[str, str]:
+    """Read name and version per line; builders with apk had another separator for a while."""
+    manifest = {}
+    for line in output.splitlines():
+        match line.split():
+            case [name, "-", version] | [name, version]:
+                manifest[name] = version
+    return manifest
+
+
 def selection(request: Mapping[str, Any], info: BuilderInfo) -> list[str]:
-    """Return the packages to hand to make: sorted, and for an absolute list with `-name` for each default not in it."""
+    """Return the packages to hand to make, sorted.
+
+    An absolute list gets `-name` for each default that is not in it.
+    """
     profile, packages = request["profile"], list(dict.fromkeys(request["packages"]))
     if profile not in info.device_packages:
         raise ProfileMissingInBuilder(profile=profile)
@@ -82,7 +84,10 @@ def manifest_command(request: Mapping[str, Any], packages: Sequence[str]) -> lis
 
 
 def image_command(request: Mapping[str, Any], packages: Sequence[str], key: str) -> list[str]:
-    """Return the command that makes the images; the order of its arguments is the reference server's, clients index it."""
+    """Return the command that makes the images.
+
+    Clients index its arguments, so their order is that of the reference server.
+    """
     if _KEY.fullmatch(key) is None:
         raise BuildFailed(reason="the key of the build is malformed")
     command = [
@@ -101,15 +106,15 @@ def image_command(request: Mapping[str, Any], packages: Sequence[str], key: str)
 
 
 def output_directory(key: str) -> str:
-    """Return where in the container the images are gathered."""
+    """Return the directory of the images in the container."""
     return f"{BUILDER}/{key}"
 
 
 def filesystem_command(config: str, filesystem: str) -> list[str]:
-    """Return the command that switches all other file systems off in the builder's .config; raises UnknownFilesystem.
+    """Return the command that switches all other file systems off in the builder's .config.
 
-    Releases before 2026 ignore ROOTFS_FILESYSTEM; this works on all of them and nearly halves an
-    x86 build.
+    Releases before 2026 ignore ROOTFS_FILESYSTEM; this works on all of them and nearly halves the
+    time of an x86 build. Raises UnknownFilesystem.
     """
     offered = [
         name
@@ -119,14 +124,8 @@ def filesystem_command(config: str, filesystem: str) -> list[str]:
     if filesystem not in offered:
         raise UnknownFilesystem(filesystem=filesystem, available=", ".join(offered) or "none")
     others = [_CONFIG_SYMBOLS[name] for name in offered if name != filesystem] + ["TARGZ"]
-    edits = [
-        part
-        for symbol in others
-        for part in (
-            "-e",
-            f"s/^CONFIG_TARGET_ROOTFS_{symbol}=y$/# CONFIG_TARGET_ROOTFS_{symbol} is not set/",
-        )
-    ]
+    edit = "s/^CONFIG_TARGET_ROOTFS_{0}=y$/# CONFIG_TARGET_ROOTFS_{0} is not set/"
+    edits = [part for symbol in others for part in ("-e", edit.format(symbol))]
     return ["sed", "-i", *edits, f"{BUILDER}/.config"]
 
 

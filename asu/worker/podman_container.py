@@ -1,4 +1,8 @@
-"""A running container of podman's; podman's API keeps no deadlines, so all of them are kept here."""
+"""A running container of podman's.
+
+podman's API has no deadlines, and a connection's timeout starts over with each byte. So all
+deadlines are kept here.
+"""
 
 import contextlib
 import io
@@ -6,7 +10,7 @@ import json
 import logging
 import tarfile
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +19,21 @@ from podman.api import stream_frames
 from podman.domain.containers import Container
 from podman.errors import PodmanError
 from requests.exceptions import RequestException
+from typing_extensions import override
 from urllib3.exceptions import HTTPError
 
+from asu.builds.capacity import MIB
 from asu.errors import BuildTimeout, ContainerFailed
 
-from .archive import pieces_of
-from .bounded_log import BoundedLog
-from .container import CommandResult
-from .deadline import deadline_of
+from .container import BoundedLog, BuildContainer, CommandResult
 from .fencing import Fence
 
 log = logging.getLogger(__name__)
 
 # Seconds for single calls; the longest, removing a container under load, was measured at 0.7 s.
 API_TIMEOUT = 60
-# Seconds for each question of a look at the disk; it takes a tenth of one, and thrice as much after
-# 20,000 files.
+# Seconds for each request of a look at the disk; it takes a tenth of one, and a third with 20,000
+# files.
 LOOK_TIMEOUT = 20
 # Blocks and their size, of the disk below the container's layer.
 _FREE_SPACE = ("/usr/bin/stat", "--file-system", "--format=%a %S", "/")
@@ -39,7 +42,7 @@ _ROOT = "0:0"  # In the container, and without any capability.
 
 @contextlib.contextmanager
 def podman_answers(doing: str) -> Iterator[None]:
-    """Turn whatever keeps podman from doing something into ContainerFailed; what it says goes to the log."""
+    """Turn podman's errors into ContainerFailed; their words go to the log."""
     try:
         yield
     except (PodmanError, RequestException, HTTPError, OSError) as error:
@@ -48,7 +51,45 @@ def podman_answers(doing: str) -> Iterator[None]:
         raise ContainerFailed(reason=f"podman did not {doing}") from error
 
 
-class PodmanContainer:
+@contextlib.contextmanager
+def deadline_of(seconds: float, end_it: Callable[[], object]) -> Iterator[threading.Event]:
+    """Call `end_it` from another thread if the block takes longer than `seconds`.
+
+    The yielded event says whether that happened.
+    """
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        end_it()
+
+    timer = threading.Timer(seconds, expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield expired
+    finally:
+        timer.cancel()
+
+
+def pieces_of(response: Any, deadline: int) -> Iterator[bytes]:
+    """Yield an answer's content; raises RequestException, and BuildTimeout after `deadline` seconds."""
+
+    def cut_off() -> None:
+        with contextlib.suppress(ValueError, RuntimeError, OSError):  # It has just ended.
+            response.raw.shutdown()
+
+    with deadline_of(deadline, cut_off) as expired:
+        try:
+            yield from response.iter_content(chunk_size=MIB)
+        except RequestException:
+            if not expired.is_set():
+                raise
+    if expired.is_set():  # What was cut off may look like an end.
+        raise BuildTimeout(step="podman cp", seconds=deadline)
+
+
+class PodmanContainer(BuildContainer):
     """A container of podman's."""
 
     def __init__(
@@ -57,8 +98,8 @@ class PodmanContainer:
         self._client, self._container, self._socket, self._fence = client, container, socket, fence
         self._killed = threading.Event()
 
+    @override
     def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
-        """See BuildContainer."""
         stdout, stderr = BoundedLog(), BoundedLog()
         with deadline_of(deadline, self.kill) as expired:
             try:
@@ -85,8 +126,8 @@ class PodmanContainer:
             int(exit_code if exit_code is not None else -1), stdout.text(), stderr.text()
         )
 
+    @override
     def put(self, path: str, content: bytes, mode: int) -> None:
-        """See BuildContainer."""
         with io.BytesIO() as buffer:
             with tarfile.open(fileobj=buffer, mode="w") as archive:
                 for parent in reversed(Path(path).parents[:-1]):
@@ -96,11 +137,10 @@ class PodmanContainer:
                 if not self._container.put_archive("/builder", buffer.getvalue()):
                     raise ContainerFailed(reason="podman did not take a file")
 
+    @override
     def read_out(self, path: str, *, deadline: int) -> Iterator[bytes]:
-        """See BuildContainer."""
         with podman_answers("hand out the images"):
-            # podman-py's get_archive takes the whole archive into memory, twice, before it hands
-            # out the first piece.
+            # podman-py's get_archive first reads the whole archive into memory, twice.
             answer = self._client.api.get(
                 f"/containers/{self._container.id}/archive", params={"path": [path]}, stream=True
             )
@@ -108,58 +148,56 @@ class PodmanContainer:
                 response.raise_for_status()
                 yield from pieces_of(response, deadline)
 
+    @override
     def disk_taken(self) -> int:
-        """See BuildContainer."""
         # A connection of its own, as for a kill.
         with (
-            podman_answers("tell the size of a container"),
+            podman_answers("measure a container"),
             PodmanClient(base_url=self._socket, timeout=LOOK_TIMEOUT) as client,
         ):
             answer = client.api.get(f"/containers/{self._container.id}/json", params={"size": True})
             answer.raise_for_status()
-            # podman says 0 where a file vanished while it counted, and a build can see to that.
-            # What it runs has written something by then.
+            # podman says 0 where a file vanished while it counted, which a build can cause. What
+            # runs in it has written something by now.
             if not (taken := int(answer.json().get("SizeRw") or 0)):
-                raise ContainerFailed(reason="podman cannot tell how much disk it takes")
+                raise ContainerFailed(reason="podman cannot measure its use of the disk")
             return taken
 
+    @override
     def disk_free(self) -> int:
-        """See BuildContainer."""
-        # What podman's `/info` tells of its disk counts what only root may fill. So it is asked
-        # inside, but by root: the user as whom builds run can neither end nor stop root's
-        # processes, and cannot change its programs.
+        # podman's `/info` counts space that only root may fill. So the container is asked, as root:
+        # the user of builds can neither stop root's processes nor change its programs.
         with (
-            podman_answers("tell how much disk is left"),
+            podman_answers("measure the free disk"),
             PodmanClient(base_url=self._socket, timeout=LOOK_TIMEOUT) as client,
         ):
             inside = PodmanContainer(client, self._container, socket=self._socket)
             pieces = inside._output(inside._exec(_FREE_SPACE, user=_ROOT), LOOK_TIMEOUT)
-            told = b"".join(out or b"" for out, _ in pieces).split()
-            if len(told) != 2:  # noqa: PLR2004  # Blocks and their size.
-                raise ContainerFailed(reason="it does not tell how much disk is left")
-            return int(told[0]) * int(told[1])
+            words = b"".join(out or b"" for out, _ in pieces).split()
+            if len(words) != 2:  # noqa: PLR2004  # Blocks and their size.
+                raise ContainerFailed(reason="the free disk cannot be measured")
+            return int(words[0]) * int(words[1])
 
+    @override
     def admit(self, feeds: Collection[str]) -> None:
-        """See BuildContainer."""
         if self._fence:
             with podman_answers("open the network of a build container"):
                 self._fence.admit(feeds)
 
+    @override
     def kill(self) -> None:
-        """See BuildContainer."""
         self._killed.set()
-        # A connection of its own: the one in use is busy with the output of the command to be
-        # ended.
+        # A connection of its own: the other one is busy with the output of the running command.
         with (
             contextlib.suppress(PodmanError, RequestException, OSError),
             PodmanClient(base_url=self._socket, timeout=API_TIMEOUT) as client,
         ):
             client.api.post(f"/containers/{self._container.id}/kill", params={"signal": "KILL"})
 
+    @override
     def remove(self) -> None:
-        """See BuildContainer."""
-        # With what depends on it: a worker that died while the fence went up has left a second
-        # container in its network.
+        # With its dependents: a worker that died while it put up the fence has left a second
+        # container in the network of this one.
         with contextlib.suppress(PodmanError, RequestException, OSError):
             self._client.api.delete(
                 f"/containers/{self._container.id}",
@@ -167,7 +205,7 @@ class PodmanContainer:
             )
 
     def _output(self, exec_id: str, timeout: int) -> Iterator[tuple[bytes | None, bytes | None]]:
-        """Start a prepared command and yield what it prints, standard output and error apart."""
+        """Start a prepared command and yield pieces of its standard output and error."""
         order = json.dumps({"Detach": False, "Tty": False})
         answer = self._client.api.post(
             f"/exec/{exec_id}/start", data=order, stream=True, timeout=timeout
@@ -178,7 +216,7 @@ class PodmanContainer:
             yield from frames
 
     def _exec(self, command: Sequence[str], *, user: str = "") -> str:
-        """Prepare a command, to be run as the image's own user where no other is named."""
+        """Prepare a command; without `user` it runs as the image's own user."""
         order = {
             "AttachStdout": True,
             "AttachStderr": True,

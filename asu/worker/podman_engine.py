@@ -1,8 +1,8 @@
 """Makes the containers of builds with podman.
 
-All capabilities dropped, no new privileges, bounds on processes, memory and processors, a network
-that is closed before anything is run, but for the way to its feeds (`fencing.py`), nothing mounted,
-nothing secret inside.
+All capabilities are dropped, there are no new privileges, processes, memory and processors are
+bounded, nothing is mounted and nothing secret is inside. Before anything runs, the network is closed
+except for the way to the feeds (`fencing.py`).
 """
 
 import json
@@ -15,14 +15,15 @@ from urllib.parse import quote
 from podman import PodmanClient
 from podman.errors import PodmanError
 from requests.exceptions import RequestException
+from typing_extensions import override
 
 from asu.errors import AsuError
 from asu.settings import Settings
 
-from .container import BuildContainer
+from .builder_image import BuilderImage, pull
+from .container import BuildContainer, ContainerEngine
 from .fencing import Fence, loose_interface
 from .podman_container import API_TIMEOUT, PodmanContainer, podman_answers
-from .pulling import BuilderImage, pull
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ LABEL_SYSTEM, LABEL_KEY, LABEL_ATTEMPT = "asu.system", "asu.build", "asu.attempt
 CPU_PERIOD = 100_000
 
 
-class PodmanEngine:
+class PodmanEngine(ContainerEngine):
     """podman, through its service's socket."""
 
     def __init__(self, settings: Settings, *, system: str) -> None:
@@ -38,8 +39,8 @@ class PodmanEngine:
         self._socket = f"unix://{settings.container_socket_path.absolute()}"
         self._client = PodmanClient(base_url=self._socket, timeout=API_TIMEOUT)
 
+    @override
     def pin(self, image: BuilderImage) -> BuilderImage:
-        """See ContainerEngine."""
         with podman_answers("look at the ImageBuilder's image"):
             is_current = self._ensure_image(image)
             response = self._client.api.get(f"/images/{quote(image.name, safe='')}/json")
@@ -49,10 +50,10 @@ class PodmanEngine:
                 image, id=str(found["Id"]), digest=str(found["Digest"]), may_be_old=not is_current
             )
 
+    @override
     def start(
         self, image: BuilderImage, *, key: str, attempt: int, feeds: Collection[str] = ()
     ) -> BuildContainer:
-        """See ContainerEngine."""
         pinned = image if image.id else self.pin(image)
         with podman_answers("start a build container"):
             labels = {LABEL_SYSTEM: self._system, LABEL_KEY: key, LABEL_ATTEMPT: str(attempt)}
@@ -87,13 +88,13 @@ class PodmanEngine:
                 raise
             return container
 
+    @override
     def has(self, image: BuilderImage) -> bool:
-        """See ContainerEngine."""
         with podman_answers("look for an ImageBuilder"):
             return bool(self._client.images.exists(image.name))
 
+    @override
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
-        """See ContainerEngine."""
         with podman_answers("list the build containers"):
             response = self._client.api.get(
                 "/containers/json",
@@ -115,8 +116,8 @@ class PodmanEngine:
                 )
             return found
 
+    @override
     def close(self) -> None:
-        """See ContainerEngine."""
         self._client.close()  # type: ignore[no-untyped-call]  # podman-py leaves it untyped.
 
     def _network(self) -> Mapping[str, Any]:
@@ -128,7 +129,7 @@ class PodmanEngine:
         )
 
     def _ensure_image(self, image: BuilderImage) -> bool:
-        """Pull the image where that is asked for; False where there may be a newer one than the copy that is used: that failed, or is not wanted.
+        """Pull the image where the policy asks for it; return whether the copy is certainly current.
 
         Raises ImageBuilderMissing, ContainerFailed and BuildTimeout.
         """
@@ -144,8 +145,8 @@ class PodmanEngine:
             if not exists:
                 raise image.missing()
             return policy == "missing" or not image.is_moving
-        # With its own policy `newer`, podman keeps to itself that a pull failed where there is a
-        # copy. Layers that are there are not fetched again.
+        # podman's own policy `newer` hides that a pull failed if there is a copy. Layers that are
+        # there are not fetched again.
         try:
             pull(
                 lambda: self._ask_for(image, "always" if policy == "newer" else policy),
@@ -160,9 +161,11 @@ class PodmanEngine:
         return True
 
     def _ask_for(self, image: BuilderImage, policy: str) -> str:
-        """Return podman's whole answer to a pull, or an error in its form; over a connection of its own, which may be left behind."""
-        # The deadline is `pull`'s to keep: a connection that gave up at the same moment would tell
-        # another error, whichever came first.
+        """Return podman's whole answer to a pull, or an error in its form.
+
+        The connection is its own, since it may be left behind. It gives up after the deadline of
+        `pull`, so that the error is always that of `pull`.
+        """
         try:
             with PodmanClient(
                 base_url=self._socket, timeout=self._settings.pull_deadline + API_TIMEOUT

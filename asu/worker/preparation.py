@@ -1,87 +1,57 @@
-"""What a container gets before anything is made in it: feeds, keys, the first-boot script, the choice of a file system.
+"""The second step: put what the request brings into the container.
 
-All of it before `make manifest`, which downloads every package: what cannot work is found in a
-tenth of a second.
+Feeds, keys, the first-boot script and the choice of a file system all come before `make manifest`,
+which downloads every package: what cannot work is found in a tenth of a second.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 from asu.errors import ContainerFailed
 
 from . import imagebuilder
-from .bounded_log import LOG_HALF
-from .container import BuildContainer
-from .package_managers import PackageManager
-from .package_managers.admitted_feeds import admitted_feeds
+from .build_run import BuildRun
+from .package_managers import OwnFeeds, own_urls
 
 
-@dataclass(frozen=True, slots=True)
-class OwnFeeds:
-    """The feeds that a request brings along, name → URL, and whether it brings any key that the package manager reads."""
+def prepare(run: BuildRun) -> BuildRun:
+    """Put all that a request brings along into its container.
 
-    urls: Mapping[str, str]
-    has_keys: bool
-
-
-def prepare(
-    container: BuildContainer, request: Mapping[str, Any], manager: PackageManager, *, deadline: int
-) -> OwnFeeds:
-    """Put all that a request brings along into its container; return its feeds.
-
-    Each command of it gets `deadline` seconds. Raises UnknownFilesystem, BuildFailed for what must
-    not reach the builder, and ContainerFailed and BuildTimeout.
+    Raises UnknownFilesystem, BuildFailed for what must not reach the builder, ContainerFailed and
+    BuildTimeout.
     """
-    feeds, keys = (
-        admitted_feeds(request["repositories"]),
-        manager.key_files(request["repository_keys"]),
-    )
+    request, manager = run.request, run.manager
+    feeds, keys = own_urls(request["repositories"]), manager.key_files(request["repository_keys"])
     if feeds:
-        _bring_keys(container, keys, deadline)
-        present = builders_feeds(container, manager, deadline)
-        container.put(
-            manager.repositories_path,
-            manager.repositories(present, feeds, request["repositories_mode"]).encode(),
-            0o644,
-        )
+        _put_keys(run, keys)
+        listed = manager.repositories(builders_feeds(run), feeds, request["repositories_mode"])
+        run.container.put(manager.repositories_path, listed.encode(), 0o644)
     if request["defaults"]:
-        container.put(imagebuilder.FIRST_BOOT_SCRIPT, request["defaults"].encode(), 0o755)
+        run.container.put(imagebuilder.FIRST_BOOT_SCRIPT, request["defaults"].encode(), 0o755)
     if request["filesystem"]:
-        _choose_filesystem(container, request["filesystem"], deadline)
-    return OwnFeeds(feeds, has_keys=bool(keys))
+        _choose_filesystem(run, request["filesystem"])
+    return replace(run, own_feeds=OwnFeeds(feeds, has_keys=bool(keys)))
 
 
-def _bring_keys(container: BuildContainer, files: Mapping[str, bytes], deadline: int) -> None:
-    """Put a request's keys beside the builder's own, which stay as they are: by those OpenWrt's feeds are trusted."""
+def builders_feeds(run: BuildRun) -> str:
+    """Return the list of feeds in the builder; a genuine one has a dozen lines."""
+    path = f"{imagebuilder.BUILDER}/{run.manager.repositories_path}"
+    return run.read(["cat", path], "the builder's list of feeds cannot be read")
+
+
+def _put_keys(run: BuildRun, files: Mapping[str, bytes]) -> None:
+    """Put a request's keys beside the builder's own, which are never replaced."""
     if not files:
         return
-    present = set(
-        container.run(["ls", f"{imagebuilder.BUILDER}/keys"], deadline=deadline).stdout.split()
-    )
+    present = set(run.look(["ls", f"{imagebuilder.BUILDER}/keys"]).stdout.split())
     for path, content in files.items():
         if path.rpartition("/")[2] not in present:
-            container.put(path, content, 0o644)
+            run.container.put(path, content, 0o644)
 
 
-def builders_feeds(container: BuildContainer, manager: PackageManager, deadline: int) -> str:
-    """Return the list of feeds that stands in the builder; a genuine one has a dozen lines. Raises as `run`, and ContainerFailed."""
-    listed = container.run(
-        ["cat", f"{imagebuilder.BUILDER}/{manager.repositories_path}"], deadline=deadline
-    )
-    # Of a longer output the middle is dropped, and a list with a hole is not to be written back.
-    if listed.exit_code or len(listed.stdout) > LOG_HALF:
-        raise ContainerFailed(reason="the builder's list of feeds cannot be read")
-    return listed.stdout
-
-
-def _choose_filesystem(container: BuildContainer, filesystem: str, deadline: int) -> None:
+def _choose_filesystem(run: BuildRun, filesystem: str) -> None:
     # A genuine .config is longer than what is kept of an output.
-    config = container.run(
-        ["grep", "^CONFIG_TARGET_ROOTFS_", f"{imagebuilder.BUILDER}/.config"], deadline=deadline
-    )
-    result = container.run(
-        imagebuilder.filesystem_command(config.stdout, filesystem), deadline=deadline
-    )
+    config = run.look(["grep", "^CONFIG_TARGET_ROOTFS_", f"{imagebuilder.BUILDER}/.config"])
+    result = run.look(imagebuilder.filesystem_command(config.stdout, filesystem))
     if result.exit_code:
         raise ContainerFailed(reason="the builder's .config cannot be changed")

@@ -4,6 +4,7 @@ import logging
 import secrets
 import socket
 import sys
+from typing import TYPE_CHECKING
 
 from redis import Redis
 from redis.backoff import ConstantBackoff
@@ -18,18 +19,20 @@ from asu.settings import Settings
 from asu.statistics.redis_statistics import RedisBuildStatistics
 from asu.stores import open_store
 
-from .accounting import Accounts
 from .choosing import Choice
 from .container import ContainerEngine
 from .job import Builder
 from .lease import PUBLISH_PATIENCE
+from .outcome_statistics import OutcomeStatistics
 from .podman_engine import PodmanEngine
 from .queue_worker import BuildWorker
 from .readiness import RoomToBegin
 from .rebuilding import Comparison, rebuild
 from .recovery import Recovered, recover
 from .sweeping import Sweep, Swept
-from .unsigned import UNSIGNED, Signing
+
+if TYPE_CHECKING:
+    from .signing import Signer
 
 log = logging.getLogger(__name__)
 
@@ -42,20 +45,20 @@ RQ_TRIES = int(PUBLISH_PATIENCE / RQ_PAUSE)
 
 def run_worker(settings: Settings) -> None:
     """Work until SIGTERM; the current build is finished first. Ends at once, with words, where images are to be signed and cannot be."""
-    sign = chosen_signing(settings)
+    signer = chosen_signer(settings)
     redis = Redis.from_url(settings.redis_url, retry=Retry(ConstantBackoff(RQ_PAUSE), RQ_TRIES))
     # RQ waits long for its next job; the records must not, so they have connections of their own
     # that give up soon.
     hasty = sync_redis(settings.redis_url)
     records = RedisWorkerRecords(hasty)
-    accounts = Accounts(RedisBuildStatistics(hasty))
+    statistics = OutcomeStatistics(RedisBuildStatistics(hasty))
     store = open_store(settings)
 
     def engine() -> ContainerEngine:
         return PodmanEngine(settings, system=records.system())
 
     builder = Builder(
-        settings, records=records, store=store, engine=engine, accounts=accounts, sign=sign
+        settings, records=records, store=store, engine=engine, statistics=statistics, signer=signer
     )
     queue = RqBuildQueue(redis, deadline=settings.build_deadline)
     notes = RedisFleetNotes(hasty)
@@ -65,7 +68,7 @@ def run_worker(settings: Settings) -> None:
         queue=queue,
         store=store,
         engine=engine,
-        accounts=accounts,
+        statistics=statistics,
         notes=notes,
     )
     choice = Choice(records, builder.has_builder)
@@ -85,14 +88,14 @@ def sweep_once(settings: Settings) -> Swept:
         def engine() -> ContainerEngine:
             return PodmanEngine(settings, system=records.system())
 
-        accounts = Accounts(RedisBuildStatistics(redis))
+        statistics = OutcomeStatistics(RedisBuildStatistics(redis))
         return Sweep(
             settings,
             records=records,
             queue=queue,
             store=open_store(settings),
             engine=engine,
-            accounts=accounts,
+            statistics=statistics,
         )()
 
 
@@ -137,13 +140,14 @@ def expect_live_worker(settings: Settings) -> None:
         raise SystemExit(f"asu alive: no worker on {host} has been heard of within the last minute")
 
 
-def chosen_signing(settings: Settings) -> Signing:
-    """Return what signs with the key in `BUILD_KEY`, or leaves them alone without one; ends the process if the key is unusable."""
+def chosen_signer(settings: Settings) -> "Signer | None":
+    """Return what signs with the key in `BUILD_KEY`; ends the process if the key is unusable."""
     if settings.build_key is None:
-        return UNSIGNED
+        return None
+    # Without a key the process does not load the library.
     from asu.keys.usign import UnusableKey  # noqa: PLC0415
 
-    from .signing import read_signer  # noqa: PLC0415  # Without a key nobody needs the library for it.
+    from .signing import read_signer  # noqa: PLC0415
 
     try:
         return read_signer(settings.build_key)

@@ -1,13 +1,13 @@
-"""What an attempt has gathered so far, and the answers made of it: each step's, the finished build's, the failed one's.
+"""What an attempt has gathered, and the answers made of it: of each step, of the end, of a failure.
 
-The one place that composes the body of a failure, whoever finds it: the worker that builds, or the
-one that finds that another was lost.
+The one place that composes the body of a failure, whether the worker that builds has found it or
+another worker finds that the first was lost.
 """
 
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -17,16 +17,17 @@ from asu.errors import AsuError, InfraError
 from asu.records.build_record import BuildRecord, State
 from asu.records.redis_memory import ENDED_BODY_BYTES
 
-from .bounded_log import SUCCESS_HALF, ends_of, ends_within, json_size
-from .container import BuildContainer, CommandResult
+from .container import BoundedLog, CommandResult
 
 log = logging.getLogger(__name__)
 
-# Bytes that both outputs of a failure have however large the rest of its body is. The rest repeats
-# the request, which may be 256 KiB; but what the record held of that before, several times over, is
-# dropped when it ends.
+# Bytes of either end of an output that are kept after success: records of a day lie in Redis'
+# memory, and nobody looks for an error in them.
+SUCCESS_HALF = 2 * 1024
+# Bytes that both outputs of a failure always get. The rest of its body repeats the request, which
+# may be 256 KiB, but the record held that several times and drops it when the build ends.
 OUTPUTS_LEAST = 8 * 1024
-# Three times what genuine builds gather; a container that makes up a longer manifest fails without.
+# Three times what genuine builds gather; a failure leaves out a longer, invented manifest.
 GATHERED_MOST = ENDED_BODY_BYTES // 2
 
 
@@ -38,7 +39,7 @@ class Progress:
     gathered: dict[str, Any] = field(default_factory=dict)
     stdout: str = ""
     stderr: str = ""
-    # Name → SHA-256 of what is published, provenance apart.
+    # Name → SHA-256 of what is published, without the provenance.
     files: Mapping[str, str] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     began: float = field(default_factory=time.monotonic)
@@ -48,19 +49,10 @@ class Progress:
         """How long the attempt has taken until now."""
         return time.monotonic() - self.began
 
-    def heard(self, result: CommandResult) -> None:
+    def keep_output(self, result: CommandResult) -> None:
         """Keep the output of a command."""
         self.stdout += result.stdout
         self.stderr += result.stderr
-
-    def timed(
-        self, step: str, container: BuildContainer, command: Sequence[str], *, deadline: int
-    ) -> CommandResult:
-        """Run one of the three make commands and keep how many seconds it took, under `make_seconds`."""
-        began = time.monotonic()
-        result = container.run(command, deadline=deadline)
-        self.gathered.setdefault("make_seconds", {})[step] = round(time.monotonic() - began, 3)
-        return result
 
     def body(self, status: int, detail: str, step: str, *, outputs: bool) -> dict[str, Any]:
         """Return the answer's body as it stands."""
@@ -78,34 +70,35 @@ class Progress:
         return body
 
     def done(self) -> BuildRecord:
-        """Return the record of a build that ended well; of what the ImageBuilder printed it holds the two ends."""
+        """Return the record of a build that ended well, with both ends of the builder's output."""
         body = self.body(200, "done", "done", outputs=True)
-        printed = {name: ends_of(body[name], SUCCESS_HALF) for name in ("stdout", "stderr")}
+        printed = {name: _ends_of(body[name], SUCCESS_HALF) for name in ("stdout", "stderr")}
         return _record(State.DONE, "done", body | printed)
 
     def failed(self, error: AsuError) -> BuildRecord:
-        """Return the record of a failed build: the reason, whose fault it is, and all that was gathered before.
+        """Return the record of a failed build: the reason, whose fault it is, and what is known.
 
-        Of what the ImageBuilder printed it holds as much as fits into ENDED_BODY_BYTES, the two
-        ends of what does not.
+        Of the builder's output it holds as much as fits into ENDED_BODY_BYTES; of a longer one,
+        both ends.
         """
-        if json_size(self.gathered) > GATHERED_MOST:
+        if _json_size(self.gathered) > GATHERED_MOST:
             self.gathered = {}
         if isinstance(error, InfraError):
             self.stdout += error.stdout
             self.stderr += error.stderr
-        # A poll always answers 500 for a failed build, whatever status the error has elsewhere.
-        told = {
-            name: value for name, value in error.body().items() if name not in ("status", "detail")
-        }
+        # A poll answers 500 for every failed build, whatever status the error has elsewhere.
         body = {
             **self.body(500, f"Error: {error.detail}", "failed", outputs=True),
-            **told,
+            **{
+                name: value
+                for name, value in error.body().items()
+                if name not in ("status", "detail")
+            },
             "fault": error.fault,
         }
         outputs = {name: body[name] for name in ("stdout", "stderr")}
-        rest = json_size({**body, **dict.fromkeys(outputs, "")})
-        body |= ends_within(outputs, max(OUTPUTS_LEAST, ENDED_BODY_BYTES - rest))
+        rest = _json_size({**body, **dict.fromkeys(outputs, "")})
+        body |= _ends_within(outputs, max(OUTPUTS_LEAST, ENDED_BODY_BYTES - rest))
         log.warning(
             "build %s: %s (%s): %s", self.plan["key"], error.code, error.fault, error.detail
         )
@@ -118,3 +111,36 @@ def _record(
     return BuildRecord(
         state=state, step=step, body=json.dumps(body).encode(), fault=fault, code=code
     )
+
+
+def _ends_of(text: str, half: int) -> str:
+    kept = BoundedLog(half)
+    kept.write(text.encode())
+    return kept.text()
+
+
+def _ends_within(outputs: Mapping[str, str], most: int) -> dict[str, str]:
+    """Shorten the longest of some outputs, so that all together take at most `most` bytes as JSON.
+
+    JSON escapes control and replacement characters as six bytes each, so that is not their size.
+    """
+    kept: dict[str, str] = {}
+    left = most
+    by_size = sorted(outputs, key=lambda name: _json_size(outputs[name]))
+    for place, name in enumerate(by_size):
+        kept[name] = _ends_as_json(outputs[name], left // (len(by_size) - place))
+        left -= _json_size(kept[name])
+    return {name: kept[name] for name in outputs}
+
+
+def _ends_as_json(text: str, most: int) -> str:
+    half, kept = len(text.encode()) // 2, text
+    # A few rounds: what is left may need more escapes than what was dropped.
+    while (size := _json_size(kept)) > most and half > 1:
+        half = max(1, half * most // size - 1)
+        kept = _ends_of(text, half)
+    return kept
+
+
+def _json_size(value: object) -> int:
+    return len(json.dumps(value))  # Which is ASCII.

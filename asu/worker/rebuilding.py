@@ -1,11 +1,11 @@
-"""Builds what was built before once more, and compares: whoever doubts an image need not take this server's word.
+"""Build what was built before once more, and compare the images.
 
-The second build goes the way of every build, with twins in the place of what must not hear of it:
-records in memory, a store in a workplace of its own, no key, no statistics, no audit log. Its
-container belongs to a system of its own, which no worker's sweep takes for an abandoned one.
+The second build takes the steps of every build and goes into a store in a workplace: without
+record, lease, key, statistics and audit log. Its container belongs to a system of its own, so no
+worker's sweep takes it for an abandoned one.
 """
 
-import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,24 +14,25 @@ from typing import Any
 from pydantic import ValidationError
 
 from asu.build_request import BuildRequest
-from asu.builds.build_queue import PAYLOAD_VERSION
-from asu.errors import QueueUnavailable
+from asu.errors import AsuError, QueueUnavailable
+from asu.logs import where_it_failed
 from asu.provenance.envelope import PROVENANCE_FILE, UnusableProvenance, read_envelope
 from asu.provenance.statement import Provenance, read_statement
-from asu.records.build_plan import is_plan_of, new_plan, pending_bodies
-from asu.records.build_record import State, WorkerRecords
-from asu.records.memory_records import MemoryRecords
+from asu.records.build_plan import is_plan_of, new_plan
+from asu.records.build_record import Attempt, WorkerRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
-from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.local import LocalStore
-from asu.stores.store import Store
+from asu.stores.store import Store, without_rival
 
-from .accounting import Accounts
+from .build_run import start_run
 from .container import ContainerEngine
-from .job import Builder
+from .disk_watch import disk_watched
+from .job import build_images
+from .progress import Progress
+from .publication import publish
 
-# Bytes of profiles.json or of a provenance; a genuine one of a build has a tenth of that.
+# Bytes of profiles.json or of a provenance; a genuine one has a tenth of that.
 MAX_DOCUMENT = 4 * 1024 * 1024
 
 
@@ -41,7 +42,10 @@ class CannotRebuild(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What a store has of a build: `images` name → SHA-256 without signatures; a build of an earlier release has no provenance."""
+    """What a store has of a build: `images` name → SHA-256 without signatures.
+
+    A build of an earlier release has no provenance.
+    """
 
     images: Mapping[str, str]
     provenance: Provenance | None
@@ -49,7 +53,7 @@ class Published:
 
 @dataclass(slots=True)
 class Comparison:
-    """What two builds have in common and what not, in words; `differs` if any image does."""
+    """What two builds have in common, in words; `differs` if any image does."""
 
     lines: list[str] = field(default_factory=list)
     differs: bool = False
@@ -67,27 +71,24 @@ def rebuild(
     store: Store,
     engine: Callable[[], ContainerEngine],
 ) -> Comparison:
-    """Build what is published under a key once more and compare; raises CannotRebuild and StoreFailed."""
+    """Build what is published under a key once more, and compare.
+
+    Raises CannotRebuild and StoreFailed.
+    """
     before = read_published(store, key)
     request = _known_request(key, records, before.provenance)
     place = store.workplace(key)
     try:
         again = LocalStore(place)
         again.open()
-        _build(
-            settings.model_copy(update={"audit_log": None, "retry_delays": ()}),
-            key,
-            request,
-            again,
-            engine,
-        )
+        _build(settings, key, request, again, engine)
         return compare(before, read_published(again, key))
     finally:
         store.discard(place)
 
 
 def read_published(store: Store, key: str) -> Published:
-    """Return what there is of a build; raises CannotRebuild where there are no images, and StoreFailed."""
+    """Return what the store has of a build; raises CannotRebuild without images, and StoreFailed."""
     profiles, provenance = (
         _document(store, key, "profiles.json"),
         _document(store, key, PROVENANCE_FILE),
@@ -105,7 +106,8 @@ def read_published(store: Store, key: str) -> Published:
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise CannotRebuild(
-            "there are no images of this build to compare with; the store keeps them as long as its record lives"
+            "there are no images of this build to compare with; "
+            "the store keeps them as long as its record lives"
         ) from None
     except UnusableProvenance as error:
         raise CannotRebuild(f"its provenance cannot be read: {error}") from error
@@ -127,16 +129,12 @@ def compare(before: Published, now: Published) -> Comparison:
 
 
 def _explanations(before: Provenance, now: Provenance) -> list[str]:
-    lines = []
-    if before.builder.digest != now.builder.digest:
-        lines.append(
-            f"the ImageBuilder is another one: then {before.builder.digest}, now {now.builder.digest}"
-        )
-    elif before.builder.revision != now.builder.revision:
-        # The image of a snapshot's builder only fetches it.
-        lines.append(
-            f"the ImageBuilder is another one: then {before.builder.revision}, now {now.builder.revision}"
-        )
+    lines: list[str] = []
+    old, new = before.builder, now.builder
+    # The image of a snapshot's builder only fetches it, so the revision may differ alone.
+    for first, second in ((old.digest, new.digest), (old.revision, new.revision)):
+        if first != second and not lines:
+            lines.append(f"the ImageBuilder is another one: then {first}, now {second}")
     for name in sorted({*before.packages, *now.packages}):
         first, second = before.packages.get(name, "none"), now.packages.get(name, "none")
         if first != second:
@@ -159,7 +157,7 @@ def _document(store: Store, key: str, name: str) -> bytes | None:
 def _known_request(
     key: str, records: WorkerRecords, provenance: Provenance | None
 ) -> dict[str, Any]:
-    """Return what was asked for, as the record still knows it, or else the provenance does."""
+    """Return what was asked for, from the record, or else from the provenance."""
     try:
         plan = records.plan(key)
     except QueueUnavailable:
@@ -169,7 +167,7 @@ def _known_request(
             raise CannotRebuild("the request in its record is not the one that leads to its key")
         return dict(plan["request"])
     if provenance is None:
-        raise CannotRebuild("its record is gone, and there is no provenance that tells what it was")
+        raise CannotRebuild("its record is gone, and there is no provenance that says what it was")
     if provenance.has_script:
         raise CannotRebuild(
             "its record is gone, and with it the first-boot script, which is kept nowhere else"
@@ -178,7 +176,7 @@ def _known_request(
         request = BuildRequest.model_validate({**provenance.request, "defaults": None}).normalised()
     except ValidationError as error:
         raise CannotRebuild(
-            "its provenance tells no request that this release understands"
+            "its provenance has no request that this release understands"
         ) from error
     if request_hash(request) != key:
         raise CannotRebuild("the request in its provenance is not the one that leads to its key")
@@ -192,15 +190,28 @@ def _build(
     store: Store,
     engine: Callable[[], ContainerEngine],
 ) -> None:
-    records = MemoryRecords()
-    plan = new_plan(key, request, request_id=f"rebuild-{key}")
-    asyncio.run(
-        records.claim(key, plan=json.dumps(plan), bodies=pending_bodies(plan), limit=1, renew=False)
-    )
-    Builder(
-        settings, records=records, store=store, engine=engine, accounts=Accounts(MemoryStatistics())
-    ).run({"version": PAYLOAD_VERSION, "key": key})
-    record = asyncio.run(records.look(key))
-    if record is None or record.state is not State.DONE:
-        detail = json.loads(record.body)["detail"] if record else "nothing came of it"
-        raise CannotRebuild(f"it cannot be built any more: {detail}")
+    attempt = Attempt(key=key, number=1, plan=new_plan(key, request, request_id=f"rebuild-{key}"))
+    progress = Progress(attempt.plan)
+    try:
+        with contextlib.ExitStack() as aftermath:
+            run = start_run(
+                attempt,
+                settings,
+                progress,
+                show=lambda _: None,
+                engine=engine,
+                aftermath=aftermath,
+            )
+            with disk_watched(run.container, settings):
+                publish(
+                    build_images(run),
+                    store,
+                    None,
+                    builder_id="urn:x-asu:rebuild",
+                    is_current=without_rival,
+                )
+    except AsuError as error:
+        raise CannotRebuild(f"it cannot be built any more: {error.detail}") from error
+    except Exception as error:  # noqa: BLE001  # Its message may quote the first-boot script.
+        where = where_it_failed(error)
+        raise CannotRebuild(f"it cannot be built: an error of ours: {where}") from None

@@ -5,8 +5,8 @@ The bytes are those that OpenWrt's own tools would leave:
     fwtool -t -s /dev/null IMG; cp KEY.ucert IMG.ucert; usign -S -m IMG -s KEY -x IMG.sig
     ucert -A -c IMG.ucert -x IMG.sig; fwtool -S IMG.ucert IMG
 
-A signature of the builder's, whose key is thrown away with its container, gives way to ours. What
-is signed is the image without it, and only if its hash is the one that the builder told.
+The builder signs with a key that is thrown away with its container; our signature replaces that
+one. Only an image whose hash without signature is the one in profiles.json is signed.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import logging
 import mmap
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,26 +26,29 @@ from asu.keys.certificate import signature_blob
 from asu.keys.usign import UnusableKey
 from asu.provenance.envelope import Seal
 
-from . import builder_output
+from .profiles_json import images_of, rewrite_lists
 from .signing_key import SigningKey, read_signing_key
 
 log = logging.getLogger(__name__)
 
-# Time to have a new certificate issued: a worker that starts within it warns.
+# A worker that starts so long before the certificate expires warns the operator.
 NOTICE = timedelta(days=30)
 SIGNED_TYPES = frozenset({"sysupgrade", "factory", "combined", "combined-efi", "sdcard"})
 
 
 @dataclass(frozen=True, slots=True)
 class SignedFile:
-    """What a signed image is now: its SHA-256 and its size in bytes."""
+    """The SHA-256 and the size in bytes of a signed image."""
 
     sha256: str
     size: int
 
 
 def read_signer(path: Path) -> "Signer":
-    """Return what signs with the key at `path` and tell the log which one it is; raises UnusableKey, also for an expired certificate."""
+    """Return what signs with the key at `path`, and log its fingerprint.
+
+    Raises UnusableKey, also for an expired certificate.
+    """
     key = read_signing_key(path)
     key.check_time(time.time())
     expiry = datetime.fromtimestamp(key.certificate.expires_at, UTC)
@@ -60,16 +63,16 @@ def read_signer(path: Path) -> "Signer":
 
 
 class Signer:
-    """Signs with one key; `clock` tells the seconds since 1970."""
+    """Signs with one key; `clock` returns the seconds since 1970."""
 
     def __init__(self, key: SigningKey, *, clock: Callable[[], float] = time.time) -> None:
         self._key, self._clock = key, clock
 
     def sign(self, document: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-        """Sign the images in `directory` that profiles.json lists; return it as it is now, and as it stands in the directory.
+        """Sign the images in `directory` that profiles.json, `document`, lists; return it as it is now.
 
-        `sha256` and `size` become those of the signed images, in sha256sums too; `sha256_unsigned`
-        stays. Raises SigningFailed.
+        `sha256` and `size` become those of the signed images, also in the directory and in
+        sha256sums; `sha256_unsigned` stays. Raises SigningFailed.
         """
         try:
             self._key.check_time(self._clock())
@@ -79,7 +82,7 @@ class Signer:
         try:
             images = {
                 image["name"]: image
-                for image in _images(document)
+                for image in images_of(document)
                 if image.get("type") in SIGNED_TYPES
             }
             signed = {
@@ -87,9 +90,7 @@ class Signer:
                 for name, image in images.items()
             }
             changed = _with_signed(document, signed)
-            builder_output.rewrite_lists(
-                directory, changed, {name: file.sha256 for name, file in signed.items()}
-            )
+            rewrite_lists(directory, changed, {name: file.sha256 for name, file in signed.items()})
         except (OSError, ValueError) as error:
             raise SigningFailed(
                 reason=f"the images could not be rewritten ({type(error).__name__})"
@@ -97,7 +98,7 @@ class Signer:
         return changed
 
     def seal(self, message: bytes) -> list[Seal]:
-        """Return the signature of a message that is no image."""
+        """Return the signature of a message that is not an image."""
         return [
             Seal(self._key.secret.public.fingerprint.hex(), self._key.secret.signature(message))
         ]
@@ -113,8 +114,7 @@ class Signer:
                 raise SigningFailed(
                     reason=f"{image.name} is not what the ImageBuilder says that it made"
                 )
-            # Ed25519 goes through the message twice. Mapped, an image of a GiB takes none of the
-            # worker's own memory for that.
+            # Ed25519 reads the message twice. A mapped image of a GiB takes no memory of the worker.
             with (
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
                 memoryview(mapped) as message,
@@ -127,13 +127,8 @@ class Signer:
         return SignedFile(digest.hexdigest(), size + len(block))
 
 
-def _images(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for profile in document["profiles"].values():
-        yield from profile["images"]
-
-
 def _with_signed(document: Mapping[str, Any], signed: Mapping[str, SignedFile]) -> dict[str, Any]:
-    """Return profiles.json with the hashes and sizes of the signed images; a size is told where the builder tells one."""
+    """Return profiles.json with the hashes of the signed images, and sizes where it has sizes."""
 
     def now(image: Mapping[str, Any]) -> dict[str, Any]:
         file = signed.get(image["name"])

@@ -26,9 +26,9 @@ from asu.records.build_record import Attempt, WorkerRecords
 from asu.settings import Settings
 from asu.stores.store import Lifetimes, Store
 
-from .accounting import Accounts
 from .audit import AuditLog
 from .container import ContainerEngine
+from .outcome_statistics import OutcomeStatistics
 from .progress import Progress
 from .retention import keep_within
 
@@ -78,16 +78,16 @@ class Sweep:
         queue: BuildQueue,
         store: Store,
         engine: Callable[[], ContainerEngine],
-        accounts: Accounts,
+        statistics: OutcomeStatistics,
         notes: FleetNotes | None = None,
     ) -> None:
-        self._settings, self._records, self._queue, self._store, self._engine, self._accounts = (
+        self._settings, self._records, self._queue, self._store, self._engine, self._statistics = (
             settings,
             records,
             queue,
             store,
             engine,
-            accounts,
+            statistics,
         )
         self._notes, self._name, self._audit = (
             notes,
@@ -150,7 +150,7 @@ class Sweep:
         if self._records.give_up(attempt, record, self._settings.retry_failure_ttl):
             swept.given_up.append(attempt.key)
             self._audit.note(attempt, record, seconds=0, files={})
-            self._accounts.note(plan, record, seconds=0)
+            self._statistics.note(plan, record, seconds=0)
 
     def _remove_containers(self, swept: Swept) -> None:
         before = len(swept.troubles)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from asu.stores.local import LocalStore
 from asu.stores.store import Store
-from asu.worker.builder_output import copy_out
+from asu.worker.copying import copy_out
 from misc.bench.report import Row, Section, at_most
 
 TITLE = "copying a result of 1 GiB out of a container"

@@ -13,14 +13,14 @@ from asu.builds.build_queue import PAYLOAD_VERSION, MemoryBuildQueue
 from asu.records.build_record import LEASE_SECONDS, PREFIX, RUNNING, State
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
-from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.memory import MemoryStore
-from asu.worker.accounting import Accounts
 from asu.worker.job import Builder
-from asu.worker.memory_container import MemoryEngine
+from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.sweeping import Sweep
 from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.sides import BODIES, A, B, C, Sides, memory_sides, redis_sides
+from tests.twins.imitated_statistics import ImitatedStatistics
+from tests.twins.memory_container import MemoryEngine
 
 POISON = [
     f'{{"key": "{A}", "request": null}}',
@@ -55,7 +55,7 @@ class Worker:
         self.queue, self.engine, self.statistics = (
             MemoryBuildQueue(),
             MemoryEngine(),
-            MemoryStatistics(),
+            ImitatedStatistics(),
         )
         self.audit, store = directory / "audit", MemoryStore()
         settings = Settings(
@@ -65,13 +65,13 @@ class Worker:
             disk_reserve_mb=0,
             retry_delays=(1.0,),
         )
-        accounts = Accounts(self.statistics)
+        statistics = OutcomeStatistics(self.statistics)
         self.builder = Builder(
             settings,
             records=sides.worker,
             store=store,
             engine=lambda: self.engine,
-            accounts=accounts,
+            statistics=statistics,
         )
         self.sweep = Sweep(
             settings,
@@ -79,7 +79,7 @@ class Worker:
             queue=self.queue,
             store=store,
             engine=lambda: self.engine,
-            accounts=accounts,
+            statistics=statistics,
         )
         patient = settings.model_copy(update={"max_attempts": 2})
         self.patient_sweep = Sweep(
@@ -88,7 +88,7 @@ class Worker:
             queue=self.queue,
             store=store,
             engine=lambda: self.engine,
-            accounts=accounts,
+            statistics=statistics,
         )
 
     async def told(self) -> tuple[list[str], list[str]]:

@@ -1,21 +1,22 @@
 """Previews: the same answer in-process and from the real asu-prepare over HTTP, and what happens when that service fails."""
 
+import asyncio
 import itertools
 import json
 import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from asu.build_request import BuildRequest
-from asu.catalogue.prepare_client import InProcessPreparer, Preparer, PrepareService
+from asu.catalogue.prepare_client import Preparer, PrepareService
 from asu.catalogue.resolver import Resolver, as_it_stands
 from asu.catalogue.validation import ValidatedRequest
-from asu.errors import InvalidRequest, PrepareDisagrees, PrepareUnavailable
+from asu.errors import InvalidRequest
 from asu.resolution import Gatherer, load_rules, request_hash
 from asu.upstream.downloads_server import MemoryUpstream
 from asu.upstream.http_client import WebClient
@@ -138,9 +139,9 @@ async def web() -> AsyncIterator[WebClient]:
 
 
 @pytest.fixture
-def service(web: WebClient, prepare_url: str) -> PrepareService:
-    """Return the adapter of the real service."""
-    return PrepareService(web, url=prepare_url, deadline=5, resolver=resolver())
+def service(web: WebClient, prepare_url: str) -> Preparer:
+    """Return a preparer that asks the real service."""
+    return Preparer(resolver(), PrepareService(web, url=prepare_url, deadline=5))
 
 
 REFUSAL = b'{"status": 400, "title": "x", "detail": "y", "code": "z"}'
@@ -181,20 +182,20 @@ class PreparerContract:
         assert preview["status"] == "prepared"
 
 
-class TestInProcessPreparer(PreparerContract):
+class TestOwnPreviews(PreparerContract):
     """asu's own copy of the decision core."""
 
     @pytest.fixture
     def preparer(self) -> Preparer:
         """Return the preparer."""
-        return InProcessPreparer(resolver())
+        return Preparer(resolver())
 
 
 class TestPrepareService(PreparerContract):
     """The service, over HTTP."""
 
     @pytest.fixture
-    def preparer(self, service: PrepareService) -> Preparer:
+    def preparer(self, service: Preparer) -> Preparer:
         """Return the preparer."""
         return service
 
@@ -205,10 +206,9 @@ class TestPrepareService(PreparerContract):
         """A monolith and microservices say the same to a user, but for who made the preview."""
         request = validated(**fields)
         theirs = await preparer.prepare(request, "id")
-        ours = await InProcessPreparer(resolver()).prepare(request, "id")
+        ours = await Preparer(resolver()).prepare(request, "id")
 
-        assert theirs.pop("prepared_by") == "asu-prepare"
-        assert ours.pop("prepared_by", "asu") == "asu"
+        assert (theirs.pop("prepared_by"), ours.pop("prepared_by")) == ("asu-prepare", "asu")
         assert theirs == json.loads(json.dumps(ours))
 
 
@@ -255,85 +255,96 @@ def answering(
         thread.join()
 
 
-async def outcome(ask: Callable[[], Awaitable[Any]]) -> type[Exception] | None:
-    """Return the kind of error that asking leads to."""
-    try:
-        await ask()
-    except Exception as error:  # noqa: BLE001  # Whatever it is, it is the outcome.
-        return type(error)
-    return None
+@dataclass
+class Asked:
+    """A preview that was asked for, and how often this server made it in asu-prepare's place."""
+
+    preview: dict[str, Any]
+    fallbacks: list[str]
+
+
+async def ask(web: WebClient, url: str, *, deadline: float = 5, **fields: Any) -> Asked:
+    """Ask for a preview, of the service at `url` first."""
+    fallbacks: list[str] = []
+    service = PrepareService(web, url=url, deadline=deadline)
+    preparer = Preparer(resolver(), service, fallbacks.append)
+    return Asked(await preparer.prepare(validated(**fields), "id"), fallbacks)
+
+
+async def ours() -> dict[str, Any]:
+    """Return the preview that this server makes."""
+    return await Preparer(resolver()).prepare(validated(), "id")
 
 
 @pytest.mark.parametrize(
-    ("status", "body"),
+    ("status", "body", "reason"),
     [
-        (500, b"{}"),
-        (502, b"<html>Bad Gateway"),
-        (200, b"<html>"),
-        (200, b"[]"),
-        (200, b"{}"),
-        (200, b'{"status": "prepared"}'),
-        (200, b'{"status": "prepared", "prepared_request": 17, "request_hash": 1}'),
-        (302, b""),
-        (404, b"<html>"),
-        (200, b"\xff"),
-        (400, b"<html>Bad Request"),
-        (422, b'{"detail": "no code"}'),
-        *((status, REFUSAL) for status in (401, 404, 405, 413, 429, 500, 503)),
+        (500, b"{}", "unanswered"),
+        (502, b"<html>Bad Gateway", "unanswered"),
+        (302, b"", "unanswered"),
+        (404, b"<html>", "unanswered"),
+        (200, b"<html>", "wrong"),
+        (200, b"[]", "wrong"),
+        (200, b"{}", "wrong"),
+        (200, b'{"status": "prepared"}', "wrong"),
+        (200, b'{"status": "prepared", "prepared_request": 17, "request_hash": 1}', "wrong"),
+        (200, b"\xff", "wrong"),
+        (400, b"<html>Bad Request", "wrong"),
+        (422, b'{"detail": "no code"}', "wrong"),
+        *((status, REFUSAL, "unanswered") for status in (401, 404, 405, 413, 429, 500, 503)),
     ],
 )
-async def test_a_broken_service_is_unavailable(web: WebClient, status: int, body: bytes) -> None:
-    """Whatever stands in place of a preview: callers are told to come back, and never get it passed on."""
+async def test_in_place_of_a_broken_service_this_server_answers(
+    web: WebClient, status: int, body: bytes, reason: str
+) -> None:
+    """Whatever stands in place of a preview: it is never passed on."""
     with answering(status, body) as url:
-        assert (
-            await outcome(
-                lambda: PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(
-                    validated(), "id"
-                )
-            )
-            is PrepareUnavailable
-        )
+        asked = await ask(web, url)
+
+    assert (asked.preview, asked.fallbacks) == (await ours(), [reason])
+    assert asked.preview["prepared_by"] == "asu"
 
 
-async def test_a_service_that_is_down_is_unavailable(web: WebClient) -> None:
+async def test_in_place_of_a_service_that_is_down_this_server_answers(web: WebClient) -> None:
     """Nobody listens."""
-    service = PrepareService(
-        web, url=f"http://127.0.0.1:{free_port()}", deadline=5, resolver=resolver()
-    )
+    asked = await ask(web, f"http://127.0.0.1:{free_port()}")
 
-    assert await outcome(lambda: service.prepare(validated(), "id")) is PrepareUnavailable
+    assert (asked.preview, asked.fallbacks) == (await ours(), ["unanswered"])
 
 
-@pytest.mark.parametrize(("broken", "expected"), [(1, None), (2, None), (5, PrepareUnavailable)])
+@pytest.mark.parametrize(("broken", "by"), [(1, "asu-prepare"), (2, "asu-prepare"), (5, "asu")])
 async def test_a_replica_that_goes_takes_no_preview_with_it(
-    web: WebClient, broken: int, expected: type[Exception] | None
+    web: WebClient, broken: int, by: str
 ) -> None:
     """A connection that breaks before the answer is followed by another one, but not for ever."""
     preview = json.dumps(await resolver().preview(validated())).encode()
     with answering(200, preview, broken=broken) as url:
-        assert (
-            await outcome(
-                lambda: PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(
-                    validated(), "id"
-                )
-            )
-            is expected
-        )
+        assert (await ask(web, url)).preview["prepared_by"] == by
 
 
 async def test_a_slow_service_is_given_up_in_time(web: WebClient) -> None:
     """One deadline bounds the whole exchange."""
-    with answering(200, b"{}", seconds=10) as url:
-        begun = time.monotonic()
-        assert (
-            await outcome(
-                lambda: PrepareService(web, url=url, deadline=0.2, resolver=resolver()).prepare(
-                    validated(), "id"
-                )
-            )
-            is PrepareUnavailable
-        )
-        assert time.monotonic() - begun < 2
+    with answering(200, b"{}", seconds=60) as url:
+        async with asyncio.timeout(30):
+            asked = await ask(web, url, deadline=0.2)
+
+    assert (asked.preview, asked.fallbacks) == (await ours(), ["unanswered"])
+
+
+async def test_a_good_answer_is_passed_on_with_all_that_is_new_in_it(web: WebClient) -> None:
+    """The API need not know the forecast; and it does not decide again what asu-prepare decided."""
+    preview = {
+        **await resolver().preview(validated()),
+        "manifest": {"libc": "1"},
+        "packages_that_nobody_here_would_choose": ["luci"],
+    }
+    preview["prepared_request"]["packages"] = ["luci", "own-choice"]
+    preview["request_hash"] = request_hash(preview["prepared_request"])
+    with answering(200, json.dumps(preview).encode()) as url:
+        asked = await ask(web, url)
+
+    assert asked.preview == {**preview, "prepared_by": "asu-prepare"}
+    assert asked.fallbacks == []
 
 
 def prepared(**changes: Any) -> Callable[[dict[str, Any]], None]:
@@ -346,78 +357,59 @@ def prepared(**changes: Any) -> Callable[[dict[str, Any]], None]:
     return lie
 
 
+def without(field: str) -> Callable[[dict[str, Any]], None]:
+    """Return what takes a field out of the prepared request."""
+
+    def lie(preview: dict[str, Any]) -> None:
+        del preview["prepared_request"][field]
+        preview["request_hash"] = request_hash(preview["prepared_request"])
+
+    return lie
+
+
 @pytest.mark.parametrize(
-    ("lie", "about"),
+    "lie",
     [
-        (lambda preview: preview.update(request_hash="0" * 64), "how a request is hashed"),
-        (prepared(version="24.10.3"), "the field version"),
-        (prepared(target="x86/64"), "the field target"),
-        (prepared(profile="glinet_gl-ar300m-nor"), "the field profile"),
-        (prepared(defaults="reboot"), "the field defaults"),
-        (prepared(rootfs_size_mb=100), "the field rootfs_size_mb"),
+        pytest.param(lambda preview: preview.update(request_hash="0" * 64), id="another hash"),
+        pytest.param(lambda preview: preview.update(problems=None), id="no list of problems"),
+        *(
+            pytest.param(prepared(**{field: value}), id=field)
+            for field, value in [
+                ("version", "24.10.3"),
+                ("target", "x86/64"),
+                ("profile", "glinet_gl-ar300m-nor"),
+                ("defaults", "reboot"),
+                ("rootfs_size_mb", 100),
+                ("packages", ["$(shell id)"]),
+            ]
+        ),
+        pytest.param(without("filesystem"), id="a field that is forgotten"),
     ],
 )
-async def test_a_preview_of_another_build_is_noticed(
-    web: WebClient, lie: Callable[[dict[str, Any]], None], about: str
-) -> None:
-    """What is previewed is what a direct build makes; anything else would be a lie to the user."""
-    preview = await resolver().preview(validated())
-    assert preview["checked"]
-    lie(preview)
-
-    with (
-        answering(200, json.dumps(preview).encode()) as url,
-        pytest.raises(PrepareDisagrees, match=about),
-    ):
-        await PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(
-            validated(), "id"
-        )
-
-
-@pytest.mark.parametrize("lie", [prepared(packages=["luci"]), prepared(diff_packages=True)])
-async def test_what_would_be_built_here_is_what_is_told(
+async def test_a_preview_of_another_build_is_never_passed_on(
     web: WebClient, lie: Callable[[dict[str, Any]], None]
 ) -> None:
-    """Two copies of the metadata may differ for minutes: a preview of another build than a direct one would mislead the user."""
-    ours = await resolver().preview(validated())
-    theirs = json.loads(json.dumps(ours))
-    lie(theirs)
-
-    with answering(200, json.dumps(theirs).encode()) as url:
-        assert (
-            await PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(
-                validated(), "id"
-            )
-            == ours
-        )
-
-
-async def test_every_field_that_is_sent_has_to_come_back(web: WebClient) -> None:
-    """A service that forgets one would have another image built."""
+    """What is previewed is what the prepared request builds."""
     preview = await resolver().preview(validated())
-    del preview["prepared_request"]["filesystem"]
-    preview["request_hash"] = request_hash(preview["prepared_request"])
-
+    lie(preview)
     with answering(200, json.dumps(preview).encode()) as url:
-        service = PrepareService(web, url=url, deadline=5, resolver=resolver())
-        assert await outcome(lambda: service.prepare(validated(), "id")) is PrepareUnavailable
+        asked = await ask(web, url)
+
+    assert (asked.preview, asked.fallbacks) == (await ours(), ["wrong"])
 
 
-@pytest.mark.parametrize("theirs", [True, False])
-async def test_without_metadata_on_one_side_there_is_nothing_to_compare(
-    web: WebClient, *, theirs: bool
-) -> None:
-    """One that could not look everything up may come to another result, and says so in its preview."""
-    uninformed = Resolver(Gatherer(MemoryUpstream({}, down=True)), load_rules())
-    request = validated(packages=["base-files", "luci"], diff_packages=True)
-    preview = await (resolver() if theirs else uninformed).preview(request)
-    assert preview["checked"] is theirs
+async def test_a_state_says_what_to_do(web: WebClient) -> None:
+    """After an answer that could not be used, until there is a good one."""
+    preview = json.dumps(await resolver().preview(validated())).encode()
+    with answering(200, preview, broken=3) as url:
+        preparer = Preparer(resolver(), PrepareService(web, url=url, deadline=5))
+        states = [preparer.state()]
+        for _ in range(2):
+            await preparer.prepare(validated(), "id")
+            states.append(preparer.state())
 
-    with answering(200, json.dumps(preview).encode()) as url:
-        service = PrepareService(
-            web, url=url, deadline=5, resolver=uninformed if theirs else resolver()
-        )
-        assert (await service.prepare(request, "id"))["request_hash"] == preview["request_hash"]
+    assert [state.partition(":")[0] for state in states] == ["ok", "degraded", "ok"]
+    assert Preparer(resolver()).state().startswith("ok: ")
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, "ambiguous-profile"), (422, "invalid-request")])
@@ -434,14 +426,12 @@ async def test_a_refusal_is_passed_on_in_its_words(web: WebClient, status: int, 
         answering(status, json.dumps(refusal).encode()) as url,
         pytest.raises(InvalidRequest) as caught,
     ):
-        await PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(
-            validated(), "id"
-        )
+        await ask(web, url)
 
     assert (caught.value.status, caught.value.body()) == (status, refusal)
 
 
-async def test_the_real_service_keeps_its_codes(service: PrepareService) -> None:
+async def test_the_real_service_keeps_its_codes(service: Preparer) -> None:
     """A profile that only theirs finds ambiguous stays the user's matter."""
     with pytest.raises(InvalidRequest) as caught:
         await service.prepare(validated(profile="gl-ar300m"), "id")
@@ -453,11 +443,8 @@ async def test_the_id_of_a_request_goes_along(web: WebClient) -> None:
     """One id is found in the logs of all services."""
     seen: list[Mapping[str, str]] = []
     with answering(500, b"", seen=seen) as url:
-        await outcome(
-            lambda: PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(
-                validated(), "the-id"
-            )
-        )
+        service = PrepareService(web, url=url, deadline=5)
+        await Preparer(resolver(), service).prepare(validated(), "the-id")
 
     assert seen[0]["x-request-id"] == "the-id"
     assert seen[0]["content-type"] == "application/json"

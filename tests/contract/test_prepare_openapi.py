@@ -19,7 +19,7 @@ async def test_every_exchange_keeps_to_the_file(fields: dict[str, Any]) -> None:
     contract = Contract()
     with validating_service(resolver(), contract) as url:
         async with WebClient(user_agent="test") as web:
-            answer = await PrepareService(web, url=url, deadline=5, resolver=resolver()).prepare(
+            answer = await PrepareService(web, url=url, deadline=5).preview(
                 validated(**fields), "id"
             )
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asu.settings import Settings
+from asu.worker.builder_image import BuilderImage
 from asu.worker.podman_engine import PodmanEngine
-from asu.worker.pulling import BuilderImage
 from misc.native.podman import Podman, find_podman
 from misc.native.trouble import Trouble
 from tests.requirements import exclusive, required_program

@@ -19,10 +19,10 @@ from asu.builds.capacity import MIB
 from asu.errors import DiskFull
 from asu.records.build_record import State
 from asu.stores.local import LocalStore
-from asu.worker.builder_output import COPY_CHUNK, copy_out
-from asu.worker.memory_container import regular
+from asu.worker.copying import COPY_CHUNK, copy_out
 from tests.integration.worker_world import WorkerWorld
 from tests.redis_server import RedisServer
+from tests.twins.memory_container import regular
 from tests.unit.job_world import body_of, new_world
 
 if TYPE_CHECKING:

@@ -6,13 +6,12 @@ import contextlib
 import shutil
 import threading
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from asu.errors import ContainerFailed, ContainerTooLarge
-from asu.worker.disk_watch import WatchedContainer
+from asu.worker.disk_watch import disk_watched
 from tests.integration.podman_world import BASE, OPKG, builder_image, output, started
 
 if TYPE_CHECKING:
@@ -60,32 +59,30 @@ while True:
 
 def test_the_disk_runs_out(podman: PodmanWorld) -> None:
     """A program that writes on and on is ended once it has more than its share, and the build says so."""
-    with ExitStack() as stack:
-        plain = stack.enter_context(started(podman.engine(), IMAGE))
-        container = stack.enter_context(
-            WatchedContainer(plain, podman.settings(container_disk_mb=64), pause=0.2)
+    with (
+        started(podman.engine(), IMAGE) as container,
+        pytest.raises(ContainerTooLarge, match="more than 64 MiB of disk"),
+        disk_watched(container, podman.settings(container_disk_mb=64), pause=0.2),
+    ):
+        container.run(
+            [
+                "bash",
+                "-c",
+                "while head -c 10M /dev/zero; do sleep 0.05; done > /builder/file; sleep 60",
+            ],
+            deadline=60,
         )
-        with pytest.raises(ContainerTooLarge, match="more than 64 MiB of disk"):
-            container.run(
-                [
-                    "bash",
-                    "-c",
-                    "while head -c 10M /dev/zero; do sleep 0.05; done > /builder/file; sleep 60",
-                ],
-                deadline=60,
-            )
 
 
 @pytest.mark.parametrize("signal", ["SIGKILL", "SIGSTOP"])
 def test_a_build_that_ends_what_looks_at_it_is_ended(podman: PodmanWorld, signal: str) -> None:
     """It may send signals to all processes of its user, again and again; what looks at the disk is not among them."""
-    with ExitStack() as stack:
-        plain = stack.enter_context(started(podman.engine(), IMAGE))
-        container = stack.enter_context(
-            WatchedContainer(plain, podman.settings(container_disk_mb=64), pause=0.2)
-        )
-        with pytest.raises(ContainerTooLarge, match="more than 64 MiB of disk"):
-            container.run(["python3", "-c", ALONE, signal, "200"], deadline=60)
+    with (
+        started(podman.engine(), IMAGE) as container,
+        pytest.raises(ContainerTooLarge, match="more than 64 MiB of disk"),
+        disk_watched(container, podman.settings(container_disk_mb=64), pause=0.2),
+    ):
+        container.run(["python3", "-c", ALONE, signal, "200"], deadline=60)
 
 
 def test_what_is_free_is_told_to_a_build_that_wants_nobody_to_know(podman: PodmanWorld) -> None:
@@ -110,13 +107,12 @@ def test_what_is_free_is_told_to_a_build_that_wants_nobody_to_know(podman: Podma
 
 def test_a_build_that_leaves_no_process_to_look_with_is_ended(podman: PodmanWorld) -> None:
     """It takes all that it may have; the failure says what is known, and that it is none of the disk's."""
-    with ExitStack() as stack:
-        plain = stack.enter_context(started(podman.engine(container_pids=64), IMAGE))
-        container = stack.enter_context(WatchedContainer(plain, podman.settings(), pause=0.2))
-        with pytest.raises(
-            ContainerFailed, match="how much of the disk it takes could not be told"
-        ):
-            container.run(["python3", "-c", HOARD], deadline=60)
+    with (
+        started(podman.engine(container_pids=64), IMAGE) as container,
+        pytest.raises(ContainerFailed, match="its use of the disk could not be measured"),
+        disk_watched(container, podman.settings(), pause=0.2),
+    ):
+        container.run(["python3", "-c", HOARD], deadline=60)
 
 
 @pytest.mark.parametrize(

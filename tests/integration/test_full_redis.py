@@ -23,8 +23,8 @@ from asu.records.build_record import (
 )
 from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.settings import Settings
-from asu.worker.accounting import Accounts
 from asu.worker.job import Builder
+from asu.worker.outcome_statistics import OutcomeStatistics
 from tests.contract.redis_clock import let_pass
 from tests.contract.sides import BODIES, DONE, A, B, C, Sides, redis_sides
 from tests.contract.sides import ONE as ONE_HOLDER
@@ -164,7 +164,7 @@ async def test_a_build_tells_its_true_outcome(
         records=worker,
         store=world.store,
         engine=lambda: world.engine,
-        accounts=Accounts(world.statistics),
+        statistics=OutcomeStatistics(world.statistics),
     )
     await asyncio.to_thread(builder.run, {"version": 1, "key": KEY})
 

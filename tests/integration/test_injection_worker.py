@@ -19,8 +19,8 @@ from tests.integration.podman_world import BASE, OPKG, builder_image
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from asu.worker.builder_image import BuilderImage
     from asu.worker.container import BuildContainer
-    from asu.worker.pulling import BuilderImage
     from tests.integration.worker_world import WorkerWorld
 
 PLAIN = BuildRequest.model_validate(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.worker.builder_output import copy_out
+from asu.worker.copying import copy_out
 from misc.bench.copy import GROWTH, MIB, peak, start_watching
 from tests.integration.podman_world import BASE, OPKG, PodmanWorld, builder_image, started
 

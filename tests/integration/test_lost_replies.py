@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -21,17 +20,16 @@ from asu.records.redis_connections import async_redis, sync_redis
 from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
-from asu.statistics.build_statistics import Failure, FinishedBuild, hour_of, week_of
 from asu.statistics.build_totals import BuildTotals
 from asu.statistics.redis_statistics import RedisBuildStatistics, RedisStatistics
 from asu.stores.local import LocalStore
-from asu.worker.accounting import Accounts
 from asu.worker.job import Builder
-from asu.worker.memory_container import MemoryEngine, Script
+from asu.worker.outcome_statistics import OutcomeStatistics
 from tests.documents import write_documents
 from tests.integration.test_api_redis import running_api
 from tests.lossy_redis import LossyRedis
 from tests.redis_server import RedisServer
+from tests.twins.memory_container import MemoryEngine, Script
 from tests.unit.worlds import REQUEST, metadata
 from tests.upstream.serve import UpstreamServer
 
@@ -85,13 +83,16 @@ class World:
         asyncio.run(claim())
         engine = MemoryEngine(self.script)
         with sync_redis(self.lossy.url) as redis:
-            records, accounts = RedisWorkerRecords(redis), Accounts(RedisBuildStatistics(redis))
+            records, statistics = (
+                RedisWorkerRecords(redis),
+                OutcomeStatistics(RedisBuildStatistics(redis)),
+            )
             builder = Builder(
                 self.settings,
                 records=records,
                 store=self.store,
                 engine=lambda: engine,
-                accounts=accounts,
+                statistics=statistics,
             )
             builder.run({"version": PAYLOAD_VERSION, "key": KEY})
 
@@ -168,61 +169,6 @@ def test_a_failed_build_is_put_back_once(
         [],
     )
     assert "superseded" not in caplog.text
-
-
-def test_ends_that_were_not_confirmed_are_counted_once(
-    own_redis: RedisServer, lossy: LossyRedis
-) -> None:
-    """In all numbers alike, so that the metrics' sums agree; Redis knows the scripts from the first two."""
-    at = datetime(2026, 10, 27, 12, 30, tzinfo=UTC)
-    build = FinishedBuild(at=at, version="24.10.4", seconds=61.5, packages=frozenset({"vim"}))
-    failure = Failure(
-        hour=hour_of(at),
-        code="worker-lost",
-        fault="infra",
-        version="24.10.4",
-        target="x86/64",
-        profile="generic",
-    )
-    with sync_redis(lossy.url) as redis:
-        statistics = RedisBuildStatistics(redis)
-        for losses in (0, 1):
-            lossy.lose_replies_about("12:done", losses)
-            statistics.add_finished(build)
-            lossy.lose_replies_about("code:worker-lost", losses)
-            statistics.add_failure(failure, {})
-
-    async def read() -> tuple[Any, ...]:
-        async with async_redis(own_redis.url) as redis:
-            counts, day = RedisStatistics(redis), at.date()
-            totals = await counts.totals()
-            return (
-                totals.outcomes,
-                totals.codes,
-                await counts.hours([day]),
-                await counts.packages([week_of(day)]),
-            )
-
-    assert lossy.still_to_lose() == 0
-    ended = {"done": 2, "infra": 2}
-    assert asyncio.run(read()) == (ended, {"worker-lost": 2}, {hour_of(at): ended}, {"vim": 2})
-
-
-def test_requests_that_were_not_confirmed_are_counted_once(lossy: LossyRedis) -> None:
-    """The API hands them over once a second, and its client library asks again as a worker's does."""
-    day = date(2026, 10, 27)
-
-    async def count() -> tuple[int, int]:
-        async with async_redis(lossy.url) as redis:
-            statistics = RedisStatistics(redis)
-            await statistics.add_requests(day, requests=2, cache_hits=1)
-            lossy.lose_replies_about("cache_hits", 1)
-            await statistics.add_requests(day, requests=2, cache_hits=1)
-            [counts] = await statistics.days([day])
-            return counts.requests, counts.cache_hits
-
-    assert asyncio.run(count()) == (4, 2)
-    assert lossy.still_to_lose() == 0
 
 
 def test_a_request_whose_claim_was_not_confirmed_is_in_line(

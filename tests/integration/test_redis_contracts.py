@@ -19,7 +19,7 @@ from tests.contract.test_queue import Line, RqContract, rq_line
 from tests.contract.test_queue_worker import WorkerContract
 from tests.contract.test_records import RecordsContract
 from tests.contract.test_second_lives import SecondLivesContract
-from tests.contract.test_statistics import RedisStatisticsContract, StatisticsSides
+from tests.contract.test_statistics import StatisticsContract, StatisticsSides
 
 
 class RealSides:
@@ -88,7 +88,7 @@ class TestRealWorker(WorkerContract):
         return rq_line(redis)
 
 
-class TestRealStatistics(RedisStatisticsContract):
+class TestRealStatistics(StatisticsContract):
     """The counts, where they are kept in production."""
 
     @pytest.fixture

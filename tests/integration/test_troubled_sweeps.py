@@ -19,13 +19,13 @@ from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.settings import Settings
 from asu.statistics.redis_statistics import RedisBuildStatistics, RedisStatistics
 from asu.stores.memory import MemoryStore
-from asu.worker.accounting import Accounts
-from asu.worker.memory_container import MemoryEngine
-from asu.worker.pulling import BuilderImage
+from asu.worker.builder_image import BuilderImage
+from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.sweeping import GRACE, Sweep
 from tests.contract.sides import A, B, C
 from tests.lossy_redis import LossyRedis
 from tests.redis_server import RedisServer
+from tests.twins.memory_container import MemoryEngine
 
 IMAGE = BuilderImage(name="image", version="24.10.4", target="ath79/generic")
 
@@ -72,10 +72,10 @@ class World:
         settings = Settings(
             store_path=Path("/"), audit_log=self.directory / "audit", max_attempts=max_attempts
         )
-        records, queue, accounts = (
+        records, queue, statistics = (
             RedisWorkerRecords(redis),
             RqBuildQueue(redis, deadline=1),
-            Accounts(RedisBuildStatistics(redis)),
+            OutcomeStatistics(RedisBuildStatistics(redis)),
         )
         notes = RedisFleetNotes(redis)
         return Sweep(
@@ -84,7 +84,7 @@ class World:
             queue=queue,
             store=self.store,
             engine=lambda: self.engine,
-            accounts=accounts,
+            statistics=statistics,
             notes=notes,
         )
 

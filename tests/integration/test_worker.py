@@ -48,7 +48,7 @@ def sweep_of(world: WorkerWorld) -> Sweep:
         queue=queue,
         store=world.store,
         engine=lambda: engine,
-        accounts=world.accounts,
+        statistics=world.outcome_statistics,
     )
 
 

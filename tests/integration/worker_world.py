@@ -32,13 +32,13 @@ from asu.records.build_record import (
 from asu.records.redis_connections import async_redis, sync_redis
 from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.resolution import request_hash
-from asu.statistics.build_statistics import PREFIX as STATISTICS
+from asu.statistics.redis_statistics import PREFIX as STATISTICS
 from asu.statistics.redis_statistics import RedisBuildStatistics
 from asu.stores.local import LocalStore
-from asu.worker.accounting import Accounts
 from asu.worker.job import Builder
+from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.podman_engine import PodmanEngine
-from asu.worker.process import chosen_signing
+from asu.worker.process import chosen_signer
 from tests.integration.podman_world import ROOT, PodmanWorld
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class WorkerWorld:
         self.store.open()
         self.client = self.stack.enter_context(sync_redis(self.redis.url))
         self.records = RedisWorkerRecords(self.client)
-        self.accounts = Accounts(RedisBuildStatistics(self.client))
+        self.outcome_statistics = OutcomeStatistics(RedisBuildStatistics(self.client))
         self.system = self.records.system()
         self.podman.systems.append(self.system)
 
@@ -124,14 +124,14 @@ class WorkerWorld:
     ) -> Callable[[str], None]:
         """Return what runs a waiting build in this process."""
         settings = with_settings or self.settings
-        sign = chosen_signing(settings)
+        signer = chosen_signer(settings)
         builder = Builder(
             settings,
             records=self.records,
             store=self.store,
             engine=lambda: engine,
-            accounts=self.accounts,
-            sign=sign,
+            statistics=self.outcome_statistics,
+            signer=signer,
         )
         return lambda key: builder.run({"version": PAYLOAD_VERSION, "key": key})
 

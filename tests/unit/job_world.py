@@ -15,12 +15,12 @@ from asu.records.memory_records import MemoryRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
-from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.local import LocalStore
-from asu.worker.accounting import Accounts
 from asu.worker.job import Builder
-from asu.worker.memory_container import MemoryEngine, Script
-from asu.worker.process import chosen_signing
+from asu.worker.outcome_statistics import OutcomeStatistics
+from asu.worker.process import chosen_signer
+from tests.twins.imitated_statistics import ImitatedStatistics
+from tests.twins.memory_container import MemoryEngine, Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,7 @@ class World:
     store: LocalStore
     records: WatchedRecords = field(default_factory=WatchedRecords)
     script: Script = field(default_factory=Script)
-    statistics: MemoryStatistics = field(default_factory=MemoryStatistics)
+    statistics: ImitatedStatistics = field(default_factory=ImitatedStatistics)
     key: str = KEY  # Of the build that was asked for last.
 
     def __post_init__(self) -> None:
@@ -141,14 +141,14 @@ class World:
 
     def builder(self, engine: Callable[[], ContainerEngine] | None = None) -> Builder:
         """Return what runs builds, with this world's engine or another."""
-        accounts, sign = Accounts(self.statistics), chosen_signing(self.settings)
+        statistics, signer = OutcomeStatistics(self.statistics), chosen_signer(self.settings)
         return Builder(
             self.settings,
             records=self.records,
             store=self.store,
             engine=engine or (lambda: self.engine),
-            accounts=accounts,
-            sign=sign,
+            statistics=statistics,
+            signer=signer,
         )
 
     def record(self) -> BuildRecord:

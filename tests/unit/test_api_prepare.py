@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from asu.catalogue.prepare_client import NoPreviewError, PrepareService
 from asu.catalogue.validation import ValidatedRequest
-from asu.errors import PrepareUnavailable, QueueUnavailable
+from asu.errors import QueueUnavailable
 from asu.records.build_record import BuildRecord
 from asu.records.memory_records import MemoryRecords
 from asu.upstream.downloads_server import MemoryUpstream
@@ -16,13 +17,16 @@ from tests.unit.worlds import REQUEST, UntouchableUpstream, World, metadata, ope
 SKIP = "?skip_package_resolution=true"
 
 
-class AbsentPreparer:
+class AbsentService(PrepareService):
     """A prepare service that is down."""
 
-    async def prepare(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:
-        """See Preparer."""
+    def __init__(self) -> None:
+        pass
+
+    async def preview(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:
+        """Fail as the client does without an answer."""
         assert request, request_id
-        raise PrepareUnavailable
+        raise NoPreviewError("unanswered", "ConnectError")
 
 
 class AwayRecords(MemoryRecords):
@@ -293,20 +297,23 @@ def test_every_build_request_is_validated(
     assert shared.queue.keys == before
 
 
-def test_builds_go_on_without_the_prepare_service() -> None:
-    """The preview says 503 and when to come back; a direct build needs no preview."""
-    with opened(preparer=AbsentPreparer()) as world:
-        answer = prepare(world)
+def test_previews_and_builds_go_on_without_the_prepare_service() -> None:
+    """The preview says which service made it; readiness and metrics say that it fell back."""
+    with opened(prepare_service=AbsentService()) as world:
+        preview = prepare(world).json()
+        build = world.post(REQUEST)
+        health = world.client.get("/readyz?verbose").json()
+        metrics = world.client.get("/metrics").text
 
-        body = answer.json()
-        assert (answer.status_code, body["status"], body["code"]) == (
-            503,
-            503,
-            "prepare-unavailable",
-        )
-        assert int(answer.headers["retry-after"]) > 0
-        assert "build can be asked for without" in body["detail"]
-        assert world.post(REQUEST).status_code == 202
+    assert (preview["status"], preview["prepared_by"]) == ("prepared", "asu")
+    assert (build.status_code, build.json()["request_hash"]) == (202, preview["request_hash"])
+    assert (health["status"], health["checks"]["prepare"][:9]) == ("ok", "degraded:")
+    assert 'asu_preview_fallbacks_total{reason="unanswered"} 1.0' in metrics
+
+
+def test_a_server_without_a_prepare_service_says_that_it_made_the_preview(world: World) -> None:
+    """As everywhere."""
+    assert prepare(world).json()["prepared_by"] == "asu"
 
 
 def test_an_unreadable_preview_request_asks_nobody() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asu.statistics.build_statistics import Failure, FinishedBuild, Problem, hour_of, today, week_of
-from asu.statistics.memory_statistics import MemoryStatistics
+from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
 from tests.unit.test_figures import WatchedStatistics
 from tests.unit.worlds import REQUEST, World, opened
@@ -27,7 +27,7 @@ PATHS = [
 @pytest.fixture(scope="module")
 def busy() -> Iterator[World]:
     """Return an API that has built and failed today; no test changes it."""
-    statistics, now = MemoryStatistics(), datetime.now(UTC)
+    statistics, now = ImitatedStatistics(), datetime.now(UTC)
     for version, packages in (
         ("24.10.4", {"vim", "luci"}),
         ("24.10.4", {"vim"}),

@@ -15,8 +15,8 @@ from asu.builds.build_queue import MemoryBuildQueue
 from asu.records.build_record import Attempt, BuildRecord, State
 from asu.statistics.build_statistics import days_up_to, today
 from asu.stores.manifest import MANIFEST, read_manifest
-from asu.worker.accounting import Accounts
 from asu.worker.audit import AuditLog
+from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.sweeping import Sweep
 from tests.unit.job_world import KEY, SCRIPT, World, new_world
 
@@ -108,14 +108,14 @@ def test_a_build_that_was_given_up_leaves_a_line_too(world: World, path: Path) -
     world.ask()
     assert world.records.start(world.key)
     world.records.now += 1000
-    accounts = Accounts(world.statistics)
+    statistics = OutcomeStatistics(world.statistics)
     sweep = Sweep(
         world.settings,
         records=world.records,
         queue=MemoryBuildQueue(),
         store=world.store,
         engine=lambda: world.engine,
-        accounts=accounts,
+        statistics=statistics,
     )
     sweep()
 

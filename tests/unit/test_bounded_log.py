@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asu.worker.bounded_log import BoundedLog
+from asu.worker.container import BoundedLog
 
 
 def log_of(*pieces: bytes, half: int = 10) -> str:

@@ -26,7 +26,7 @@ from asu.errors import (
 from asu.worker.builder_failures import check, failure
 from asu.worker.container import CommandResult
 from asu.worker.image_sizes import size_error
-from asu.worker.package_managers import Apk, Opkg
+from asu.worker.package_managers import Apk, Opkg, OwnFeeds
 
 if TYPE_CHECKING:
     from asu.worker.package_managers import PackageManager
@@ -135,7 +135,7 @@ ELSEWHERE = (
     "image-left-out",
     "feed-",
 )
-FEEDS = {"own": "https://feeds.example/own"}
+FEEDS = OwnFeeds({"own": "https://feeds.example/own"})
 
 
 def text_of(name: str) -> str:
@@ -263,7 +263,7 @@ def test_an_official_feed_that_is_left_out_ends_only_builds_with_feeds_beside_it
     """Alone, no other feed can have stood in for it; beside a feed of the request, that one can."""
     result = CommandResult(0, "", text_of(name))
     with caplog.at_level(logging.WARNING):
-        check(result, manager_of(name), {})
+        check(result, manager_of(name), OwnFeeds())
 
     assert "telephony" in caplog.text
     with pytest.raises(DownloadFailed, match="telephony"):

@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asu.errors import BuildFailed, DiskFull, OutputTooLarge, StoreFailed
-from asu.worker.builder_output import MAX_FILES, MAX_MEMBERS, copy_out, offered, read_profiles
-from asu.worker.memory_container import regular
+from asu.worker.copying import MAX_FILES, MAX_MEMBERS, copy_out
+from asu.worker.profiles_json import offered, read_profiles
+from tests.twins.memory_container import regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ from asu.builds.capacity import MIB
 from asu.errors import AsuError, ContainerFailed, ContainerTooLarge, StoreFailed
 from asu.settings import Settings
 from asu.worker.container import BuildContainer
-from asu.worker.disk_watch import WatchedContainer
-from asu.worker.memory_container import ROOMY, MemoryContainer, Script
+from asu.worker.disk_watch import disk_watched
+from tests.twins.memory_container import ROOMY, MemoryContainer, Script
 
 UNTOLD = ContainerFailed(reason="nobody knows")
 
@@ -82,18 +82,16 @@ def make_image(container: BuildContainer) -> None:
         (100 * MIB + 1, ROOMY, ContainerTooLarge, "took more than 100 MiB of disk"),
         (0, 500 * MIB - 1, StoreFailed, "the disk of the build containers is nearly full"),
         (100 * MIB + 1, UNTOLD, ContainerTooLarge, "took more than 100 MiB of disk"),
-        (0, UNTOLD, ContainerFailed, "how much of the disk it takes could not be told"),
-        (UNTOLD, ROOMY, ContainerFailed, "how much of the disk it takes could not be told"),
+        (0, UNTOLD, ContainerFailed, "its use of the disk could not be measured"),
+        (UNTOLD, ROOMY, ContainerFailed, "its use of the disk could not be measured"),
     ],
 )
 def test_a_build_that_fills_the_disk_is_ended(
     taken: int | AsuError, free: int | AsuError, error: type[AsuError], words: str
 ) -> None:
     """Beyond its limit, with half of the reserve used up by whomever, or if nobody can tell; the running command ends with the reason."""
-    with (
-        WatchedContainer(Filling(taken, free), SETTINGS, pause=0.01) as container,
-        pytest.raises(error, match=words),
-    ):
+    container = Filling(taken, free)
+    with pytest.raises(error, match=words), disk_watched(container, SETTINGS, pause=0.01):
         make_image(container)
 
 
@@ -101,31 +99,31 @@ def test_a_build_that_fills_the_disk_is_ended(
 def test_a_build_within_its_limits_is_left_alone(taken: int, free: int) -> None:
     """The limits themselves may be reached."""
     filling = Filling(taken, free)
-    with WatchedContainer(filling, SETTINGS, pause=0.01):
+    with disk_watched(filling, SETTINGS, pause=0.01):
         assert not filling.wait(0.2)
 
 
 def test_a_container_that_was_stopped_otherwise_says_so() -> None:
     """A lost lease ends a build too, and has nothing to do with its disk."""
     filling = Filling()
-    with WatchedContainer(filling, SETTINGS) as container:
-        container.kill()
-        with pytest.raises(ContainerFailed, match="stopped from outside"):
-            make_image(container)
+    filling.kill()
+    with (
+        pytest.raises(ContainerFailed, match="stopped from outside"),
+        disk_watched(filling, SETTINGS),
+    ):
+        make_image(filling)
 
 
 def test_a_look_that_fails_by_chance_ends_nothing() -> None:
     """Podman may be busy for a moment; only several in a row say that nobody watches."""
     filling = Shy()
-    with WatchedContainer(filling, SETTINGS, pause=0.001):
+    with disk_watched(filling, SETTINGS, pause=0.001):
         assert not filling.wait(0.2)
     assert filling.looks > 6
 
 
 def test_a_kill_that_went_astray_is_sent_again() -> None:
     """A build that must end does not go on because podman's service restarted just then."""
-    with (
-        WatchedContainer(Immortal(taken=100 * MIB + 1), SETTINGS, pause=0.01) as container,
-        pytest.raises(ContainerTooLarge),
-    ):
+    container = Immortal(taken=100 * MIB + 1)
+    with pytest.raises(ContainerTooLarge), disk_watched(container, SETTINGS, pause=0.01):
         make_image(container)

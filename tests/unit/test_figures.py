@@ -22,21 +22,20 @@ from asu.statistics.build_statistics import (
     seconds_of,
     today,
 )
+from asu.statistics.figure_shapes import BuildSeconds, Failures, QueueFigures, WeekChart
 from asu.statistics.figures import (
     DAYS_SHOWN,
     FAILURES_SHOWN,
     WEEKS_SHOWN,
-    BuildSeconds,
-    Failures,
     Figures,
-    QueueFigures,
     add_up,
+    figures_of_days,
     newest,
     per_day,
     summarise,
-    work_out,
+    week_chart,
 )
-from asu.statistics.memory_statistics import MemoryStatistics
+from tests.twins.imitated_statistics import ImitatedStatistics
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +51,7 @@ FAILURE = Failure(
 )
 
 
-class WatchedStatistics(MemoryStatistics):
+class WatchedStatistics(ImitatedStatistics):
     """Statistics that count how often they are read, and that can be away."""
 
     def __init__(self) -> None:
@@ -61,28 +60,28 @@ class WatchedStatistics(MemoryStatistics):
         self.is_away = False
 
     async def days(self, days: Sequence[date]) -> list[DayCounts]:
-        """See Statistics."""
-        await self._read()
+        """See RedisStatistics."""
+        await self._note()
         return await super().days(days)
 
     async def packages(self, weeks: Sequence[date]) -> dict[str, int]:
-        """See Statistics."""
-        await self._read()
+        """See RedisStatistics."""
+        await self._note()
         return await super().packages(weeks)
 
     async def failures(self, days: Sequence[date]) -> list[tuple[Failure, int]]:
-        """See Statistics."""
-        await self._read()
+        """See RedisStatistics."""
+        await self._note()
         return await super().failures(days)
 
-    async def _read(self) -> None:
+    async def _note(self) -> None:
         self.readings += 1
         await asyncio.sleep(0)
         if self.is_away:
             raise QueueUnavailable
 
 
-class NotingStatistics(MemoryStatistics):
+class NotingStatistics(ImitatedStatistics):
     """Statistics whose counts note the threads in which somebody goes through them."""
 
     def __init__(self) -> None:
@@ -90,15 +89,15 @@ class NotingStatistics(MemoryStatistics):
         self.threads: set[int] = set()
 
     async def days(self, days: Sequence[date]) -> list[DayCounts]:
-        """See Statistics."""
+        """See RedisStatistics."""
         return [DayCounts(versions=NotingCounts(self.threads, {"24.10.4": 1})) for _ in days]
 
     async def packages(self, weeks: Sequence[date]) -> dict[str, int]:
-        """See Statistics."""
+        """See RedisStatistics."""
         return NotingCounts(self.threads, {"vim": len(weeks)})
 
     async def failures(self, days: Sequence[date]) -> list[tuple[Failure, int]]:
-        """See Statistics."""
+        """See RedisStatistics."""
         return NotingList(self.threads, [(FAILURE, len(days))])
 
 
@@ -133,7 +132,13 @@ def counted(days: dict[date, DayCounts], last: date = WEDNESDAY) -> dict[date, D
     return {day: days.get(day, DayCounts()) for day in days_up_to(last, KEPT_DAYS)}
 
 
-def figures_of(statistics: MemoryStatistics) -> Figures:
+def weeks_of(days: dict[date, DayCounts], branch: str | None = None) -> WeekChart:
+    """Return the chart of the weeks up to the last day."""
+    figures = figures_of_days(counted(days))
+    return week_chart(figures.weeks, figures.versions, branch)
+
+
+def figures_of(statistics: ImitatedStatistics) -> Figures:
     """Return the figures of an idle server."""
     return Figures(statistics=statistics, records=MemoryRecords(), queue=MemoryBuildQueue())
 
@@ -145,10 +150,10 @@ def test_totals() -> None:
         date(2026, 10, 28): DayCounts(
             requests=20,
             cache_hits=8,
-            builds=3,
+            versions={"24.10.4": 3},
             milliseconds=93_000,
             failures={"user": 2, "infra": 1},
-            durations={duration_step(30.0): 2},
+            durations={duration_step(30.0): 3},
         ),
     }
 
@@ -188,7 +193,7 @@ def test_the_median_is_in_the_middle() -> None:
     durations = {duration_step(10.0): 2, duration_step(30.0): 3, duration_step(900.0): 2}
 
     median = add_up(
-        counted({WEDNESDAY: DayCounts(builds=7, durations=durations)})
+        counted({WEDNESDAY: DayCounts(versions={"24.10.4": 7}, durations=durations)})
     ).build_seconds.median
 
     assert median == pytest.approx(30.0, rel=0.05)
@@ -198,7 +203,7 @@ def test_each_of_thirty_days() -> None:
     """Every day is there, today last, in the shape of the reference server; older days are not."""
     days = {
         WEDNESDAY: DayCounts(
-            requests=7, cache_hits=3, builds=2, failures={"user": 1, "upstream": 1}
+            requests=7, cache_hits=3, versions={"24.10.4": 2}, failures={"user": 1, "upstream": 1}
         ),
         WEDNESDAY - timedelta(days=29): DayCounts(requests=1),
         WEDNESDAY - timedelta(days=30): DayCounts(requests=99),
@@ -233,7 +238,7 @@ VERSIONS = {
 
 def test_weeks_by_branch() -> None:
     """One dataset for each branch that was built, oldest first, in weeks that begin on Monday."""
-    chart = work_out(counted(VERSIONS)).by_branch
+    chart = weeks_of(VERSIONS)
 
     assert (len(chart.labels), chart.labels[-2:]) == (WEEKS_SHOWN, ["2026-10-19Z", "2026-10-26Z"])
     assert [
@@ -247,18 +252,18 @@ def test_weeks_by_branch() -> None:
 
 def test_weeks_by_version_of_a_branch() -> None:
     """Versions sort as numbers; other branches stay away, and a branch that nobody builds has none."""
-    charts = work_out(counted(VERSIONS)).by_version
+    chart = weeks_of(VERSIONS, "24.10")
 
-    assert [(series.label, series.data[-2:]) for series in charts["24.10"].datasets] == [
+    assert [(series.label, series.data[-2:]) for series in chart.datasets] == [
         ("24.10.4", [1, 3]),
         ("24.10.10", [0, 1]),
     ]
-    assert set(charts) == {"24.10", "25.12", "SNAPSHOT"}
+    assert weeks_of(VERSIONS, "19.07").datasets == []
 
 
 def test_what_is_no_version_is_passed_over() -> None:
     """A worker of a later release may build what this one cannot name."""
-    chart = work_out(counted({WEDNESDAY: DayCounts(versions={"next": 1, "24.10.4": 2})})).by_branch
+    chart = weeks_of({WEDNESDAY: DayCounts(versions={"next": 1, "24.10.4": 2})})
 
     assert [(series.label, series.data[-1]) for series in chart.datasets] == [("24.10", 2)]
 
@@ -288,7 +293,7 @@ def test_failures_newest_first() -> None:
 
 async def test_the_most_frequent_packages_come_first() -> None:
     """Equal ones by name, and not more than were asked for."""
-    statistics = MemoryStatistics()
+    statistics = ImitatedStatistics()
     for packages in ({"vim", "luci", "nano"}, {"vim", "htop"}, {"luci", "vim"}):
         statistics.add_finished(
             FinishedBuild(

@@ -250,17 +250,32 @@ def test_modules_need_not_be_split_off() -> None:
     assert (resolution.checked, resolution.problems) == (True, ())
 
 
-def test_opkgs_own_index_serves_where_there_is_no_other() -> None:
-    """Older releases publish `Packages` alone; what it provides exists."""
+def test_virtual_names_exist_in_releases_with_opkg() -> None:
+    """Opkg's own index says what packages provide."""
+    own = f"{OLD}/packages/mips_24kc/base/Packages.gz"
     documents = {
-        **without(BASE_INDEX),
-        f"{NEW}/packages/mips_24kc/base/Packages": "Package: vim-full\nVersion: 9\nProvides: vim\n",
+        **world(),
+        f"{OLD}/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git^1\n",
+        f"{OLD}/targets/lantiq/xrx200/packages/index.json": packages("base-files"),
+        own: "Package: vim-full\nVersion: 9\nProvides: vim\n",
     }
+    request = relative(["vim"], "24.10.7", device=HUB)
 
-    resolution = decide(relative(["vim"], "25.12.5", device=("lantiq/xrx200", "any")), documents)
+    resolution = decide(request, documents)
 
-    assert resolution.checked
+    assert resolution.versions["vim"] == "9"
     assert "vim" not in {problem.package for problem in resolution.problems}
+
+
+def test_a_damaged_index_of_the_package_manager_leaves_the_plain_one() -> None:
+    """Its names are known then, but not what they provide."""
+    damaged = BASE_INDEX.replace("index.json", "packages.adb")
+
+    knowledge = gather(hub(), {**world(), damaged: "no index"})
+
+    assert knowledge.index is not None
+    assert knowledge.index.complete
+    assert not knowledge.index.provides_known
 
 
 def test_an_unknown_name_is_looked_for_on_other_targets() -> None:

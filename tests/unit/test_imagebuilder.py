@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from asu.errors import BuildFailed, ImpossibleSelection, ProfileMissingInBuilder, UnknownFilesystem
-from asu.resolution import Version
+from asu.worker.builder_image import builder_image
 from asu.worker.imagebuilder import (
     BuilderInfo,
     filesystem_command,
     image_command,
-    image_name,
     manifest_command,
     output_directory,
     parse_info,
+    parse_manifest,
     selection,
 )
 
@@ -111,9 +111,25 @@ def request(**values: Any) -> dict[str, Any]:
 )
 def test_image_names_are_those_of_the_registry(version: str, tag: str) -> None:
     """Releases, branches and the main branch have their own kinds of tags."""
-    assert image_name(
-        "registry.example:5000/openwrt/imagebuilder", Version.parse(version), "ath79/generic"
-    ) == (f"registry.example:5000/openwrt/imagebuilder:{tag}")
+    base = "registry.example:5000/openwrt/imagebuilder"
+    image = builder_image(base, {"version": version, "target": "ath79/generic"})
+
+    assert image.name == f"{base}:{tag}"
+    assert image.is_moving is version.endswith("SNAPSHOT")
+
+
+def test_manifest_lines_of_both_forms() -> None:
+    """A manifest is read with either separator; other lines are ignored."""
+    output = (
+        "base-files - 1652-r28959\nlibblkid - 2.40.2-r1\ncurl 8.17.0-r1\n\n"
+        "some other line here\nlonely\n"
+    )
+
+    assert parse_manifest(output) == {
+        "base-files": "1652-r28959",
+        "libblkid": "2.40.2-r1",
+        "curl": "8.17.0-r1",
+    }
 
 
 def test_info_tells_revision_defaults_and_devices() -> None:

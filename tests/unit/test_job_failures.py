@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from asu.worker.memory_container import MemoryEngine
+    from tests.twins.memory_container import MemoryEngine
 
 
 class BrokenStore(LocalStore):

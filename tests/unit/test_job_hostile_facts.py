@@ -12,10 +12,10 @@ from asu.builds.poll_answer import answer_of
 from asu.provenance.envelope import PROVENANCE_FILE, read_envelope
 from asu.provenance.statement import Provenance, read_statement
 from asu.records.build_record import State
-from asu.worker.builder_output import MAX_PROFILES, MAX_SUMS
 from asu.worker.container import CommandResult
-from asu.worker.memory_container import regular
+from asu.worker.profiles_json import MAX_PROFILES, MAX_SUMS
 from asu.worker.signing_key import make_signing_key
+from tests.twins.memory_container import regular
 from tests.unit.job_world import World, body_of, new_world
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from asu.provenance.envelope import PROVENANCE_FILE, Envelope, read_envelope, si
 from asu.provenance.statement import Provenance, read_statement
 from asu.records.build_record import State
 from asu.stores.manifest import MANIFEST, read_manifest
-from asu.worker.memory_container import regular
 from asu.worker.signing_key import make_signing_key
+from tests.twins.memory_container import regular
 from tests.unit.job_world import SCRIPT, World, body_of, new_world
 
 if TYPE_CHECKING:

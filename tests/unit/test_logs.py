@@ -13,7 +13,7 @@ from asu.errors import QueueUnavailable
 from asu.log_context import log_fields, logged_with
 from asu.logs import JsonLines
 from tests.unit.job_world import SCRIPT, new_world
-from tests.unit.worlds import REQUEST, BrokenPreparer, opened
+from tests.unit.worlds import REQUEST, BrokenUpstream, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ def test_fields_end_with_their_block() -> None:
 
 def test_lines_of_a_request_carry_its_id(written: Written) -> None:
     """The gateway's id, so that a line is found by what the client was told."""
-    with opened(preparer=BrokenPreparer()) as world:
+    with opened(upstream=BrokenUpstream()) as world:
         world.client.post(
             "/api/v1/build/prepare", json=REQUEST, headers={"X-Request-ID": "from-the-gateway"}
         )

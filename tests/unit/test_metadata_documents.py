@@ -13,17 +13,16 @@ from asu.resolution import (
     read_targets,
 )
 from asu.resolution.metadata import (
-    Names,
     TargetProfiles,
     feeds_path,
     index_paths,
     profiles_path,
     read_feeds,
     read_index,
-    read_packages,
     read_profiles,
     read_versions,
 )
+from asu.resolution.package_feed import Shared
 
 RELEASE, SNAPSHOT = Version.parse("24.10.7"), Version.parse("SNAPSHOT")
 KERNEL = {"version": "6.6.93", "release": "1", "vermagic": "7ec7"}
@@ -236,7 +235,7 @@ def test_an_index_of_version_2_is_taken_as_it_stands() -> None:
     """It names libraries without the version of their interface."""
     found = read_index(
         {"version": 2, "architecture": "mips_24kc", "packages": {"libubox": "1", "iperf3": "3"}},
-        Names(),
+        Shared(),
     )
 
     assert found == {"libubox": "1", "iperf3": "3"}
@@ -249,7 +248,7 @@ def test_an_index_of_version_1_knows_libraries_by_both_names() -> None:
             "architecture": "mips_24kc",
             "packages": {"libubox20240329": "1", "libusb-1.0-0": "2", "iperf3": "3"},
         },
-        Names(),
+        Shared(),
     )
 
     assert found == {
@@ -261,34 +260,9 @@ def test_an_index_of_version_1_knows_libraries_by_both_names() -> None:
     }
 
 
-def test_opkgs_own_index_tells_what_a_package_provides() -> None:
-    """Virtual names and plain names of libraries exist; a package of that very name has the word."""
-    text = (
-        "Package: libubox20240329\nVersion: 1-r1\nABIVersion: 20240329\nProvides: libubox\nDescription: a library\n with: a long text\n\n"
-        "Package: wget-ssl\nVersion: 2-r1\nProvides: wget, gnu-wget (= 2), wget-any\n\n"
-        "Package: wget-any\nVersion: 9-r1\n\n"
-        "Something: else\n"
-    )
-
-    assert read_packages(text, Names()) == {
-        "libubox20240329": "1-r1",
-        "libubox": "1-r1",
-        "wget-ssl": "2-r1",
-        "wget": "2-r1",
-        "gnu-wget": "2-r1",
-        "wget-any": "9-r1",
-    }
-
-
-def test_a_page_that_is_no_index_is_refused() -> None:
-    """A server that answers everything with a page of HTML does not empty the index."""
-    with pytest.raises(ValueError, match="Packages"):
-        read_packages("<html>\n<body>Not found</body>\n</html>\n", Names())
-
-
 def test_equal_names_are_kept_once() -> None:
     """Releases and architectures share nearly all of them, and memory is bounded."""
-    names = Names()
+    names = Shared()
     one, other = (
         read_index(json.loads('{"version": 2, "packages": {"libubox": "1"}}'), names)
         for _ in range(2)

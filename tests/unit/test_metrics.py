@@ -8,16 +8,17 @@ from datetime import UTC, datetime
 import pytest
 
 from asu.builds.fleet import WorkerNote
-from asu.errors import PrepareUnavailable, WorkerLost
+from asu.errors import WorkerLost
 from asu.operations.metrics import HTTP_REQUESTS, METRICS, PROCESS_METRICS, Metric, error_codes
 from asu.records.redis_memory import MemoryUse
 from asu.statistics.build_statistics import Failure, FinishedBuild, hour_of
 from asu.statistics.build_totals import BOUNDS
-from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.store import StoreUsage
+from asu.upstream.downloads_server import MemoryUpstream
 from misc.reference import app_routes
+from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
-from tests.unit.worlds import REQUEST, BrokenPreparer, World, opened
+from tests.unit.worlds import REQUEST, BrokenUpstream, World, opened
 
 SAMPLE = re.compile(r"(?P<name>[a-z_]+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 FAILURE = Failure(
@@ -51,9 +52,9 @@ def value(world: World, name: str, **labels: str) -> float | None:
     return samples(world).get((name, frozenset(labels.items())))
 
 
-def statistics() -> MemoryStatistics:
+def statistics() -> ImitatedStatistics:
     """Return what workers have counted: two builds, and a failure."""
-    counted, now = MemoryStatistics(), datetime.now(UTC)
+    counted, now = ImitatedStatistics(), datetime.now(UTC)
     for seconds in (12.0, 70.0):
         counted.add_finished(
             FinishedBuild(
@@ -179,7 +180,7 @@ def test_requests_are_counted_by_route_method_and_class() -> None:
 
 def test_requests_that_fail_by_our_mistake_are_counted() -> None:
     """Those an operator wants to know of most."""
-    with opened(preparer=BrokenPreparer()) as world:
+    with opened(upstream=BrokenUpstream()) as world:
         world.client.post("/api/v1/build/prepare", json=REQUEST)
 
         assert (
@@ -222,8 +223,8 @@ def test_previews_by_outcome(packages: list[str], profile: str, outcome: str) ->
 
 
 def test_previews_that_cannot_be_had() -> None:
-    """A prepare service that is away is told apart from a request that is refused."""
-    with opened(preparer=BrokenPreparer(PrepareUnavailable())) as world:
+    """A downloads server that is away is not a request that is refused."""
+    with opened(upstream=MemoryUpstream({}, down=True)) as world:
         world.client.post("/api/v1/build/prepare", json=REQUEST)
 
         assert value(world, "asu_previews_total", outcome="unavailable") == 1
@@ -311,7 +312,7 @@ def test_codes_are_those_of_the_errors() -> None:
 
 def test_a_newer_worker_adds_no_label() -> None:
     """What another release counts is passed over until this one declares it."""
-    counted = MemoryStatistics()
+    counted = ImitatedStatistics()
     counted.add_failure(replace(FAILURE, code="of-the-future", fault="cosmic"), {"paint": 1.0})
     assert asyncio.run(counted.totals()).codes == {"of-the-future": 1}
 

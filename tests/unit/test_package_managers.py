@@ -9,10 +9,10 @@ import pytest
 from asu.catalogue.package_manager import package_manager_of
 from asu.errors import BuildFailed, WrongPackageVersions
 from asu.resolution import Version
+from asu.worker.builder_image import BuilderImage
+from asu.worker.expectations import check_versions
 from asu.worker.package_managers import Apk, Opkg, PackageManager, package_manager_for
-from asu.worker.package_managers.admitted_feeds import admitted_feeds
-from asu.worker.package_managers.image_manifest import check_versions
-from asu.worker.pulling import BuilderImage
+from asu.worker.package_managers.own_feeds import own_urls
 from tests.unit.test_builder_failures import text_of
 
 OPKG_LIST = """\
@@ -100,16 +100,6 @@ class TestPackageManager:
             once.splitlines()
         )
 
-    def test_manifest_lines_of_both_forms(self, manager: PackageManager) -> None:
-        """A manifest is read with either separator; what is no such line is passed over."""
-        output = "base-files - 1652-r28959\nlibblkid - 2.40.2-r1\ncurl 8.17.0-r1\n\nsome other line here\nlonely\n"
-
-        assert manager.manifest(output) == {
-            "base-files": "1652-r28959",
-            "libblkid": "2.40.2-r1",
-            "curl": "8.17.0-r1",
-        }
-
     def test_a_key_of_neither_kind_is_refused(self, manager: PackageManager) -> None:
         """What is no public key is written into no file."""
         for text in (
@@ -136,7 +126,7 @@ def test_opkg_finds_the_feeds_where_it_looks() -> None:
     """One line each, sorted by name as they were admitted, before those of the builder; the signature is always checked."""
     replaced = Opkg().repositories(
         "src/gz openwrt_core https://mirror.example/x\n",
-        admitted_feeds(dict(reversed(FEEDS.items()))),
+        own_urls(dict(reversed(FEEDS.items()))),
         "replace",
     )
 
@@ -281,7 +271,7 @@ def test_apk_says_why_it_left_a_feed_out(name: str, words: str) -> None:
 def test_no_odd_address_reaches_the_builder(url: str) -> None:
     """An address is one word of a line and nothing that a line, a shell or a make could understand."""
     with pytest.raises(BuildFailed, match="malformed"):
-        admitted_feeds({"own": url})
+        own_urls({"own": url})
 
 
 @pytest.mark.parametrize(
@@ -290,7 +280,7 @@ def test_no_odd_address_reaches_the_builder(url: str) -> None:
 def test_no_odd_name_reaches_the_builder(name: str) -> None:
     """A name becomes a word and a file's name."""
     with pytest.raises(BuildFailed, match="malformed"):
-        admitted_feeds({name: "https://host/a"})
+        own_urls({name: "https://host/a"})
 
 
 @pytest.mark.parametrize(
@@ -304,7 +294,7 @@ def test_no_odd_name_reaches_the_builder(name: str) -> None:
 )
 def test_plain_addresses_are_admitted(url: str) -> None:
     """What feeds really look like passes."""
-    assert admitted_feeds({"own": f"{url}/"}) == {"own": url}
+    assert own_urls({"own": f"{url}/"}) == {"own": url}
 
 
 def test_versions_that_a_client_insists_on_are_compared() -> None:

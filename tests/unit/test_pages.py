@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from asu.statistics.build_statistics import Failure, FinishedBuild, Problem, hour_of, today
-from asu.statistics.memory_statistics import MemoryStatistics
+from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
 from tests.unit.test_figures import WatchedStatistics
 from tests.unit.worlds import REQUEST, World, opened
@@ -66,7 +66,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def busy() -> Iterator[World]:
     """Return an API that has built and failed today; no test changes it."""
-    statistics, now = MemoryStatistics(), datetime.now(UTC)
+    statistics, now = ImitatedStatistics(), datetime.now(UTC)
     for version in ("24.10.3", "24.10.4", "24.10.4", "25.12.0"):
         statistics.add_finished(
             FinishedBuild(

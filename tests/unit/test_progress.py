@@ -9,7 +9,7 @@ import pytest
 
 from asu.errors import BuildFailed
 from asu.records.redis_memory import ENDED_BODY_BYTES
-from asu.worker.bounded_log import LOG_HALF, BoundedLog
+from asu.worker.container import LOG_HALF, BoundedLog
 from asu.worker.progress import Progress
 
 PLAN = {

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from asu.errors import ContainerFailed, ImageBuilderMissing
-from asu.worker.pulling import BuilderImage, failure
+from asu.worker.builder_image import BuilderImage, failure
 
 IMAGE = BuilderImage(
     name="registry.example/openwrt/imagebuilder:x86-64-v24.10.9", version="24.10.9", target="x86/64"

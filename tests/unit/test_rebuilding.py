@@ -15,9 +15,9 @@ from asu.provenance.envelope import PROVENANCE_FILE
 from asu.records.build_record import BuildRecord, PendingBodies, State
 from asu.records.memory_records import MemoryRecords
 from asu.resolution import request_hash
-from asu.worker.memory_container import MemoryEngine
 from asu.worker.rebuilding import CannotRebuild, Comparison, rebuild
 from asu.worker.signing_key import make_signing_key
+from tests.twins.memory_container import MemoryEngine
 from tests.unit.job_world import REQUEST, SCRIPT, WatchedRecords, World, new_world
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def test_a_build_that_fails_now_is_told_with_its_reason(world: World) -> None:
     world.script.wrong_hash = True
 
     with pytest.raises(
-        CannotRebuild, match="cannot be built any more: Error: The store of the images failed"
+        CannotRebuild, match="cannot be built any more: The store of the images failed"
     ):
         again(world, key)
 

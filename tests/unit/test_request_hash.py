@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asu.build_request import BuildRequest
 from asu.resolution import canonical_request, normalised_request, request_hash
-from asu.resolution.request_hash import IDENTITY, NOT_IDENTITY
+from asu.resolution.request_hash import IDENTITY, LATER_IDENTITY, NOT_IDENTITY
 
 # Each entry: requests that mean the same, and their hash. asu-prepare reads its own copy.
 GOLDEN = json.loads(Path(__file__).with_name("golden_hashes.json").read_text(encoding="utf-8"))
@@ -68,8 +68,10 @@ def test_the_canonical_form_can_be_written_by_hand() -> None:
 
 def test_every_field_of_a_build_request_is_decided_on() -> None:
     """A new field is either part of the identity or on the list of exceptions with its reason."""
-    assert set(IDENTITY) | NOT_IDENTITY.keys() == set(BuildRequest.model_fields)
-    assert not set(IDENTITY) & NOT_IDENTITY.keys()
+    hashed = {*IDENTITY, *LATER_IDENTITY}
+
+    assert hashed | NOT_IDENTITY.keys() == set(BuildRequest.model_fields)
+    assert not hashed & NOT_IDENTITY.keys()
     assert all(reason.endswith(".") for reason in NOT_IDENTITY.values())
 
 
@@ -81,6 +83,29 @@ def test_every_part_of_the_identity_counts(field: str) -> None:
     )
 
     assert request_hash({**plain, field: OTHER[field]}) != request_hash(plain)
+
+
+class LaterRequest(BuildRequest):
+    """A build request of a later release, with one more field that can change the image."""
+
+    efi: bool | None = None
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [(request, entry["hash"]) for entry in GOLDEN for request in entry["requests"]],
+)
+def test_a_new_field_keeps_the_hashes_of_requests_that_do_not_use_it(
+    request_: dict[str, Any], expected: str
+) -> None:
+    """A new field is left out at its default, and hashed at every other value."""
+    later = {"efi": None}
+    unused = LaterRequest.model_validate(request_).normalised()
+    used = LaterRequest.model_validate({**request_, "efi": False}).normalised()
+
+    assert unused["efi"] is None
+    assert hashlib.sha256(canonical_request(unused, later)).hexdigest() == expected
+    assert b'"efi":false' in canonical_request(used, later)
 
 
 @pytest.mark.parametrize("field", NOT_IDENTITY)

@@ -7,47 +7,48 @@ from datetime import date
 import pytest
 
 from asu.errors import QueueUnavailable
+from asu.operations.metrics import BUILD_REQUESTS, Counts
 from asu.operations.request_tally import RequestTally
 from asu.statistics.build_statistics import DayCounts, today
-from asu.statistics.memory_statistics import MemoryStatistics
+from tests.twins.imitated_statistics import ImitatedStatistics
 
 pytestmark = pytest.mark.anyio
 
 
-class TroubledStatistics(MemoryStatistics):
+class TroubledStatistics(ImitatedStatistics):
     """Statistics that raise while there is trouble."""
 
     trouble: Exception | None = None
 
     async def add_requests(self, day: date, *, requests: int, cache_hits: int) -> None:
-        """See Statistics."""
+        """See RedisStatistics."""
         if self.trouble:
             raise self.trouble
         await super().add_requests(day, requests=requests, cache_hits=cache_hits)
 
 
-class HeardStatistics(MemoryStatistics):
-    """Statistics that say when they have been told something."""
+class HeardStatistics(ImitatedStatistics):
+    """Statistics that say when something was added."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.told = asyncio.Event()
+        self.added = asyncio.Event()
 
     async def add_requests(self, day: date, *, requests: int, cache_hits: int) -> None:
-        """See Statistics."""
+        """See RedisStatistics."""
         await super().add_requests(day, requests=requests, cache_hits=cache_hits)
-        self.told.set()
+        self.added.set()
 
 
-class HangingStatistics(MemoryStatistics):
+class HangingStatistics(ImitatedStatistics):
     """Statistics that never answer."""
 
     async def add_requests(self, day: date, *, requests: int, cache_hits: int) -> None:  # noqa: ARG002  # The signature is the protocol's.
-        """See Statistics."""
+        """See RedisStatistics."""
         await asyncio.Event().wait()
 
 
-async def counted(statistics: MemoryStatistics) -> DayCounts:
+async def counted(statistics: ImitatedStatistics) -> DayCounts:
     """Return what was counted today."""
     [counts] = await statistics.days([today()])
     return counts
@@ -55,10 +56,10 @@ async def counted(statistics: MemoryStatistics) -> DayCounts:
 
 async def test_what_was_noted_is_flushed_once() -> None:
     """A flush hands everything over and leaves nothing."""
-    statistics = MemoryStatistics()
-    tally = RequestTally(statistics)
-    for is_cached in (False, True, True):
-        tally.note(is_cached=is_cached)
+    statistics = ImitatedStatistics()
+    tally = RequestTally(counts := Counts(), statistics)
+    for outcome in ("miss", "hit", "hit"):
+        counts.add(BUILD_REQUESTS, outcome)
 
     await tally.flush()
     await tally.flush()
@@ -69,32 +70,32 @@ async def test_what_was_noted_is_flushed_once() -> None:
 async def test_while_it_is_open_it_flushes_by_itself() -> None:
     """Whoever looks a little later sees the request, without anybody having done anything."""
     statistics = HeardStatistics()
-    tally = RequestTally(statistics)
+    tally = RequestTally(counts := Counts(), statistics)
 
     async with tally.flushed(), asyncio.timeout(10):
-        tally.note(is_cached=False)
-        await statistics.told.wait()
+        counts.add(BUILD_REQUESTS, "miss")
+        await statistics.added.wait()
         assert await counted(statistics) == DayCounts(requests=1)
 
 
 async def test_at_the_end_it_flushes_once_more() -> None:
     """A restart loses no count."""
-    statistics = MemoryStatistics()
-    tally = RequestTally(statistics)
+    statistics = ImitatedStatistics()
+    tally = RequestTally(counts := Counts(), statistics)
 
     async with tally.flushed():
-        tally.note(is_cached=True)
+        counts.add(BUILD_REQUESTS, "hit")
 
     assert await counted(statistics) == DayCounts(requests=1, cache_hits=1)
 
 
 async def test_the_end_does_not_wait_for_a_redis_that_hangs() -> None:
     """The last flush is given up."""
-    tally = RequestTally(HangingStatistics())
+    tally = RequestTally(counts := Counts(), HangingStatistics())
 
     async with asyncio.timeout(10):
         async with tally.flushed():
-            tally.note(is_cached=False)
+            counts.add(BUILD_REQUESTS, "miss")
 
 
 @pytest.mark.parametrize("trouble", [QueueUnavailable(), RuntimeError("the secret")])
@@ -104,12 +105,12 @@ async def test_what_cannot_be_handed_over_is_dropped(
     """Nothing is raised and nothing piles up; what comes later is counted, and no message of an exception is logged."""
     caplog.set_level(logging.DEBUG)
     statistics = TroubledStatistics()
-    tally = RequestTally(statistics)
+    tally = RequestTally(counts := Counts(), statistics)
     statistics.trouble = trouble
-    tally.note(is_cached=False)
+    counts.add(BUILD_REQUESTS, "miss")
     await tally.flush()
     statistics.trouble = None
-    tally.note(is_cached=True)
+    counts.add(BUILD_REQUESTS, "hit")
     await tally.flush()
 
     assert await counted(statistics) == DayCounts(requests=1, cache_hits=1)

@@ -12,9 +12,8 @@ from asu.__main__ import main
 from asu.keys.certificate import self_signed
 from asu.keys.usign import UnusableKey, new_secret_key
 from asu.settings import Settings
-from asu.worker.process import chosen_signing
+from asu.worker.process import chosen_signer
 from asu.worker.signing_key import make_signing_key, read_signing_key
-from asu.worker.unsigned import UNSIGNED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +102,7 @@ def test_the_command_says_what_is_in_the_way(
 
 def test_without_a_setting_nothing_is_signed() -> None:
     """A worker without BUILD_KEY leaves images alone."""
-    assert chosen_signing(Settings()) is UNSIGNED
+    assert chosen_signer(Settings()) is None
 
 
 def test_a_worker_tells_which_key_it_signs_with(
@@ -112,7 +111,7 @@ def test_a_worker_tells_which_key_it_signs_with(
     """The log names fingerprint and end of the certificate, and nothing of the key."""
     caplog.set_level(logging.INFO)
 
-    chosen_signing(Settings(build_key=path))
+    chosen_signer(Settings(build_key=path))
 
     [record] = caplog.records
     assert read_signing_key(path).secret.public.fingerprint.hex() in record.message
@@ -126,7 +125,7 @@ def test_a_certificate_that_ends_soon_is_warned_of(
     """There is time to have another one issued."""
     with_certificate(path, begins=-1, ends=20)
 
-    chosen_signing(Settings(build_key=path))
+    chosen_signer(Settings(build_key=path))
 
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
@@ -195,7 +194,7 @@ def test_a_worker_does_not_start_with_a_key_of_no_use(
     spoil(path)
 
     with pytest.raises(SystemExit) as ended:
-        chosen_signing(Settings(build_key=path))
+        chosen_signer(Settings(build_key=path))
 
     assert str(ended.value).startswith("asu worker: BUILD_KEY: ")
     assert words in str(ended.value)

@@ -6,9 +6,9 @@ import pytest
 
 from asu.errors import AsuError, ContainerFailed, DownloadFailed, ImageBuilderMissing
 from asu.records.build_record import State
+from asu.worker.builder_image import BuilderImage
 from asu.worker.container import CommandResult
-from asu.worker.pulling import BuilderImage
-from asu.worker.snapshot import failure, setup_command
+from asu.worker.inspection import setup_command, setup_failure
 from tests.unit.job_world import World, body_of, new_world
 
 IMAGE = BuilderImage(
@@ -151,7 +151,7 @@ def test_what_a_failure_means(name: str) -> None:
     """It is upstream's or ours, never the user's, and says so in words of its own."""
     result, kind, words = FAILURES[name]
 
-    error = failure(result, IMAGE)
+    error = setup_failure(result, IMAGE)
 
     assert type(error) is kind
     assert error.fault != "user"

@@ -7,8 +7,8 @@ import pytest
 
 from asu.operations.status import HOURS_SHOWN, HourCounts, last_hours, newest_by_class
 from asu.statistics.build_statistics import Failure, FinishedBuild, hour_of
-from asu.statistics.figures import FailureCount
-from asu.statistics.memory_statistics import MemoryStatistics
+from asu.statistics.figure_shapes import FailureCount
+from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
 from tests.unit.worlds import REQUEST, opened
 
@@ -33,7 +33,7 @@ def failed(
 
 def test_the_status_in_json() -> None:
     """Workers, queue, what ended in this hour, the last failure, the version: one look shows whether the server is well."""
-    statistics, now = MemoryStatistics(), datetime.now(UTC)
+    statistics, now = ImitatedStatistics(), datetime.now(UTC)
     statistics.add_finished(
         FinishedBuild(at=now, version="24.10.4", seconds=1.0, packages=frozenset())
     )
@@ -105,7 +105,7 @@ def test_each_class_has_its_newest_failure() -> None:
 
 def test_the_page_shows_it_without_a_script() -> None:
     """Complete as it is sent, in the policy of the other pages, and with nothing from elsewhere."""
-    statistics = MemoryStatistics()
+    statistics = ImitatedStatistics()
     statistics.add_finished(
         FinishedBuild(at=datetime.now(UTC), version="24.10.4", seconds=1.0, packages=frozenset())
     )

@@ -18,13 +18,13 @@ from asu.records.build_record import LEASE_SECONDS, Attempt, BuildRecord, Pendin
 from asu.records.memory_records import MemoryRecords
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
-from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.memory import MemoryStore
 from asu.stores.store import Lifetimes, StoreUsage
-from asu.worker.accounting import Accounts
-from asu.worker.memory_container import MemoryEngine
-from asu.worker.pulling import BuilderImage
+from asu.worker.builder_image import BuilderImage
+from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.sweeping import GRACE, Sweep, Swept
+from tests.twins.imitated_statistics import ImitatedStatistics
+from tests.twins.memory_container import MemoryEngine
 
 KEY = "ab" * 32
 OTHER = "cd" * 32
@@ -48,7 +48,7 @@ class World:
     queue: MemoryBuildQueue = field(default_factory=MemoryBuildQueue)
     engine: MemoryEngine = field(default_factory=MemoryEngine)
     store: MemoryStore = field(default_factory=MemoryStore)
-    statistics: MemoryStatistics = field(default_factory=MemoryStatistics)
+    statistics: ImitatedStatistics = field(default_factory=ImitatedStatistics)
     fleet: MemoryFleet = field(default_factory=MemoryFleet)
     # Every machine has a root directory, whose free bytes a worker notes.
     settings: Settings = field(
@@ -83,14 +83,14 @@ class World:
 
     def new_sweep(self) -> Sweep:
         """Return what a worker tidies with."""
-        accounts = Accounts(self.statistics)
+        statistics = OutcomeStatistics(self.statistics)
         return Sweep(
             self.settings,
             records=self.records,
             queue=self.queue,
             store=self.store,
             engine=lambda: self.engine,
-            accounts=accounts,
+            statistics=statistics,
             notes=self.fleet,
         )
 

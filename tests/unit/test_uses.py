@@ -2,7 +2,6 @@
 
 import pytest
 
-from asu.builds.uses import NOTED_SECONDS, REMEMBERED, Uses
 from asu.errors import QueueUnavailable
 from asu.records.memory_records import MemoryRecords
 from tests.unit.worlds import REQUEST, World, opened
@@ -66,28 +65,14 @@ def test_records_that_are_away_take_no_answer_away() -> None:
         assert world.client.get(f"/api/v1/build/{key}").status_code == 200
 
 
-@pytest.mark.anyio
-async def test_a_build_is_noted_once_a_minute() -> None:
-    """However many poll; each build for itself."""
-    records, now = WatchedRecords(), [0.0]
-    uses = Uses(records, lambda: now[0])
-    for moment in (0, 1, NOTED_SECONDS - 1, NOTED_SECONDS):
-        now[0] = moment
-        await uses.note("a")
-        await uses.note("b")
-
-    assert records.noted == ["a", "b", "a", "b"]
-
-
-@pytest.mark.anyio
-async def test_what_is_remembered_is_bounded() -> None:
-    """The one that was noted longest ago is noted once too often instead."""
+def test_a_build_is_noted_once_a_minute() -> None:
+    """However many poll, and each build for itself."""
     records = WatchedRecords()
-    uses = Uses(records, lambda: 0.0)
-    for number in range(REMEMBERED + 1):
-        await uses.note(str(number))
-    records.noted.clear()
-    await uses.note("1")
-    await uses.note("0")
+    with opened(records=records) as world:
+        keys = [world.key(REQUEST), world.key({**REQUEST, "packages": ["vim"]})]
+        for key in keys:
+            world.finish(key)
+        for key in keys * 5:
+            world.client.get(f"/api/v1/build/{key}")
 
-    assert records.noted == ["0"]
+    assert records.noted == keys

@@ -13,18 +13,17 @@ from fastapi.testclient import TestClient
 from asu.app import create_app
 from asu.builds.build_queue import MemoryBuildQueue
 from asu.builds.fleet import MemoryFleet
-from asu.catalogue.prepare_client import Preparer
-from asu.catalogue.validation import ValidatedRequest
+from asu.catalogue.prepare_client import PrepareService
 from asu.errors import AsuError
 from asu.operations.metrics import Counts
 from asu.records.build_record import Attempt, BuildRecord, State
 from asu.records.memory_records import MemoryRecords
 from asu.services import Services, assemble
 from asu.settings import Settings
-from asu.statistics.memory_statistics import MemoryStatistics
 from asu.stores.memory import MemoryStore
 from asu.upstream.downloads_server import MemoryUpstream, Upstream
 from asu.worker.progress import Progress
+from tests.twins.imitated_statistics import ImitatedStatistics
 
 REVISION = "r28959-29397011cc"
 
@@ -140,17 +139,6 @@ class BrokenUpstream(UntouchableUpstream):
         raise RuntimeError(f"the secret of {path} and {reader.__name__}")
 
 
-class BrokenPreparer:
-    """A preparer that fails, with a mistake of its own unless another error is given."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self._error = error or RuntimeError("a mistake")
-
-    async def prepare(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:  # noqa: ARG002  # The signature is the protocol's.
-        """See Preparer."""
-        raise self._error
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """An API over in-memory parts, which the test may use from behind."""
@@ -160,7 +148,7 @@ class World:
     records: MemoryRecords
     queue: MemoryBuildQueue
     store: MemoryStore
-    statistics: MemoryStatistics
+    statistics: ImitatedStatistics
     fleet: MemoryFleet
 
     def post(self, request: Mapping[str, Any], query: str = "") -> Any:
@@ -222,10 +210,10 @@ def settings(**changes: Any) -> Settings:
 def opened(
     *,
     upstream: Upstream | None = None,
-    preparer: Preparer | None = None,
+    prepare_service: PrepareService | None = None,
     records: MemoryRecords | None = None,
     queue: MemoryBuildQueue | None = None,
-    statistics: MemoryStatistics | None = None,
+    statistics: ImitatedStatistics | None = None,
     store: MemoryStore | None = None,
     fleet: MemoryFleet | None = None,
     **changes: Any,
@@ -236,7 +224,7 @@ def opened(
         queue or MemoryBuildQueue(),
         store or MemoryStore(),
     )
-    counted, noted = statistics or MemoryStatistics(), fleet or MemoryFleet()
+    counted, noted = statistics or ImitatedStatistics(), fleet or MemoryFleet()
     wanted = settings(**changes)
 
     @asynccontextmanager
@@ -244,7 +232,7 @@ def opened(
         yield assemble(
             wanted,
             upstream=upstream or MemoryUpstream(metadata()),
-            preparer=preparer,
+            prepare_service=prepare_service,
             records=records,
             queue=queue,
             store=store,

@@ -1,26 +1,26 @@
-"""The decision core: which packages a request leads to, what changes and why, and the one identity of the result.
+"""The decision core: which packages a request leads to, what changes and why, and its identity.
 
 Pure standard library, no input or output but the rule file beside it, frozen values only. Both
-services carry a byte-identical copy of this package (`make sync-resolution`; a contract test
-compares them), so that a preview and a build can never disagree.
+services carry a byte-identical copy (`make sync-resolution`; a contract test compares them), so a
+preview and a build cannot disagree.
 
 `versions`             one total order over releases, candidates, branches and snapshots
-`package_changes`      the rules of `package_changes.toml`: what was replaced, added or removed, since when and why
-`rule_application`     takes packages through the rules that lie between the old and the new version
-`metadata`             the downloads server's documents, read, and where they are
-`knowledge`            what the downloads server tells: default packages of the device, package indexes
-`device_defaults`      an absolute list against the defaults: what became default is kept, what the user removed stays away
+`package_changes`      the rules of `package_changes.toml`
+`rule_application`     takes packages through the rules between the old and the new version
+`metadata`             reads the downloads server's documents
+`opkg_index`, `apk_index`  read the package managers' own indexes into the values of `package_feed`
+`knowledge`            the facts of these documents: default packages, package indexes
+`device_defaults`      compares an absolute list with the defaults
 `existence`            names that do not exist, and packages that exclude one another
-`package_resolution`   all of these in their order; each change is recorded where it is made
-`gathering`            looks up what a decision needs to know, through the service's own client, and decides
+`package_resolution`   all of these in their order
+`gathering`            looks up what a decision needs, through the service's own client, and decides
 `preview`              the answer as clients receive it
 `outcome`              the values that go in and come out
-`feeds`, `feed_keys`   addresses and public keys of a request's own package feeds, each in one spelling
+`feeds`                addresses and public keys of a request's own package feeds
 `request_hash`         the canonical form of a resolved request and its SHA-256
 """
 
-from .feed_keys import FeedKey
-from .feeds import FeedUrl, InvalidFeedError
+from .feeds import FeedKey, FeedUrl, InvalidFeedError
 from .gathering import DocumentMissingError, Documents, DocumentUnavailableError, Gatherer
 from .knowledge import NOTHING_KNOWN, DeviceDefaults, Knowledge, PackageIndex
 from .metadata import (

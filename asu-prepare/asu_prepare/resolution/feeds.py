@@ -1,39 +1,62 @@
-"""The address of a package feed, read once into its parts.
+"""The addresses and public keys of a request's own package feeds, each read into its parts.
 
-Such an address ends up in a line of the builder's list of feeds and then in a program that
-downloads, so what is admitted is far narrower than what a URL may hold: http or https, a plain
-host, a path of plain names. Two spellings of one address are one value with one text, so they lead
-to one build.
+Both end in the ImageBuilder: an address in its list of feeds, a key among its trusted keys. So far
+less is admitted than a URL or a key file may hold: http or https, a plain host, a path of plain
+names; one key without anything around it. Two spellings of one address or key are one value with
+one text, so they lead to one build.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 import ipaddress
 import re
+import textwrap
 from dataclasses import dataclass
+from typing import Literal
 
-MAX_LENGTH = 512  # Characters; the longest address of a feed of OpenWrt's own has 107.
+MAX_LENGTH = 512  # Characters; the longest address of OpenWrt's own feeds has 107.
+MAX_HOST = 253  # The limit of DNS.
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _VISIBLE = re.compile(r"[!-~]+")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-# A last label that makes resolvers take the whole host for an IPv4 address.
+# With such a last label, resolvers take the whole host for an IPv4 address.
 _NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
-# Names without any sign that a shell, make, a list of feeds or a URL gives a meaning to. A percent
-# sign that is left after decoding was encoded twice, and a slash that was encoded is no separator:
-# neither is in here.
+# Names without any sign that means something to a shell, make, a list of feeds or a URL. A percent
+# sign that is left after decoding was encoded twice, and an encoded slash separates nothing.
 _NAME = re.compile(r"[A-Za-z0-9._~+-]+")
+
+USIGN_BYTES = 42  # The letters `Ed`, a fingerprint of eight bytes, an Ed25519 key of 32.
+_USIGN_SECRET = b"EdBK"  # The beginning of the secret half.
+_COMMENT = "untrusted comment:"
+_BEGIN, _END = "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----"
+_PEM_COLUMNS = 64
+_IS_PRIVATE = (
+    "is a private key, with which anybody can sign packages: replace it, since it has been sent, "
+    "and send its public half"
+)
+_IS_NO_KEY = (
+    "is neither a public key of usign (a line of base64, with or without its comment) nor a PEM "
+    "file with one PUBLIC KEY"
+)
 
 
 class InvalidFeedError(ValueError):
-    """The text is no address or key of a feed; the message says why, repeats none of it and reads on from the feed's name."""
+    """The text is no address or key of a feed.
+
+    The message says why, repeats nothing of the text, and continues a sentence that begins with the
+    feed's name.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class FeedUrl:
-    """Scheme, host in lower case without a dot at its end, effective port, and the names of the path, decoded."""
+    """An address; the host is in lower case without a dot at its end, the path is decoded."""
 
     scheme: str
     host: str
@@ -42,15 +65,17 @@ class FeedUrl:
 
     @staticmethod
     def parse(text: str) -> FeedUrl:
-        """Read an address such as https://feeds.example.org/packages; raises InvalidFeedError for anything that is not that plain."""
+        """Read an address such as https://feeds.example.org/packages; raises InvalidFeedError."""
         if len(text) > MAX_LENGTH:
             raise InvalidFeedError(f"has an address of more than {MAX_LENGTH} characters")
         if _VISIBLE.fullmatch(text) is None:
             raise InvalidFeedError(
-                "has an address with a blank, a control character or a letter beyond ASCII in it, or none at all"
+                "has an address with a blank, a control character or a letter beyond ASCII in it, "
+                "or none at all"
             )
         scheme, separator, rest = text.partition("://")
-        if not separator or scheme.lower() not in DEFAULT_PORTS:
+        scheme = scheme.lower()
+        if not separator or scheme not in DEFAULT_PORTS:
             raise InvalidFeedError("has an address that begins with neither https:// nor http://")
         if "?" in rest or "#" in rest:
             raise InvalidFeedError(
@@ -60,25 +85,24 @@ class FeedUrl:
         if "@" in authority:
             raise InvalidFeedError("has an address with a user or a password in it; leave them out")
         host, colon, port = authority.partition(":")
-        scheme = scheme.lower()
         return FeedUrl(
             scheme, _host(host), _port(port) if colon else DEFAULT_PORTS[scheme], _path(path)
         )
 
     @property
     def text(self) -> str:
-        """The one spelling of the address: letters, digits and `-._~+:/` only, without the usual port; a slash ends only what has no path."""
+        """The one spelling: letters, digits and `-._~+:/` only, without the usual port."""
         port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{self.host}{port}/{'/'.join(self.path)}"
 
     def lies_below(self, other: FeedUrl) -> bool:
-        """Whether this is the other address or lies below it, name by name: /packages-evil does not lie below /packages."""
+        """Whether this is the other address or below it; /packages-evil is not below /packages."""
         same_server = (self.scheme, self.host, self.port) == (other.scheme, other.host, other.port)
         return same_server and self.path[: len(other.path)] == other.path
 
 
 def feed_spelling(text: str) -> str:
-    """Return the one spelling of an address, or the text itself where it is none: refusing it is not the decision core's part."""
+    """Return the one spelling of an address, or the text itself if it is none."""
     try:
         return FeedUrl.parse(text).text
     except InvalidFeedError:
@@ -86,10 +110,10 @@ def feed_spelling(text: str) -> str:
 
 
 def _host(text: str) -> str:
-    """Return a host as it is compared; one in the Unicode spelling cannot come here, and `xn--` stays as it is."""
+    """Return a host as it is compared; an `xn--` name stays as it is."""
     host = text.lower().removesuffix(".")
     labels = host.split(".")
-    if len(host) > 253 or not all(map(_LABEL.fullmatch, labels)):  # noqa: PLR2004  # The limit of DNS.
+    if len(host) > MAX_HOST or not all(map(_LABEL.fullmatch, labels)):
         raise InvalidFeedError("has an address whose host is no plain name or IPv4 address")
     if _NUMERIC.fullmatch(labels[-1]):
         try:
@@ -102,7 +126,7 @@ def _host(text: str) -> str:
 
 
 def _port(text: str) -> int:
-    if _PORT.fullmatch(text) is None or int(text) > 65_535:  # noqa: PLR2004  # The last port that there is.
+    if _PORT.fullmatch(text) is None or int(text) > 65_535:  # noqa: PLR2004  # The last port.
         raise InvalidFeedError("has an address whose port is no number from 1 to 65535")
     return int(text)
 
@@ -125,3 +149,62 @@ def _path(text: str) -> tuple[str, ...]:
             "has an address that ends in .adb and a slash; an index is a file, leave the slash out"
         )
     return decoded
+
+
+@dataclass(frozen=True, slots=True)
+class FeedKey:
+    """A public key: usign's for opkg (42 bytes), or a PEM file's DER for apk, taken as it is."""
+
+    kind: Literal["usign", "pem"]
+    content: bytes
+
+    @staticmethod
+    def parse(text: str) -> FeedKey:
+        """Read a key; raises InvalidFeedError."""
+        if "PRIVATE KEY" in text:
+            raise InvalidFeedError(_IS_PRIVATE)
+        lines = [line.strip() for line in text.strip().replace("\r\n", "\n").split("\n")]
+        if lines[0] == _BEGIN and lines[-1] == _END:
+            return FeedKey("pem", _decoded("".join(lines[1:-1])))
+        if len(lines) == 2 and lines[0].startswith(_COMMENT):  # noqa: PLR2004  # Comment and key.
+            del lines[0]
+        content = _decoded("".join(lines)) if len(lines) == 1 else b""
+        if content.startswith(_USIGN_SECRET) and len(content) > USIGN_BYTES:
+            raise InvalidFeedError(_IS_PRIVATE)
+        if len(content) != USIGN_BYTES or not content.startswith(b"Ed"):
+            raise InvalidFeedError(_IS_NO_KEY)
+        return FeedKey("usign", content)
+
+    @property
+    def text(self) -> str:
+        """The one spelling: two lines of usign, or PEM; made from the key, so without comments."""
+        encoded = base64.b64encode(self.content).decode()
+        if self.kind == "usign":
+            return f"{_COMMENT} public key {self.file_name}\n{encoded}"
+        return "\n".join((_BEGIN, *textwrap.wrap(encoded, _PEM_COLUMNS), _END))
+
+    @property
+    def file_name(self) -> str:
+        """The file's name among the builder's keys.
+
+        opkg finds a key by its fingerprint, 16 hexadecimal digits; apk takes any name, so it is the
+        SHA-256 of the DER with `.pem`.
+        """
+        if self.kind == "usign":
+            return self.content[2:10].hex()
+        return f"{hashlib.sha256(self.content).hexdigest()}.pem"
+
+
+def key_spelling(text: str) -> str:
+    """Return the one spelling of a key, or the text itself if it is none."""
+    try:
+        return FeedKey.parse(text).text
+    except InvalidFeedError:
+        return text
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):  # ValueError for letters beyond ASCII.
+        raise InvalidFeedError(_IS_NO_KEY) from None

@@ -1,9 +1,8 @@
-"""Gathers what a decision needs to know from the downloads server's documents.
+"""Looks up what a decision needs in the downloads server's documents, and decides.
 
-How documents are fetched and kept is the service's matter (`Documents`); which ones are looked at
-is decided here, so that both services know the same before they decide the same. What was put
-together is kept for a few seconds: thousands of requests on release day concern a handful of
-devices and releases.
+How documents are fetched and kept is the service's part (`Documents`). Which ones are looked at is
+decided here, so both services know the same before they decide. The result is kept for some
+seconds: on release day, thousands of requests concern a few devices and releases.
 """
 
 from __future__ import annotations
@@ -12,13 +11,14 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
+from .apk_index import read_apk_index
 from .knowledge import NOTHING_KNOWN, DeviceDefaults, Knowledge, PackageIndex
 from .metadata import (
-    Names,
     Releases,
     TargetProfiles,
     feeds_path,
@@ -27,20 +27,21 @@ from .metadata import (
     read_feeds,
     read_index,
     read_json,
-    read_packages,
     read_profiles,
     read_versions,
 )
+from .opkg_index import read_opkg_index
 from .outcome import PackageRequest, Resolution
 from .package_changes import RuleBook
+from .package_feed import PackageFeed, Shared
 from .package_resolution import resolve
 from .versions import Version
 
-# Far below the minutes in which documents are revalidated, so nothing gets older by it.
+# Far below the minutes after which documents are revalidated, so nothing gets older by it.
 KEPT_SECONDS = 5.0
 KEPT_ENTRIES = 1024  # Devices times releases asked for within those seconds.
 # Where a package that this target lacks is looked for: the target with the most kernel modules and
-# packages, and one of another architecture for its own sake. Both are in every release.
+# packages, and one of another architecture. Both are in every release.
 ELSEWHERE = ("x86/64", "ath79/generic")
 
 
@@ -49,30 +50,41 @@ class DocumentMissingError(LookupError):
 
 
 class DocumentUnavailableError(Exception):
-    """The document cannot be had now, and no earlier copy is at hand."""
+    """The document cannot be had now, and there is no earlier copy."""
+
+
+_ABSENT = (DocumentMissingError, DocumentUnavailableError)
 
 
 class Documents(Protocol):
     """The downloads server's documents, as a service fetches and keeps them."""
 
     async def read(self, path: str, reader: Callable[[bytes], Any]) -> Any:
-        """Return what `reader` made of a document; raises DocumentMissingError and DocumentUnavailableError.
+        """Return what `reader` made of a document; raises Document{Missing,Unavailable}Error.
 
-        A path is always read by the same reader, so what it made may be kept.
+        A path is always read by the same reader, so the result may be kept.
         """
 
 
 class Gatherer:
-    """Looks up what is known of devices and releases."""
+    """Looks up devices and releases, and decides with what it finds.
+
+    `names_only` skips dependencies and sizes, which take as much memory as all names.
+    """
 
     def __init__(
-        self, documents: Documents, *, clock: Callable[[], float] = time.monotonic
+        self,
+        documents: Documents,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        names_only: bool = True,
     ) -> None:
-        self._documents, self._clock, self._names = documents, clock, Names()
+        self._documents, self._clock, self._names_only = documents, clock, names_only
+        self._shared = Shared()
         self._kept: OrderedDict[tuple[Any, ...], tuple[float, Knowledge]] = OrderedDict()
 
     async def decide(self, request: PackageRequest, rules: RuleBook) -> Resolution:
-        """Decide what a request leads to with all that can be known; never fails for what cannot."""
+        """Decide what a request leads to; never fails for what cannot be had."""
         knowledge = await self.gather(request)
         resolution = resolve(request, rules, knowledge)
         if any(problem.kind == "unknown" for problem in resolution.problems):
@@ -93,7 +105,7 @@ class Gatherer:
         return knowledge
 
     def _keep(self, place: tuple[Any, ...], knowledge: Knowledge) -> None:
-        """Keep what was put together; what has ended goes first, or it would hold documents that were replaced long ago."""
+        """Keep a result; expired ones go first, since they hold documents that were replaced."""
         now = self._clock()
         self._kept[place] = (now + KEPT_SECONDS, knowledge)
         self._kept.move_to_end(place)
@@ -101,62 +113,65 @@ class Gatherer:
             self._kept.popitem(last=False)
 
     async def profiles(self, version: Version, target: str) -> TargetProfiles:
-        """Return a target's profiles; raises DocumentMissingError and DocumentUnavailableError."""
-        profiles: TargetProfiles = await self._documents.read(
-            profiles_path(version, target), _profiles
-        )
+        """Return a target's profiles; raises Document{Missing,Unavailable}Error."""
+        path = profiles_path(version, target)
+        profiles: TargetProfiles = await self._documents.read(path, _profiles)
         return profiles
 
     async def releases(self) -> Releases:
-        """Return the releases that there are; raises DocumentMissingError and DocumentUnavailableError."""
+        """Return all releases; raises Document{Missing,Unavailable}Error."""
         releases: Releases = await self._documents.read(".versions.json", _versions)
         return releases
 
     async def packages(self, version: Version, target: str, *, feeds: bool) -> PackageIndex | None:
-        """Return a target's own packages, or those of its architecture's feeds; None if the feeds are not known.
+        """Return a target's own packages, or its feeds'; None if the feeds are not known.
 
-        Raises DocumentMissingError and DocumentUnavailableError where the target is not known.
+        These are the names of index.json, without those that packages provide. Raises
+        Document{Missing,Unavailable}Error if the target is not known.
         """
         profiles = await self.profiles(version, target)
         own = list(index_paths(version, target, profiles, ()))
         if not feeds:
-            return await self._together(own)
+            return await self._together(own, self._plain_part)
         names = await self._feeds(version, profiles)
-        return (
-            await self._together(
-                [path for path in index_paths(version, target, profiles, names) if path not in own]
-            )
-            if names
-            else None
-        )
+        if names is None:
+            return None
+        paths = index_paths(version, target, profiles, names)
+        others = [path for path in paths if path not in own]
+        return await self._together(others, self._plain_part)
+
+    async def installable(self, version: Version, target: str) -> PackageIndex | None:
+        """Return all that a target can install; None if its profiles or feeds are not known."""
+        try:
+            profiles = await self.profiles(version, target)
+        except _ABSENT:
+            return None
+        return await self._index(version, target, profiles)
 
     async def _gather(self, request: PackageRequest) -> tuple[Knowledge, Version | None]:
-        """Return what is known, and the version that the device comes from if the request tells one that there is."""
+        """Return what is known, and the stated version of the device if that exists."""
         try:
             profiles = await self.profiles(request.version, request.target)
-        except (DocumentMissingError, DocumentUnavailableError):
+        except _ABSENT:
             return NOTHING_KNOWN, None
         (origin, earlier), index = await asyncio.gather(
             self._earlier(request), self._index(request.version, request.target, profiles)
         )
-        return Knowledge(
-            defaults=profiles.defaults_of(request.version, request.profile),
-            earlier=earlier,
-            index=index,
-        ), origin
+        defaults = profiles.defaults_of(request.version, request.profile)
+        return Knowledge(defaults=defaults, earlier=earlier, index=index), origin
 
     async def _earlier(
         self, request: PackageRequest
     ) -> tuple[Version | None, tuple[DeviceDefaults, ...]]:
-        """Return where the device comes from, if that is known, and its defaults there or wherever it may come from.
+        """Return the stated version, and the defaults there, or in all releases that it may be.
 
-        Clients may say anything: a version that no list names is neither looked for nor kept.
+        Clients may send anything: a version that no list names is neither looked for nor kept.
         Without the list they are believed.
         """
         if not request.diff_packages:
             return None, ()
         origin, candidates = request.known_origin, [request.version]
-        with contextlib.suppress(DocumentMissingError, DocumentUnavailableError):
+        with contextlib.suppress(*_ABSENT):
             releases = await self.releases()
             candidates = releases.candidates(request.version)
             origin = origin if origin and releases.knows(origin) else None
@@ -174,7 +189,7 @@ class Gatherer:
     ) -> DeviceDefaults | None:
         try:
             profiles = await self.profiles(version, request.target)
-        except (DocumentMissingError, DocumentUnavailableError):
+        except _ABSENT:
             return None
         return profiles.defaults_of(version, request.profile)
 
@@ -183,75 +198,67 @@ class Gatherer:
     ) -> PackageIndex | None:
         """Return all that a target can install; None if not even its feeds are known."""
         feeds = await self._feeds(version, profiles)
-        return (
-            await self._together(index_paths(version, target, profiles, feeds))
-            if feeds is not None
-            else None
-        )
+        if feeds is None:
+            return None
+        paths = index_paths(version, target, profiles, feeds)
+        return await self._together(paths, partial(self._whole_part, version))
 
     async def _feeds(self, version: Version, profiles: TargetProfiles) -> tuple[str, ...] | None:
+        path = feeds_path(version, profiles.architecture)
         try:
-            feeds: tuple[str, ...] = await self._documents.read(
-                feeds_path(version, profiles.architecture), _feeds
-            )
-        except (DocumentMissingError, DocumentUnavailableError):
+            feeds: tuple[str, ...] = await self._documents.read(path, _feeds)
+        except _ABSENT:
             return None
         return feeds
 
-    async def _together(self, paths: Iterable[str]) -> PackageIndex:
-        """Return the indexes at these paths as one, which is incomplete if any of them cannot be had."""
-        parts = await asyncio.gather(*(self._part(path) for path in paths))
-        return PackageIndex(
-            tuple(part for part in parts if part is not None), complete=None not in parts
-        )
+    async def _together(
+        self, paths: Iterable[str], read: Callable[[str], Awaitable[PackageFeed]]
+    ) -> PackageIndex:
+        """Return these indexes as one, which is incomplete if any of them cannot be had."""
+        found = await asyncio.gather(*(_part(path, read) for path in paths))
+        feeds = tuple(feed for feed in found if feed is not None)
+        parts = tuple(feed.versions for feed in feeds)
+        return PackageIndex(parts, complete=None not in found, feeds=feeds)
 
-    async def _part(self, path: str) -> dict[str, str] | None:
-        """Return one index; empty where modules are not split off, None where it cannot be had."""
-        try:
-            return await self._read_part(path)
-        except DocumentMissingError:
-            return {} if "/kmods/" in path else None
-        except DocumentUnavailableError:
-            return None
+    async def _whole_part(self, version: Version, path: str) -> PackageFeed:
+        """Return the package manager's own index, or index.json, which lacks virtual names."""
+        name, reader = "Packages.gz", self._read_opkg
+        if version.has_apk:
+            name, reader = "packages.adb", self._read_apk
+        with contextlib.suppress(*_ABSENT):
+            feed: PackageFeed = await self._documents.read(f"{path}/{name}", reader)
+            return feed
+        return await self._plain_part(path)
 
-    async def _read_part(self, path: str) -> dict[str, str]:
-        """Return index.json, or where only opkg's own index is published, that."""
-        try:
-            index: dict[str, str] = await self._documents.read(
-                f"{path}/index.json", self._read_index
-            )
-        except DocumentMissingError:
-            if "/kmods/" in path:
-                raise
-            index = await self._documents.read(f"{path}/Packages", self._read_packages)
-        return index
+    async def _plain_part(self, path: str) -> PackageFeed:
+        feed: PackageFeed = await self._documents.read(f"{path}/index.json", self._read_index)
+        return feed
 
     async def _elsewhere(self, request: PackageRequest) -> PackageIndex:
-        """Return what other targets and architectures of the wanted version have, as far as it can be had."""
-        found = await asyncio.gather(
-            *(
-                self._other(request.version, target)
-                for target in ELSEWHERE
-                if target != request.target
-            )
-        )
-        return PackageIndex(
-            tuple(part for index in found if index is not None for part in index.parts),
-            complete=False,
-        )
+        """Return the packages of other targets of the version, as far as they can be had."""
+        others = (target for target in ELSEWHERE if target != request.target)
+        found = await asyncio.gather(*(self.installable(request.version, at) for at in others))
+        parts = tuple(part for index in found if index is not None for part in index.parts)
+        return PackageIndex(parts, complete=False)
 
-    async def _other(self, version: Version, target: str) -> PackageIndex | None:
-        try:
-            profiles = await self.profiles(version, target)
-        except (DocumentMissingError, DocumentUnavailableError):
-            return None
-        return await self._index(version, target, profiles)
+    def _read_index(self, raw: bytes) -> PackageFeed:
+        return PackageFeed(read_index(read_json(raw), self._shared))
 
-    def _read_index(self, raw: bytes) -> dict[str, str]:
-        return read_index(read_json(raw), self._names)
+    def _read_apk(self, raw: bytes) -> PackageFeed:
+        return read_apk_index(raw, self._shared, names_only=self._names_only)
 
-    def _read_packages(self, raw: bytes) -> dict[str, str]:
-        return read_packages(raw.decode(), self._names)
+    def _read_opkg(self, raw: bytes) -> PackageFeed:
+        return read_opkg_index(raw, self._shared, names_only=self._names_only)
+
+
+async def _part(path: str, read: Callable[[str], Awaitable[PackageFeed]]) -> PackageFeed | None:
+    """Return one index; empty where modules are not split off, None where it cannot be had."""
+    try:
+        return await read(path)
+    except DocumentMissingError:
+        return PackageFeed({}, has_provides=True) if "/kmods/" in path else None
+    except DocumentUnavailableError:
+        return None
 
 
 def _profiles(raw: bytes) -> TargetProfiles:

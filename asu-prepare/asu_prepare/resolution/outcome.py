@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .versions import Version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageRequest:
-    """What a resolution needs to know of a request: versions, device, wanted packages.
+    """The part of a request that a resolution needs.
 
     `packages` holds names to install and `-names` to take away, in the user's order, each once.
-    `packages_versions` maps names to the versions that the finished image must have.
-    `diff_packages` says that the list is absolute: what is not in it is not wanted.
-    `ignored_changes` are the ids of changes that the user does not want. `feeds` names the package
-    feeds that the request brings, which may hold packages that no index of OpenWrt does;
-    `replaces_feeds` says that they stand in the place of OpenWrt's own.
+    `packages_versions` maps names to the versions that the finished image must have. With
+    `diff_packages` the list is absolute: what is not in it is not wanted. `ignored_changes` are the
+    ids of changes that the user does not want. `feeds` names the request's own package feeds, which
+    may hold packages that no index of OpenWrt holds; with `replaces_feeds` they replace OpenWrt's.
     """
 
     version: Version
@@ -34,48 +33,56 @@ class PackageRequest:
 
     @property
     def known_origin(self) -> Version | None:
-        """The version whose defaults the device came with, if the request tells.
+        """The version that the device runs, if the request states one that means something.
 
-        From a snapshot to the snapshot of the same name tells nothing: what that name means has
-        moved on since.
+        From a snapshot to the snapshot of the same name means nothing: its content has changed.
         """
-        if (
-            self.from_version is not None
-            and self.from_version.is_snapshot
-            and self.from_version == self.version
-        ):
-            return None
-        return self.from_version
+        old = self.from_version
+        return None if old is not None and old.is_snapshot and old == self.version else old
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One difference between what was asked for and what will be asked of the ImageBuilder."""
+class Change(NamedTuple):
+    """One difference between what was asked for and what the ImageBuilder will be asked for."""
 
     type: Literal["migration", "addition", "removal"]
     action: Literal["replace", "add", "remove"]
     package: str
-    from_package: str | None = None
-    to_package: str | None = None
+    from_package: str | None
+    to_package: str | None
     reason: str
-    automatic: bool = True
+    automatic: bool
     rule: str
-    reference: str | None = None
+    reference: str | None
+
+    @staticmethod
+    def replaced(
+        old: str, new: str, reason: str, rule: str, reference: str | None = None
+    ) -> Change:
+        """Return the replacement of one package by another."""
+        return Change("migration", "replace", old, old, new, reason, True, rule, reference)  # noqa: FBT003
+
+    @staticmethod
+    def added(name: str, reason: str, rule: str, reference: str | None = None) -> Change:
+        """Return the addition of a package."""
+        return Change("addition", "add", name, None, name, reason, True, rule, reference)  # noqa: FBT003
+
+    @staticmethod
+    def removed(name: str, reason: str, rule: str, reference: str | None = None) -> Change:
+        """Return the removal of a package."""
+        return Change("removal", "remove", name, name, None, reason, True, rule, reference)  # noqa: FBT003
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """A wanted package that cannot be had; `kind` is unknown, removed, renamed, conflict or elsewhere."""
+class Problem(NamedTuple):
+    """A wanted package that cannot be had."""
 
     package: str
     kind: Literal["unknown", "removed", "renamed", "conflict", "elsewhere"]
-    suggestion: str | None = None
+    suggestion: str | None
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InferredVersion:
-    """The version that the device runs now, as the client said it or as it was inferred, and from what."""
+class InferredVersion(NamedTuple):
+    """The version that the device runs, as the client stated it or as it was inferred."""
 
     version: str
     inferred: bool
@@ -86,10 +93,9 @@ class InferredVersion:
 class Resolution:
     """The outcome: packages, changes as they were applied, and what the user should know.
 
-    `checked` says whether every name was looked up in the package indexes; without indexes there
-    are no `problems` and it is False. `versions` says of each package to be installed which version
-    it will have, where an index tells; `ignored` names the changes that were left out because the
-    request asked for that.
+    `checked` says whether every name was looked up; without package indexes it is False and there
+    are no `problems` of missing packages. `versions` maps each package to be installed to its
+    version, as far as the indexes have it. `ignored` names the changes that the request left out.
     """
 
     packages: tuple[str, ...]
@@ -104,7 +110,7 @@ class Resolution:
     ignored: tuple[str, ...] = ()
 
     def why(self, package: str) -> str | None:
-        """Return the reason of the change that concerns a package (`-name` for a removal); None if nothing changed it."""
+        """Return why a package (or `-name`) was changed; None if it was not."""
         for change in self.changes:
             if package in (change.package, change.to_package):
                 return change.reason

@@ -2,12 +2,21 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
 
-from .admitted_feeds import UnusableFeed, key_files
-from .image_manifest import parse_manifest
-from .problems import PackageProblem, clash, conflict, each_once, missing, other_version, unsuitable
-from .signs import named_by
+from typing_extensions import override
+
+from .own_feeds import UnusableFeed, key_files
+from .problems import (
+    PackageProblem,
+    clash,
+    conflict,
+    each_once,
+    missing,
+    named_by,
+    other_version,
+    unsuitable,
+)
+from .protocol import Mode, PackageManager
 
 INDEX = "packages.adb"
 
@@ -15,7 +24,7 @@ _DOWNLOAD_SIGNS = (
     r"WARNING: updating and opening (?P<what>\S+): ",
     r"wget: exited with error",
     r"UNTRUSTED signature",
-    r"ERROR: (?P<what>\S+): ADB block error",
+    r"ERROR: (?P<what>\S+): (?:ADB (?:block|schema) error|file format is invalid or inconsistent)",
     r"ERROR: (?P<what>\S+): package mentioned in index not found",
 )
 
@@ -32,58 +41,52 @@ _VERSION = re.compile(r"-[0-9][^-]*(?:-r[0-9]+)?$")
 _ASKED_FOR = "world"  # apk's name for the list of what is wanted by itself.
 
 
-class Apk:
-    """See PackageManager."""
+class Apk(PackageManager):
+    """apk; its list of feeds has one address a line and no names."""
 
     repositories_path = "repositories"
 
+    @override
     def address(self, url: str) -> str:
-        """See PackageManager; apk takes all that is no index for a repository in Alpine's old layout, so a directory means its index."""
+        # apk takes all that is no index for a repository in Alpine's old layout.
         return url if url.endswith(".adb") else f"{url}/{INDEX}"
 
-    def repositories(
-        self, present: str, feeds: Mapping[str, str], mode: Literal["append", "replace"]
-    ) -> str:
-        """See PackageManager; some builders have a line without a host for their own packages."""
+    @override
+    def repositories(self, present: str, feeds: Mapping[str, str], mode: Mode) -> str:
+        # Some builders list their own packages by a line without a host.
         kept = [
             line for line in present.splitlines() if mode == "append" or _REMOTE.match(line) is None
         ]
         own = [self.address(url) for url in feeds.values()]
         return "\n".join([*dict.fromkeys(line for line in own if line not in kept), *kept, ""])
 
+    @override
     def feeds(self, listed: str) -> dict[str, str]:
-        """See PackageManager; apk knows no names."""
         words = [line.split()[-1] for line in listed.splitlines() if _REMOTE.match(line)]
         return {address: address for address in words}
 
+    @override
     def key_files(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """See PackageManager; apk tries every key that it has."""
-        return key_files(keys, "pem")
+        return key_files(keys, "pem")  # apk tries every key that it has.
 
-    def manifest(self, output: str) -> dict[str, str]:
-        """See PackageManager."""
-        return parse_manifest(output)
-
+    @override
     def failed_download(self, text: str) -> str | None:
-        """See PackageManager."""
         return named_by(_DOWNLOAD_SIGNS, text)
 
+    @override
     def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[UnusableFeed]:
-        """See PackageManager; apk says nothing on stderr of the feeds that it uses, and warns of each that it leaves out."""
-        reasons: dict[str, str] = {}
-        for address, reason in _LEFT_OUT.findall(stderr):
-            reasons.setdefault(address, reason)
-        left_out = {
-            name: reasons[self.address(url)]
-            for name, url in feeds.items()
-            if self.address(url) in reasons
-        }
+        # apk is silent about the feeds that it uses and warns of each that it leaves out.
+        reasons = dict(reversed(_LEFT_OUT.findall(stderr)))
+        addresses = {name: self.address(url) for name, url in feeds.items()}
         return [
-            _unusable(name, self.address(feeds[name]), reason) for name, reason in left_out.items()
+            _unusable(name, address, reasons[address])
+            for name, address in addresses.items()
+            if address in reasons
         ]
 
+    @override
     def problems(self, text: str) -> list[PackageProblem]:
-        """See PackageManager; apk prints indented blocks, one for each package that cannot be had."""
+        # apk prints one indented block for each package that cannot be installed.
         found: list[PackageProblem] = []
         for package, is_missing, details in _BLOCK.findall(text):
             if is_missing:
@@ -113,7 +116,7 @@ def _unusable(name: str, address: str, reason: str) -> UnusableFeed:
 
 
 def _subjects(introduced_by: re.Pattern[str], details: str) -> Iterator[tuple[str, str]]:
-    """Yield packages and what each of them says of the block's package, continuation lines included."""
+    """Yield packages and what each says about the block's package; lines may be continued."""
     for reason in introduced_by.findall(details):
         yield from _SUBJECT.findall(reason)
 
@@ -125,7 +128,10 @@ def _needed_by(details: str) -> str:
 
 
 def _broken(package: str, subject: str, constraint: str) -> PackageProblem:
-    """Return why `package` and `subject` do not go together: `[name>=1.0]` asks for a version, all else excludes."""
+    """Return why `package` and `subject` do not go together.
+
+    A constraint such as `name>=1.0` asks for a version; all others exclude.
+    """
     wanted = re.fullmatch(r"([^!<>=~]+)([<>=~]+)(.+)", constraint)
     if wanted and wanted[1] == package:
         return other_version(subject, f"{package} ({wanted[2]} {wanted[3]})")
@@ -133,7 +139,7 @@ def _broken(package: str, subject: str, constraint: str) -> PackageProblem:
 
 
 def _mirrored(problems: list[PackageProblem]) -> list[PackageProblem]:
-    """Return the conflicts, told from the other package's side."""
+    """Return the conflicts as the other package would report them."""
     pairs = [problem.words.split(" with ") for problem in problems if problem.kind == "conflict"]
     return [conflict(other, package) for package, other in pairs]
 

@@ -2,14 +2,22 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
+
+from typing_extensions import override
 
 from asu.errors import BuildFailed
 
-from .admitted_feeds import UnusableFeed, key_files
-from .image_manifest import parse_manifest
-from .problems import PackageProblem, clash, conflict, each_once, missing, other_version
-from .signs import named_by
+from .own_feeds import UnusableFeed, key_files
+from .problems import (
+    PackageProblem,
+    clash,
+    conflict,
+    each_once,
+    missing,
+    named_by,
+    other_version,
+)
+from .protocol import Mode, PackageManager
 
 LOCAL_NAME = "imagebuilder"
 # The builder's own packages: without kernel and libc there is no image.
@@ -40,79 +48,69 @@ _CLASH = re.compile(
     r"Package (\S+) wants to install file (\S+)\n\tBut that file is already provided by package  \* (\S+)"
 )
 
-# opkg's standard output is buffered: what it says of errors in the end may stand in the middle of
-# one of its lines.
+# opkg buffers its output, so the errors that it lists at the end may cut one of its lines in two.
 _COLLECTED = re.compile(r"Collected errors:\n(?: \* .*connectivity\.\n\n| \* .*\n|\t.*\n)*")
 _DOWNLOAD = re.compile(r"Downloading (\S+)\n(.*?)(?=Downloading |\Z)", re.DOTALL)
 
 
-class Opkg:
-    """See PackageManager."""
+class Opkg(PackageManager):
+    """opkg; its list of feeds also holds settings."""
 
     repositories_path = "repositories.conf"
 
+    @override
     def address(self, url: str) -> str:
-        """See PackageManager."""
         return url
 
-    def repositories(
-        self, present: str, feeds: Mapping[str, str], mode: Literal["append", "replace"]
-    ) -> str:
-        """See PackageManager; raises BuildFailed.
-
-        opkg passes over a second feed of the same name. So a feed of the request takes the place of
-        the builder's of that name, and what is not signed is used in no mode.
-        """
+    @override
+    def repositories(self, present: str, feeds: Mapping[str, str], mode: Mode) -> str:
+        # opkg ignores a second feed of the same name, so a feed of the request replaces that of the
+        # builder. Signatures are checked in every mode.
         if LOCAL_NAME in feeds:
             raise BuildFailed(
-                reason=f"a repository is named {LOCAL_NAME}, as its own packages are; give it another name"
+                reason=f"a repository is named {LOCAL_NAME}, as its own packages are; "
+                "give it another name"
             )
         kept = [line for line in present.splitlines() if not _gives_way(line, feeds, mode)]
-        own = [f"src/gz {name} {self.address(url)}" for name, url in feeds.items()]
+        own = [f"src/gz {name} {url}" for name, url in feeds.items()]
         settings = [line for line in (LOCAL, CHECKED) if line not in kept]
         return "\n".join([*own, *kept, *settings, ""])
 
+    @override
     def feeds(self, listed: str) -> dict[str, str]:
-        """See PackageManager; of two feeds with one name opkg takes the first."""
+        # Of two feeds with one name opkg takes the first.
         return {
             name: address for name, address in reversed(_SOURCE.findall(listed)) if "://" in address
         }
 
+    @override
     def key_files(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """See PackageManager; opkg looks a key up by the name of its file, which is the key's fingerprint."""
+        # opkg looks a key up by the name of its file, which is the key's fingerprint.
         return key_files(keys, "usign")
 
-    def manifest(self, output: str) -> dict[str, str]:
-        """See PackageManager."""
-        return parse_manifest(output)
-
+    @override
     def failed_download(self, text: str) -> str | None:
-        """See PackageManager."""
         return named_by(_DOWNLOAD_SIGNS, text)
 
+    @override
     def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[UnusableFeed]:
-        """See PackageManager; a feed counts as used only if opkg says that it has its list and trusts it."""
+        # A feed counts as used only if opkg says that it has its list and trusts it.
         heard = dict(_DOWNLOAD.findall(_COLLECTED.sub("", stderr)))
         unusable = []
         for name, url in feeds.items():
             if "Updated list of available packages" not in heard.get(f"{url}/Packages.gz", ""):
-                unusable.append(
-                    UnusableFeed(
-                        f"{name} ({url}) cannot be downloaded or is no feed for opkg; check its address, or try again later"
-                    )
-                )
+                words = "cannot be downloaded or is no feed for opkg; check its address, or try again later"
+                unusable.append(UnusableFeed(f"{name} ({url}) {words}"))
             elif "Signature check passed." not in heard.get(f"{url}/Packages.sig", ""):
-                words = f"{name} ({url}) has no signature by a known key; `repository_keys` must hold its usign key"
-                unusable.append(UnusableFeed(words, is_untrusted=True))
+                words = "has no signature by a known key; `repository_keys` must hold its usign key"
+                unusable.append(UnusableFeed(f"{name} ({url}) {words}", is_untrusted=True))
         return unusable
 
+    @override
     def problems(self, text: str) -> list[PackageProblem]:
-        """See PackageManager.
-
-        "Cannot install package X." stands at the end of each complaint; only where nothing explains
-        it is X itself what is missing. That "Packages for X found, but incompatible with the
-        architectures configured" is untrue, and names nothing new.
-        """
+        # "Cannot install package X." ends each complaint; X itself is missing only if no other line
+        # explains it. "Packages for X found, but incompatible with the architectures configured" is
+        # untrue and names nothing new.
         direct = [(package, need) for need, package in _UNRESOLVED.findall(text)]
         deeper = [
             (package, need)
@@ -126,33 +124,23 @@ class Opkg:
         ]
         clashes = _CLASH.findall(text)
         explained = {package for package, *_ in [*direct, *deeper, *conflicts, *clashes]}
-        told = {need for _, need in direct}
-        found = [
-            _unmet(package, need)
-            for package, need in [*direct, *(pair for pair in deeper if pair[1] not in told)]
-        ]
+        known = {need for _, need in direct}
+        unmet = [*direct, *(pair for pair in deeper if pair[1] not in known)]
+        found = [_unmet(package, need) for package, need in unmet]
         found += [conflict(package, other) for package, other in conflicts]
         found += [clash(package, owner, _inside(path)) for package, path, owner in clashes]
-        return each_once(
-            [
-                *found,
-                *(
-                    missing(package)
-                    for package in _UNINSTALLABLE.findall(text)
-                    if package not in explained
-                ),
-            ]
-        )
+        named = _UNINSTALLABLE.findall(text)
+        return each_once([*found, *(missing(name) for name in named if name not in explained)])
 
 
-def _gives_way(line: str, feeds: Mapping[str, str], mode: Literal["append", "replace"]) -> bool:
+def _gives_way(line: str, feeds: Mapping[str, str], mode: Mode) -> bool:
     words = line.split()
     is_feed = len(words) > 1 and words[0] in {"src", "src/gz"} and words[1] != LOCAL_NAME
     return is_feed and (mode == "replace" or words[1] in feeds)
 
 
 def _unmet(package: str, need: str) -> PackageProblem:
-    """Return a dependency that cannot be met; one with a version exists, but not so."""
+    """Return a dependency that cannot be met; one that names a version exists in another one."""
     return other_version(package, need) if " (" in need else missing(need, package)
 
 

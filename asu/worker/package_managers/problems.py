@@ -1,5 +1,6 @@
 """Why packages cannot be installed: the same five kinds for both package managers."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,91 +18,81 @@ _HEADINGS: Mapping[Kind, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PackageProblem:
-    """A package that cannot be installed; `words` name it in the one line that people read, `detail` is a sentence of its own."""
+    """A package that cannot be installed.
 
-    package: str
+    `words` name it in the one line that people read, `detail` is a sentence of its own.
+    """
+
     kind: Kind
+    package: str
     words: str
     detail: str
-    # A word of the package list to use instead; no package manager tells one.
-    suggestion: str | None = None
 
     def entry(self) -> dict[str, Any]:
-        """Return it in the shape of a preview's problems."""
+        """Return it in the shape of a preview's problems; no package manager knows a suggestion."""
         return {
             "package": self.package,
             "kind": self.kind,
-            "suggestion": self.suggestion,
+            "suggestion": None,
             "detail": self.detail,
         }
 
 
 def impossible_selection(problems: Iterable[PackageProblem]) -> ImpossibleSelection:
     """Return all problems in one error."""
-    told = list(problems)
+    known = list(problems)
     named = {
-        kind: ", ".join(problem.words for problem in told if problem.kind == kind)
+        kind: ", ".join(problem.words for problem in known if problem.kind == kind)
         for kind in _HEADINGS
     }
     reason = ", ".join(f"{_HEADINGS[kind]} ({words})" for kind, words in named.items() if words)
-    return ImpossibleSelection(reason=reason, problems=[problem.entry() for problem in told])
+    return ImpossibleSelection(reason=reason, problems=[problem.entry() for problem in known])
 
 
 def each_once(problems: Iterable[PackageProblem]) -> list[PackageProblem]:
-    """Return the problems in their order; what is said again in the same words counts once."""
-    told: dict[tuple[Kind, str], PackageProblem] = {}
+    """Return the problems in their order, those of the same kind and words once."""
+    first: dict[tuple[Kind, str], PackageProblem] = {}
     for problem in problems:
-        told.setdefault((problem.kind, problem.words), problem)
-    return list(told.values())
+        first.setdefault((problem.kind, problem.words), problem)
+    return list(first.values())
 
 
 def missing(package: str, needed_by: str = "") -> PackageProblem:
     """Return that a package, wanted itself or needed by another, is in no feed."""
-    detail = (
-        f"{needed_by} needs {package}, which is in none of the feeds."
-        if needed_by
-        else f"{package} is in none of the feeds."
-    )
-    return PackageProblem(package=package, kind="missing", words=package, detail=detail)
+    need = f"{needed_by} needs {package}, which" if needed_by else package
+    return PackageProblem("missing", package, package, f"{need} is in none of the feeds.")
 
 
 def other_version(package: str, need: str) -> PackageProblem:
-    """Return that a package needs another one in a version that is not to be had, such as "curl (>= 99.0)"."""
-    return PackageProblem(
-        package=package,
-        kind="version",
-        words=f"{package} needs {need}",
-        detail=f"{package} needs {need}, which is in none of the feeds.",
-    )
+    """Return that a package needs a version of another that no feed has, as "curl (>= 99.0)"."""
+    words = f"{package} needs {need}"
+    return PackageProblem("version", package, words, f"{words}, which is in none of the feeds.")
 
 
 def conflict(package: str, other: str) -> PackageProblem:
     """Return that two packages refuse each other."""
-    return PackageProblem(
-        package=package,
-        kind="conflict",
-        words=f"{package} with {other}",
-        detail=f"{package} and {other} exclude each other; leave one of them out.",
-    )
+    detail = f"{package} and {other} exclude each other; leave one of them out."
+    return PackageProblem("conflict", package, f"{package} with {other}", detail)
 
 
 def clash(package: str, other: str, path: str) -> PackageProblem:
     """Return that two packages hold the same file."""
-    return PackageProblem(
-        package=package,
-        kind="clash",
-        words=f"{path} of {package} and {other}",
-        detail=f"{package} and {other} both hold {path}; leave one of them out.",
-    )
+    detail = f"{package} and {other} both hold {path}; leave one of them out."
+    return PackageProblem("clash", package, f"{path} of {package} and {other}", detail)
 
 
 def unsuitable(package: str) -> PackageProblem:
     """Return that a package is made for another architecture."""
-    return PackageProblem(
-        package=package,
-        kind="architecture",
-        words=package,
-        detail=f"{package} is not made for the architecture of this device.",
-    )
+    detail = f"{package} is not made for the architecture of this device."
+    return PackageProblem("architecture", package, package, detail)
+
+
+def named_by(signs: Iterable[str], text: str) -> str | None:
+    """Return the group `what` of the first pattern that is found: empty without one.
+
+    None where no pattern is found. The patterns are tried in their order.
+    """
+    found = next(filter(None, (re.search(sign, text) for sign in signs)), None)
+    return (found.groupdict().get("what") or "").rstrip(",.") if found else None

@@ -1,0 +1,118 @@
+"""One attempt at a build, as one value that is handed from step to step."""
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from asu.builds.capacity import expect_room
+from asu.errors import ContainerFailed
+from asu.provenance.statement import Feed
+from asu.records.build_record import Attempt
+from asu.resolution import Version
+from asu.settings import Settings
+
+from . import builder_failures
+from .builder_image import BuilderImage, builder_image
+from .container import LOG_HALF, BuildContainer, CommandResult, ContainerEngine
+from .package_managers import NO_FEEDS, OwnFeeds, PackageManager, own_urls, package_manager_for
+from .progress import Progress
+
+
+class Superseded(Exception):
+    """Another attempt is the current one; what this one has is worth nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRun:
+    """An attempt whose container runs; each step returns it with what the step has found out.
+
+    Only `progress` grows in place: pollers see it, and a failure keeps what it holds by then.
+    """
+
+    attempt: Attempt
+    settings: Settings
+    progress: Progress
+    show: Callable[[str], None]  # Shows pollers the step that begins; raises Superseded.
+    image: BuilderImage
+    container: BuildContainer
+    manager: PackageManager
+    revision: str = ""  # Of the ImageBuilder.
+    packages: tuple[str, ...] = ()  # For make: names to add, `-name` to remove.
+    own_feeds: OwnFeeds = NO_FEEDS
+    feeds: tuple[Feed, ...] = ()  # All that packages came from, with the hashes of their indexes.
+
+    @property
+    def request(self) -> Mapping[str, Any]:
+        """The resolved request."""
+        request: Mapping[str, Any] = self.attempt.plan["request"]
+        return request
+
+    def make(self, step: str, command: Sequence[str], *, deadline: int) -> CommandResult:
+        """Run one of the builder's long commands; its seconds go under `make_seconds`."""
+        began = time.monotonic()
+        result = self.container.run(command, deadline=deadline)
+        seconds = self.progress.gathered.setdefault("make_seconds", {})
+        seconds[step] = round(time.monotonic() - began, 3)
+        return result
+
+    def check(self, result: CommandResult) -> None:
+        """Raise the error that the outcome of a make command means, unless it did its work."""
+        builder_failures.check(result, self.manager, self.own_feeds)
+
+    def look(self, command: Sequence[str]) -> CommandResult:
+        """Run a small command that reads or changes the builder's files."""
+        return self.container.run(command, deadline=self.settings.info_deadline)
+
+    def read(self, command: Sequence[str], what: str) -> str:
+        """Return the whole output of a small command.
+
+        Raises ContainerFailed, which names `what` was to be read, when the command fails or prints
+        more than a genuine builder: the middle of a longer output is missing.
+        """
+        result = self.look(command)
+        if result.exit_code or len(result.stdout) > LOG_HALF:
+            raise ContainerFailed(reason=what)
+        return result.stdout
+
+
+def start_run(
+    attempt: Attempt,
+    settings: Settings,
+    progress: Progress,
+    *,
+    show: Callable[[str], None],
+    engine: Callable[[], ContainerEngine],
+    aftermath: contextlib.ExitStack,
+) -> BuildRun:
+    """Start the container of a build; `aftermath` removes it.
+
+    Raises DiskFull, ImageBuilderMissing, ContainerFailed, BuildTimeout, and BuildFailed for a
+    malformed feed.
+    """
+    request = attempt.plan["request"]
+    show("container_setup")
+    expect_room(settings.store_path, settings.disk_reserve_mb)
+    try:
+        opened = aftermath.enter_context(contextlib.closing(engine()))
+    except Exception as error:
+        raise ContainerFailed(reason="podman does not answer") from error
+    image = opened.pin(builder_image(settings.base_container, request))
+    progress.gathered["builder_digest"] = image.digest
+    container = opened.start(
+        image,
+        key=attempt.key,
+        attempt=attempt.number,
+        feeds=own_urls(request["repositories"]).values(),
+    )
+    aftermath.callback(container.remove)
+    return BuildRun(
+        attempt=attempt,
+        settings=settings,
+        progress=progress,
+        show=show,
+        image=image,
+        container=container,
+        manager=package_manager_for(Version.parse(request["version"])),
+    )

@@ -1,0 +1,104 @@
+"""Copy the images out of a build container: hostile input until it lies on our disk."""
+
+import errno
+import hashlib
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from asu.builds.capacity import MIB, expect_room, free_bytes
+from asu.errors import DiskFull, OutputTooLarge, StoreFailed
+from asu.stores.store import FILE_NAME
+
+MAX_FILES = 256  # The largest real target leaves about 40 files per device.
+# Of all kinds. A real build leaves only files; tarfile remembers each member while it reads.
+MAX_MEMBERS = 4096
+COPY_CHUNK = MIB
+# What a write reports when the disk, or the quota of this user, is full.
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class _PieceReader:
+    """A file-like reader over pieces, as tarfile wants it; each byte is copied about once."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces, self._rest, self._at = iter(pieces), b"", 0
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes; fewer only at the end."""
+        while len(self._rest) - self._at < size:
+            piece = next(self._pieces, b"")
+            if not piece:
+                break
+            self._rest, self._at = self._rest[self._at :] + piece, 0
+        found = self._rest[self._at : self._at + size]
+        self._at += len(found)
+        return found
+
+
+def copy_out(
+    pieces: Iterator[bytes], directory: Path, *, max_bytes: int, reserve_mb: int = 0
+) -> dict[str, str]:
+    """Write the regular files of a tar stream into `directory`; return name → SHA-256.
+
+    Names must be plain and unique, count and size are bounded; links, devices, sparse files and
+    directories are skipped. They count as well: a file with holes costs a build nothing, and us its
+    whole size to read. Writing stops where fewer than `reserve_mb` MiB would be free. Raises
+    OutputTooLarge, StoreFailed, DiskFull.
+    """
+    hashes: dict[str, str] = {}
+    left = max_bytes
+    try:
+        with tarfile.open(
+            fileobj=cast("IO[bytes]", _PieceReader(pieces)), mode="r|", bufsize=COPY_CHUNK
+        ) as archive:
+            for number, member in enumerate(archive):
+                left = _left_after(member, number, left, max_bytes)
+                name = member.name.rpartition("/")[2]
+                if not _is_plain(member) or FILE_NAME.fullmatch(name) is None or name in hashes:
+                    continue
+                if len(hashes) >= MAX_FILES:
+                    raise OutputTooLarge(limit=f"{MAX_FILES} files")
+                expect_room(directory, reserve_mb, member.size)
+                source = archive.extractfile(member)
+                hashes[name] = _write(source, directory / name, reserve_mb) if source else ""
+    except (tarfile.TarError, OSError, ValueError) as error:
+        # tarfile raises ValueError for some broken headers.
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise DiskFull(free=(free_bytes(directory) or 0) // MIB, reserve=reserve_mb) from error
+        raise StoreFailed(
+            reason=f"the images could not be copied ({type(error).__name__})"
+        ) from error
+    return hashes
+
+
+def _left_after(member: tarfile.TarInfo, number: int, left: int, max_bytes: int) -> int:
+    """Return how many more bytes may follow a member; raises OutputTooLarge and ValueError."""
+    if member.size < 0:
+        raise ValueError(member.size)
+    if number >= MAX_MEMBERS:
+        raise OutputTooLarge(limit=f"{MAX_MEMBERS} files")
+    if member.size > left:
+        raise OutputTooLarge(limit=f"{max_bytes // MIB} MiB")
+    return left - member.size
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    """Whether a member is a regular file without holes at the top of the output directory."""
+    return (
+        member.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
+        and not member.issparse()
+        and member.name.count("/") <= 1
+    )
+
+
+def _write(source: IO[bytes], path: Path, reserve_mb: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("xb") as target:
+        while piece := source.read(COPY_CHUNK):
+            # Others write at the same time; asking takes microseconds.
+            expect_room(path.parent, reserve_mb, len(piece))
+            digest.update(piece)
+            target.write(piece)
+    return digest.hexdigest()

@@ -1,0 +1,48 @@
+"""What differs between builders with opkg and builders with apk."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+from .own_feeds import UnusableFeed
+from .problems import PackageProblem
+
+Mode = Literal["append", "replace"]
+
+
+class PackageManager(Protocol):
+    """Where a package manager keeps feeds and keys, and what its messages mean.
+
+    Paths are relative to the builder's directory.
+    """
+
+    repositories_path: str  # Of the list of feeds.
+
+    def address(self, url: str) -> str:
+        """Return the address of a feed as it stands in that list."""
+
+    def repositories(self, present: str, feeds: Mapping[str, str], mode: Mode) -> str:
+        """Return the list of feeds with those of a request, name → URL.
+
+        The builder's own packages stay in every mode. Raises BuildFailed.
+        """
+
+    def feeds(self, listed: str) -> dict[str, str]:
+        """Return the feeds in such a list that packages are fetched from, name → address.
+
+        A feed without a name is named by its address.
+        """
+
+    def key_files(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Return path → content of the keys that it can use; raises BuildFailed."""
+
+    def problems(self, text: str) -> list[PackageProblem]:
+        """Return why packages cannot be installed, each reason once, in the order of the output."""
+
+    def failed_download(self, text: str) -> str | None:
+        """Return what could not be downloaded or trusted, or None.
+
+        A command that ends well may have left out a feed, too.
+        """
+
+    def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[UnusableFeed]:
+        """Return each of these feeds, name → URL, that was left out; the builder ends well then."""

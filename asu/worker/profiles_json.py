@@ -1,0 +1,206 @@
+"""Read a build's profiles.json, a document that the build may have forged.
+
+The scripts of packages run beside the ImageBuilder, and feeds are anybody's: each key of the
+document may have been added, each value changed. So answers repeat only what the ImageBuilders of
+all releases write, in the shape that it has there. What this server vouches for has other names.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from math import isfinite
+from pathlib import Path
+from typing import Any, NoReturn
+
+from asu.errors import BuildFailed, StoreFailed
+from asu.provenance.envelope import PROVENANCE_FILE
+
+# Bytes. A genuine profiles.json of one device has some KiB; one of this size may still become 16
+# times as many bytes of memory.
+MAX_PROFILES = 256 * 1024
+# Bytes of sha256sums; 256 lines with the longest names have a third of it.
+MAX_SUMS = 256 * 1024
+# These are rewritten after they were hashed, so no image may have their names.
+OUR_FILES = ("profiles.json", "sha256sums", PROVENANCE_FILE)
+NO_IMAGE = "it made no image and gave no reason"
+_SUM = re.compile(r"[0-9a-f]{64} [ *](?P<name>.+)")  # A line of sha256sums.
+
+MAX_NUMBER = 2**53 - 1  # The largest that JavaScript, and so a browser, reads as it is.
+MAX_EPOCH = 2**32 - 1  # Seconds: the year 2106, which every reader of RFC 3339 understands.
+
+Shape = Callable[[Any], bool]
+
+
+def read_profiles(directory: Path, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """Read profiles.json and check its images against the copied files, name → SHA-256.
+
+    Raises BuildFailed and StoreFailed.
+    """
+    if "profiles.json" not in hashes:
+        raise BuildFailed(reason=NO_IMAGE)
+    path = directory / "profiles.json"
+    _expect_length(path, MAX_PROFILES)
+    try:
+        document: dict[str, Any] = json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_refused, parse_float=_finite
+        )
+        # A list: in a mapping, an image that is named twice would be checked only once.
+        images = [
+            (image["name"], image["sha256"], image.get("type", "")) for image in images_of(document)
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BuildFailed(reason="its profiles.json cannot be read") from error
+    if not images:
+        raise BuildFailed(reason=NO_IMAGE)
+    if not all(_is_text(value) for image in images for value in image) or any(
+        name in OUR_FILES for name, *_ in images
+    ):
+        raise BuildFailed(reason="its profiles.json cannot be read")
+    for name, digest, _ in images:
+        if hashes.get(name) != digest:
+            raise StoreFailed(reason=f"{name} is not what the ImageBuilder made")
+    return document
+
+
+def images_of(document: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """Return the images of all profiles."""
+    return (image for profile in document["profiles"].values() for image in profile["images"])
+
+
+def rewrite_lists(directory: Path, document: Mapping[str, Any], changed: Mapping[str, str]) -> None:
+    """Write profiles.json, and its and the `changed` files' SHA-256 into sha256sums.
+
+    Raises BuildFailed where sha256sums is too long, OSError, and ValueError where it is no text.
+    """
+    # One line, as the ImageBuilder writes it.
+    text = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    (directory / "profiles.json").write_bytes(text)
+    sums = directory / "sha256sums"
+    if sums.exists():
+        _expect_length(sums, MAX_SUMS)
+        hashes = {**changed, "profiles.json": hashlib.sha256(text).hexdigest()}
+        lines = sums.read_text(encoding="utf-8").splitlines()
+        sums.write_text(
+            "".join(f"{_with_hash(line, hashes)}\n" for line in lines), encoding="utf-8"
+        )
+
+
+def facts_of(document: Mapping[str, Any], profile: str) -> dict[str, Any]:
+    """Return what a profiles.json says of its target and a profile, on one level for clients.
+
+    `build_at` is when its sources were made, or now where that is unknown. Raises BuildFailed where
+    there is no image of that profile.
+    """
+    entry = document["profiles"].get(profile)
+    if entry is None:
+        raise BuildFailed(reason=f"it made no image for {profile}")
+    facts = _known(document, OF_TARGET) | _known(entry, OF_PROFILE)
+    images = [_known(image, OF_IMAGE) for image in offered(entry["images"])]
+    built_at = (
+        datetime.fromtimestamp(facts["source_date_epoch"], UTC)
+        if "source_date_epoch" in facts
+        else datetime.now(UTC)
+    )
+    return {
+        **facts,
+        "images": images,
+        "id": profile,
+        "build_at": built_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def offered(images: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the images of a profile that a device can start; raises BuildFailed without any.
+
+    The ImageBuilders of 25.12.0 to 25.12.4 take the archive of the root file system for a file
+    system and make disk images of it that start nothing. One switch makes both, and the archive is
+    of use, so they are left out here.
+    """
+    bootable = [image for image in images if image.get("filesystem") != "targz"]
+    if not bootable:
+        raise BuildFailed(reason=NO_IMAGE)
+    return bootable
+
+
+def _refused(word: str) -> NoReturn:
+    """Refuse what Python reads as a number although JSON has no such thing."""
+    raise ValueError(word)
+
+
+def _finite(text: str) -> float:
+    """Read a number with a point or an exponent; Python would read 1e999 as infinite."""
+    number = float(text)
+    return number if isfinite(number) else _refused(text)
+
+
+def _expect_length(path: Path, most: int) -> None:
+    if path.stat().st_size > most:
+        raise BuildFailed(reason=f"its {path.name} is longer than any genuine one")
+
+
+def _with_hash(line: str, hashes: Mapping[str, str]) -> str:
+    found = _SUM.fullmatch(line)
+    return hashes[found["name"]] + line[64:] if found and found["name"] in hashes else line
+
+
+def _known(values: Mapping[str, Any], shapes: Mapping[str, Shape]) -> dict[str, Any]:
+    return {
+        name: values[name]
+        for name, has_shape in shapes.items()
+        if name in values and has_shape(values[name])
+    }
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_NUMBER  # JSON's true is an int, too.
+
+
+def _is_epoch(value: Any) -> bool:
+    return _is_number(value) and value <= MAX_EPOCH
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_flat(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        _is_text(entry) or _is_number(entry) for entry in value.values()
+    )
+
+
+def _are_flat(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_flat, value))
+
+
+OF_TARGET: Mapping[str, Shape] = {
+    "arch_packages": _is_text,
+    "default_packages": _are_texts,
+    "linux_kernel": _is_flat,
+    "metadata_version": _is_number,
+    "source_date_epoch": _is_epoch,
+    "target": _is_text,
+    "version_code": _is_text,
+    "version_number": _is_text,
+}
+OF_PROFILE: Mapping[str, Shape] = {
+    "device_packages": _are_texts,
+    "file_size_limits": _is_flat,
+    "image_prefix": _is_text,
+    "supported_devices": _are_texts,
+    "titles": _are_flat,
+}
+OF_IMAGE: Mapping[str, Shape] = {
+    "filesystem": _is_text,
+    "name": _is_text,
+    "sha256": _is_text,
+    "sha256_unsigned": _is_text,
+    "size": _is_number,
+    "type": _is_text,
+}
