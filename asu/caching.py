@@ -40,12 +40,12 @@ class SingleFlight(Generic[K, V]):
     async def run(self, key: K, work: Work[V], *, patience: float | None = None) -> V:
         """Return the outcome of the work for `key`, or raise its error.
 
-        Raise TimeoutError once the work has gone on for `patience` seconds; it goes on.
+        Raise TimeoutError if it has gone on for `patience` seconds (it still goes on), or is closed.
         """
         task, began = self.start(key, work), self._flights[key][1]
         timeout = None if patience is None else max(began + patience - self._clock(), 0.0)
         await asyncio.wait({task}, timeout=timeout)
-        if not task.done():
+        if not task.done() or task.cancelled():
             raise TimeoutError
         return task.result()
 

@@ -1,53 +1,77 @@
-"""Logging: readable lines on standard error, or one JSON object per line, without what requests hold; set up by `__main__` alone."""
+"""Logging to standard error: lines for people, or one JSON object per line.
+
+`logged_with` adds fields to all lines of a request, a build or an attempt. Exceptions are logged
+without their messages, which may quote a request. Only `__main__` sets logging up.
+"""
 
 import json
 import logging
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar, Token
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal
 
-from .log_context import log_fields
-
+Fields = Mapping[str, str | int]
 _ExceptionInfo = (
     tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 )
+_fields: ContextVar[Fields] = ContextVar("fields")
+_NO_FIELDS: Fields = {}
+# These report every request and every round at info; the last four report signed requests at debug.
+CHATTY = ("httpx2", "rq.worker", "boto3", "botocore", "s3transfer", "urllib3")
 
 
 def configure_logging(level: str, style: Literal["text", "json"] = "text") -> None:
-    """Log from `level` on, in lines for people or for programs; control characters are shown, never sent to a terminal."""
+    """Log from `level` on. Control characters are shown, never sent to a terminal."""
+    text = Lines("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler = logging.StreamHandler()
-    handler.setFormatter(
-        JsonLines()
-        if style == "json"
-        else Lines("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    )
+    handler.setFormatter(JsonLines() if style == "json" else text)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # They report every request and every five-second round at info; the last four, at debug,
-    # requests with their signatures.
-    for chatty in ("httpx2", "rq.worker", "boto3", "botocore", "s3transfer", "urllib3"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def log_fields() -> Fields:
+    """Return the fields of lines that are logged here."""
+    return _fields.get(_NO_FIELDS)
+
+
+class logged_with:  # noqa: N801  # Used as a function; a generator would cost each poll 1 µs more.
+    """Add fields to every line that is logged inside, also by tasks that begin inside."""
+
+    __slots__ = ("_added", "_token")
+    _token: Token[Fields]
+
+    def __init__(self, **fields: str | int) -> None:
+        self._added = fields
+
+    def __enter__(self) -> None:
+        self._token = _fields.set({**log_fields(), **self._added})
+
+    def __exit__(self, *_: object) -> None:
+        _fields.reset(self._token)
 
 
 class Lines(logging.Formatter):
-    """Keeps what an attacker may have shaped from forging lines: all lines of a record but the first are marked."""
+    """Lines for people. All lines of a record after the first are marked, so none can be forged."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format a record; each of its lines is printable."""
+        """Return the record as printable lines."""
         return "\n  | ".join(map(_printable, super().format(record).split("\n")))
 
     def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802  # The name is the library's.
-        """Say where an exception came from, without its message; other libraries log exceptions too."""
+        """Return where an exception came from, without its message."""
         return where_it_failed(ei[1]) if ei[1] else ""
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object per record, with what the line belongs to: `request_id`, `build` and `attempt` where they are known."""
+    """One JSON object per record, with `request_id`, `build` and `attempt` where they are known."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line; JSON escapes everything that could end or colour it."""
+        """Return the record as one line; JSON escapes what could end or colour it."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -56,13 +80,12 @@ class JsonLines(logging.Formatter):
             **log_fields(),
         }
         if record.exc_info and record.exc_info[1]:
-            # Never the message of the exception, which may quote a request.
             line["traceback"] = where_it_failed(record.exc_info[1])
         return json.dumps(line)
 
 
 def where_it_failed(error: BaseException) -> str:
-    """Return an exception's kind and traceback, and those of its causes, without messages: they may quote a first-boot script."""
+    """Return kind and traceback of an exception and its causes, without their messages."""
     return "\n".join(
         f"{_kind(link)}\n{''.join(traceback.format_tb(link.__traceback__))}".rstrip()
         for link in _chain(error)
@@ -70,7 +93,7 @@ def where_it_failed(error: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and what led to it, as a traceback would show it."""
+    """Yield an exception and its causes, as a traceback would show them."""
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
@@ -80,13 +103,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _kind(error: BaseException) -> str:
-    """Name an exception; what the operating system says is told as well, since it quotes nobody."""
-    said = (
-        f" ({os.strerror(error.errno)})"
-        if isinstance(error, OSError) and isinstance(error.errno, int)
-        else ""
-    )
-    return f"{type(error).__name__}{said}"
+    """Name an exception, with the operating system's words, which quote no request."""
+    if isinstance(error, OSError) and isinstance(error.errno, int):
+        return f"{type(error).__name__} ({os.strerror(error.errno)})"
+    return type(error).__name__
 
 
 def _printable(line: str) -> str:

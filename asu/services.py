@@ -15,6 +15,7 @@ from .builds.fleet import Fleet
 from .builds.redis_fleet import RedisFleet
 from .catalogue.listings import Listings
 from .catalogue.prepare_client import Preparer, PrepareService
+from .catalogue.public_names import PublicNames
 from .catalogue.renderings import Renderings
 from .catalogue.resolver import Resolver
 from .catalogue.validation import Catalogue
@@ -36,7 +37,7 @@ from .stores.downloads import Downloads
 from .stores.store import Store
 from .upstream.downloads_server import DownloadsServer, Upstream
 from .upstream.http_client import WebClient
-from .upstream.last_good import DIRECTORY, DiskLastGood
+from .upstream.last_good import DIRECTORY, LastGood
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,9 @@ def assemble(
     resolver = Resolver(gatherer, rules)
     catalogue = Catalogue(upstream, gatherer, settings, rules)
     preparer = Preparer(resolver, prepare_service, partial(counts.add, PREVIEW_FALLBACKS))
-    figures = Figures(statistics=statistics, records=records, queue=queue)
+    figures = Figures(
+        statistics=statistics, records=records, fleet=fleet, public_names=PublicNames(gatherer)
+    )
     return Services(
         settings=settings,
         rules=rules,
@@ -115,7 +118,6 @@ def assemble(
             settings,
             counts=counts,
             records=records,
-            queue=queue,
             statistics=statistics,
             fleet=fleet,
             upstream=upstream,
@@ -123,7 +125,6 @@ def assemble(
         health=Health(
             settings,
             records=records,
-            queue=queue,
             store=store,
             fleet=fleet,
             upstream=upstream,
@@ -131,7 +132,7 @@ def assemble(
         ),
         figures=figures,
         stats_pages=StatsPages(figures),
-        status=Status(figures, records=records, statistics=statistics, upstream=upstream),
+        status=Status(figures, records=records, upstream=upstream),
     )
 
 
@@ -150,7 +151,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 url=settings.upstream_url,
                 ttl=settings.metadata_ttl,
                 answered=partial(counts.add, UPSTREAM_FETCHES),
-                last_good=DiskLastGood(settings.store_path / DIRECTORY, settings.upstream_url),
+                last_good=LastGood(settings.store_path / DIRECTORY, settings.upstream_url),
             ) as upstream,
         ):
             service = settings.prepare_service_url

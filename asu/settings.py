@@ -1,8 +1,8 @@
 """Every setting, in one frozen object.
 
-Read from the environment (upper case names) and from the TOML file that `ASU_CONFIG` names (default
-`asu.toml` in the working directory); the environment wins. Read once, by `__main__`, and passed
-down; nothing else looks at the environment.
+They come from the environment (upper case names) and from the TOML file that `ASU_CONFIG` names
+(default `asu.toml` in the working directory); the environment wins. `__main__` reads them once and
+passes them down; nothing else looks at the environment.
 """
 
 import json
@@ -18,6 +18,8 @@ from pydantic import (
     BeforeValidator,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     SecretStr,
     ValidationError,
@@ -32,11 +34,11 @@ from pydantic_settings import (
 
 from .resolution import FeedUrl, InvalidFeedError
 
-COPY_MB_PER_SECOND = 20  # MiB; what an old hard disk takes while others use it, too.
+COPY_MB_PER_SECOND = 20  # MiB; an old hard disk does as much while others use it, too.
 
 
 def _listed(value: object) -> object:
-    """Return what a variable lists: a JSON array, or words with commas or blanks between them; all else is as it was."""
+    """Return the list in a variable: a JSON array, or words with commas or blanks between them."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
@@ -48,7 +50,7 @@ def _listed(value: object) -> object:
 
 
 def _addresses(entries: tuple[str, ...]) -> tuple[str, ...]:
-    """Return addresses in their one spelling; a mistake is told by its place, since an address may hold a password."""
+    """Return addresses in their one spelling. Name a mistake by its place: it may hold a password."""
     addresses = []
     for number, entry in enumerate(entries, start=1):
         try:
@@ -61,13 +63,14 @@ def _addresses(entries: tuple[str, ...]) -> tuple[str, ...]:
 
 
 DelayList = Annotated[tuple[NonNegativeFloat, ...], NoDecode, BeforeValidator(_listed)]
+HttpUrlText = Annotated[str, Field(pattern=r"^https?://[^\s?#]+$")]
 AddressList = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_addresses)
 ]
 
 
 class UnusableSettings(Exception):
-    """What the operator has set cannot be used; `mistakes` are sentences that name each setting and never what it was set to."""
+    """Settings that cannot be used. `mistakes` are sentences that name a setting, never its value."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         self.mistakes = tuple(mistakes)
@@ -75,281 +78,147 @@ class UnusableSettings(Exception):
 
 
 class Settings(BaseSettings):
-    """What an operator can set."""
+    """All settings. The text below each is its description in REFERENCE.md."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
-    redis_url: Annotated[
-        str, Field(description="The Redis or Valkey server with queue and build records.")
-    ] = "redis://127.0.0.1:6379/0"
-    upstream_url: Annotated[
-        str, Field(description="The OpenWrt downloads server, as this server reaches it.")
-    ] = "https://downloads.openwrt.org"
-    upstream_is_private: Annotated[
-        bool,
-        Field(
-            description="Whether a public name in UPSTREAM_URL may have a private address; an address itself, or a name without a dot, always may."
-        ),
-    ] = False
-    public_upstream_url: Annotated[
-        str | None,
-        Field(
-            description="The downloads server as devices reach it, which owut fetches from; unset, that is UPSTREAM_URL."
-        ),
-    ] = None
-    builder_upstream_url: Annotated[
-        str | None,
-        Field(
-            description="The downloads server as build containers reach it, where snapshot builders come from; unset, that is UPSTREAM_URL."
-        ),
-    ] = None
-    base_container: Annotated[
-        str, Field(description="Name of the ImageBuilder's container images, without tag.")
-    ] = "ghcr.io/openwrt/imagebuilder"
-    prepare_service_url: Annotated[
-        str | None,
-        Field(description="The asu-prepare service; without it the API resolves previews itself."),
-    ] = None
-    prepare_deadline: Annotated[
-        float, Field(gt=0, description="Seconds until a preview by asu-prepare is given up.")
-    ] = 3.0
-    build_key: Annotated[
-        Path | None,
-        Field(
-            description="Secret key (usign) that images are signed with; its certificates are in `.ucert` beside it."
-        ),
-    ] = None
-    builder_id: Annotated[
-        str | None,
-        Field(
-            pattern=r"^[a-z][a-z0-9+.-]*:[!-~]+$",
-            description="URI by which provenances name this server as the builder; unset, it is made of the name that its Redis drew.",
-        ),
-    ] = None
-    store_path: Annotated[
-        Path,
-        Field(
-            description="Directory of the finished images, seen by API and workers alike; with `S3_BUCKET`, of those that are being made."
-        ),
-    ] = Path("store")
-    s3_bucket: Annotated[
-        str | None,
-        Field(
-            description="Bucket of an S3-compatible server that takes the finished images instead."
-        ),
-    ] = None
-    s3_endpoint_url: Annotated[
-        str | None,
-        Field(
-            pattern=r"^https?://[^\s?#]+$",
-            description="Address of that server; without it, Amazon's of the region.",
-        ),
-    ] = None
-    s3_region: Annotated[str, Field(description="Region of the bucket.")] = "us-east-1"
-    s3_prefix: Annotated[
-        str,
-        Field(
-            pattern=r"^([A-Za-z0-9_.-][A-Za-z0-9_./-]*)?$",
-            description="What the names of all objects begin with, a slash at its end included.",
-        ),
-    ] = ""
-    s3_access_key_id: Annotated[
-        SecretStr | None,
-        Field(description="Key for the bucket; without it, wherever boto3 finds one."),
-    ] = None
-    s3_secret_access_key: Annotated[SecretStr | None, Field(description="The key's secret.")] = None
-    s3_public_url: Annotated[
-        str | None,
-        Field(
-            pattern=r"^https?://[^\s?#]+$",
-            description="Address of the bucket to which downloads are redirected; without it they go through the API, as older clients need.",
-        ),
-    ] = None
-    container_socket_path: Annotated[
-        Path, Field(description="Socket of the podman service that runs the builds.")
-    ] = Path("/run/podman/podman.sock")
-    container_network: Annotated[
-        str,
-        Field(description="podman network of the build containers; `none` gives them no network."),
-    ] = "asu-build"
-    container_fence: Annotated[
-        bool,
-        Field(
-            description="Whether builds are kept from what CONTAINER_EGRESS does not name; off where a firewall of the machine does so."
-        ),
-    ] = True
-    container_egress: Annotated[
-        Literal["feeds", "world"],
-        Field(
-            description="What builds may reach: the servers of their feeds (UPSTREAM_URL or BUILDER_UPSTREAM_URL, the ImageBuilder's own, those of "
-            "the request, CONTAINER_MAY_REACH), where they redirect from http to https as well, and no name server; or all "
-            "that has a public address."
-        ),
-    ] = "feeds"
-    container_may_reach: Annotated[
-        AddressList,
-        Field(
-            description="Further servers that builds may reach wherever they are, such as http://10.0.0.5:8080: in private networks, "
-            "or where a feed redirects to, but for its own https."
-        ),
-    ] = ()
-    container_memory_mb: Annotated[
-        PositiveInt, Field(description="Memory limit of a build container, in MiB.")
-    ] = 2048
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """The Redis or Valkey server with queue and build records."""
+    upstream_url: str = "https://downloads.openwrt.org"
+    """The OpenWrt downloads server, as this server reaches it."""
+    upstream_is_private: bool = False
+    """Whether a public name in UPSTREAM_URL may have a private address; an address, or a name
+    without a dot, always may."""
+    public_upstream_url: str | None = None
+    """The downloads server as devices reach it, where owut fetches from; unset: UPSTREAM_URL."""
+    builder_upstream_url: str | None = None
+    """The downloads server as build containers reach it, where snapshot builders come from; unset:
+    UPSTREAM_URL."""
+    base_container: str = "ghcr.io/openwrt/imagebuilder"
+    """Name of the ImageBuilder's container images, without tag."""
+    prepare_service_url: str | None = None
+    """The asu-prepare service; unset, the API makes all previews itself."""
+    prepare_deadline: PositiveFloat = 3.0
+    """Seconds until the API makes a preview itself because asu-prepare does not answer."""
+    build_key: Path | None = None
+    """Secret key (usign) that images are signed with; its certificates are in `.ucert` beside it."""
+    builder_id: Annotated[str | None, Field(pattern=r"^[a-z][a-z0-9+.-]*:[!-~]+$")] = None
+    """URI of this server as the builder in provenances; unset, it is made of a random name in Redis."""
+    store_path: Path = Path("store")
+    """Directory of the finished images, the same for API and workers; with `S3_BUCKET`, of images
+    that are being made."""
+    s3_bucket: str | None = None
+    """Bucket of an S3-compatible server that takes the finished images instead."""
+    s3_endpoint_url: HttpUrlText | None = None
+    """Address of that server; unset, Amazon's of the region."""
+    s3_region: str = "us-east-1"
+    """Region of the bucket."""
+    s3_prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-][A-Za-z0-9_./-]*)?$")] = ""
+    """What the names of all objects begin with, with the slash at its end."""
+    s3_access_key_id: SecretStr | None = None
+    """Key for the bucket; unset, boto3 looks for one."""
+    s3_secret_access_key: SecretStr | None = None
+    """The key's secret."""
+    s3_public_url: HttpUrlText | None = None
+    """Address of the bucket to which downloads are redirected; unset, they go through the API, as
+    older clients need."""
+    container_socket_path: Path = Path("/run/podman/podman.sock")
+    """Socket of the podman service that runs the builds."""
+    container_network: str = "asu-build"
+    """podman network of the build containers; `none` gives them no network."""
+    container_fence: bool = True
+    """Whether builds are kept from what CONTAINER_EGRESS does not name; off where a firewall of the
+    machine does so."""
+    container_egress: Literal["feeds", "world"] = "feeds"
+    """What builds may reach. `feeds`: no name server, only the servers of their feeds (UPSTREAM_URL
+    or BUILDER_UPSTREAM_URL, the ImageBuilder's own, those of the request, CONTAINER_MAY_REACH), and
+    where they redirect from http to https. `world`: all public addresses."""
+    container_may_reach: AddressList = ()
+    """Further servers that builds may reach, such as http://10.0.0.5:8080: in private networks, or
+    where a feed redirects to another name."""
+    container_memory_mb: PositiveInt = 2048
+    """Memory limit of a build container, in MiB."""
     # x86 with the largest root file system makes eight images of over 1 GiB before it packs them.
-    container_disk_mb: Annotated[
-        PositiveInt,
-        Field(
-            description="Most that a build container may write to its disk, in MiB; looked at every five seconds."
-        ),
-    ] = 16_384
-    container_pids: Annotated[
-        PositiveInt, Field(description="Most processes in a build container.")
-    ] = 1024
-    container_cpus: Annotated[
-        float, Field(gt=0, description="Processors that a build container may use.")
-    ] = 2.0
-    pull_policy: Annotated[
-        Literal["missing", "newer", "never"],
-        Field(description="When release images of the ImageBuilder are pulled."),
-    ] = "missing"
-    poll_patience: Annotated[
-        float,
-        Field(
-            ge=0,
-            le=25,
-            description="Seconds that a poll waits for a Redis that does not answer: clients take a refused poll for the end.",
-        ),
-    ] = 15.0  # A restart takes a few seconds; the gateway gives up after 30.
-    max_pending_jobs: Annotated[
-        PositiveInt, Field(description="New builds are refused (529) while this many wait.")
-    ] = 200
-    # A provider's NAT or a build farm may well ask for a hundred different images, and still leaves
-    # room for all others.
-    client_share: Annotated[
-        float,
-        Field(
-            gt=0,
-            le=1,
-            description="Part of these places that builds asked for from one public address (IPv6: one /64) may hold (else 429).",
-        ),
-    ] = 0.5
-    max_attempts: Annotated[
-        PositiveInt, Field(description="How often a build is begun when its worker is lost.")
-    ] = 3
-    retry_delays: Annotated[
-        DelayList,
-        Field(
-            description="Seconds until a build that failed by the server's or upstream's fault is begun again: before its second attempt, its third, "
-            "and so on, as JSON array or with commas between; `[]` for never."
-        ),
-    ] = (5.0, 30.0)
-    info_deadline: Annotated[PositiveInt, Field(description="Seconds for `make info`.")] = 60
-    manifest_deadline: Annotated[
-        PositiveInt, Field(description="Seconds for `make manifest`, which downloads all packages.")
-    ] = 300
-    image_deadline: Annotated[PositiveInt, Field(description="Seconds for `make image`.")] = 900
-    pull_deadline: Annotated[
-        PositiveInt,
-        Field(
-            description="Seconds for pulling an ImageBuilder image, and for unpacking a snapshot's."
-        ),
-    ] = 600
-    max_output_mb: Annotated[
-        PositiveInt,
-        Field(
-            description="Most that a build may put into the store, in MiB; beyond, `output-too-large`."
-        ),
-    ] = 4096
-    build_ttl: Annotated[
-        PositiveInt,
-        Field(
-            description="Seconds that a finished build of a release is remembered and its files are kept."
-        ),
-    ] = 86_400
-    build_ttl_unversioned: Annotated[
-        PositiveInt,
-        Field(
-            description="Seconds that a finished build of a snapshot is remembered: of `SNAPSHOT`, or of a branch's."
-        ),
-    ] = 3_600
-    build_defaults_ttl: Annotated[
-        PositiveInt,
-        Field(
-            description="Most seconds that a finished build with a first-boot script is remembered: it is of use to one device only."
-        ),
-    ] = 1_800
-    build_failure_ttl: Annotated[
-        PositiveInt, Field(description="Seconds that a failure of the user's making is remembered.")
-    ] = 600
-    retry_failure_ttl: Annotated[
-        PositiveInt,
-        Field(
-            description="Seconds that pollers still see a failure that a new request would retry."
-        ),
-    ] = 60
-    store_budget_mb: Annotated[
-        int,
-        Field(
-            ge=0,
-            description="MiB that the store may hold; beyond, builds that were of no use for longest are removed before their time. 0: any.",
-        ),
-    ] = 0
-    metadata_ttl: Annotated[
-        PositiveInt,
-        Field(description="Seconds until a document of the downloads server is revalidated."),
-    ] = 300
-    oldest_branch: Annotated[str, Field(description="The oldest branch that is served.")] = "21.02"
-    allow_defaults: Annotated[
-        bool, Field(description="Whether requests may carry a first-boot script.")
-    ] = False
-    max_defaults_length: Annotated[
-        PositiveInt, Field(description="Most bytes of a first-boot script.")
-    ] = 20_480
-    max_custom_rootfs_size_mb: Annotated[
-        PositiveInt, Field(description="Largest `rootfs_size_mb`.")
-    ] = 1_024
-    repository_allow_list: Annotated[
-        AddressList,
-        Field(
-            description="Addresses below which requests may bring package feeds, as JSON array or with commas between; without any, none is admitted."
-        ),
-    ] = ()
-    server_contact: Annotated[
-        str, Field(description="How to reach the operator; shown in overview.json.")
-    ] = ""
-    cors: Annotated[
-        bool, Field(description="Whether the API adds CORS headers; off where a proxy adds them.")
-    ] = True
-    trusted_proxies: Annotated[
-        str,
-        Field(
-            description="Addresses or networks, comma separated, whose word (`X-Forwarded-For`) about a caller's address is taken: the gateway's."
-        ),
-    ] = "127.0.0.1"
-    disk_reserve_mb: Annotated[
-        int,
-        Field(
-            ge=0,
-            description="MiB that stay free where images lie and are made: below it new builds are refused (529), accepted ones wait, all "
-            "else goes on. `/readyz?verbose`, `asu check` and a metric tell.",
-        ),
-    ] = 1024
-    audit_log: Annotated[
-        Path | None,
-        Field(
-            description="File that workers add a line of JSON to for each build that ended, with the hashes of its files; each machine has its own."
-        ),
-    ] = None
-    log_format: Annotated[
-        Literal["text", "json"], Field(description="Lines for people, or one JSON object per line.")
-    ] = "text"
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        Field(description="Least severity that is logged."),
-    ] = "info"
+    container_disk_mb: PositiveInt = 16_384
+    """Most that a build container may write to its disk, in MiB; checked every five seconds."""
+    container_pids: PositiveInt = 1024
+    """Most processes in a build container."""
+    container_cpus: PositiveFloat = 2.0
+    """Processors that a build container may use."""
+    pull_policy: Literal["missing", "newer", "never"] = "missing"
+    """When release images of the ImageBuilder are pulled."""
+    poll_patience: Annotated[float, Field(ge=0, le=25)] = 15.0
+    """Seconds that a poll waits for a Redis that does not answer; clients take an error for the end of
+    their build. Restarts take a few seconds, and the gateway gives up after 30."""
+    max_pending_jobs: PositiveInt = 200
+    """New builds are refused (529) while this many wait."""
+    # A provider's NAT or a build farm may well ask for a hundred different images.
+    client_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Part of these places that builds of one public address (IPv6: one /64) may hold (else 429)."""
+    max_attempts: PositiveInt = 3
+    """How often a build is begun when its worker is lost."""
+    retry_delays: DelayList = (5.0, 30.0)
+    """Seconds until a build that failed by the server's or upstream's fault begins again: before its
+    second attempt, its third, and so on, as JSON array or with commas between; `[]` for never."""
+    info_deadline: PositiveInt = 60
+    """Seconds for `make info`."""
+    manifest_deadline: PositiveInt = 300
+    """Seconds for `make manifest`, which downloads all packages."""
+    image_deadline: PositiveInt = 900
+    """Seconds for `make image`."""
+    pull_deadline: PositiveInt = 600
+    """Seconds for pulling an ImageBuilder image, and for unpacking a snapshot's."""
+    max_output_mb: PositiveInt = 4096
+    """Most that a build may put into the store, in MiB; beyond, `output-too-large`."""
+    build_ttl: PositiveInt = 86_400
+    """Seconds that a finished build of a release is remembered and its files are kept."""
+    build_ttl_unversioned: PositiveInt = 3_600
+    """Seconds that a finished build of `SNAPSHOT` or a branch's snapshot is remembered."""
+    build_defaults_ttl: PositiveInt = 1_800
+    """Most seconds that a finished build with a first-boot script is remembered: only one device has a
+    use for it."""
+    build_failure_ttl: PositiveInt = 600
+    """Seconds that a failure of the user's making is remembered."""
+    retry_failure_ttl: PositiveInt = 60
+    """Seconds that polls still see a failure that a new request would retry."""
+    store_budget_mb: NonNegativeInt = 0
+    """MiB that the store may hold; beyond, the builds of longest ago go before their time. 0: any."""
+    metadata_ttl: PositiveInt = 300
+    """Seconds until a document of the downloads server is revalidated."""
+    oldest_branch: str = "21.02"
+    """The oldest branch that is served."""
+    allow_defaults: bool = False
+    """Whether requests may carry a first-boot script."""
+    max_defaults_length: PositiveInt = 20_480
+    """Most bytes of a first-boot script."""
+    max_custom_rootfs_size_mb: PositiveInt = 1_024
+    """Largest `rootfs_size_mb`."""
+    repository_allow_list: AddressList = ()
+    """Addresses below which requests may bring package feeds, as JSON array or with commas between;
+    unset, none is admitted."""
+    server_contact: str = ""
+    """How to reach the operator; shown in overview.json."""
+    cors: bool = True
+    """Whether the API adds CORS headers; off where a proxy adds them."""
+    trusted_proxies: str = "127.0.0.1"
+    """Addresses or networks, comma separated, that may name a caller's address (`X-Forwarded-For`):
+    the gateway's."""
+    disk_reserve_mb: NonNegativeInt = 1024
+    """MiB that stay free where images are kept and made. Below, new builds are refused (529), accepted
+    ones wait, and all else goes on; `/readyz?verbose`, `asu check` and a metric report it."""
+    audit_log: Path | None = None
+    """File to which workers add a line of JSON for each build that ended, with the hashes of its
+    files; each machine has its own."""
+    log_format: Literal["text", "json"] = "text"
+    """Lines for people, or one JSON object per line."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is logged."""
 
     @classmethod
     def settings_customise_sources(
@@ -369,19 +238,19 @@ class Settings(BaseSettings):
 
     @property
     def copy_deadline(self) -> int:
-        """Seconds for copying a build out of its container: as much as one may leave, and a minute for a podman that is busy."""
+        """Seconds for copying a build out of its container, with a minute for a busy podman."""
         return self.max_output_mb // COPY_MB_PER_SECOND + 60
 
     @property
     def build_deadline(self) -> int:
         """Seconds that one attempt may take in all, with a minute for starting and publishing.
 
-        `info_deadline` counts nine times: looking at the builder, reading its feeds twice and its
-        keys, choosing a file system and noting what the feeds held take eight more commands as
+        `info_deadline` counts eight times: looking for the builder, reading its feeds, its keys and
+        its Makefile, choosing a file system and hashing the indexes take seven more commands as
         short as `make info`; `pull_deadline` twice: a snapshot's image is pulled, and then fetches
         its builder.
         """
-        commands = 9 * self.info_deadline + self.manifest_deadline + self.image_deadline
+        commands = 8 * self.info_deadline + self.manifest_deadline + self.image_deadline
         # To be signed they are read again, and to a bucket they are copied once more.
         copies = bool(self.build_key) + bool(self.s3_bucket)
         return (
@@ -394,7 +263,7 @@ class Settings(BaseSettings):
 
 
 def read_settings() -> Settings:
-    """Return what is set in the environment and in the file; raises UnusableSettings."""
+    """Return the settings of the environment and the file; raise UnusableSettings."""
     try:
         return Settings()
     except ValidationError as error:

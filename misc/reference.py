@@ -49,7 +49,7 @@ def _settings() -> Iterator[str]:
             if field.default in (None, "", ())
             else f"`{field.default}`"
         )
-        yield f"| `{name.upper()}` | {default} | {field.description} |"
+        yield f"| `{name.upper()}` | {default} | {' '.join((field.description or '').split())} |"
 
 
 def _routes(app: FastAPI) -> Iterator[str]:

@@ -11,6 +11,7 @@ import json
 import logging
 import time
 
+from asu.blocking import BlockingCalls
 from asu.caching import TtlCache
 from asu.catalogue.resolver import ResolvedRequest
 from asu.errors import (
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 # A client that polls on costs one write a minute; what is kept is decided over hours.
 NOTED_SECONDS = 60.0
 NOTED_BUILDS = 10_000  # 200 bytes for each.
+TICKET_PATIENCE = 2.0  # Seconds; without a ticket, the build waits for the next sweep.
 PAUSE = 0.5  # Seconds between two looks at a Redis that does not answer.
 VANISHING = (
     "the images of this build vanish again and again; API and workers may see different stores"
@@ -66,10 +68,11 @@ class Builds:
             Presence(store),
             room,
         )
+        self._queue_calls = BlockingCalls("the queue", threads=4, patience=TICKET_PATIENCE)
         self._noted_uses = TtlCache[str, bool](NOTED_SECONDS, max_size=NOTED_BUILDS)
         self._limit, self._patience = limit, patience
         self._places = max(1, int(limit * share))  # Of one client.
-        self._pace = PaceReader(records, queue, room)
+        self._pace = PaceReader(records, room)
 
     async def request(
         self, resolved: ResolvedRequest, request_id: str, client: str = ""
@@ -93,11 +96,6 @@ class Builds:
                 and not await self._presence.has(key, is_fresh=True)
             )
             if record is not None and not record.is_retried and not gone:
-                # Its job may have been lost; putting it twice changes nothing.
-                if record.state is State.QUEUED:
-                    # As a poll: some old clients poll in this way.
-                    with contextlib.suppress(QueueUnavailable):
-                        await asyncio.to_thread(self._queue.put, key)
                 return await self._answer(key, record)
             await self._room.expect()
             plan = new_plan(key, resolved.fields, request_id)
@@ -114,8 +112,8 @@ class Builds:
             if claimed is Claimed.SHARE:
                 raise ShareExceeded(places=self._places)
             if claimed is Claimed.NEW:
-                await asyncio.to_thread(self._queue.put, key)
                 log.info("build %s is put in line, request %s", key, request_id)
+                await self._wake_worker()
         raise InternalError(request_id=key)
 
     async def look(self, key: str) -> BuildAnswer:
@@ -151,10 +149,13 @@ class Builds:
             if revived is Revived.TOO_OFTEN:
                 raise StoreFailed(reason=VANISHING)
             if revived is Revived.QUEUED:
-                # It waits; the next sweep of a worker gives it the job that it lacks.
-                with contextlib.suppress(QueueUnavailable):
-                    await asyncio.to_thread(self._queue.put, key)
+                await self._wake_worker()
         raise UnknownBuild
+
+    async def _wake_worker(self) -> None:
+        """Add a ticket for a build that is in line by now; if that fails, the next sweep adds one."""
+        with contextlib.suppress(QueueUnavailable, TimeoutError):
+            await self._queue_calls.run(self._queue.put)
 
     async def note_download(self, key: str) -> None:
         """Note that a file of a build is on its way to somebody."""

@@ -72,17 +72,16 @@ class Room:
         if not has_memory:
             raise MemoryFull
 
-    async def is_nowhere(self) -> bool:
-        """Return whether all workers have told that their disks are below the reserve, so that none begins a build; raises QueueUnavailable.
+    async def workers(self) -> tuple[int, int]:
+        """Return how many workers are alive, and on how many a build may begin; raises QueueUnavailable.
 
-        This is for those who poll, who must not wait for a disk: their workers' notes are at most
-        some seconds old.
+        A worker begins no build while its disk is below the reserve. This is for polls, which must
+        not wait for a disk: the workers' notes are at most some seconds old.
         """
         reserve = self._settings.disk_reserve_mb * MIB
         notes = await self._fleet.notes()
-        return bool(notes) and all(
-            note.disk_free is not None and note.disk_free < reserve for note in notes
-        )
+        full = [free for free in known_free(notes) if free < reserve]
+        return len(notes), len(notes) - len(full)
 
     async def _look(self) -> int | None:
         if self._settings.s3_bucket:

@@ -1,6 +1,5 @@
 """How fast builds are made, and what those who wait may expect of it."""
 
-import asyncio
 import math
 from dataclasses import dataclass
 
@@ -8,7 +7,6 @@ from asu.caching import TtlCache
 from asu.errors import QueueUnavailable
 from asu.records.build_record import Records, Standing
 
-from .build_queue import BuildQueue
 from .capacity import Room
 
 KEPT_SECONDS = 1.0  # Workers are counted at most this often, however many poll.
@@ -51,8 +49,8 @@ class PaceReader:
     Where Redis does not answer, nothing is known, which is no reason to refuse a poll.
     """
 
-    def __init__(self, records: Records, queue: BuildQueue, room: Room) -> None:
-        self._records, self._queue, self._room = records, queue, room
+    def __init__(self, records: Records, room: Room) -> None:
+        self._records, self._room = records, room
         self._pace = TtlCache[str, Pace](KEPT_SECONDS)
 
     async def get(self) -> Pace:
@@ -61,11 +59,11 @@ class PaceReader:
 
     async def _read(self) -> Pace:
         try:
-            workers = await asyncio.to_thread(self._queue.live_workers)
+            workers, with_room = await self._room.workers()
             return Pace(
                 workers=workers,
                 seconds=await self._records.build_seconds(),
-                is_full=await self._room.is_nowhere(),
+                is_full=bool(workers) and not with_room,
             )
         except QueueUnavailable:
             return Pace()

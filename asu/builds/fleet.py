@@ -1,4 +1,9 @@
-"""What workers tell of themselves and of the store, which only they see: notes that end by themselves with those who wrote them."""
+"""Notes of workers: which are alive, how they do, and what the store holds, which only workers see.
+
+A note ends by itself a minute after its worker's last one. So the notes are also the register of the
+workers that are alive: `workers_alive` counts them, and the health check of a worker's container
+looks for its host among them. They are written in a Redis whose memory is full, too.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,64 +11,42 @@ from typing import Protocol
 
 from asu.stores.store import StoreUsage
 
-# A worker writes every 15 s, builds or not; whoever is silent for four times as long is not there.
-NOTE_SECONDS = 60
+NOTE_SECONDS = 60  # A worker sweeps, and writes its note, every 5 s, whether it builds or not.
 # The store is looked through every minute, a bucket every five; three times the longer.
 USAGE_SECONDS = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerNote:
-    """How a worker does: what is wrong with its podman, empty if nothing is, and the bytes free where it gathers images, if it can tell."""
+    """What is wrong with a worker's podman ("" if nothing is), and the bytes free on its disk, if known."""
 
     trouble: str
     disk_free: int | None
 
 
 def known_free(notes: Iterable[WorkerNote]) -> list[int]:
-    """Return the bytes free of all workers that can tell."""
+    """Return the bytes free on the disk of each worker that knows."""
     return [note.disk_free for note in notes if note.disk_free is not None]
 
 
 class Fleet(Protocol):
-    """The API's side; each call raises QueueUnavailable."""
+    """The API's side. Each method raises QueueUnavailable."""
 
     async def notes(self) -> list[WorkerNote]:
-        """Return the last note of each worker that wrote one within a minute."""
+        """Return the last note of each worker that is alive."""
 
     async def store_usage(self) -> StoreUsage | None:
-        """Return what the store held when a worker last looked through it; None if none has for a quarter of an hour."""
+        """Return what the store held at a worker's last look; None if that is over 15 minutes ago."""
 
 
 class FleetNotes(Protocol):
-    """The worker's side; each call raises QueueUnavailable."""
+    """The side of one worker. Each method raises QueueUnavailable."""
 
-    def note_worker(self, name: str, note: WorkerNote) -> None:
-        """Tell how the worker of that name does."""
+    def note_worker(self, note: WorkerNote) -> None:
+        """Say that this worker is alive, and how it does."""
 
-    def note_store(self, usage: StoreUsage) -> None:
-        """Tell what the store holds."""
-
-
-class MemoryFleet:
-    """The in-memory twin of both sides; it forgets nothing by itself."""
-
-    def __init__(self) -> None:
-        self.workers: dict[str, WorkerNote] = {}
-        self.usage: StoreUsage | None = None
-
-    async def notes(self) -> list[WorkerNote]:
-        """See Fleet."""
-        return list(self.workers.values())
-
-    async def store_usage(self) -> StoreUsage | None:
-        """See Fleet."""
-        return self.usage
-
-    def note_worker(self, name: str, note: WorkerNote) -> None:
-        """See FleetNotes."""
-        self.workers[name] = note
+    def withdraw(self) -> None:
+        """Remove this worker's note: it ends."""
 
     def note_store(self, usage: StoreUsage) -> None:
-        """See FleetNotes."""
-        self.usage = usage
+        """Say what the store holds."""

@@ -1,26 +1,28 @@
 """The workers' notes in Redis: one key for each worker, which ends by itself, and a set of their names.
 
-asu:worker:NAME    JSON of a note
-asu:workers        the names; those whose note has ended are taken out by whoever reads
+asu:worker:NAME    JSON of a note; NAME is the worker's host, "/" and a random word
+asu:workers        the names; a reader removes those whose note has ended
 asu:store          JSON of what the store holds
 """
 
 import json
+import secrets
 from dataclasses import asdict
 from typing import Any
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from typing_extensions import override
 
-from asu.records.redis_connections import answers
+from asu.records.redis_connections import answers, expect_memory
 from asu.stores.store import StoreUsage
 
-from .fleet import NOTE_SECONDS, USAGE_SECONDS, WorkerNote
+from .fleet import NOTE_SECONDS, USAGE_SECONDS, Fleet, FleetNotes, WorkerNote
 
 NAMES, NOTE, STORE = "asu:workers", "asu:worker:", "asu:store"
 
-# Notes are left by sweeps, which must go on in a Redis whose memory is full: each begins with a
-# write that needs none (`redis_scripts.py`).
+# Each script begins with a write that needs no memory, so it also runs in a full Redis
+# (`redis_scripts.py`).
 _NOTE = """
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
@@ -34,14 +36,14 @@ redis.call('EXPIRE', KEYS[2], ARGV[2])
 )
 
 
-class RedisFleet:
+class RedisFleet(Fleet):
     """The API's side."""
 
     def __init__(self, redis: AsyncRedis) -> None:
         self._redis = redis
 
+    @override
     async def notes(self) -> list[WorkerNote]:
-        """See Fleet."""
         with answers():
             members: Any = await self._redis.smembers(NAMES)
             names = sorted(member.decode() for member in members)
@@ -49,35 +51,61 @@ class RedisFleet:
                 return []
             found: Any = await self._redis.mget([NOTE + name for name in names])
             silent = [name for name, text in zip(names, found, strict=True) if text is None]
-            # One that writes again at this moment is back in the set with its next note.
+            # A worker that writes again at this moment is back in the set with its next note.
             if silent:
                 await self._redis.srem(NAMES, *silent)
         return [WorkerNote(**json.loads(text)) for text in found if text is not None]
 
+    @override
     async def store_usage(self) -> StoreUsage | None:
-        """See Fleet."""
         with answers():
             text: Any = await self._redis.get(STORE)
         return StoreUsage(**json.loads(text)) if text else None
 
 
-class RedisFleetNotes:
-    """The worker's side."""
+class RedisFleetNotes(FleetNotes):
+    """The side of one worker, which runs on `host`."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._note_worker, self._note_store = (
-            redis.register_script(_NOTE_WORKER),
-            redis.register_script(_NOTE),
-        )
+    def __init__(self, redis: Redis, host: str) -> None:
+        self._redis, self._name = redis, f"{host}/{secrets.token_hex(8)}"
+        self._note_worker = redis.register_script(_NOTE_WORKER)
+        self._note_store = redis.register_script(_NOTE)
 
-    def note_worker(self, name: str, note: WorkerNote) -> None:
-        """See FleetNotes."""
+    @override
+    def note_worker(self, note: WorkerNote) -> None:
         with answers():
             self._note_worker(
-                keys=[NOTE + name, NAMES], args=[json.dumps(asdict(note)), NOTE_SECONDS, name]
+                keys=[NOTE + self._name, NAMES],
+                args=[json.dumps(asdict(note)), NOTE_SECONDS, self._name],
             )
 
+    @override
+    def withdraw(self) -> None:
+        with answers():
+            self._redis.delete(NOTE + self._name)
+
+    @override
     def note_store(self, usage: StoreUsage) -> None:
-        """See FleetNotes."""
         with answers():
             self._note_store(keys=[STORE], args=[json.dumps(asdict(usage)), USAGE_SECONDS])
+
+
+def live_workers(redis: Redis) -> list[str]:
+    """Return the host of each worker that is alive, in no order; raises QueueUnavailable."""
+    with answers():
+        names: Any = redis.smembers(NAMES)
+        alive = [name.decode() for name in names if redis.exists(NOTE + name.decode())]
+    return [name.rpartition("/")[0] for name in alive]
+
+
+def has_live_worker(redis: Redis, host: str) -> bool:
+    """Whether a worker on `host` is alive.
+
+    Raises QueueUnavailable where Redis cannot say: also, as MemoryFull, where there is no note but
+    Redis may have refused one.
+    """
+    if host in live_workers(redis):
+        return True
+    with answers():
+        expect_memory(redis)
+    return False

@@ -19,7 +19,14 @@ from pydantic import ValidationError
 from asu.build_request import BuildRequest
 from asu.errors import InvalidRequest
 from asu.resolution import request_hash
-from asu.upstream.http_client import WebAnswer, WebBrokenError, WebClient, WebConnectError, WebError
+from asu.upstream.http_client import (
+    UNREADABLE,
+    WebAnswer,
+    WebBrokenError,
+    WebClient,
+    WebConnectError,
+    WebError,
+)
 
 from .resolver import Resolver
 from .validation import ValidatedRequest
@@ -33,7 +40,6 @@ HTTP_OK, HTTP_BAD_REQUEST, HTTP_UNPROCESSABLE = 200, 400, 422
 PAUSES = (0.1, 0.3)
 DECIDED = ("packages", "packages_versions", "diff_packages")  # What a preview may change.
 LISTS = ("changes", "problems", "warnings", "resolved_packages")
-UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 Fallback = Literal["unanswered", "wrong"]
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Literal
 
-from asu.builds.build_queue import RqBuildQueue
+from asu.builds.redis_fleet import live_workers
 from asu.errors import QueueUnavailable
 from asu.operations.redis_condition import read_condition
 from asu.records.redis_connections import sync_redis
@@ -87,6 +87,6 @@ def _judge_redis(settings: Settings, judge: services.Judge) -> Verdict:
 def _check_workers(settings: Settings) -> Verdict:
     try:
         with sync_redis(settings.redis_url) as redis:
-            return services.check_workers(RqBuildQueue(redis, deadline=settings.build_deadline))
+            return services.check_workers(lambda: len(live_workers(redis)))
     except ValueError:
         return problem("not known, since REDIS_URL is no address of a Redis", "See redis.")

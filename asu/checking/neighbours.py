@@ -9,7 +9,6 @@ import socket
 from collections.abc import Callable
 
 from asu import __version__
-from asu.builds.build_queue import BuildQueue
 from asu.builds.capacity import MIB
 from asu.errors import QueueUnavailable
 from asu.operations.health import memory_words
@@ -105,10 +104,10 @@ def judge_memory(places: int, condition: RedisCondition) -> Verdict:
     return fine(memory_words(use))
 
 
-def check_workers(queue: BuildQueue) -> Verdict:
+def check_workers(count: Callable[[], int]) -> Verdict:
     """Say whether a worker is alive."""
     try:
-        alive = queue.live_workers()
+        alive = count()
     except QueueUnavailable:
         return problem("not known, since Redis does not answer", "See redis.")
     return (

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 
 from asu.blocking import BlockingCalls
-from asu.builds.build_queue import BuildQueue
 from asu.builds.capacity import MIB, Disk
 from asu.builds.fleet import Fleet, WorkerNote, known_free
 from asu.caching import TtlCache
@@ -32,13 +31,12 @@ class Health:
         settings: Settings,
         *,
         records: Records,
-        queue: BuildQueue,
         store: Store,
         fleet: Fleet,
         upstream: Upstream,
         preparer: Preparer,
     ) -> None:
-        self._settings, self._records, self._queue, self._store = settings, records, queue, store
+        self._settings, self._records, self._store = settings, records, store
         self._fleet, self._upstream, self._preparer = fleet, upstream, preparer
         self._disk = Disk(settings.store_path)
         self._store_calls = BlockingCalls("the store", patience=STORE_PATIENCE)
@@ -87,7 +85,7 @@ class Health:
         return f"{alive} alive" if alive else NO_WORKER
 
     async def _count_workers(self) -> int:
-        return await asyncio.to_thread(self._queue.live_workers)
+        return len(await self._fleet.notes())
 
     async def _memory(self) -> str:
         try:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from asu.builds.build_queue import BuildQueue
 from asu.builds.capacity import MIB, Disk
 from asu.builds.fleet import Fleet, WorkerNote, known_free
 from asu.caching import TtlCache
@@ -34,7 +33,6 @@ class Shared:
     waiting: int
     longest_wait: float
     running: int
-    workers: int
     memory: MemoryUse | None
     notes: list[WorkerNote]
     store: StoreUsage | None
@@ -51,18 +49,12 @@ class Scrape:
         *,
         counts: Counts,
         records: Records,
-        queue: BuildQueue,
         statistics: RedisStatistics,
         fleet: Fleet,
         upstream: Upstream,
     ) -> None:
         self._settings, self._counts, self._upstream = settings, counts, upstream
-        self._records, self._queue, self._statistics, self._fleet = (
-            records,
-            queue,
-            statistics,
-            fleet,
-        )
+        self._records, self._statistics, self._fleet = records, statistics, fleet
         self._shared = TtlCache[str, Shared | None](KEPT_SECONDS)
         self._exposition = Exposition()
         self._disk = Disk(settings.store_path)
@@ -97,7 +89,6 @@ class Scrape:
                 waiting=await self._records.waiting(),
                 longest_wait=await self._records.longest_wait(),
                 running=await self._records.running(),
-                workers=await asyncio.to_thread(self._queue.live_workers),
                 memory=await self._records.memory(),
                 notes=await self._fleet.notes(),
                 store=await self._fleet.store_usage(),
@@ -114,7 +105,7 @@ def _shared(shared: Shared) -> Readings:
         metrics.QUEUE_LENGTH: {(): shared.waiting},
         metrics.LONGEST_WAIT: {(): shared.longest_wait},
         metrics.BUILDS_RUNNING: {(): shared.running},
-        metrics.WORKERS_ALIVE: {(): shared.workers},
+        metrics.WORKERS_ALIVE: {(): len(shared.notes)},
         metrics.WORKERS_WITHOUT_PODMAN: {(): sum(bool(note.trouble) for note in shared.notes)},
         metrics.BUILDS: _known(metrics.BUILDS, shared.totals.outcomes),
         metrics.BUILD_FAILURES: _known(metrics.BUILD_FAILURES, shared.totals.codes),

@@ -1,14 +1,18 @@
 """Pages from Jinja2 templates; every value is escaped, unless a macro of a template made it."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
+from itertools import groupby
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from asu import __version__
+from asu.operations.status import HourCounts
 
 PACKAGE = "asu"
+CAUSES = {"user": "the selection", "upstream": "OpenWrt's servers", "infra": "this server"}
 
 
 def render(template: str, **values: object) -> str:
@@ -34,13 +38,25 @@ def _environment() -> Environment:
     )
     environment.globals |= {"asset": asset, "version": __version__}
     environment.filters |= {
+        "cause": CAUSES.__getitem__,
         "day": lambda label: label.rstrip("Z"),
         "duration": duration,
+        "folded": folded,
         "hour": lambda time: time.replace("T", " ")[:16],
         "number": lambda value: f"{value:,}",
         "percent": lambda ratio: f"{ratio:.0%}",
     }
     return environment
+
+
+def folded(hours: Iterable[HourCounts]) -> Iterator[tuple[HourCounts, HourCounts | None]]:
+    """Yield each hour and None; hours without a build as one: the newest and the oldest of them."""
+    for is_quiet, group in groupby(hours, lambda hour: not hour.total):
+        together = list(group)
+        if is_quiet:
+            yield together[0], together[-1]
+        else:
+            yield from ((hour, None) for hour in together)
 
 
 def duration(seconds: float) -> str:

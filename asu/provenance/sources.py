@@ -13,8 +13,7 @@ from typing import Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
 from asu import __version__
-from asu.stores.manifest import MANIFEST
-from asu.stores.store import ACCOUNT, KEY
+from asu.stores.manifest import ACCOUNT, KEY, MANIFEST
 from asu.upstream.http_client import WebAnswer, WebClient, WebError, WebPrivateError
 
 from .envelope import PROVENANCE_FILE

@@ -26,8 +26,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from asu import __version__
 from asu.resolution import canonical_request
-from asu.stores.manifest import PublishedFile
-from asu.stores.store import FILE_NAME
+from asu.stores.manifest import FILE_NAME, PublishedFile
 
 from .envelope import UnusableProvenance
 

@@ -39,9 +39,6 @@ LEASE_SECONDS = 20
 # Files may be lost with a disk, or be taken by a tidy hand. When they go each time, another build
 # would go the same way.
 REVIVALS = 3
-# So often a build may be overtaken by others whose builder is at hand; pulling one takes as long as
-# a few builds.
-OVERTAKINGS = 3
 # As many attempts are told of a build; by default none is begun more than three times.
 HISTORY = 10
 NEWEST_PART = 0.1  # What the newest build makes up of the mean duration: the last ten or so count.
@@ -228,24 +225,14 @@ class Attempt:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """A build that may begin: what to build, how often others were begun before it, and whether it comes back after an attempt."""
-
-    key: str
-    plan: Mapping[str, Any]
-    overtaken: int = 0
-    is_returning: bool = False
-
-
 class WorkerRecords(Protocol):
     """The worker's side of the records."""
 
     def system(self) -> str:
         """Return the name of the system whose records these are; drawn once, it tells systems that share a podman apart."""
 
-    def start(self, key: str, nonce: str | None = None) -> Attempt | None:
-        """Take a waiting build; None if it does not wait (any more), or may not begin yet.
+    def start_next(self, nonce: str | None = None) -> Attempt | None:
+        """Begin the first waiting build that is due; None if there is none.
 
         Asked again with the same `nonce`, it returns the same attempt as long as that runs, with
         its lease prolonged. Without one a new one is drawn.
@@ -312,11 +299,5 @@ class WorkerRecords(Protocol):
     def plan(self, key: str) -> Mapping[str, Any] | None:
         """Return what to build, as long as a record knows it: a waiting, running or finished one does, a failed one does not."""
 
-    def waiting_keys(self) -> list[str]:
+    def due_keys(self) -> list[str]:
         """Return the keys of the waiting builds that may begin now, in the order in which they should."""
-
-    def first(self, count: int) -> list[Waiting]:
-        """Return the first so many of them."""
-
-    def overtake(self, keys: Sequence[str]) -> bool:
-        """Note that another build is begun before these; False, and nothing is noted, if one of them was overtaken OVERTAKINGS times."""

@@ -17,7 +17,6 @@ from .build_record import (
     HISTORY,
     LEASE_SECONDS,
     NEWEST_PART,
-    OVERTAKINGS,
     REVIVALS,
     Attempt,
     BuildRecord,
@@ -27,7 +26,6 @@ from .build_record import (
     Revived,
     Standing,
     State,
-    Waiting,
     new_nonce,
 )
 from .redis_memory import MemoryUse
@@ -94,9 +92,7 @@ class MemoryRecords:
             return Revived.TOO_OFTEN
         self._sequence += 1
         record = BuildRecord(state=State.QUEUED, step="init", body=entry["bodies"].queued)
-        entry.update(
-            record=record, attempt=0, tries=0, overtaken=0, tried=[], revivals=entry["revivals"] + 1
-        )
+        entry.update(record=record, attempt=0, tries=0, tried=[], revivals=entry["revivals"] + 1)
         entry.update(order=self._sequence, since=self.now, due=self.now, expires=None)
         return Revived.QUEUED
 
@@ -138,14 +134,17 @@ class MemoryRecords:
         """See WorkerRecords."""
         return self._system
 
-    def start(self, key: str, nonce: str | None = None) -> Attempt | None:
+    def start_next(self, nonce: str | None = None) -> Attempt | None:
         """See WorkerRecords."""
-        entry, nonce = self._entry(key), nonce or new_nonce()
-        if entry is not None and entry["record"].state is State.RUNNING and entry["nonce"] == nonce:
-            entry["lease"] = self.now + LEASE_SECONDS
-            return _attempt(key, entry, nonce)
-        if entry is None or entry["record"].state is not State.QUEUED or entry["due"] > self.now:
+        nonce = nonce or new_nonce()
+        for key, entry in self._entries.items():
+            if entry["record"].state is State.RUNNING and entry["nonce"] == nonce:
+                entry["lease"] = self.now + LEASE_SECONDS
+                return _attempt(key, entry, nonce)
+        key = next(iter(self.due_keys()), "")
+        if not key:
             return None
+        entry = self._entries[key]
         self._attempts += 1
         entry.update(begun=self.now, holder=None, nonce=nonce, ended=None)
         entry["attempt"] = self._attempts
@@ -276,31 +275,9 @@ class MemoryRecords:
             return None
         return read_plan(entry["plan"])
 
-    def waiting_keys(self) -> list[str]:
+    def due_keys(self) -> list[str]:
         """See WorkerRecords."""
         return [key for key in self._line() if self._entries[key]["due"] <= self.now]
-
-    def first(self, count: int) -> list[Waiting]:
-        """See WorkerRecords."""
-        chosen = [(key, self._entries[key]) for key in self.waiting_keys()[:count]]
-        return [
-            Waiting(
-                key=key,
-                plan=read_plan(entry["plan"]),
-                overtaken=entry["overtaken"],
-                is_returning=entry["tries"] > 0,
-            )
-            for key, entry in chosen
-        ]
-
-    def overtake(self, keys: Sequence[str]) -> bool:
-        """See WorkerRecords."""
-        entries = [self._entries[key] for key in keys]
-        if any(entry["overtaken"] >= OVERTAKINGS for entry in entries):
-            return False
-        for entry in entries:
-            entry["overtaken"] += 1
-        return True
 
     def _line(self) -> list[str]:
         """Return the keys of all that wait; those that were begun before stand before all others."""
@@ -353,7 +330,6 @@ class MemoryRecords:
             "holder": None,
             "attempt": 0,
             "tries": 0,
-            "overtaken": 0,
             "tried": [],
             "due": self.now,
             "revivals": 0,

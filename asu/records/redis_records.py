@@ -23,7 +23,6 @@ from .build_record import (
     HOLDER,
     LEASE,
     LEASE_SECONDS,
-    OVERTAKINGS,
     PACE,
     PREFIX,
     RETRIES,
@@ -39,7 +38,6 @@ from .build_record import (
     Revived,
     Standing,
     State,
-    Waiting,
     new_nonce,
 )
 from .redis_connections import answers
@@ -231,9 +229,7 @@ class RedisWorkerRecords:
         self._requeue = redis.register_script(scripts.REQUEUE)
         self._retry = redis.register_script(scripts.RETRY)
         self._abandoned = redis.register_script(scripts.ABANDONED)
-        self._first = redis.register_script(scripts.FIRST)
-        self._overtake = redis.register_script(scripts.OVERTAKE)
-        self._startable = redis.register_script(scripts.STARTABLE)
+        self._due = redis.register_script(scripts.DUE)
         self._restore = redis.register_script(scripts.RESTORE)
         self._forget = redis.register_script(scripts.FORGET)
 
@@ -245,15 +241,17 @@ class RedisWorkerRecords:
                 self._redis.set(SYSTEM, secrets.token_hex(8), nx=True)
             return _texts([self._redis.get(SYSTEM)])[0]
 
-    def start(self, key: str, nonce: str | None = None) -> Attempt | None:
+    def start_next(self, nonce: str | None = None) -> Attempt | None:
         """See WorkerRecords."""
         nonce = nonce or new_nonce()
         with answers():
             started: Any = self._start(
-                keys=[PREFIX + key, WAITING, RUNNING, LEASE + key, ATTEMPTS],
-                args=[key, LEASE_SECONDS, nonce],
+                keys=[WAITING, RUNNING, ATTEMPTS], args=[PREFIX, LEASE, LEASE_SECONDS, nonce]
             )
-        return _attempt(key, started, nonce)
+        if not started:
+            return None
+        key, *values = started
+        return _attempt(key.decode(errors="replace"), values, nonce)
 
     def renew(self, attempt: Attempt) -> bool:
         """See WorkerRecords."""
@@ -370,26 +368,7 @@ class RedisWorkerRecords:
             found: Any = self._redis.hget(PREFIX + key, "plan")
         return read_plan(found) if found else None
 
-    def waiting_keys(self) -> list[str]:
+    def due_keys(self) -> list[str]:
         """See WorkerRecords."""
         with answers():
-            return _texts(self._startable(keys=[WAITING], args=[PREFIX]))
-
-    def first(self, count: int) -> list[Waiting]:
-        """See WorkerRecords."""
-        with answers():
-            found: Any = self._first(keys=[WAITING], args=[PREFIX, count])
-        return [
-            Waiting(
-                key=key.decode(errors="replace"),
-                plan=read_plan(plan),
-                overtaken=int(overtaken),
-                is_returning=bool(is_returning),
-            )
-            for key, plan, overtaken, is_returning in found
-        ]
-
-    def overtake(self, keys: Sequence[str]) -> bool:
-        """See WorkerRecords."""
-        with answers():
-            return bool(self._overtake(keys=[PREFIX + key for key in keys], args=[OVERTAKINGS]))
+            return _texts(self._due(keys=[WAITING], args=[PREFIX]))

@@ -5,8 +5,8 @@ A record's hash has these fields: `state`, `step`, `body`, `fault` are what thos
 who began it; `tries` how often the build was begun in this life, `begun` when last, `tried` how
 those ended that did, `ended` how and by whom the last one was ended, until the next one begins;
 `due` before when it may not begin; `since` when it was put in line, `order` its place there;
-`client` who put it there, until it begins; `overtaken` how often another was begun before it;
-`revivals` how often it was revived; `used` when it was of use to somebody last.
+`client` who put it there, until it begins; `revivals` how often it was revived; `used` when it was
+of use to somebody last.
 
 Times are seconds since 1970 by Redis' own clock, so that no two machines disagree about them.
 """
@@ -31,19 +31,20 @@ local now = time[1] + time[2] / 1000000
 local function stamp(seconds) return string.format('%.6f', seconds) end
 """
 
-# Tells in the record how the attempt ended that runs now. Codes are our own words, so they need no
-# escaping.
+# Writes into the record how the current attempt ended: JSON objects with commas between them. Text
+# that somebody else wrote there is replaced.
 _NOTE = (
     _NOW
     + f"""
 local function note(outcome, code)
   local found = redis.call('HMGET', KEYS[1], 'tried', 'tries', 'begun')
-  local tried = found[1] or ''
-  local _, count = string.gsub(tried, '}}', '}}')
-  if count >= {HISTORY} then tried = string.gsub(tried, '^.-}},', '') end
-  local one = '{{"number":' .. (found[2] or 1) .. ',"begun":' .. (found[3] or stamp(now)) .. ',"ended":' .. stamp(now)
-    .. ',"outcome":"' .. outcome .. '","code":"' .. code .. '"}}'
-  redis.call('HSET', KEYS[1], 'tried', tried == '' and one or tried .. ',' .. one)
+  local is_json, tried = pcall(cjson.decode, '[' .. (found[1] or '') .. ']')
+  if not is_json then tried = {{}} end
+  table.insert(tried, {{
+    number = tonumber(found[2]) or 1, begun = tonumber(found[3]) or now, ended = now, outcome = outcome, code = code
+  }})
+  while #tried > {HISTORY} do table.remove(tried, 1) end
+  redis.call('HSET', KEYS[1], 'tried', string.sub(cjson.encode(tried), 2, -2))
 end
 """
 )
@@ -109,7 +110,7 @@ REVIVE = """
 local found = redis.call('HMGET', KEYS[1], 'state', 'plan', 'queued_body', 'started_body', 'revivals')
 if found[1] ~= 'done' or not (found[2] and found[3] and found[4]) then return 'not-done' end
 if tonumber(found[5] or 0) >= tonumber(ARGV[2]) then return 'too-often' end
-redis.call('HDEL', KEYS[1], 'tried', 'due', 'overtaken')
+redis.call('HDEL', KEYS[1], 'tried', 'due')
 redis.call('HINCRBY', KEYS[1], 'revivals', 1)
 redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'attempt', 0, 'tries', 0, 'body', found[3],
            'since', redis.call('TIME')[1], 'order', redis.call('INCR', KEYS[3]))
@@ -126,31 +127,68 @@ local since = first and redis.call('HGET', ARGV[1] .. first, 'since')
 return since and tonumber(redis.call('TIME')[1]) - tonumber(since) or 0
 """
 
-# Whoever asks again with the nonce of the attempt that runs did not hear that it is theirs. A token
-# is the greater of the counter and the clock in microseconds: a Redis that was restored from a
-# backup, or emptied, has forgotten numbers that still stand in containers and in the hands of
-# workers. Lua's numbers are exact up to 9e15, a time of the year 2255; without a format they would
-# be written as 1.7e+15. Each way begins to write with HDEL for the reason of `_WITHOUT_MEMORY`.
-START = (
+# The waiting builds that may begin now, in their order; `most` bounds how many, -1 is all. Only those
+# that were begun before, which are few, may have to wait for their time. A field is read with `pcall`,
+# because a record that somebody overwrote must not stop the whole line.
+_DUE = (
     _NOW
     + """
-local found = redis.call('HMGET', KEYS[1], 'state', 'due', 'started_body', 'nonce', 'attempt', 'tries', 'plan')
-if found[1] == 'running' and found[4] == ARGV[3] then
-  redis.call('HDEL', KEYS[1], '')
-  redis.call('SET', KEYS[4], found[5], 'EX', ARGV[2])
-  return {found[5], found[6], found[7]}
+local function field(key, name)
+  local found = redis.pcall('HGET', ARGV[1] .. key, name)
+  return type(found) == 'string' and found or nil
 end
-if found[1] ~= 'queued' or tonumber(found[2] or 0) > now then return false end
-redis.call('HDEL', KEYS[1], 'client', 'ended')
-local after = tonumber(redis.call('GET', KEYS[5]) or 0) + 1
+local function due(most)
+  local keys = {}
+  for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(0')) do
+    if (tonumber(field(key, 'due')) or 0) <= now then table.insert(keys, key) end
+  end
+  for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, '+inf', 'LIMIT', 0, most)) do table.insert(keys, key) end
+  return keys
+end
+"""
+)
+
+DUE = _DUE + "return due(-1)"
+
+# Begins the first build that is due. A key in the line whose record does not wait is removed: it
+# would keep all others from their turn.
+#
+# Asked again with the nonce of an attempt that runs, it returns that attempt: the first reply was
+# lost. A token is the greater of the counter and the clock in microseconds: a Redis that was restored
+# from a backup, or emptied, has forgotten numbers that still stand in containers and in the hands of
+# workers. Lua's numbers are exact up to 9e15, a time of the year 2255; without a format they would be
+# written as 1.7e+15. Each way begins to write with a command that needs no memory, for the reason of
+# `_WITHOUT_MEMORY`.
+START = (
+    _DUE
+    + """
+local lease, seconds, nonce = ARGV[2], ARGV[3], ARGV[4]
+for _, key in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+  if field(key, 'state') == 'running' and field(key, 'nonce') == nonce then
+    local attempt = field(key, 'attempt')
+    redis.call('HDEL', ARGV[1] .. key, '')
+    redis.call('SET', lease .. key, attempt, 'EX', seconds)
+    return {key, attempt, field(key, 'tries'), field(key, 'plan')}
+  end
+end
+local key = due(1)[1]
+while key and field(key, 'state') ~= 'queued' do
+  redis.call('ZREM', KEYS[1], key)
+  key = due(1)[1]
+end
+if not key then return false end
+local record = ARGV[1] .. key
+redis.call('HDEL', record, 'client', 'ended')
+local after = (tonumber(redis.call('GET', KEYS[3])) or 0) + 1
 local attempt = string.format('%.0f', math.max(after, time[1] * 1000000 + time[2]))
-redis.call('SET', KEYS[5], attempt)
-local tries = redis.call('HINCRBY', KEYS[1], 'tries', 1)
-redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', attempt, 'body', found[3], 'begun', stamp(now), 'nonce', ARGV[3])
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('SADD', KEYS[3], ARGV[1])
-redis.call('SET', KEYS[4], attempt, 'EX', ARGV[2])
-return {attempt, tries, found[7]}
+redis.call('SET', KEYS[3], attempt)
+local tries = (tonumber(field(key, 'tries')) or 0) + 1
+redis.call('HSET', record, 'state', 'running', 'attempt', attempt, 'tries', tries, 'nonce', nonce, 'begun', stamp(now),
+           'body', field(key, 'started_body') or '{}')
+redis.call('ZREM', KEYS[1], key)
+redis.call('SADD', KEYS[2], key)
+redis.call('SET', lease .. key, attempt, 'EX', seconds)
+return {key, attempt, tries, field(key, 'plan')}
 """
 )
 
@@ -251,19 +289,6 @@ if redis.call('EXISTS', KEYS[2]) == 1 then return false end
 return {found[2], found[3], found[4]}
 """
 
-# Only those that were begun before, which are few, may have to wait for their time.
-STARTABLE = (
-    _NOW
-    + """
-local keys = {}
-for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(0')) do
-  if tonumber(redis.call('HGET', ARGV[1] .. key, 'due') or 0) <= now then table.insert(keys, key) end
-end
-for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, '+inf')) do table.insert(keys, key) end
-return keys
-"""
-)
-
 RESTORE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'state', ARGV[1], 'step', ARGV[2], 'body', ARGV[3], 'fault', ARGV[4], 'attempt', 0, 'tries', 0)
@@ -285,32 +310,5 @@ if found[1] == 'queued' or found[1] == 'running' then return 0 end
 if found[1] ~= 'done' then return 1 end
 if found[2] and tonumber(redis.call('TIME')[1]) - tonumber(found[2]) <= tonumber(ARGV[1]) then return 0 end
 redis.call('DEL', KEYS[1])
-return 1
-"""
-
-# The first in line that may begin now, as they are called up: what to build, and how often others
-# were begun before them.
-FIRST = (
-    _NOW
-    + """
-local found = {}
-local function add(key, is_returning)
-  local fields = redis.call('HMGET', ARGV[1] .. key, 'plan', 'overtaken', 'due')
-  if fields[1] and tonumber(fields[3] or 0) <= now and #found < tonumber(ARGV[2]) then
-    table.insert(found, {key, fields[1], fields[2] or 0, is_returning})
-  end
-end
-for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(0')) do add(key, 1) end
-for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, '+inf', 'LIMIT', 0, ARGV[2])) do add(key, 0) end
-return found
-"""
-)
-
-# Counts for all of them or for none.
-OVERTAKE = """
-for _, record in ipairs(KEYS) do
-  if tonumber(redis.call('HGET', record, 'overtaken') or 0) >= tonumber(ARGV[1]) then return 0 end
-end
-for _, record in ipairs(KEYS) do redis.call('HINCRBY', record, 'overtaken', 1) end
 return 1
 """

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from .knowledge import BUILT_IN, Knowledge, PackageIndex, without_abi
+from .knowledge import BUILT_IN, Knowledge, PackageIndex
 from .outcome import PackageRequest, Problem
 from .package_changes import RuleBook
 
@@ -50,7 +50,7 @@ def missing_packages(
 def _explained(
     name: str, request: PackageRequest, knowledge: Knowledge, rules: RuleBook
 ) -> Problem | None:
-    """Return what became of a missing package, if a rule, its ABI or another target says so."""
+    """Return what became of a missing package, if a rule or another index says so."""
     for rule in rules.rules_for(name):
         if rule.lies_between(None, request.version) and rule.holds_for(
             target=request.target, profile=request.profile
@@ -59,13 +59,12 @@ def _explained(
             since = f"since {rule.since}, " if rule.since else ""
             detail = f"{rule.reason} ({since}rule {rule.id})"
             return Problem(name, "renamed" if new else "removed", new, detail)
-    plain, index = without_abi(name), knowledge.index
-    if plain != name and index is not None and index.version_of(plain) is not None:
+    if knowledge.before is not None and knowledge.before.version_of(name) is not None:
         detail = (
-            f"{name} names one version of a library's interface; {request.version} has {plain} "
-            "under its plain name or with another one."
+            f"{name} was in the release that the device runs and does not exist in "
+            f"{request.version} any more."
         )
-        return Problem(name, "renamed", plain, detail)
+        return Problem(name, "removed", None, detail)
     if knowledge.elsewhere is not None and knowledge.elsewhere.version_of(name) is not None:
         detail = f"{name} exists in {request.version}, but not for {request.target}."
         return Problem(name, "elsewhere", None, detail)

@@ -1,4 +1,8 @@
-"""Takes a request's packages through the rules between the device's version and the wanted one.
+"""Takes a request's packages through the rules, from the device's version to the wanted one.
+
+A rule replaces or removes a name only if the user cannot have meant it: the name does not exist in
+the wanted release; or the device comes from before the rule, and the request does not take the
+replacement away. An existing name that was chosen on purpose stays.
 
 What the user takes away stays away: no rule undoes `-name`, and the removal follows its package
 through a replacement. `-wpad-basic-wolfssl` becomes `-wpad-basic-mbedtls`, or else the new default
@@ -7,10 +11,13 @@ would come back beside the user's own choice.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from .knowledge import BUILT_IN, Knowledge, is_library, without_abi
 from .outcome import Change, PackageRequest
 from .package_changes import Rule, RuleBook
+from .versions import Version
 
 # A chain of replacements is as long as the releases it crosses. Rules in a circle would never end.
 MAX_REPLACEMENTS = 32
@@ -18,123 +25,181 @@ MAX_REPLACEMENTS = 32
 Fate = tuple[str | None, Sequence[Change]]
 
 
-def apply_replacements(
-    request: PackageRequest, rules: RuleBook, changes: list[Change]
-) -> list[str]:
-    """Return the packages after all replacements and removals, and record each change."""
-    refused = {entry[1:] for entry in request.packages if entry[0] == "-"}
-    fates = {
-        name: _follow(name, request, rules)
-        for name in rules.concerned((*request.packages, *refused))
-    }
-    if not fates:
-        return list(request.packages)
-    wanted = set(request.packages)
-    arriving = wanted - fates.keys() | {fates[name][0] for name in wanted & fates.keys()}
-    kept: dict[str, None] = {}
-    for entry in request.packages:
-        is_removal = entry[0] == "-"
-        name = entry[1:] if is_removal else entry
-        if name not in fates:
-            kept[entry] = None
-            continue
-        final, steps = fates[name]
-        if steps and final is not None:
-            # The request may take the new name away: then the old one goes and nothing comes. Or a
-            # removal would hit a package that the user wants: then it ends with its old name.
-            clashes = final in arriving and name not in wanted if is_removal else final in refused
-            if clashes:
-                what = "asks for" if is_removal else "takes away"
-                final, steps = None, [_ended(name, steps[-1], what)]
-        changes += map(_of_removal, steps) if is_removal else steps
-        new = f"-{final}" if is_removal else final
-        # A name that the list holds itself keeps its own place.
-        if final is not None and new is not None and (final == name or new not in wanted):
-            kept[new] = None
-    return list(kept)
+@dataclass(frozen=True, slots=True)
+class RuleApplication:
+    """Applies the rules to one request.
 
-
-def kept_versions(
-    packages: Sequence[str], request: PackageRequest, rules: RuleBook, gone: Container[str]
-) -> dict[str, str]:
-    """Return the promised versions, without those of names that were replaced or are `gone`.
-
-    Without packages no version is promised either: versions alone would mean that their names are
-    wanted.
+    `versions` are those of the request's packages that the index holds. `origins` are the releases
+    that the device surely runs one of, as its list of packages shows.
     """
-    if not packages:
-        return {}
-    versions = {
-        name: version for name, version in request.packages_versions.items() if name not in gone
-    }
-    for name in rules.concerned(list(versions)):
-        if _follow(name, request, rules)[1]:
-            del versions[name]
-    return versions
 
+    request: PackageRequest
+    rules: RuleBook
+    knowledge: Knowledge
+    versions: Mapping[str, str]
+    origins: tuple[Version, ...]
+    _refused: set[str] = field(default_factory=set)
+    _fates: dict[str, Fate] = field(default_factory=dict)
 
-def add_by_rules(
-    packages: list[str], request: PackageRequest, rules: RuleBook, changes: list[Change]
-) -> None:
-    """Append what the rules add for the device, unless the list has it or takes it away."""
-    present = set(packages)
-    for rule in rules.additions_for(target=request.target, profile=request.profile):
-        if rule.id in request.ignored_changes or not is_crossed(rule, request):
-            continue
-        for name in rule.add:
-            if name not in present and f"-{name}" not in present:
-                present.add(name)
-                packages.append(name)
-                changes.append(Change.added(name, rule.reason, rule.id, rule.source))
+    def packages(self, changes: list[Change]) -> list[str]:
+        """Return the packages after all replacements and removals, and record each change."""
+        entries = self.request.packages
+        self._refused.update(entry[1:] for entry in entries if entry[0] == "-")
+        for name in (*self.rules.concerned((*entries, *self._refused)), *self._old_interfaces()):
+            self._fates[name] = self._follow(name)
+        if not self._fates:
+            return list(entries)
+        wanted = set(entries)
+        arriving = {self._fates[name][0] if name in self._fates else name for name in wanted}
+        kept: dict[str, None] = {}
+        for entry in entries:
+            is_removal = entry[0] == "-"
+            name = entry[1:] if is_removal else entry
+            if name not in self._fates:
+                kept[entry] = None
+                continue
+            final, steps = self._fates[name]
+            if steps and final is not None:
+                # The request may take the new name away: then the old one goes and nothing comes.
+                # Or a removal would hit a package that the user wants: then it ends here.
+                clashes = final in arriving and name not in wanted
+                if clashes if is_removal else final in self._refused:
+                    what = "asks for" if is_removal else "takes away"
+                    final, steps = None, [_ended(name, steps[-1], what)]
+            changes += map(_of_removal, steps) if is_removal else steps
+            new = f"-{final}" if is_removal else final
+            # A name that the list holds itself keeps its own place.
+            if final is not None and new is not None and (final == name or new not in wanted):
+                kept[new] = None
+        return list(kept)
 
+    def promised_versions(self, packages: Sequence[str], gone: Container[str]) -> dict[str, str]:
+        """Return the promised versions, without those of names that were replaced or are `gone`.
 
-def is_crossed(rule: Rule, request: PackageRequest) -> bool:
-    """Whether the rule lies between the device's version and the wanted one."""
-    return rule.lies_between(request.from_version, request.version)
+        Without packages no version is promised either: versions alone would mean that their names
+        are wanted.
+        """
+        if not packages:
+            return {}
+        promised = self.request.packages_versions
+        replaced = {
+            name
+            for name in self.rules.concerned(promised)
+            if (self._fates.get(name) or self._follow(name))[1]
+        }
+        return {
+            name: version
+            for name, version in promised.items()
+            if name not in gone and name not in replaced
+        }
 
+    def add_new(self, packages: list[str], changes: list[Change]) -> None:
+        """Append what the rules add for the device, unless the list has it or takes it away."""
+        request, present = self.request, set(packages)
+        for rule in self.rules.additions_for(target=request.target, profile=request.profile):
+            if rule.id in request.ignored_changes or not self._is_crossed(rule):
+                continue
+            for name in rule.add:
+                if name not in present and f"-{name}" not in present:
+                    present.add(name)
+                    packages.append(name)
+                    changes.append(Change.added(name, rule.reason, rule.id, rule.source))
 
-def ignored_rules(request: PackageRequest, rules: RuleBook) -> Iterable[str]:
-    """Yield the rules that the request left out and that would have had an effect."""
-    if not request.ignored_changes:
-        return
-    wanted = set(request.packages)
-    concerned = rules.concerned([name.removeprefix("-") for name in request.packages])
-    additions = rules.additions_for(target=request.target, profile=request.profile)
-    for rule in [
-        *(rule for name in concerned for rule in rules.rules_for(name)),
-        *(rule for rule in additions if not wanted.issuperset(rule.add)),
-    ]:
-        if (
-            rule.id in request.ignored_changes
-            and rule.holds_for(target=request.target, profile=request.profile)
-            and is_crossed(rule, request)
-        ):
-            yield rule.id
+    def ignored(self) -> Iterable[str]:
+        """Yield the rules that the request left out and that would have had an effect."""
+        request = self.request
+        if not request.ignored_changes:
+            return
+        wanted = set(request.packages)
+        names = self.rules.concerned([name.removeprefix("-") for name in request.packages])
+        additions = self.rules.additions_for(target=request.target, profile=request.profile)
+        rules = [(rule, name) for name in names for rule in self.rules.rules_for(name)]
+        for rule, name in [*rules, *((rule, "") for rule in additions)]:
+            if rule.id in request.ignored_changes and (
+                self._is_due(rule, name)
+                if name
+                else self._is_crossed(rule) and not wanted.issuperset(rule.add)
+            ):
+                yield rule.id
 
+    def _follow(self, name: str) -> Fate:
+        steps: list[Change] = []
+        while len(steps) < MAX_REPLACEMENTS:
+            step = self._step(name)
+            if step is None:
+                break
+            steps.append(step)
+            if step.to_package is None:
+                return None, steps
+            name = step.to_package
+        return name, steps
 
-def _follow(name: str, request: PackageRequest, rules: RuleBook) -> Fate:
-    steps: list[Change] = []
-    while len(steps) < MAX_REPLACEMENTS:
-        rule = _first_applicable(rules.rules_for(name), request)
-        if rule is None:
-            break
-        new = rule.successor_of(name)
-        if new is None:
-            return None, [*steps, Change.removed(name, rule.reason, rule.id, rule.source)]
-        steps.append(Change.replaced(name, new, rule.reason, rule.id, rule.source))
-        name = new
-    return name, steps
+    def _step(self, name: str) -> Change | None:
+        """Return what the first rule that applies makes of a package, or its ABI."""
+        for rule in self.rules.rules_for(name):
+            if rule.id not in self.request.ignored_changes and self._is_due(rule, name):
+                new = rule.successor_of(name)
+                if new is None:
+                    return Change.removed(name, rule.reason, rule.id, rule.source)
+                return Change.replaced(name, new, rule.reason, rule.id, rule.source)
+        plain, change = without_abi(name), f"abi-{name}"
+        if plain == name or change in self.request.ignored_changes:
+            return None
+        if self._exists(name) is False and self._exists(plain):
+            reason = (
+                f"{name} names one version of a library's interface (ABI); {plain} is the library "
+                f"in whatever version {self.request.version} has."
+            )
+            return Change.replaced(name, plain, reason, change)
+        return None
 
+    def _old_interfaces(self) -> list[str]:
+        """Return the wanted libraries that the index does not hold."""
+        if self.knowledge.index is None or not self.knowledge.index.complete or self.request.feeds:
+            return []
+        return [
+            name for name in self.request.packages if name not in self.versions and is_library(name)
+        ]
 
-def _first_applicable(rules: Iterable[Rule], request: PackageRequest) -> Rule | None:
-    for rule in rules:
-        if (
-            rule.id not in request.ignored_changes
-            and rule.holds_for(target=request.target, profile=request.profile)
-            and is_crossed(rule, request)
-        ):
-            return rule
-    return None
+    def _is_due(self, rule: Rule, name: str) -> bool:
+        """Whether the user cannot have meant a name that the rule replaces or removes."""
+        request = self.request
+        if not rule.holds_for(
+            target=request.target, profile=request.profile
+        ) or not rule.lies_between(None, request.version):
+            return False
+        exists = self._exists(name)
+        if exists is False:
+            return True
+        if rule.successor_of(name) in self._refused:
+            return False
+        # Where nobody knows whether the name exists, the rule is believed.
+        return self._is_crossed(rule) if exists is None else self._comes_from_before(rule)
+
+    def _is_crossed(self, rule: Rule) -> bool:
+        """Whether the rule lies between the stated version, if any, and the wanted one."""
+        return rule.lies_between(self.request.from_version, self.request.version)
+
+    def _comes_from_before(self, rule: Rule) -> bool:
+        """Whether the device surely runs a version from before the rule."""
+        stated = self.request.from_version
+        versions = self.origins if stated is None else (stated,)
+        return bool(versions) and all(
+            rule.since is not None and version < rule.since and not version.is_development
+            for version in versions
+        )
+
+    def _exists(self, name: str) -> bool | None:
+        """Whether a package exists in the wanted release for this target; None if unknown."""
+        knowledge = self.knowledge
+        defaults = knowledge.defaults.defaults if knowledge.defaults else ()
+        if name in self.versions or name in defaults or name in BUILT_IN:
+            return True
+        if knowledge.index is None:
+            return None
+        if knowledge.index.version_of(name) is not None:
+            return True
+        return False if knowledge.index.complete and not self.request.feeds else None
 
 
 def _ended(name: str, last: Change, what: str) -> Change:

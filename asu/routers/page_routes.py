@@ -20,6 +20,7 @@ router = Router(include_in_schema=False)
 
 HTTP_OK, HTTP_MOVED, HTTP_NOT_FOUND, HTTP_UNAVAILABLE = 200, 308, 404, 503
 FOR_BROWSERS = (".css", ".js", ".svg")  # What lies beside such files in a package is Python.
+REFRESH_SECONDS = "30"  # As the page says.
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; object-src 'none'",
@@ -66,7 +67,12 @@ async def index(request: Request) -> HTMLResponse:
         queue = await services.figures.queue()
     except QueueUnavailable:
         queue = None
-    return await _page("index.html", queue=queue, contact=services.settings.server_contact)
+    return await _page(
+        "index.html",
+        queue=queue,
+        contact=services.settings.server_contact,
+        address=str(request.base_url).rstrip("/"),
+    )
 
 
 @router.get("/stats", summary="The statistics, for people")
@@ -83,9 +89,11 @@ async def stats(request: Request, branch: str | None = None) -> HTMLResponse:
 async def status(request: Request) -> HTMLResponse:
     """Show workers, queue, the last 24 hours and the last failures."""
     try:
-        return await _page("status.html", status=await services_of(request).status.get())
+        response = await _page("status.html", status=await services_of(request).status.get())
     except QueueUnavailable:
-        return await _page("unavailable.html", HTTP_UNAVAILABLE, name="Status")
+        response = await _page("unavailable.html", HTTP_UNAVAILABLE, name="Status")
+    response.headers["Refresh"] = REFRESH_SECONDS
+    return response
 
 
 @router.get("/docs", summary="The API, to be read and tried")

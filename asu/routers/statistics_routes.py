@@ -17,7 +17,7 @@ from asu.statistics.figure_shapes import (
     Summary,
     WeekChart,
 )
-from asu.statistics.figures import PACKAGES_SHOWN
+from asu.statistics.figures import FAILURES_SHOWN, PACKAGES_SHOWN
 
 from .documentation import Router, failures
 
@@ -56,11 +56,15 @@ Branch = Annotated[str, StringConstraints(max_length=16), AfterValidator(branch_
 BranchQuery = Annotated[
     Branch | None,
     Query(
-        description="Show the versions of this branch, instead of all branches.",
+        description="Count the versions of this branch alone.",
         examples=["24.10"],
     ),
 ]
 Limit = Annotated[int, Query(ge=1, le=PACKAGES_SHOWN, description="How many packages at most.")]
+Count = Annotated[
+    int | None, Query(ge=1, le=PACKAGES_SHOWN, description="Another name of `limit`.")
+]
+ErrorCount = Annotated[int, Query(ge=1, le=FAILURES_SHOWN, description="How many entries at most.")]
 
 
 @router.get("/stats", summary="The queue in figures", responses=UNAVAILABLE)
@@ -99,18 +103,20 @@ async def builds_by_version(request: Request, branch: BranchQuery = None) -> Wee
     summary="The packages that are asked for most",
     responses=UNAVAILABLE_OR_INVALID,
 )
-async def top_packages(request: Request, limit: Limit = 25) -> TopPackages:
+async def top_packages(
+    request: Request, limit: Limit = 25, n: Count = None, branch: BranchQuery = None
+) -> TopPackages:
     """Count the finished builds of the last 26 weeks that asked for a package.
 
-    What a device has by itself is left out.
+    What a device has by itself is left out, and so are names that no official index holds.
     """
-    return TopPackages(await services_of(request).figures.top_packages(limit))
+    return TopPackages(await services_of(request).figures.top_packages(n or limit, branch))
 
 
-@router.get("/build-errors", summary="Why builds failed", responses=UNAVAILABLE)
-async def build_errors(request: Request) -> BuildErrors:
+@router.get("/build-errors", summary="Why builds failed", responses=UNAVAILABLE_OR_INVALID)
+async def build_errors(request: Request, n: ErrorCount = FAILURES_SHOWN) -> BuildErrors:
     """Count failures of the last 14 days by the hour, with code, device and packages.
 
-    Nothing shows whose they were.
+    Nothing shows whose they were; packages that no official index holds are left out.
     """
-    return BuildErrors(await services_of(request).figures.build_errors())
+    return BuildErrors(await services_of(request).figures.build_errors(n))

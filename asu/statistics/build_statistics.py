@@ -17,10 +17,12 @@ from typing import Any, Self
 KEPT_DAYS = 200
 # Names in a week: a quarter of all that OpenWrt has, and 5 MB of Redis for all weeks together.
 PACKAGES_KEPT = 2_000
+BRANCH_PACKAGES_KEPT = 500  # Of each branch in a week besides; a megabyte for all weeks together.
 PACKAGES_READ = 300  # The most frequent ones of a week; three times as many as are ever shown.
 # Different ones of a day: as many as are shown, and few enough to read two weeks in milliseconds.
 FAILURES_KEPT = 100
-HOURS_DAYS = 2  # Hours are shown of the last 24, which lie in two days.
+HOURS_SHOWN = 24
+HOURS_DAYS = 2  # In which they lie.
 FAILURE_DAYS = 14  # Older failures describe software that has been mended since.
 # Durations are counted in steps of a tenth: a median is right to 5 % with a hundred fields at most.
 DURATION_STEP = 1.1
@@ -155,6 +157,11 @@ def weeks_up_to(day: date, count: int) -> list[date]:
 def hour_of(at: datetime) -> str:
     """Return a time (UTC), rounded down to its hour."""
     return at.strftime("%Y-%m-%dT%H:00:00Z")
+
+
+def hours_up_to(at: datetime, count: int) -> list[str]:
+    """Return `count` hours, the newest first, of which `at` lies in the first."""
+    return [hour_of(at - timedelta(hours=back)) for back in range(count)]
 
 
 def duration_step(seconds: float) -> int:

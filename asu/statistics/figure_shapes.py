@@ -58,8 +58,9 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary(Totals):
-    """The totals, and how busy the server is."""
+    """The totals, and how busy the server is; `builds_24h` were finished in the last 24 hours."""
 
+    builds_24h: int
     queue_length: int
     builds_running: int
     workers_alive: int

@@ -6,22 +6,26 @@ people who open the page cost Redis as much as one. Computing happens in a threa
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from datetime import date
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime
 
-from asu.builds.build_queue import BuildQueue
+from asu.builds.fleet import Fleet
 from asu.caching import SingleFlight, TtlCache
+from asu.catalogue.public_names import PublicNames
 from asu.records.build_record import Records
 from asu.resolution import InvalidVersionError, Version
 
 from .build_statistics import (
     FAILURE_DAYS,
+    HOURS_DAYS,
+    HOURS_SHOWN,
     KEPT_DAYS,
     DayCounts,
     Failure,
     days_up_to,
+    hours_up_to,
     seconds_of,
     today,
     week_of,
@@ -57,17 +61,26 @@ class DayFigures:
     by_day: DayChart
     weeks: Sequence[date]
     versions: Mapping[Version, list[int]]
+    hours: Mapping[str, Mapping[str, int]]  # As RedisStatistics has them.
 
 
 class Figures:
     """All figures; each call raises QueueUnavailable when Redis does not answer."""
 
-    def __init__(self, *, statistics: RedisStatistics, records: Records, queue: BuildQueue) -> None:
-        self._statistics, self._records, self._queue = statistics, records, queue
+    def __init__(
+        self,
+        *,
+        statistics: RedisStatistics,
+        records: Records,
+        fleet: Fleet,
+        public_names: PublicNames,
+    ) -> None:
+        self._statistics, self._records, self._fleet = statistics, records, fleet
+        self._public_names = public_names
         # The queue is shared by simultaneous readers, but not kept: clients may compare it.
         self._now = SingleFlight[str, QueueFigures]()
         self._days = TtlCache[str, DayFigures](KEPT_SECONDS)
-        self._packages = TtlCache[str, list[PackageCount]](KEPT_SECONDS)
+        self._packages = TtlCache[str | None, list[PackageCount]](KEPT_SECONDS)
         self._failures = TtlCache[str, list[FailureCount]](KEPT_SECONDS)
 
     async def queue(self) -> QueueFigures:
@@ -76,9 +89,14 @@ class Figures:
 
     async def summary(self) -> Summary:
         """Return the totals."""
-        return summarise(
-            (await self._days.fetch("days", self._read_days)).totals, await self.queue()
-        )
+        days = await self._days.fetch("days", self._read_days)
+        done = (days.hours.get(hour, {}) for hour in hours_up_to(datetime.now(UTC), HOURS_SHOWN))
+        builds_24h = sum(hour.get("done", 0) for hour in done)
+        return summarise(days.totals, await self.queue(), builds_24h)
+
+    async def hours(self) -> Mapping[str, Mapping[str, int]]:
+        """Return the builds that ended in each hour of the last two days, by outcome."""
+        return (await self._days.fetch("days", self._read_days)).hours
 
     async def builds_per_day(self) -> DayChart:
         """Return what happened in each of the last 30 days."""
@@ -89,37 +107,50 @@ class Figures:
         days = await self._days.fetch("days", self._read_days)
         return week_chart(days.weeks, days.versions, branch)
 
-    async def top_packages(self, limit: int) -> list[PackageCount]:
-        """Return the packages that were requested most, the most frequent first."""
-        return (await self._packages.fetch("packages", self._read_packages))[:limit]
+    async def top_packages(self, limit: int, branch: str | None = None) -> list[PackageCount]:
+        """Return the packages that were requested most, of one branch or all, most frequent first."""
+        if branch not in {None, *(await self._branches())}:
+            return []
+        return (await self._packages.fetch(branch, lambda: self._read_packages(branch)))[:limit]
 
-    async def build_errors(self) -> list[FailureCount]:
+    async def build_errors(self, limit: int = FAILURES_SHOWN) -> list[FailureCount]:
         """Return the last failures, the newest first."""
-        return await self._failures.fetch("failures", self._read_failures)
+        return (await self._failures.fetch("failures", self._read_failures))[:limit]
+
+    async def _branches(self) -> set[str]:
+        days = await self._days.fetch("days", self._read_days)
+        return {version.branch for version in days.versions}
 
     async def _read_queue(self) -> QueueFigures:
         waiting, running = await self._records.waiting(), await self._records.running()
         return QueueFigures(
             queue_length=waiting,
             builds_running=running,
-            workers_alive=await asyncio.to_thread(self._queue.live_workers),
+            workers_alive=len(await self._fleet.notes()),
         )
 
     async def _read_days(self) -> DayFigures:
         names = days_up_to(today(), KEPT_DAYS)
         days = dict(zip(names, await self._statistics.days(names), strict=True))
-        return await asyncio.to_thread(figures_of_days, days)
+        hours = await self._statistics.hours(names[-HOURS_DAYS:])
+        return await asyncio.to_thread(figures_of_days, days, hours)
 
-    async def _read_packages(self) -> list[PackageCount]:
-        counts = await self._statistics.packages(weeks_up_to(today(), WEEKS_SHOWN))
-        return await asyncio.to_thread(most_frequent, counts)
+    async def _read_packages(self, branch: str | None) -> list[PackageCount]:
+        counts = await self._statistics.packages(weeks_up_to(today(), WEEKS_SHOWN), branch)
+        public = await self._public_names.among(counts)
+        return await asyncio.to_thread(most_frequent, counts, public)
 
     async def _read_failures(self) -> list[FailureCount]:
         failures = await self._statistics.failures(days_up_to(today(), FAILURE_DAYS))
-        return await asyncio.to_thread(newest, failures)
+        named = await asyncio.to_thread(
+            lambda: {problem.package for failure, _ in failures for problem in failure.problems}
+        )
+        return await asyncio.to_thread(newest, failures, await self._public_names.among(named))
 
 
-def figures_of_days(days: Mapping[date, DayCounts]) -> DayFigures:
+def figures_of_days(
+    days: Mapping[date, DayCounts], hours: Mapping[str, Mapping[str, int]]
+) -> DayFigures:
     """Compute everything that the counts of the days show."""
     weeks = weeks_up_to(max(days), WEEKS_SHOWN)
     return DayFigures(
@@ -127,6 +158,7 @@ def figures_of_days(days: Mapping[date, DayCounts]) -> DayFigures:
         by_day=per_day(days),
         weeks=weeks,
         versions=builds_by_week(days, weeks),
+        hours=hours,
     )
 
 
@@ -190,11 +222,10 @@ def add_up(days: Mapping[date, DayCounts]) -> Totals:
     )
 
 
-def summarise(totals: Totals, now: QueueFigures) -> Summary:
+def summarise(totals: Totals, now: QueueFigures, builds_24h: int) -> Summary:
     """Return totals and queue as one."""
-    return Summary(
-        **{name: getattr(totals, name) for name in Totals.__dataclass_fields__}, **asdict(now)
-    )
+    of_totals = {name: getattr(totals, name) for name in Totals.__dataclass_fields__}
+    return Summary(**of_totals, **asdict(now), builds_24h=builds_24h)
 
 
 def per_day(days: Mapping[date, DayCounts]) -> DayChart:
@@ -216,15 +247,23 @@ def per_day(days: Mapping[date, DayCounts]) -> DayChart:
     )
 
 
-def most_frequent(counts: Mapping[str, int]) -> list[PackageCount]:
-    """Return the packages that were requested most, the most frequent first, equal ones by name."""
-    ranked = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+def most_frequent(counts: Mapping[str, int], public: Container[str]) -> list[PackageCount]:
+    """Return the public packages, the most frequent first, equal ones by name."""
+    shown = (entry for entry in counts.items() if entry[0] in public)
+    ranked = sorted(shown, key=lambda entry: (-entry[1], entry[0]))
     return [PackageCount(name=name, count=count) for name, count in ranked[:PACKAGES_SHOWN]]
 
 
-def newest(counted: Iterable[tuple[Failure, int]]) -> list[FailureCount]:
-    """Return the last failures, the newest hour first, and within it the most frequent."""
-    by_count = sorted(counted, key=lambda entry: (-entry[1], entry[0].encoded()))
+def newest(counted: Iterable[tuple[Failure, int]], public: Container[str]) -> list[FailureCount]:
+    """Return the last failures, the newest hour first, and within it the most frequent.
+
+    A package that is not public is left out, and failures that are equal without it are one.
+    """
+    counts = Counter[Failure]()
+    for failure, count in counted:
+        problems = tuple(each for each in failure.problems if each.package in public)
+        counts[replace(failure, problems=problems)] += count
+    by_count = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0].encoded()))
     ranked = sorted(by_count, key=lambda entry: entry[0].hour, reverse=True)
     return [
         FailureCount(

@@ -6,7 +6,8 @@
                                          `version:NAME` and `took:STEP` (finished builds)
     asu:statistics:hours:2026-10-26      hash of a day: `13:OUTCOME`, builds that ended after 13:00
     asu:statistics:packages:2026-10-26   sorted set of the week that begins on this Monday:
-                                         package → finished builds that requested it
+                                         package → finished builds that requested it; with
+                                         `:24.10` behind it, those of a branch
     asu:statistics:failures:2026-10-26   sorted set of a day: a failure as JSON → how often
 
 A transaction leaves no key without its end of life. Where its reply is lost, the client library
@@ -25,8 +26,10 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from asu.records.redis_connections import answers
+from asu.resolution import Version
 
 from .build_statistics import (
+    BRANCH_PACKAGES_KEPT,
     FAILURE_DAYS,
     FAILURES_KEPT,
     HOURS_DAYS,
@@ -71,13 +74,17 @@ class RedisStatistics:
         found = await self._read("day", days, lambda pipeline, key: pipeline.hgetall(key))
         return await asyncio.to_thread(lambda: [_counts(day) for day in found])
 
-    async def packages(self, weeks: Sequence[date]) -> dict[str, int]:
-        """Return the most frequent packages of the weeks that begin on these days, summed up."""
+    async def packages(self, weeks: Sequence[date], branch: str | None = None) -> dict[str, int]:
+        """Return the most frequent packages of the weeks that begin on these days, summed up.
+
+        With `branch` those of its versions alone.
+        """
+        suffix = f":{branch}" if branch else ""
         found = await self._read(
             "packages",
             weeks,
             lambda pipeline, key: pipeline.zrange(
-                key, 0, PACKAGES_READ - 1, desc=True, withscores=True
+                key + suffix, 0, PACKAGES_READ - 1, desc=True, withscores=True
             ),
         )
         return await asyncio.to_thread(_sums, found)
@@ -125,14 +132,14 @@ class RedisBuildStatistics:
         """Count a build that succeeded."""
         day = build.at.date()
         key, packages = f"{PREFIX}day:{day}", f"{PREFIX}packages:{week_of(day)}"
+        branch = f"{packages}:{Version.parse(build.version).branch}"
         self._count(
             ("HINCRBY", key, "milliseconds", round(build.seconds * 1000)),
             ("HINCRBY", key, f"version:{build.version}", 1),
             ("HINCRBY", key, f"took:{duration_step(build.seconds)}", 1),
             ("EXPIRE", key, KEPT_DAYS * DAY_SECONDS),
-            *(("ZINCRBY", packages, 1, name) for name in build.packages),
-            ("ZREMRANGEBYRANK", packages, 0, -PACKAGES_KEPT - 1),
-            ("EXPIRE", packages, KEPT_DAYS * DAY_SECONDS),
+            *_ranked(packages, build.packages, PACKAGES_KEPT, KEPT_DAYS),
+            *_ranked(branch, build.packages, BRANCH_PACKAGES_KEPT, KEPT_DAYS),
             *_ended(hour_of(build.at), "done", None, {**build.steps, WHOLE: build.seconds}),
         )
 
@@ -142,9 +149,7 @@ class RedisBuildStatistics:
         self._count(
             ("HINCRBY", key, f"fault:{failure.fault}", 1),
             ("EXPIRE", key, KEPT_DAYS * DAY_SECONDS),
-            ("ZINCRBY", failures, 1, failure.encoded()),
-            ("ZREMRANGEBYRANK", failures, 0, -FAILURES_KEPT - 1),
-            ("EXPIRE", failures, FAILURE_DAYS * DAY_SECONDS),
+            *_ranked(failures, [failure.encoded()], FAILURES_KEPT, FAILURE_DAYS),
             *_ended(failure.hour, failure.fault, failure.code, steps),
         )
 
@@ -154,6 +159,14 @@ class RedisBuildStatistics:
             for command in commands:
                 queue(*command)
             pipeline.execute()
+
+
+def _ranked(key: str, names: Iterable[str], kept: int, days: int) -> Iterator[Command]:
+    """Yield what adds one to each name in a sorted set, and keeps the `kept` most frequent."""
+    for name in names:
+        yield "ZINCRBY", key, 1, name
+    yield "ZREMRANGEBYRANK", key, 0, -kept - 1
+    yield "EXPIRE", key, days * DAY_SECONDS
 
 
 def _ended(

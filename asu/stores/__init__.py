@@ -10,7 +10,8 @@ def open_store(settings: Settings) -> Store:
     """Return the store that the settings name, ready for use; raises StoreFailed."""
     store: Store
     if settings.s3_bucket:
-        from .s3 import S3Store  # noqa: PLC0415  # boto3 takes memory, and time at the start, that a server with a local store saves.
+        # boto3 takes memory, and time at the start; a server with a local store needs none of it.
+        from .s3 import S3Store  # noqa: PLC0415
 
         store = S3Store(settings)
     else:

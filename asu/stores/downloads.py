@@ -1,4 +1,4 @@
-"""Published files as the event loop hands them out: looked for and read in threads, piece by piece."""
+"""Published files as the event loop hands them out: found and read in threads, piece by piece."""
 
 from collections.abc import AsyncIterator
 
@@ -6,17 +6,18 @@ from anyio import CapacityLimiter, to_thread
 
 from asu.errors import StoreFailed
 
-from .store import Content, Store, StoredFile
+from .manifest import StoredFile
+from .store import Content, Store
 
-# Bytes; what a download holds in memory. At ten pieces a second and thread that is as fast as most
+# Bytes that a download holds in memory. At ten pieces a second and thread that is as fast as most
 # lines.
 PIECE = 256 * 1024
-# Reads under way at once; whoever comes on top waits for a thread, and polls need none.
+# Reads at the same time. Other downloads wait for a thread; nothing else uses these threads.
 THREADS = 32
 
 
 class Download:
-    """A part of a file on its way, to be iterated once and closed."""
+    """A part of a file, to be iterated once and closed."""
 
     def __init__(
         self, content: Content, file: StoredFile, length: int, threads: CapacityLimiter
@@ -35,7 +36,7 @@ class Download:
             yield piece
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._content.close()
 
 
@@ -51,7 +52,7 @@ class Downloads:
         return await to_thread.run_sync(self._store.find, key, name, limiter=self._threads)
 
     async def open(self, file: StoredFile, start: int, length: int) -> Download | None:
-        """Begin to read a part of a file; None if it has gone since it was found. Raises StoreFailed."""
+        """Begin to read a part of a file; None if it has gone since. Raises StoreFailed."""
         content = await to_thread.run_sync(
             self._store.content, file, start, length, limiter=self._threads
         )

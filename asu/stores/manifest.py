@@ -1,29 +1,49 @@
 """What lies with a build's files: which they are, and when its life ends; one format for every store.
 
-The document is small JSON. With the files it says all that must be known to serve a build; what a
-record is made of lies in a document of its own (`build_account`), since this one is read for each
-download:
+The document is small JSON, because it is read for each download. With the files it says everything
+that is needed to serve a build; what a record is made of lies in ACCOUNT (`build_account`).
 
-    {"version": 1, "key": "…", "published": "2026-03-01T12:00:00+00:00", "expires":
-    "2026-03-02T12:00:00+00:00",
+    {"version": 1, "key": "…", "published": "2026-03-01T12:00:00+00:00",
+     "expires": "2026-03-02T12:00:00+00:00",
      "files": [{"name": "…", "size": 7340032, "sha256": "…"}, …]}
 
-In a bucket it names its `publication` as well, 32 hex digits below which the files lie.
+In a bucket it also names its `publication`, 32 hex digits below which the files lie.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
-from .store import FILE_NAME, StoredFile
-
-MANIFEST = ".asu-build.json"  # Neither the gateway nor a store serves a name with a leading dot.
+KEY = re.compile(r"[0-9a-f]{64}")
+# Names as the ImageBuilder makes them. A leading dot would hide a file, a slash would leave the
+# directory.
+FILE_NAME = re.compile(r"[A-Za-z0-9_+%~-][A-Za-z0-9_.+%~-]{0,254}")
+# Neither the gateway nor a store serves a name with a leading dot.
+MANIFEST, ACCOUNT = ".asu-build.json", ".asu-record.json"
 VERSION = 1
 PUBLICATION = re.compile(r"([0-9a-f]{32})?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """A published file of a build: its name, its size in bytes, and what HTTP says about it.
+
+    `etag` is a strong validator without its quotes; `modified` is in seconds since 1970. Clients
+    fetch the file from `url`, or from the API where it is None. `publication` is the manifest's.
+    """
+
+    key: str
+    name: str
+    size: int
+    etag: str
+    modified: int
+    url: str | None = None
+    publication: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +59,8 @@ class PublishedFile:
 class Manifest:
     """What was published under a key, when, and until when it is wanted; times are in UTC.
 
-    `publication` tells apart the files of two publications of one build where they cannot lie under
-    the same name; empty where they may.
+    `publication` keeps apart the files of two publications of one build, where these cannot lie
+    under the same name; it is empty where they may.
     """
 
     key: str
@@ -62,13 +82,12 @@ class Manifest:
         """Return one of the files as it is served; None for names that were not published."""
         for file in self.files:
             if file.name == name and FILE_NAME.fullmatch(name):
-                modified = int(self.published.timestamp())
                 return StoredFile(
                     key=self.key,
                     name=name,
                     size=file.size,
                     etag=file.sha256,
-                    modified=modified,
+                    modified=int(self.published.timestamp()),
                     url=url,
                     publication=self.publication,
                 )
@@ -76,44 +95,44 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """Return the document."""
-        files = [
-            {"name": file.name, "size": file.size, "sha256": file.sha256} for file in self.files
-        ]
-        times = {"published": self.published.isoformat(), "expires": self.expires.isoformat()}
-        publication = {"publication": self.publication} if self.publication else {}
-        return json.dumps(
-            {"version": VERSION, "key": self.key, **publication, **times, "files": files}
-        ).encode()
+        document = {
+            "version": VERSION,
+            "key": self.key,
+            "published": self.published.isoformat(),
+            "expires": self.expires.isoformat(),
+            "files": [asdict(file) for file in self.files],
+        }
+        if self.publication:
+            document["publication"] = self.publication
+        return json.dumps(document).encode()
 
 
+@lru_cache(maxsize=1024)  # Parsing takes most of the time that a poll of a finished build costs.
 def read_manifest(document: bytes, key: str) -> Manifest | None:
-    """Read the document of a build; None for one that is damaged, of another version or of another build."""
+    """Read the manifest of a build; None if it is damaged, or of another version or build."""
     try:
         values = json.loads(document)
         if values["version"] != VERSION or values["key"] != key:
             return None
-        published, expires = (
-            datetime.fromisoformat(values[name]).astimezone(UTC)
-            for name in ("published", "expires")
+        manifest = Manifest(
+            key=key,
+            published=datetime.fromisoformat(values["published"]).astimezone(UTC),
+            expires=datetime.fromisoformat(values["expires"]).astimezone(UTC),
+            files=tuple(
+                PublishedFile(
+                    name=str(file["name"]), size=int(file["size"]), sha256=str(file["sha256"])
+                )
+                for file in values["files"]
+            ),
+            publication=str(values.get("publication", "")),
         )
-        files = tuple(
-            PublishedFile(
-                name=str(file["name"]), size=int(file["size"]), sha256=str(file["sha256"])
-            )
-            for file in values["files"]
-        )
-        publication = str(values.get("publication", ""))
     except (ValueError, KeyError, TypeError, OverflowError):
         return None
-    if PUBLICATION.fullmatch(publication) is None:
-        return None
-    return Manifest(
-        key=key, published=published, expires=expires, files=files, publication=publication
-    )
+    return manifest if PUBLICATION.fullmatch(manifest.publication) else None
 
 
 def is_of_another_release(document: bytes) -> bool:
-    """Whether a document is a manifest of another version, of which we know nothing; what was cut off or never written is none."""
+    """Whether a document is a whole manifest of another version, of which we know nothing."""
     try:
         return bool(json.loads(document)["version"] != VERSION)
     except (ValueError, KeyError, TypeError):
@@ -121,7 +140,10 @@ def is_of_another_release(document: bytes) -> bool:
 
 
 def describe_build(key: str, directory: Path, lifetime: int, hashes: Mapping[str, str]) -> Manifest:
-    """Return the manifest of the files in a directory, published now for `lifetime` seconds; raises as `published_files`."""
+    """Return the manifest of the files in a directory, published now for `lifetime` seconds.
+
+    Raises as `published_files`.
+    """
     now = datetime.now(UTC)
     return Manifest(
         key=key,
@@ -132,10 +154,10 @@ def describe_build(key: str, directory: Path, lifetime: int, hashes: Mapping[str
 
 
 def published_files(directory: Path, hashes: Mapping[str, str]) -> tuple[PublishedFile, ...]:
-    """Return those files of a directory that belong to a build, regular ones with plain names; raises OSError.
+    """Return the files of a directory that belong to a build: regular ones with plain names.
 
-    What `hashes` names (name → SHA-256) is not read again. Hashes from before the signing are none
-    of these: what counts is what is served.
+    Files that `hashes` names (name → SHA-256) are not read again. These must be hashes of what is
+    served, so of signed images. Raises OSError.
     """
     found = sorted(
         path

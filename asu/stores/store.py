@@ -1,53 +1,24 @@
 """What every store can do."""
 
-from __future__ import annotations
-
-import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+from .manifest import Manifest, StoredFile
 
-    from .manifest import Manifest
-
-KEY = re.compile(r"[0-9a-f]{64}")
-# Names as the ImageBuilder makes them; a leading dot would hide a file, a slash leave the
-# directory.
-FILE_NAME = re.compile(r"[A-Za-z0-9_+%~-][A-Za-z0-9_.+%~-]{0,254}")
 NO_HASHES: Mapping[str, str] = MappingProxyType({})
-# What a lost record can be made from; see build_account. Nobody serves a name with a leading dot.
-ACCOUNT = ".asu-record.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredFile:
-    """A published file of a build: its name, its size in bytes, and what HTTP tells of it.
-
-    `etag` is a strong validator without its quotes, `modified` is in seconds since 1970; `url` is
-    where clients are to fetch the file from, None where the API sends it; `publication` is that of
-    its manifest.
-    """
-
-    key: str
-    name: str
-    size: int
-    etag: str
-    modified: int
-    url: str | None = None
-    publication: str = ""
 
 
 class Content(Protocol):
     """The bytes of a published file, from where reading was to begin."""
 
     def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes, nothing at the end; raises StoreFailed when the rest cannot be had."""
+        """Return up to `size` bytes, none at the end; raises StoreFailed if the rest is missing."""
 
     def close(self) -> None:
-        """Let go of it, read to its end or not."""
+        """Close it, whether it was read to its end or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +45,10 @@ class StoreUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBuild:
-    """A published build: the bytes of its files, and for how many seconds it was neither published nor, as far as the store knows, read."""
+    """A published build, the bytes of its files, and for how many seconds nobody used it.
+
+    Being published and, as far as the store knows, being read are uses.
+    """
 
     key: str
     bytes: int
@@ -82,46 +56,54 @@ class StoredBuild:
 
 
 def without_rival() -> bool:
-    """Say what is true where nobody else publishes the same build: it may be done."""
+    """Say that this attempt may publish, since no other builds the same."""
     return True
 
 
 class Store(Protocol):
     """Keeps the files of finished builds, each build a flat set of names under its key.
 
-    A build is published all at once or not at all, and never changed afterwards: only an attempt
-    that is the current one replaces what is there, and then no record promises it. With its files
-    lies a manifest, which says what belongs to it and when its life ends. All calls block.
+    A build is published all at once or not at all. It is never changed afterwards, only replaced:
+    by a later attempt, when no record promises the earlier files. A manifest lies with the files
+    and says which they are and when their life ends. All calls block.
     """
 
-    # Seconds for which an answer of `has` is good enough for those who poll; 0 where asking costs
-    # next to nothing.
+    # For how many seconds an answer of `has` is good enough for pollers; 0 where asking is cheap.
     answers_last: float
-    expire_every: float  # Seconds between two calls of `expire`: one looks at all that there is.
+    expire_every: float  # Seconds between two calls of `expire`, which looks at all builds.
 
     def open(self) -> None:
-        """Get ready; raises StoreFailed where that is not possible. Nothing is asked over a network yet."""
+        """Get ready without asking anything over a network; raises StoreFailed."""
 
     def has(self, key: str) -> bool:
-        """Whether the build is published and its files are there, each as long as it was; raises StoreFailed when nobody can say."""
+        """Whether the build is published and all its files are there with their sizes.
+
+        Raises StoreFailed when that cannot be known.
+        """
 
     def find(self, key: str, name: str) -> StoredFile | None:
-        """Return a published file; None for anything else, whatever the name holds. Raises StoreFailed."""
+        """Return a published file; None for any other name. Raises StoreFailed."""
 
     def content(self, file: StoredFile, start: int, length: int) -> Content | None:
-        """Return `length` bytes of a file that was found, from byte `start` on; None if it has gone since. Raises StoreFailed."""
+        """Return `length` bytes of a file from byte `start` on; None if it has gone since.
+
+        Raises StoreFailed.
+        """
 
     def published_keys(self) -> Iterator[str]:
-        """Yield the keys of all builds that there are, whole or not; raises StoreFailed."""
+        """Yield the keys of all builds, whole or not; raises StoreFailed."""
 
     def manifest(self, key: str) -> Manifest | None:
-        """Return what was published under a key; None where nothing was, or nobody can tell. Raises StoreFailed."""
+        """Return the manifest under a key; None if there is none to read. Raises StoreFailed."""
 
     def account(self, key: str) -> bytes | None:
-        """Return what was kept beside the files of a build; None if nothing was. Raises StoreFailed."""
+        """Return the ACCOUNT beside the files of a build; None if there is none.
+
+        Raises StoreFailed.
+        """
 
     def workplace(self, key: str) -> Path:
-        """Return a new private local directory in which the files of a build are gathered; raises StoreFailed."""
+        """Return a new private local directory for the files of a build; raises StoreFailed."""
 
     def publish(
         self,
@@ -131,47 +113,52 @@ class Store(Protocol):
         hashes: Mapping[str, str] = NO_HASHES,
         is_current: Callable[[], bool] = without_rival,
     ) -> bool:
-        """Make the regular files of a workplace the published build, for `lifetime` seconds from now; return whether they are.
+        """Publish the regular files of a workplace as the build, for `lifetime` seconds from now.
 
-        The SHA-256 of files that `hashes` names are taken from there; the others are read for them.
-        A file named ACCOUNT is kept beside them and never served. `is_current` says whether whoever
-        publishes may still do so. It is asked when nothing is left to be done but the one step that
-        makes the files visible, and once more after it; as soon as it says no, what was published
-        is taken back, unless somebody else's files lie there by then, and the answer is False. An
-        earlier publication of the same build is replaced as a whole. Afterwards the workplace is to
-        be discarded. Raises StoreFailed, and what `is_current` raises.
+        Return whether they are published. An earlier publication of the build is replaced as a
+        whole. The SHA-256 of files that `hashes` names are taken from there. A file named ACCOUNT
+        is kept beside them and never served. Afterwards the workplace is to be discarded.
+
+        `is_current` says whether this attempt may still publish. It is asked right before the one
+        step that makes the files visible, and once after it. If it says no, what was published is
+        taken back, unless another attempt's files lie there by then, and the answer is False.
+        Raises StoreFailed, and what `is_current` raises.
         """
 
     def discard(self, directory: Path) -> None:
         """Remove a workplace; what was published from it stays."""
 
     def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
-        """Remove builds that have outlived their time and whose key is not known, and what the dead left unpublished.
+        """Remove builds whose time is over, unless their key is known; return the removed keys.
 
-        Return the keys of the builds that were removed. What is known stays, however old it is.
-        Raises StoreFailed, and what
-        `is_known` raises.
+        Old workplaces are removed as well. Raises StoreFailed, and what `is_known` raises.
         """
 
     def remove_damaged(self) -> list[str]:
-        """Remove builds of which a file is gone, or has not the size that it was published with, known or not; return their keys.
+        """Remove builds that lack a file or have one of a wrong size; return their keys.
 
-        So are those whose manifest cannot be read, or is gone though their account is there: a
-        power failure leaves such. Where a gateway serves the files, nothing else keeps what is left
-        of them from clients. Raises StoreFailed.
+        So are builds with a manifest that cannot be read, or with an account but no manifest, as a
+        power failure leaves them. Known builds are removed too: a gateway would serve what is left.
+        Raises StoreFailed.
         """
 
     def builds(self) -> list[StoredBuild]:
         """Return all that is published; raises StoreFailed."""
 
     def remove(self, key: str, grace: float) -> bool:
-        """Remove a build and return whether it is gone; False for one that was published within `grace` seconds. Raises StoreFailed."""
+        """Remove a build, unless it was published within `grace` seconds; return whether it is gone.
+
+        Raises StoreFailed.
+        """
 
     def usage(self) -> StoreUsage | None:
-        """Look through all that is published; None where that takes longer than a worker may be silent. Raises StoreFailed."""
+        """Sum up all that is published; None where that takes longer than a worker may be silent.
+
+        Raises StoreFailed.
+        """
 
     def reach(self) -> None:
-        """Look whether the store can be read; raises StoreFailed."""
+        """Check that the store can be read; raises StoreFailed."""
 
     def probe(self) -> None:
-        """Write something where builds are gathered and published, and remove it; raises StoreFailed."""
+        """Write a file where builds are gathered and published, and remove it; raises StoreFailed."""

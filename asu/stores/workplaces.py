@@ -1,4 +1,4 @@
-"""Where files are gathered before they are published: private local directories, whatever the store."""
+"""Where files are gathered before they are published: private local directories, for every store."""
 
 import shutil
 import tempfile
@@ -11,20 +11,23 @@ NAME = ".incoming"
 
 
 class Workplaces:
-    """The workplaces below one directory, which may be a store's own: they are then on its file system, and can be renamed into it."""
+    """The workplaces below one directory.
+
+    If that is a local store's directory, they are on its file system and can be renamed into it.
+    """
 
     def __init__(self, root: Path) -> None:
         self._directory = root / NAME
 
     def open(self) -> None:
-        """Make the directory; raises StoreFailed where that is not possible."""
+        """Make the directory; raises StoreFailed."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreFailed(reason=f"the store is not writable ({error.strerror})") from error
 
     def are_there(self) -> bool:
-        """Whether the directory exists: it does, unless somebody took the disk away."""
+        """Whether the directory exists; if not, the disk was taken away."""
         return self._directory.is_dir()
 
     def new(self, key: str) -> Path:
@@ -49,14 +52,14 @@ class Workplaces:
         shutil.rmtree(directory, ignore_errors=True)
 
     def expire(self, seconds: float) -> None:
-        """Remove those in which nothing was done for so long."""
+        """Remove those that nobody has changed for so long."""
         for place in self._directory.iterdir() if self.are_there() else ():
             if is_older(place, seconds):
                 self.discard(place)
 
 
 def is_older(directory: Path, seconds: float) -> bool:
-    """Whether nothing was put into a directory for so long; one that is gone is not old."""
+    """Whether nothing was put into a directory for so long; False if it is gone."""
     try:
         return time.time() - directory.stat().st_mtime > seconds
     except FileNotFoundError:

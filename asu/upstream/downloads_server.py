@@ -1,61 +1,62 @@
-"""The downloads server's documents: fetched once for all who wait, revalidated, the last good copy kept.
+"""The downloads server's documents: fetched once for all who wait, revalidated, kept in memory.
 
 A fresh copy is answered from memory. A stale one is revalidated in the background (`If-None-Match`,
-`If-Modified-Since`), one exchange per document at a time; where there is an older answer, nobody
-waits for it longer than a moment. What is missing or failed is noted apart from the copies, so that
-invented names displace nothing; a server that cannot be reached is left alone as a whole for a
-while. Only what the reader makes of a document is kept, never its text: profiles.json of a large
-target is 400 KiB of JSON, of which a tenth is needed. Large documents are read in a thread, so that
-polls go on meanwhile. What earlier processes have left on disk stands in for a copy until the
-server has been asked.
+`If-Modified-Since`), one exchange per document at a time, and a request with an older copy at hand
+waits only a moment for it. What is missing or failed is noted apart from the copies, so that invented
+names displace none. A server that cannot be reached is left alone as a whole for a while. A copy is
+what the reader makes of a document, never its text: profiles.json of a large target is 400 KiB of
+JSON, of which a tenth is needed. Large documents are read in a thread, so that polls go on meanwhile.
+Copies that earlier processes left on disk stand in until the server has been asked.
 """
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from typing_extensions import override
+
+from asu.caching import SingleFlight, TtlCache
 from asu.resolution import DocumentMissingError, Documents, DocumentUnavailableError
 
-from .http_client import WebAnswer, WebClient, WebConnectError, WebError, WebPrivateError
+from .http_client import (
+    UNREADABLE,
+    WebAnswer,
+    WebClient,
+    WebConnectError,
+    WebError,
+    WebPrivateError,
+)
 from .last_good import LastGood
 
 log = logging.getLogger(__name__)
 
 # The largest index of the real server has 9 MiB; three times that leaves room.
 MAX_BYTES = 32 * 1024 * 1024
-# Seconds of an exchange, and so what a request waits at most for a document of which there is no
-# copy.
-DEADLINE = 5.0
-# Seconds from the beginning of an exchange; an older copy is nearly as good as a newer one.
+DEADLINE = 5.0  # Seconds of an exchange; a request without a copy waits as long.
+# Seconds from the beginning of an exchange that a request waits for it if there is an older copy.
 STALE_PATIENCE = 0.25
-# Seconds likewise, for a copy of an earlier process: a server that is well takes less.
-RECALLED_PATIENCE = 1.5
-# Seconds; one that is older than that may lack a whole release, and stands in only for a server
-# that does not answer.
+RECALLED_PATIENCE = 1.5  # Likewise for a copy of an earlier process; a good server is faster.
+# Seconds; a copy of an earlier process that is older may lack a whole release, so a request waits
+# for the server until DEADLINE.
 RECALLED_OLD = 3600.0
-# Seconds in which a document that could not be had, or a server that could not be reached, is left
-# alone.
+# Seconds in which a document that failed, or a server that cannot be reached, is left alone.
 PAUSE = 15.0
 MISSING_SECONDS = 60.0  # A document that does not exist may be published any minute.
-# Five releases of 70 targets are in use at a time; the least recently used goes first.
-MAX_COPIES = 512
-# Clients invent versions by the thousand on a bad day; more than that are merely asked for again.
-MAX_ABSENCES = 4096
-# Exchanges at a time: twice the connections, so that all are in use and no queue of invented names
-# grows.
+MAX_COPIES = 512  # Five releases of 70 targets are in use at a time.
+MAX_ABSENCES = 4096  # Clients invent versions by the thousand on a bad day.
+# Exchanges at a time: twice the connections, so that all are in use and no long queue forms.
 MAX_FLIGHTS = 64
-LARGE = 64 * 1024  # Bytes; reading less takes under a millisecond, which a thread would cost too.
+LARGE = 64 * 1024  # Bytes; reading less takes under a millisecond, as much as a thread costs.
 HTTP_OK, HTTP_NOT_MODIFIED, HTTP_NOT_FOUND = 200, 304, 404
-# What readers raise for a document that is none. Arithmetic, since JSON has numbers beyond all
-# bounds, such as 1e400.
-UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
+Reader = Callable[[bytes], Any]
+Absence = type[DocumentMissingError | DocumentUnavailableError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +64,7 @@ class _Copy:
     value: Any
     validators: Mapping[str, str]
     fetched: float  # When the copy was last known to be current, on the monotonic clock.
-    # It was left by another process, and the server has not confirmed it to this one.
-    is_recalled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Absence:
-    error: type[DocumentMissingError | DocumentUnavailableError]
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    task: asyncio.Task[None]
-    began: float  # On the clock of the event loop.
+    is_recalled: bool = False  # An earlier process left it, and the server has not confirmed it.
 
 
 class Upstream(Documents, Protocol):
@@ -86,17 +74,17 @@ class Upstream(Documents, Protocol):
         """Return the age in seconds of the copy that was validated longest ago; 0 without copies."""
 
     def is_unconfirmed(self, path: str) -> bool:
-        """Whether what is known of a document was left by an earlier process, and the server has not said yet that it holds.
+        """Whether an earlier process left the copy, and the server has not confirmed it yet.
 
         What is in such a copy is nearly always right; that something is not in it says little.
         """
 
 
-class DownloadsServer:
-    """An upstream server over HTTP; leaving its context ends the exchanges that are under way, and what is being kept is kept.
+class DownloadsServer(Upstream):
+    """An upstream server over HTTP. Leaving its context ends exchanges and waits for the disk.
 
     A document is read by one reader. Where another reading is needed beside it, a fragment (`#…`)
-    names that; it is not sent. `answered` is told how each exchange ended: fresh, not_modified,
+    names that; it is not sent. `answered` gets the outcome of each exchange: fresh, not_modified,
     missing or failed.
     """
 
@@ -110,14 +98,13 @@ class DownloadsServer:
         answered: Callable[[str], None] = lambda _: None,
         last_good: LastGood | None = None,
     ) -> None:
-        self._answered, self._last_good = answered, last_good
-        # What is being told to `last_good`; nobody waits for it.
-        self._notes: set[asyncio.Task[None]] = set()
         self._client, self._url, self._ttl, self._clock = client, url.rstrip("/"), ttl, clock
-        self._copies: OrderedDict[str, _Copy] = OrderedDict()
-        self._absences: OrderedDict[str, _Absence] = OrderedDict()
-        self._flights: dict[str, _Flight] = {}
-        self._recalls: dict[str, asyncio.Task[None]] = {}
+        self._answered, self._last_good = answered, last_good
+        self._copies = TtlCache[str, _Copy](ttl, max_size=MAX_COPIES, clock=clock)
+        self._absences = TtlCache[str, Absence](PAUSE, max_size=MAX_ABSENCES, clock=clock)
+        self._exchanges = SingleFlight[str, None]()
+        self._recalls = SingleFlight[str, None]()
+        self._notes: set[asyncio.Task[None]] = set()  # On their way to `last_good`.
         self._pause_ends = 0.0  # Until then the server as a whole is left alone.
 
     async def __aenter__(self) -> Self:
@@ -129,102 +116,87 @@ class DownloadsServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        tasks = [*(flight.task for flight in self._flights.values()), *self._recalls.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._exchanges.close()
+        await self._recalls.close()
         if self._notes:
             await asyncio.wait(self._notes, timeout=DEADLINE)
 
-    async def read(self, path: str, reader: Callable[[bytes], Any]) -> Any:
-        """See Documents."""
-        copy = self._copies.get(path) or await self._recalled(path, reader)
-        if copy is None or self._clock() - copy.fetched >= self._ttl:
-            await self._refresh(path, reader)
-            copy = self._copies.get(path, None if self._was_missing(path) else copy)
+    @override
+    async def read(self, path: str, reader: Reader) -> Any:
+        copy = self._copies.get(path)
         if copy is None:
-            absence = self._absences.get(path)
-            raise absence.error(path) if absence else DocumentUnavailableError(path)
-        if path in self._copies:
-            self._copies.move_to_end(path)
+            copy = self._copies.get_stale(path) or await self._recalled(path, reader)
+            if self._copies.get(path) is None:
+                await self._refresh(path, reader)
+                kept = None if self._was_missing(path) else copy
+                copy = self._copies.get_stale(path) or kept
+        if copy is None:
+            raise (self._absences.get_stale(path) or DocumentUnavailableError)(path)
         return copy.value
 
+    @override
     def oldest(self) -> float:
-        """See Upstream."""
         now = self._clock()
         return now - min((copy.fetched for copy in self._copies.values()), default=now)
 
+    @override
     def is_unconfirmed(self, path: str) -> bool:
-        """See Upstream."""
-        copy = self._copies.get(path)
-        return copy is not None and copy.is_recalled and self._clock() - copy.fetched >= self._ttl
+        copy = self._copies.get_stale(path)
+        return copy is not None and copy.is_recalled and self._copies.get(path) is None
 
-    async def _recalled(self, path: str, reader: Callable[[bytes], Any]) -> _Copy | None:
-        """Return the copy that an earlier process has left, read once for all who ask; None if there is none or this process knows better."""
-        if self._last_good is None or path in self._absences or path in self._flights:
+    async def _recalled(self, path: str, reader: Reader) -> _Copy | None:
+        """Return the copy that an earlier process left, unless this process knows better."""
+        known = self._absences.get_stale(path) is not None or path in self._exchanges
+        if self._last_good is None or known:
             return None
-        task = self._recalls.get(path)
-        if task is None:
-            task = self._recalls[path] = asyncio.create_task(
-                self._recall(self._last_good, path, reader), name=f"recall {path}"
-            )
-            task.add_done_callback(lambda _: self._recalls.pop(path))
-        await asyncio.wait({task})
-        return self._copies.get(path)
+        await self._recalls.run(path, partial(self._recall, self._last_good, path, reader))
+        return self._copies.get_stale(path)
 
-    async def _recall(self, last_good: LastGood, path: str, reader: Callable[[bytes], Any]) -> None:
+    async def _recall(self, last_good: LastGood, path: str, reader: Reader) -> None:
         found = await last_good.find(_place(path))
         if found is None:
             return
         with contextlib.suppress(*UNREADABLE):
             value = await _read(found.body, reader)
-            self._keep(
-                path, _Copy(value, found.validators, self._clock() - found.age, is_recalled=True)
-            )
+            fetched = self._clock() - found.age
+            self._keep(path, _Copy(value, found.validators, fetched, is_recalled=True))
 
-    def _note(self, telling: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(telling)
+    def _note(self, note: Coroutine[Any, Any, None]) -> None:
+        """Write to `last_good` in the background."""
+        task = asyncio.create_task(note)
         self._notes.add(task)
         task.add_done_callback(self._notes.discard)
 
-    async def _refresh(self, path: str, reader: Callable[[bytes], Any]) -> None:
-        """Wait for the exchange that is under way, or for a new one where one may be begun."""
-        flight = self._flights.get(path) or self._begin(path, reader)
-        if flight is None:
+    async def _refresh(self, path: str, reader: Reader) -> None:
+        """Wait for the exchange that is under way, or for a new one if one may begin."""
+        if path not in self._exchanges and not self._may_ask(path):
             return
-        left = flight.began + self._patience(path) - asyncio.get_running_loop().time()
-        # Whoever waits may go away meanwhile; the exchange goes on for the others.
-        await asyncio.wait({flight.task}, timeout=max(left, 0.0))
+        exchange = partial(self._exchange, path, reader)
+        with contextlib.suppress(TimeoutError):
+            await self._exchanges.run(path, exchange, patience=self._patience(path))
+
+    def _may_ask(self, path: str) -> bool:
+        """Whether neither the document nor the server is left alone, nor is too much under way."""
+        is_left_alone = self._absences.get(path) is not None or self._clock() < self._pause_ends
+        return not is_left_alone and len(self._exchanges) < MAX_FLIGHTS
 
     def _patience(self, path: str) -> float:
-        copy = self._copies.get(path)
-        if copy is not None:
-            if not copy.is_recalled:
-                return STALE_PATIENCE
-            return RECALLED_PATIENCE if self._clock() - copy.fetched < RECALLED_OLD else DEADLINE
-        return STALE_PATIENCE if self._was_missing(path) else DEADLINE
+        copy = self._copies.get_stale(path)
+        if copy is None:
+            return STALE_PATIENCE if self._was_missing(path) else DEADLINE
+        if not copy.is_recalled:
+            return STALE_PATIENCE
+        return RECALLED_PATIENCE if self._clock() - copy.fetched < RECALLED_OLD else DEADLINE
 
-    def _begin(self, path: str, reader: Callable[[bytes], Any]) -> _Flight | None:
-        """Begin an exchange; None while the document or the server is left alone, and while too many are under way."""
-        now, absence = self._clock(), self._absences.get(path)
-        if (
-            now < self._pause_ends
-            or (absence and now < absence.until)
-            or len(self._flights) >= MAX_FLIGHTS
-        ):
-            return None
-        task = asyncio.create_task(self._exchange(path, reader), name=f"fetch {path}")
-        flight = self._flights[path] = _Flight(task, asyncio.get_running_loop().time())
-        task.add_done_callback(lambda _: self._flights.pop(path))
-        return flight
-
-    async def _exchange(self, path: str, reader: Callable[[bytes], Any]) -> None:
-        """Ask the server once and keep what that tells; whatever it says, nothing is raised."""
-        old = self._copies.get(path)
+    async def _exchange(self, path: str, reader: Reader) -> None:
+        """Ask the server once and keep the outcome. Raise nothing."""
+        old = self._copies.get_stale(path)
         try:
-            headers = old.validators if old else {}
             answer = await self._client.get(
-                f"{self._url}/{path}", headers=headers, max_bytes=MAX_BYTES, deadline=DEADLINE
+                f"{self._url}/{path}",
+                headers=old.validators if old else {},
+                max_bytes=MAX_BYTES,
+                deadline=DEADLINE,
             )
             if answer.status == HTTP_NOT_FOUND and (old is None or old.is_recalled):
                 self._drop(path)
@@ -232,37 +204,32 @@ class DownloadsServer:
                 return
             copy = await self._copy(answer, old, reader)
         except (WebError, *UNREADABLE) as error:
-            if isinstance(error, WebConnectError):
-                self._pause_ends = self._clock() + PAUSE
-            self._note_absence(
-                path,
-                DocumentMissingError if self._was_missing(path) else DocumentUnavailableError,
-                PAUSE,
-            )
-            stands_in = "last good copy stands in" if old else "no copy"
-            log.warning("upstream document %s: %s (%s)", ascii(path), _why(error), stands_in)
-            self._answered("failed")
+            self._fail(path, error, "last good copy stands in" if old else "no copy")
             return
         self._answered("not_modified" if answer.status == HTTP_NOT_MODIFIED else "fresh")
         self._keep(path, copy)
-        if self._last_good is not None:
-            place, is_new = _place(path), answer.status == HTTP_OK
-            self._note(
-                self._last_good.keep(place, answer.body, copy.validators)
-                if is_new
-                else self._confirm(self._last_good, path, copy)
-            )
+        if self._last_good is not None and answer.status == HTTP_OK:
+            self._note(self._last_good.keep(_place(path), answer.body, copy.validators))
+        elif self._last_good is not None:
+            self._note(self._confirm(self._last_good, path, copy))
+
+    def _fail(self, path: str, error: Exception, stand_in: str) -> None:
+        """Leave a document alone for a while. If the server said that it is missing, it still is."""
+        if isinstance(error, WebConnectError):
+            self._pause_ends = self._clock() + PAUSE
+        was_missing = self._was_missing(path)
+        self._absences.put(path, DocumentMissingError if was_missing else DocumentUnavailableError)
+        log.warning("upstream document %s: %s (%s)", ascii(path), _why(error), stand_in)
+        self._answered("failed")
 
     async def _confirm(self, last_good: LastGood, path: str, copy: _Copy) -> None:
-        """Tell that a copy is current; one that is not on disk is to come whole with the next exchange, so that it is kept."""
+        """Note that a copy is current. If it is not on disk, the next exchange fetches it whole."""
         is_kept = await last_good.confirm(_place(path), copy.validators)
-        if not is_kept and self._copies.get(path) is copy:
-            self._copies[path] = replace(copy, validators={})
+        if not is_kept and self._copies.get_stale(path) is copy:
+            self._put(path, replace(copy, validators={}))
 
-    async def _copy(
-        self, answer: WebAnswer, old: _Copy | None, reader: Callable[[bytes], Any]
-    ) -> _Copy:
-        """Return the copy that an answer leads to; raises what the reader raises, and WebError for other answers than good ones."""
+    async def _copy(self, answer: WebAnswer, old: _Copy | None, reader: Reader) -> _Copy:
+        """Return the copy after an answer. Raise what the reader raises, or WebError."""
         if answer.status == HTTP_NOT_MODIFIED and old is not None:
             return replace(old, fetched=self._clock(), is_recalled=False)
         if answer.status != HTTP_OK:
@@ -270,89 +237,45 @@ class DownloadsServer:
         return _Copy(await _read(answer.body, reader), _validators(answer), self._clock())
 
     def _keep(self, path: str, copy: _Copy) -> None:
-        self._absences.pop(path, None)
-        self._copies[path] = copy
-        self._copies.move_to_end(path)
-        while len(self._copies) > MAX_COPIES:
-            self._copies.popitem(last=False)
+        self._absences.drop(path)
+        self._put(path, copy)
+
+    def _put(self, path: str, copy: _Copy) -> None:
+        self._copies.put(path, copy, seconds=copy.fetched + self._ttl - self._clock())
 
     def _drop(self, path: str) -> None:
         """Note that the server has no such document, whatever an earlier process knew."""
-        if self._copies.pop(path, None) and self._last_good is not None:
+        if self._copies.get_stale(path) and self._last_good is not None:
             self._note(self._last_good.forget(_place(path)))
-        self._note_absence(path, DocumentMissingError, MISSING_SECONDS)
+        self._copies.drop(path)
+        self._absences.put(path, DocumentMissingError, seconds=MISSING_SECONDS)
 
     def _was_missing(self, path: str) -> bool:
-        """Whether the server said so when it last said anything; like an old copy, that holds until it says something else."""
-        absence = self._absences.get(path)
-        return absence is not None and absence.error is DocumentMissingError
-
-    def _note_absence(
-        self,
-        path: str,
-        error: type[DocumentMissingError | DocumentUnavailableError],
-        seconds: float,
-    ) -> None:
-        self._absences[path] = _Absence(error, self._clock() + seconds)
-        self._absences.move_to_end(path)
-        while len(self._absences) > MAX_ABSENCES:
-            self._absences.popitem(last=False)
+        """Whether the server's last word was that there is no such document."""
+        return self._absences.get_stale(path) is DocumentMissingError
 
 
-class MemoryUpstream:
-    """The in-memory twin: documents from a mapping of path to text or to what JSON holds; `down` and missing ones behave as over HTTP."""
-
-    def __init__(self, documents: Mapping[str, Any], *, down: bool = False) -> None:
-        self._documents, self._down = documents, down
-
-    async def read(self, path: str, reader: Callable[[bytes], Any]) -> Any:
-        """See Documents."""
-        if self._down:
-            raise DocumentUnavailableError(path)
-        document = self._documents.get(_place(path), DocumentMissingError)
-        if document is DocumentMissingError:
-            raise DocumentMissingError(path)
-        try:
-            return reader(
-                document.encode() if isinstance(document, str) else json.dumps(document).encode()
-            )
-        except UNREADABLE:
-            raise DocumentUnavailableError(path) from None
-
-    def oldest(self) -> float:
-        """See Upstream."""
-        return 0.0
-
-    def is_unconfirmed(self, path: str) -> bool:  # noqa: ARG002  # The signature is the protocol's.
-        """See Upstream."""
-        return False
-
-
-async def _read(body: bytes, reader: Callable[[bytes], Any]) -> Any:
-    """Return what a reader makes of a document; raises what it raises."""
+async def _read(body: bytes, reader: Reader) -> Any:
+    """Return what a reader makes of a document; raise what it raises."""
     return await asyncio.to_thread(reader, body) if len(body) > LARGE else reader(body)
 
 
 def _place(path: str) -> str:
-    """Return where a document is, without the fragment that names a reading of it."""
+    """Return the path without the fragment that names a reading of the document."""
     return path.partition("#")[0]
 
 
 def _validators(answer: WebAnswer) -> dict[str, str]:
-    """Return the headers that ask for a newer document only; what could not be sent back is left out."""
-    told = {
+    """Return the headers for a conditional request, without those that cannot be sent back."""
+    validators = {
         "If-None-Match": answer.headers.get("etag", ""),
         "If-Modified-Since": answer.headers.get("last-modified", ""),
     }
-    return {name: value for name, value in told.items() if value and value.isascii()}
+    return {name: value for name, value in validators.items() if value and value.isascii()}
 
 
 def _why(error: Exception) -> str:
-    """Return what may be logged of an error: a reader's message may hold what the server sent."""
+    """Return what may be logged of an error; a reader's message may quote the server."""
     if isinstance(error, WebPrivateError):
         return f"{error}; UPSTREAM_IS_PRIVATE allows that"
-    return (
-        str(error)
-        if isinstance(error, WebError)
-        else f"not such a document ({type(error).__name__})"
-    )
+    return str(error) if isinstance(error, WebError) else f"broken ({type(error).__name__})"

@@ -1,16 +1,14 @@
 """The only place that speaks HTTP as a client.
 
-Answers are bounded in size and time: a slow, endless or lying peer costs one deadline and one
-buffer. What counts is the size unpacked, and a small packed body that grows without end is given up
-at the bound, not after it. Redirects are not followed, because a downloads server that is asked for
-metadata has no reason to send us elsewhere. Nor may its name: where it has a public one, a private
-address is refused. What is looked at is the very connection, so that another answer of the name
-server changes nothing.
+Answers are bounded in size and time, so a slow, endless or lying peer costs one deadline and one
+buffer. The bound is for the unpacked size. Redirects are not followed: a downloads server that is
+asked for metadata has no reason to send us elsewhere. A public name with a private address is
+refused. That is checked on the connection itself, so a changing DNS answer cannot get around it.
 """
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,6 +19,8 @@ import httpx2
 from .public_addresses import is_meant_to_be_local, is_public
 
 HTTP_OK = 200
+# What reading a broken document raises. Arithmetic, since JSON has numbers such as 1e400.
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 _GZIP = 16 + zlib.MAX_WBITS  # Makes zlib expect the head and the checksum of gzip.
 
 
@@ -33,7 +33,7 @@ class WebConnectError(WebError):
 
 
 class WebPrivateError(WebConnectError):
-    """The peer's public name has an address that is not public, and nobody has said that it may."""
+    """The peer's public name has an address that is not public, and no setting allows that."""
 
 
 class WebBrokenError(WebError):
@@ -50,11 +50,10 @@ class WebAnswer:
 
 
 class WebClient:
-    """A pool of connections with bounds on each exchange; only the hosts of `private_urls` may be private under a public name.
+    """A pool of connections with bounds on each exchange.
 
-    Addresses and local names are taken to be meant, as whoever runs this has written them. Where a
-    peer may name what is fetched next,
-    `trusts_local_names=False` leaves the hosts of `private_urls` alone with that.
+    The hosts of `private_urls` may have private addresses. So may addresses and local names, since
+    the operator wrote them; `trusts_local_names=False` is for peers that name what is fetched next.
     """
 
     def __init__(
@@ -67,12 +66,12 @@ class WebClient:
     ) -> None:
         self._private_hosts = frozenset(map(_host, private_urls))
         self._trusts_local_names = trusts_local_names
-        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._client = httpx2.AsyncClient(
-            headers={"User-Agent": user_agent, "Accept-Encoding": "gzip"},
-            limits=limits,
-            # The deadline of an exchange bounds it as a whole; a second to connect tells a dead
-            # peer from a slow one.
+            headers={"User-Agent": user_agent},
+            limits=httpx2.Limits(
+                max_connections=connections, max_keepalive_connections=connections
+            ),
+            # The deadline bounds an exchange; a second to connect tells a dead peer from a slow one.
             timeout=httpx2.Timeout(None, connect=1.0),
             follow_redirects=False,
             trust_env=False,
@@ -92,8 +91,9 @@ class WebClient:
     async def get(
         self, url: str, *, headers: Mapping[str, str], max_bytes: int, deadline: float
     ) -> WebAnswer:
-        """Fetch `url` within `deadline` seconds; raises WebError."""
-        return await self._exchange("GET", url, None, headers, max_bytes, deadline)
+        """Fetch `url` within `deadline` seconds; raise WebError."""
+        async with self._stream("GET", url, headers, deadline) as response:
+            return await _whole(response, max_bytes)
 
     async def post_json(
         self,
@@ -104,64 +104,53 @@ class WebClient:
         max_bytes: int,
         deadline: float,
     ) -> WebAnswer:
-        """Send JSON to `url` and read the answer within `deadline` seconds; raises WebError."""
-        return await self._exchange(
-            "POST",
-            url,
-            content,
-            {"Content-Type": "application/json", **headers},
-            max_bytes,
-            deadline,
-        )
+        """Send JSON to `url` and read the answer within `deadline` seconds; raise WebError."""
+        headers = {"Content-Type": "application/json", **headers}
+        async with self._stream("POST", url, headers, deadline, content) as response:
+            return await _whole(response, max_bytes)
 
     async def download(
         self, url: str, take: Callable[[bytes], object], *, max_bytes: int, deadline: float
     ) -> WebAnswer:
-        """Hand the body of a good answer (200) over piece by piece, as it is sent; the answer returned has none. Raises WebError."""
-        asked = self._client.stream(
-            "GET", url, headers={"Accept-Encoding": "identity"}, extensions=self._extensions(url)
-        )
-        async with _translated(deadline), asked as response:
-            if response.headers.get("content-encoding", "identity").lower() != "identity":
+        """Hand the body of a good answer (200) to `take` piece by piece; the answer returned has none.
+
+        Raise WebError.
+        """
+        headers = {"Accept-Encoding": "identity"}
+        async with self._stream("GET", url, headers, deadline) as response:
+            if _encoding(response) != "identity":
                 raise WebError("the answer is packed in a way that was not asked for")
             if response.status_code == HTTP_OK:
                 await _hand_over(response.aiter_raw(), take, max_bytes)
             return WebAnswer(response.status_code, dict(response.headers), b"")
 
-    async def _exchange(
+    @asynccontextmanager
+    async def _stream(
         self,
         method: str,
         url: str,
-        content: bytes | None,
         headers: Mapping[str, str],
-        max_bytes: int,
         deadline: float,
-    ) -> WebAnswer:
-        asked = self._client.stream(
-            method, url, content=content, headers=dict(headers), extensions=self._extensions(url)
-        )
-        async with _translated(deadline), asked as response:
-            encoding = response.headers.get("content-encoding", "identity").lower()
-            return WebAnswer(
-                response.status_code,
-                dict(response.headers),
-                await _bounded(response.aiter_raw(), encoding, max_bytes),
-            )
-
-    def _extensions(
-        self, url: str
-    ) -> dict[str, Callable[[str, Mapping[str, Any]], Awaitable[None]]]:
-        """Return what has the library show us a connection as soon as it is made."""
+        content: bytes | None = None,
+    ) -> AsyncIterator[httpx2.Response]:
         host = _host(url)
         may_be_private = host in self._private_hosts or (
             self._trusts_local_names and is_meant_to_be_local(host)
         )
-        return {} if may_be_private else {"trace": _refuse_private}
+        request = self._client.stream(
+            method,
+            url,
+            content=content,
+            headers={"Accept-Encoding": "gzip", **headers},
+            extensions={} if may_be_private else {"trace": _refuse_private},
+        )
+        async with _translated(deadline), request as response:
+            yield response
 
 
 @asynccontextmanager
 async def _translated(deadline: float) -> AsyncIterator[None]:
-    """Give an exchange so many seconds, and turn whatever goes wrong with it into WebError."""
+    """Give an exchange `deadline` seconds, and turn what goes wrong with it into WebError."""
     try:
         async with asyncio.timeout(deadline):
             yield
@@ -186,40 +175,44 @@ async def _hand_over(
         take(piece)
 
 
-async def _bounded(pieces: AsyncIterator[bytes], encoding: str, max_bytes: int) -> bytes:
-    """Read and unpack a body of at most `max_bytes`."""
+async def _whole(response: httpx2.Response, max_bytes: int) -> WebAnswer:
+    """Read and unpack an answer of at most `max_bytes`."""
+    encoding = _encoding(response)
     if encoding not in {"identity", "gzip"}:
         raise WebError("the answer is packed in a way that was not asked for")
     unpacker = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
     body, received = bytearray(), 0
-    async for piece in pieces:
+    async for piece in response.aiter_raw():
         received += len(piece)
         if unpacker and unpacker.eof and piece:
             raise WebError("the packed answer goes on after its end")
         body += unpacker.decompress(piece, max_bytes + 1 - len(body)) if unpacker else piece
-        # What is received counts, too: a packed answer can go on for ever without unpacking to
-        # anything.
+        # A packed answer can go on for ever without unpacking to anything.
         if max(len(body), received) > max_bytes:
             raise WebError(f"the answer is larger than {max_bytes} bytes")
     if unpacker and received and not unpacker.eof:
         raise WebError("the packed answer ends too early")
     if unpacker and unpacker.unused_data:
         raise WebError("the packed answer goes on after its end")
-    return bytes(body)
+    return WebAnswer(response.status_code, dict(response.headers), bytes(body))
+
+
+def _encoding(response: httpx2.Response) -> str:
+    return str(response.headers.get("content-encoding", "identity")).lower()
 
 
 def _host(url: str) -> str:
-    """Return the host of an address as it is compared; empty for what is no address."""
+    """Return the host of an address as it is compared; "" if it is none."""
     try:
         return httpx2.URL(url).host
     except httpx2.InvalidURL:
         return ""
 
 
-async def _refuse_private(event: str, told: Mapping[str, Any]) -> None:
-    """End a connection that has just been made to an address that is not public, before a byte is sent over it."""
+async def _refuse_private(event: str, details: Mapping[str, Any]) -> None:
+    """End a new connection to an address that is not public, before a byte is sent over it."""
     if event == "connection.connect_tcp.complete":
-        stream = told["return_value"]
+        stream = details["return_value"]
         if not is_public(str(stream.get_extra_info("server_addr")[0])):
             await stream.aclose()
             raise WebPrivateError("it has a private address")

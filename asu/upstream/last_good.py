@@ -1,10 +1,9 @@
-"""The last good documents of the downloads server on disk, so that an API that starts while that server is away knows what the last one knew.
+"""The last good documents of the downloads server on disk, for an API that starts while it is away.
 
-Each document is one packed file: what would ask for a newer one, and the document as it was sent.
-It is read again as an answer is, by the same readers, so nothing here is executed, and a file that
-is not what it should be is passed over. Its time is when it was last written or confirmed. Whatever
-fails here costs a copy, never a request: a disk that hangs is waited for in a thread of its own,
-and not for long.
+A file is packed: a line of JSON with the validators, then the document as it was sent. The same
+readers read it as an answer, so nothing in it is executed, and a file that is broken is skipped. Its
+time is when it was last written or confirmed. A failure here costs a copy, never a request: a disk
+that hangs is asked in threads of its own, and not for long.
 """
 
 import contextlib
@@ -18,72 +17,46 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from asu.blocking import BlockingCalls
+
+from .http_client import UNREADABLE
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-# Below the store's; neither the store nor the gateway gives it out, whose builds are named by
-# hashes.
+# Below the store's directory. Neither store nor gateway serves it: their builds are named by hashes.
 DIRECTORY = ".metadata"
-# Bytes unpacked, the head included; the API takes no larger document from the server.
-MAX_DOCUMENT = 33 * 1024 * 1024
+MAX_DOCUMENT = 33 * 1024 * 1024  # Bytes unpacked, with the line before it.
 MAX_HEAD = 64 * 1024  # Bytes; the headers of an answer are no longer than that.
-MAX_TOTAL = 128 * 1024 * 1024  # Bytes; all documents of five releases are about half of it, packed.
-# Seconds; what a server has not confirmed for a week may long be gone there.
-MAX_AGE = 7 * 86_400.0
-PATIENCE = 1.0  # Seconds for a disk that hangs; one that does not takes milliseconds.
-# Seconds likewise for what nobody waits for; the largest document takes one to pack.
-NOTE_PATIENCE = 10.0
-# Documents that wait to be written: each is held meanwhile, and one that is passed over is fetched
-# again when it comes to light.
-MAX_NOTES = 16
-# Seconds after a full disk in which no document is fetched for its sake: it would be told as
-# lacking every few minutes.
+MAX_TOTAL = 128 * 1024 * 1024  # Bytes; the packed documents of five releases are about half of it.
+MAX_AGE = 7 * 86_400.0  # Seconds; an older document may be long gone from the server.
+PATIENCE = 1.0  # Seconds for a disk that hangs; a good one takes milliseconds.
+WRITE_PATIENCE = 10.0  # Nobody waits for these; packing the largest document takes a second.
+MAX_WRITES = 16  # Documents in memory until they are written; a skipped one is fetched again later.
+# Seconds after a full disk in which `confirm` asks for no document.
 REST = 3600.0
-UNREADABLE = (
-    OSError,
-    EOFError,
-    zlib.error,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-)
+UNREADABLE_FILE = (*UNREADABLE, OSError, EOFError, zlib.error)
 LEVEL = 3  # Of packing: nearly as small as the best, in a quarter of its time.
 
 
 @dataclass(frozen=True, slots=True)
 class LastGoodDocument:
-    """A document as it was sent, the headers that ask for a newer one, and its age in seconds."""
+    """A document as it was sent, headers for a conditional request, and its age in seconds."""
 
     body: bytes
     validators: Mapping[str, str]
     age: float
 
 
-class LastGood(Protocol):
-    """Keeps documents for processes to come; never raises."""
+class LastGood:
+    """Keeps documents of one downloads server in a directory. Nothing here raises.
 
-    async def find(self, path: str) -> LastGoodDocument | None:
-        """Return a document that was good within a week."""
-
-    async def keep(self, path: str, body: bytes, validators: Mapping[str, str]) -> None:
-        """Keep a document that was just sent."""
-
-    async def confirm(self, path: str, validators: Mapping[str, str]) -> bool:
-        """Note that the document with these validators is current; False where it is not kept and should be, as when it could not be written."""
-
-    async def forget(self, path: str) -> None:
-        """Drop a document that is not there any more."""
-
-
-class DiskLastGood:
-    """In a directory, for one downloads server; processes may share it, since each file is replaced as a whole."""
+    Processes may share the directory, since each file is replaced as a whole.
+    """
 
     def __init__(
         self,
@@ -94,74 +67,68 @@ class DiskLastGood:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory, self._url, self._max_total, self._clock = directory, url, max_total, clock
-        # Documents are looked for apart, since writing a large one takes a second.
-        self._finding = BlockingCalls("the disk", patience=PATIENCE)
-        self._noting = BlockingCalls("the disk", patience=NOTE_PATIENCE)
-        self._notes = 0
-        self._fails = False
-        self._rest_ends = float("-inf")
+        # Reading has a thread of its own, since writing a large document takes a second.
+        self._reading = BlockingCalls("the disk", patience=PATIENCE)
+        self._writing = BlockingCalls("the disk", patience=WRITE_PATIENCE)
+        self._writes, self._fails, self._rest_ends = 0, False, float("-inf")
 
     async def find(self, path: str) -> LastGoodDocument | None:
-        """See LastGood."""
-        file = self._file(path)
+        """Return a document that was good within a week."""
         try:
-            return await self._finding.run(lambda: _read(file))
+            return await self._reading.run(partial(_read, self._file(path)))
         except TimeoutError:
             return None
 
     async def keep(self, path: str, body: bytes, validators: Mapping[str, str]) -> None:
-        """See LastGood."""
-        file = self._file(path)
-        await self._note(lambda: self._write(file, body, validators))
+        """Keep a document that was just sent."""
+        await self._write(partial(self._replace, self._file(path), body, validators))
 
     async def confirm(self, path: str, validators: Mapping[str, str]) -> bool:
-        """See LastGood."""
-        file = self._file(path)
-        is_lacking = await self._note(lambda: not _touch(file, validators))
-        return not is_lacking or self._clock() < self._rest_ends
+        """Note that the document with these validators is current.
+
+        Return False if it is not there and should be; not while the disk is too full for it.
+        """
+        is_there = await self._write(partial(_touch, self._file(path), validators))
+        return is_there is not False or self._clock() < self._rest_ends
 
     async def forget(self, path: str) -> None:
-        """See LastGood."""
-        file = self._file(path)
+        """Drop a document that the server does not have any more."""
         with contextlib.suppress(OSError):
-            await self._note(lambda: file.unlink(missing_ok=True))
+            await self._write(partial(self._file(path).unlink, missing_ok=True))
 
-    async def _note(self, call: Callable[[], T]) -> T | None:
-        """Return what a call returns; None for one that is passed over, since the disk hangs or too many wait for it."""
-        if self._notes >= MAX_NOTES:
+    async def _write(self, call: Callable[[], T]) -> T | None:
+        """Return what `call` returns; None if it is skipped because the disk hangs or is too slow."""
+        if self._writes >= MAX_WRITES:
             return None
-        self._notes += 1
+        self._writes += 1
         try:
-            return await self._noting.run(call)
+            return await self._writing.run(call)
         except TimeoutError:
             return None
         finally:
-            self._notes -= 1
+            self._writes -= 1
 
     def _file(self, path: str) -> Path:
-        """Return the file of a document: paths hold what clients sent, so the name is a hash, of the server's address, too."""
-        return (
-            self._directory
-            / hashlib.sha256(f"{self._url}/{path}".encode(errors="surrogatepass")).hexdigest()
-        )
+        """Return the file of a document. A path may hold what clients sent, so its name is a hash."""
+        name = f"{self._url}/{path}".encode(errors="surrogatepass")
+        return self._directory / hashlib.sha256(name).hexdigest()
 
-    def _write(self, file: Path, body: bytes, validators: Mapping[str, str]) -> None:
+    def _replace(self, file: Path, body: bytes, validators: Mapping[str, str]) -> None:
         head = json.dumps({"validators": dict(validators)}).encode()
         try:
             self._directory.mkdir(exist_ok=True)
             _replace(file, gzip.compress(head + b"\n" + body, LEVEL))
             self._make_room()
+            self._fails = False
         except OSError as error:
             self._rest_ends = self._clock() + REST
-            # Once, not for each of hundreds of documents.
+            # Warn once, not for each of hundreds of documents.
             level, self._fails = logging.DEBUG if self._fails else logging.WARNING, True
-            log.log(
-                level,
-                "documents of the downloads server cannot be kept on disk (%s); without that server the next API lacks them",
-                error.strerror,
+            message = (
+                "documents of the downloads server cannot be kept on disk (%s); "
+                "without that server the next API lacks them"
             )
-        else:
-            self._fails = False
+            log.log(level, message, error.strerror)
 
     def _make_room(self) -> None:
         """Remove what is too old, then the oldest until all fits."""
@@ -172,11 +139,12 @@ class DiskLastGood:
         ]
         left = sum(size for _, size, _ in found)
         for changed, size, path in sorted(found):
-            if left <= self._max_total and time.time() - changed < MAX_AGE:
+            is_old = time.time() - changed >= MAX_AGE
+            if left <= self._max_total and not is_old:
                 break
             Path(path).unlink(missing_ok=True)
             left -= size
-            if time.time() - changed < MAX_AGE:
+            if not is_old:
                 self._rest_ends = self._clock() + REST
 
 
@@ -187,28 +155,26 @@ def _read(file: Path) -> LastGoodDocument | None:
             return None
         with gzip.open(file) as packed:
             head, _, body = packed.read(MAX_DOCUMENT).partition(b"\n")
-        validators = json.loads(head)["validators"]
-        return LastGoodDocument(
-            body, {str(name): str(value) for name, value in validators.items()}, age
-        )
-    except UNREADABLE:
+        validators = {str(k): str(v) for k, v in json.loads(head)["validators"].items()}
+        return LastGoodDocument(body, validators, age)
+    except UNREADABLE_FILE:
         return None
 
 
 def _touch(file: Path, validators: Mapping[str, str]) -> bool:
-    """Make a document as new as can be; False where it is another one, or none."""
+    """Note that a document is current now; return False if it is another one, or not there."""
     try:
         with gzip.open(file) as packed:
             is_same: bool = json.loads(packed.readline(MAX_HEAD))["validators"] == validators
         if is_same:
             os.utime(file)
-    except UNREADABLE:
+    except UNREADABLE_FILE:
         return False
     return is_same
 
 
 def _replace(file: Path, content: bytes) -> None:
-    """Put a file in place of another as a whole; raises OSError and leaves nothing behind then."""
+    """Replace a file as a whole. Raise OSError, and leave nothing behind then."""
     number, name = tempfile.mkstemp(dir=file.parent)
     try:
         with os.fdopen(number, "wb") as place:
@@ -222,5 +188,5 @@ def _replace(file: Path, content: bytes) -> None:
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
     try:
         return entry.stat(follow_symlinks=False)
-    except FileNotFoundError:  # Another process was quicker.
+    except FileNotFoundError:  # Another process removed it.
         return None

@@ -1,12 +1,12 @@
-"""Which addresses are everybody's, and which names may have others: so that no answer of a name server leads a client of ours inside."""
+"""Tell public from private addresses, so that DNS cannot point our HTTP client at an internal host."""
 
 import ipaddress
 import re
 
-# A name without a dot, or an address itself, is nothing that a public name server answers for: the
-# operator has written it and means it. (All digits, or 0x and digits, is an address in disguise.)
+# No public name server answers for a name without a dot, so the operator means it. (All digits, or
+# 0x and digits, is an address in disguise.)
 _LOCAL_NAME = re.compile(r"[a-z][a-z0-9_-]*", re.IGNORECASE)
-# For protocols, and a cloud's own services; Python knows parts of it only.
+# For protocols, and for services of clouds; Python knows only parts of it.
 _ASSIGNED = ipaddress.IPv4Network("192.0.0.0/24")
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 # How a network without IPv4 reaches it; its last 32 bits are the address that counts.
@@ -14,10 +14,10 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def is_public(text: str) -> bool:
-    """Whether everybody reaches the same machine under this address; False for what is none.
+    """Whether the text is an address that means the same machine everywhere.
 
-    Loopback, private, link-local, shared, documentation and multicast addresses are not, nor what
-    only wraps one of them.
+    Loopback, private, link-local, shared, documentation and multicast addresses do not, nor do
+    addresses that wrap one of them.
     """
     try:
         address = ipaddress.ip_address(text)
@@ -46,7 +46,7 @@ def is_meant_to_be_local(host: str) -> bool:
 
 
 def _wrapped(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Return the address of IPv4 that one of IPv6 stands for: mapped, of 6to4, or of a translator."""
+    """Return the IPv4 address in one of IPv6: mapped, 6to4 or NAT64."""
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     return address.ipv4_mapped or address.sixtofour

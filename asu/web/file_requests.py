@@ -6,7 +6,7 @@ from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
 
 from asu.errors import RangeNotSatisfiable
-from asu.stores.store import StoredFile
+from asu.stores.manifest import StoredFile
 
 # One part alone; 18 digits are more than any file has bytes.
 _RANGE = re.compile(r"bytes=\s*([0-9]{0,18})-([0-9]{0,18})\s*")

@@ -38,9 +38,11 @@ class BuildRun:
     image: BuilderImage
     container: BuildContainer
     manager: PackageManager
+    was_fetched: bool = False  # By setup.sh, so nobody knew its feeds when the container started.
     revision: str = ""  # Of the ImageBuilder.
     packages: tuple[str, ...] = ()  # For make: names to add, `-name` to remove.
     own_feeds: OwnFeeds = NO_FEEDS
+    feed_list: str = ""  # The builder's list of feeds, with those of the request.
     feeds: tuple[Feed, ...] = ()  # All that packages came from, with the hashes of their indexes.
 
     @property

@@ -103,9 +103,6 @@ class ContainerEngine(Protocol):
         (URLs). Raises as `pin`.
         """
 
-    def has(self, image: BuilderImage) -> bool:
-        """Whether the image is on this machine; raises ContainerFailed."""
-
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
         """Return key, attempt and container of each build container of this system.
 

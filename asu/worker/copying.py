@@ -9,7 +9,7 @@ from typing import IO, cast
 
 from asu.builds.capacity import MIB, expect_room, free_bytes
 from asu.errors import DiskFull, OutputTooLarge, StoreFailed
-from asu.stores.store import FILE_NAME
+from asu.stores.manifest import FILE_NAME
 
 MAX_FILES = 256  # The largest real target leaves about 40 files per device.
 # Of all kinds. A real build leaves only files; tarfile remembers each member while it reads.

@@ -27,6 +27,27 @@ NAME_DIGITS = 12
 _CONFIG_SYMBOLS = {"squashfs": "SQUASHFS", "ext4": "EXT4FS", "ubifs": "UBIFS", "jffs2": "JFFS2"}
 
 
+_INSTALL = "$(MAKE) package_install"
+# What `make image` does after it has installed the packages.
+_RESUMED = ("prepare_rootfs", "build_image", "json_overview_image_info", "checksum")
+# The names of its values in these steps.
+_INNER = {
+    "PROFILE": "USER_PROFILE",
+    "PACKAGES": "USER_PACKAGES",
+    "EXTRA_IMAGE_NAME": "EXTRA_IMAGE_NAME",
+    "BIN_DIR": "BIN_DIR",
+    "ROOTFS_PARTSIZE": "CONFIG_TARGET_ROOTFS_PARTSIZE",
+    "FILES": "USER_FILES",
+}
+_PASSED = (
+    '$(if $(PROFILE),USER_PROFILE="$(PROFILE_FILTER)")',
+    *(
+        f'$(if $({name}),{_INNER[name]}="$({name})")'
+        for name in ("PACKAGES", "BIN_DIR", "ROOTFS_PARTSIZE", "FILES")
+    ),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class BuilderInfo:
     """The output of `make info`: a pure function of the ImageBuilder's image."""
@@ -103,6 +124,33 @@ def image_command(request: Mapping[str, Any], packages: Sequence[str], key: str)
     if request["defaults"]:
         command.append(f"FILES={FILES}")
     return command
+
+
+def resumed_command(image_command: Sequence[str]) -> list[str]:
+    """Return the command for what `make image` still does after an install, from its own command."""
+    values = dict(argument.split("=", 1) for argument in image_command[2:])
+    values["PROFILE"] = f"DEVICE_{values['PROFILE']}"
+    return ["make", "-s", *_RESUMED, *(f"{_INNER[name]}={value}" for name, value in values.items())]
+
+
+def can_resume(makefile: str) -> bool:
+    """Whether `make image` can be resumed after `make manifest`, by the text of the builder's Makefile.
+
+    Both must install in the same way, and what follows in `make image` must be the known steps,
+    which get their values under the known names. In a Makefile with anything else, packages are
+    installed twice.
+    """
+    image, manifest = _recipe(makefile, "_call_image"), _recipe(makefile, "_call_manifest")
+    if _INSTALL not in image or f"{_INSTALL} >/dev/null" not in manifest:
+        return False
+    steps = [line.removeprefix("$(MAKE) -s ") for line in image[image.index(_INSTALL) + 1 :]]
+    passed = " ".join(_recipe(makefile, "image"))
+    return steps == list(_RESUMED) and all(value in passed for value in _PASSED)
+
+
+def _recipe(makefile: str, target: str) -> list[str]:
+    found = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    return [line.strip() for line in found[1].splitlines()] if found else []
 
 
 def output_directory(key: str) -> str:

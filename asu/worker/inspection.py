@@ -16,7 +16,6 @@ from .build_run import BuildRun
 from .builder_image import BuilderImage
 from .container import CommandResult
 from .expectations import check_revision
-from .preparation import builders_feeds
 
 # The exit codes of wget, and so of setup.sh.
 NETWORK_FAILURE, SERVER_ERROR = 4, 8
@@ -32,7 +31,7 @@ def inspect_builder(run: BuildRun) -> BuildRun:
     was_fetched = run.image.is_moving and _unpack(run)
     if was_fetched:
         # The image only fetched today's builder.
-        run = replace(run, image=replace(run.image, may_be_old=False))
+        run = replace(run, image=replace(run.image, may_be_old=False), was_fetched=True)
     run.show("validate_revision")
     result = run.make("info", ["make", "info"], deadline=run.settings.info_deadline)
     if result.exit_code:
@@ -42,10 +41,6 @@ def inspect_builder(run: BuildRun) -> BuildRun:
     check_revision(run.request["version_code"], info.revision, run.image)
     packages = tuple(imagebuilder.selection(run.request, info))
     run.show("validate_manifest")
-    if was_fetched:
-        # setup.sh has checked the builder's signature, and nothing of the request is in the
-        # container yet: these are the builder's own feeds.
-        run.container.admit(run.manager.feeds(builders_feeds(run)).values())
     return replace(run, revision=info.revision, packages=packages)
 
 

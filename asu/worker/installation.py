@@ -10,7 +10,6 @@ from . import imagebuilder
 from .build_run import BuildRun
 from .container import LOG_MOST
 from .expectations import check_versions
-from .preparation import builders_feeds
 
 # Beside the indexes of the feeds lie packages and signatures. opkg names an index after its feed,
 # apk after the hash of its address.
@@ -53,7 +52,7 @@ def _read_feeds(run: BuildRun) -> tuple[Feed, ...]:
     An index that no feed's name fits stands alone. A hash never silently lacks: raises
     ContainerFailed where an index cannot be hashed.
     """
-    urls = run.manager.feeds(builders_feeds(run))
+    urls = run.manager.feeds(run.feed_list)
     listed = run.read(_HASH_INDEXES, "the indexes of its feeds cannot be hashed")
     indexes = {name: digest for digest, name in _HASHED.findall(listed)}
     feeds = [Feed(name=name, url=url, sha256=indexes.pop(name, "")) for name, url in urls.items()]

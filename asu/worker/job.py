@@ -11,14 +11,12 @@ record with the ImageBuilder's own output and never with a traceback.
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from asu.builds.build_queue import PAYLOAD_VERSION
 from asu.errors import AsuError, InternalError, PlanUnusable, QueueUnavailable
-from asu.log_context import logged_with
-from asu.logs import where_it_failed
+from asu.logs import logged_with, where_it_failed
 from asu.records.build_plan import is_plan_of, tellable_plan
 from asu.records.build_record import Attempt, WorkerRecords, new_nonce
 from asu.settings import Settings
@@ -26,7 +24,6 @@ from asu.stores.store import Store
 
 from .audit import AuditLog
 from .build_run import BuildRun, Superseded, start_run
-from .builder_image import builder_image
 from .container import ContainerEngine
 from .disk_watch import disk_watched
 from .image_making import make_images
@@ -65,30 +62,18 @@ class Builder:
             signer,
         )
 
-    def run(self, payload: Mapping[str, Any]) -> None:
-        """Build what a job names, unless it does not wait any more; a failed build raises nothing.
+    def run(self) -> None:
+        """Build what is next in line, if a build is due; a failed build raises nothing.
 
-        Raises QueueUnavailable where Redis stays away, so that RQ drops the job: the build waits,
-        and a sweep gives it another one.
+        Raises QueueUnavailable where Redis stays away: the build waits, and a sweep adds a ticket.
         """
-        if payload.get("version") != PAYLOAD_VERSION:
-            log.error(
-                "job of version %r is not understood; upgrade all workers together with the API",
-                payload.get("version"),
-            )
-            return
         nonce = new_nonce()
-        attempt = patiently(lambda: self._records.start(payload["key"], nonce))
+        attempt = patiently(lambda: self._records.start_next(nonce))
         if attempt is None:
-            log.info("build %s does not wait any more", payload["key"])
+            log.info("no build is due")
             return
         with logged_with(**attempt.log_fields):
             self._run(attempt)
-
-    def has_builder(self, plan: Mapping[str, Any]) -> bool:
-        """Whether the ImageBuilder of a plan is on this machine; raises ContainerFailed."""
-        with contextlib.closing(self._engine()) as engine:
-            return engine.has(builder_image(self._settings.base_container, plan["request"]))
 
     def _run(self, attempt: Attempt) -> None:
         name = f"build {attempt.key} attempt {attempt.number}"

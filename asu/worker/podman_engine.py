@@ -89,11 +89,6 @@ class PodmanEngine(ContainerEngine):
             return container
 
     @override
-    def has(self, image: BuilderImage) -> bool:
-        with podman_answers("look for an ImageBuilder"):
-            return bool(self._client.images.exists(image.name))
-
-    @override
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
         with podman_answers("list the build containers"):
             response = self._client.api.get(

@@ -22,21 +22,22 @@ def prepare(run: BuildRun) -> BuildRun:
     """
     request, manager = run.request, run.manager
     feeds, keys = own_urls(request["repositories"]), manager.key_files(request["repository_keys"])
+    # A genuine list has a dozen lines.
+    path = f"{imagebuilder.BUILDER}/{manager.repositories_path}"
+    listed = run.read(["cat", path], "the builder's list of feeds cannot be read")
+    if run.was_fetched:
+        # setup.sh has checked the builder's signature, and nothing of the request is in the
+        # container yet: these are the builder's own feeds.
+        run.container.admit(manager.feeds(listed).values())
     if feeds:
         _put_keys(run, keys)
-        listed = manager.repositories(builders_feeds(run), feeds, request["repositories_mode"])
+        listed = manager.repositories(listed, feeds, request["repositories_mode"])
         run.container.put(manager.repositories_path, listed.encode(), 0o644)
     if request["defaults"]:
         run.container.put(imagebuilder.FIRST_BOOT_SCRIPT, request["defaults"].encode(), 0o755)
     if request["filesystem"]:
         _choose_filesystem(run, request["filesystem"])
-    return replace(run, own_feeds=OwnFeeds(feeds, has_keys=bool(keys)))
-
-
-def builders_feeds(run: BuildRun) -> str:
-    """Return the list of feeds in the builder; a genuine one has a dozen lines."""
-    path = f"{imagebuilder.BUILDER}/{run.manager.repositories_path}"
-    return run.read(["cat", path], "the builder's list of feeds cannot be read")
+    return replace(run, own_feeds=OwnFeeds(feeds, has_keys=bool(keys)), feed_list=listed)
 
 
 def _put_keys(run: BuildRun, files: Mapping[str, bytes]) -> None:

@@ -10,8 +10,8 @@ from redis import Redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from asu.builds.build_queue import RqBuildQueue, has_live_worker
-from asu.builds.redis_fleet import RedisFleetNotes
+from asu.builds.build_queue import RqBuildQueue
+from asu.builds.redis_fleet import RedisFleetNotes, has_live_worker
 from asu.errors import QueueUnavailable
 from asu.records.redis_connections import sync_redis
 from asu.records.redis_records import RedisWorkerRecords
@@ -19,7 +19,6 @@ from asu.settings import Settings
 from asu.statistics.redis_statistics import RedisBuildStatistics
 from asu.stores import open_store
 
-from .choosing import Choice
 from .container import ContainerEngine
 from .job import Builder
 from .lease import PUBLISH_PATIENCE
@@ -61,7 +60,7 @@ def run_worker(settings: Settings) -> None:
         settings, records=records, store=store, engine=engine, statistics=statistics, signer=signer
     )
     queue = RqBuildQueue(redis, deadline=settings.build_deadline)
-    notes = RedisFleetNotes(hasty)
+    notes = RedisFleetNotes(hasty, socket.gethostname())
     sweep = Sweep(
         settings,
         records=records,
@@ -71,9 +70,12 @@ def run_worker(settings: Settings) -> None:
         statistics=statistics,
         notes=notes,
     )
-    choice = Choice(records, builder.has_builder)
     BuildWorker(
-        redis, build=builder.run, sweep=sweep, choose=choice, may_begin=RoomToBegin(settings)
+        redis,
+        build=builder.run,
+        sweep=sweep,
+        may_begin=RoomToBegin(settings),
+        leave=notes.withdraw,
     ).work(logging_level=None)
 
 

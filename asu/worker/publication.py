@@ -13,8 +13,8 @@ from asu.provenance.statement import Builder, Ingredients, Run, statement
 from asu.records.build_account import write_account
 from asu.resolution import Version
 from asu.settings import Settings
-from asu.stores.manifest import PublishedFile, published_files
-from asu.stores.store import ACCOUNT, Store
+from asu.stores.manifest import ACCOUNT, PublishedFile, published_files
+from asu.stores.store import Store
 
 from . import image_sizes, imagebuilder
 from .build_run import BuildRun, Superseded
@@ -111,7 +111,7 @@ def _ingredients(run: BuildRun) -> Ingredients:
     return Ingredients(
         request=run.request,
         builder=Builder(name=run.image.name, digest=run.image.digest, revision=run.revision),
-        command=gathered["build_cmd"],
+        command=gathered["image_cmd"],
         manager=package_manager_of(Version.parse(run.request["version"])),
         packages=gathered["manifest"],
         feeds=run.feeds,

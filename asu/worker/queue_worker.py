@@ -1,8 +1,10 @@
-"""RQ's worker, as ours needs it: it sweeps, begins the build that should be next, and none while its machine has no room for one.
+"""RQ's worker, as ours needs it: it sweeps, and begins no build while its machine has no room for one.
 
-RQ takes whatever comes first in its list. What was taken and is not to be begun goes back to the
-head of the list, where another worker gets it. What a worker tells of itself is said in
-`signs_of_life.py`.
+A job that RQ hands over is a ticket (`builds/build_queue.py`). RQ does what it is good at: it waits for
+tickets, forks a process for each, watches it and ends after the current build when it gets SIGTERM.
+
+Redis refuses most of what RQ writes while its memory is full. None of it is needed: what a worker
+must say is in its note (`builds/fleet.py`), which needs no memory.
 """
 
 import contextlib
@@ -11,14 +13,14 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as NoAnswer
-from rq import Queue
+from rq import Queue, Worker
 from rq.exceptions import StopRequested
 from rq.executions import Execution
 from rq.job import Job
@@ -26,78 +28,65 @@ from rq.serializers import JSONSerializer
 from rq.utils import now
 from rq.worker import WorkerStatus
 
-from asu.builds.build_queue import QUEUE, BuildJob
+from asu.builds.build_queue import PAYLOAD_VERSION, QUEUE
+from asu.errors import QueueUnavailable
 from asu.logs import where_it_failed
 from asu.records.redis_connections import bears_full_memory, expect_memory
-
-from .signs_of_life import AudibleWorker
 
 log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1  # From <sys/prctl.h>.
-# With these a lost worker is noticed within half a minute even on an idle fleet (RQ's defaults: 400
-# s).
+# Seconds; RQ's defaults (420, 30, 600) would let a lost worker go unnoticed for minutes.
 WORKER_TTL = 20
 MAINTENANCE_INTERVAL = 5
-# Seconds between two looks at a disk or a Redis that is full; each costs little, and those who wait
-# have waited enough.
-LOOK_AGAIN = 1.0
+LOOK_AGAIN = 1.0  # Seconds between two looks at a disk or a Redis that is full; each costs little.
 
 
-# A job that was taken stands in a list of its own until it is executed.
-_EXCHANGE = """
-if redis.call('EXISTS', KEYS[3]) == 0 or redis.call('LREM', KEYS[1], 1, ARGV[2]) == 0 then return 0 end
-if redis.call('LREM', KEYS[2], 1, ARGV[1]) == 1 then redis.call('LPUSH', KEYS[2], ARGV[2]) end
-redis.call('LPUSH', KEYS[1], ARGV[1])
-return 1
-"""
-# First taken out of the list, should somebody have missed it meanwhile and put it in again.
-_GIVE_BACK = """
-redis.call('LREM', KEYS[2], 1, ARGV[1])
-redis.call('LREM', KEYS[1], 0, ARGV[1])
-if redis.call('EXISTS', KEYS[3]) == 1 then redis.call('LPUSH', KEYS[1], ARGV[1]) end
-return 1
-"""
+def ticket_class(build: Callable[[], None]) -> type[Job]:
+    """Return a class of jobs that call `build`, whatever function somebody wrote into Redis.
 
-
-def runnable(build: Callable[[Mapping[str, Any]], None]) -> type[BuildJob]:
-    """Return a class of jobs that hand their payload to `build`, whatever function somebody wrote into Redis.
-
-    What `build` raises fails the job without its words: RQ logs and keeps what it hears, and they
-    may quote a first-boot script.
+    An error of `build` fails the job without its message: RQ logs and keeps messages, and they may
+    quote a first-boot script.
     """
 
-    class RunnableJob(BuildJob):
+    class Ticket(Job):
         def _execute(self) -> None:
+            version = self.kwargs["payload"].get("version")
+            if version not in range(1, PAYLOAD_VERSION + 1):
+                log.error(
+                    "job of version %r is not understood; upgrade all workers together with the API",
+                    version,
+                )
+                return None
             try:
-                return build(self.kwargs["payload"])
-            except BaseException as error:  # noqa: BLE001  # RQ tells no kinds of them apart either.
+                return build()
+            except BaseException as error:  # noqa: BLE001  # RQ does not tell kinds of them apart either.
                 where = where_it_failed(error)
-            log.error("build %s: its job ended with an error of ours: %s", self.id, where)
+            log.error("job %s ended with an error of ours: %s", self.id, where)
             # Out here it has no cause that RQ could quote.
             raise RuntimeError("an error of ours; the worker's log says where")
 
-    return RunnableJob
+    return Ticket
 
 
-class BuildWorker(AudibleWorker):
+class BuildWorker(Worker):
     """RQ's worker, with our sweep among its regular duties.
 
-    `choose` returns the keys of builds in the order in which they should be begun. While
-    `may_begin` returns False, or Redis has no memory for what RQ writes of a build that begins,
-    none is, and all else goes on: signs of life, the sweep, and the end when it is told to end.
+    While `may_begin` returns False, or Redis has no memory for what RQ writes when a build begins,
+    it takes no ticket, and all else goes on: the sweep, and the end when it gets a signal. `leave` is
+    called when it ends.
     """
 
     def __init__(
         self,
         redis: Redis,
         *,
-        build: Callable[[Mapping[str, Any]], None],
+        build: Callable[[], None],
         sweep: Callable[[], object],
-        choose: Callable[[], Sequence[str]] = tuple,
         may_begin: Callable[[], bool] = lambda: True,
+        leave: Callable[[], None] = lambda: None,
     ) -> None:
-        job_class = runnable(build)
+        job_class = ticket_class(build)
         super().__init__(
             [Queue(QUEUE, connection=redis, serializer=JSONSerializer, job_class=job_class)],
             connection=redis,
@@ -108,41 +97,29 @@ class BuildWorker(AudibleWorker):
             maintenance_interval=MAINTENANCE_INTERVAL,
             log_job_description=False,
         )
-        self._sweep, self._choose, self._may_begin, self._had_memory = (
-            sweep,
-            choose,
-            may_begin,
-            True,
-        )
-        self._exchange, self._give_back = (
-            redis.register_script(_EXCHANGE),
-            redis.register_script(_GIVE_BACK),
-        )
+        self._sweep, self._may_begin, self._leave = sweep, may_begin, leave
+        self._had_memory = True
 
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, Queue] | None:
-        """Take the next job when one may be begun, and exchange it for the one that should be next: RQ knows only the order of their coming."""
+        """Take the next ticket when a build may be begun."""
         take = super().dequeue_job_and_maintain_ttl
         while True:
             self._wait_until_one_may_begin()
             with bears_full_memory("no build is begun"):  # It may have filled up since the look.
                 taken = take(timeout, max_idle_time)
-                if taken is None:
-                    return None
-                job, queue = self._chosen(*taken)
-                # It may have waited long for this job, or been told to end by now.
-                if self._one_may_begin() and not self._stop_requested:
-                    return job, queue
-                self._give_back(
-                    keys=[queue.key, queue.intermediate_queue_key, Job.key_for(job.id)],
-                    args=[job.id],
-                )
+                # It may have waited long for this ticket, and its disk may be full by now.
+                if taken is None or (self._one_may_begin() and not self._stop_requested):
+                    return taken
+                ticket, queue = taken
+                queue.push_job_id(ticket.id, at_front=True)
+                queue.intermediate_queue.remove(ticket.id)
 
     def _wait_until_one_may_begin(self) -> None:
-        """Return when a build may be begun; raises StopRequested. RQ's own duties are done as they are where it waits for a job."""
+        """Return when a build may be begun; raises StopRequested. RQ's own duties are done meanwhile."""
         while True:
-            self._end_if_told()
+            self._end_if_stopped()
             if self._one_may_begin():
                 return
             # A Redis that comes back finds its worker waiting.
@@ -156,7 +133,7 @@ class BuildWorker(AudibleWorker):
         return self._may_begin() and self._has_memory()
 
     def _has_memory(self) -> bool:
-        """Whether Redis has memory for what RQ writes of a build; True, too, where it does not answer, which RQ bears where it waits for a job."""
+        """Whether Redis has memory for what RQ writes of a build; True if it does not answer: RQ waits for it."""
         try:
             expect_memory(self.connection)
         except OutOfMemoryError:
@@ -171,57 +148,25 @@ class BuildWorker(AudibleWorker):
             self._had_memory = True
         return self._had_memory
 
-    def _chosen(self, job: Job, queue: Queue) -> tuple[Job, Queue]:
-        try:
-            return self._exchanged(job, queue), queue
-        except Exception as error:  # noqa: BLE001  # A choice that fails must not end the worker; the message may quote a plan.
-            log.warning(
-                "build %s is begun, whichever should be: %s", job.id, where_it_failed(error)
-            )
-            return job, queue
-
-    def _exchanged(self, job: Job, queue: Queue) -> Job:
-        """Return the job of the first build chosen that is still in the list, where the job at hand takes its place as the next."""
-        for key in self._choose():
-            if key == job.id:
-                break
-            if self._exchange(
-                keys=[queue.key, queue.intermediate_queue_key, Job.key_for(key)], args=[job.id, key]
-            ):
-                chosen = self.job_class.fetch(
-                    key, connection=self.connection, serializer=self.serializer
-                )
-                chosen.redis_server_version = job.redis_server_version
-                return chosen
-        return job
-
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """See that it is built. What RQ cannot note of it must not end the worker, which might not be started again."""
+        """Fork a process for the build and watch it."""
+        # A worker that ended here might not be started again.
         with bears_full_memory("RQ does not learn what becomes of a build"):
             super().execute_job(job, queue)
         self.executions.clear()  # The next build would be taken for one that RQ could not note.
         self.set_state(WorkerStatus.IDLE)
 
     def run_maintenance_tasks(self) -> None:
-        """RQ's own maintenance, which keeps its locks for 15 minutes, and ours, which depends on none."""
+        """Do RQ's own maintenance, which keeps its locks for 15 minutes, and ours, which needs none."""
         with bears_full_memory("RQ does not tidy"):
             super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
-        self.last_cleaned_at = now()  # type: ignore[assignment]  # RQ forgets to where it was refused, and a sweep would follow on the other.
+        # RQ skips this when Redis refuses a write; without it, sweeps would run back to back.
+        self.last_cleaned_at = now()  # type: ignore[assignment]
         self._sweep_safely()
-        self._end_if_told()
-
-    def handle_warm_shutdown_request(self) -> None:
-        """Remember that it was told to end: RQ raises an exception wherever it is just then, and a sweep or a choice passes over those."""
-        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]  # As above.
-        self._stop_requested = True
-
-    def _end_if_told(self) -> None:
-        if self._stop_requested:
-            raise StopRequested
+        self._end_if_stopped()
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """Sweep while a build runs, too: RQ looks after its other duties only between jobs, and a busy fleet has no between."""
-        # Which would die with its worker.
+        """Sweep while a build runs, too: RQ does its other duties only between jobs, and a busy fleet has no pause."""
         with bears_full_memory("RQ does not learn that a build goes on"):
             super().maintain_heartbeats(job, execution)
         self._sweep_safely()
@@ -232,6 +177,15 @@ class BuildWorker(AudibleWorker):
         except Exception:
             log.exception("sweep failed; it is tried again in %s s", MAINTENANCE_INTERVAL)
 
+    def handle_warm_shutdown_request(self) -> None:
+        """Remember that it must end: RQ raises an exception at any line, and a sweep passes over those."""
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]  # As above.
+        self._stop_requested = True
+
+    def _end_if_stopped(self) -> None:
+        if self._stop_requested:
+            raise StopRequested
+
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Begin as the process that builds: when its worker dies, it dies too, or two would build the same."""
         if (
@@ -240,3 +194,37 @@ class BuildWorker(AudibleWorker):
         ):
             os._exit(1)
         super().main_work_horse(job, queue)
+
+    # What RQ keeps about a worker is only seen with RQ's own commands, so it may be missing.
+
+    def register_birth(self) -> None:
+        """Enter this worker in RQ's register."""
+        with bears_full_memory("RQ does not learn of this worker"):
+            super().register_birth()  # type: ignore[no-untyped-call]  # As above.
+
+    def register_death(self) -> None:
+        """Remove this worker from RQ's register, and its note."""
+        with contextlib.suppress(QueueUnavailable):
+            self._leave()
+        with bears_full_memory("RQ does not learn that its worker has ended"):
+            super().register_death()  # type: ignore[no-untyped-call]  # As above.
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Prolong this worker's entry in RQ's register."""
+        with contextlib.suppress(OutOfMemoryError):
+            super().heartbeat(timeout, pipeline)
+
+    def set_state(self, state: str, pipeline: Pipeline | None = None) -> None:
+        """Say in RQ's register what this worker does."""
+        with bears_full_memory("RQ does not learn what its worker does"):
+            super().set_state(state, pipeline)
+
+    def set_shutdown_requested_date(self) -> None:
+        """Say in RQ's register that this worker ends: within a signal's handler, where an error would leave its build alone."""
+        with bears_full_memory("RQ does not learn that its worker ends"):
+            super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]  # As above.
+
+    def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001  # RQ's.
+        """Wait while workers are suspended with RQ's command."""
+        with bears_full_memory("a worker does not learn whether it is suspended"):
+            super().check_for_suspension(burst)

@@ -10,17 +10,15 @@ or that somebody wrote into a record, all others have their turn.
 
 import contextlib
 import logging
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from asu.builds.build_queue import BuildQueue, Reconciler
+from asu.builds.build_queue import BuildQueue
 from asu.builds.capacity import free_bytes
 from asu.builds.fleet import FleetNotes, WorkerNote
 from asu.errors import AsuError, WorkerLost
-from asu.log_context import logged_with
-from asu.logs import where_it_failed
+from asu.logs import logged_with, where_it_failed
 from asu.records.build_plan import tellable_plan
 from asu.records.build_record import Attempt, WorkerRecords
 from asu.settings import Settings
@@ -89,18 +87,13 @@ class Sweep:
             engine,
             statistics,
         )
-        self._notes, self._name, self._audit = (
-            notes,
-            secrets.token_hex(8),
-            AuditLog(settings.audit_log),
-        )
+        self._notes, self._audit, self._trouble = notes, AuditLog(settings.audit_log), ""
         # A directory without a manifest does not tell whether it holds a snapshot, so the longer
         # life of a release is that of all.
         longest = max(settings.build_ttl, settings.build_ttl_unversioned)
         self._lifetimes = Lifetimes(
             grace=GRACE, undocumented=longest + GRACE, workplaces=settings.build_deadline + GRACE
         )
-        self._reconcile = Reconciler(queue)
         self._containers_due = self._files_due = 0.0
         # Redis may have given them up already, and its reply was lost.
         self._unconfirmed: dict[tuple[str, int], Attempt] = {}
@@ -108,10 +101,11 @@ class Sweep:
     def __call__(self) -> Swept:
         """Tidy once, containers and files only if it is time for them; return what was done, and in its troubles what was not."""
         swept = Swept()
+        self._note_worker(swept)
         with _alone("lost builds", swept):
             self._take_all_back(swept)
-        with _alone("jobs", swept):
-            self._reconcile(self._records.waiting_keys())
+        with _alone("tickets", swept):
+            self._queue.top_up(len(self._records.due_keys()))
         if time.monotonic() >= self._containers_due:
             self._containers_due = time.monotonic() + CONTAINERS_EVERY
             self._remove_containers(swept)
@@ -142,7 +136,6 @@ class Sweep:
                     attempt.key,
                     attempt.tries + 1,
                 )
-                self._queue.replace(attempt.key)
             return
         plan = tellable_plan(attempt.plan, attempt.key)
         record = Progress(plan).failed(WorkerLost(attempts=attempt.tries))
@@ -163,12 +156,16 @@ class Sweep:
                     container.remove()
                     swept.containers.append(key)
         trouble = "".join(swept.troubles[before:]).removeprefix("containers: ")
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._note_worker(swept)
+
+    def _note_worker(self, swept: Swept) -> None:
+        """Say that this worker is alive, what its last look at podman found, and what its disk has left."""
         if self._notes:
             with _alone("note of this worker", swept):
-                self._notes.note_worker(
-                    self._name,
-                    WorkerNote(trouble=trouble, disk_free=free_bytes(self._settings.store_path)),
-                )
+                free = free_bytes(self._settings.store_path)
+                self._notes.note_worker(WorkerNote(trouble=self._trouble, disk_free=free))
 
     def _remove_files(self, swept: Swept) -> None:
         usage = None

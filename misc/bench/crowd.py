@@ -16,10 +16,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 
-from asu.builds.build_queue import MemoryBuildQueue
+from asu.builds.build_queue import RqBuildQueue
 from asu.builds.build_requests import Builds
 from asu.builds.capacity import Room
-from asu.builds.fleet import MemoryFleet
+from asu.builds.redis_fleet import RedisFleet
 from asu.records.redis_connections import async_redis, sync_redis
 from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.settings import Settings
@@ -66,7 +66,7 @@ def measure() -> Section:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             ran, waited = processor_time(api.pid)
             crowd = pool.submit(poll_as_a_crowd, api.port, keys[-POLLERS:])
-            begun = _begin_one_after_another(redis_url, keys, crowd.done)
+            begun = _begin_one_after_another(redis_url, crowd.done)
             seen = crowd.result()
             ran, waited = (
                 after - before
@@ -97,27 +97,30 @@ def measure() -> Section:
 
 async def _fill(redis_url: str, store: LocalStore) -> list[str]:
     """Put all builds in line; return their keys in order."""
-    redis = async_redis(redis_url)
+    redis, blocking = async_redis(redis_url), sync_redis(redis_url)
     try:
         records = RedisRecords(redis)
-        room = Room(Settings(disk_reserve_mb=0), MemoryFleet(), records)
+        room = Room(Settings(disk_reserve_mb=0), RedisFleet(redis), records)
         builds = Builds(
-            records=records, queue=MemoryBuildQueue(), store=store, room=room, limit=WAITING
+            records=records,
+            queue=RqBuildQueue(blocking, deadline=1),
+            store=store,
+            room=room,
+            limit=WAITING,
         )
         return [await put_in_line(builds, number) for number in range(WAITING)]
     finally:
         await redis.aclose()
+        blocking.close()
 
 
-def _begin_one_after_another(
-    redis_url: str, keys: Sequence[str], has_ended: Callable[[], bool]
-) -> int:
+def _begin_one_after_another(redis_url: str, has_ended: Callable[[], bool]) -> int:
     """Begin builds until the crowd has gone; return how many."""
     begun = 0
     with sync_redis(redis_url) as redis:
         worker = RedisWorkerRecords(redis)
         while not has_ended():
-            begun += worker.start(keys[begun]) is not None
+            begun += worker.start_next() is not None
             time.sleep(BEGIN_EVERY)
     return begun
 

@@ -13,10 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from asu.builds.build_queue import MemoryBuildQueue
+from asu.builds.build_queue import RqBuildQueue
 from asu.builds.build_requests import Builds
 from asu.builds.capacity import Room
-from asu.builds.fleet import MemoryFleet
+from asu.builds.redis_fleet import RedisFleet
 from asu.catalogue.resolver import ResolvedRequest
 from asu.records.build_record import BuildRecord, State
 from asu.records.redis_connections import async_redis, sync_redis
@@ -115,13 +115,17 @@ async def _make_records(redis_url: str, store_path: Path) -> dict[str, str]:
     store.open()
     try:
         records = RedisRecords(redis)
-        room = Room(Settings(disk_reserve_mb=0), MemoryFleet(), records)
+        room = Room(Settings(disk_reserve_mb=0), RedisFleet(redis), records)
         builds = Builds(
-            records=records, queue=MemoryBuildQueue(), store=store, room=room, limit=WAITING + 2
+            records=records,
+            queue=RqBuildQueue(blocking, deadline=1),
+            store=store,
+            room=room,
+            limit=WAITING + 2,
         )
         keys = [await put_in_line(builds, number) for number in range(WAITING + 2)]
         worker = RedisWorkerRecords(blocking)
-        _begin(worker, keys[0])
+        _begin(worker)
         _finish(worker, store, keys[1])
     finally:
         await redis.aclose()
@@ -147,9 +151,9 @@ async def put_in_line(builds: Builds, number: int) -> str:
     return resolved.key
 
 
-def _begin(worker: RedisWorkerRecords, key: str) -> None:
+def _begin(worker: RedisWorkerRecords) -> None:
     """Bring a build to the step that takes longest."""
-    attempt = worker.start(key)
+    attempt = worker.start_next()
     assert attempt is not None  # noqa: S101 - It was put in line a moment ago, and nobody else is there to take it.
     progress = Progress(attempt.plan, gathered={"manifest": sample.manifest()})
     worker.progress(
@@ -159,7 +163,7 @@ def _begin(worker: RedisWorkerRecords, key: str) -> None:
 
 def _finish(worker: RedisWorkerRecords, store: LocalStore, key: str) -> None:
     """Bring a build to its end, with an answer of the usual size and images in the store."""
-    attempt = worker.start(key)
+    attempt = worker.start_next()
     assert attempt is not None  # noqa: S101 - As above.
     place = store.workplace(key)
     for image in _facts(key)["images"]:

@@ -17,7 +17,7 @@ STEPS = 80
 
 @dataclass
 class Crowd:
-    """Builds that are claimed, begun (in any order), finished, lost and tried again; `seen` is the last place told of each that waits."""
+    """Builds that are claimed, begun, finished, lost and tried again; `seen` is the last place told of each that waits."""
 
     sides: Sides
     chance: random.Random
@@ -39,13 +39,11 @@ class Crowd:
         assert await self.sides.claim(self.keys[-1]) is Claimed.NEW
 
     async def begin(self) -> None:
-        """Begin one that waits, be it the first or not."""
-        waiting = self.sides.worker.waiting_keys()
-        if waiting:
-            attempt = self.sides.worker.start(self.chance.choice(waiting))
-            assert attempt
-            self.running.append(attempt)
-            self.seen.pop(attempt.key, None)
+        """Begin the first that is due."""
+        due = self.sides.worker.due_keys()
+        if due:
+            self.running.append(self.sides.start(due[0]))
+            self.seen.pop(due[0], None)
 
     async def finish(self) -> None:
         """End one that runs."""

@@ -48,8 +48,13 @@ class Sides:
     async def begin(self, key: str, *, renew: bool = False) -> Attempt:
         """Claim a build and start it."""
         assert await self.claim(key, renew=renew) is Claimed.NEW
-        attempt = self.worker.start(key)
+        return self.start(key)
+
+    def start(self, key: str) -> Attempt:
+        """Start a build, which must be the first that is due."""
+        attempt = self.worker.start_next()
         assert attempt is not None
+        assert attempt.key == key
         return attempt
 
     async def standing(self, key: str) -> Standing:

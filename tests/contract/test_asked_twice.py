@@ -25,31 +25,31 @@ class AskedTwiceContract:
     async def test_a_start_that_is_asked_again_returns_the_same_attempt(self, sides: Sides) -> None:
         """It was begun once, and its lease begins anew; others get nothing."""
         await sides.claim(A)
-        first = sides.worker.start(A, MINE)
+        first = sides.worker.start_next(MINE)
         sides.let_pass(LEASE_SECONDS - 1)
-        again = sides.worker.start(A, MINE)
+        again = sides.worker.start_next(MINE)
         sides.let_pass(LEASE_SECONDS - 1)
 
         assert first
         assert (again, again and again.tries, sides.worker.abandoned()) == (first, 1, [])
-        assert (sides.worker.start(A, THEIRS), sides.worker.start(A)) == (None, None)
+        assert (sides.worker.start_next(THEIRS), sides.worker.start_next()) == (None, None)
 
     async def test_a_start_that_is_asked_again_takes_nothing_from_others(
         self, sides: Sides
     ) -> None:
         """The lease has ended meanwhile, and the build was begun by somebody else, or is done."""
         await sides.claim(A)
-        lost = sides.worker.start(A, MINE)
+        lost = sides.worker.start_next(MINE)
         assert lost
         sides.let_pass(LEASE_SECONDS)
         assert sides.worker.requeue(A, lost.number)
-        other = sides.worker.start(A, THEIRS)
+        other = sides.worker.start_next(THEIRS)
         assert other
-        assert sides.worker.start(A, MINE) is None
+        assert sides.worker.start_next(MINE) is None
         assert sides.worker.is_current(other)
         sides.worker.finish(other, DONE, 100)
 
-        assert [sides.worker.start(A, nonce) for nonce in (MINE, THEIRS)] == [None, None]
+        assert [sides.worker.start_next(nonce) for nonce in (MINE, THEIRS)] == [None, None]
 
     @pytest.mark.parametrize("outcome", [DONE, FAILED])
     async def test_an_outcome_is_put_in_place_once_and_told_again(
@@ -85,7 +85,7 @@ class AskedTwiceContract:
         assert not sides.worker.finish(attempt, FAILED, 100)
         assert await sides.tried(A) == [(1, "failed", "download-failed")]
 
-        assert sides.worker.start(A)
+        sides.start(A)
         assert not sides.worker.retry(attempt, "download-failed", 0)
 
     async def test_an_outcome_of_an_earlier_life_is_not_told_in_the_next(
@@ -95,7 +95,7 @@ class AskedTwiceContract:
         attempt = await sides.begin(A)
         sides.worker.finish(attempt, DONE, 100)
         assert await sides.api.revive(A) is Revived.QUEUED
-        assert sides.worker.start(A)
+        sides.start(A)
 
         assert not sides.worker.finish(attempt, DONE, 100)
 
@@ -108,8 +108,7 @@ class AskedTwiceContract:
         sides.let_pass(LEASE_SECONDS)
         for _ in range(2):
             sides.worker.requeue(B, lost.number)
-        again = sides.worker.start(A)
-        assert again
+        again = sides.start(A)
         sides.worker.finish(again, FAILED, 100)
 
         assert await sides.api.retries() == {"download-failed": 1, "worker-lost": 1}

@@ -1,4 +1,4 @@
-"""The workers' notes: one set of rules, held by the in-memory twin and by Redis; the integration ring runs it on a real one."""
+"""The workers' notes in Redis; the integration ring runs the same tests on a real one."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,14 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.builds.fleet import NOTE_SECONDS, USAGE_SECONDS, Fleet, FleetNotes, MemoryFleet, WorkerNote
-from asu.builds.redis_fleet import RedisFleet, RedisFleetNotes
+from asu.builds.fleet import NOTE_SECONDS, USAGE_SECONDS, Fleet, FleetNotes, WorkerNote
+from asu.builds.redis_fleet import (
+    NAMES,
+    RedisFleet,
+    RedisFleetNotes,
+    has_live_worker,
+    live_workers,
+)
 from asu.stores.store import StoreUsage
 from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.redis_clock import let_pass
@@ -20,14 +26,15 @@ WELL, ILL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSides:
-    """Both sides of the same notes."""
+    """The API's side of the notes, and two workers."""
 
     api: Fleet
     worker: FleetNotes
+    other: FleetNotes
 
 
 class FleetContract:
-    """What every implementation does; a subclass brings the fixture `sides`."""
+    """What the notes do; a subclass brings the fixtures `sides` and `redis`."""
 
     pytestmark = pytest.mark.anyio
 
@@ -38,9 +45,9 @@ class FleetContract:
 
     async def test_each_worker_has_its_last_note(self, sides: FleetSides) -> None:
         """A later note of a worker takes the place of the one before."""
-        sides.worker.note_worker("a", ILL)
-        sides.worker.note_worker("b", ILL)
-        sides.worker.note_worker("a", WELL)
+        sides.worker.note_worker(ILL)
+        sides.other.note_worker(ILL)
+        sides.worker.note_worker(WELL)
 
         assert sorted(await sides.api.notes(), key=lambda note: note.trouble) == [WELL, ILL]
 
@@ -51,23 +58,46 @@ class FleetContract:
 
         assert await sides.api.store_usage() == StoreUsage(builds=2, bytes=30)
 
-
-class RedisFleetContract(FleetContract):
-    """What holds in Redis besides; a subclass brings `sides` and `redis`."""
-
     async def test_a_silent_worker_is_forgotten(self, sides: FleetSides, redis: Redis) -> None:
         """A note ends by itself, while those of others stay."""
-        sides.worker.note_worker("a", ILL)
+        sides.worker.note_worker(ILL)
         let_pass(redis, NOTE_SECONDS - 10)
-        sides.worker.note_worker("b", WELL)
+        sides.other.note_worker(WELL)
         let_pass(redis, 10)
 
         assert await sides.api.notes() == [WELL]
-        assert redis.smembers("asu:workers") == {b"b"}
+        assert live_workers(redis) == ["there"]
+        assert redis.scard(NAMES) == 1
+
+    async def test_a_worker_that_ends_withdraws_its_note(
+        self, sides: FleetSides, redis: Redis
+    ) -> None:
+        """It is not counted for another minute, nor found by its container's health check."""
+        sides.worker.note_worker(WELL)
+        sides.other.note_worker(WELL)
+        before = [has_live_worker(redis, host) for host in ("here", "there", "elsewhere")]
+        sides.worker.withdraw()
+
+        assert before == [True, True, False]
+        assert [has_live_worker(redis, host) for host in ("here", "there")] == [False, True]
+        assert await sides.api.notes() == [WELL]
+
+    async def test_a_worker_that_redis_forgot_is_counted_again(
+        self, sides: FleetSides, redis: Redis
+    ) -> None:
+        """With its next note, whatever was lost."""
+        sides.worker.note_worker(WELL)
+        redis.flushall()
+        assert await sides.api.notes() == []
+
+        sides.worker.note_worker(ILL)
+
+        assert await sides.api.notes() == [ILL]
+        assert live_workers(redis) == ["here"]
 
     async def test_nothing_outlives_the_fleet(self, sides: FleetSides, redis: Redis) -> None:
         """Redis holds nothing of workers that are gone."""
-        sides.worker.note_worker("a", WELL)
+        sides.worker.note_worker(WELL)
         sides.worker.note_store(StoreUsage(builds=1, bytes=10))
         let_pass(redis, USAGE_SECONDS)
 
@@ -75,20 +105,19 @@ class RedisFleetContract(FleetContract):
         assert await sides.api.store_usage() is None
 
 
-class TestMemoryFleet(FleetContract):
-    """The in-memory twin."""
+def fleet_sides(asynchronous: AsyncRedis, redis: Redis) -> FleetSides:
+    """Return the sides of one server, with workers on two hosts."""
+    return FleetSides(
+        api=RedisFleet(asynchronous),
+        worker=RedisFleetNotes(redis, "here"),
+        other=RedisFleetNotes(redis, "there"),
+    )
 
-    @pytest.fixture
-    async def sides(self) -> FleetSides:
-        """Return both sides, which are one object."""
-        fleet = MemoryFleet()
-        return FleetSides(api=fleet, worker=fleet)
 
-
-class TestRedisFleet(ImitatedRedis, RedisFleetContract):
+class TestImitatedFleet(ImitatedRedis, FleetContract):
     """The commands, in an imitation of Redis."""
 
     @pytest.fixture
     async def sides(self, asynchronous: AsyncRedis, redis: Redis) -> FleetSides:
-        """Return both sides of one imitated server."""
-        return FleetSides(api=RedisFleet(asynchronous), worker=RedisFleetNotes(redis))
+        """Return all sides of one imitated server."""
+        return fleet_sides(asynchronous, redis)

@@ -13,7 +13,6 @@ from asu.records.build_record import (
     HISTORY,
     HOLDER,
     LEASE_SECONDS,
-    OVERTAKINGS,
     PACE,
     BuildRecord,
     Claimed,
@@ -48,7 +47,7 @@ class LineContract:
         outcomes = await asyncio.gather(*(sides.claim(key, limit=30) for key in keys))
 
         assert sorted(outcomes) == [Claimed.FULL] * 70 + [Claimed.NEW] * 30
-        assert await sides.api.waiting() == len(sides.worker.waiting_keys()) == 30
+        assert await sides.api.waiting() == len(sides.worker.due_keys()) == 30
 
     async def test_a_share_is_exact_however_many_claim_at_once(self, sides: Sides) -> None:
         """One client asks for a hundred at once and gets its places; there is room for all others."""
@@ -76,11 +75,10 @@ class LineContract:
         """And is not taken again when the build comes back into the line."""
         for key in (A, B):
             await sides.claim(key, holder=ONE)
-        attempt = sides.worker.start(A)
-        assert attempt
+        attempt = sides.start(A)
         assert await sides.claim(C, holder=ONE) is Claimed.NEW
         assert await sides.claim(D, holder=ONE) is Claimed.SHARE
-        assert sides.worker.start(B)
+        sides.start(B)
         sides.worker.retry(attempt, "download-failed", 0)
 
         assert await sides.claim(D, holder=ONE) is Claimed.NEW
@@ -89,8 +87,7 @@ class LineContract:
         """A failed build that another client asks for anew is the other's."""
         for key in (A, B):
             await sides.claim(key, holder=ONE)
-        attempt = sides.worker.start(A)
-        assert attempt
+        attempt = sides.start(A)
         sides.worker.finish(
             attempt, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="infra"), 100
         )
@@ -104,12 +101,12 @@ class LineContract:
             await sides.claim(key)
         assert [await sides.position(key) for key in (C, A, B)] == [0, 1, 2]
 
-        sides.worker.start(C)
+        sides.start(C)
         assert [await sides.position(key) for key in (A, B)] == [0, 1]
         later = await sides.another_api().look(B)
         assert later is not None
         assert later.standing.position == 1
-        assert sides.worker.waiting_keys() == [A, B]
+        assert sides.worker.due_keys() == [A, B]
 
     async def test_who_comes_back_makes_nobodys_place_worse(self, sides: Sides) -> None:
         """A build that was begun before begins before all others, and is not counted in their places."""
@@ -125,7 +122,7 @@ class LineContract:
 
         assert [await sides.position(key) for key in (C, D)] == before == [0, 1]
         assert [await sides.position(key) for key in (A, B)] == [0, 0]
-        assert sides.worker.waiting_keys() == [A, B, C, D]
+        assert sides.worker.due_keys() == [A, B, C, D]
         assert await sides.api.waiting() == 4
 
     async def test_a_retried_build_waits_until_its_time(self, sides: Sides) -> None:
@@ -137,7 +134,7 @@ class LineContract:
             state=State.QUEUED, step="init", body=BODIES.queued
         )
         assert 3500 < (await sides.standing(A)).seconds <= 3600
-        assert (sides.worker.waiting_keys(), sides.worker.start(A), await sides.api.running()) == (
+        assert (sides.worker.due_keys(), sides.worker.start_next(), await sides.api.running()) == (
             [],
             None,
             0,
@@ -149,7 +146,7 @@ class LineContract:
         """With its plan, as its second try; what the first one still does changes nothing."""
         stale = await sides.begin(A)
         assert sides.worker.retry(stale, "download-failed", 0)
-        current = sides.worker.start(A)
+        current = sides.worker.start_next()
 
         assert current is not None
         assert (current.tries, dict(current.plan), current.number > stale.number) == (
@@ -166,12 +163,10 @@ class LineContract:
         failed = await sides.begin(A)
         assert await sides.tried(A) == []
         sides.worker.retry(failed, "download-failed", 0)
-        lost = sides.worker.start(A)
-        assert lost
+        lost = sides.start(A)
         sides.let_pass(LEASE_SECONDS)
         sides.worker.requeue(A, lost.number)
-        last = sides.worker.start(A)
-        assert last
+        last = sides.start(A)
         before = [(1, "failed", "download-failed"), (2, "lost", "worker-lost")]
         assert await sides.tried(A) == before
 
@@ -188,8 +183,7 @@ class LineContract:
         attempt = await sides.begin(A)
         for _ in range(HISTORY + 2):
             sides.worker.retry(attempt, "download-failed", 0)
-            following = sides.worker.start(A)
-            assert following
+            following = sides.start(A)
             attempt = following
 
         assert [number for number, _, _ in await sides.tried(A)] == list(range(3, HISTORY + 3))
@@ -204,41 +198,28 @@ class LineContract:
 
         assert await sides.tried(A) == [(1, "failed", "build-failed")]
 
-    async def test_the_first_in_line_are_called_up(self, sides: Sides) -> None:
-        """Those who come back before all others, and none before its time."""
+    async def test_the_first_that_is_due_is_started(self, sides: Sides) -> None:
+        """Those that come back before all others, and none before its time."""
         later, again = await sides.begin(A), await sides.begin(B)
         for key in (C, D):
             await sides.claim(key)
         sides.worker.retry(later, "download-failed", 3600)
         sides.worker.retry(again, "download-failed", 0)
 
-        first = sides.worker.first(2)
-        assert [(one.key, dict(one.plan), one.is_returning) for one in first] == [
-            (B, {"key": B}, True),
-            (C, {"key": C}, False),
-        ]
-        assert [one.key for one in sides.worker.first(8)] == [B, C, D]
+        assert sides.worker.due_keys() == [B, C, D]
+        assert [sides.start(key).tries for key in (B, C, D)] == [2, 1, 1]
+        assert sides.worker.start_next() is None
 
-    async def test_nobody_is_overtaken_too_often(self, sides: Sides) -> None:
-        """When one of several has been passed often enough, none of them is any more; a new life counts anew."""
-        for key in (A, B):
+    async def test_many_starts_at_once_take_each_build_once(self, sides: Sides) -> None:
+        """However many workers wake at the same time."""
+        keys = [f"{number:064x}" for number in range(20)]
+        for key in keys:
             await sides.claim(key)
-        outcomes = [
-            sides.worker.overtake([A]),
-            *(sides.worker.overtake([A, B]) for _ in range(OVERTAKINGS)),
-        ]
-        assert outcomes == [True] * OVERTAKINGS + [False]
-        assert [one.overtaken for one in sides.worker.first(2)] == [OVERTAKINGS, OVERTAKINGS - 1]
+        started = await asyncio.gather(
+            *(asyncio.to_thread(sides.worker.start_next) for _ in range(30))
+        )
 
-        await sides.fail(C, "infra")
-        attempt = sides.worker.start(A)
-        assert attempt
-        sides.worker.finish(attempt, DONE, 100)
-        await sides.api.revive(A)
-        assert [(one.key, one.overtaken) for one in sides.worker.first(2)] == [
-            (B, OVERTAKINGS - 1),
-            (A, 0),
-        ]
+        assert sorted(attempt.key for attempt in started if attempt) == keys
 
     async def test_finished_builds_tell_how_long_one_takes(self, sides: Sides) -> None:
         """Nobody knows before the first; failures say nothing."""
@@ -305,7 +286,7 @@ async def test_the_mean_follows_the_newest_builds() -> None:
         )
         await redis.set(PACE, "30")
         await records.claim(A, plan="{}", bodies=BODIES, limit=1, renew=False)
-        attempt = worker.start(A)
+        attempt = worker.start_next()
         assert attempt
         begun: Any = await redis.hget(f"asu:build:{A}", "begun")
         await redis.hset(f"asu:build:{A}", "begun", str(float(begun) - 130))
@@ -327,7 +308,7 @@ async def test_who_asked_is_forgotten() -> None:
             A, plan="{}", bodies=BODIES, limit=1, renew=False, holder=ONE
         )
         before: Any = await redis.hget(f"asu:build:{A}", "client")
-        assert RedisWorkerRecords(fakeredis.FakeRedis(server=server)).start(A)
+        assert RedisWorkerRecords(fakeredis.FakeRedis(server=server)).start_next()
 
         assert (before.decode(), await redis.hget(f"asu:build:{A}", "client")) == (ONE.name, None)
         assert 0 < await redis.ttl(f"{HOLDER}{ONE.name}") <= 86_400

@@ -9,11 +9,9 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.builds.build_queue import PAYLOAD_VERSION, MemoryBuildQueue
 from asu.records.build_record import LEASE_SECONDS, PREFIX, RUNNING, State
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
-from asu.stores.memory import MemoryStore
 from asu.worker.job import Builder
 from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.sweeping import Sweep
@@ -21,6 +19,8 @@ from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.sides import BODIES, A, B, C, Sides, memory_sides, redis_sides
 from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_container import MemoryEngine
+from tests.twins.memory_fleet import MemoryBuildQueue
+from tests.twins.memory_store import MemoryStore
 
 POISON = [
     f'{{"key": "{A}", "request": null}}',
@@ -130,7 +130,7 @@ class PoisonContract:
         await sides.api.claim(A, plan=plan, bodies=BODIES, limit=1, renew=False)
 
         for _ in range(2):
-            await asyncio.to_thread(worker.builder.run, {"version": PAYLOAD_VERSION, "key": A})
+            await asyncio.to_thread(worker.builder.run)
 
         body = await failure(sides, A)
         assert (body["code"], body["status"], body["request_hash"], body["enqueued_at"]) == (
@@ -147,17 +147,17 @@ class PoisonContract:
     async def test_it_stands_in_no_other_builds_way(
         self, sides: Sides, tmp_path: Path, plan: str
     ) -> None:
-        """Its worker was lost for the last time: it is given up, another that was lost is, too, and one that waits gets its job."""
+        """Its worker was lost for the last time: it is given up, another that was lost is, too, and one that waits gets its ticket."""
         worker = Worker(sides, tmp_path)
         for key, its_plan in ((A, plan), (B, "{}")):
             await sides.api.claim(key, plan=its_plan, bodies=BODIES, limit=9, renew=False)
-            sides.worker.start(key)
+            sides.worker.start_next()
         await sides.claim(C)
         sides.let_pass(LEASE_SECONDS)
 
         swept = worker.sweep()
 
-        assert (sorted(swept.given_up), swept.troubles, worker.queue.keys) == ([A, B], [], [C])
+        assert (sorted(swept.given_up), swept.troubles, worker.queue.tickets) == ([A, B], [], 1)
         assert ((await failure(sides, A))["code"], (await failure(sides, A))["request_hash"]) == (
             "worker-lost",
             A,
@@ -167,14 +167,14 @@ class PoisonContract:
     async def test_it_is_taken_back_as_others_are(
         self, sides: Sides, tmp_path: Path, plan: str
     ) -> None:
-        """As long as it has another try; whoever chooses among those that wait sees it."""
+        """As long as it has another try."""
         worker = Worker(sides, tmp_path)
         await sides.api.claim(A, plan=plan, bodies=BODIES, limit=9, renew=False)
-        sides.worker.start(A)
+        sides.worker.start_next()
         sides.let_pass(LEASE_SECONDS)
 
         assert worker.patient_sweep().taken_back == [A]
-        assert [waiting.key for waiting in sides.worker.first(9)] == [A]
+        assert sides.start(A).tries == 2
 
 
 class TestMemoryPoison(PoisonContract):

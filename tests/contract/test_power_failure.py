@@ -12,8 +12,7 @@ import pytest
 
 from asu.errors import StoreFailed
 from asu.stores.local import LocalStore
-from asu.stores.manifest import MANIFEST
-from asu.stores.store import ACCOUNT
+from asu.stores.manifest import ACCOUNT, MANIFEST
 from tests.contract.test_store import A, B, gather, publish, read
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ STRACE = shutil.which("strace")
 PUBLISHING = f"""
 import sys
 from pathlib import Path
-from asu.stores.store import ACCOUNT
+from asu.stores.manifest import ACCOUNT
 from asu.stores.local import LocalStore
 
 store = LocalStore(Path(sys.argv[1]))

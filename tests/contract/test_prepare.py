@@ -18,13 +18,13 @@ from asu.catalogue.resolver import Resolver, as_it_stands
 from asu.catalogue.validation import ValidatedRequest
 from asu.errors import InvalidRequest
 from asu.resolution import Gatherer, load_rules, request_hash
-from asu.upstream.downloads_server import MemoryUpstream
 from asu.upstream.http_client import WebClient
 from asu_prepare.config import Settings as PrepareSettings
 from asu_prepare.main import create_app
 from asu_prepare.upstream import MemoryDocuments
 from tests.requirements import free_port
 from tests.serving import served
+from tests.twins.memory_upstream import MemoryUpstream
 from tests.unit.fixtures.feed_keys import PEM, USIGN, USIGN_LINE
 from tests.unit.worlds import REQUEST, metadata
 

@@ -8,9 +8,10 @@ import pytest
 
 from asu.errors import QueueUnavailable
 from asu.stores.local import LocalStore
-from asu.stores.memory import MemoryStore
-from asu.stores.store import ACCOUNT, Store, StoreUsage
+from asu.stores.manifest import ACCOUNT
+from asu.stores.store import Store, StoreUsage
 from tests.contract.test_store import LIFETIMES, A, gather, publish, read
+from tests.twins.memory_store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,17 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.records.build_record import LEASE_SECONDS, RUNNING, BuildRecord, Claimed, State
+from asu.records.build_record import (
+    LEASE_SECONDS,
+    PREFIX,
+    RUNNING,
+    WAITING,
+    BuildRecord,
+    Claimed,
+    State,
+)
 from asu.records.redis_records import RedisWorkerRecords
+from asu.records.redis_scripts import RETURNING
 from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.sides import BODIES, DONE, A, B, C, Sides, memory_sides, redis_sides
 
@@ -22,8 +31,8 @@ class RecordsContract:
         """No record, nobody waits, nothing to start."""
         assert await sides.api.look(A) is None
         assert await sides.api.waiting() == 0
-        assert sides.worker.start(A) is None
-        assert sides.worker.waiting_keys() == []
+        assert sides.worker.start_next() is None
+        assert sides.worker.due_keys() == []
         assert sides.worker.abandoned() == []
 
     async def test_a_claim_puts_a_new_build_in_line(self, sides: Sides) -> None:
@@ -36,11 +45,10 @@ class RecordsContract:
 
     async def test_a_plan_is_known_as_long_as_it_may_be_needed(self, sides: Sides) -> None:
         """While the build waits and runs, and when it is done; a failed one begins anew with the next request."""
-        await sides.claim(A)
         await sides.fail(B, "user")
+        await sides.claim(A)
         known = [sides.worker.plan(A)]
-        attempt = sides.worker.start(A)
-        assert attempt is not None
+        attempt = sides.start(A)
         known.append(sides.worker.plan(A))
         sides.worker.finish(attempt, DONE, 100)
         known.append(sides.worker.plan(A))
@@ -59,14 +67,14 @@ class RecordsContract:
         outcomes.append(await sides.claim(B))
 
         assert outcomes == [Claimed.KNOWN] * 3
-        assert sides.worker.waiting_keys() == [B]
+        assert sides.worker.due_keys() == [B]
 
     async def test_many_claims_at_once_make_one_build(self, sides: Sides) -> None:
         """On release day everybody asks for the same image in the same second."""
         outcomes = await asyncio.gather(*(sides.claim(A) for _ in range(50)))
 
         assert sorted(outcomes) == [Claimed.KNOWN] * 49 + [Claimed.NEW]
-        assert sides.worker.waiting_keys() == [A]
+        assert sides.worker.due_keys() == [A]
 
     async def test_above_the_limit_only_new_builds_are_refused(self, sides: Sides) -> None:
         """A refused one leaves no trace; as soon as one begins, there is room again."""
@@ -75,7 +83,7 @@ class RecordsContract:
         assert outcomes == [Claimed.KNOWN, Claimed.FULL]
         assert await sides.api.look(B) is None
 
-        sides.worker.start(A)
+        sides.start(A)
         assert await sides.claim(B, limit=1) is Claimed.NEW
 
     async def test_a_start_takes_a_waiting_build_once(self, sides: Sides) -> None:
@@ -83,7 +91,7 @@ class RecordsContract:
         attempt = await sides.begin(A)
 
         assert (attempt.key, attempt.tries, dict(attempt.plan)) == (A, 1, {"key": A})
-        assert sides.worker.start(A) is None
+        assert sides.worker.start_next() is None
         assert await sides.api.look(A) == BuildRecord(
             state=State.RUNNING, step="init", body=BODIES.started
         )
@@ -116,8 +124,8 @@ class RecordsContract:
 
     async def test_what_waits_or_runs_is_never_forgotten(self, sides: Sides) -> None:
         """However long it takes: a 404 on a poll would end it for the client."""
-        await sides.claim(A)
         await sides.begin(B)
+        await sides.claim(A)
         sides.let_pass(1_000_000)
 
         assert [
@@ -184,7 +192,7 @@ class RecordsContract:
         assert sides.worker.abandoned() == [attempt], "with its plan, which its failure will repeat"
 
         assert sides.worker.requeue(A, attempt.number)
-        assert sides.worker.waiting_keys() == [A, B]
+        assert sides.worker.due_keys() == [A, B]
         assert await sides.api.look(A) == BuildRecord(
             state=State.QUEUED, step="init", body=BODIES.queued
         )
@@ -198,8 +206,7 @@ class RecordsContract:
         sides.worker.requeue(A, stale.number)
         assert not sides.worker.progress(stale, "done", b"stale"), "not even while the build waits"
         assert not sides.worker.finish(stale, DONE, 100)
-        current = sides.worker.start(A)
-        assert current is not None
+        current = sides.start(A)
         assert (current.tries, dict(current.plan)) == (2, {"key": A})
         assert current.number > stale.number
 
@@ -288,7 +295,8 @@ def test_a_failed_build_keeps_no_plan() -> None:
                 "started_body": "s",
             },
         )
-        attempt = records.start(A)
+        redis.zadd(WAITING, {A: 1})
+        attempt = records.start_next()
         assert attempt is not None
         records.finish(
             attempt, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="user"), 100
@@ -304,3 +312,29 @@ def test_a_note_of_a_running_build_without_a_record_is_removed() -> None:
 
         assert RedisWorkerRecords(redis).abandoned() == []
         assert redis.smembers(RUNNING) == set()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [None, {"state": "done"}, {"state": "running"}, {"nonsense": "x"}, "text"],
+    ids=["nothing", "done", "running", "nonsense", "text"],
+)
+def test_a_key_in_line_that_does_not_wait_keeps_nobody_from_their_turn(
+    written: dict[str, str] | str | None,
+) -> None:
+    """Somebody removed a record by hand, or wrote into it: the key goes, and the next build begins."""
+    with fakeredis.FakeRedis() as redis:
+        for key, score in ((A, 1 - RETURNING), (B, 2), (C, 3)):
+            redis.zadd(WAITING, {key: score})
+        for key in (A, B):
+            if isinstance(written, str):
+                redis.set(PREFIX + key, written)
+            elif written:
+                redis.hset(PREFIX + key, mapping=written)
+        redis.hset(PREFIX + C, mapping={"state": "queued", "tries": "x", "due": "x", "plan": "{}"})
+
+        attempt = RedisWorkerRecords(redis).start_next()
+
+        assert attempt is not None
+        assert (attempt.key, attempt.tries) == (C, 1)
+        assert redis.zrange(WAITING, 0, -1) == []

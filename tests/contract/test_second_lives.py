@@ -24,8 +24,7 @@ class SecondLivesContract:
         assert await sides.api.look(A) == DONE
         assert await sides.claim(A) is Claimed.KNOWN
         assert await sides.api.revive(A) is Revived.QUEUED
-        attempt = sides.worker.start(A)
-        assert attempt
+        attempt = sides.start(A)
         assert (attempt.tries, dict(attempt.plan)) == (1, {"key": A})
 
     async def test_a_restored_record_ends_with_its_lifetime(self, sides: Sides) -> None:
@@ -41,8 +40,7 @@ class SecondLivesContract:
         """Whether it waits, runs or is done: it is newer."""
         await sides.claim(A)
         assert not sides.worker.restore(A, DONE, plan=None, bodies=None, ttl=100)
-        attempt = sides.worker.start(A)
-        assert attempt
+        attempt = sides.start(A)
         assert not sides.worker.restore(A, DONE, plan=None, bodies=None, ttl=100)
 
         assert sides.worker.is_current(attempt)
@@ -90,8 +88,7 @@ class SecondLivesContract:
         """Its files, if it has any, are about to be replaced."""
         await sides.claim(A)
         assert not sides.worker.forget(A, 0)
-        attempt = sides.worker.start(A)
-        assert attempt
+        attempt = sides.start(A)
         assert not sides.worker.forget(A, 0)
 
         assert sides.worker.is_current(attempt)
@@ -119,9 +116,9 @@ class SecondLivesContract:
         assert await sides.api.look(A) == BuildRecord(
             state=State.QUEUED, step="init", body=BODIES.queued
         )
-        assert sides.worker.waiting_keys() == [B, A]
-        attempt = sides.worker.start(A)
-        assert attempt is not None
+        assert sides.worker.due_keys() == [B, A]
+        sides.start(B)
+        attempt = sides.start(A)
         assert (attempt.tries, dict(attempt.plan), attempt.number > stale.number) == (
             1,
             {"key": A},
@@ -150,16 +147,16 @@ class SecondLivesContract:
         assert sorted(await asyncio.gather(*(sides.api.revive(A) for _ in range(20)))) == [
             Revived.NOT_DONE
         ] * 19 + [Revived.QUEUED]
-        assert sides.worker.waiting_keys() == [A]
+        assert sides.worker.due_keys() == [A]
 
     async def test_only_a_finished_build_is_revived(self, sides: Sides) -> None:
         """Not one that nobody knows, that waits, runs or has failed."""
-        await sides.claim(B)
         await sides.begin(C)
         await sides.fail(D, "user")
+        await sides.claim(B)
 
         assert [await sides.api.revive(key) for key in (A, B, C, D)] == [Revived.NOT_DONE] * 4
-        assert sides.worker.waiting_keys() == [B]
+        assert sides.worker.due_keys() == [B]
 
     async def test_a_build_is_revived_only_so_often(self, sides: Sides) -> None:
         """Its files go each time: it stays as it is until somebody asks for it anew, and then all is as at first."""
@@ -167,13 +164,12 @@ class SecondLivesContract:
             sides.worker.finish(await sides.begin(A, renew=True), DONE, 100)
             for _ in range(REVIVALS):
                 assert await sides.api.revive(A) is Revived.QUEUED
-                attempt = sides.worker.start(A)
-                assert attempt is not None
+                attempt = sides.start(A)
                 assert sides.worker.finish(attempt, DONE, 100)
 
             assert await sides.api.revive(A) is Revived.TOO_OFTEN
             assert await sides.api.look(A) == DONE
-            assert sides.worker.waiting_keys() == []
+            assert sides.worker.due_keys() == []
 
 
 class TestMemorySecondLives(SecondLivesContract):

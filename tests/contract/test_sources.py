@@ -12,8 +12,7 @@ import pytest
 
 from asu.provenance.envelope import PROVENANCE_FILE
 from asu.provenance.sources import SourceError, open_source
-from asu.stores.manifest import MANIFEST
-from asu.stores.store import ACCOUNT
+from asu.stores.manifest import ACCOUNT, MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

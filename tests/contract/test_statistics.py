@@ -118,6 +118,16 @@ class StatisticsContract:
         assert await sides.api.packages([MONDAY]) == {"vim": 2, "luci": 1}
         assert await sides.api.packages([date(2026, 10, 19), MONDAY]) == {"vim": 3, "luci": 1}
 
+    async def test_packages_are_counted_by_branch(self, sides: StatisticsSides) -> None:
+        """A branch's versions count together; all branches stand beside it."""
+        sides.worker.add_finished(BUILD)
+        sides.worker.add_finished(replace(BUILD, version="24.10-SNAPSHOT"))
+        sides.worker.add_finished(replace(BUILD, version="SNAPSHOT", packages=frozenset({"vim"})))
+
+        assert await sides.api.packages([MONDAY], "24.10") == {"vim": 2, "luci": 2}
+        assert await sides.api.packages([MONDAY], "SNAPSHOT") == {"vim": 1}
+        assert await sides.api.packages([MONDAY]) == {"vim": 3, "luci": 2}
+
     async def test_a_failure_is_counted_by_fault_and_as_it_was(
         self, sides: StatisticsSides
     ) -> None:
@@ -196,6 +206,7 @@ class StatisticsContract:
             "day:2026-10-26",
             "day:2026-10-27",
             "packages:2026-10-26",
+            "packages:2026-10-26:24.10",
             "failures:2026-10-27",
             "hours:2026-10-27",
             "totals",

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from asu.errors import QueueUnavailable, StoreFailed
-from asu.stores.manifest import MANIFEST
-from asu.stores.memory import MemoryStore
-from asu.stores.store import ACCOUNT, Lifetimes, Store, StoreUsage
+from asu.stores.manifest import ACCOUNT, MANIFEST
+from asu.stores.store import Lifetimes, Store, StoreUsage
+from tests.twins.memory_store import MemoryStore
 
 A, B = "a" * 64, "b" * 64
 

@@ -13,9 +13,10 @@ import pytest
 from asu.build_request import BuildRequest
 from asu.catalogue.validation import Catalogue
 from asu.resolution import DocumentMissingError, DocumentUnavailableError, Gatherer, load_rules
-from asu.upstream.downloads_server import DownloadsServer, MemoryUpstream, Upstream
+from asu.upstream.downloads_server import DownloadsServer, Upstream
 from asu.upstream.http_client import WebClient, WebError
 from tests.documents import write_documents
+from tests.twins.memory_upstream import MemoryUpstream
 from tests.unit.worlds import REQUEST, metadata, settings
 from tests.upstream.faults import Fault
 from tests.upstream.serve import UpstreamServer

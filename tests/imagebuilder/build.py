@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.imagebuilder.builder_files import write_builder
+from tests.imagebuilder.builder_files import Delays, write_builder
 from tests.imagebuilder.setup_archive import move_into_archive
 from tests.imagebuilder.upstream_tree import Release
 
@@ -54,11 +54,16 @@ class BuildError(Exception):
     """An image could not be made; the message says what to do."""
 
 
-def build(release: Release, feeds_url: str, name: str, base: str, *, needs_setup: bool) -> bool:
-    """Make the image of one release and target on the base image of id `base`; return whether anything had to be done."""
+def build(
+    release: Release, feeds_url: str, name: str, base: str, *, needs_setup: bool, delays: Delays
+) -> bool:
+    """Make the image of one release and target on the base image of id `base`.
+
+    Return whether anything had to be done.
+    """
     with tempfile.TemporaryDirectory(prefix="asu-standin-") as directory:
         context = Path(directory)
-        write_builder(release, feeds_url, context / "builder")
+        write_builder(release, feeds_url, context / "builder", delays)
         embeds = feeds_url.startswith("file:")
         if embeds:
             _copy_feeds(release, context / "upstream")
@@ -164,7 +169,16 @@ def main() -> int:
         action="store_true",
         help="let snapshot images unpack their builder with setup.sh",
     )
+    for part in ("install", "image"):
+        parser.add_argument(
+            f"--{part}-seconds",
+            type=float,
+            default=0,
+            metavar="SECONDS",
+            help=f"sleep so long in each {part}, to be as slow as a genuine builder",
+        )
     arguments = parser.parse_args()
+    delays = Delays(arguments.install_seconds, arguments.image_seconds)
     releases = [
         Release(arguments.tree, version, target)
         for version in arguments.version
@@ -202,7 +216,12 @@ def _make_all(present: Sequence[Release], arguments: argparse.Namespace, base: s
         try:
             needs_setup = arguments.setup and release.version.endswith("SNAPSHOT")
             made = build(
-                release, arguments.feeds, arguments.base_container, base, needs_setup=needs_setup
+                release,
+                arguments.feeds,
+                arguments.base_container,
+                base,
+                needs_setup=needs_setup,
+                delays=delays,
             )
         except (BuildError, OSError, ValueError, KeyError) as problem:
             print(f"build: {release.version} {release.target}: {problem}", file=sys.stderr)

@@ -6,19 +6,31 @@ import base64
 import json
 import shutil
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.imagebuilder.layout import lay_out
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tests.imagebuilder.upstream_tree import Release
 
 HERE = Path(__file__).parent
 # Made up, as in standin_opkg.py: whoever has this file trusts the tree's opkg feeds.
 DISTRIBUTION_KEY = "5ad0c0de24100000"
+CONFIG_LINES = 3980  # Besides those that mean something.
+# The order in which include/target.mk of OpenWrt lists default packages; a board's stand between.
+BASIC_PACKAGES = (
+    *("base-files", "ca-bundle", "dropbear", "fstools", "libc", "libgcc", "libustream-mbedtls"),
+    *("logd", "mtd", "netifd", "uci", "uclient-fetch", "urandom-seed", "urngd"),
+)
+ROUTER_PACKAGES = (
+    *("dnsmasq", "firewall4", "nftables", "kmod-nft-offload", "odhcp6c", "odhcpd-ipv6only"),
+    *("ppp", "ppp-mod-pppoe"),
+)
+MANAGERS = ("opkg", "apk-mbedtls")
 DEFAULT_PARTSIZE = 104  # Mebibytes; the default of all genuine targets with partitions.
 TARGZ_IMAGES = {
     "combined": "combined.img.gz",
@@ -27,7 +39,20 @@ TARGZ_IMAGES = {
 }
 
 
-def write_builder(release: Release, feeds_url: str, directory: Path) -> None:
+@dataclass(frozen=True)
+class Delays:
+    """Seconds that a builder sleeps, to be as slow as a genuine one: in each install, in each image."""
+
+    install: float = 0
+    image: float = 0
+
+
+NO_DELAYS = Delays()
+
+
+def write_builder(
+    release: Release, feeds_url: str, directory: Path, delays: Delays = NO_DELAYS
+) -> None:
     """Write everything that is below /builder into `directory`."""
     include, scripts = directory / "include", directory / "scripts"
     for path in (include, scripts, directory / "keys", directory / "packages"):
@@ -50,14 +75,14 @@ def write_builder(release: Release, feeds_url: str, directory: Path) -> None:
         shutil.copy(script, scripts)
     for archive in release.local_packages():
         shutil.copy(archive, directory / "packages")
-    (include / "version.mk").write_text(_version_mk(release))
+    (include / "version.mk").write_text(_version_mk(release, delays))
     (include / "devices.json").write_text(json.dumps(_devices(release), sort_keys=True))
     (directory / ".config").write_text(_config(release))
     (directory / ".profiles.mk").write_text(_profiles_mk(release.overview["profiles"]))
     _write_repositories(release, feeds_url, directory)
 
 
-def _version_mk(release: Release) -> str:
+def _version_mk(release: Release, delays: Delays) -> str:
     overview = release.overview
     board, subtarget = release.target.split("/")
     name, profile = next(iter(overview["profiles"].items()))
@@ -72,12 +97,22 @@ def _version_mk(release: Release) -> str:
         "REVISION": overview["version_code"],
         "SOURCE_DATE_EPOCH": str(overview["source_date_epoch"]),
         "VERSION_PREFIX": prefix,
-        "DEFAULT_PACKAGES": " ".join(overview["default_packages"]),
+        "DEFAULT_PACKAGES": " ".join(_as_info_prints(overview["default_packages"])),
         "LOCAL_PINS": " ".join(_pins(release)),
         "TARGZ_FILESYSTEM": "targz" if release.makes_targz_images else "",
+        "INSTALL_SECONDS": f"{delays.install:g}" if delays.install else "",
+        "IMAGE_SECONDS": f"{delays.image:g}" if delays.image else "",
         "HONOURS_ROOTFS_FILESYSTEM": "y" if release.version == "SNAPSHOT" else "",
     }
     return "".join(f"{key}:={_for_make(value)}\n" for key, value in values.items())
+
+
+def _as_info_prints(packages: Sequence[str]) -> list[str]:
+    """Order default packages as `make info` does: the basic ones, the board's, a router's, the manager."""
+    known = [*BASIC_PACKAGES, *ROUTER_PACKAGES, *MANAGERS]
+    board = [name for name in packages if name not in known]
+    order = [*BASIC_PACKAGES, *reversed(board), *ROUTER_PACKAGES, *MANAGERS]
+    return [name for name in order if name in packages]
 
 
 def _pins(release: Release) -> list[str]:
@@ -111,7 +146,12 @@ def _config(release: Release) -> str:
         "CONFIG_SIGNATURE_CHECK": True,
     }
     lines = [f"{name}=y" if is_on else f"# {name} is not set" for name, is_on in switches.items()]
-    return "\n".join([*lines, f"CONFIG_TARGET_ROOTFS_PARTSIZE={DEFAULT_PARTSIZE}", ""])
+    # The genuine file is longer than what a caller may keep of an output, and these stand in its
+    # middle.
+    rest = [f"# CONFIG_PACKAGE_kmod-of-the-stand-in-{n} is not set" for n in range(CONFIG_LINES)]
+    half = CONFIG_LINES // 2
+    partsize = f"CONFIG_TARGET_ROOTFS_PARTSIZE={DEFAULT_PARTSIZE}"
+    return "\n".join([*rest[:half], *lines, partsize, *rest[half:], ""])
 
 
 def _profiles_mk(profiles: Mapping[str, Any]) -> str:

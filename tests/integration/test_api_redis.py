@@ -122,12 +122,12 @@ def test_a_hundred_equal_requests_make_one_job(api: str, redis: Redis) -> None:
     answers = many(api, "POST", "/api/v1/build", 100, json=REQUEST)
 
     assert {answer.status_code for answer in answers} == {202}
-    [key] = {answer.json()["request_hash"] for answer in answers}
+    assert len({answer.json()["request_hash"] for answer in answers}) == 1
     assert {answer.json()["queue_position"] for answer in answers} == {0}
-    assert redis.lrange(f"rq:queue:{QUEUE}", 0, -1) == [key.encode()]
+    assert redis.llen(f"rq:queue:{QUEUE}") == 1
     assert len(redis.keys("rq:job:*")) == 1
     assert redis.zcard("asu:waiting") == 1
-    assert [RedisWorkerRecords(redis).start(key) is not None for _ in range(3)] == [
+    assert [RedisWorkerRecords(redis).start_next() is not None for _ in range(3)] == [
         True,
         False,
         False,
@@ -243,7 +243,7 @@ def test_a_build_is_followed_to_its_end(
     """Queued, running, done, through real records; HEAD has the headers of GET and no body on the wire."""
     key = client.post("/api/v1/build", json=REQUEST).json()["request_hash"]
     worker = RedisWorkerRecords(redis)
-    attempt = worker.start(key)
+    attempt = worker.start_next()
     assert attempt is not None
     worker.progress(attempt, "building_image", b'{"status": 202}')
     running = client.head(f"/api/v1/build/{key}")

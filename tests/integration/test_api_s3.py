@@ -77,7 +77,7 @@ class World:
         asyncio.run(claim())
         with Redis.from_url(self.redis.url) as redis:
             worker = RedisWorkerRecords(redis)
-            attempt = worker.start(KEY)
+            attempt = worker.start_next()
             assert attempt is not None
             worker.finish(
                 attempt, BuildRecord(state=State.DONE, step="done", body=b'{"status": 200}'), 1000

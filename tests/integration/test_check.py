@@ -423,7 +423,7 @@ def test_a_sweep_by_hand_tidies_what_a_dead_worker_left(running: Operator, tmp_p
     with RedisServer(tmp_path) as redis, ExitStack() as stack:
         world = WorkerWorld(running.world.podman, redis, tmp_path, stack)
         key = world.ask()
-        attempt = world.records.start(key)
+        attempt = world.records.start_next()
         assert attempt
         PodmanEngine(world.settings, system=world.system).start(
             builder_image(BUILDER), key=key, attempt=attempt.number

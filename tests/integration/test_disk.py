@@ -10,12 +10,13 @@ import subprocess
 import tarfile
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from asu.builds.build_queue import QUEUE
 from asu.builds.capacity import MIB
+from asu.builds.redis_fleet import NOTE, live_workers
 from asu.errors import DiskFull
 from asu.records.build_record import State
 from asu.stores.local import LocalStore
@@ -117,19 +118,15 @@ def test_an_accepted_build_waits_for_room_and_is_then_made(
     """However long the disk is full: it is not begun, no try is counted, and the worker lives; soon after there is room it is built."""
     worker = without_room.start_worker()
     key = without_room.ask()
-    without_room.hand_out(key)
-    signs = [wait_for_sign_of_life(without_room, after="")]
-    signs += [wait_for_sign_of_life(without_room, after=signs[-1]) for _ in range(WAITED)]
+    without_room.wake_worker()
+    for _ in range(WAITED):
+        wait_for_sign_of_life(without_room)
 
-    waits, held = without_room.look(key), without_room.client.lrange(f"rq:queue:{QUEUE}", 0, -1)
+    waits, tickets = without_room.look(key), without_room.client.llen(f"rq:queue:{QUEUE}")
     (disk / "other").unlink()
     record = without_room.wait_until_ended(key, seconds=60)
 
-    assert (waits.state, json.loads(waits.standing.tried), held) == (
-        State.QUEUED,
-        [],
-        [key.encode()],
-    )
+    assert (waits.state, json.loads(waits.standing.tried), tickets) == (State.QUEUED, [], 1)
     assert (record.state, without_room.tries(key), worker.poll()) == (State.DONE, 1, None), (
         record.body
     )
@@ -139,29 +136,24 @@ def test_a_worker_that_waits_for_room_ends_when_it_is_told_to(without_room: Work
     """It has no build to finish, and the one that waits is for another worker."""
     worker = without_room.start_worker()
     key = without_room.ask()
-    without_room.hand_out(key)
-    wait_for_sign_of_life(without_room, after=wait_for_sign_of_life(without_room, after=""))
+    without_room.wake_worker()
+    for _ in range(2):
+        wait_for_sign_of_life(without_room)
 
     worker.send_signal(signal.SIGTERM)
 
     assert worker.wait(10) == 0
     assert (
         without_room.look(key).state,
-        without_room.client.lrange(f"rq:queue:{QUEUE}", 0, -1),
-    ) == (State.QUEUED, [key.encode()])
+        without_room.client.llen(f"rq:queue:{QUEUE}"),
+    ) == (State.QUEUED, 1)
 
 
-def wait_for_sign_of_life(world: WorkerWorld, *, after: str) -> str:
-    """Wait until the only worker says that it lives, later than it did; return when that was."""
+def wait_for_sign_of_life(world: WorkerWorld) -> None:
+    """Wait until a worker writes a note, later than now."""
+    for name in world.client.keys(f"{NOTE}*"):
+        world.client.delete(name)
     give_up = time.monotonic() + PATIENCE
-    while time.monotonic() < give_up:
-        for name in world.client.keys("rq:worker:*"):
-            said: Any = (
-                world.client.hget(name, "last_heartbeat")
-                if world.client.type(name) == b"hash"
-                else None
-            )
-            if said and said.decode() > after:
-                return str(said.decode())
+    while not live_workers(world.client):
+        assert time.monotonic() < give_up, "the worker has not been heard of"
         time.sleep(0.1)
-    raise TimeoutError("the worker has not been heard of")

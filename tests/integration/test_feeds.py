@@ -220,7 +220,7 @@ def test_a_feed_below_the_operators_list_reaches_the_image(
             preview = client.post("/api/v1/build/prepare", json=request).json()
             accepted = client.post("/api/v1/build", json=request).json()
     key = accepted["request_hash"]
-    worker.builder(PodmanEngine(settings, system=worker.system))(key)
+    worker.builder(PodmanEngine(settings, system=worker.system))()
     body = worker.body(key)
 
     assert (beside.status_code, beside.json()["code"]) == (400, "repository-not-allowed")

@@ -10,13 +10,11 @@ from redis.asyncio import Redis as AsyncRedis
 
 from asu.builds.build_queue import RqBuildQueue
 from asu.builds.capacity import Room
-from asu.builds.fleet import MemoryFleet
 from asu.errors import MemoryFull, QueueUnavailable
 from asu.records.build_record import (
     LEASE,
     LEASE_SECONDS,
     PREFIX,
-    Attempt,
     BuildRecord,
     Revived,
     State,
@@ -28,6 +26,7 @@ from asu.worker.outcome_statistics import OutcomeStatistics
 from tests.contract.redis_clock import let_pass
 from tests.contract.sides import BODIES, DONE, A, B, C, Sides, redis_sides
 from tests.contract.sides import ONE as ONE_HOLDER
+from tests.twins.memory_fleet import MemoryFleet
 from tests.unit.job_world import KEY, new_world
 
 pytestmark = pytest.mark.anyio
@@ -47,13 +46,6 @@ def sides(redis: Redis, asynchronous: AsyncRedis) -> Sides:
     return redis_sides(asynchronous, redis)
 
 
-async def started(sides: Sides, key: str) -> Attempt:
-    """Begin a build that waits."""
-    attempt = sides.worker.start(key)
-    assert attempt is not None
-    return attempt
-
-
 def fill(redis: Redis) -> None:
     """Let Redis have no memory left for anybody."""
     redis.config_set("maxmemory", ONE)
@@ -67,7 +59,7 @@ async def test_a_build_that_was_accepted_runs_to_its_end(
     await sides.claim(A)
     fill(redis)
 
-    attempt = sides.worker.start(A)
+    attempt = sides.worker.start_next()
     assert attempt is not None
     assert sides.worker.progress(attempt, "building_image", PRINTED)
     let_pass(redis, LEASE_SECONDS - 1)
@@ -89,7 +81,7 @@ async def test_an_attempt_that_failed_or_was_lost_is_followed_by_another(
     redis.delete(LEASE + B)
     assert sides.worker.requeue(B, lost.number)
 
-    assert [sides.worker.start(key) is not None for key in (A, B)] == [True, True]
+    assert [sides.worker.start_next() is not None for key in (A, B)] == [True, True]
     assert [await sides.tried(key) for key in (A, B)] == [
         [(1, "failed", "store-failed")],
         [(1, "lost", "worker-lost")],
@@ -104,7 +96,7 @@ async def test_a_poll_of_a_finished_build_is_answered(redis: Redis, sides: Sides
     await sides.api.note_use(A)
     assert sides.worker.idle([A]).keys() == {A}
     assert await sides.api.revive(A) is Revived.QUEUED
-    assert sides.worker.start(A) is not None
+    assert sides.worker.start_next() is not None
 
 
 async def test_a_new_build_is_refused_and_leaves_no_trace(redis: Redis, sides: Sides) -> None:
@@ -131,7 +123,7 @@ async def test_a_new_build_is_refused_whatever_else_its_client_holds(
     """Places that are none any more are given back on the way, which needs no memory; the refusal comes before."""
     for key in (A, B):
         await sides.claim(key, holder=ONE_HOLDER)
-        sides.worker.finish(await started(sides, key), DONE, 100)
+        sides.worker.finish(sides.start(key), DONE, 100)
     fill(redis)
 
     with pytest.raises(MemoryFull):
@@ -166,7 +158,7 @@ async def test_a_build_tells_its_true_outcome(
         engine=lambda: world.engine,
         statistics=OutcomeStatistics(world.statistics),
     )
-    await asyncio.to_thread(builder.run, {"version": 1, "key": KEY})
+    await asyncio.to_thread(builder.run)
 
     record = await api.look(KEY)
     assert record is not None
@@ -197,13 +189,11 @@ async def test_new_builds_are_refused_while_there_is_memory_for_the_ends_of_the_
 
     assert len(accepted) > 50
     for key in accepted:
-        attempt = sides.worker.start(key)
-        assert attempt is not None
-        assert sides.worker.finish(attempt, FAILED, 100)
+        assert sides.worker.finish(sides.start(key), FAILED, 100)
     use = await sides.api.memory()
     assert use is not None
     assert use.used < use.limit == LIMIT
-    RqBuildQueue(redis, deadline=1).put(A)
+    RqBuildQueue(redis, deadline=1).put()
 
 
 async def test_how_much_memory_is_used_is_known(redis: Redis, asynchronous: AsyncRedis) -> None:

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis import Redis
-from rq import Queue
-from rq.serializers import JSONSerializer
 
-from asu.builds.build_queue import QUEUE, Reconciler, RqBuildQueue, has_live_worker
+from asu.builds.build_queue import QUEUE, RqBuildQueue
 from asu.builds.fleet import WorkerNote
-from asu.builds.redis_fleet import RedisFleet, RedisFleetNotes
+from asu.builds.redis_fleet import RedisFleet, RedisFleetNotes, has_live_worker, live_workers
 from asu.errors import BuildFailed, MemoryFull
 from asu.records.build_record import PREFIX
 from asu.records.redis_memory import ENDING_BYTES
@@ -25,12 +23,13 @@ from asu.settings import Settings
 from asu.stores.store import StoreUsage
 from asu.worker.process import expect_live_worker
 from asu.worker.progress import Progress
-from asu.worker.queue_worker import BuildWorker, runnable
-from tests.contract.sides import A, B, redis_sides
+from asu.worker.queue_worker import BuildWorker
+from tests.contract.sides import A, redis_sides
+from tests.contract.test_queue import tickets
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from redis.asyncio import Redis as AsyncRedis
@@ -39,7 +38,7 @@ pytestmark = pytest.mark.anyio
 
 ONE = 1  # Byte; a Redis that may use as little has no memory left, whatever it holds.
 HERE = socket.gethostname()
-SILENT = "2026-01-01T00:00:00.000000Z"
+NOTE = WorkerNote(trouble="", disk_free=1)
 PATIENCE = 30.0  # Seconds, after which a test that would wait for ever makes room to fail.
 
 
@@ -78,21 +77,21 @@ def make_room(redis: Redis) -> None:
 
 
 class Builds:
-    """Writes down which builds were begun, in their own processes; the one whose key is A fills Redis."""
+    """Writes down each build that was begun, in its own process; the first fills Redis if it may."""
 
-    def __init__(self, redis: Redis, notes: Path) -> None:
-        self._redis, self._notes = redis, notes
+    def __init__(self, redis: Redis, notes: Path, *, fills: bool = True) -> None:
+        self._redis, self._notes, self._fills = redis, notes, fills
 
-    def __call__(self, payload: Mapping[str, Any]) -> None:
+    def __call__(self) -> None:
         """Build."""
         with self._notes.open("a") as notes:
-            notes.write(payload["key"] + "\n")
-        if payload["key"] == A:
+            notes.write("begun\n")
+        if self._fills and self.begun() == 1:
             fill(self._redis)
 
-    def begun(self) -> list[str]:
-        """Return the keys of those that were begun."""
-        return self._notes.read_text().split() if self._notes.exists() else []
+    def begun(self) -> int:
+        """Return how many were begun."""
+        return len(self._notes.read_text().split()) if self._notes.exists() else 0
 
 
 @pytest.fixture
@@ -101,117 +100,110 @@ def builds(redis: Redis, tmp_path: Path) -> Builds:
     return Builds(redis, tmp_path / "begun")
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 @pytest.mark.usefixtures("signals", "last_resort")
 async def test_a_worker_outlives_a_build_that_fills_redis(
     redis: Redis, queue: RqBuildQueue, builds: Builds
 ) -> None:
     """It sweeps, which makes room, and begins the next build; nothing of the first is taken for one of the second."""
-    seen: list[tuple[list[str], bool]] = []
+    seen: list[int] = []
 
     def sweep() -> None:
         if builds.begun():
-            seen.append((builds.begun(), has_live_worker(redis, HERE)))
+            seen.append(builds.begun())
             make_room(redis)
 
-    for key in (A, B):
-        queue.put(key)
+    queue.top_up(2)
     BuildWorker(redis, build=builds, sweep=sweep).work(burst=True, logging_level=None)
 
-    assert seen[0] == ([A], True)
-    assert builds.begun() == [A, B]
-    assert queue.live_workers() == 0
+    assert seen[0] == 1
+    assert builds.begun() == 2
 
 
 @pytest.mark.usefixtures("signals", "last_resort")
 async def test_a_worker_starts_in_a_full_redis(
-    redis: Redis, queue: RqBuildQueue, builds: Builds
+    redis: Redis, queue: RqBuildQueue, tmp_path: Path
 ) -> None:
-    """It is known to live, sweeps again and again, and begins what waits once there is memory."""
-    seen: list[tuple[list[str], bool]] = []
+    """It is known to be alive, sweeps again and again, and begins what waits once there is memory."""
+    builds = Builds(redis, tmp_path / "begun", fills=False)
+    own, seen = RedisFleetNotes(redis, HERE), list[tuple[int, bool]]()
 
     def sweep() -> None:
+        own.note_worker(NOTE)
         seen.append((builds.begun(), has_live_worker(redis, HERE)))
         if len(seen) == 3:
             make_room(redis)
 
-    queue.put(B)
+    queue.put()
     fill(redis)
-    worker = BuildWorker(redis, build=builds, sweep=sweep)
+    worker = BuildWorker(redis, build=builds, sweep=sweep, leave=own.withdraw)
     worker.maintenance_interval = 1
     worker.work(burst=True, logging_level=None)
 
-    assert seen[:3] == [([], True)] * 3
-    assert builds.begun() == [B]
+    assert seen[:3] == [(0, True)] * 3
+    assert builds.begun() == 1
+    assert live_workers(redis) == []
 
 
 @pytest.mark.usefixtures("signals")
-async def test_a_worker_that_waits_for_memory_ends_when_it_is_told_to(
+async def test_a_worker_that_waits_for_memory_ends_when_it_gets_a_signal(
     redis: Redis, queue: RqBuildQueue, builds: Builds
 ) -> None:
-    """Its death is registered, and it takes no build along."""
-    queue.put(B)
+    """Its note is withdrawn, and it takes no ticket along."""
+    own = RedisFleetNotes(redis, HERE)
+    own.note_worker(NOTE)
+    queue.put()
     fill(redis)
-    told = threading.Timer(1.5, os.kill, [os.getpid(), signal.SIGTERM])
+    signalled = threading.Timer(1.5, os.kill, [os.getpid(), signal.SIGTERM])
 
-    told.start()
-    BuildWorker(redis, build=builds, sweep=lambda: None).work(logging_level=None)
+    signalled.start()
+    BuildWorker(redis, build=builds, sweep=nothing, leave=own.withdraw).work(logging_level=None)
 
-    told.join()
-    assert builds.begun() == []
-    assert queue.out_of_line([B]) == set()
-    assert redis.smembers("rq:workers") == set()
+    signalled.join()
+    assert builds.begun() == 0
+    assert redis.llen(f"rq:queue:{QUEUE}") == 1
+    assert live_workers(redis) == []
 
 
 @pytest.mark.usefixtures("signals")
-async def test_a_worker_that_is_told_to_end_while_it_builds_waits_for_the_build(
+async def test_a_worker_that_gets_a_signal_while_it_builds_waits_for_the_build(
     redis: Redis, queue: RqBuildQueue, tmp_path: Path
 ) -> None:
-    """RQ writes down within the signal's handler that it was told, and Redis refuses that."""
+    """RQ writes that down within the signal's handler, and Redis refuses it."""
     worker_pid, ended = os.getpid(), tmp_path / "ended"
 
-    def build(_: object) -> None:
+    def build() -> None:
         fill(redis)
         os.kill(worker_pid, signal.SIGTERM)
         time.sleep(1)
         ended.touch()
 
-    queue.put(A)
-    BuildWorker(redis, build=build, sweep=lambda: None).work(logging_level=None)
+    queue.put()
+    BuildWorker(redis, build=build, sweep=nothing).work(logging_level=None)
 
     assert ended.exists()
 
 
-async def test_signs_of_life_need_no_memory(redis: Redis, queue: RqBuildQueue) -> None:
-    """Without them a live worker would be told as dead, and whoever starts workers anew would end its build; while it builds it sweeps."""
-    swept: list[str] = []
-    worker = BuildWorker(redis, build=lambda _: None, sweep=lambda: swept.append("swept"))
+async def test_a_worker_sweeps_while_it_builds_in_a_full_redis(
+    redis: Redis, queue: RqBuildQueue
+) -> None:
+    """Its note needs no memory. Without it a live worker would count as dead, and its container would be restarted."""
+    own = RedisFleetNotes(redis, HERE)
+    worker = BuildWorker(redis, build=nothing, sweep=lambda: own.note_worker(NOTE))
     worker.register_birth()
-    queue.put(A)
-    job = Queue(
-        QUEUE, connection=redis, serializer=JSONSerializer, job_class=runnable(lambda _: None)
-    ).fetch_job(A)
-    assert job is not None
-    execution = worker.prepare_execution(job)
-    alive = []
-    ways: list[Callable[[], None]] = [
-        worker.heartbeat,
-        lambda: worker.maintain_heartbeats(job, execution),
-    ]
+    queue.put()
+    [ticket] = tickets(redis)
+    execution = worker.prepare_execution(ticket)
     fill(redis)
 
-    for say in ways:
-        redis.eval(
-            "redis.call('HDEL', KEYS[1], '') redis.call('HSET', KEYS[1], 'last_heartbeat', ARGV[1])",
-            1,
-            worker.key,
-            SILENT,
-        )
-        alive.append(queue.live_workers())
-        say()
-        alive.append(queue.live_workers())
+    before = live_workers(redis)
+    worker.heartbeat()
+    worker.maintain_heartbeats(ticket, execution)
 
-    assert alive == [0, 1, 0, 1]
-    assert swept == ["swept"]
+    assert (before, live_workers(redis)) == ([], [HERE])
 
 
 async def test_nobody_is_taken_for_dead_that_redis_may_not_have_heard(
@@ -228,29 +220,31 @@ async def test_nobody_is_taken_for_dead_that_redis_may_not_have_heard(
     assert "nobody knows" in capsys.readouterr().out
 
 
-async def test_what_else_a_sweep_does_is_done(
+async def test_notes_are_left_in_a_full_redis(
     redis: Redis, asynchronous: AsyncRedis, queue: RqBuildQueue
 ) -> None:
-    """No new job is to be had, but notes are left; a sweep that ended there would tidy nothing that comes after."""
-    fleet, notes = RedisFleet(asynchronous), RedisFleetNotes(redis)
-    note, usage = WorkerNote(trouble="podman is away", disk_free=1), StoreUsage(builds=2, bytes=3)
+    """No ticket can be added, but the notes of worker and store are written."""
+    fleet, own, usage = (
+        RedisFleet(asynchronous),
+        RedisFleetNotes(redis, HERE),
+        StoreUsage(builds=2, bytes=3),
+    )
     fill(redis)
 
-    Reconciler(queue)([A, B])
-    notes.note_worker("one", note)
-    notes.note_store(usage)
+    own.note_worker(NOTE)
+    own.note_store(usage)
 
-    assert (await fleet.notes(), await fleet.store_usage()) == ([note], usage)
+    assert (await fleet.notes(), await fleet.store_usage()) == ([NOTE], usage)
     with pytest.raises(MemoryFull):
-        queue.put(A)
+        queue.top_up(2)
 
 
 async def test_a_build_that_rq_could_not_note_leaves_nothing(
     redis: Redis, queue: RqBuildQueue, builds: Builds
 ) -> None:
     """The next is not taken for it: RQ would look after the wrong one."""
-    queue.put(A)
-    worker = BuildWorker(redis, build=builds, sweep=lambda: None)
+    queue.put()
+    worker = BuildWorker(redis, build=builds, sweep=nothing)
     worker.register_birth()
     taken = worker.dequeue_job_and_maintain_ttl(1)
     assert taken is not None
@@ -271,7 +265,7 @@ async def test_the_end_of_a_build_takes_no_more_memory_than_is_kept_for_it(
     attempt = await sides.begin(A)
     plan = {
         "key": A,
-        "enqueued_at": SILENT,
+        "enqueued_at": "2026-01-01T00:00:00+00:00",
         "request": {"version": "24.10.4", "target": "x86/64", "profile": "generic"},
     }
     rubbish = "\ufffd" * 131_072

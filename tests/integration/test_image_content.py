@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asu.provenance.envelope import PROVENANCE_FILE
-from asu.stores.manifest import MANIFEST
-from asu.stores.store import ACCOUNT
+from asu.stores.manifest import ACCOUNT, MANIFEST
 from tests.integration.podman_world import APK, OPKG
 from tests.requirements import required_program
 

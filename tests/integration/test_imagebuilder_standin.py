@@ -135,6 +135,48 @@ def test_info_names_target_defaults_and_profiles(builders: dict[str, Container])
     assert lines[9:] == ["    hasImageMetadata: 0"]
 
 
+def test_default_packages_are_not_sorted(builders: dict[str, Container]) -> None:
+    """They come in the order of the board, with the package manager at the end."""
+    for tag, manager in ((OPKG, "opkg"), (APK, "apk-mbedtls")):
+        defaults = builders[tag].make("info").stdout.splitlines()[3].split()[2:]
+
+        assert defaults != sorted(defaults)
+        assert (defaults[0], defaults[-1]) == ("base-files", manager)
+
+
+def test_the_configuration_is_as_long_as_the_genuine_one(builders: dict[str, Container]) -> None:
+    """A caller that keeps a part of it loses the file systems in its middle."""
+    lines = builders[OPKG].shell("cat .config").splitlines()
+
+    assert 3_950 < len(lines) < 4_050
+    assert 1_500 < lines.index("CONFIG_TARGET_ROOTFS_SQUASHFS=y") < 2_500
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("printf '\\0\\0' | dd of={0} bs=1 seek=10 conv=notrunc", "ADB schema error"),
+        ("truncate -s 100 {0}", "ADB schema error"),
+        ("truncate -s -10 {0}", "ADB block error"),
+        ("printf '<html></html>' >{0}", "file format is invalid or inconsistent"),
+    ],
+    ids=["start", "cut to 100 bytes", "end", "a page in its place"],
+)
+def test_a_damaged_package_of_apk_has_the_genuine_words(
+    fresh: Start, damage: str, words: str
+) -> None:
+    """The kind of damage decides which of three messages apk prints."""
+    container = fresh(APK)
+    assert container.make("manifest", "PACKAGES=tmux").returncode == 0
+    name = container.shell("basename dl/tmux-*.apk .apk").strip()
+    container.shell(damage.format(f"dl/{name}.apk"))
+
+    done = container.make("manifest", "PACKAGES=tmux")
+
+    assert done.returncode == 2
+    assert f"ERROR: {name}: {words}\n" in done.stderr
+
+
 def test_keys_are_made_in_the_first_run_only(fresh: Start) -> None:
     """The first manifest of a container makes keys and a local index, the second does neither."""
     container = fresh(OPKG)

@@ -19,7 +19,7 @@ from asu.records.redis_records import RedisWorkerRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
 from asu.stores import open_store
-from asu.stores.store import ACCOUNT
+from asu.stores.manifest import ACCOUNT
 from asu.worker.progress import Progress
 from tests.documents import write_documents
 from tests.integration.test_api_redis import running_api
@@ -84,7 +84,7 @@ def test_every_accepted_build_survives_the_crash_of_redis(
         own_redis.start()
         accepted += [answer for answer in (future.result() for future in under_way) if answer]
     with Redis.from_url(own_redis.url) as redis:
-        waiting = RedisWorkerRecords(redis).waiting_keys()
+        waiting = RedisWorkerRecords(redis).due_keys()
 
     assert len(set(accepted)) == len(accepted) >= ACCEPTED
     assert set(accepted) <= set(waiting)

@@ -6,16 +6,15 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.builds.redis_fleet import RedisFleet, RedisFleetNotes
 from asu.records.build_record import LEASE_SECONDS
 from asu.statistics.redis_statistics import RedisBuildStatistics, RedisStatistics
 from tests.contract.places import Crowd
 from tests.contract.sides import DONE, A, B, Sides, redis_sides
 from tests.contract.test_asked_twice import AskedTwiceContract, TokensContract
-from tests.contract.test_fleet import FleetSides, RedisFleetContract
+from tests.contract.test_fleet import FleetContract, FleetSides, fleet_sides
 from tests.contract.test_line import LineContract
 from tests.contract.test_poison_plans import PoisonContract
-from tests.contract.test_queue import Line, RqContract, rq_line
+from tests.contract.test_queue import QueueContract
 from tests.contract.test_queue_worker import WorkerContract
 from tests.contract.test_records import RecordsContract
 from tests.contract.test_second_lives import SecondLivesContract
@@ -70,22 +69,12 @@ class TestRealRecords(RealSides, RecordsContract):
         assert (redis.exists(f"asu:lease:{A}"), redis.ttl(f"asu:build:{A}")) == (0, 100)
 
 
-class TestRealQueue(RqContract):
+class TestRealQueue(QueueContract):
     """RQ, where it runs in production."""
-
-    @pytest.fixture
-    def line(self, redis: Redis) -> Line:
-        """Return a queue and its keys."""
-        return rq_line(redis)
 
 
 class TestRealWorker(WorkerContract):
     """RQ's worker, at the Redis of production."""
-
-    @pytest.fixture
-    def line(self, redis: Redis) -> Line:
-        """Return a queue and its keys."""
-        return rq_line(redis)
 
 
 class TestRealStatistics(StatisticsContract):
@@ -99,10 +88,10 @@ class TestRealStatistics(StatisticsContract):
         )
 
 
-class TestRealFleet(RedisFleetContract):
+class TestRealFleet(FleetContract):
     """The workers' notes, where they are kept in production."""
 
     @pytest.fixture
     async def sides(self, asynchronous: AsyncRedis, redis: Redis) -> FleetSides:
         """Return both sides of one server."""
-        return FleetSides(api=RedisFleet(asynchronous), worker=RedisFleetNotes(redis))
+        return fleet_sides(asynchronous, redis)

@@ -46,7 +46,7 @@ def test_a_restart_while_the_downloads_server_is_away_changes_no_answer(
             preview = client.post("/api/v1/build/prepare", json=REQUEST)
     key = asked.json()["request_hash"]
     with Redis.from_url(shared_redis.url) as redis:
-        attempt = RedisWorkerRecords(redis).start(key)
+        attempt = RedisWorkerRecords(redis).start_next()
         assert attempt is not None
         publish(tmp_path, key)
         RedisWorkerRecords(redis).finish(

@@ -12,8 +12,8 @@ import pytest
 
 from asu.errors import QueueUnavailable, StoreFailed
 from asu.stores import open_store
-from asu.stores.manifest import MANIFEST
-from asu.stores.store import ACCOUNT, StoreUsage
+from asu.stores.manifest import ACCOUNT, MANIFEST
+from asu.stores.store import StoreUsage
 from tests.contract.test_publication import PublicationContract, answers, nothing
 from tests.contract.test_store import LIFETIMES, A, B, gather, publish, read
 from tests.integration.test_s3_store import PREFIX, address, names, object_of, s3_settings

@@ -14,12 +14,12 @@ import pytest
 from asu.keys.usign import read_secret_key
 from asu.provenance.envelope import PROVENANCE_FILE
 from asu.records.build_record import State
-from asu.stores.manifest import MANIFEST
-from asu.stores.store import ACCOUNT
+from asu.stores.manifest import ACCOUNT, MANIFEST
 from asu.worker.signing_key import make_signing_key, read_signing_key
 from tests.integration.podman_world import APK, OPKG, ROOT
 from tests.requirements import required_program
 from tests.signed_images import read_signed
+from tests.stored import stored_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,9 +61,7 @@ def signed_build(worker: WorkerWorld, key: Path, **fields: Any) -> dict[str, Any
 
 def served(worker: WorkerWorld, body: dict[str, Any], name: str) -> bytes:
     """Return the bytes of a published file."""
-    stored = worker.store.find(body["bin_dir"], name)
-    assert stored
-    return stored.path.read_bytes()
+    return stored_bytes(worker.store, body["bin_dir"], name)
 
 
 def test_signify_makes_the_same_signature_with_a_new_key(key: Path, tmp_path: Path) -> None:
@@ -168,7 +166,7 @@ def test_a_worker_process_signs_with_the_key_that_it_is_given(
     lone_worker.settings_values["build_key"] = key
     lone_worker.start_worker()
     waiting = lone_worker.ask(version=APK, **DEVICE)
-    lone_worker.hand_out(waiting)
+    lone_worker.wake_worker()
 
     record = lone_worker.wait_until_ended(waiting, seconds=BUILD_SECONDS)
 

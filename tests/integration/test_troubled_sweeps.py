@@ -18,7 +18,6 @@ from asu.records.redis_connections import async_redis, sync_redis
 from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.settings import Settings
 from asu.statistics.redis_statistics import RedisBuildStatistics, RedisStatistics
-from asu.stores.memory import MemoryStore
 from asu.worker.builder_image import BuilderImage
 from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.sweeping import GRACE, Sweep
@@ -26,6 +25,7 @@ from tests.contract.sides import A, B, C
 from tests.lossy_redis import LossyRedis
 from tests.redis_server import RedisServer
 from tests.twins.memory_container import MemoryEngine
+from tests.twins.memory_store import MemoryStore
 
 IMAGE = BuilderImage(name="image", version="24.10.4", target="ath79/generic")
 
@@ -41,7 +41,7 @@ class World:
     store: MemoryStore = field(default_factory=MemoryStore)
 
     def ask(self, key: str) -> None:
-        """Put a build in line, without a job."""
+        """Put a build in line, without a ticket."""
         request = {"version": "24.10.4", "target": "x86/64", "profile": "generic"}
         plan = json.dumps(
             {
@@ -64,7 +64,9 @@ class World:
         """Begin a build whose worker dies at once."""
         self.ask(key)
         with Redis.from_url(self.server.url) as redis:
-            assert RedisWorkerRecords(redis).start(key)
+            attempt = RedisWorkerRecords(redis).start_next()
+            assert attempt
+            assert attempt.key == key
             redis.delete(LEASE + key)
 
     def sweep(self, redis: Redis, max_attempts: int) -> Sweep:
@@ -77,7 +79,7 @@ class World:
             RqBuildQueue(redis, deadline=1),
             OutcomeStatistics(RedisBuildStatistics(redis)),
         )
-        notes = RedisFleetNotes(redis)
+        notes = RedisFleetNotes(redis, "here")
         return Sweep(
             settings,
             records=records,
@@ -109,9 +111,9 @@ def world(own_redis: RedisServer, lossy: LossyRedis, tmp_path: Path) -> World:
 
 def test_a_full_redis_keeps_no_part_of_a_sweep_from_being_done(world: World) -> None:
     """What needs no memory is done, for one build as for another; of the rest it is told that it was not."""
-    world.ask(C)
     for key in (A, B):
         world.lose(key)
+    world.ask(C)
     world.engine.start(IMAGE, key="e" * 64, attempt=1)
     world.store.publish("f" * 64, world.store.workplace("f" * 64), -GRACE - 60)
     with sync_redis(world.server.url) as redis:
@@ -120,12 +122,9 @@ def test_a_full_redis_keeps_no_part_of_a_sweep_from_being_done(world: World) -> 
 
         assert sorted(swept.taken_back) == [A, B]
         assert (swept.containers, swept.files) == (["e" * 64], ["f" * 64])
-        # They wait in line again, without a job as yet. Notes of the fleet need no memory.
-        assert sorted(trouble.partition(":")[0] for trouble in swept.troubles) == [
-            f"build {A}",
-            f"build {B}",
-        ]
-        assert f"not swept: build {A}: " in swept.in_words()
+        # They wait in line again, without tickets as yet. Notes of the fleet need no memory.
+        assert [trouble.partition(":")[0] for trouble in swept.troubles] == ["tickets"]
+        assert "not swept: tickets: " in swept.in_words()
         assert redis.scard(NAMES) == redis.exists(STORE) == 1
 
 

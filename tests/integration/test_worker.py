@@ -64,7 +64,7 @@ def test_a_worker_process_builds_what_waits(lone_worker: WorkerWorld) -> None:
     """A build put in line is taken by a worker process, ends done, and its container is gone soon after."""
     lone_worker.start_worker()
     key = lone_worker.ask(packages=["vim"])
-    lone_worker.hand_out(key)
+    lone_worker.wake_worker()
 
     record = lone_worker.wait_until_ended(key, seconds=BUILD_SECONDS)
 
@@ -89,8 +89,8 @@ def test_a_worker_process_publishes_into_a_bucket(
         world = WorkerWorld(podman, shared_redis, tmp_path, stack, values)
         world.start_worker()
         keys = [world.ask(packages=["vim"]), world.ask()]
-        for key in keys:
-            world.hand_out(key)
+        for _ in keys:
+            world.wake_worker()
         outcomes = [world.wait_until_ended(key, seconds=BUILD_SECONDS) for key in keys]
         store = open_store(world.settings)
         [image] = [
@@ -110,7 +110,7 @@ def test_a_build_survives_the_death_of_its_worker(lone_worker: WorkerWorld) -> N
     """A worker killed in mid-build is noticed, another starts the build again, and one publishes."""
     first = lone_worker.start_worker()
     key = lone_worker.ask(packages=["luci"])
-    lone_worker.hand_out(key)
+    lone_worker.wake_worker()
     lone_worker.wait_for(key, lambda record: record.step == "building_image", seconds=BUILD_SECONDS)
 
     first.kill()
@@ -129,7 +129,7 @@ def test_a_worker_told_to_end_finishes_its_build_first(lone_worker: WorkerWorld)
     """SIGTERM, as an operator's restart sends it, costs nobody a build."""
     process: subprocess.Popen[bytes] = lone_worker.start_worker()
     key = lone_worker.ask()
-    lone_worker.hand_out(key)
+    lone_worker.wake_worker()
     lone_worker.wait_for(
         key, lambda record: record.step == "validate_manifest", seconds=BUILD_SECONDS
     )
@@ -145,7 +145,7 @@ def test_a_dead_workers_images_are_not_left_in_the_store(lone_worker: WorkerWorl
     """The build process dies with its worker: nothing is published by a process that nobody watches."""
     first = lone_worker.start_worker()
     key = lone_worker.ask()
-    lone_worker.hand_out(key)
+    lone_worker.wake_worker()
     lone_worker.wait_for(
         key, lambda record: record.step == "validate_manifest", seconds=BUILD_SECONDS
     )
@@ -171,7 +171,7 @@ def test_redis_may_restart_while_the_image_is_made(lone_worker: WorkerWorld) -> 
     restarting.start()
     try:
         key = lone_worker.ask(packages=["luci"])
-        lone_worker.builder(PodmanEngine(lone_worker.settings, system=lone_worker.system))(key)
+        lone_worker.builder(PodmanEngine(lone_worker.settings, system=lone_worker.system))()
     finally:
         restarting.join()
 
@@ -182,7 +182,7 @@ def test_a_worker_outlives_a_restart_of_redis_in_mid_build(lone_worker: WorkerWo
     """A worker whose signs of life find no Redis for seconds goes on with its build, and is there for the next one."""
     process = lone_worker.start_worker()
     first = lone_worker.ask()
-    lone_worker.hand_out(first)
+    lone_worker.wake_worker()
     lone_worker.wait_for(
         first, lambda record: record.step == "validate_manifest", seconds=BUILD_SECONDS
     )
@@ -195,7 +195,7 @@ def test_a_worker_outlives_a_restart_of_redis_in_mid_build(lone_worker: WorkerWo
     assert lone_worker.tries(first) == 1
     # Another one: of the first, RQ may still have the job.
     second = lone_worker.ask(packages=["vim"])
-    lone_worker.hand_out(second)
+    lone_worker.wake_worker()
     assert lone_worker.wait_until_ended(second, seconds=BUILD_SECONDS).state is State.DONE
     assert process.poll() is None
 
@@ -222,7 +222,7 @@ def test_a_build_is_begun_again_when_podman_is_back(
         with podman.away():
             world.start_worker()
             key = world.ask(packages=["vim"])
-            world.hand_out(key)
+            world.wake_worker()
             waiting = world.wait_for(
                 key, lambda record: record.standing.tried != b"[]", seconds=NOTICED_SECONDS
             )
@@ -276,11 +276,11 @@ def test_a_lost_lease_ends_the_build(worker: WorkerWorld) -> None:
         worker.wait_for(key, lambda record: record.step == "building_image", seconds=BUILD_SECONDS)
         worker.client.delete(f"asu:lease:{key}")
         assert worker.records.requeue(key, worker.attempt(key))
-        assert worker.records.start(key)
+        assert worker.records.start_next()
 
     thief = threading.Thread(target=take_over)
     thief.start()
-    worker.builder(PodmanEngine(worker.settings, system=worker.system))(key)
+    worker.builder(PodmanEngine(worker.settings, system=worker.system))()
     thief.join()
 
     assert worker.look(key).state is State.RUNNING
@@ -293,12 +293,12 @@ def test_the_sweep_removes_containers_of_dead_attempts_only(worker: WorkerWorld)
     key = worker.ask()
     engine = PodmanEngine(worker.settings, system=worker.system)
     image = builder_image(f"{worker.settings.base_container}:x86-64-v24.10.4")
-    dead = worker.records.start(key)
+    dead = worker.records.start_next()
     assert dead
     engine.start(image, key=key, attempt=dead.number)
     worker.client.delete(f"asu:lease:{key}")
     assert worker.records.requeue(key, dead.number)
-    alive = worker.records.start(key)
+    alive = worker.records.start_next()
     assert alive
     current = engine.start(image, key=key, attempt=alive.number)
 

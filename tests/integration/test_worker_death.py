@@ -104,7 +104,7 @@ def begin(world: WorkerWorld) -> tuple[subprocess.Popen[bytes], str]:
     """Start a worker and a build, and return both once the images are being made."""
     worker = world.start_worker()
     key = world.ask(packages=["luci"])
-    world.hand_out(key)
+    world.wake_worker()
     world.wait_for(key, lambda record: record.step == "building_image", seconds=BUILD_SECONDS)
     return worker, key
 
@@ -194,7 +194,7 @@ def test_a_worker_told_to_end_takes_no_new_build(lone_worker: WorkerWorld) -> No
     """SIGTERM: the build that runs is finished, the one that waits stays for another worker."""
     worker, key = begin(lone_worker)
     waiting = lone_worker.ask()
-    lone_worker.hand_out(waiting)
+    lone_worker.wake_worker()
 
     worker.send_signal(signal.SIGTERM)
 

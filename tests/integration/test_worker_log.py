@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from redis import Redis
+from rq import Queue
 from rq.serializers import JSONSerializer
 
-from asu.builds.build_queue import BuildJob, RqBuildQueue
+from asu.builds.build_queue import QUEUE, RqBuildQueue
 from tests.integration.podman_world import ROOT
 
 if TYPE_CHECKING:
     from tests.redis_server import RedisServer
 
-KEY = "ab" * 32
 CANARY = "echo from-a-first-boot-script"
 
 # A worker's own logging and RQ's whole loop, with a process for the build, around a build that ends
@@ -29,22 +29,22 @@ from asu.logs import configure_logging
 
 CANARY = sys.argv[2]
 
-def in_a_cause(payload):
+def in_a_cause():
     try:
         raise ValueError(f"cannot read {CANARY}")
     except ValueError as error:
         raise ConnectionError("Redis is away") from error
 
-def in_a_context(payload):
+def in_a_context():
     try:
         raise ValueError(f"cannot read {CANARY}")
     except ValueError:
         raise ConnectionError("Redis is away")
 
-def in_its_message(payload):
+def in_its_message():
     raise RuntimeError(f"no idea what {CANARY} is")
 
-def on_its_way_out(payload):
+def on_its_way_out():
     raise SystemExit(f"ends over {CANARY}")
 
 configure_logging("debug", sys.argv[4])
@@ -62,10 +62,11 @@ def test_a_build_that_fails_unforeseen_is_quoted_nowhere(
     """Neither in the log of a real worker, whoever writes there, nor in what RQ keeps; RQ hears of a failed job all the same."""
     with Redis.from_url(shared_redis.url) as client:
         client.flushall()
-        RqBuildQueue(client, deadline=60).put(KEY)
+        RqBuildQueue(client, deadline=60).put()
+        [ticket] = Queue(QUEUE, connection=client, serializer=JSONSerializer).jobs
         command = [sys.executable, "-c", WORKER, shared_redis.url, CANARY, failure, style]
         worker = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-        result = BuildJob.fetch(KEY, connection=client, serializer=JSONSerializer).latest_result()
+        result = ticket.latest_result()
 
     assert CANARY not in worker.stdout + worker.stderr
     assert failure in worker.stderr, "the function in which it failed"

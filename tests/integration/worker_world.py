@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisAwayError
 
 from asu.build_request import BuildRequest
-from asu.builds.build_queue import PAYLOAD_VERSION, RqBuildQueue
+from asu.builds.build_queue import RqBuildQueue
 from asu.records.build_record import (
     LEASE,
     PREFIX,
@@ -116,13 +116,13 @@ class WorkerWorld:
         key = self.ask(**fields)
         self.builder(
             PodmanEngine(with_settings or self.settings, system=self.system), with_settings
-        )(key)
+        )()
         return self.body(key)
 
     def builder(
         self, engine: PodmanEngine, with_settings: Settings | None = None
-    ) -> Callable[[str], None]:
-        """Return what runs a waiting build in this process."""
+    ) -> Callable[[], None]:
+        """Return what runs the first build in line in this process."""
         settings = with_settings or self.settings
         signer = chosen_signer(settings)
         builder = Builder(
@@ -133,7 +133,7 @@ class WorkerWorld:
             statistics=self.outcome_statistics,
             signer=signer,
         )
-        return lambda key: builder.run({"version": PAYLOAD_VERSION, "key": key})
+        return builder.run
 
     def look(self, key: str) -> BuildRecord:
         """Return the record of a build."""
@@ -156,10 +156,10 @@ class WorkerWorld:
         body: dict[str, Any] = json.loads(self.look(key).body)
         return body
 
-    def hand_out(self, key: str) -> None:
-        """Give a waiting build to the worker processes."""
+    def wake_worker(self) -> None:
+        """Add a ticket for the worker processes."""
         with Redis.from_url(self.redis.url) as client:
-            RqBuildQueue(client, deadline=self.settings.build_deadline).put(key)
+            RqBuildQueue(client, deadline=self.settings.build_deadline).put()
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         """Start a worker process as an operator does."""
@@ -231,9 +231,7 @@ class WorkerWorld:
             for image in body["images"]
             if image["type"] == kind and image["filesystem"] == filesystem
         ]
-        stored = self.store.find(body["bin_dir"], name)
-        assert stored
-        return stored.path
+        return self.settings.store_path / str(body["bin_dir"]) / str(name)
 
     def _with_records(self, ask: Callable[[RedisRecords], Any]) -> Any:
         async def session() -> Any:

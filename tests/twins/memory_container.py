@@ -28,6 +28,33 @@ NOT_UNPACKED = {
     "info": CommandResult(2, "", "make: *** No rule to make target 'info'.  Stop.\n"),
 }
 REPOSITORIES = "src/gz openwrt_base https://mirror.example/base\nsrc imagebuilder file:packages\noption check_signature\n"
+# What of the genuine Makefile says how images are made.
+MAKEFILE = """\
+_call_image: staging_dir/host/.prereq-build
+\trm -rf $(TARGET_DIR) $(TARGET_DIR_ORIG)
+\t$(MAKE) package_reload
+\t$(MAKE) package_install
+\t$(MAKE) -s prepare_rootfs
+\t$(MAKE) -s build_image
+\t$(MAKE) -s json_overview_image_info
+\t$(MAKE) -s checksum
+
+_call_manifest: FORCE
+\trm -rf $(TARGET_DIR)
+\t$(MAKE) package_reload >/dev/null
+\t$(MAKE) package_install >/dev/null
+
+image:
+\t$(MAKE) -s _check_profile
+\t(unset PROFILE FILES PACKAGES MAKEFLAGS; \\
+\t$(MAKE) -s _call_image \\
+\t\t$(if $(PROFILE),USER_PROFILE="$(PROFILE_FILTER)") \\
+\t\t$(if $(FILES),USER_FILES="$(FILES)") \\
+\t\t$(if $(PACKAGES),USER_PACKAGES="$(PACKAGES)") \\
+\t\t$(if $(BIN_DIR),BIN_DIR="$(BIN_DIR)") \\
+\t\t$(if $(DISABLED_SERVICES),DISABLED_SERVICES="$(DISABLED_SERVICES)") \\
+\t\t$(if $(ROOTFS_PARTSIZE),CONFIG_TARGET_ROOTFS_PARTSIZE="$(ROOTFS_PARTSIZE)"))
+"""
 ROOMY = 2**40  # Bytes.
 # What opkg says of a feed that it uses; apk says nothing.
 USED = "Downloading {0}/Packages.gz\nUpdated list of available packages in dl\nDownloading {0}/Packages.sig\nSignature check passed.\n"
@@ -71,6 +98,7 @@ class Script:
     unusable_feeds: tuple[str, ...] = ()  # Names of opkg's feeds that do not answer.
     # What stands in the list of feeds, whatever the package manager.
     repositories: str = REPOSITORIES
+    makefile: str = MAKEFILE
     # Names of the files in which the package manager keeps what its feeds hold.
     indexes: tuple[str, ...] = ("openwrt_base",)
     noise: str = NOISE
@@ -93,12 +121,18 @@ class MemoryContainer(BuildContainer):
         self.killed = self.removed = False
         self._script = script
         self._is_unpacked = not script.needs_setup
+        self._is_installed = False
+        self._files = {
+            f"{BUILDER}/Makefile": script.makefile,
+            f"{BUILDER}/repositories.conf": script.repositories,
+            f"{BUILDER}/repositories": script.repositories,
+        }
         self._output: dict[str, bytes] = {}
 
     @override
     def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
         self.commands.append(list(command))
-        goal = command[1] if command[0] == "make" else command[0]
+        goal = goal_of(command)
         self._script.before.get(goal, lambda: None)()
         if self._script.seconds.get(goal, 0) > deadline:
             self.killed = True
@@ -114,7 +148,7 @@ class MemoryContainer(BuildContainer):
             return failure
         if not self._is_unpacked and goal in NOT_UNPACKED:
             return NOT_UNPACKED[goal]
-        arguments = dict(word.split("=", 1) for word in command[2:] if "=" in word)
+        arguments = _arguments(command)
         answers: Mapping[str, Callable[[Mapping[str, str]], str]] = {
             "info": self._info,
             "manifest": self._manifest,
@@ -125,15 +159,14 @@ class MemoryContainer(BuildContainer):
             "sed": lambda _: "",
             "env": self._set_up,
             "test": lambda _: "",
-            "cat": lambda _: self._script.repositories,
+            "cat": lambda _: self._files[command[1]],
             "find": lambda _: self._indexes(),
             "ls": lambda _: "\n".join(self._script.keys),
         }
-        return CommandResult(
-            0,
-            answers[goal](arguments),
-            self._script.noise + self._used_feeds() if goal in {"manifest", "image"} else "",
-        )
+        stdout, stderr = answers[goal](arguments), ""
+        if goal in {"manifest", "image"}:
+            stderr = self._script.noise + ("" if command[1] == "-s" else self._used_feeds())
+        return CommandResult(0, stdout, stderr)
 
     @override
     def put(self, path: str, content: bytes, mode: int) -> None:
@@ -219,11 +252,13 @@ class MemoryContainer(BuildContainer):
         return {name: self._script.versions.get(name, "1.0-r1") for name in sorted(names)}
 
     def _manifest(self, arguments: Mapping[str, str]) -> str:
+        self._is_installed = True
         return "".join(
             f"{name} - {version}\n" for name, version in self._installed(arguments).items()
         )
 
     def _image(self, arguments: Mapping[str, str]) -> str:
+        assert self._is_installed or "USER_PROFILE" not in arguments, "nothing is installed"
         profile, prefix = (
             arguments["PROFILE"],
             f"openwrt-24.10.4-{arguments['EXTRA_IMAGE_NAME']}-ath79-generic-{arguments['PROFILE']}",
@@ -314,10 +349,6 @@ class MemoryEngine(ContainerEngine):
         return container
 
     @override
-    def has(self, _: BuilderImage) -> bool:
-        return self.has_image
-
-    @override
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
         if self.failure:
             raise self.failure
@@ -330,6 +361,22 @@ class MemoryEngine(ContainerEngine):
     @override
     def close(self) -> None:
         pass
+
+
+def goal_of(command: Sequence[str]) -> str:
+    """Return what a command is for: a goal of make, where resumed images are `image`, or a program."""
+    if command[0] != "make":
+        return command[0]
+    return "image" if command[1:] and command[1] == "-s" else command[1]
+
+
+def _arguments(command: Sequence[str]) -> dict[str, str]:
+    """Return the values of a make command under the names that `make image` has for them."""
+    values = dict(word.split("=", 1) for word in command[2:] if "=" in word)
+    if "USER_PROFILE" in values:
+        values["PROFILE"] = values["USER_PROFILE"].removeprefix("DEVICE_")
+        values["PACKAGES"] = values["USER_PACKAGES"]
+    return values
 
 
 def _told(size: int | AsuError) -> int:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from asu.build_request import BuildRequest
-from asu.builds.build_queue import PAYLOAD_VERSION
 from asu.errors import QueueUnavailable
 from asu.records.build_record import Attempt, BuildRecord, PendingBodies
 from asu.records.memory_records import MemoryRecords
@@ -57,10 +56,10 @@ class WatchedRecords(MemoryRecords):
         self.away: dict[str, int] = {}
         self.deaf: dict[str, int] = {}
 
-    def start(self, key: str, nonce: str | None = None) -> Attempt | None:
+    def start_next(self, nonce: str | None = None) -> Attempt | None:
         """See WorkerRecords."""
         self._be_away("start")
-        attempt = super().start(key, nonce)
+        attempt = super().start_next(nonce)
         self._be_deaf("start")
         return attempt
 
@@ -137,7 +136,7 @@ class World:
 
     def run(self) -> None:
         """Let the worker take the job."""
-        self.builder().run({"version": PAYLOAD_VERSION, "key": self.key})
+        self.builder().run()
 
     def builder(self, engine: Callable[[], ContainerEngine] | None = None) -> Builder:
         """Return what runs builds, with this world's engine or another."""
@@ -169,9 +168,9 @@ class World:
         )
 
     def goals(self) -> list[str]:
-        """Return what make was asked for."""
+        """Return the first goal of each make command."""
         return [
-            command[1]
+            next(word for word in command[1:] if word != "-s")
             for container in self.engine.containers
             for command in container.commands
             if command[0] == "make"

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from asu.builds.build_queue import MemoryBuildQueue
 from asu.builds.fleet import WorkerNote
 from asu.errors import ContainerFailed, ImpossibleSelection
 from asu.records.build_record import BuildRecord, State
+from tests.twins.memory_fleet import MemoryFleet
 from tests.unit.worlds import REQUEST, UntouchableUpstream, World, opened
 
 UNKNOWN = "0" * 64
@@ -46,7 +46,8 @@ def test_a_new_build_is_queued(world: World) -> None:
     told = {"status", "detail", "queue_position", "enqueued_at", "request_hash"}
     assert set(body) == told | {"eta_seconds", "workers_alive", "attempts"}
     assert datetime.fromisoformat(body["enqueued_at"]).tzinfo is not None
-    assert world.queue.keys == [body["request_hash"]]
+    assert world.records.due_keys() == [body["request_hash"]]
+    assert world.queue.tickets == 1
 
 
 def test_a_second_build_waits_behind_the_first(world: World) -> None:
@@ -193,9 +194,7 @@ def test_those_who_wait_learn_when_it_may_be_finished(world: World) -> None:
 
 def test_that_nobody_works_is_said() -> None:
     """Clients show a build that waits for ever; whoever looks closer is told why."""
-    queue = MemoryBuildQueue()
-    queue.workers = 0
-    with opened(queue=queue) as world:
+    with opened(fleet=MemoryFleet()) as world:
         body = world.post(REQUEST).json()
 
     assert (body["status"], body["detail"], body["workers_alive"], body["eta_seconds"]) == (
@@ -212,7 +211,7 @@ def test_that_no_worker_has_room_is_said() -> None:
     with opened(disk_reserve_mb=1) as world:
         running, waiting = (world.key({**REQUEST, "packages": [name]}) for name in ("vim", "nano"))
         world.start(running, "building_image")
-        world.fleet.note_worker("only", WorkerNote(trouble="", disk_free=1))
+        world.fleet.workers["0"] = WorkerNote(trouble="", disk_free=1)
         # Two readings may be a second apart; another world has none yet.
         with opened(
             records=world.records, queue=world.queue, fleet=world.fleet, disk_reserve_mb=1
@@ -256,7 +255,7 @@ def test_asking_again_changes_nothing(world: World) -> None:
     answers = [world.post(REQUEST)]
     world.start(key, "building_image")
     answers.append(world.post(REQUEST))
-    assert world.queue.keys == [key]
+    assert world.queue.tickets == 1
     world.records.now += 1000
     assert world.records.requeue(key, 1)
     world.finish(key)
@@ -340,7 +339,7 @@ def test_above_the_limit_only_new_builds_are_refused() -> None:
         )
         assert int(refused.headers["retry-after"]) == body["retry_after"] > 0
         assert [answer.status_code for answer in known] == [202, 202]
-        assert world.queue.keys == [key]
+        assert world.queue.tickets == 1
 
 
 def test_polling_never_asks_the_downloads_server() -> None:
@@ -394,4 +393,4 @@ def test_the_same_image_by_any_name(world: World) -> None:
     ]
 
     assert len({world.key({**REQUEST, **variant}) for variant in variants}) == 1
-    assert len(world.queue.keys) == 1
+    assert world.queue.tickets == 1

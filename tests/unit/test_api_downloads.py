@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from asu.errors import StoreFailed
-from asu.stores.memory import MemoryStore
-from asu.stores.store import Content, StoredFile
+from asu.stores.manifest import StoredFile
+from asu.stores.store import Content
+from tests.twins.memory_store import MemoryStore
 from tests.unit.worlds import REQUEST, World, opened
 
 CONTENT = b"0123456789"

@@ -47,5 +47,5 @@ def test_a_payload_is_refused(world: World, field: str, payload: str) -> None:
     answer = world.client.post("/api/v1/build", json={**REQUEST, name: FIELDS[field](payload)})
 
     assert answer.status_code in (400, 422), answer.text
-    assert world.queue.keys == []
-    assert world.records.waiting_keys() == []
+    assert world.queue.tickets == 0
+    assert world.records.due_keys() == []

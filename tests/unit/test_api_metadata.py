@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from asu.upstream.downloads_server import MemoryUpstream
+from tests.twins.memory_upstream import MemoryUpstream
 from tests.unit.worlds import REVISION, TARGETS, World, metadata, opened
 
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from asu.builds.build_queue import MemoryBuildQueue
 from asu.errors import QueueUnavailable
 from asu.records.build_record import BuildRecord
 from asu.records.memory_records import MemoryRecords
+from tests.twins.memory_fleet import MemoryFleet
 from tests.unit.worlds import REQUEST, World, opened
 
 ORIGIN = {"Origin": "http://192.168.1.1"}
@@ -29,12 +29,11 @@ class AbsentRecords(MemoryRecords):
         raise QueueUnavailable
 
 
-class AbsentQueue(MemoryBuildQueue):
-    """A queue in a Redis that is down."""
-
-    def live_workers(self) -> int:
-        """See BuildQueue."""
-        raise QueueUnavailable
+def absent_fleet() -> MemoryFleet:
+    """Return notes in a Redis that is down."""
+    fleet = MemoryFleet()
+    fleet.away = True
+    return fleet
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def idle() -> Iterator[World]:
 @pytest.fixture
 def down() -> Iterator[World]:
     """Return an API whose Redis is down."""
-    with opened(records=AbsentRecords(), queue=AbsentQueue()) as world:
+    with opened(records=AbsentRecords(), fleet=absent_fleet()) as world:
         yield world
 
 
@@ -69,7 +68,7 @@ def test_all_is_well(idle: World, path: str) -> None:
 
 def test_readiness_in_detail(world: World) -> None:
     """Operators see what is missing; a server without workers still takes requests."""
-    world.queue.workers = 0
+    world.fleet.workers.clear()
 
     body = world.client.get("/readyz?verbose").json()
 

@@ -10,7 +10,7 @@ from asu.catalogue.validation import ValidatedRequest
 from asu.errors import QueueUnavailable
 from asu.records.build_record import BuildRecord
 from asu.records.memory_records import MemoryRecords
-from asu.upstream.downloads_server import MemoryUpstream
+from tests.twins.memory_upstream import MemoryUpstream
 from tests.unit.fixtures.feed_keys import PEM, USIGN, USIGN_LINE, USIGN_SECRET
 from tests.unit.worlds import REQUEST, UntouchableUpstream, World, metadata, opened
 
@@ -100,7 +100,7 @@ def test_a_preview_says_what_changes_and_why(world: World) -> None:
     assert change["reason"]
     assert change["rule"]
     assert body["cache_available"] is False
-    assert world.queue.keys == []
+    assert world.queue.tickets == 0
 
 
 def test_the_cache_is_seen(world: World) -> None:
@@ -288,13 +288,13 @@ def test_every_build_request_is_validated(
     shared: World, query: str, fields: dict[str, Any], status: int, code: str
 ) -> None:
     """Skipping the resolution skips no check: nothing that is refused ever reaches a worker."""
-    before = list(shared.queue.keys)
+    before = shared.queue.tickets
     answer = shared.post({**REQUEST, **fields}, query)
     preview = prepare(shared, **fields)
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert (preview.status_code, preview.json()["code"]) == (status, code)
-    assert shared.queue.keys == before
+    assert shared.queue.tickets == before
 
 
 def test_previews_and_builds_go_on_without_the_prepare_service() -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from asu.statistics.build_statistics import Failure, FinishedBuild, Problem, hour_of, today, week_of
 from tests.twins.imitated_statistics import ImitatedStatistics
-from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
+from tests.twins.memory_upstream import MemoryUpstream
+from tests.unit.test_api_operations import AbsentRecords, absent_fleet
 from tests.unit.test_figures import WatchedStatistics
-from tests.unit.worlds import REQUEST, World, opened
+from tests.unit.worlds import REQUEST, World, indexed, opened
 
 PATHS = [
     "/stats",
@@ -43,12 +44,16 @@ def busy() -> Iterator[World]:
         version="24.10.4",
         target="x86/64",
         profile="generic",
-        problems=(Problem(kind="missing", package="nothing"),),
+        problems=(
+            Problem(kind="missing", package="of-somebody-alone"),
+            Problem(kind="conflict", package="luci"),
+        ),
     )
     for _ in range(2):
         statistics.add_failure(failure, {})
     asyncio.run(statistics.add_requests(today(), requests=8, cache_hits=2))
-    with opened(statistics=statistics) as world:
+    upstream = MemoryUpstream(indexed("vim", "luci", "nano"))
+    with opened(statistics=statistics, upstream=upstream) as world:
         yield world
 
 
@@ -68,6 +73,7 @@ def test_summary(busy: World) -> None:
         "cache_hits": 2,
         "cache_hit_ratio": 0.25,
         "builds": 3,
+        "builds_24h": 3,
         "failures": {"user": 2, "upstream": 0, "infra": 0},
         "build_seconds": {"median": pytest.approx(60.0, rel=0.05), "mean": 60.0},
         "queue_length": 0,
@@ -128,7 +134,7 @@ def test_what_is_no_branch_is_refused(busy: World, query: str) -> None:
     answer = busy.client.get(f"/api/v1/builds-by-version?{query}")
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
-    assert answer.json()["detail"].startswith("query.branch: ")
+    assert answer.json()["detail"] == "`branch` must be a branch such as 24.10 or SNAPSHOT."
 
 
 def test_top_packages(busy: World) -> None:
@@ -137,12 +143,21 @@ def test_top_packages(busy: World) -> None:
     assert ask(busy, "/top-packages?limit=2") == {
         "packages": [{"name": "vim", "count": 2}, {"name": "luci", "count": 1}]
     }
+    assert ask(busy, "/top-packages?branch=25.12&n=1") == {
+        "packages": [{"name": "nano", "count": 1}]
+    }
+    assert ask(busy, "/top-packages?branch=23.05") == {"packages": []}
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "101", "many", ""])
 def test_the_limit_is_bounded(busy: World, limit: str) -> None:
     """Nobody gets all there is at once."""
-    assert busy.client.get(f"/api/v1/top-packages?limit={limit}").status_code == 422
+    for query in (
+        f"top-packages?limit={limit}",
+        f"top-packages?n={limit}",
+        f"build-errors?n={limit}",
+    ):
+        assert busy.client.get(f"/api/v1/{query}").status_code == 422
 
 
 def test_build_errors(busy: World) -> None:
@@ -156,7 +171,7 @@ def test_build_errors(busy: World) -> None:
         "version": "24.10.4",
         "target": "x86/64",
         "profile": "generic",
-        "problems": [{"kind": "missing", "package": "nothing"}],
+        "problems": [{"kind": "conflict", "package": "luci"}],
         "count": 2,
     }
 
@@ -177,7 +192,7 @@ def test_without_redis_there_are_no_figures(path: str) -> None:
     """503 in JSON, never a 500 and never zeros that look like truth."""
     statistics = WatchedStatistics()
     statistics.is_away = True
-    with opened(statistics=statistics, records=AbsentRecords(), queue=AbsentQueue()) as world:
+    with opened(statistics=statistics, records=AbsentRecords(), fleet=absent_fleet()) as world:
         answer = world.client.get(f"/api/v1{path}")
 
     assert (answer.status_code, answer.json()["status"], answer.json()["code"]) == (

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asu.builds.build_queue import MemoryBuildQueue
 from asu.records.build_record import Attempt, BuildRecord, State
 from asu.statistics.build_statistics import days_up_to, today
 from asu.stores.manifest import MANIFEST, read_manifest
 from asu.worker.audit import AuditLog
 from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.sweeping import Sweep
+from tests.twins.memory_fleet import MemoryBuildQueue
 from tests.unit.job_world import KEY, SCRIPT, World, new_world
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def test_a_failed_build_leaves_its_code(world: World, path: Path) -> None:
 def test_a_build_that_was_given_up_leaves_a_line_too(world: World, path: Path) -> None:
     """Whoever finds that its workers died writes down its end."""
     world.ask()
-    assert world.records.start(world.key)
+    assert world.records.start_next()
     world.records.now += 1000
     statistics = OutcomeStatistics(world.statistics)
     sweep = Sweep(

@@ -5,15 +5,12 @@ from typing import Any
 
 import pytest
 
-from asu.builds.build_queue import MemoryBuildQueue
 from asu.builds.build_requests import Builds
 from asu.builds.capacity import Room
-from asu.builds.fleet import MemoryFleet
 from asu.catalogue.resolver import ResolvedRequest
 from asu.errors import (
     InternalError,
     Overloaded,
-    QueueUnavailable,
     ShareExceeded,
     StoreFailed,
     UnknownBuild,
@@ -29,26 +26,13 @@ from asu.records.build_record import (
 )
 from asu.records.memory_records import MemoryRecords
 from asu.settings import Settings
-from asu.stores.memory import MemoryStore
+from tests.twins.memory_fleet import MemoryBuildQueue, MemoryFleet
+from tests.twins.memory_store import MemoryStore
 
 pytestmark = pytest.mark.anyio
 
 FIELDS: dict[str, Any] = {"version": "24.10.4", "defaults": "passwd secret"}
 A, B, C = (ResolvedRequest(FIELDS, digit * 64) for digit in "abc")
-
-
-class FailingQueue(MemoryBuildQueue):
-    """A queue that is away for a while."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.away = True
-
-    def put(self, key: str) -> None:
-        """See BuildQueue."""
-        if self.away:
-            raise QueueUnavailable
-        super().put(key)
 
 
 class ForgetfulRecords(MemoryRecords):
@@ -103,14 +87,13 @@ class Parts:
 
     def __init__(
         self,
-        queue: MemoryBuildQueue | None = None,
         records: MemoryRecords | None = None,
         limit: int = 2,
         share: float = 1.0,
     ) -> None:
         self.records, self.queue, self.store = (
             records or MemoryRecords(),
-            queue or MemoryBuildQueue(),
+            MemoryBuildQueue(),
             WatchedStore(),
         )
         room = Room(Settings(disk_reserve_mb=0), MemoryFleet(), self.records)
@@ -125,8 +108,9 @@ class Parts:
 
     def finish(self, key: str, *, state: State = State.DONE, fault: str = "") -> None:
         """End a waiting build; a good one is in the store."""
-        attempt = self.records.start(key)
+        attempt = self.records.start_next()
         assert attempt
+        assert attempt.key == key
         if state is State.DONE:
             self.store.publish(key, self.store.workplace(key), 100)
         self.records.finish(
@@ -139,45 +123,29 @@ async def test_the_plan_is_complete_and_the_answers_keep_the_script_to_themselve
     parts = Parts()
     await parts.builds.request(A, "r1")
 
-    attempt = parts.records.start(A.key)
+    attempt = parts.records.start_next()
 
     assert attempt
     assert attempt.plan["request"] == FIELDS
     assert "secret" not in (await parts.builds.look(A.key)).body.decode()
 
 
-async def test_a_waiting_build_whose_job_was_lost_is_put_in_again() -> None:
-    """Asking again heals what a crash left behind."""
+async def test_a_new_build_wakes_one_worker() -> None:
+    """Asking again wakes none: some old clients poll in this way."""
     parts = Parts()
-    await parts.builds.request(A, "r1")
-    parts.queue.keys.clear()
+    for _ in range(3):
+        assert (await parts.builds.request(A, "r1")).status == 202
 
-    await parts.builds.request(A, "r1")
-
-    assert parts.queue.keys == [A.key]
+    assert parts.queue.tickets == 1
 
 
-async def test_a_build_is_not_lost_when_the_queue_fails_after_its_claim() -> None:
-    """The caller is told to try again, and the record waits until then."""
-    queue = FailingQueue()
-    parts = Parts(queue)
-    with pytest.raises(QueueUnavailable):
-        await parts.builds.request(A, "r1")
-    queue.away = False
+async def test_a_build_is_in_line_although_its_ticket_could_not_be_added() -> None:
+    """The next sweep adds one, so its client has nothing to do but wait."""
+    parts = Parts()
+    parts.queue.away = True
 
     assert (await parts.builds.request(A, "r1")).status == 202
-    assert queue.keys == [A.key]
-
-
-async def test_asking_again_for_a_build_that_waits_is_answered_without_the_queue() -> None:
-    """Old clients poll so, and would take a refusal for its end; the next sweep gives it a job."""
-    queue = FailingQueue()
-    queue.away = False
-    parts = Parts(queue)
-    await parts.builds.request(A, "r1")
-    queue.away = True
-
-    assert (await parts.builds.request(A, "r2")).status == 202
+    assert parts.records.due_keys() == [A.key]
 
 
 async def test_a_failure_of_the_users_making_is_kept() -> None:
@@ -206,7 +174,7 @@ async def test_a_finished_build_whose_files_are_gone_is_built_again() -> None:
     """A record alone is no image."""
     parts = Parts()
     await parts.builds.request(A, "r1")
-    attempt = parts.records.start(A.key)
+    attempt = parts.records.start_next()
     assert attempt
     parts.records.finish(attempt, BuildRecord(state=State.DONE, step="done", body=b"{}"), 100)
 
@@ -218,7 +186,7 @@ async def finished_and_gone(parts: Parts) -> None:
     """Finish a build whose files vanish."""
     await parts.builds.request(A, "r1")
     parts.finish(A.key)
-    parts.queue.keys.clear()
+    parts.queue.tickets = 0
     del parts.store.published[A.key]
 
 
@@ -234,9 +202,9 @@ async def test_a_poll_of_a_build_whose_files_are_gone_puts_it_back_in_line() -> 
         answer.headers["X-Imagebuilder-Status"],
         json.loads(answer.body)["detail"],
     ) == (202, "queued", "queued")
-    assert parts.queue.keys == [A.key]
+    assert parts.queue.tickets == 1
     assert (await parts.builds.look(A.key)).status == 202
-    attempt = parts.records.start(A.key)
+    attempt = parts.records.start_next()
     assert attempt
     assert attempt.plan["request"] == FIELDS
 
@@ -250,13 +218,11 @@ async def test_a_poll_is_never_refused_for_the_length_of_the_line() -> None:
     assert (await parts.builds.look(A.key)).headers["X-Queue-Position"] == "1"
 
 
-async def test_a_poll_that_cannot_put_a_job_into_the_queue_is_answered_all_the_same() -> None:
-    """The build waits, and the next sweep gives it a job."""
-    queue = FailingQueue()
-    queue.away = False
-    parts = Parts(queue)
+async def test_a_poll_that_cannot_add_a_ticket_is_answered_all_the_same() -> None:
+    """The build waits, and the next sweep adds one."""
+    parts = Parts()
     await finished_and_gone(parts)
-    queue.away = True
+    parts.queue.away = True
 
     assert (await parts.builds.look(A.key)).status == 202
 
@@ -283,13 +249,13 @@ async def test_a_build_whose_files_vanish_each_time_is_not_built_without_end() -
     for _ in range(REVIVALS):
         assert (await parts.builds.look(A.key)).status == 202
         await vanish(parts)
-    parts.queue.keys.clear()
+    parts.queue.tickets = 0
 
     with pytest.raises(
         StoreFailed, match="vanish again and again; API and workers may see different stores"
     ) as caught:
         await parts.builds.look(A.key)
-    assert (caught.value.fault, caught.value.status, parts.queue.keys) == ("infra", 500, [])
+    assert (caught.value.fault, caught.value.status, parts.queue.tickets) == ("infra", 500, 0)
 
 
 async def test_a_request_builds_again_what_has_vanished_too_often_for_polls() -> None:
@@ -324,7 +290,7 @@ async def test_the_store_is_not_asked_for_what_waits_or_runs() -> None:
     parts = Parts()
     await parts.builds.request(A, "r1")
     await parts.builds.look(A.key)
-    parts.records.start(A.key)
+    parts.records.start_next()
     await parts.builds.look(A.key)
 
     assert parts.store.asked == 0
@@ -340,7 +306,7 @@ async def test_only_new_builds_are_refused() -> None:
     with pytest.raises(Overloaded, match="requests: 1"):
         await parts.builds.request(C, "r1")
     assert [(await parts.builds.request(known, "r1")).status for known in (A, B)] == [200, 202]
-    assert len(parts.queue.keys) == 2
+    assert parts.queue.tickets == 2
 
 
 async def test_a_position_belongs_to_those_who_wait() -> None:
@@ -350,7 +316,7 @@ async def test_a_position_belongs_to_those_who_wait() -> None:
 
     assert [json.loads(answer.body)["queue_position"] for answer in answers] == [0, 1]
     assert [answer.headers["X-Queue-Position"] for answer in answers] == ["0", "1"]
-    parts.records.start(A.key)
+    parts.records.start_next()
     assert "queue_position" not in json.loads((await parts.builds.look(A.key)).body)
 
 

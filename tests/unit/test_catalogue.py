@@ -23,7 +23,7 @@ from asu.errors import (
     UpstreamUnreachable,
 )
 from asu.resolution import Gatherer, Version, load_rules
-from asu.upstream.downloads_server import MemoryUpstream
+from tests.twins.memory_upstream import MemoryUpstream
 from tests.unit.fixtures.feed_keys import USIGN, USIGN_LINE
 from tests.unit.worlds import REQUEST, REVISION, metadata, settings
 

@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 
 from asu.__main__ import main
-from asu.builds.build_queue import MemoryBuildQueue
 from asu.builds.capacity import MIB
 from asu.checking import isolation, machine
 from asu.checking import neighbours as services
 from asu.checking.check_command import checks_for, in_json, in_words
 from asu.checking.findings import Finding, Level, Verdict, fine, has_problems, problem, run_checks
+from asu.errors import QueueUnavailable
 from asu.operations.redis_condition import RedisCondition
 from asu.settings import Settings
 from asu.stores.local import LocalStore
-from tests.unit.test_api_operations import AbsentQueue
 
 GOOD = RedisCondition(
     name="Redis",
@@ -123,14 +122,15 @@ def test_the_memory_that_is_advised_is_enough() -> None:
 
 def test_a_missing_worker_is_found() -> None:
     """Builds would be accepted and wait for ever."""
-    queue = MemoryBuildQueue()
-    assert services.check_workers(queue).level is Level.OK
-    queue.workers = 0
 
-    assert services.check_workers(queue) == problem(
+    def away() -> int:
+        raise QueueUnavailable
+
+    assert services.check_workers(lambda: 1) == fine("1 alive")
+    assert services.check_workers(lambda: 0) == problem(
         "no worker is alive: builds are accepted and wait", "Start one: `asu worker`."
     )
-    assert services.check_workers(AbsentQueue()).level is Level.PROBLEM
+    assert services.check_workers(away).level is Level.PROBLEM
 
 
 def test_a_missing_socket_is_found(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ import pytest
 
 from asu.errors import StoreFailed
 from asu.stores.downloads import PIECE, Downloads
-from asu.stores.memory import MemoryStore
-from asu.stores.store import Content, StoredFile
+from asu.stores.manifest import StoredFile
+from asu.stores.store import Content
+from tests.twins.memory_store import MemoryStore
 
 pytestmark = pytest.mark.anyio
 

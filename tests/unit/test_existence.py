@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from asu.resolution import PackageIndex, Problem, Resolution, load_rules, resolve
+from asu.resolution import Knowledge, PackageIndex, Problem, Resolution, load_rules, resolve
 from asu.resolution.existence import MAX_SUGGESTIONS
 from tests.unit.fixtures.small_world import COMMON, absolute, defaults, index, knowing, relative
 
@@ -68,35 +68,99 @@ def test_an_unknown_name_without_a_near_one_is_told_all_the_same() -> None:
     assert (problem.kind, problem.suggestion) == ("unknown", None)
 
 
-def test_a_renamed_package_names_its_successor_its_rule_and_since_when() -> None:
-    """A downgrade-proof answer: the rule was not crossed by this upgrade, yet tells where the name went."""
-    problem = only_problem(checked("auc", since="25.12.0"))
+@pytest.mark.parametrize("since", [None, "23.05.6", "25.12.0"])
+@pytest.mark.parametrize(
+    ("name", "new", "rule"),
+    [
+        ("auc", "owut", "auc-owut"),
+        ("libopenssl3", "libopenssl", "abi-libopenssl3"),
+        ("libusb-1.0-0", "libusb-1.0", "abi-libusb-1.0-0"),
+    ],
+)
+def test_a_name_that_is_gone_leads_to_its_successor(
+    since: str | None, name: str, new: str, rule: str
+) -> None:
+    """Nobody can have meant a name that does not exist, wherever the device comes from."""
+    resolution = checked("luci", name, since=since)
 
-    assert (problem.kind, problem.suggestion) == ("renamed", "owut")
-    assert problem.detail == "auc was replaced by owut. (since 24.10, rule auc-owut)"
-
-
-def test_a_renamed_prefix_keeps_its_ending() -> None:
-    """Translations were renamed together; the language stays."""
-    assert (
-        only_problem(checked("luci-i18n-opkg-de", since="25.12.0")).suggestion
-        == "luci-i18n-package-manager-de"
+    assert (resolution.packages, resolution.problems) == (("luci", new), ())
+    [change] = resolution.changes
+    assert (change.type, change.from_package, change.to_package, change.rule) == (
+        "migration",
+        name,
+        new,
+        rule,
     )
 
 
-def test_a_removed_package_names_its_rule_and_since_when() -> None:
-    """Nothing took its place, so there is no suggestion."""
-    problem = only_problem(checked("kmod-nft-nat6", since="25.12.0"))
+def test_a_removed_name_is_left_out_wherever_the_device_comes_from() -> None:
+    """Nothing took its place, and nothing could install it."""
+    resolution = checked("luci", "kmod-nft-nat6", since="25.12.0")
+
+    assert (resolution.packages, resolution.problems) == (("luci",), ())
+
+
+def test_the_name_of_an_interface_that_exists_stays() -> None:
+    """An index of an old release holds libraries under both names."""
+    resolution = checked("libopenssl3", known=index("libopenssl", "libopenssl3"))
+
+    assert resolution.packages == ("libopenssl3",)
+
+
+def test_an_interface_can_be_insisted_on() -> None:
+    """A user who ignores the change is shown the missing name."""
+    resolution = checked("libopenssl3", ignored_changes=["abi-libopenssl3"])
+
+    assert only_problem(resolution).package == "libopenssl3"
+
+
+def test_a_name_that_only_the_old_release_has_was_removed() -> None:
+    """The user did not mistype it."""
+    request = relative(["luci-app-old"], "25.12.5", since="24.10.7")
+    known = Knowledge(defaults=NOW, index=INDEX, before=index("luci-app-old"))
+    problem = only_problem(resolve(request, RULES, known))
 
     assert (problem.kind, problem.suggestion) == ("removed", None)
-    assert problem.detail.endswith("(since 23.05, rule kmod-nft-nat6-removed)")
+    assert problem.detail == (
+        "luci-app-old was in the release that the device runs and does not exist in 25.12.5 "
+        "any more."
+    )
 
 
-def test_a_vetoed_rule_leaves_a_problem_that_says_why() -> None:
-    """Who insists on the old name is told what became of it."""
-    problem = only_problem(checked("auc", ignored_changes=["auc-owut"]))
+@pytest.mark.parametrize(
+    ("name", "rule", "kind", "suggestion", "detail"),
+    [
+        (
+            "auc",
+            "auc-owut",
+            "renamed",
+            "owut",
+            "auc was replaced by owut. (since 24.10, rule auc-owut)",
+        ),
+        (
+            "luci-i18n-opkg-de",
+            "luci-i18n-opkg-package-manager",
+            "renamed",
+            "luci-i18n-package-manager-de",
+            "(since 24.10, rule luci-i18n-opkg-package-manager)",
+        ),
+        (
+            "kmod-nft-nat6",
+            "kmod-nft-nat6-removed",
+            "removed",
+            None,
+            "(since 23.05, rule kmod-nft-nat6-removed)",
+        ),
+    ],
+)
+def test_a_vetoed_rule_leaves_a_problem_that_says_why(
+    name: str, rule: str, kind: str, suggestion: str | None, detail: str
+) -> None:
+    """A user who insists on the old name sees what became of it."""
+    problem = only_problem(checked(name, ignored_changes=[rule]))
 
-    assert (problem.kind, problem.suggestion) == ("renamed", "owut")
+    assert (problem.kind, problem.suggestion) == (kind, suggestion)
+    assert problem.detail.endswith(detail)
 
 
 def test_a_rule_of_the_future_explains_nothing() -> None:
@@ -106,16 +170,6 @@ def test_a_rule_of_the_future_explains_nothing() -> None:
     )
 
     assert only_problem(resolution).kind == "unknown"
-
-
-@pytest.mark.parametrize(
-    ("name", "plain"), [("libopenssl3", "libopenssl"), ("libusb-1.0-0", "libusb-1.0")]
-)
-def test_another_interface_of_a_library_is_a_renamed_one(name: str, plain: str) -> None:
-    """Devices list libraries with the version of their interface; the plain name is what lasts."""
-    problem = only_problem(checked(name))
-
-    assert (problem.kind, problem.suggestion) == ("renamed", plain)
 
 
 def test_a_package_of_another_target_is_elsewhere() -> None:
@@ -137,6 +191,7 @@ def test_all_problems_come_in_one_answer_in_the_order_of_the_list() -> None:
         "kmod-nft-nat6",
         "kmod-e1000",
         since="25.12.0",
+        ignored_changes=["auc-owut", "kmod-nft-nat6-removed"],
         elsewhere=index("kmod-e1000"),
     )
 

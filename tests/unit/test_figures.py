@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from asu.builds.build_queue import MemoryBuildQueue
+from asu.catalogue.public_names import PublicNames
 from asu.errors import QueueUnavailable
 from asu.records.memory_records import MemoryRecords
+from asu.resolution import Gatherer
 from asu.statistics.build_statistics import (
     KEPT_DAYS,
     DayCounts,
     Failure,
     FinishedBuild,
+    Problem,
     days_up_to,
     duration_step,
     seconds_of,
@@ -36,6 +38,9 @@ from asu.statistics.figures import (
     week_chart,
 )
 from tests.twins.imitated_statistics import ImitatedStatistics
+from tests.twins.memory_fleet import MemoryFleet
+from tests.twins.memory_upstream import MemoryUpstream
+from tests.unit.worlds import indexed
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +56,9 @@ FAILURE = Failure(
 )
 
 
+VIM = Problem(kind="conflict", package="vim")
+
+
 class WatchedStatistics(ImitatedStatistics):
     """Statistics that count how often they are read, and that can be away."""
 
@@ -64,10 +72,10 @@ class WatchedStatistics(ImitatedStatistics):
         await self._note()
         return await super().days(days)
 
-    async def packages(self, weeks: Sequence[date]) -> dict[str, int]:
+    async def packages(self, weeks: Sequence[date], branch: str | None = None) -> dict[str, int]:
         """See RedisStatistics."""
         await self._note()
-        return await super().packages(weeks)
+        return await super().packages(weeks, branch)
 
     async def failures(self, days: Sequence[date]) -> list[tuple[Failure, int]]:
         """See RedisStatistics."""
@@ -92,7 +100,7 @@ class NotingStatistics(ImitatedStatistics):
         """See RedisStatistics."""
         return [DayCounts(versions=NotingCounts(self.threads, {"24.10.4": 1})) for _ in days]
 
-    async def packages(self, weeks: Sequence[date]) -> dict[str, int]:
+    async def packages(self, weeks: Sequence[date], branch: str | None = None) -> dict[str, int]:  # noqa: ARG002
         """See RedisStatistics."""
         return NotingCounts(self.threads, {"vim": len(weeks)})
 
@@ -134,13 +142,19 @@ def counted(days: dict[date, DayCounts], last: date = WEDNESDAY) -> dict[date, D
 
 def weeks_of(days: dict[date, DayCounts], branch: str | None = None) -> WeekChart:
     """Return the chart of the weeks up to the last day."""
-    figures = figures_of_days(counted(days))
+    figures = figures_of_days(counted(days), {})
     return week_chart(figures.weeks, figures.versions, branch)
 
 
 def figures_of(statistics: ImitatedStatistics) -> Figures:
     """Return the figures of an idle server."""
-    return Figures(statistics=statistics, records=MemoryRecords(), queue=MemoryBuildQueue())
+    upstream = MemoryUpstream(indexed("htop", "luci", "nano", "vim"))
+    return Figures(
+        statistics=statistics,
+        records=MemoryRecords(),
+        fleet=MemoryFleet(workers=1),
+        public_names=PublicNames(Gatherer(upstream)),
+    )
 
 
 def test_totals() -> None:
@@ -157,7 +171,7 @@ def test_totals() -> None:
         ),
     }
 
-    totals = summarise(add_up(counted(days)), NOW)
+    totals = summarise(add_up(counted(days)), NOW, 7)
 
     assert (totals.since, totals.days_kept) == (date(2026, 9, 1), KEPT_DAYS)
     assert (totals.requests, totals.cache_hits, totals.cache_hit_ratio, totals.builds) == (
@@ -169,11 +183,12 @@ def test_totals() -> None:
     assert totals.failures == Failures(user=2, upstream=0, infra=2)
     assert totals.build_seconds.mean == 31.0
     assert (totals.queue_length, totals.builds_running, totals.workers_alive) == (3, 2, 4)
+    assert totals.builds_24h == 7
 
 
 def test_totals_of_nothing() -> None:
     """A new server has no ratio, no duration and no beginning, rather than a division by zero."""
-    totals = summarise(add_up(counted({})), NOW)
+    totals = summarise(add_up(counted({})), NOW, 0)
 
     assert (totals.since, totals.cache_hit_ratio, totals.build_seconds) == (
         None,
@@ -275,7 +290,7 @@ def test_failures_newest_first() -> None:
 
     assert [
         (entry.time, entry.profile, entry.count)
-        for entry in newest([(older, 9), (FAILURE, 1), (frequent, 2)])
+        for entry in newest([(older, 9), (FAILURE, 1), (frequent, 2)], ())
     ] == [
         ("2026-10-27T12:00:00Z", "b", 2),
         ("2026-10-27T12:00:00Z", "a", 1),
@@ -284,11 +299,59 @@ def test_failures_newest_first() -> None:
     assert (
         len(
             newest(
-                [(replace(FAILURE, profile=str(number)), 1) for number in range(FAILURES_SHOWN + 1)]
+                [
+                    (replace(FAILURE, profile=str(number)), 1)
+                    for number in range(FAILURES_SHOWN + 1)
+                ],
+                (),
             )
         )
         == FAILURES_SHOWN
     )
+
+
+def test_a_package_that_is_not_public_is_left_out_of_a_failure() -> None:
+    """Failures that differ only in such names are one."""
+    failures = [
+        replace(FAILURE, problems=(Problem(kind="missing", package=package), VIM))
+        for package in ("my-vpn-of-client-x", "x" * 128)
+    ]
+
+    [entry] = newest([(failure, 2) for failure in failures], {"vim"})
+
+    assert (entry.problems, entry.count) == ([VIM], 4)
+
+
+async def test_a_package_that_no_official_index_holds_is_not_shown() -> None:
+    """Neither among the most frequent ones nor in a failure; without an index none is public."""
+    statistics = ImitatedStatistics()
+    statistics.add_finished(
+        FinishedBuild(
+            at=datetime.now(UTC),
+            version="24.10.4",
+            seconds=1.0,
+            packages=frozenset({"vim", "my-vpn-of-client-x"}),
+        )
+    )
+    lost = PublicNames(Gatherer(MemoryUpstream({})))
+
+    assert [entry.name for entry in await figures_of(statistics).top_packages(9)] == ["vim"]
+    assert await lost.among({"vim"}) == frozenset()
+
+
+async def test_the_most_frequent_packages_of_a_branch() -> None:
+    """Builds of other branches do not count, and a branch that nobody builds has none."""
+    statistics = ImitatedStatistics()
+    for version, packages in (("24.10.4", {"vim", "luci"}), ("25.12.0", {"nano", "vim"})):
+        statistics.add_finished(
+            FinishedBuild(
+                at=datetime.now(UTC), version=version, seconds=1.0, packages=frozenset(packages)
+            )
+        )
+    figures = figures_of(statistics)
+
+    assert [entry.name for entry in await figures.top_packages(9, "25.12")] == ["nano", "vim"]
+    assert await figures.top_packages(9, "19.07") == []
 
 
 async def test_the_most_frequent_packages_come_first() -> None:

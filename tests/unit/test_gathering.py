@@ -347,6 +347,32 @@ def test_what_could_not_be_had_is_asked_for_again_at_once() -> None:
     assert second == 2 * first
 
 
+@pytest.mark.parametrize(
+    ("request_", "kind"),
+    [
+        (absolute([*COMMON, "kmod-old", "luci-app-old"], "25.12.5", since="24.10.7", device=HUB), "removed"),
+        (absolute([*COMMON, "kmod-old", "luci-app-old"], "25.12.5", device=HUB), "removed"),
+        (relative(["luci-app-old"], "25.12.5", since="24.10.7", device=HUB), "removed"),
+        (relative(["luci-app-old"], "25.12.5", since="24.10.5", device=HUB), "unknown"),
+        (relative(["luci-app-old"], "25.12.5", device=HUB), "unknown"),
+    ],
+)  # fmt: skip
+def test_what_the_old_release_had_is_looked_up(request_: PackageRequest, kind: str) -> None:
+    """The release that the device runs is the stated one, or the one that its list shows."""
+    old = {
+        f"{OLD}/targets/lantiq/xrx200/packages/index.json": packages("base-files"),
+        f"{OLD}/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git\n",
+        f"{OLD}/packages/mips_24kc/base/index.json": packages("luci-app-old"),
+    }
+    [problem] = [
+        problem
+        for problem in decide(request_, {**world(), **old}).problems
+        if problem.package == "luci-app-old"
+    ]
+
+    assert problem.kind == kind
+
+
 def test_what_is_kept_is_bounded() -> None:
     """Devices from more releases than are kept do not grow memory."""
     origins = [f"{number // 100 + 10}.{number % 100:02}.0" for number in range(KEPT_ENTRIES + 10)]

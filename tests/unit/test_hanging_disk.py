@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from asu.builds.capacity import Disk
-from asu.upstream.last_good import MAX_NOTES, DiskLastGood
+from asu.upstream.last_good import MAX_WRITES, LastGood
 from tests.unit.test_last_good import URL, files
 
 pytestmark = pytest.mark.anyio
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.anyio
 MANY = 40  # More than the threads that asyncio has for all.
 SCRIPT = """
 import asyncio, pathlib, sys
-from asu.upstream.last_good import DiskLastGood
-print(asyncio.run(DiskLastGood(pathlib.Path(sys.argv[1]), sys.argv[2]).find("0")))
+from asu.upstream.last_good import LastGood
+print(asyncio.run(LastGood(pathlib.Path(sys.argv[1]), sys.argv[2]).find("0")))
 """
 
 
@@ -36,7 +36,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 async def hang(disk: Path, number: int) -> None:
     """Leave so many documents, none of which can be read."""
-    kept = DiskLastGood(disk, URL)
+    kept = LastGood(disk, URL)
     for name in range(number):
         await kept.keep(f"{name}", b"{}", {})
     for file in files(disk):
@@ -78,7 +78,7 @@ async def expect_threads() -> None:
 async def test_what_hangs_takes_no_thread_from_others(disk: Path) -> None:
     """Nor does what is told to such a disk meanwhile."""
     await hang(disk, MANY)
-    kept = DiskLastGood(disk, URL)
+    kept = LastGood(disk, URL)
 
     async def tell(name: str) -> None:
         await kept.keep(name, b"{}", {})
@@ -113,7 +113,7 @@ async def test_a_disk_whose_room_is_not_told_takes_no_thread_from_others(tmp_pat
 async def test_what_waits_to_be_written_is_bounded(disk: Path) -> None:
     """Each document is held in memory meanwhile."""
     await hang(disk, 1)
-    kept = DiskLastGood(disk, URL)
+    kept = LastGood(disk, URL)
     finding = asyncio.create_task(kept.find("0"))
     await asyncio.sleep(0.1)
     keeping = [asyncio.create_task(kept.keep(f"{name}", b"{}", {})) for name in range(1, MANY)]
@@ -121,12 +121,12 @@ async def test_what_waits_to_be_written_is_bounded(disk: Path) -> None:
     release(disk)
     await asyncio.wait([finding, *keeping])
 
-    assert count(disk) == MAX_NOTES
+    assert count(disk) == MAX_WRITES
 
 
 async def test_a_disk_that_is_slow_is_not_taken_for_one_that_hangs(disk: Path) -> None:
     """After a restart many documents are looked for at once; whoever is last waits for all others, which come."""
-    kept = DiskLastGood(disk, URL)
+    kept = LastGood(disk, URL)
     for name in range(MANY):
         await kept.keep(f"{name}", b"{}", {})
     for file in files(disk):

@@ -8,8 +8,8 @@ from asu.builds.capacity import MIB
 from asu.builds.fleet import WorkerNote
 from asu.errors import StoreFailed
 from asu.records.redis_memory import MemoryUse
-from asu.stores.memory import MemoryStore
-from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
+from tests.twins.memory_store import MemoryStore
+from tests.unit.test_api_operations import AbsentRecords, absent_fleet
 from tests.unit.worlds import World, opened
 
 PLENTY = 1024**5  # Bytes; more than any reserve.
@@ -32,7 +32,7 @@ def checks(world: World) -> dict[str, str]:
 def test_all_is_well(tmp_path: Path) -> None:
     """Each part says so in a word or two."""
     with opened(store_path=tmp_path, disk_reserve_mb=0) as world:
-        world.fleet.note_worker("a", WorkerNote(trouble="", disk_free=PLENTY))
+        world.fleet.workers["0"] = WorkerNote(trouble="", disk_free=PLENTY)
         found = checks(world)
 
     assert {name: found[name] for name in ("redis", "workers", "store", "podman")} == {
@@ -52,7 +52,7 @@ def test_all_is_well(tmp_path: Path) -> None:
 def test_that_nobody_works_is_said_without_being_asked(workers: int, notice: str | None) -> None:
     """With 200: taken out of a load balancer, no API would answer polls and downloads any more, which need no worker."""
     with opened() as world:
-        world.queue.workers = workers
+        world.fleet.workers = dict(list(world.fleet.workers.items())[:workers])
         answers = [world.client.get(path) for path in ("/readyz", "/readyz?verbose", "/health")]
 
     assert [
@@ -64,10 +64,8 @@ def test_that_nobody_works_is_said_without_being_asked(workers: int, notice: str
 def test_a_podman_that_is_away_is_told() -> None:
     """With how many workers it is, why, and what to do."""
     with opened() as world:
-        world.fleet.note_worker(
-            "a", WorkerNote(trouble="podman does not answer.", disk_free=PLENTY)
-        )
-        world.fleet.note_worker("b", WorkerNote(trouble="", disk_free=PLENTY))
+        world.fleet.workers["0"] = WorkerNote(trouble="podman does not answer.", disk_free=PLENTY)
+        world.fleet.workers["b"] = WorkerNote(trouble="", disk_free=PLENTY)
         found = checks(world)["podman"]
 
     assert found.startswith("not on 1 of 2 workers: podman does not answer.")
@@ -84,7 +82,7 @@ def test_a_store_that_is_away_is_told_and_decides_nothing() -> None:
 def test_a_disk_below_its_reserve_is_told(tmp_path: Path) -> None:
     """The API's own, and that of the worker which has least."""
     with opened(store_path=tmp_path, disk_reserve_mb=2**30) as world:
-        world.fleet.note_worker("a", WorkerNote(trouble="", disk_free=5 * 1024 * 1024))
+        world.fleet.workers["0"] = WorkerNote(trouble="", disk_free=5 * 1024 * 1024)
         found = checks(world)["disk"]
 
     assert found.startswith("only ")
@@ -116,7 +114,7 @@ def test_the_memory_of_redis_is_told(use: MemoryUse | None, said: str) -> None:
 def test_without_redis_the_rest_is_told(tmp_path: Path) -> None:
     """What does not depend on it."""
     with opened(
-        records=AbsentRecords(), queue=AbsentQueue(), store_path=tmp_path, disk_reserve_mb=0
+        records=AbsentRecords(), fleet=absent_fleet(), store_path=tmp_path, disk_reserve_mb=0
     ) as world:
         found = checks(world)
 

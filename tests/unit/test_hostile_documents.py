@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from asu.upstream.downloads_server import MemoryUpstream
+from tests.twins.memory_upstream import MemoryUpstream
 from tests.unit.worlds import REQUEST, metadata, opened
 
 PROFILES, TARGETS = (

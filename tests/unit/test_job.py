@@ -13,6 +13,7 @@ import pytest
 from asu.records.build_record import State
 from asu.stores.manifest import MANIFEST, read_manifest
 from asu.worker.container import CommandResult
+from tests.stored import stored_bytes
 from tests.unit.job_world import ENQUEUED, SCRIPT, World, body_of, new_world
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def test_a_build_shows_its_steps_in_order_and_ends_done(world: World) -> None:
 
     assert ["init", *world.records.steps, record.step] == STEPS
     assert record.state is State.DONE
-    assert world.goals() == ["info", "manifest", "image"]
+    assert world.goals() == ["info", "manifest", "prepare_rootfs"]
 
 
 def test_each_step_is_a_complete_answer(world: World) -> None:
@@ -84,6 +85,7 @@ def test_the_answer_has_all_that_clients_read(world: World) -> None:
         "PROFILE=tplink_archer-c7-v5",
         "PACKAGES=-dnsmasq vim",
     ]
+    assert body["build_cmd_packages"] == ["-dnsmasq", "vim"]
     assert {"version_code", "rootfs_size_mb", "defaults"} <= set(body["request"])
     assert [set(image) for image in body["images"]] == [
         {"filesystem", "name", "sha256", "sha256_unsigned", "type"}
@@ -113,9 +115,8 @@ def test_the_images_are_published_as_they_were_made(world: World) -> None:
     body = body_of(world.build())
 
     for image in body["images"]:
-        stored = world.store.find(world.key, image["name"])
-        assert stored is not None
-        assert hashlib.sha256(stored.path.read_bytes()).hexdigest() == image["sha256"]
+        content = stored_bytes(world.store, world.key, image["name"])
+        assert hashlib.sha256(content).hexdigest() == image["sha256"]
 
 
 def test_odd_members_of_the_output_are_not_published(world: World) -> None:
@@ -161,6 +162,65 @@ def test_no_first_boot_script_means_no_files(world: World) -> None:
     assert not any(word.startswith("FILES=") for word in body_of(record)["build_cmd"])
 
 
+def test_packages_are_installed_once(world: World) -> None:
+    """After the manifest only the remaining steps are run, with the values of `make image`."""
+    body = body_of(world.build(defaults=SCRIPT, rootfs_size_mb=64))
+
+    profile, packages, *_ = (word.partition("=")[2] for word in body["build_cmd"][2:])
+    assert body["build_cmd"][:2] == ["make", "image"]
+    assert body["image_cmd"] == [
+        "make",
+        "-s",
+        "prepare_rootfs",
+        "build_image",
+        "json_overview_image_info",
+        "checksum",
+        f"USER_PROFILE=DEVICE_{profile}",
+        f"USER_PACKAGES={packages}",
+        f"EXTRA_IMAGE_NAME={world.key[:12]}",
+        f"BIN_DIR=/builder/{world.key}",
+        "CONFIG_TARGET_ROOTFS_PARTSIZE=64",
+        "USER_FILES=asu-files",
+    ]
+    assert world.engine.containers[0].commands[-1] == body["image_cmd"]
+
+
+@pytest.mark.parametrize(
+    ("line", "other"),
+    [
+        ("\t$(MAKE) -s checksum\n", "\t$(MAKE) -s checksum\n\t$(MAKE) -s sign\n"),
+        ("\t$(MAKE) -s json_overview_image_info\n", ""),
+        ("$(MAKE) package_install >/dev/null", "$(APK) add --simulate"),
+        ("$(MAKE) package_install\n", "$(OPKG) install\n"),
+        ('USER_FILES="$(FILES)"', 'COPY_FILES="$(FILES)"'),
+        ('CONFIG_TARGET_ROOTFS_PARTSIZE="$(ROOTFS_PARTSIZE)"', 'SIZE="$(ROOTFS_PARTSIZE)"'),
+        ('USER_PROFILE="$(PROFILE_FILTER)"', 'USER_PROFILE="$(PROFILE)"'),
+        ("_call_image:", "_make_image:"),
+    ],
+    ids=[
+        "another step",
+        "a step less",
+        "the manifest installs nothing",
+        "the image installs otherwise",
+        "other name for files",
+        "other name for the size",
+        "other name for the profile",
+        "no such rule",
+    ],
+)
+def test_a_builder_with_another_makefile_runs_make_image(
+    world: World, line: str, other: str
+) -> None:
+    """What is not known of a builder's steps is left to the builder; packages are installed twice."""
+    assert line in world.script.makefile
+    world.script.makefile = world.script.makefile.replace(line, other)
+
+    body = body_of(world.build())
+
+    assert world.goals() == ["info", "manifest", "image"]
+    assert body["image_cmd"] == body["build_cmd"]
+
+
 def test_a_chosen_file_system_is_set_before_the_image_is_made(world: World) -> None:
     """The builder's configuration is changed before anything is downloaded."""
     world.build(filesystem="squashfs")
@@ -169,7 +229,7 @@ def test_a_chosen_file_system_is_set_before_the_image_is_made(world: World) -> N
         command[0] if command[0] != "make" else command[1]
         for command in world.engine.containers[0].commands
     ]
-    assert commands == ["info", "grep", "sed", "manifest", "cat", "find", "image"]
+    assert commands == ["info", "cat", "grep", "sed", "manifest", "find", "cat", "-s"]
 
 
 def test_an_absolute_list_is_handed_to_make_with_its_removals(world: World) -> None:
@@ -234,13 +294,3 @@ def test_record_and_files_share_one_lifetime(world: World, tmp_path: Path) -> No
     assert {image["name"] for image in body_of(world.record())["images"]} <= {
         file.name for file in manifest.files
     }
-
-
-@pytest.mark.parametrize("is_there", [True, False])
-def test_a_worker_knows_which_builders_it_has(world: World, *, is_there: bool) -> None:
-    """By the plan, before anything is begun."""
-    world.ask()
-    world.engine.has_image = is_there
-    [waiting] = world.records.first(1)
-
-    assert world.builder().has_builder(waiting.plan) is is_there

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asu.build_request import BuildRequest
-from asu.builds.build_queue import PAYLOAD_VERSION
 from asu.errors import AsuError, ContainerFailed, StoreFailed
 from asu.records.build_record import State
 from asu.settings import Settings
@@ -217,7 +216,7 @@ def test_podman_away_is_our_fault(world: World) -> None:
     def engine() -> MemoryEngine:
         raise OSError("no socket")
 
-    world.builder(engine).run({"version": PAYLOAD_VERSION, "key": world.key})
+    world.builder(engine).run()
 
     assert body_of(world.record())["code"] == "container-failed"
 
@@ -349,7 +348,7 @@ def test_a_superseded_attempt_publishes_nothing(world: World, goal: str) -> None
     def lose() -> None:
         world.records.now += 1_000
         assert world.records.requeue(world.key, 1)
-        assert world.records.start(world.key)
+        assert world.records.start_next()
 
     world.script.before[goal] = lose
 
@@ -389,15 +388,6 @@ def test_a_build_that_does_not_wait_any_more_is_left_alone(world: World) -> None
     world.run()
 
     assert len(world.engine.containers) == 1
-
-
-def test_a_job_of_another_version_is_left_alone(world: World) -> None:
-    """A worker does not guess what a newer API means."""
-    world.ask()
-
-    world.builder().run({"version": PAYLOAD_VERSION + 1, "key": world.key})
-
-    assert world.record().state is State.QUEUED
 
 
 def test_nothing_odd_from_the_records_reaches_the_container(world: World) -> None:

@@ -40,8 +40,8 @@ def test_feeds_and_keys_are_in_their_places_before_anything_is_downloaded(world:
     commands = [command[:2] for command in container.commands]
     assert commands[:4] == [
         ["make", "info"],
-        ["ls", "/builder/keys"],
         ["cat", "/builder/repositories.conf"],
+        ["ls", "/builder/keys"],
         ["make", "manifest"],
     ]
 
@@ -91,7 +91,8 @@ def test_a_feed_that_cannot_be_used_ends_the_build(world: World) -> None:
 
 
 def test_a_feed_that_goes_away_between_manifest_and_image_ends_the_build(world: World) -> None:
-    """Opkg reads all lists again for the image, which then might hold other packages than the manifest."""
+    """Where packages are installed twice, the image might hold other ones than the manifest."""
+    world.script.makefile = ""
 
     def lose() -> None:
         world.script.unusable_feeds = ("own",)
@@ -105,6 +106,17 @@ def test_a_feed_that_goes_away_between_manifest_and_image_ends_the_build(world: 
         ["info", "manifest", "image"],
     )
     assert not world.store.has(world.key)
+
+
+def test_a_feed_that_goes_away_after_the_install_changes_nothing(world: World) -> None:
+    """Where packages are installed once, no feed is read for the image."""
+
+    def lose() -> None:
+        world.script.unusable_feeds = ("own",)
+
+    world.script.before["image"] = lose
+
+    assert world.build(repositories={"own": "https://feeds.example/own"}).state is State.DONE
 
 
 def test_a_list_of_feeds_that_cannot_be_read_is_our_trouble(world: World) -> None:

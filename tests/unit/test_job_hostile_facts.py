@@ -15,6 +15,7 @@ from asu.records.build_record import State
 from asu.worker.container import CommandResult
 from asu.worker.profiles_json import MAX_PROFILES, MAX_SUMS
 from asu.worker.signing_key import make_signing_key
+from tests.stored import stored_bytes
 from tests.twins.memory_container import regular
 from tests.unit.job_world import World, body_of, new_world
 
@@ -89,9 +90,7 @@ def world(tmp_path: Path) -> World:
 
 def provenance_of(world: World, key: str) -> Provenance:
     """Return what the published provenance says."""
-    stored = world.store.find(key, PROVENANCE_FILE)
-    assert stored
-    return read_statement(read_envelope(stored.path.read_bytes()).payload)
+    return read_statement(read_envelope(stored_bytes(world.store, key, PROVENANCE_FILE)).payload)
 
 
 @pytest.mark.parametrize("place", ["target_facts", "profile_facts"])

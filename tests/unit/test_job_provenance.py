@@ -13,6 +13,7 @@ from asu.provenance.statement import Provenance, read_statement
 from asu.records.build_record import State
 from asu.stores.manifest import MANIFEST, read_manifest
 from asu.worker.signing_key import make_signing_key
+from tests.stored import stored_bytes
 from tests.twins.memory_container import regular
 from tests.unit.job_world import SCRIPT, World, body_of, new_world
 
@@ -28,9 +29,7 @@ def world(tmp_path: Path) -> World:
 
 def envelope_of(world: World) -> Envelope:
     """Return the published envelope."""
-    stored = world.store.find(world.key, PROVENANCE_FILE)
-    assert stored is not None
-    return read_envelope(stored.path.read_bytes())
+    return read_envelope(stored_bytes(world.store, world.key, PROVENANCE_FILE))
 
 
 def provenance_of(world: World) -> Provenance:

@@ -65,7 +65,7 @@ class RacingWorld(World):
         """Let the first attempt's lease end and another begin."""
         self.records.now += 1_000
         assert self.records.requeue(KEY, 1)
-        assert self.records.start(KEY)
+        assert self.records.start_next()
 
     def be_overtaken(self) -> None:
         """Let the first attempt's lease end, and another worker build all of it, which looks different."""

@@ -11,6 +11,7 @@ import pytest
 from asu.records.build_record import State
 from asu.worker.signing_key import make_signing_key
 from tests.signed_images import read_signed
+from tests.stored import stored_bytes
 from tests.unit.job_world import World, body_of, new_world
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ def world(tmp_path: Path, key: Path) -> World:
 
 def published(world: World, name: str) -> bytes:
     """Return the bytes of a published file."""
-    stored = world.store.find(world.key, name)
-    assert stored is not None
-    return stored.path.read_bytes()
+    return stored_bytes(world.store, world.key, name)
 
 
 def test_the_answer_tells_the_hash_of_the_signed_image(world: World) -> None:

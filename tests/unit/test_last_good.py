@@ -12,7 +12,7 @@ import pytest
 from asu.resolution import DocumentMissingError, DocumentUnavailableError
 from asu.upstream.downloads_server import DownloadsServer
 from asu.upstream.http_client import WebAnswer, WebConnectError, WebError
-from asu.upstream.last_good import MAX_AGE, DiskLastGood
+from asu.upstream.last_good import MAX_AGE, LastGood
 from tests.unit.test_upstream import DOCUMENT, TTL, ScriptedClient, ok
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +30,7 @@ class Life:
         self.client = ScriptedClient(*answers)
         self.readings = 0
         self.server = DownloadsServer(
-            self.client, url=url, ttl=ttl, last_good=DiskLastGood(directory, url)
+            self.client, url=url, ttl=ttl, last_good=LastGood(directory, url)
         )
 
     async def read(self, path: str = ".versions.json", *, times: int = 1) -> Any:
@@ -190,7 +190,7 @@ async def test_without_a_disk_the_server_is_asked_as_ever(
 
 async def test_the_space_is_bounded(disk: Path) -> None:
     """What was written or confirmed longest ago goes first."""
-    kept = DiskLastGood(disk, URL, max_total=50_000)
+    kept = LastGood(disk, URL, max_total=50_000)
     for number in range(10):
         age_by(disk, 10)
         await kept.keep(f"{number}", os.urandom(20_000), {})

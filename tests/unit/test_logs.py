@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asu.errors import QueueUnavailable
-from asu.log_context import log_fields, logged_with
-from asu.logs import JsonLines
+from asu.logs import JsonLines, log_fields, logged_with
 from tests.unit.job_world import SCRIPT, new_world
 from tests.unit.worlds import REQUEST, BrokenUpstream, opened
 

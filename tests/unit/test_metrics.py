@@ -14,10 +14,11 @@ from asu.records.redis_memory import MemoryUse
 from asu.statistics.build_statistics import Failure, FinishedBuild, hour_of
 from asu.statistics.build_totals import BOUNDS
 from asu.stores.store import StoreUsage
-from asu.upstream.downloads_server import MemoryUpstream
 from misc.reference import app_routes
 from tests.twins.imitated_statistics import ImitatedStatistics
-from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
+from tests.twins.memory_fleet import MemoryFleet
+from tests.twins.memory_upstream import MemoryUpstream
+from tests.unit.test_api_operations import AbsentRecords, absent_fleet
 from tests.unit.worlds import REQUEST, BrokenUpstream, World, opened
 
 SAMPLE = re.compile(r"(?P<name>[a-z_]+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
@@ -72,7 +73,7 @@ def statistics() -> ImitatedStatistics:
 def test_nothing_is_told_that_is_not_declared() -> None:
     """No name, label or value of a label beside those that are declared; and all that is declared is told."""
     with opened(statistics=statistics()) as world:
-        world.fleet.note_worker("a", WorkerNote(trouble="", disk_free=1))
+        world.fleet.workers["a"] = WorkerNote(trouble="", disk_free=1)
         world.fleet.note_store(StoreUsage(builds=1, bytes=1))
         world.records.memory_use = MemoryUse(used=1, limit=2**40)
         world.post(REQUEST)
@@ -265,7 +266,7 @@ def test_the_queue_at_this_moment() -> None:
         world.start(world.key(REQUEST))
         world.post({**REQUEST, "packages": []})
         world.records.now += 90
-        world.queue.workers = 3
+        world.fleet.workers = MemoryFleet(workers=3).workers
         told = {name: value for (name, _), value in samples(world).items()}
 
     assert (
@@ -279,8 +280,8 @@ def test_the_queue_at_this_moment() -> None:
 def test_what_workers_have_noted() -> None:
     """Of podman, of the fullest disk, of the store."""
     with opened(disk_reserve_mb=2) as world:
-        world.fleet.note_worker("a", WorkerNote(trouble="podman does not answer", disk_free=700))
-        world.fleet.note_worker("b", WorkerNote(trouble="", disk_free=900))
+        world.fleet.workers["a"] = WorkerNote(trouble="podman does not answer", disk_free=700)
+        world.fleet.workers["b"] = WorkerNote(trouble="", disk_free=900)
         world.fleet.note_store(StoreUsage(builds=7, bytes=4096))
         told = {name: value for (name, _), value in samples(world).items()}
 
@@ -294,7 +295,7 @@ def test_what_workers_have_noted() -> None:
 
 def test_without_redis_a_scrape_tells_what_it_can() -> None:
     """An answer with what is known beats none, and zeros would be lies."""
-    with opened(records=AbsentRecords(), queue=AbsentQueue()) as world:
+    with opened(records=AbsentRecords(), fleet=absent_fleet()) as world:
         told = {name for name, _ in samples(world)}
 
         assert value(world, "asu_redis_up") == 0

@@ -3,77 +3,80 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 
 import pytest
+from typing_extensions import override
 
-from asu.builds.build_queue import MemoryBuildQueue
 from asu.builds.capacity import MIB, Room
 from asu.builds.eta import Pace, PaceReader
-from asu.builds.fleet import MemoryFleet, WorkerNote
-from asu.errors import QueueUnavailable
+from asu.builds.fleet import WorkerNote
 from asu.records.build_record import Standing
 from asu.records.memory_records import MemoryRecords
 from asu.settings import Settings
+from tests.twins.memory_fleet import MemoryFleet
 
 pytestmark = pytest.mark.anyio
 
-ROOMY, FULL = Pace(workers=1), Pace(workers=1, is_full=True)
-ROOM = Room(Settings(disk_reserve_mb=0), MemoryFleet(), MemoryRecords())
 
+class CountedFleet(MemoryFleet):
+    """One worker's note; counts how often it is read, and lets that wait for `gate`."""
 
-class CountedQueue(MemoryBuildQueue):
-    """A queue that counts how often its workers are counted, lets that wait for `gate`, and is away for the first `failures` of them."""
-
-    def __init__(self, failures: int = 0) -> None:
-        super().__init__()
-        self.counts, self.failures, self.gate = 0, failures, threading.Event()
+    def __init__(self) -> None:
+        super().__init__(workers=1)
+        self.counts, self.gate = 0, asyncio.Event()
         self.gate.set()
 
-    def live_workers(self) -> int:
-        """See BuildQueue."""
+    @override
+    async def notes(self) -> list[WorkerNote]:
         self.counts += 1
-        self.gate.wait(10)
-        if self.counts <= self.failures:
-            raise QueueUnavailable
-        return super().live_workers()
+        await self.gate.wait()
+        return await super().notes()
+
+
+def reader_of(fleet: MemoryFleet, reserve_mb: int = 0) -> PaceReader:
+    """Return what reads the pace of a fleet."""
+    records = MemoryRecords()
+    return PaceReader(records, Room(Settings(disk_reserve_mb=reserve_mb), fleet, records))
 
 
 async def test_everybody_waits_for_the_first_reading() -> None:
     """One serves all, however many poll."""
-    queue = CountedQueue()
-    reader = PaceReader(MemoryRecords(), queue, ROOM)
+    fleet = CountedFleet()
+    reader = reader_of(fleet)
 
     assert await asyncio.gather(*(reader.get() for _ in range(20))) == [Pace(workers=1)] * 20
-    assert queue.counts == 1
+    assert fleet.counts == 1
 
 
 async def test_within_a_second_it_is_read_once() -> None:
     """What is told changes slowly, and Redis has other things to do."""
-    queue = CountedQueue()
-    reader = PaceReader(MemoryRecords(), queue, ROOM)
+    fleet = CountedFleet()
+    reader = reader_of(fleet)
     await reader.get()
-    queue.workers = 7
+    fleet.workers.clear()
 
-    assert (await reader.get(), queue.counts) == (Pace(workers=1), 1)
+    assert (await reader.get(), fleet.counts) == (Pace(workers=1), 1)
 
 
 async def test_whoever_hangs_up_does_not_end_the_reading() -> None:
     """The first client goes away while all others wait for the reading that it began."""
-    queue = CountedQueue()
-    queue.gate.clear()
-    reader = PaceReader(MemoryRecords(), queue, ROOM)
+    fleet = CountedFleet()
+    fleet.gate.clear()
+    reader = reader_of(fleet)
     first, second = asyncio.create_task(reader.get()), asyncio.create_task(reader.get())
     await asyncio.sleep(0)
     first.cancel()
-    queue.gate.set()
+    fleet.gate.set()
 
     assert await second == Pace(workers=1)
 
 
 async def test_without_redis_nothing_is_known() -> None:
     """A poll that found its record in time is answered all the same."""
-    assert await PaceReader(MemoryRecords(), CountedQueue(failures=1), ROOM).get() == Pace()
+    fleet = CountedFleet()
+    fleet.away = True
+
+    assert await reader_of(fleet).get() == Pace()
 
 
 @pytest.mark.parametrize(
@@ -112,29 +115,25 @@ def test_a_running_build_ends_when_others_did(ran: float, seconds: int | None) -
 
 
 @pytest.mark.parametrize(
-    ("free", "expected"),
+    ("free", "is_full"),
     [
-        ([], ROOMY),
-        ([99], FULL),
-        ([99, 98], FULL),
-        ([99, 100], ROOMY),
-        ([99, None], ROOMY),
-        ([None], ROOMY),
+        ([], False),
+        ([99], True),
+        ([99, 98], True),
+        ([99, 100], False),
+        ([99, None], False),
+        ([None], False),
     ],
 )
 async def test_builds_wait_for_room_where_no_worker_has_any(
-    free: list[int | None], expected: Pace
+    free: list[int | None],
+    is_full: bool,  # noqa: FBT001
 ) -> None:
     """One that has room, or cannot tell, begins them."""
     fleet = MemoryFleet()
     for number, mib in enumerate(free):
-        fleet.note_worker(
-            str(number), WorkerNote(trouble="", disk_free=None if mib is None else mib * MIB)
+        fleet.workers[str(number)] = WorkerNote(
+            trouble="", disk_free=None if mib is None else mib * MIB
         )
-    reader = PaceReader(
-        MemoryRecords(),
-        MemoryBuildQueue(),
-        Room(Settings(disk_reserve_mb=100), fleet, MemoryRecords()),
-    )
 
-    assert await reader.get() == expected
+    assert await reader_of(fleet, reserve_mb=100).get() == Pace(workers=len(free), is_full=is_full)

@@ -197,16 +197,6 @@ def test_a_removal_does_not_follow_onto_what_the_user_wants() -> None:
     ]
 
 
-def test_a_package_is_not_replaced_by_one_that_the_user_takes_away() -> None:
-    """Who wants the old package and refuses the new one gets neither, and is told."""
-    resolution = upgrade("auc", "-owut", to="24.10.0", since="23.05.0")
-
-    assert resolution.packages == ("-owut",)
-    assert [(change.type, change.package, change.to_package) for change in resolution.changes] == [
-        ("removal", "auc", None)
-    ]
-
-
 def test_two_packages_that_become_one_do_not_contradict_each_other() -> None:
     """Where one name is wanted, another refused, and both become the same, the wish wins."""
     merged = [

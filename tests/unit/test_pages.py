@@ -1,6 +1,7 @@
 """The pages for people: complete without a script, nothing from elsewhere, and safe whatever was counted."""
 
 import asyncio
+import html
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,9 +12,10 @@ import pytest
 
 from asu.statistics.build_statistics import Failure, FinishedBuild, Problem, hour_of, today
 from tests.twins.imitated_statistics import ImitatedStatistics
-from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
+from tests.twins.memory_upstream import MemoryUpstream
+from tests.unit.test_api_operations import AbsentRecords, absent_fleet
 from tests.unit.test_figures import WatchedStatistics
-from tests.unit.worlds import REQUEST, World, opened
+from tests.unit.worlds import REQUEST, World, indexed, opened
 
 VOID = {"meta", "link", "br", "input", "img", "hr"}
 FAILURE = Failure(
@@ -76,7 +78,10 @@ def busy() -> Iterator[World]:
     statistics.add_failure(FAILURE, {})
     statistics.add_failure(replace(FAILURE, profile="<script>alert(1)</script>"), {})
     asyncio.run(statistics.add_requests(today(), requests=1234, cache_hits=617))
-    with opened(statistics=statistics, server_contact="<b>me</b> & you") as world:
+    upstream = MemoryUpstream(indexed("vim", "luci", "nothing"))
+    with opened(
+        statistics=statistics, upstream=upstream, server_contact="<b>me</b> & you"
+    ) as world:
         yield world
 
 
@@ -157,8 +162,8 @@ def test_the_statistics_need_no_script(busy: World) -> None:
     assert ["vim", "4", ""] in found.rows
     assert [
         hour_of(datetime.now(UTC))[:10],
-        "impossible-selection (user)",
-        "24.10.4, x86/64, generic",
+        "generic, x86/64, 24.10.4",
+        "impossible-selection (the selection)",
         "nothing (missing)",
         "1",
     ] in [[row[0][:10], *(" ".join(cell.split()) for cell in row[1:])] for row in found.rows]
@@ -176,6 +181,14 @@ def test_what_was_counted_is_never_html(busy: World) -> None:
     assert len(page(busy, "/stats").all("script")) == 1
     assert "<b>me</b>" not in busy.client.get("/").text
     assert "&lt;b&gt;me&lt;/b&gt; &amp; you" in busy.client.get("/").text
+
+
+@pytest.mark.parametrize("host", ["asu.example.org", "asu.example.org:8080", "[2001:db8::1]"])
+def test_the_front_page_names_the_setting_of_this_server(busy: World, host: str) -> None:
+    """The command can be copied as it is: it holds the address that the browser asked for."""
+    text = html.unescape(busy.client.get("/", headers={"Host": host}).text)
+
+    assert f"uci set attendedsysupgrade.server.url='http://{host}'" in text
 
 
 def test_the_front_page_tells_how_busy_the_server_is() -> None:
@@ -218,7 +231,7 @@ def test_without_redis_the_pages_say_so() -> None:
     """The front page is there all the same; that of the statistics has nothing to show."""
     statistics = WatchedStatistics()
     statistics.is_away = True
-    with opened(statistics=statistics, records=AbsentRecords(), queue=AbsentQueue()) as world:
+    with opened(statistics=statistics, records=AbsentRecords(), fleet=absent_fleet()) as world:
         front, stats = world.client.get("/"), world.client.get("/stats")
 
     assert (front.status_code, stats.status_code) == (200, 503)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from asu.errors import StoreFailed
-from asu.stores.memory import MemoryStore
 from asu.stores.presence import PATIENCE, REMEMBERED, Presence
+from tests.twins.memory_store import MemoryStore
 
 pytestmark = pytest.mark.anyio
 

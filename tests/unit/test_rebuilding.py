@@ -54,7 +54,7 @@ def published(world: World, **fields: Any) -> str:
             key, plan=json.dumps(plan), bodies=PendingBodies(b"{}", b"{}"), limit=1, renew=False
         )
     )
-    world.builder().run({"version": 1, "key": key})
+    world.builder().run()
     record = asyncio.run(world.records.look(key))
     assert record
     assert record.state is State.DONE
@@ -221,7 +221,7 @@ def test_a_failed_record_holds_no_plan(world: World) -> None:
             key, plan='{"request": {}}', bodies=PendingBodies(b"{}", b"{}"), limit=1, renew=False
         )
     )
-    attempt = records.start(key)
+    attempt = records.start_next()
     assert attempt
     records.finish(
         attempt, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="user"), 100

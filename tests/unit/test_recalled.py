@@ -24,7 +24,7 @@ from asu.errors import (
 from asu.resolution import Gatherer, load_rules
 from asu.upstream.downloads_server import RECALLED_OLD, RECALLED_PATIENCE, DownloadsServer
 from asu.upstream.http_client import WebAnswer, WebError
-from asu.upstream.last_good import DiskLastGood
+from asu.upstream.last_good import LastGood
 from tests.unit.test_last_good import AWAY, URL, age_by, disk, files
 from tests.unit.test_upstream import DOCUMENT, TTL, ScriptedClient, ok
 from tests.unit.worlds import REQUEST, metadata, settings
@@ -65,7 +65,7 @@ class Life:
 
     def __init__(self, disk: Path, client: ScriptedClient, *, max_total: int = 1_000_000) -> None:
         self.client, self.now = client, 1000.0
-        kept = DiskLastGood(disk, URL, clock=lambda: self.now, max_total=max_total)
+        kept = LastGood(disk, URL, clock=lambda: self.now, max_total=max_total)
         self.server = DownloadsServer(
             client, url=URL, ttl=TTL, clock=lambda: self.now, last_good=kept
         )

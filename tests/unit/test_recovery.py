@@ -11,8 +11,7 @@ import pytest
 
 from asu.records.build_record import BuildRecord, Revived, State
 from asu.records.memory_records import MemoryRecords
-from asu.stores.manifest import MANIFEST
-from asu.stores.store import ACCOUNT
+from asu.stores.manifest import ACCOUNT, MANIFEST
 from asu.worker.recovery import Recovered, recover
 from tests.unit.job_world import SCRIPT, World, body_of, new_world
 
@@ -48,7 +47,7 @@ def test_a_finished_build_is_answered_as_before(world: World) -> None:
     assert (told.restored, told.known, told.refused) == ([world.key], [], {})
     assert (after.state, after.step, body_of(after)) == (State.DONE, "done", body_of(before))
     assert asyncio.run(records.revive(world.key)) is Revived.QUEUED
-    attempt = records.start(world.key)
+    attempt = records.start_next()
     assert attempt
     assert attempt.plan["request"]["packages"] == ["vim"]
 

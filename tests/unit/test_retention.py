@@ -13,8 +13,8 @@ from asu.builds.capacity import MIB
 from asu.records.build_record import Attempt, BuildRecord, PendingBodies, State
 from asu.records.memory_records import MemoryRecords
 from asu.settings import Settings
-from asu.stores.memory import MemoryStore
 from asu.worker.retention import GRACE, keep_within
+from tests.twins.memory_store import MemoryStore
 from tests.unit.test_sweeping import World as Tidied
 
 if TYPE_CHECKING:
@@ -35,8 +35,9 @@ class World:
         asyncio.run(
             self.records.claim(key, plan="{}", bodies=PendingBodies(b"", b""), limit=10, renew=True)
         )
-        attempt = self.records.start(key)
+        attempt = self.records.start_next()
         assert attempt
+        assert attempt.key == key
         return attempt
 
     def publish(self, key: str, *, idle: float) -> None:
@@ -110,7 +111,7 @@ def test_what_waits_or_runs_stays(world: World) -> None:
     """Files of an earlier life of a build are replaced by its new one."""
     asyncio.run(world.records.revive(A))
     asyncio.run(world.records.revive(B))
-    world.records.start(B)
+    world.records.start_next()
 
     assert keep_within(1, world.store, world.records) == [C]
     assert world.left() == ([A, B], [A, B])

@@ -99,7 +99,7 @@ def test_a_lost_worker_counts_as_an_attempt(world: World) -> None:
     """However the attempts ended, no build is begun more often than the settings say."""
     world.ask()
     for _ in range(2):
-        attempt = world.records.start(world.key)
+        attempt = world.records.start_next()
         assert attempt
         world.records.now += 1000
         assert world.records.requeue(world.key, attempt.number)
@@ -120,7 +120,7 @@ def test_a_superseded_failure_puts_nothing_back(world: World) -> None:
     def lose() -> None:
         world.records.now += 1000
         assert world.records.requeue(world.key, 1)
-        assert world.records.start(world.key)
+        assert world.records.start_next()
 
     world.script.before["manifest"] = lose
     world.script.failures["manifest"] = ContainerFailed(reason="podman did not run make")

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from asu.builds.capacity import MIB, expect_room
-from asu.builds.fleet import MemoryFleet, WorkerNote
+from asu.builds.fleet import WorkerNote
 from asu.errors import DiskFull, QueueUnavailable
 from asu.records.memory_records import MemoryRecords
 from asu.records.redis_memory import MemoryUse
+from tests.twins.memory_fleet import MemoryFleet
 from tests.unit.worlds import REQUEST, opened
 
 TOO_MUCH = 1024**3  # MiB; no disk has as much.
@@ -37,7 +38,7 @@ def test_below_the_reserve_a_new_build_is_refused_with_a_reason(tmp_path: Path) 
         )
         assert body["detail"].startswith("server overload, its disk is too full for new builds: ")
         assert int(answer.headers["retry-after"]) == body["retry_after"] > 0
-        assert (world.queue.keys, world.records.waiting_keys()) == ([], [])
+        assert (world.queue.tickets, world.records.due_keys()) == (0, [])
 
 
 def test_below_the_reserve_everything_else_goes_on(tmp_path: Path) -> None:
@@ -83,8 +84,8 @@ def test_with_a_bucket_the_disks_of_the_workers_count(free: list[int], status: i
     with opened(s3_bucket="images", disk_reserve_mb=100) as world:
         for number, mib in enumerate(free):
             # Has not made its directory yet.
-            world.fleet.note_worker("new", WorkerNote(trouble="", disk_free=None))
-            world.fleet.note_worker(str(number), WorkerNote(trouble="", disk_free=mib * MIB))
+            world.fleet.workers["new"] = WorkerNote(trouble="", disk_free=None)
+            world.fleet.workers[str(number)] = WorkerNote(trouble="", disk_free=mib * MIB)
 
         assert world.post(REQUEST).status_code == status
 
@@ -122,7 +123,7 @@ def test_a_redis_that_is_nearly_full_gets_no_new_build(use: MemoryUse | None, st
     """One without a limit is never full, and one that does not tell keeps no build away."""
     with opened(records=records_of(use), disk_reserve_mb=0) as world:
         assert world.post(REQUEST).status_code == status
-        assert len(world.records.waiting_keys()) == len(world.queue.keys) == (status == 202)
+        assert len(world.records.due_keys()) == world.queue.tickets == (status == 202)
 
 
 def test_what_is_told_of_a_redis_that_is_nearly_full() -> None:

@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from asu.operations.status import HOURS_SHOWN, HourCounts, last_hours, newest_by_class
-from asu.statistics.build_statistics import Failure, FinishedBuild, hour_of
+from asu.operations.status import HourCounts, last_hours, newest_by_class
+from asu.statistics.build_statistics import HOURS_SHOWN, Failure, FinishedBuild, hour_of
 from asu.statistics.figure_shapes import FailureCount
 from tests.twins.imitated_statistics import ImitatedStatistics
-from tests.unit.test_api_operations import AbsentQueue, AbsentRecords
+from tests.twins.memory_fleet import MemoryFleet
+from tests.unit.test_api_operations import AbsentRecords, absent_fleet
 from tests.unit.worlds import REQUEST, opened
 
 NOW = datetime(2026, 3, 1, 1, 30, tzinfo=UTC)
@@ -114,24 +115,57 @@ def test_the_page_shows_it_without_a_script() -> None:
 
     assert answer.status_code == 200
     assert "default-src 'self'" in answer.headers["content-security-policy"]
-    assert "The server waits for requests." in answer.text
-    assert answer.text.count('<th scope="row">') == HOURS_SHOWN
+    assert "The server is ready; nobody waits." in answer.text
+    assert answer.headers["refresh"] == "30"
     assert "<script" not in answer.text
     assert not re.search(r'(?:src|href)="(?:https?:)?//', answer.text)
 
 
+def test_hours_without_a_build_are_one_row() -> None:
+    """A quiet night does not push the busy hours off the screen."""
+    statistics, now = ImitatedStatistics(), datetime.now(UTC)
+    for back in (0, 6, 7):
+        statistics.add_finished(
+            FinishedBuild(
+                at=now - timedelta(hours=back),
+                version="24.10.4",
+                seconds=1.0,
+                packages=frozenset(),
+            )
+        )
+    with opened(statistics=statistics) as world:
+        text = world.client.get("/status").text
+
+    first, last = (hour_of(now - timedelta(hours=back)) for back in (1, 5))
+    assert text.count('<th scope="row">') == 5
+    assert text.count("nothing ended") == 2
+    assert f"{last.replace('T', ' ')[:16]} to {first[11:16]}" in text
+
+
+@pytest.mark.parametrize(
+    ("started", "words"),
+    [(True, "Images are being built."), (False, "No image is being built right now.")],
+)
+def test_the_page_says_what_the_server_does(started: bool, words: str) -> None:  # noqa: FBT001
+    """A build that waits, for a worker or for its next attempt, is not shown as one that is made."""
+    with opened() as world:
+        key = world.key(REQUEST)
+        if started:
+            world.start(key)
+
+        assert words in world.client.get("/status").text
+
+
 def test_the_page_says_that_no_worker_is_there() -> None:
     """Whoever waits learns why."""
-    with opened() as world:
-        world.queue.workers = 0
-
+    with opened(fleet=MemoryFleet()) as world:
         assert "no worker is alive" in world.client.get("/status").text
 
 
 @pytest.mark.parametrize("path", ["/status", "/status.json"])
 def test_without_redis_nobody_knows(path: str) -> None:
     """503, as a page or in JSON; zeros would be lies."""
-    with opened(records=AbsentRecords(), queue=AbsentQueue()) as world:
+    with opened(records=AbsentRecords(), fleet=absent_fleet()) as world:
         answer = world.client.get(path)
 
     assert answer.status_code == 503

@@ -11,20 +11,19 @@ from typing import Any
 
 import pytest
 
-from asu.builds.build_queue import MemoryBuildQueue
-from asu.builds.fleet import MemoryFleet
 from asu.errors import ContainerFailed, StoreFailed
 from asu.records.build_record import LEASE_SECONDS, Attempt, BuildRecord, PendingBodies, State
 from asu.records.memory_records import MemoryRecords
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
-from asu.stores.memory import MemoryStore
 from asu.stores.store import Lifetimes, StoreUsage
 from asu.worker.builder_image import BuilderImage
 from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.sweeping import GRACE, Sweep, Swept
 from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_container import MemoryEngine
+from tests.twins.memory_fleet import MemoryBuildQueue, MemoryFleet
+from tests.twins.memory_store import MemoryStore
 
 KEY = "ab" * 32
 OTHER = "cd" * 32
@@ -72,8 +71,9 @@ class World:
 
     def begin(self, key: str = KEY) -> Attempt:
         """Begin a build in a container."""
-        attempt = self.records.start(key)
+        attempt = self.records.start_next()
         assert attempt
+        assert attempt.key == key
         self.engine.start(IMAGE, key=key, attempt=attempt.number)
         return attempt
 
@@ -122,14 +122,14 @@ def world() -> World:
 
 
 def test_the_build_of_a_dead_worker_waits_again(world: World) -> None:
-    """A build whose lease ended is back in line, with a job."""
+    """A build whose lease ended is back in line, with a ticket."""
     world.begin()
     world.let_leases_end()
 
     world.sweep()
 
     assert world.record().state is State.QUEUED
-    assert world.queue.keys == [KEY]
+    assert (world.records.due_keys(), world.queue.tickets) == ([KEY], 1)
 
 
 def test_a_build_that_runs_is_left_alone(world: World) -> None:
@@ -174,13 +174,13 @@ def test_the_container_of_an_unknown_build_is_removed(world: World) -> None:
     assert world.left() == []
 
 
-def test_a_lost_job_is_put_back(world: World) -> None:
-    """A build that waits without a job in the queue would wait for ever."""
+def test_lost_tickets_are_added_again(world: World) -> None:
+    """A build that waits without a ticket would wait for ever."""
     world.ask(OTHER)
 
     world.sweep()
 
-    assert world.queue.keys == [KEY, OTHER]
+    assert world.queue.tickets == 2
 
 
 def test_a_build_that_loses_every_worker_fails_in_the_end(world: World) -> None:

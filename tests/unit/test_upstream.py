@@ -314,7 +314,7 @@ async def test_what_the_server_sent_is_not_logged(caplog: pytest.LogCaptureFixtu
         await downloads.read("evil\nname.json")
 
     assert caplog.messages == [
-        "upstream document 'evil\\nname.json': not such a document (JSONDecodeError) (no copy)"
+        "upstream document 'evil\\nname.json': broken (JSONDecodeError) (no copy)"
     ]
 
 

@@ -52,7 +52,7 @@ def published(world: World) -> Path:
         )
     )
     world.records = records
-    world.builder().run({"version": 1, "key": KEY})
+    world.builder().run()
     return world.settings.store_path / KEY
 
 

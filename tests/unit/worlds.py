@@ -11,8 +11,6 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from asu.app import create_app
-from asu.builds.build_queue import MemoryBuildQueue
-from asu.builds.fleet import MemoryFleet
 from asu.catalogue.prepare_client import PrepareService
 from asu.errors import AsuError
 from asu.operations.metrics import Counts
@@ -20,10 +18,12 @@ from asu.records.build_record import Attempt, BuildRecord, State
 from asu.records.memory_records import MemoryRecords
 from asu.services import Services, assemble
 from asu.settings import Settings
-from asu.stores.memory import MemoryStore
-from asu.upstream.downloads_server import MemoryUpstream, Upstream
+from asu.upstream.downloads_server import Upstream
 from asu.worker.progress import Progress
 from tests.twins.imitated_statistics import ImitatedStatistics
+from tests.twins.memory_fleet import MemoryBuildQueue, MemoryFleet
+from tests.twins.memory_store import MemoryStore
+from tests.twins.memory_upstream import MemoryUpstream
 
 REVISION = "r28959-29397011cc"
 
@@ -115,6 +115,12 @@ def metadata() -> dict[str, Any]:
     return copy.deepcopy(documents)
 
 
+def indexed(*packages: str) -> dict[str, Any]:
+    """Return `metadata` with an official index of the newest release that holds these packages."""
+    index = {"version": 2, "packages": dict.fromkeys(packages, "1.0-r1")}
+    return metadata() | {"releases/24.10.4/targets/x86/64/packages/index.json": index}
+
+
 class UntouchableUpstream:
     """An upstream server that nobody may ask."""
 
@@ -164,8 +170,9 @@ class World:
 
     def start(self, key: str, step: str | None = None) -> tuple[Attempt, Progress]:
         """Begin a build as a worker does, and show a step."""
-        attempt = self.records.start(key)
+        attempt = self.records.start_next()
         assert attempt is not None
+        assert attempt.key == key
         progress = Progress(attempt.plan)
         if step is not None:
             assert self.records.progress(
@@ -224,7 +231,7 @@ def opened(
         queue or MemoryBuildQueue(),
         store or MemoryStore(),
     )
-    counted, noted = statistics or ImitatedStatistics(), fleet or MemoryFleet()
+    counted, noted = statistics or ImitatedStatistics(), fleet or MemoryFleet(workers=1)
     wanted = settings(**changes)
 
     @asynccontextmanager

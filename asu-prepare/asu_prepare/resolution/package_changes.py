@@ -28,7 +28,7 @@ class Rule:
     do; `with_package` is the name or prefix that replaces the old one. The rule holds from `since`
     on and before `until`, for one target or all, there for some profiles or all. `revision` is
     OpenWrt's rNNNNN counter on the main branch; device clients receive it and `mandatory` in
-    overview.json.
+    overview.json. `without` says what happens if a device has neither the old nor the new package.
     """
 
     id: str
@@ -46,6 +46,7 @@ class Rule:
     revision: int | None = None
     mandatory: bool = False
     reference: str | None = None
+    without: str | None = None
 
     @property
     def source(self) -> str | None:
@@ -102,6 +103,7 @@ class RuleBook:
     exclusives: tuple[Exclusive, ...]
     position: Mapping[str, int]  # Of each rule id in the file.
     by_name: Mapping[str, tuple[Rule, ...]]
+    by_successor: Mapping[str, tuple[Rule, ...]]
     # Prefix and pattern rules, by the first `head_length` characters of the names that they match.
     by_head: Mapping[str, tuple[Rule, ...]]
     head_length: int
@@ -126,9 +128,13 @@ class RuleBook:
         variant_heads = [head for exclusive in exclusives for head in exclusive.heads]
         variant_length = min(map(len, variant_heads), default=0)
         by_name: dict[str, tuple[Rule, ...]] = {}
+        by_successor: dict[str, tuple[Rule, ...]] = {}
         by_head: dict[str, tuple[Rule, ...]] = {}
         by_place: dict[tuple[str | None, str | None], tuple[Rule, ...]] = {}
         for rule in rules:
+            if rule.replace and rule.with_package:
+                new = rule.with_package
+                by_successor[new] = (*by_successor.get(new, ()), rule)
             if name := rule.replace or rule.remove:
                 by_name[name] = (*by_name.get(name, ()), rule)
             elif rule.add:
@@ -144,6 +150,7 @@ class RuleBook:
             exclusives=exclusives,
             position=position,
             by_name=by_name,
+            by_successor=by_successor,
             by_head=by_head,
             head_length=head_length,
             by_place=by_place,

@@ -14,7 +14,7 @@ from .existence import conflicts, missing_packages
 from .knowledge import NOTHING_KNOWN, Knowledge
 from .outcome import Change, InferredVersion, PackageRequest, Problem, Resolution
 from .package_changes import RuleBook
-from .rule_application import add_by_rules, apply_replacements, ignored_rules, kept_versions
+from .rule_application import RuleApplication
 
 # What happens without these packages.
 ESSENTIAL = {
@@ -34,22 +34,29 @@ def resolve(
     """Decide what a request leads to."""
     changes: list[Change] = []
     ignored: list[str] = []
-    packages = apply_replacements(request, rules, changes)
+    unexplained: list[str] = []
+    index, defaults = knowledge.index, knowledge.defaults
+    versions = index.versions_of(request.packages) if index else {}
     origin = find_origin(request, knowledge) if request.diff_packages else None
-    defaults = knowledge.defaults
+    origins = tuple(release.version for release in origin.releases) if origin else ()
+    applied = RuleApplication(request, rules, knowledge, versions, origins)
+    packages = applied.packages(changes)
     if defaults is not None and request.diff_packages:
-        listed = AbsoluteList(request, knowledge, defaults, origin, rules, changes, ignored)
+        listed = AbsoluteList(
+            request, knowledge, defaults, origin, rules, changes, ignored, unexplained
+        )
         packages = listed.explicit(packages)
     is_absolute = request.diff_packages and defaults is None
     # The list has each default by now, wanted or taken away, so rules add only what is none.
-    add_by_rules(packages, request, rules, changes)
-    versions = knowledge.index.versions_of(packages) if knowledge.index else {}
+    applied.add_new(packages, changes)
+    if index:
+        versions |= index.versions_of(name for name in packages if name not in versions)
     missing = missing_packages(packages, versions, request, knowledge, rules)
     given = defaults.defaults if defaults and not is_absolute else {}
     problems = conflicts(packages, given, rules)
     lenient = missing if request.feeds else []
     gone = {change.package for change in changes if change.action != "add"}
-    promised = kept_versions(packages, request, rules, gone)
+    promised = applied.promised_versions(packages, gone)
     return Resolution(
         packages=tuple(packages),
         packages_versions=promised,
@@ -58,13 +65,15 @@ def resolve(
         problems=tuple(problems if request.feeds else [*missing, *problems]),
         warnings=(
             *_warnings(request, packages, knowledge, origin),
+            *_unexplained(unexplained),
+            *_neither_of_a_pair(request, packages, rules),
             *_broken_promises(promised, versions, request),
             *_expected_from_feeds(lenient, request),
         ),
         from_version=_from_version(request, origin),
-        checked=knowledge.index is not None and knowledge.index.complete,
+        checked=index is not None and index.complete,
         versions={name: versions[name] for name in packages if name in versions},
-        ignored=tuple(dict.fromkeys([*ignored_rules(request, rules), *ignored])),
+        ignored=tuple(dict.fromkeys([*applied.ignored(), *ignored])),
     )
 
 
@@ -108,6 +117,32 @@ def _warnings(
                 f"WITHOUT {name[1:]}, which this device needs for its own hardware, some of it "
                 "will not work."
             )
+
+
+def _unexplained(names: Sequence[str]) -> Iterable[str]:
+    if names:
+        yield (
+            "No older release has this device, under this name or another one, so nothing shows "
+            "whether these default packages were removed on purpose. They are added: "
+            f"{_shortened(names, ', ')}."
+        )
+
+
+def _neither_of_a_pair(
+    request: PackageRequest, packages: Sequence[str], rules: RuleBook
+) -> Iterable[str]:
+    """Warn if the list takes a package away and holds neither the one before it nor a variant."""
+    installed = {name for name in packages if name[0] != "-"}
+    for entry in packages:
+        new = entry[1:]
+        for rule in rules.by_successor.get(new, ()) if entry[0] == "-" else ():
+            if (
+                rule.without
+                and rule.replace not in installed
+                and rule.lies_between(None, request.version)
+                and rules.rival(new, rules.variants(installed)) is None
+            ):
+                yield f"WITHOUT {new} and without {rule.replace}, {rule.without}."
 
 
 def _broken_promises(

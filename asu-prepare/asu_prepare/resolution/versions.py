@@ -65,11 +65,6 @@ class Version:
         """Whether this is a release candidate, such as 25.12.0-rc2."""
         return "-rc" in self.text
 
-    @property
-    def has_opkg(self) -> bool:
-        """Whether packages are installed with opkg; since the beginning of 25.12 it is apk."""
-        return self.rank[:2] < (25, 12)
-
     def __str__(self) -> str:
         return self.text
 

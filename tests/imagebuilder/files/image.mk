@@ -16,6 +16,7 @@ FORCE: ;
 .PHONY: FORCE
 
 install: $(ROOT_IMAGES)
+	mkdir -p $(BIN_DIR)
 	for profile in $(patsubst DEVICE_%,%,$(PROFILE)); do \
 		$(if $(CONFIG_USE_APK),$(APK) manifest,$(OPKG) --quiet list-installed) >$(BIN_DIR)/$(IMG_PREFIX)-$$profile.manifest; \
 	done

@@ -14,6 +14,7 @@ import hashlib
 import signal
 import sys
 import time
+import zlib
 from pathlib import Path
 
 from .standin_fetch import FetchError, fetch
@@ -22,6 +23,9 @@ from .standin_root import Archive, FileClash, Root
 from .standin_solver import Solver
 
 CACHE_SECONDS = 4 * 3600  # An index that apk downloaded is good for four hours.
+# Bytes. Damage in the start of an archive, or a cut to very few bytes, breaks its schema; other damage
+# breaks a block.
+START, CUT_SHORT = 400, 100
 
 
 class Apk:
@@ -148,7 +152,7 @@ class Apk:
         digest = hashlib.sha256(content).hexdigest()
         if digest != package.fields.get("SHA256sum"):
             cached.unlink(missing_ok=True)
-            return "ADB block error"
+            return _damage(content)
         cached.write_bytes(content)
         archive = Archive.read(content)
         try:
@@ -175,6 +179,19 @@ class Apk:
         ):
             print(f"{package.plain_name() if strip_abi else package.name} - {package.version}")
         return 0
+
+
+def _damage(content: bytes) -> str:
+    """Return what apk 3.0.2 says of a damaged archive; here an archive is a gzip file."""
+    if content.lstrip()[:1] == b"<":  # A page of a server, in the place of the package.
+        return "file format is invalid or inconsistent"
+    if len(content) <= CUT_SHORT:
+        return "ADB schema error"
+    try:
+        zlib.decompressobj(wbits=31).decompress(content[:START])
+    except zlib.error:
+        return "ADB schema error"
+    return "ADB block error"
 
 
 def _with_spread_version(names: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The store's in-memory twin: what is published is a mapping; workplaces lie in a temporary directory that goes with it."""
+"""The store's in-memory twin: builds are a mapping, workplaces lie in a temporary directory."""
 
 import io
 import shutil
@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .manifest import Manifest, describe_build
-from .store import (
-    ACCOUNT,
-    KEY,
+from typing_extensions import override
+
+from asu.stores.manifest import ACCOUNT, KEY, Manifest, StoredFile, describe_build
+from asu.stores.store import (
     NO_HASHES,
     Content,
     Lifetimes,
+    Store,
     StoredBuild,
-    StoredFile,
     StoreUsage,
     without_rival,
 )
-from .workplaces import Workplaces
+from asu.stores.workplaces import Workplaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class Published:
         return name in self.contents and len(self.contents[name]) == size
 
 
-class MemoryStore:
-    """A store that nothing outlives; with a `public_url` it sends clients there, as a store far away may."""
+class MemoryStore(Store):
+    """A store that ends with its process; with a `public_url` it sends clients there."""
 
     answers_last = 0.0
     expire_every = 60.0
@@ -54,45 +54,51 @@ class MemoryStore:
         self._public_url = public_url
         self.published: dict[str, Published] = {}
 
+    @override
     def open(self) -> None:
-        """See Store."""
+        return
 
+    @override
+    def reach(self) -> None:
+        return
+
+    @override
     def has(self, key: str) -> bool:
-        """See Store."""
         build = self.published.get(key)
         return build is not None and build.is_whole()
 
+    @override
     def find(self, key: str, name: str) -> StoredFile | None:
-        """See Store."""
         build = self.published.get(key)
         url = f"{self._public_url}/{key}/{name}" if self._public_url else None
         file = build.manifest.stored(name, url) if build else None
         return file if build and file and build.has_whole(name, file.size) else None
 
+    @override
     def content(self, file: StoredFile, start: int, length: int) -> Content | None:
-        """See Store."""
         build = self.published.get(file.key)
         content = build.contents.get(file.name) if build else None
         return None if content is None else io.BytesIO(content[start : start + length])
 
+    @override
     def published_keys(self) -> Iterator[str]:
-        """See Store."""
         yield from list(self.published)
 
+    @override
     def manifest(self, key: str) -> Manifest | None:
-        """See Store."""
         build = self.published.get(key)
         return build.manifest if build else None
 
+    @override
     def account(self, key: str) -> bytes | None:
-        """See Store."""
         build = self.published.get(key)
         return build.account if build else None
 
+    @override
     def workplace(self, key: str) -> Path:
-        """See Store."""
         return self._workplaces.new(key)
 
+    @override
     def publish(
         self,
         key: str,
@@ -101,7 +107,6 @@ class MemoryStore:
         hashes: Mapping[str, str] = NO_HASHES,
         is_current: Callable[[], bool] = without_rival,
     ) -> bool:
-        """See Store."""
         if KEY.fullmatch(key) is None:
             raise ValueError("a build is published under its key")
         manifest = describe_build(key, directory, lifetime, hashes)
@@ -117,12 +122,12 @@ class MemoryStore:
             del self.published[key]
         return False
 
+    @override
     def discard(self, directory: Path) -> None:
-        """See Store."""
         self._workplaces.discard(directory)
 
+    @override
     def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
-        """See Store."""
         self._workplaces.expire(lifetimes.workplaces)
         unknown = [key for key in list(self.published) if not is_known(key)]
         removed = [key for key in unknown if self.published[key].manifest.is_over(lifetimes.grace)]
@@ -130,15 +135,15 @@ class MemoryStore:
             del self.published[key]
         return removed
 
+    @override
     def remove_damaged(self) -> list[str]:
-        """See Store."""
         removed = [key for key, build in self.published.items() if not build.is_whole()]
         for key in removed:
             del self.published[key]
         return removed
 
+    @override
     def builds(self) -> list[StoredBuild]:
-        """See Store. It does not know of downloads."""
         return [
             StoredBuild(
                 key=key,
@@ -148,20 +153,17 @@ class MemoryStore:
             for key, build in self.published.items()
         ]
 
+    @override
     def remove(self, key: str, grace: float) -> bool:
-        """See Store."""
         if key in self.published and self.published[key].manifest.age > grace:
             del self.published[key]
         return key not in self.published
 
+    @override
     def usage(self) -> StoreUsage:
-        """See Store."""
         sizes = [file.size for build in self.published.values() for file in build.manifest.files]
         return StoreUsage(builds=len(self.published), bytes=sum(sizes))
 
-    def reach(self) -> None:
-        """See Store."""
-
+    @override
     def probe(self) -> None:
-        """See Store."""
         self._workplaces.probe()
