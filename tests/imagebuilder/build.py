@@ -178,7 +178,6 @@ def main() -> int:
         help="seconds that each check, install and image takes longer, as in a genuine builder",
     )
     arguments = parser.parse_args()
-    delays = Delays(*arguments.delays)
     releases = [
         Release(arguments.tree, version, target)
         for version in arguments.version
@@ -212,6 +211,7 @@ def _alone(name: str) -> Iterator[None]:
 
 
 def _make_all(present: Sequence[Release], arguments: argparse.Namespace, base: str) -> int:
+    delays = Delays(*arguments.delays)
     for release in present:
         try:
             needs_setup = arguments.setup and release.version.endswith("SNAPSHOT")
