@@ -1,4 +1,4 @@
-"""How the server does, each part in words that say what to do."""
+"""The state of each part of the server, in words that say what to do."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,9 +18,15 @@ from asu.upstream.downloads_server import Upstream
 # Seconds. Anyone may ask, and a bucket or a disk need not be looked at for each of them.
 KEPT_SECONDS = 5.0
 STORE_PATIENCE = 3.0  # Seconds; a store that hangs must not hold up the rest.
-RAISE = "new builds are refused, the rest is for the ends of those that wait; raise `maxmemory` of Redis (REDIS_MEMORY), or shorten BUILD_TTL"
+RAISE = (
+    "new builds are refused, the rest is kept for the results of waiting ones; raise `maxmemory` "
+    "of Redis (REDIS_MEMORY), or shorten BUILD_TTL"
+)
 NO_WORKER = "no worker is alive: accepted builds wait until one starts"
-FREE_UP = "new builds are refused, and accepted ones wait; free some, set STORE_BUDGET_MB, or shorten BUILD_TTL"
+FREE_UP = (
+    "new builds are refused, and accepted ones wait; free some, set STORE_BUDGET_MB, or shorten "
+    "BUILD_TTL"
+)
 
 
 class Health:
@@ -44,7 +50,7 @@ class Health:
         self._alive = TtlCache[str, int](KEPT_SECONDS)
 
     async def redis(self) -> str:
-        """Return `ok` if Redis answers, else what to say instead; without it no request can be served."""
+        """Return `ok` if Redis answers, else what is wrong; without it no request can be served."""
         try:
             await self._records.waiting()
         except AsuError as error:
@@ -52,14 +58,14 @@ class Health:
         return "ok"
 
     async def notice(self) -> str | None:
-        """Return what to know although requests can be served: that no worker is alive; None where one is, or nobody knows."""
+        """Return that no worker is alive, else None; requests can be served all the same."""
         try:
             return None if await self._alive.fetch("workers", self._count_workers) else NO_WORKER
         except AsuError:
             return None
 
     async def details(self) -> dict[str, str]:
-        """Return the state of everything else; kept for some seconds."""
+        """Return the state of all else by part; it is kept for some seconds."""
         return await self._details.fetch("details", self._look)
 
     async def _look(self) -> dict[str, str]:
@@ -94,7 +100,7 @@ class Health:
         except AsuError as error:
             return error.detail
         if use is None:
-            return "Redis does not tell"
+            return "Redis does not say"
         return memory_words(use) if use.has_room(pending) else f"{memory_words(use)}: {RAISE}"
 
     async def _notes(self) -> list[WorkerNote] | None:
@@ -107,7 +113,10 @@ class Health:
         try:
             await self._store_calls.run(self._store.reach)
         except TimeoutError:
-            return f"no answer within {STORE_PATIENCE:g} s; look at the disk of STORE_PATH, or at the server of S3_BUCKET"
+            return (
+                f"no answer within {STORE_PATIENCE:g} s; see the disk of STORE_PATH, or the server "
+                "of S3_BUCKET"
+            )
         except AsuError as error:
             return error.detail
         return "ok"
@@ -125,28 +134,28 @@ def disk_words(free: int | None, reserve: int) -> str:
     if free is None:
         return "the disk of STORE_PATH is not there, or does not answer"
     said = f"{free // MIB} MiB free"
-    return (
-        said
-        if free >= reserve
-        else f"only {said}, less than the reserve of {reserve // MIB} MiB (DISK_RESERVE_MB): {FREE_UP}"
-    )
+    if free >= reserve:
+        return said
+    named = f"the reserve of {reserve // MIB} MiB (DISK_RESERVE_MB)"
+    return f"only {said}, less than {named}: {FREE_UP}"
 
 
 def _fullest(free: int | None, notes: Sequence[WorkerNote], reserve: int) -> str:
-    """Say it of the API's own disk, and of the worker's that has least."""
+    """Say it of the API's own disk, and of the worker that has the least."""
     own = disk_words(free, reserve)
     least = min(known_free(notes), default=None)
-    return (
-        own
-        if least is None or least == free
-        else f"{own}; of workers at least {disk_words(least, reserve)}"
-    )
+    if least is None or least == free:
+        return own
+    return f"{own}; of workers at least {disk_words(least, reserve)}"
 
 
 def _podman(notes: Sequence[WorkerNote] | None) -> str:
     if not notes:
-        return "no worker has told of its podman within the last minute"
+        return "no worker has reported its podman within the last minute"
     troubled = [note.trouble for note in notes if note.trouble]
     if not troubled:
         return f"ok on {len(notes)} of {len(notes)} workers" if len(notes) > 1 else "ok"
-    return f"not on {len(troubled)} of {len(notes)} workers: {troubled[0]} Start podman's service where CONTAINER_SOCKET_PATH names its socket."
+    return (
+        f"not on {len(troubled)} of {len(notes)} workers: {troubled[0]} Start podman's service; "
+        "CONTAINER_SOCKET_PATH names its socket."
+    )
