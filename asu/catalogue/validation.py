@@ -85,7 +85,7 @@ class Catalogue:
 
     async def revision(self, version_text: str, target: str) -> str:
         """Return the revision of a target, such as r28739-d9340319c6; raises as `validate`."""
-        version = self._parse(version_text)
+        version = self.parsed(version_text)
         await self._check_version(version)
         await self._check_target(version, target)
         return (await self.profiles(version, target)).version_code
@@ -221,7 +221,8 @@ class Catalogue:
             changes.append(entry)
         return sorted(changes, key=lambda change: int(change["revision"]))
 
-    def _parse(self, text: str) -> Version:
+    def parsed(self, text: str) -> Version:
+        """Return the version that a text names; raises UnsupportedVersion."""
         try:
             return Version.parse(text)
         except InvalidVersionError:
