@@ -117,6 +117,13 @@ class BuildRequest(BaseModel):
     leave_out_missing: Annotated[
         bool, Field(description="Whether packages that no feed has are left out.")
     ] = False
+    any_order: Annotated[
+        bool,
+        Field(
+            description="Whether the order of `packages` means nothing, as in previews of a "
+            "device's own list. It counts in releases with opkg alone."
+        ),
+    ] = False
 
     def normalised(self) -> dict[str, Any]:
         """Return the request as a plain mapping, spellings that mean the same brought to one."""

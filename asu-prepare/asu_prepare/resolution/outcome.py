@@ -78,7 +78,7 @@ class Problem(NamedTuple):
     """A wanted package that cannot be had."""
 
     package: str
-    kind: Literal["unknown", "removed", "renamed", "conflict", "elsewhere"]
+    kind: Literal["unknown", "removed", "renamed", "conflict", "elsewhere", "missing-dependency"]
     suggestion: str | None
     detail: str
 
