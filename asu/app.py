@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -22,7 +22,8 @@ from .routers import store_routes as store
 from .routers.documentation import describe
 from .services import OpenServices, Services, open_services
 from .settings import Settings
-from .web.edge import Cors, Edge, error_response, plain_error, without_input
+from .web.edge import Cors, Edge, error_response, plain_error
+from .web.request_mistakes import described, summary
 
 HTTP_BAD_REQUEST, HTTP_NOT_FOUND, HTTP_METHOD_NOT_ALLOWED = 400, 404, 405
 # The framework raises this status for one reason alone: what it was given to parse could not even
@@ -108,8 +109,9 @@ async def _asu_error(_: Request, error: Exception) -> Response:
 
 async def _invalid_request(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    errors = without_input(list(error.errors()))
-    return error_response(InvalidRequest(reason=_sentence(errors), errors=errors))
+    found = error.errors()
+    errors = described(found)
+    return error_response(InvalidRequest(reason=summary(errors, len(found)), errors=errors))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -131,13 +133,3 @@ async def _http_error(request: Request, error: Exception) -> Response:
         detail=BROKEN_BODY if error.status_code == HTTP_BAD_REQUEST else None,
         headers=headers,
     )
-
-
-def _sentence(errors: list[dict[str, Any]]) -> str:
-    """Return the first mistakes as one sentence: clients show `detail` as it is and expect a string."""
-    named = []
-    for error in errors[:3]:
-        place = ".".join(str(part)[:64] for part in error["loc"] if part != "body")
-        named.append(f"{place}: {error['msg']}" if place else error["msg"])
-    more = f" (and {len(errors) - 3} more, see `errors`)" if len(errors) > 3 else ""  # noqa: PLR2004  # As many as are named above.
-    return "; ".join(named) + more

@@ -18,7 +18,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -29,9 +29,6 @@ from asu.logs import logged_with, where_it_failed
 
 log = logging.getLogger(__name__)
 
-# A body may hold tens of thousands of mistakes; an answer that lists them all would be twenty times
-# its size.
-MAX_LISTED = 100
 # The largest request seen from a real device is 14 KiB; 18 times that leaves room for first-boot
 # scripts.
 MAX_BODY_BYTES = 256 * 1024
@@ -207,11 +204,3 @@ def _request_id(scope: Scope) -> str:
             if _REQUEST_ID.fullmatch(text):
                 return text
     return uuid.uuid4().hex
-
-
-def without_input(errors: list[Any]) -> list[dict[str, Any]]:
-    """Return the first of pydantic's errors, without what was sent: it may be a first-boot script."""
-    return [
-        {"type": error["type"], "loc": list(error["loc"]), "msg": error["msg"]}
-        for error in errors[:MAX_LISTED]
-    ]

@@ -1,0 +1,120 @@
+"""Say in sentences what is wrong with a request.
+
+pydantic finds the mistakes; its own messages quote patterns. Here each field says what it must be,
+and what a wrong value of it is not. A new field of a request needs an entry in `MUST_BE`, and one in
+`IS_NOT` if it holds names.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# A body may hold thousands of mistakes; an answer with all of them would be many times its size.
+MAX_LISTED = 100
+MAX_SENTENCE = 290  # Characters; device clients show `detail` in one line or a small box.
+MAX_QUOTED = 40  # Characters of a value, or of the name of an entry.
+
+PACKAGE_NAMES = "names have letters, digits and . _ + - and begin with a letter or digit"
+VERSION = "a version such as 24.10.4, 25.12.0-rc2, 24.10-SNAPSHOT or SNAPSHOT"
+
+MUST_BE: Mapping[str, str] = {
+    "distro": 'the text "openwrt"',
+    "version": VERSION,
+    "version_code": "a revision such as r28959-29397011cc, or empty",
+    "target": "a target with its subtarget, such as ath79/generic",
+    "profile": "the name of a profile, such as tplink_archer-c7-v5",
+    "packages": 'a list of package names, such as ["luci", "-ppp"]',
+    "packages_versions": 'an object of package names and versions, such as {"luci": "25.292"}',
+    "diff_packages": "true or false",
+    "defaults": "a text of at most 65536 characters",
+    "rootfs_size_mb": "a whole number of megabytes from 1 to 10240",
+    "filesystem": "squashfs, ext4, ubifs or jffs2",
+    "repositories": "an object of feed names and their addresses",
+    "repositories_mode": "append or replace",
+    "repository_keys": "a list of public keys, each at most 4096 characters long",
+    "client": "a text of at most 256 characters",
+    "from_version": VERSION,
+    "ignored_changes": "a list of the `rule` values of a preview's changes",
+    "skip_package_resolution": "true or false",
+    "limit": "a whole number from 1 to 100",
+}
+# What a text under a field is not, and what is allowed.
+IS_NOT: Mapping[str, str] = {
+    "version": f"is not {VERSION}",
+    "version_code": "is not a revision such as r28959-29397011cc",
+    "target": "is not a target with its subtarget, such as ath79/generic",
+    "profile": "is not the name of a profile; names have letters, digits and . _ , + -",
+    "packages": f"is not a package name; {PACKAGE_NAMES} (or with a - before that)",
+    "packages_versions": "is not a package version; versions have letters, digits and . _ + , ~ -",
+    "filesystem": "is not a file system of images; choose squashfs, ext4, ubifs or jffs2",
+    "repositories": "is not the address of a feed; give the address alone, such as "
+    "https://feeds.example.org/own",
+    "repositories_mode": "is neither append nor replace",
+    "from_version": f"is not {VERSION}",
+    "ignored_changes": "is not the `rule` of a change; copy it from the preview",
+}
+NAME_IS_NOT: Mapping[str, str] = {
+    "packages_versions": f"is not a package name; {PACKAGE_NAMES}",
+    "repositories": "is not a name for a feed; names have letters, digits, _ and -",
+}
+
+
+def described(errors: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the first of pydantic's errors, each with `type`, `loc` and a sentence as `msg`."""
+    return [
+        {
+            "type": error["type"],
+            "loc": [part[:MAX_QUOTED] if isinstance(part, str) else part for part in error["loc"]],
+            "msg": _sentence(error),
+        }
+        for error in errors[:MAX_LISTED]
+    ]
+
+
+def summary(mistakes: Sequence[Mapping[str, Any]], count: int) -> str:
+    """Return `count` mistakes as a short text: the first of each field, and how many more.
+
+    Clients show it as it is.
+    """
+    text, named = "", 0
+    fields: set[Any] = set()
+    for mistake in mistakes:
+        field, message = tuple(mistake["loc"][:2]), mistake["msg"]
+        if field in fields:
+            continue
+        fields.add(field)
+        if text and len(text) + len(message) > MAX_SENTENCE - 40:
+            break
+        text, named = f"{text} {message}".strip(), named + 1
+    return f"{text} And {count - named} more, see `errors`." if count > named else text
+
+
+def quoted(value: str) -> str:
+    """Return a text in quotes, cut, with control characters and others than ASCII escaped."""
+    return json.dumps(value if len(value) <= MAX_QUOTED else f"{value[:MAX_QUOTED]}...")
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    place = error["loc"]
+    if error["type"] == "json_invalid":
+        return f"The request body is not JSON: it breaks off or is wrong at character {place[-1]}."
+    if len(place) == 1:
+        return "The request must be a JSON object, sent with Content-Type: application/json."
+    field = str(place[1])
+    must_be = f"`{field}` must be {MUST_BE[field]}." if field in MUST_BE else ""
+    if error["type"] == "missing":
+        return f"`{field}` is missing. {must_be}".strip()
+    if error["type"] == "too_long":
+        return f"`{field}` has more than {error['ctx']['max_length']} entries."
+    return _about_value(error, field) or must_be or f"`{field}` has a value that is not allowed."
+
+
+def _about_value(error: Mapping[str, Any], field: str) -> str:
+    """Return a sentence that quotes the value or that a validator wrote; empty without either."""
+    value, is_name = error.get("input"), error["loc"][-1] == "[key]"
+    is_not = (NAME_IS_NOT if is_name else IS_NOT).get(field)
+    if isinstance(value, str) and is_not:
+        return f"`{field}`: {quoted(value)} {is_not}."
+    if error["type"] == "value_error" and field not in MUST_BE:
+        return f"`{field}` {error['ctx']['error']}."
+    return ""
