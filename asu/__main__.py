@@ -1,10 +1,10 @@
 """`asu api` and `asu worker`, the processes of the build service, and the commands of its operator.
 
 `asu check` says what is wrong with a server and what to do, `asu alive` whether the worker of this
-container lives, `asu sweep` tidies once, `asu recover` makes lost records anew from the store, `asu
+container lives, `asu sweep` tidies once, `asu recover` makes lost records from the store, `asu
 key` makes the key that images are signed with, `asu verify` checks images against their provenance,
-`asu rebuild` builds anew what is in the store and compares, `asu openapi` prints what the API says
-of itself.
+`asu rebuild` builds once more what is in the store and compares, `asu openapi` prints the API's
+description. Each imports what it needs when it runs: no process loads the libraries of another.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _make_key(options.path)
         return
     if options.process == "verify":
-        from .provenance.verify_command import run_verify  # noqa: PLC0415  # For those, too, who have no server to set up.
+        from .provenance.verify_command import run_verify  # noqa: PLC0415
 
         run_verify(options.place, options.files, options.key)
         return
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run_api(settings: Settings, options: argparse.Namespace) -> None:
-    import uvicorn  # noqa: PLC0415  # The worker has no use for it.
+    import uvicorn  # noqa: PLC0415
 
     from .app import create_app  # noqa: PLC0415
     from .web.server import server_options  # noqa: PLC0415
@@ -56,7 +56,7 @@ def _run_api(settings: Settings, options: argparse.Namespace) -> None:
 
 
 def _run_worker(settings: Settings, _: argparse.Namespace) -> None:
-    from .worker.process import run_worker  # noqa: PLC0415  # The API has no use for podman's and RQ's worker modules and saves their memory.
+    from .worker.process import run_worker  # noqa: PLC0415
 
     run_worker(settings)
 
@@ -73,7 +73,7 @@ def _refuse(error: UnusableSettings, *, is_check: bool, as_json: bool) -> NoRetu
         from .checking.check_command import in_json, in_words  # noqa: PLC0415
         from .checking.findings import Finding, Level  # noqa: PLC0415
 
-        advice = "Correct it in the environment or in the file that ASU_CONFIG names; nothing else was checked."
+        advice = "Correct it in the environment or in ASU_CONFIG's file; nothing else was checked."
         findings = [
             Finding(name="settings", level=Level.PROBLEM, detail=mistake, advice=advice)
             for mistake in error.mistakes
@@ -84,7 +84,7 @@ def _refuse(error: UnusableSettings, *, is_check: bool, as_json: bool) -> NoRetu
 
 
 def _check(settings: Settings, options: argparse.Namespace) -> None:
-    from .checking.check_command import checks_for, in_json, in_words  # noqa: PLC0415  # Only this command has a use for them.
+    from .checking.check_command import checks_for, in_json, in_words  # noqa: PLC0415
     from .checking.findings import has_problems, run_checks  # noqa: PLC0415
     from .checking.isolation import PATIENCE  # noqa: PLC0415
 
@@ -143,7 +143,7 @@ def _print_openapi(settings: Settings, _: argparse.Namespace) -> None:
 
 def _make_key(path: Path) -> None:
     from .keys.usign import UnusableKey  # noqa: PLC0415
-    from .worker.signing_key import make_signing_key  # noqa: PLC0415  # The processes load the library only where a key is configured.
+    from .worker.signing_key import make_signing_key  # noqa: PLC0415
 
     try:
         made = make_signing_key(path)
@@ -167,7 +167,7 @@ _COMMANDS: Mapping[str, Callable[[Settings, argparse.Namespace], None]] = {
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="asu",
-        description="OpenWrt firmware images on demand; settings come from the environment and asu.toml.",
+        description="OpenWrt firmware on demand; settings are in the environment and asu.toml.",
     )
     processes = parser.add_subparsers(dest="process", required=True)
     api = processes.add_parser("api", help="answer requests")
@@ -176,12 +176,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     processes.add_parser("worker", help="build images, one at a time")
     processes.add_parser(
         "alive",
-        help="say by the exit code whether a worker lives here, as far as Redis can be asked; for health checks",
+        help="for health checks: exit with 0 if a worker lives here, as far as Redis knows",
     )
     processes.add_parser("openapi", help="print the OpenAPI document and end")
     check = processes.add_parser(
         "check",
-        help="say what is wrong with this server, and what to do; ends with 1 if there is a problem",
+        help="say what is wrong with this server, and what to do; exit with 1 if anything is",
     )
     check.add_argument(
         "--part",
@@ -197,17 +197,17 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     processes.add_parser(
         "recover",
-        help="after Redis has lost its data: make the records of finished builds anew from the store",
+        help="after Redis lost its data: make the records of finished builds from the store",
     )
     key = processes.add_parser("key", help="make a key to sign images with, and its certificate")
     key.add_argument(
         "path",
         type=Path,
-        help="file of the secret key, for BUILD_KEY; PATH.pub is for the devices, PATH.ucert goes into the images",
+        help="file of the secret key, for BUILD_KEY; PATH.pub is for devices",
     )
     rebuild = processes.add_parser(
         "rebuild",
-        help="build what is in the store once more, publish nothing, and compare; ends with 1 if an image differs",
+        help="build once more, publish nothing, and compare; exit with 1 if an image differs",
     )
     rebuild.add_argument(
         "build", metavar="KEY", help="key of the build: its directory in the store"
@@ -220,7 +220,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     verify = processes.add_parser(
         "verify",
-        help="check images against their provenance, and say what they were built from; ends with 1 if they differ",
+        help="check images against their provenance; exit with 1 if they differ",
     )
     verify.add_argument(
         "place",

@@ -101,7 +101,7 @@ def assemble(
         rules=rules,
         upstream=upstream,
         catalogue=catalogue,
-        listings=Listings(upstream, gatherer, catalogue),
+        listings=Listings(upstream, gatherer, catalogue, rules, settings.oldest_branch),
         renderings=Renderings(ttl=settings.metadata_ttl),
         resolver=resolver,
         preparer=preparer,

@@ -1,7 +1,7 @@
 """While a part hangs, builds are asked for and polled, and no thread is lost.
 
-Each part that blocks hangs in all that it does, while many clients ask for what needs it. asyncio has
-a single shared thread here, so one that is taken shows.
+Each part that blocks hangs in all that it does, while many clients ask for what needs it. asyncio
+has a single shared thread here, so one that is taken shows.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def test_a_disk_below_its_reserve_is_told(tmp_path: Path) -> None:
         found = checks(world)["disk"]
 
     assert found.startswith("only ")
-    assert "of workers at least only 5 MiB free" in found
+    assert "the fullest worker: only 5 MiB free" in found
     assert "DISK_RESERVE_MB" in found
 
 
@@ -99,7 +99,7 @@ def test_a_disk_below_its_reserve_is_told(tmp_path: Path) -> None:
             MemoryUse(used=95 * MIB, limit=100 * MIB),
             "95 MiB are used of 100 MiB: new builds are refused",
         ),
-        (None, "Redis does not tell"),
+        (None, "Redis does not say"),
     ],
 )
 def test_the_memory_of_redis_is_told(use: MemoryUse | None, said: str) -> None:
