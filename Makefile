@@ -72,6 +72,6 @@ LOCK = UV_CUSTOM_COMPILE_COMMAND="make lock" .run/lock-venv/bin/uv pip compile -
 lock: ## Pin the newest dependencies that the pyproject.toml files allow, with their hashes
 	$(PYTHON) -m venv --clear .run/lock-venv
 	.run/lock-venv/bin/python -m pip install --quiet --disable-pip-version-check uv
-	$(LOCK) pyproject.toml --output-file requirements.lock
+	$(LOCK) pyproject.toml --all-extras --output-file requirements.lock
 	$(LOCK) asu-prepare/pyproject.toml --output-file asu-prepare/requirements.lock
-	$(LOCK) pyproject.toml asu-prepare/pyproject.toml --group dev --output-file requirements-dev.lock
+	$(LOCK) pyproject.toml asu-prepare/pyproject.toml --all-extras --group dev --output-file requirements-dev.lock

@@ -15,6 +15,7 @@ from .builds.build_requests import Builds
 from .builds.capacity import Room
 from .builds.fleet import Fleet
 from .builds.redis_fleet import RedisFleet
+from .catalogue.devices import Devices
 from .catalogue.listings import Listings
 from .catalogue.prepare_client import Preparer, PrepareService
 from .catalogue.public_names import PublicNames
@@ -50,6 +51,7 @@ class Services:
     rules: RuleBook
     upstream: Upstream
     catalogue: Catalogue
+    devices: Devices
     listings: Listings
     renderings: Renderings
     resolver: Resolver
@@ -101,6 +103,7 @@ def assemble(
         rules=rules,
         upstream=upstream,
         catalogue=catalogue,
+        devices=Devices(upstream, catalogue),
         listings=Listings(upstream, gatherer, catalogue, rules, settings.oldest_branch),
         renderings=Renderings(ttl=settings.metadata_ttl),
         resolver=resolver,

@@ -79,7 +79,7 @@ class Catalogue:
 
     async def revision(self, version_text: str, target: str) -> str:
         """Return the revision of a target, such as r28739-d9340319c6; raise as `validate`."""
-        version = self._parse(version_text)
+        version = self.parsed(version_text)
         await self._check_version(version)
         await self._check_target(version, target)
         return (await self.profiles(version, target)).version_code
@@ -131,7 +131,8 @@ class Catalogue:
         except DocumentUnavailableError as error:
             raise UpstreamUnreachable(document=error) from None
 
-    def _parse(self, text: str) -> Version:
+    def parsed(self, text: str) -> Version:
+        """Return the version that a text names; raise UnsupportedVersion."""
         try:
             return Version.parse(text)
         except InvalidVersionError:

@@ -1,1 +1,1 @@
-"""`asu check`: looks at everything that a server needs, and says what to do about what is wrong."""
+"""`asu check`: looks at all that a server needs, and says what is wrong and what to do."""

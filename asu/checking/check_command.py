@@ -1,4 +1,4 @@
-"""Which checks there are, for which part of a server, and how their findings are shown."""
+"""Which checks there are for each part of a server, and how their findings are shown."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -14,21 +14,23 @@ from asu.settings import Settings
 
 from . import isolation, machine
 from . import neighbours as services
-from .findings import Check, Finding, Level, Verdict, problem
+from .findings import Check, Finding, Level, problem
 
 Part = Literal["all", "api", "worker"]
 MARKS = {Level.OK: "ok     ", Level.WARNING: "WARNING", Level.PROBLEM: "PROBLEM"}
 
 
 def checks_for(settings: Settings, *, part: Part, host: str, port: int) -> Mapping[str, Check]:
-    """Return the checks by name: all, or those that concern a machine with the API, or with workers, alone."""
+    """Return the checks by name: all, or those of a machine with the API or with workers alone."""
+
+    def of_redis(judge: services.Judge) -> Check:
+        return partial(_judge_redis, settings, judge)
+
     common: dict[str, Check] = {
-        "redis": partial(_judge_redis, settings, services.judge_redis),
-        "redis-persistence": partial(_judge_redis, settings, services.judge_persistence),
-        "redis-eviction": partial(_judge_redis, settings, services.judge_eviction),
-        "redis-memory": partial(
-            _judge_redis, settings, partial(services.judge_memory, settings.max_pending_jobs)
-        ),
+        "redis": of_redis(services.judge_redis),
+        "redis-persistence": of_redis(services.judge_persistence),
+        "redis-eviction": of_redis(services.judge_eviction),
+        "redis-memory": of_redis(partial(services.judge_memory, settings.max_pending_jobs)),
         "store": partial(machine.check_store, settings),
         "disk": partial(machine.check_disk, settings),
         "upstream": partial(
@@ -68,25 +70,25 @@ def in_words(findings: Iterable[Finding]) -> str:
 
 
 def in_json(findings: Iterable[Finding]) -> str:
-    """Return findings as JSON: `{"findings": [{"name": …, "level": "ok" | "warning" | "problem", "detail": …, "advice": …}]}`."""
+    """Return findings as JSON: `{"findings": [{"name", "level", "detail", "advice"}, …]}`."""
     return json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2) + "\n"
 
 
-def _judge_redis(settings: Settings, judge: services.Judge) -> Verdict:
+def _judge_redis(settings: Settings, judge: services.Judge) -> Finding:
     try:
         return judge(read_condition(settings.redis_url))
     except QueueUnavailable:
-        return problem("Redis does not answer", "Start Redis or Valkey, and correct REDIS_URL.")
+        return problem("Redis does not answer", "Start Redis or Valkey, or correct REDIS_URL.")
     except ValueError:
         return problem(
-            "REDIS_URL is no address of a Redis",
-            "Set REDIS_URL to such as redis://127.0.0.1:6379/0.",
+            "REDIS_URL is not the address of a Redis",
+            "Set REDIS_URL to an address such as redis://127.0.0.1:6379/0.",
         )
 
 
-def _check_workers(settings: Settings) -> Verdict:
+def _check_workers(settings: Settings) -> Finding:
     try:
         with sync_redis(settings.redis_url) as redis:
             return services.check_workers(lambda: len(live_workers(redis)))
     except ValueError:
-        return problem("not known, since REDIS_URL is no address of a Redis", "See redis.")
+        return problem("not known, because REDIS_URL is wrong", "See the check `redis`.")

@@ -1,9 +1,9 @@
-"""What a check found, and how all checks are run: at once, each for a few seconds at most, whatever becomes of the others."""
+"""What a check finds, and how all checks run: at the same time, each for a few seconds at most."""
 
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from asu.logs import where_it_failed
@@ -22,39 +22,30 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What was found under a name, and what to do about it, empty where nothing is to be done."""
+    """What a check found, and what to do about it; `name` is the check's, filled in when it ran."""
 
-    name: str
+    name: str = ""
     level: Level
     detail: str
     advice: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a check says, before it has the check's name."""
-
-    level: Level
-    detail: str
-    advice: str = ""
+Check = Callable[[], Finding]
 
 
-Check = Callable[[], Verdict]
-
-
-def fine(detail: str) -> Verdict:
+def fine(detail: str) -> Finding:
     """Return that all is well."""
-    return Verdict(Level.OK, detail)
+    return Finding(level=Level.OK, detail=detail)
 
 
-def warning(detail: str, advice: str) -> Verdict:
+def warning(detail: str, advice: str) -> Finding:
     """Return that something may go wrong."""
-    return Verdict(Level.WARNING, detail, advice)
+    return Finding(level=Level.WARNING, detail=detail, advice=advice)
 
 
-def problem(detail: str, advice: str) -> Verdict:
+def problem(detail: str, advice: str) -> Finding:
     """Return that something is wrong."""
-    return Verdict(Level.PROBLEM, detail, advice)
+    return Finding(level=Level.PROBLEM, detail=detail, advice=advice)
 
 
 def run_checks(
@@ -63,23 +54,23 @@ def run_checks(
     seconds: float = SECONDS,
     longer: Mapping[str, float] | None = None,
 ) -> list[Finding]:
-    """Run all checks at once and return what each found, in their order, after at most `seconds`; for those named in `longer`, after theirs.
+    """Run all checks at the same time and return their findings in order.
 
-    One that takes longer is a problem of its own, and so is one that fails in a way that nobody
-    thought of.
+    Wait for each at most `seconds`, or what `longer` says of it. A check that takes longer, or that
+    raises, is a problem of its own.
     """
-    verdicts: dict[str, Verdict] = {}
+    found: dict[str, Finding] = {}
 
     def run(name: str, check: Check) -> None:
         try:
-            verdicts[name] = check()
+            found[name] = check()
         except Exception as error:  # noqa: BLE001  # Whatever it is, the other checks go on.
-            verdicts[name] = problem(
+            found[name] = problem(
                 f"the check itself failed: {where_it_failed(error).splitlines()[0]}",
-                "Tell the authors of asu.",
+                "Report this to the authors of asu.",
             )
 
-    # Daemons: what hangs in a system call must not keep the command from its end.
+    # Daemons: a thread that hangs in a system call must not keep the command from ending.
     threads = [threading.Thread(target=run, args=item, daemon=True) for item in checks.items()]
     limits = {name: (longer or {}).get(name, seconds) for name in checks}
     begun = time.monotonic()
@@ -87,17 +78,13 @@ def run_checks(
         thread.start()
     for thread, limit in zip(threads, limits.values(), strict=True):
         thread.join(max(0.0, begun + limit - time.monotonic()))
-    found = {name: verdicts.get(name) or _late(limit) for name, limit in limits.items()}
-    return [
-        Finding(name=name, level=verdict.level, detail=verdict.detail, advice=verdict.advice)
-        for name, verdict in found.items()
-    ]
+    return [replace(found.get(name) or _late(limit), name=name) for name, limit in limits.items()]
 
 
-def _late(seconds: float) -> Verdict:
+def _late(seconds: float) -> Finding:
     return problem(
         f"no answer within {seconds:g} s",
-        "Look whether what it asks hangs or is cut off by a firewall that drops packets.",
+        "See whether the server that it asks hangs, or whether a firewall drops the packets.",
     )
 
 

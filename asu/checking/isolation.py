@@ -1,4 +1,4 @@
-"""A check by trying: what a container like those of builds can reach that it should not."""
+"""Try from inside a container like those of builds what it can reach that it should not."""
 
 import inspect
 import secrets
@@ -10,13 +10,12 @@ from urllib.parse import urlsplit
 from asu.errors import AsuError, ContainerFailed
 from asu.settings import Settings
 
-from .findings import Verdict, fine, problem, warning
+from .findings import Finding, fine, problem, warning
 
-# Seconds for the whole check, since it starts two containers; it takes two where the machine is
-# idle.
+# Seconds for the whole check, which starts two containers; an idle machine needs two.
 PATIENCE = 30.0
-SECONDS = 10  # For the look from inside.
-# A container of a process that died during its check ends by itself in about a minute.
+SECONDS = 10  # For the program inside.
+# If this process dies during the check, its container ends by itself in about a minute.
 SHORT = {
     "pull_deadline": 1,
     "info_deadline": 1,
@@ -26,49 +25,51 @@ SHORT = {
 }
 REDIS_PORT = 6379
 METADATA = ("169.254.169.254:80", "169.254.170.2:80", "168.63.129.16:80", "100.100.100.200:80")
-# What only CONTAINER_EGRESS=feeds closes, as `reach.py` calls it.
+# What only CONTAINER_EGRESS=feeds closes, under the names of `inside.reach`.
 WORDS = {"world": "all of the internet", "names": "a name server"}
-ADVICE = "Leave CONTAINER_FENCE on, or let a firewall keep the builds' network from this machine and from private addresses."
+ADVICE = (
+    "Leave CONTAINER_FENCE on, or let a firewall keep the builds' network from this machine and "
+    "from private addresses."
+)
 
 
-def check_isolation(settings: Settings, port: int) -> Verdict:
-    """Say whether a container, started as for a build, reaches Redis, the API at `port` or a cloud's metadata; it is removed afterwards."""
+def check_isolation(settings: Settings, port: int) -> Finding:
+    """Say whether a build could reach Redis, the API at `port`, or a cloud's metadata.
+
+    The container that tries it is removed afterwards.
+    """
     if settings.container_network == "none":
         return fine("containers have no network")
-    from asu.worker.podman_condition import read_podman_condition  # noqa: PLC0415  # Only a worker's machine needs podman's library.
+    # Only a worker's machine needs podman's library.
+    from asu.worker.podman_condition import read_podman_condition  # noqa: PLC0415
 
     try:
         condition = read_podman_condition(settings)
         if not condition.builders or settings.container_network not in condition.networks:
-            return fine(
-                "not tried, since podman has no ImageBuilder at hand, or lacks the builds' network"
-            )
+            return fine("not tried: podman has no ImageBuilder yet, or not the builds' network")
         reached = _look(settings, condition.builders[0], _targets(settings, port))
     except ContainerFailed as error:
         return problem(
-            f"not known: {error.detail}", "See podman; builds would fail in the same way."
+            f"not known: {error.detail}",
+            "See the check `podman`; builds would fail in the same way.",
         )
     except AsuError as error:
-        return warning(f"not known: {error.detail}", "Look again when the machine is less busy.")
+        return warning(f"not known: {error.detail}", "Try again when the machine is less busy.")
     if reached:
-        return problem(
-            f"builds can reach {', '.join(WORDS.get(target, target) for target in reached)}", ADVICE
-        )
+        named = ", ".join(WORDS.get(target, target) for target in reached)
+        return problem(f"builds can reach {named}", ADVICE)
     return fine(_what_is_reached(settings))
 
 
 def targets(redis: Iterable[str], redis_port: int, api_port: int, own: str) -> list[str]:
-    """Return host:port of what builds must not reach, without what `127.0.0.0/8` is in a container: the container itself.
+    """Return host:port of what builds must not reach.
 
     This machine is tried as the container finds it, at its network's gateway, and by its `own`
-    address, where that is known.
+    address where that is known. 127.0.0.0/8 is left out: there a container finds itself.
     """
     hosts = [host for host in ("gateway", own, *redis) if host and not host.startswith("127.")]
-    return list(
-        dict.fromkeys(
-            [*METADATA, f"gateway:{api_port}", *(f"{host}:{redis_port}" for host in hosts)]
-        )
-    )
+    found = [*METADATA, f"gateway:{api_port}", *(f"{host}:{redis_port}" for host in hosts)]
+    return list(dict.fromkeys(found))
 
 
 def _targets(settings: Settings, api_port: int) -> list[str]:
@@ -86,11 +87,12 @@ def _what_is_reached(settings: Settings) -> str:
     from asu.worker.fencing import may_be_reached  # noqa: PLC0415
 
     if not _is_closed(settings):
-        return (
-            "builds reach all of the internet, and neither Redis nor the API nor a cloud's metadata"
-        )
+        return "builds reach all of the internet, but not Redis, the API or a cloud's metadata"
     servers = ", ".join(may_be_reached(settings)) or "nothing that the settings name"
-    return f"builds reach {servers}, their ImageBuilder's feeds and those of their request alone; neither Redis nor the API, and no name server"
+    return (
+        f"builds reach {servers}, their ImageBuilder's feeds and those of their request, "
+        "but not Redis, the API or a name server"
+    )
 
 
 def _look(settings: Settings, image: str, wanted: list[str]) -> list[str]:
@@ -98,10 +100,9 @@ def _look(settings: Settings, image: str, wanted: list[str]) -> list[str]:
     from asu.worker.inside import reach  # noqa: PLC0415
     from asu.worker.podman_engine import PodmanEngine  # noqa: PLC0415
 
-    # A look changes nothing, and has no time for a download.
+    # The check changes nothing, and has no time for a download.
     unchanged = settings.model_copy(update={"pull_policy": "never", **SHORT})
-    # A system of its own: the workers' sweep leaves it alone until it has ended, and takes it away
-    # then.
+    # With a system name of its own, workers remove its container only after it has ended.
     with closing(PodmanEngine(unchanged, system=f"check-{secrets.token_hex(8)}")) as engine:
         container = engine.start(BuilderImage(name=image, version="", target=""), key="", attempt=0)
         try:
@@ -111,26 +112,21 @@ def _look(settings: Settings, image: str, wanted: list[str]) -> list[str]:
         finally:
             container.remove()
     if result.exit_code:
-        raise ContainerFailed(reason="nothing could be tried in it")
+        raise ContainerFailed(reason="the program that tries it failed in the container")
     return result.stdout.split()
 
 
 def _addresses(host: str, port: int) -> list[str]:
-    """Return what a name leads to."""
+    """Return the IPv4 addresses of a name."""
     try:
-        found = {
-            str(entry[4][0])
-            for entry in socket.getaddrinfo(
-                host, port, family=socket.AF_INET, type=socket.SOCK_STREAM
-            )
-        }
+        found = socket.getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_STREAM)
     except OSError:
         return []
-    return sorted(found)
+    return sorted({str(entry[4][0]) for entry in found})
 
 
 def _own_address() -> str:
-    """Return the address with which this machine would speak to the world; nothing is sent."""
+    """Return this machine's address towards the internet; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))

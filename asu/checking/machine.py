@@ -1,4 +1,4 @@
-"""Checks of what lies on the machine: podman with its network and builders, the store, the disk, the key."""
+"""Checks of this machine: podman, its network and ImageBuilders, store, disk, key, audit log."""
 
 import os
 import re
@@ -10,42 +10,48 @@ from asu.errors import ContainerFailed, StoreFailed
 from asu.settings import Settings
 from asu.stores import open_store
 
-from .findings import Verdict, fine, problem, warning
+from .findings import Finding, fine, problem, warning
 
-# A name of a container image without tag or digest: host with an optional port, then words between
-# slashes.
+# A container image's name without tag or digest: host, optional port, words between slashes.
 IMAGE_NAME = re.compile(
     r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+"
 )
-STORE_ADVICE = (
-    "Make the directory of STORE_PATH, and let the user of API and workers write into it."
+STORE_ADVICE = "Make the directory of STORE_PATH, and let the user of API and workers write to it."
+BUCKET_ADVICE = (
+    "Compare S3_BUCKET, S3_ENDPOINT_URL and the rights of the key: list the bucket; get, put and "
+    "delete objects."
 )
-LET_IN = "Run the worker as a user that may use it, or give it the group of the socket (PODMAN_SOCKET_GROUP in the compose files)."
-START_PODMAN = "Start podman's service (`systemctl enable --now podman.socket`) and set CONTAINER_SOCKET_PATH to its socket."
+LET_IN = (
+    "Run the worker as a user that may use the socket, or give it the socket's group "
+    "(PODMAN_SOCKET_GROUP in the compose files)."
+)
+START_PODMAN = (
+    "Start podman's service (`systemctl enable --now podman.socket`) and set CONTAINER_SOCKET_PATH "
+    "to its socket."
+)
+NO_PODMAN = problem("not known, because podman does not answer", "See the check `podman`.")
 
 
-def check_socket(path: Path) -> Verdict:
-    """Say whether something may be podman's socket at all, before it is asked."""
+def check_socket(path: Path) -> Finding:
+    """Say whether a path can be podman's socket."""
     try:
         if path.is_socket():
-            return (
-                fine(f"{path} is a socket")
-                if os.access(path, os.R_OK | os.W_OK)
-                else problem(f"{path} is closed to this user", LET_IN)
-            )
+            if os.access(path, os.R_OK | os.W_OK):
+                return fine(f"{path} is a socket")
+            return problem(f"{path} is closed to this user", LET_IN)
     except OSError as error:
         return problem(f"{path} cannot be looked at ({error.strerror})", LET_IN)
-    return problem(
-        f"{path} is not a socket" if path.exists() else f"there is no {path}", START_PODMAN
-    )
+    said = f"{path} is not a socket" if path.exists() else f"there is no {path}"
+    return problem(said, START_PODMAN)
 
 
-def judge_podman(settings: Settings) -> Verdict:
+def judge_podman(settings: Settings) -> Finding:
     """Say whether podman answers at its socket."""
     found = check_socket(settings.container_socket_path)
     if found.advice:
         return found
-    from asu.worker.podman_condition import read_podman_condition  # noqa: PLC0415  # Only a worker's machine needs podman's library.
+    # Only a worker's machine needs podman's library.
+    from asu.worker.podman_condition import read_podman_condition  # noqa: PLC0415
 
     try:
         return fine(f"podman {read_podman_condition(settings).version} answers")
@@ -53,61 +59,61 @@ def judge_podman(settings: Settings) -> Verdict:
         return problem(f"podman does not answer at {settings.container_socket_path}", START_PODMAN)
 
 
-def check_network(settings: Settings) -> Verdict:
+def check_network(settings: Settings) -> Finding:
     """Say whether the network of the build containers exists."""
     name = settings.container_network
     if name == "none":
         return warning(
             "containers have no network",
-            "Builders need one to fetch packages, unless they hold all of them: set CONTAINER_NETWORK.",
+            "ImageBuilders fetch packages over it, unless they hold all: set CONTAINER_NETWORK.",
         )
     from asu.worker.podman_condition import read_podman_condition  # noqa: PLC0415
 
     try:
         networks = read_podman_condition(settings).networks
     except ContainerFailed:
-        return problem("not known, since podman does not answer", "See podman.")
+        return NO_PODMAN
     if name in networks:
         return fine(f"{name} exists")
     return problem(
         f"podman has no network {name}",
-        f"Make it, `podman network create {name}`, or name another in CONTAINER_NETWORK.",
+        f"Create it with `podman network create {name}`, or name another in CONTAINER_NETWORK.",
     )
 
 
-def check_builders(settings: Settings) -> Verdict:
+def check_builders(settings: Settings) -> Finding:
     """Say whether there are ImageBuilders, or where they would come from; nothing is pulled."""
     base = settings.base_container
     if IMAGE_NAME.fullmatch(base) is None:
         return problem(
-            f"{base} is no name of container images",
-            "Set BASE_CONTAINER to such as ghcr.io/openwrt/imagebuilder, without a tag.",
+            f'BASE_CONTAINER "{base}" is not the name of a container image',
+            "Set it to a name without a tag, such as ghcr.io/openwrt/imagebuilder.",
         )
     from asu.worker.podman_condition import read_podman_condition  # noqa: PLC0415
 
     try:
         builders = read_podman_condition(settings).builders
     except ContainerFailed:
-        return problem("not known, since podman does not answer", "See podman.")
+        return NO_PODMAN
     if builders:
         return fine(f"{len(builders)} of {base} at hand")
     if settings.pull_policy == "never" or base.startswith("localhost/"):
         return problem(
             f"none of {base} is at hand, and none will be pulled",
-            "Pull or make them, or set PULL_POLICY=missing and a name with registry.",
+            "Pull or build them, or set PULL_POLICY=missing and a name with a registry.",
         )
     return fine(f"none of {base} is at hand; the first build of a target pulls it")
 
 
-def check_store(settings: Settings) -> Verdict:
+def check_store(settings: Settings) -> Finding:
     """Say whether images can be put into the store."""
     path = settings.store_path.absolute()
-    # Opening it would make it, for the user of this command, whom the services may not be; so only
-    # a bucket is asked then.
+    # Opening a store would make its directory for the user of this command, which the services may
+    # not be allowed to use. So without a directory only the bucket is asked.
     if not path.exists():
         above = next(parent for parent in path.parents if parent.exists())
         if not above.is_dir():
-            return problem(f"{path} cannot be made: {above} is no directory", STORE_ADVICE)
+            return problem(f"{path} cannot be made: {above} is not a directory", STORE_ADVICE)
     try:
         if path.exists():
             open_store(settings).probe()
@@ -116,44 +122,32 @@ def check_store(settings: Settings) -> Verdict:
                 open_store(settings).reach()
             return warning(f"there is no {path} yet", STORE_ADVICE)
     except StoreFailed as error:
-        if settings.s3_bucket:
-            return problem(
-                error.detail,
-                "Compare S3_BUCKET, S3_ENDPOINT_URL and the key's rights: to list the bucket, get, put and delete objects.",
-            )
-        return problem(error.detail, STORE_ADVICE)
-    return fine(
-        f"bucket {settings.s3_bucket} can be written"
-        if settings.s3_bucket
-        else f"{settings.store_path} can be written"
-    )
+        return problem(error.detail, BUCKET_ADVICE if settings.s3_bucket else STORE_ADVICE)
+    bucket = settings.s3_bucket
+    return fine(f"bucket {bucket} can be written" if bucket else f"{path} can be written")
 
 
-def check_disk(settings: Settings) -> Verdict:
-    """Say whether the disk has its reserve, where images are gathered."""
-    path = next(
-        (
-            parent
-            for parent in (settings.store_path.absolute(), *settings.store_path.absolute().parents)
-            if parent.is_dir()
-        ),
-        Path("/"),
-    )
-    free = shutil.disk_usage(path).free // MIB
+def check_disk(settings: Settings) -> Finding:
+    """Say whether the disk where images are gathered has its reserve."""
+    path = settings.store_path.absolute()
+    there = next((each for each in (path, *path.parents) if each.is_dir()), Path("/"))
+    free = shutil.disk_usage(there).free // MIB
     if free >= settings.disk_reserve_mb:
         return fine(f"{free} MiB free")
-    advice = "New builds are refused. Free some, set STORE_BUDGET_MB, shorten BUILD_TTL, or lower DISK_RESERVE_MB."
     return problem(
-        f"{free} MiB free, less than the reserve of {settings.disk_reserve_mb} MiB", advice
+        f"{free} MiB free, less than the reserve of {settings.disk_reserve_mb} MiB",
+        "New builds are refused. Free some, set STORE_BUDGET_MB, shorten BUILD_TTL, or lower "
+        "DISK_RESERVE_MB.",
     )
 
 
-def check_key(settings: Settings) -> Verdict:
-    """Say whether images can be signed, where they are to be."""
+def check_key(settings: Settings) -> Finding:
+    """Say whether images can be signed, if they are to be."""
     if settings.build_key is None:
         return fine("images are not signed")
+    # Without a key nothing else needs this library.
     from asu.keys.usign import UnusableKey  # noqa: PLC0415
-    from asu.worker.signing import read_signer  # noqa: PLC0415  # Without a key nobody needs the library for it.
+    from asu.worker.signing import read_signer  # noqa: PLC0415
 
     try:
         read_signer(settings.build_key)
@@ -164,18 +158,20 @@ def check_key(settings: Settings) -> Verdict:
     return fine(f"images are signed with {settings.build_key}")
 
 
-def check_audit(settings: Settings) -> Verdict:
-    """Say whether a worker with this user's rights could add to the audit log, where there is to be one; nothing is written."""
+def check_audit(settings: Settings) -> Finding:
+    """Say whether this user could add to the audit log, if there is to be one; write nothing."""
     path = settings.audit_log
     if path is None:
         return fine("builds are not written down")
-    if path.is_symlink() or not (
+    may_write = (
         os.access(path, os.R_OK | os.W_OK)
         if path.exists()
         else os.access(path.parent, os.W_OK | os.X_OK)
-    ):
-        return problem(
-            f"{path} cannot be written",
-            "Make its directory, and let the worker's user read and write the file, which may be no link.",
-        )
-    return fine(f"builds are written down in {path}")
+    )
+    if may_write and not path.is_symlink():
+        return fine(f"builds are written down in {path}")
+    return problem(
+        f"{path} cannot be written",
+        "Make its directory, and let the worker's user read and write the file; it must not be a "
+        "link.",
+    )

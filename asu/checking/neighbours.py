@@ -1,4 +1,4 @@
-"""Checks of what lies elsewhere: Redis and its workers, the downloads server, the prepare service, the API's own port."""
+"""Checks of the services around: Redis, workers, downloads server, asu-prepare, the API's port."""
 
 import asyncio
 import errno
@@ -16,11 +16,11 @@ from asu.operations.redis_condition import RedisCondition
 from asu.records.redis_memory import ENDING_BYTES, RESERVED_PART, MemoryUse, reserve
 from asu.upstream.http_client import WebAnswer, WebClient, WebError, WebPrivateError
 
-from .findings import Verdict, fine, problem, warning
+from .findings import Finding, fine, problem, warning
 
-Judge = Callable[[RedisCondition], Verdict]
+Judge = Callable[[RedisCondition], Finding]
 
-OLDEST_REDIS = (5, 0)  # Our scripts ask for the time before they write, which earlier ones forbid.
+OLDEST_REDIS = (5, 0)  # Older ones forbid scripts that ask for the time before they write.
 DEADLINE = 4.0  # Seconds of an exchange; a check has five in all.
 MAX_BYTES = 1024 * 1024
 HTTP_OK = 200
@@ -29,7 +29,7 @@ PERSISTENCE_ADVICE = (
 )
 
 
-def judge_redis(condition: RedisCondition) -> Verdict:
+def judge_redis(condition: RedisCondition) -> Finding:
     """Say whether Redis can run our scripts and write."""
     said = f"{condition.name} {'.'.join(map(str, condition.version))} answers"
     if condition.version < OLDEST_REDIS and condition.name == "Redis":
@@ -37,33 +37,31 @@ def judge_redis(condition: RedisCondition) -> Verdict:
     if not condition.is_writing:
         return problem(
             f"{said}, but its last write to the disk failed",
-            "Look into its log; mostly its disk is full. It may refuse new builds.",
+            "See its log; usually its disk is full. It may refuse new builds.",
         )
     return fine(said)
 
 
-def judge_persistence(condition: RedisCondition) -> Verdict:
+def judge_persistence(condition: RedisCondition) -> Finding:
     """Say whether builds that wait outlive a restart of Redis, or a crash."""
     if condition.is_append_only and condition.waits_for_disk is False:
-        said = "append-only file is on, but builds are accepted up to two seconds before they are on the disk, and a crash loses those"
         return warning(
-            said,
-            "Set `appendfsync always`, unless its disk is too slow for that: polls then wait for it.",
+            "the append-only file is on, but is written up to two seconds after a build was "
+            "accepted; a crash loses those builds",
+            "Set `appendfsync always`, unless the disk is too slow: polls wait for it.",
         )
     if condition.is_append_only:
-        told = (
-            ""
-            if condition.waits_for_disk
-            else ", and Redis does not tell whether it waits for the disk (`appendfsync always`)"
-        )
-        return fine(f"append-only file is on: a restart loses nothing{told}")
+        unknown = ", but Redis does not say whether `appendfsync always` is set"
+        said = "the append-only file is on: a restart loses nothing"
+        return fine(said if condition.waits_for_disk else said + unknown)
     if condition.saves_snapshots:
         return warning(
-            "only snapshots are saved: a crash loses the builds of minutes", PERSISTENCE_ADVICE
+            "only snapshots are saved: a crash loses the builds of the last minutes",
+            PERSISTENCE_ADVICE,
         )
     if condition.saves_snapshots is None:
         return warning(
-            "the append-only file is off, and Redis does not tell whether it saves snapshots",
+            "the append-only file is off, and Redis does not say whether it saves snapshots",
             PERSISTENCE_ADVICE,
         )
     return problem(
@@ -71,8 +69,8 @@ def judge_persistence(condition: RedisCondition) -> Verdict:
     )
 
 
-def judge_eviction(condition: RedisCondition) -> Verdict:
-    """Say whether Redis may drop what it was given."""
+def judge_eviction(condition: RedisCondition) -> Finding:
+    """Say whether Redis may drop keys."""
     policy = condition.eviction
     if policy == "noeviction":
         return fine("nothing is dropped when memory runs out")
@@ -87,8 +85,8 @@ def judge_eviction(condition: RedisCondition) -> Verdict:
     )
 
 
-def judge_memory(places: int, condition: RedisCondition) -> Verdict:
-    """Say whether Redis has memory for a full line of `places` builds and for as much again of finished ones."""
+def judge_memory(places: int, condition: RedisCondition) -> Finding:
+    """Say whether Redis has memory for `places` waiting builds, and as much for finished ones."""
     use = MemoryUse(used=condition.used_memory, limit=condition.max_memory)
     if not use.has_room(0):
         return problem(
@@ -97,19 +95,20 @@ def judge_memory(places: int, condition: RedisCondition) -> Verdict:
         )
     if use.limit and reserve(use.limit, places) > use.limit / 2:
         enough = math.ceil(places * ENDING_BYTES / (0.5 - RESERVED_PART) / MIB)
-        said = f"{memory_words(use)}, too few for MAX_PENDING_JOBS={places}: new builds may be refused although there are places in line"
         return warning(
-            said, f"Set `maxmemory` (REDIS_MEMORY with the compose files) to {enough} MiB or more."
+            f"{memory_words(use)}, too few for MAX_PENDING_JOBS={places}: new builds may be "
+            "refused although there are places in line",
+            f"Set `maxmemory` (REDIS_MEMORY with the compose files) to {enough} MiB or more.",
         )
     return fine(memory_words(use))
 
 
-def check_workers(count: Callable[[], int]) -> Verdict:
+def check_workers(count: Callable[[], int]) -> Finding:
     """Say whether a worker is alive."""
     try:
         alive = count()
     except QueueUnavailable:
-        return problem("not known, since Redis does not answer", "See redis.")
+        return problem("not known, because Redis does not answer", "See the check `redis`.")
     return (
         fine(f"{alive} alive")
         if alive
@@ -117,9 +116,9 @@ def check_workers(count: Callable[[], int]) -> Verdict:
     )
 
 
-def check_upstream(url: str, *, may_be_private: bool) -> Verdict:
+def check_upstream(url: str, *, may_be_private: bool) -> Finding:
     """Say whether the downloads server lists its versions."""
-    advice = "Set UPSTREAM_URL to a downloads server such as https://downloads.openwrt.org, without a path below it."
+    advice = "Set UPSTREAM_URL to a downloads server, such as https://downloads.openwrt.org."
     try:
         answer = _get(f"{url.rstrip('/')}/.versions.json", may_be_private=may_be_private)
         if answer.status != HTTP_OK:
@@ -128,20 +127,23 @@ def check_upstream(url: str, *, may_be_private: bool) -> Verdict:
     except WebPrivateError as error:
         return problem(
             f"{url} is not asked ({error})",
-            "Set UPSTREAM_IS_PRIVATE if the server is your own; else correct UPSTREAM_URL.",
+            "Set UPSTREAM_IS_PRIVATE if the server is your own, or correct UPSTREAM_URL.",
         )
     except WebError as error:
         return problem(f"{url} does not answer ({error})", advice)
     except (ValueError, KeyError, TypeError):
-        return problem(f"{url} answers, but is no downloads server", advice)
+        return problem(f"{url} answers, but is not a downloads server", advice)
     return fine(f"{url} lists {listed} versions")
 
 
-def check_prepare(url: str | None) -> Verdict:
-    """Say whether the prepare service answers, where one is named."""
+def check_prepare(url: str | None) -> Finding:
+    """Say whether the prepare service answers, if one is set."""
     if url is None:
         return fine("previews are resolved by the API itself")
-    advice = "Start asu-prepare there, correct PREPARE_SERVICE_URL, or leave it out: then the API resolves previews itself."
+    advice = (
+        "Start asu-prepare there, correct PREPARE_SERVICE_URL, or leave it out: then the API "
+        "resolves previews itself."
+    )
     try:
         return (
             fine(f"{url} answers")
@@ -149,17 +151,23 @@ def check_prepare(url: str | None) -> Verdict:
             else problem(f"{url} is not asu-prepare", advice)
         )
     except WebError as error:
-        return problem(f"{url} does not answer ({error}); previews fail, builds do not", advice)
+        return warning(
+            f"{url} does not answer ({error}); the API answers previews itself, with less in them",
+            advice,
+        )
 
 
-def check_port(host: str, port: int) -> Verdict:
+def check_port(host: str, port: int) -> Finding:
     """Say whether the API can listen, or does so already."""
     refusal = _refusal(host, port)
     if refusal is None:
         return fine(f"port {port} is free")
     if refusal != errno.EADDRINUSE:
-        advice = "Listen on an address of this machine, and a port from 1024 on: `asu api --host --port`, and the same for `asu check`."
-        return problem(f"{host} port {port} cannot be listened on ({os.strerror(refusal)})", advice)
+        return problem(
+            f"{host} port {port} cannot be listened on ({os.strerror(refusal)})",
+            "Choose an address of this machine and a port of 1024 or more: `--host`, `--port` of "
+            "`asu api` and `asu check`.",
+        )
     try:
         if _service(f"http://{host}:{port}") == "asu":
             return fine(f"port {port} is asu's own")
@@ -172,9 +180,9 @@ def check_port(host: str, port: int) -> Verdict:
 
 
 def _refusal(host: str, port: int) -> int | None:
-    """Return the number of the error with which listening fails; None where it does not."""
+    """Return the number of the error with which listening fails; None if it works."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        # As the API itself: connections of its last life do not matter.
+        # As the API does: connections that an earlier process left open do not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -184,7 +192,7 @@ def _refusal(host: str, port: int) -> int | None:
 
 
 def _service(url: str) -> str | None:
-    """Return the name that a service tells under /version; None for one that tells none. Raises WebError."""
+    """Return the name that a service has in /version, None without one; raises WebError."""
     answer = _get(f"{url.rstrip('/')}/version", may_be_private=True)
     try:
         return str(json.loads(answer.body)["service"])

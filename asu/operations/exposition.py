@@ -20,7 +20,7 @@ Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 
 class Exposition:
-    """Writes what it is given, and what the system tells of this process."""
+    """Writes the readings that it is given, and the metrics of this process."""
 
     def __init__(self) -> None:
         self._process = ProcessCollector(registry=None)

@@ -1,13 +1,12 @@
-"""Every metric of asu: name, type, help, and for each label all values that it may have. Nothing else may be exposed.
+"""Every metric of asu: name, type, help, and all values of each label. Nothing else is exposed.
 
-A label has one value of a small closed set, so that a client cannot make the monitoring grow: no
-hash, package, version or address. `ROUTES` stands for the templates of the table of routes, and
-`other` for whatever has none. The documentation is made from this file, and tests hold exposition,
-dashboard and alert rules against it.
+A label has a small closed set of values, so that a client cannot make the monitoring grow: no hash,
+package, version or address. `ROUTES` stands for the templates of the routes, and `other` for a path
+without one. The documentation is made from this file, and tests compare exposition, dashboard and
+alert rules with it.
 
-What happens in the API is counted in its process (`Counts`); what workers do is counted in Redis
-(`build_totals`, and retries by the records), and what is true at this moment is looked up when
-somebody asks (`scrape`).
+Events in the API are counted in its process (`Counts`), events in workers in Redis
+(`build_totals`, and retries in the records). What is true at this moment is looked up by `scrape`.
 """
 
 import itertools
@@ -36,7 +35,7 @@ def error_codes() -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Metric:
-    """What is exposed under one name; `labels` lists the values of each, in the order in which values are given."""
+    """What is exposed under one name; `labels` lists the values of each, in the order of use."""
 
     name: str
     kind: Kind
@@ -63,19 +62,19 @@ BUILD_REQUESTS = Metric(
 PREVIEWS = Metric(
     name="asu_previews_total",
     kind="counter",
-    help="Requests for a preview: without problems, with problems of packages, refused, or not to be had.",
+    help="Requests for a preview: without problems, with problems of packages, refused, or failed.",
     labels={"outcome": ("ok", "problems", "refused", "unavailable")},
 )
 PREVIEW_FALLBACKS = Metric(
     name="asu_preview_fallbacks_total",
     kind="counter",
-    help="Previews that the API made itself, without the forecast, because asu-prepare did not answer in time or answered wrongly.",
+    help="Previews that the API made itself because asu-prepare was away, slow or wrong.",
     labels={"reason": ("unanswered", "wrong")},
 )
 UPSTREAM_FETCHES = Metric(
     name="asu_upstream_fetches_total",
     kind="counter",
-    help="Documents asked of the downloads server: a new one came, the copy is still current, there is none, or no usable answer.",
+    help="Answers of the downloads server: new, copy still current, no such document, or unusable.",
     labels={"outcome": ("fresh", "not_modified", "missing", "failed")},
 )
 METADATA_AGE = Metric(
@@ -91,7 +90,7 @@ DISK_FREE = Metric(
 WORKER_DISK_FREE = Metric(
     name="asu_worker_disk_free_bytes",
     kind="gauge",
-    help="Bytes free where images are gathered, of the worker that has least; absent without workers.",
+    help="Bytes free for builds on the worker that has the least; absent without workers.",
 )
 DISK_RESERVE = Metric(
     name="asu_disk_reserve_bytes",
@@ -119,17 +118,17 @@ WORKERS_ALIVE = Metric(name="asu_workers_alive", kind="gauge", help="Workers tha
 WORKERS_WITHOUT_PODMAN = Metric(
     name="asu_workers_without_podman",
     kind="gauge",
-    help="Workers that have lately told that podman does not answer them.",
+    help="Workers that lately reported that podman does not answer.",
 )
 REDIS_MEMORY = Metric(
     name="asu_redis_memory_bytes",
     kind="gauge",
-    help="Memory that Redis uses, as far as it counts; absent where it is not told.",
+    help="Memory that Redis counts against its limit; absent where Redis does not say.",
 )
 REDIS_MEMORY_MAX = Metric(
     name="asu_redis_memory_max_bytes",
     kind="gauge",
-    help="What Redis may use, by its `maxmemory`; absent without such a limit. New builds are refused above nine tenths, or less while builds wait.",
+    help="The `maxmemory` of Redis, absent without; above nine tenths new builds are refused.",
 )
 STORE_BUILDS = Metric(
     name="asu_store_builds",
@@ -156,7 +155,7 @@ BUILD_FAILURES = Metric(
 BUILD_RETRIES = Metric(
     name="asu_build_retries_total",
     kind="counter",
-    help="Attempts after which a build was put back in line, by the code of the error; worker-lost if its worker died.",
+    help="Attempts after which a build was put back in line, by the code of the error.",
     labels={"code": error_codes()},
 )
 STEP_SECONDS = Metric(
@@ -198,8 +197,7 @@ METRICS = (
     STEP_SECONDS,
     BUILD_SECONDS,
 )
-# Of the process that answers, by the client library's own collector; only where the system has
-# /proc.
+# Of the process that answers, by the client library's own collector; only on systems with /proc.
 PROCESS_METRICS = (
     Metric(name="process_virtual_memory_bytes", kind="gauge", help="Virtual memory size in bytes."),
     Metric(
@@ -221,19 +219,19 @@ PROCESS_METRICS = (
 
 
 class Counts:
-    """What this process has counted; all of it happens in the event loop's thread, so a count is one addition without a lock."""
+    """What this process has counted, in the event loop's thread alone, so without a lock."""
 
     def __init__(self) -> None:
         counted = (BUILD_REQUESTS, PREVIEWS, PREVIEW_FALLBACKS, UPSTREAM_FETCHES)
-        # A counter that is there from the beginning tells its first event, too. The routes would be
-        # a thousand of them.
+        # A counter that exists from the start shows its first event, too. The routes would be a
+        # thousand counters.
         self._counts: dict[Metric, dict[tuple[str, ...], int]] = {
             metric: dict.fromkeys(metric.combinations(), 0) for metric in counted
         }
         self._requests: dict[tuple[str, str, int], int] = {}
 
     def add(self, metric: Metric, *values: str) -> None:
-        """Count an event with these values of the metric's labels; raises KeyError for others than are declared."""
+        """Count an event; raises KeyError for label values that are not declared."""
         self._counts[metric][values] += 1
 
     def count(self, metric: Metric, *values: str) -> int:

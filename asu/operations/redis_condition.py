@@ -17,11 +17,11 @@ TIMEOUT = 3.0  # Seconds; a check has five in all.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisCondition:
-    """What Redis tells of itself.
+    """What Redis says about itself.
 
     `eviction` is the policy that applies when `max_memory` bytes are used, 0 without a limit;
     `used_memory` are now. `saves_snapshots`, and whether a write is answered only when it is on the
-    disk (`waits_for_disk`), are None where Redis does not tell; `is_writing` is False after a write
+    disk (`waits_for_disk`), are None where Redis does not say; `is_writing` is False after a write
     has failed.
     """
 
@@ -37,7 +37,7 @@ class RedisCondition:
 
 
 def read_condition(url: str) -> RedisCondition:
-    """Ask the Redis at `url`; raises QueueUnavailable, and ValueError for what is no address of a Redis."""
+    """Ask the Redis at `url`; raises QueueUnavailable, and ValueError if `url` is no address."""
     with closing(
         Redis.from_url(
             url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0)
@@ -68,9 +68,9 @@ def _condition(
 
 
 def _setting(redis: Redis, name: str) -> str | None:
-    """Return one of Redis' settings; hosted ones often do not tell."""
+    """Return one of Redis' settings; a hosted Redis often refuses."""
     try:
-        told: Any = redis.config_get(name)
+        found: Any = redis.config_get(name)
     except RedisError:
         return None
-    return str(told.get(name, ""))
+    return str(found.get(name, ""))

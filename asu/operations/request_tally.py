@@ -29,7 +29,7 @@ class RequestTally:
         self._hits = self._requests = 0  # As of the last flush.
 
     async def flush(self) -> None:
-        """Add what is new to the statistics; never raises, and does not try the same counts twice."""
+        """Add what is new to the statistics; never raises, never sends the same counts twice."""
         hits = self._counts.count(BUILD_REQUESTS, "hit")
         requests = hits + self._counts.count(BUILD_REQUESTS, "miss")
         new_hits, new_requests = hits - self._hits, requests - self._requests
@@ -40,7 +40,7 @@ class RequestTally:
             await self._statistics.add_requests(today(), requests=new_requests, cache_hits=new_hits)
         except AsuError as error:
             log.debug("%s requests are missing in the statistics: %s", new_requests, error.detail)
-        except Exception as error:  # noqa: BLE001  # Whatever it is, the next second is counted again.
+        except Exception as error:  # noqa: BLE001  # The next second is counted again.
             log.warning(
                 "%s requests are missing in the statistics: %s",
                 new_requests,

@@ -1,4 +1,4 @@
-"""What a scrape of /metrics tells: the counts of this process, what workers have counted in Redis, and what is true at this moment."""
+"""What /metrics shows: counts of this process, workers' counts in Redis, and the present state."""
 
 import asyncio
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ NOTHING = Durations(counts=(0,) * (len(BOUNDS) + 1), seconds=0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """What all processes share, as Redis tells it."""
+    """What all processes share in Redis."""
 
     waiting: int
     longest_wait: float
@@ -60,7 +60,7 @@ class Scrape:
         self._disk = Disk(settings.store_path)
 
     async def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format; without Redis those that need it are absent."""
+        """Return all metrics as Prometheus' text; without Redis those that need it are absent."""
         shared, free = await asyncio.gather(
             self._shared.fetch("Redis", self._read_shared), self._disk.free()
         )
@@ -83,7 +83,7 @@ class Scrape:
         return readings if free is None else {**readings, metrics.DISK_FREE: {(): free}}
 
     async def _read_shared(self) -> Shared | None:
-        """Return what Redis tells; None where it does not answer, which is kept like any other reading."""
+        """Return the state in Redis, None if it does not answer; None is kept for a while, too."""
         try:
             return Shared(
                 waiting=await self._records.waiting(),
@@ -131,6 +131,6 @@ def _shared(shared: Shared) -> Readings:
 
 
 def _known(metric: Metric, counts: Mapping[str, int]) -> dict[tuple[str, ...], float]:
-    """Return the counts of the values that are declared; a worker of another release may know more."""
+    """Return the counts of declared values; a worker of another release may count others."""
     [values] = metric.labels.values()
     return {(value,): counts.get(value, 0) for value in values}

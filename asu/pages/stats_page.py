@@ -11,7 +11,7 @@ from .charts import Chart, Curve, column_chart, line_chart
 from .templating import render
 
 PACKAGES_LISTED = 25
-STYLES = 8  # Colours that can be told apart; older branches or versions share one curve.
+STYLES = 8  # Colours that differ enough; older branches or versions share one curve.
 DAY_STYLES = {
     "Requests": "green",
     "Cache-Hits": "orange dash1",

@@ -1,8 +1,7 @@
-"""The page in which the API can be read and tried: Swagger UI, from files that an installed package brings.
+"""The page to read and try the API: Swagger UI, from files of an installed package.
 
-They are sent from our own origin, so that the page works without internet, and no network of others
-decides what runs in it. None of the package's Python is run, nor is anything read before somebody
-opens the page.
+They are sent from our own origin, so the page works without internet, and no other server decides
+what runs in it. The package's Python is never imported.
 """
 
 import base64
@@ -23,24 +22,24 @@ _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 @cache
 def swagger_page(title: str) -> str:
-    """Return the page; its files are named with the package's version, so that browsers may keep what they have."""
+    """Return the page; its files' URLs name the package's version, so browsers may keep them."""
     page = get_swagger_ui_html(
         openapi_url="/openapi.json",
         title=title,
         swagger_js_url=f"{PATH}/swagger-ui-bundle.js?v={version('fastapi-swagger')}",
         swagger_css_url=f"{PATH}/swagger-ui.css?v={version('fastapi-swagger')}",
         swagger_favicon_url=asset("favicon.svg"),
-        # It would have a server of others fetch our description.
+        # The validator is a server of others that would fetch our description.
         swagger_ui_parameters={"validatorUrl": None},
     )
     return bytes(page.body).decode()
 
 
 def policy_of(page: str) -> Mapping[str, str]:
-    """Return the headers for such a page: its one script within is allowed by its hash, all else comes from our own origin.
+    """Return the headers of the page: its inline script is allowed by its hash, files by origin.
 
-    The program writes styles into the page while it runs and has its pictures within its style
-    sheet; it sends no form, and no other page may frame it.
+    Swagger UI writes styles into the page and has its pictures within its style sheet; it sends no
+    form, and no other page may frame it.
     """
     hashes = [
         base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -48,8 +47,9 @@ def policy_of(page: str) -> Mapping[str, str]:
     ]
     scripts = " ".join(["'self'", *(f"'sha256-{each}'" for each in hashes)])
     return {
-        "Content-Security-Policy": f"default-src 'none'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "Content-Security-Policy": f"default-src 'none'; script-src {scripts}; "
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
     }

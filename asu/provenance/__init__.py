@@ -1,1 +1,1 @@
-"""Where an image comes from: how that is written down beside it, and how it is checked."""
+"""Provenance: what an image was made of, written down beside it, and how that is checked."""

@@ -3,9 +3,9 @@
     {"payload": Base64, "payloadType": "application/vnd.in-toto+json", "signatures": [{"keyid": "16
     hex digits", "sig": Base64}]}
 
-What is signed is not the payload alone but `DSSEv1 LENGTH TYPE LENGTH PAYLOAD`: so a signature of a
-provenance can never be taken for one of an image, although the same key makes both. Without a key
-there are no signatures, and the envelope says so.
+What is signed is `DSSEv1 LENGTH TYPE LENGTH PAYLOAD`, not the payload alone. So a signature of a
+provenance cannot be used as one of an image, although the same key makes both. Without a key
+`signatures` is empty.
 """
 
 import base64
@@ -21,7 +21,7 @@ PROVENANCE_FILE = "provenance.intoto.jsonl"
 
 
 class UnusableProvenance(Exception):
-    """A document is no provenance that can be read; the message says why, for people."""
+    """A document cannot be read as a provenance; the message says why, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ Sealing = Callable[[bytes], Sequence[Seal]]
 
 
 def signed_message(payload: bytes) -> bytes:
-    """Return what is signed of a payload: DSSE's pre-authentication encoding."""
+    """Return the bytes that are signed: DSSE's pre-authentication encoding."""
     kind = PAYLOAD_TYPE.encode()
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
@@ -77,12 +77,12 @@ def read_envelope(document: bytes) -> Envelope:
     try:
         values = json.loads(document)
         if values["payloadType"] != PAYLOAD_TYPE:
-            raise UnusableProvenance("it is an envelope around something else than a provenance")
+            raise UnusableProvenance("the envelope does not hold a provenance")
         payload = base64.b64decode(values["payload"], validate=True)
         seals = tuple(
             Seal(str(one["keyid"]), base64.b64decode(one["sig"], validate=True))
             for one in values["signatures"]
         )
     except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
-        raise UnusableProvenance("it is no DSSE envelope") from error
+        raise UnusableProvenance("it is not a DSSE envelope") from error
     return Envelope(payload, seals)

@@ -1,6 +1,6 @@
 """Where the files of a build are read from to be checked: a directory, or a server.
 
-What comes from there may be anything, so all that is read has bounds, and a file beside the
+What is there may be hostile, so everything that is read has bounds, and a file beside the
 provenance is read by a plain name only.
 """
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
+from typing_extensions import override
+
 from asu import __version__
 from asu.stores.manifest import ACCOUNT, KEY, MANIFEST
 from asu.upstream.http_client import WebAnswer, WebClient, WebError, WebPrivateError
@@ -19,21 +21,21 @@ from asu.upstream.http_client import WebAnswer, WebClient, WebError, WebPrivateE
 from .envelope import PROVENANCE_FILE
 
 MAX_PROVENANCE = 4 * 1024 * 1024  # Bytes; a build with a thousand packages has a quarter of a MiB.
-# Bytes; what a server takes of a whole build unless it is told otherwise (MAX_OUTPUT_MB).
+# Bytes; the default limit of a whole build (MAX_OUTPUT_MB).
 MAX_FILE = 4096 * 1024 * 1024
 # An image of 100 MB over a line of 1 Mbit/s takes a quarter of an hour.
 PROVENANCE_SECONDS, FILE_SECONDS = 30, 3600
 REDIRECTS = 3  # From a server to the bucket of its images is one.
-NO_ADDRESS = "this is, or leads to, what is no address"
+NO_ADDRESS = "this is not an address, or leads to something that is none"
 MOVED = frozenset({301, 302, 303, 307, 308})
 
 
 class SourceError(Exception):
-    """The files cannot be had; the message says why, for people."""
+    """The files cannot be read; the message says why, for people."""
 
 
 class Source(Protocol):
-    """The files of one build; `key` is the build's key as far as the place names one, else empty."""
+    """The files of one build; `key` is the build's key in the name of the place, else empty."""
 
     @property
     def key(self) -> str:
@@ -43,37 +45,38 @@ class Source(Protocol):
         """Return the provenance as it stands there; raises SourceError."""
 
     def sha256(self, name: str) -> str | None:
-        """Return the SHA-256 of a file in hex, None if there is no such file; raises SourceError."""
+        """Return the SHA-256 of a file in hex, None without the file; raises SourceError."""
 
     def names(self) -> frozenset[str]:
-        """Return the names of all files beside the provenance, none where they cannot be listed; raises SourceError."""
+        """Return the names of the files beside the provenance, if they can be listed.
+
+        Raises SourceError.
+        """
 
 
 def open_source(place: str) -> Source:
-    """Return the source at an address or a path: of the provenance itself, or of the directory that it lies in; raises SourceError."""
+    """Return the source at a URL or path, of a provenance or its directory; raises SourceError."""
     try:
-        return (
-            WebSource(place)
-            if urlsplit(place).scheme in {"http", "https"}
-            else DirectorySource(Path(place))
-        )
+        if urlsplit(place).scheme in {"http", "https"}:
+            return WebSource(place)
+        return DirectorySource(Path(place))
     except ValueError as error:
         raise SourceError(f"{place}: {NO_ADDRESS}") from error
 
 
-class DirectorySource:
+class DirectorySource(Source):
     """Files that lie on this machine."""
 
     def __init__(self, path: Path) -> None:
         self._file = path / PROVENANCE_FILE if path.is_dir() else path
 
     @property
+    @override
     def key(self) -> str:
-        """See Source."""
         return _key(self._file.resolve().parent.name)
 
+    @override
     def provenance(self) -> bytes:
-        """See Source."""
         try:
             with self._file.open("rb") as file:
                 document = file.read(MAX_PROVENANCE + 1)
@@ -83,26 +86,24 @@ class DirectorySource:
             raise SourceError(f"{self._file}: larger than any provenance")
         return document
 
+    @override
     def sha256(self, name: str) -> str | None:
-        """See Source."""
         path = self._file.parent / name
         return file_sha256(path) if path.is_file() else None
 
+    @override
     def names(self) -> frozenset[str]:
-        """See Source; what a store keeps for itself, and no server serves, is none of the build's files."""
         try:
-            found = {
-                path.name
-                for path in self._file.parent.iterdir()
-                if path.is_symlink() or not path.is_dir()
-            }
+            beside = list(self._file.parent.iterdir())
         except OSError as error:
             raise SourceError(f"{self._file.parent}: {error.strerror}") from error
+        found = {path.name for path in beside if path.is_symlink() or not path.is_dir()}
+        # Without the two files of a store's own, which no server serves.
         return frozenset(found - {self._file.name, MANIFEST, ACCOUNT})
 
 
-class WebSource:
-    """Files on a server, such as https://HOST/store/KEY/; raises ValueError for what is no address."""
+class WebSource(Source):
+    """Files on a server, such as https://HOST/store/KEY/; raises ValueError for a wrong address."""
 
     def __init__(self, url: str) -> None:
         self._url = _address(
@@ -110,34 +111,34 @@ class WebSource:
         )
 
     @property
+    @override
     def key(self) -> str:
-        """See Source."""
         return _key(urlsplit(self._url).path.split("/")[-2])
 
+    @override
     def provenance(self) -> bytes:
-        """See Source."""
         with io.BytesIO() as buffer:
             if not self._fetch(self._url, buffer.write, MAX_PROVENANCE, PROVENANCE_SECONDS):
                 raise SourceError(f"{self._url}: there is no provenance")
             return buffer.getvalue()
 
+    @override
     def sha256(self, name: str) -> str | None:
-        """See Source."""
         digest = hashlib.sha256()
         found = self._fetch(urljoin(self._url, quote(name)), digest.update, MAX_FILE, FILE_SECONDS)
         return digest.hexdigest() if found else None
 
+    @override
     def names(self) -> frozenset[str]:
-        """See Source; a server lists nothing."""
-        return frozenset()
+        return frozenset()  # A server lists nothing.
 
     def _fetch(
         self, url: str, take: Callable[[bytes], object], max_bytes: int, seconds: int
     ) -> bool:
-        """Hand a file over piece by piece; False if there is none."""
+        """Pass a file to `take` in pieces; return False if there is none."""
         try:
             answer = asyncio.run(_download(url, take, max_bytes=max_bytes, seconds=seconds))
-        except ValueError as error:  # Of the given address, or of one that a server sends us to.
+        except ValueError as error:  # The given address is wrong, or one of a redirect.
             raise SourceError(f"{url}: {NO_ADDRESS}") from error
         if answer.status in {404, 410}:
             return False
@@ -149,10 +150,10 @@ class WebSource:
 async def _download(
     url: str, take: Callable[[bytes], object], *, max_bytes: int, seconds: int
 ) -> WebAnswer:
-    """Fetch a file from wherever a server sends us for it, but never from https to plain http.
+    """Fetch a file and follow redirects, but never from https to plain http.
 
-    The place that the user named may be on the inside. A place that the server names may not, or it
-    could have us ask machines that it cannot reach itself.
+    The address that the user named may be private. An address in a redirect may not: a server could
+    make us ask machines that it cannot reach itself.
     """
     async with WebClient(
         user_agent=f"asu/{__version__}", private_urls=[url], trusts_local_names=False
@@ -162,7 +163,8 @@ async def _download(
                 answer = await client.download(url, take, max_bytes=max_bytes, deadline=seconds)
             except WebPrivateError as error:
                 raise SourceError(
-                    f"{url}: {error}, and a server may not send us there; fetch the files and name their directory"
+                    f"{url}: {error}, and a server may not send us there; download the files and "
+                    "name their directory"
                 ) from error
             except WebError as error:
                 raise SourceError(f"{url}: {error}") from error
@@ -171,17 +173,15 @@ async def _download(
             further = urljoin(url, answer.headers.get("location", ""))
             schemes = {"https"} if urlsplit(url).scheme == "https" else {"http", "https"}
             if urlsplit(further).scheme not in schemes:
-                raise SourceError(
-                    f"{url}: the server names another place that is not to be trusted"
-                )
+                raise SourceError(f"{url}: the server redirects to an address that is not allowed")
             url = _address(further)
-    raise SourceError(f"{url}: the server sends us from place to place")
+    raise SourceError(f"{url}: the server redirects too often")
 
 
 def _address(url: str) -> str:
-    """Return an address; raises ValueError where it is none. A port that cannot be would be noticed by the very connection, in other words."""
+    """Return an address; raises ValueError if its port is impossible."""
     if urlsplit(url).port == 0:
-        raise ValueError("nobody listens there")
+        raise ValueError("there is no port 0")
     return url
 
 

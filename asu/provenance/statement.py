@@ -1,20 +1,22 @@
 """What a provenance says: an in-toto statement with SLSA's predicate of version 1.
 
-    subject                                 every published file but this one, with its SHA-256
+    subject                     every published file but this one, with its SHA-256
     predicate.buildDefinition
-        buildType                           urn:x-asu:imagebuilder:v1, which means the fields below
-        externalParameters.request          the canonical request, but for a first-boot script
-        externalParameters.requestHash      the build's key; the hash of that request, if there is no such script
-        externalParameters.firstBootScript  whether there is one
-        internalParameters                  the command that made the images, and the revision of the builder
-        resolvedDependencies                the builder's image by digest, each feed with the hash of its index, each package with its version
+        buildType               urn:x-asu:imagebuilder:v1, which means the fields below
+        externalParameters
+            request             the canonical request, without a first-boot script
+            requestHash         the build's key; the hash of `request` if there is no script
+            firstBootScript     whether there is one
+        internalParameters      the command that made the images, the ImageBuilder's revision
+        resolvedDependencies    the ImageBuilder by digest, each feed with the hash of its index,
+                                each package with its version
     predicate.runDetails
-        builder.id                          BUILDER_ID, or a name made of the system's own
-        metadata                            KEY/ATTEMPT, and when the attempt began and ended
+        builder.id              BUILDER_ID, or a name made of the system's own
+        metadata                KEY/ATTEMPT, and when the attempt began and ended
 
-Not even a hash of a first-boot script is told: most hold little more than a password, and a hash
-lets everybody try guesses. (The key is made of the script too, as of all else. Who knows the key
-can try guesses already, so it is for those who asked for the build.)
+Not even a hash of a first-boot script is shown: most hold little more than a password, and a hash
+lets everybody test guesses. (The key depends on the script, too, so a person who has the key can
+test guesses already. It is for the people who asked for the build.)
 """
 
 import json
@@ -38,7 +40,7 @@ SECRETS = ("defaults",)  # Of the fields of a request.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """A feed that the builder took packages from; `sha256` is that of its index, empty where its file does not tell which feed it is of."""
+    """A feed that packages came from; `sha256` is that of its index, empty if that is unknown."""
 
     name: str
     url: str
@@ -47,7 +49,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Builder:
-    """The container image that was run: the name that led to it, its digest, and the revision of the ImageBuilder in it."""
+    """The container image that was run, by name and digest, and the ImageBuilder's revision."""
 
     name: str
     digest: str
@@ -56,7 +58,7 @@ class Builder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Which attempt it was, by whom, and when; times are in UTC."""
+    """The attempt that made the files; times are in UTC."""
 
     builder_id: str
     key: str
@@ -67,7 +69,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingredients:
-    """All that went into a build: `packages` name → version, of the package manager `manager` (apk or opkg)."""
+    """All that went into a build; `packages` name → version, `manager` is apk or opkg."""
 
     request: Mapping[str, Any]
     builder: Builder
@@ -124,7 +126,7 @@ def public_request(request: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What a statement says, as far as it is looked at: `files` name → SHA-256, `packages` name → version."""
+    """What is read of a statement: `files` name → SHA-256, `packages` name → version, and more."""
 
     key: str
     request: Mapping[str, Any]
@@ -139,7 +141,7 @@ class Provenance:
 
 
 def read_statement(payload: bytes) -> Provenance:
-    """Read a payload; raises UnusableProvenance for all that a server of ours would not have written."""
+    """Read a payload; raises UnusableProvenance for anything that `statement` does not write."""
     try:
         values = json.loads(payload)
         definition, run = values["predicate"]["buildDefinition"], values["predicate"]["runDetails"]
@@ -223,7 +225,8 @@ def _packages(ingredients: Ingredients) -> list[dict[str, Any]]:
     return [
         {
             "name": f"package/{name}",
-            "uri": f"pkg:{ingredients.manager}/openwrt/{quote(name, safe='')}@{quote(version, safe='')}",
+            "uri": f"pkg:{ingredients.manager}/openwrt/{quote(name, safe='')}"
+            f"@{quote(version, safe='')}",
             "annotations": {"package": name, "version": version},
         }
         for name, version in sorted(ingredients.packages.items())
@@ -231,7 +234,7 @@ def _packages(ingredients: Ingredients) -> list[dict[str, Any]]:
 
 
 def without_credentials(url: str) -> str:
-    """Return an address without user and password: an operator's own builder may fetch with them."""
+    """Return a URL without user and password; an operator's own ImageBuilder may use some."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 

@@ -1,4 +1,4 @@
-"""Whether files are what their provenance says, and whether that is what a key's owner said."""
+"""Check files against their provenance, and the provenance against a public key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ from .statement import Provenance, read_statement
 
 @dataclass(slots=True)
 class Report:
-    """What was found, in words: `told` is what the provenance says and what is as it says, `differences` is all that is not."""
+    """What was found, in words: `facts` are what the provenance says and what agrees with it."""
 
-    told: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
 
     def in_words(self) -> str:
-        """Return a line for each; what a stranger may have written cannot steer a terminal."""
-        lines = [*self.told, *(f"DIFFERS: {difference}" for difference in self.differences)]
+        """Return a line for each, without control characters that could steer a terminal."""
+        lines = [*self.facts, *(f"DIFFERS: {difference}" for difference in self.differences)]
         return "".join(
             f"{''.join(letter if letter.isprintable() else '?' for letter in line)}\n"
             for line in lines
@@ -29,14 +29,15 @@ class Report:
 
 
 def verify(source: Source, *, files: Sequence[Path] = (), key: PublicKey | None = None) -> Report:
-    """Check a provenance and the files that it speaks of: those given, or all that it names and, on this machine, all that lie beside it.
+    """Check a provenance and its files.
 
-    Raises UnusableProvenance and SourceError where there is nothing to check.
+    Without `files` check all that it names, and on this machine all files beside it. Raises
+    UnusableProvenance and SourceError if there is nothing to check.
     """
     envelope = read_envelope(source.provenance())
     provenance, report = read_statement(envelope.payload), Report()
     _check_signature(envelope, key, report)
-    _tell_origin(provenance, report)
+    _report_origin(provenance, report)
     _check_identity(provenance, source.key, report)
     # Pairs, since files of one name may be given from several places.
     given: list[tuple[str, str | None]] = [(path.name, file_sha256(path)) for path in files]
@@ -45,7 +46,7 @@ def verify(source: Source, *, files: Sequence[Path] = (), key: PublicKey | None 
     if not files:
         unknown = sorted(source.names() - provenance.files.keys())
         report.differences += [
-            f"{name} lies beside the provenance, which does not name it: nobody vouches for it"
+            f"{name} is beside the provenance, but not named in it: nothing is known about it"
             for name in unknown
         ]
     return report
@@ -54,31 +55,32 @@ def verify(source: Source, *, files: Sequence[Path] = (), key: PublicKey | None 
 def _check_signature(envelope: Envelope, key: PublicKey | None, report: Report) -> None:
     signers = " and ".join(seal.key_id for seal in envelope.seals)
     if key is None:
-        words = (
-            f"said to be signed by key {signers}, which was not checked: give the public key with --key"
-            if signers
-            else "not signed by anybody"
-        )
-        report.told.append(f"signature: {words}")
+        words = "there is none"
+        if signers:
+            words = f"by key {signers}, but not checked: give the public key with --key"
+        report.facts.append(f"signature: {words}")
         return
-    ours = [seal for seal in envelope.seals if seal.key_id == key.fingerprint.hex()]
+    named, ours = (
+        key.fingerprint.hex(),
+        [seal for seal in envelope.seals if seal.key_id == key.fingerprint.hex()],
+    )
     if any(key.verifies(signed_message(envelope.payload), seal.signature) for seal in ours):
-        report.told.append(f"signature: by key {key.fingerprint.hex()}, and good")
+        report.facts.append(f"signature: by key {named}, and good")
     elif ours:
         report.differences.append(
-            f"the signature by key {key.fingerprint.hex()} is false: {PROVENANCE_FILE} is not what was signed"
+            f"the signature by key {named} is false: {PROVENANCE_FILE} is not what was signed"
         )
     else:
-        report.differences.append(
-            f"{PROVENANCE_FILE} is not signed by key {key.fingerprint.hex()}, but by {signers or 'nobody'}"
-        )
+        others = f"by {signers}" if signers else "not at all"
+        report.differences.append(f"{PROVENANCE_FILE} is not signed by key {named}, but {others}")
 
 
-def _tell_origin(provenance: Provenance, report: Report) -> None:
+def _report_origin(provenance: Provenance, report: Report) -> None:
     request, builder = provenance.request, provenance.builder
+    device = f"{request.get('profile')} ({request.get('target')})"
     script = ", with a first-boot script" if provenance.has_script else ""
-    report.told += [
-        f"built: {request.get('version')} for {request.get('profile')} ({request.get('target')}){script}, {provenance.finished}",
+    report.facts += [
+        f"built: {request.get('version')} for {device}{script}, {provenance.finished}",
         f"by: {provenance.builder_id}, build and attempt {provenance.invocation}",
         f"from: {builder.name}, {builder.digest}, revision {builder.revision}",
         *(f"from: {feed}" for feed in provenance.feeds),
@@ -87,9 +89,9 @@ def _tell_origin(provenance: Provenance, report: Report) -> None:
 
 
 def _check_identity(provenance: Provenance, key: str, report: Report) -> None:
-    """Hold the build's key against the place that it was fetched from, the attempt, and what was asked for."""
+    """Compare the build's key with the place of the files, the attempt and the request."""
     if key and key != provenance.key:
-        report.differences.append(f"it speaks of build {provenance.key}, not of {key}")
+        report.differences.append(f"it is the provenance of build {provenance.key}, not of {key}")
     if provenance.invocation.partition("/")[0] != provenance.key:
         report.differences.append("the attempt that it names belongs to another build")
     try:
@@ -100,7 +102,7 @@ def _check_identity(provenance: Provenance, key: str, report: Report) -> None:
     except (KeyError, TypeError, ValueError, AttributeError):
         is_request = False
     if not is_request:
-        report.differences.append("the request that it tells is not the one that leads to its key")
+        report.differences.append("its request does not have the hash that is its key")
 
 
 def _check_file(name: str, digest: str | None, wanted: str | None, report: Report) -> None:
@@ -113,4 +115,4 @@ def _check_file(name: str, digest: str | None, wanted: str | None, report: Repor
             f"{name} is not what was built: its SHA-256 is {digest}, not {wanted}"
         )
     else:
-        report.told.append(f"{name}: as it was built")
+        report.facts.append(f"{name}: as it was built")

@@ -1,4 +1,4 @@
-"""`asu verify`: says what was built from what, and whether the files are what the provenance says."""
+"""`asu verify`: show what a build was made of, and whether its files agree with that."""
 
 import sys
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from .verification import verify
 
 
 def run_verify(place: str, files: Sequence[Path], key: Path | None) -> None:
-    """Print what was found; ends the process with 1 where anything differs or cannot be checked."""
+    """Print what was found; end with 1 if anything differs or cannot be checked."""
     try:
         report = verify(open_source(place), files=files, key=_read_key(key) if key else None)
     except (SourceError, UnusableKey) as error:

@@ -13,6 +13,8 @@ preview and a build cannot disagree.
 `device_defaults`      compares an absolute list with the defaults
 `existence`            names that do not exist, and packages that exclude one another
 `package_resolution`   all of these in their order
+`documents`            how a service hands out these documents
+`device_history`       finds a device in older releases, under other names and in other targets
 `gathering`            looks up what a decision needs, through the service's own client, and decides
 `preview`              the answer as clients receive it
 `outcome`              the values that go in and come out
@@ -20,8 +22,9 @@ preview and a build cannot disagree.
 `request_hash`         the canonical form of a resolved request and its SHA-256
 """
 
+from .documents import DocumentMissingError, Documents, DocumentUnavailableError
 from .feeds import FeedKey, FeedUrl, InvalidFeedError
-from .gathering import DocumentMissingError, Documents, DocumentUnavailableError, Gatherer
+from .gathering import Gatherer
 from .knowledge import NOTHING_KNOWN, DeviceDefaults, Knowledge, PackageIndex
 from .metadata import (
     AmbiguousProfileError,

@@ -9,7 +9,8 @@ stays away, by name.
 The old release is the one that the client states, or the one whose defaults differ least from the
 list. Removing too little is a nuisance; removing too much takes a device off the network. So a
 package counts as removed only if it was a default in every release that explains the list nearly as
-well as the best one.
+well as the best one. If no older release has the device, under any name and in any target, only a
+default of its whole target can have been removed; all others are added, with a warning.
 """
 
 from __future__ import annotations
@@ -31,22 +32,37 @@ EVIDENCE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a list comes from: the releases that explain it, best first, and what clients see."""
+    """Where a list comes from: the releases that explain it, best first, and what clients see.
+
+    `unseen` is that of Knowledge.
+    """
 
     releases: tuple[DeviceDefaults, ...]
     version: InferredVersion
+    unseen: tuple[DeviceDefaults, ...] | None = None
 
     def had(self, package: str) -> bool:
         """Whether the package was surely a default."""
-        return all(package in release.defaults for release in self.releases)
+        return not self.is_unexplained(package) and all(
+            package in release.defaults for release in self.releases
+        )
+
+    def is_unexplained(self, package: str) -> bool:
+        """Whether no older release knows the device, nor the package as a default of its target."""
+        if self.unseen is None:
+            return False
+        return not self.unseen or not all(package in one.defaults for one in self.unseen)
 
 
 def find_origin(request: PackageRequest, knowledge: Knowledge) -> Origin | None:
     """Return where the list comes from; None without evidence."""
     stated = request.known_origin
-    for release in knowledge.earlier:
-        if release.version == stated:
-            return Origin((release,), InferredVersion(release.version.text, inferred=False))
+    there = tuple(release for release in knowledge.earlier if release.version == stated)
+    if stated is not None and there:
+        return Origin(there, InferredVersion(stated.text, inferred=False))
+    unseen = knowledge.unseen
+    if stated is not None and unseen is not None and not knowledge.earlier:
+        return Origin((), InferredVersion(stated.text, inferred=False), unseen)
     wanted = set(request.packages)
     candidates = [release for release in knowledge.earlier if release.defaults]
     universe = {name for release in candidates for name in release.defaults}
@@ -72,6 +88,7 @@ def find_origin(request: PackageRequest, knowledge: Knowledge) -> Origin | None:
     return Origin(
         tuple(release for release in ranked if distances[id(release)] <= limit),
         InferredVersion(best.version.text, inferred=True, evidence=evidence),
+        unseen,
     )
 
 
@@ -86,6 +103,7 @@ class AbsoluteList:
     rules: RuleBook
     changes: list[Change]
     ignored: list[str]
+    unexplained: list[str]
 
     def explicit(self, packages: Iterable[str]) -> list[str]:
         """Return the packages with new defaults added and removed defaults as `-name`."""
@@ -117,6 +135,8 @@ class AbsoluteList:
             else:
                 added.append(name)
                 self._record_addition(name, by_rule.get(name))
+                if self.origin and self.origin.is_unexplained(name):
+                    self.unexplained.append(name)
         return [*(successors.get(name, name) for name in kept), *added, *removed]
 
     def _absence(self, name: str, rival: str | None, by_rule: Mapping[str, Rule]) -> str | None:
@@ -164,7 +184,9 @@ class AbsoluteList:
     def _ended(self) -> set[str]:
         """Return the old defaults that are no defaults and do not exist any more."""
         index = self.knowledge.index
-        if self.origin is None or index is None or not index.complete or self.request.feeds:
+        if index is None or not index.complete or self.request.feeds:
+            return set()
+        if self.origin is None or not self.origin.releases:
             return set()
         old = self.origin.releases[0].defaults
         no_more = old.keys() - self.defaults.defaults.keys() - BUILT_IN

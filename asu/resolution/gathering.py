@@ -14,22 +14,13 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from .apk_index import read_apk_index
-from .knowledge import NOTHING_KNOWN, DeviceDefaults, Knowledge, PackageIndex
-from .metadata import (
-    Releases,
-    TargetProfiles,
-    feeds_path,
-    index_paths,
-    profiles_path,
-    read_feeds,
-    read_index,
-    read_json,
-    read_profiles,
-    read_versions,
-)
+from .device_history import DeviceHistory
+from .documents import ABSENT, DocumentMissingError, Documents, DocumentUnavailableError, Metadata
+from .knowledge import NOTHING_KNOWN, Knowledge, PackageIndex
+from .metadata import TargetProfiles, index_paths, read_index, read_json
 from .opkg_index import read_opkg_index
 from .outcome import PackageRequest, Resolution
 from .package_changes import RuleBook
@@ -45,28 +36,7 @@ KEPT_ENTRIES = 1024  # Devices times releases asked for within those seconds.
 ELSEWHERE = ("x86/64", "ath79/generic")
 
 
-class DocumentMissingError(LookupError):
-    """The downloads server has no such document."""
-
-
-class DocumentUnavailableError(Exception):
-    """The document cannot be had now, and there is no earlier copy."""
-
-
-_ABSENT = (DocumentMissingError, DocumentUnavailableError)
-
-
-class Documents(Protocol):
-    """The downloads server's documents, as a service fetches and keeps them."""
-
-    async def read(self, path: str, reader: Callable[[bytes], Any]) -> Any:
-        """Return what `reader` made of a document; raises Document{Missing,Unavailable}Error.
-
-        A path is always read by the same reader, so the result may be kept.
-        """
-
-
-class Gatherer:
+class Gatherer(Metadata):
     """Looks up devices and releases, and decides with what it finds.
 
     `names_only` skips dependencies and sizes, which take as much memory as all names.
@@ -79,8 +49,9 @@ class Gatherer:
         clock: Callable[[], float] = time.monotonic,
         names_only: bool = True,
     ) -> None:
-        self._documents, self._clock, self._names_only = documents, clock, names_only
-        self._shared = Shared()
+        super().__init__(documents)
+        self._clock, self._names_only, self._shared = clock, names_only, Shared()
+        self.history = DeviceHistory(self)
         self._kept: OrderedDict[tuple[Any, ...], tuple[float, Knowledge]] = OrderedDict()
 
     async def decide(self, request: PackageRequest, rules: RuleBook) -> Resolution:
@@ -115,17 +86,6 @@ class Gatherer:
         while len(self._kept) > KEPT_ENTRIES or next(iter(self._kept.values()))[0] <= now:
             self._kept.popitem(last=False)
 
-    async def profiles(self, version: Version, target: str) -> TargetProfiles:
-        """Return a target's profiles; raises Document{Missing,Unavailable}Error."""
-        path = profiles_path(version, target)
-        profiles: TargetProfiles = await self._documents.read(path, _profiles)
-        return profiles
-
-    async def releases(self) -> Releases:
-        """Return all releases; raises Document{Missing,Unavailable}Error."""
-        releases: Releases = await self._documents.read(".versions.json", _versions)
-        return releases
-
     async def packages(self, version: Version, target: str, *, feeds: bool) -> PackageIndex | None:
         """Return a target's own packages, or its feeds'; None if the feeds are not known.
 
@@ -136,8 +96,9 @@ class Gatherer:
         own = list(index_paths(version, target, profiles, ()))
         if not feeds:
             return await self._together(own, self._plain_part)
-        names = await self._feeds(version, profiles)
-        if names is None:
+        try:
+            names = await self.feeds(version, profiles.architecture)
+        except ABSENT:
             return None
         paths = index_paths(version, target, profiles, names)
         others = [path for path in paths if path not in own]
@@ -147,7 +108,7 @@ class Gatherer:
         """Return all that a target can install; None if its profiles or feeds are not known."""
         try:
             profiles = await self.profiles(version, target)
-        except _ABSENT:
+        except ABSENT:
             return None
         return await self._index(version, target, profiles)
 
@@ -155,64 +116,25 @@ class Gatherer:
         """Return what is known, and the stated version of the device if that exists."""
         try:
             profiles = await self.profiles(request.version, request.target)
-        except _ABSENT:
+        except ABSENT:
             return NOTHING_KNOWN, None
-        (origin, earlier), index = await asyncio.gather(
-            self._earlier(request), self._index(request.version, request.target, profiles)
+        index, (origin, earlier, unseen) = await asyncio.gather(
+            self._index(request.version, request.target, profiles),
+            self.history.earlier(request, profiles),
         )
         defaults = profiles.defaults_of(request.version, request.profile)
-        return Knowledge(defaults=defaults, earlier=earlier, index=index), origin
-
-    async def _earlier(
-        self, request: PackageRequest
-    ) -> tuple[Version | None, tuple[DeviceDefaults, ...]]:
-        """Return the stated version, and the defaults there, or in all releases that it may be.
-
-        Clients may send anything: a version that no list names is neither looked for nor kept.
-        Without the list they are believed.
-        """
-        if not request.diff_packages:
-            return None, ()
-        origin, candidates = request.known_origin, [request.version]
-        with contextlib.suppress(*_ABSENT):
-            releases = await self.releases()
-            candidates = releases.candidates(request.version)
-            origin = origin if origin and releases.knows(origin) else None
-        stated = await self._defaults_of([origin], request) if origin else ()
-        return origin, stated or await self._defaults_of(candidates, request)
-
-    async def _defaults_of(
-        self, versions: Iterable[Version], request: PackageRequest
-    ) -> tuple[DeviceDefaults, ...]:
-        found = await asyncio.gather(*(self._one_default(version, request) for version in versions))
-        return tuple(defaults for defaults in found if defaults is not None)
-
-    async def _one_default(
-        self, version: Version, request: PackageRequest
-    ) -> DeviceDefaults | None:
-        try:
-            profiles = await self.profiles(version, request.target)
-        except _ABSENT:
-            return None
-        return profiles.defaults_of(version, request.profile)
+        return Knowledge(defaults=defaults, earlier=earlier, index=index, unseen=unseen), origin
 
     async def _index(
         self, version: Version, target: str, profiles: TargetProfiles
     ) -> PackageIndex | None:
         """Return all that a target can install; None if not even its feeds are known."""
-        feeds = await self._feeds(version, profiles)
-        if feeds is None:
+        try:
+            feeds = await self.feeds(version, profiles.architecture)
+        except ABSENT:
             return None
         paths = index_paths(version, target, profiles, feeds)
         return await self._together(paths, partial(self._whole_part, version))
-
-    async def _feeds(self, version: Version, profiles: TargetProfiles) -> tuple[str, ...] | None:
-        path = feeds_path(version, profiles.architecture)
-        try:
-            feeds: tuple[str, ...] = await self._documents.read(path, _feeds)
-        except _ABSENT:
-            return None
-        return feeds
 
     async def _together(
         self, paths: Iterable[str], read: Callable[[str], Awaitable[PackageFeed]]
@@ -228,7 +150,7 @@ class Gatherer:
         name, reader = "Packages.gz", self._read_opkg
         if version.has_apk:
             name, reader = "packages.adb", self._read_apk
-        with contextlib.suppress(*_ABSENT):
+        with contextlib.suppress(*ABSENT):
             feed: PackageFeed = await self._documents.read(f"{path}/{name}", reader)
             return feed
         return await self._plain_part(path)
@@ -249,7 +171,7 @@ class Gatherer:
         if resolution.from_version is None:
             return None
         old = Version.parse(resolution.from_version.version)
-        with contextlib.suppress(*_ABSENT):
+        with contextlib.suppress(*ABSENT):
             if old != request.version and (await self.releases()).knows(old):
                 return await self.installable(old, request.target)
         return None
@@ -272,15 +194,3 @@ async def _part(path: str, read: Callable[[str], Awaitable[PackageFeed]]) -> Pac
         return PackageFeed({}, has_provides=True) if "/kmods/" in path else None
     except DocumentUnavailableError:
         return None
-
-
-def _profiles(raw: bytes) -> TargetProfiles:
-    return read_profiles(read_json(raw))
-
-
-def _versions(raw: bytes) -> Releases:
-    return read_versions(read_json(raw))
-
-
-def _feeds(raw: bytes) -> tuple[str, ...]:
-    return read_feeds(raw.decode())

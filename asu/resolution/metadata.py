@@ -94,6 +94,23 @@ class TargetProfiles:
             return "generic"
         raise UnknownProfileError(name)
 
+    def names_of(self, profile: str) -> tuple[str, ...]:
+        """Return all names of a device in an id's spelling, its id first."""
+        others = (name for name, profiles in self.aliases.items() if profile in profiles)
+        return tuple(dict.fromkeys((profile, *others)))
+
+    def devices(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the profiles that a device of these names can be, the surest kind of them only.
+
+        The first name's own profile is surer than those of the others, and these are surer than
+        profiles that support one of the names.
+        """
+        if names[0] in self.device_packages:
+            return names[:1]
+        ids = tuple(name for name in names if name in self.device_packages)
+        supporting = (profile for name in names for profile in self.aliases.get(name, ()))
+        return ids or tuple(dict.fromkeys(supporting))
+
     def defaults_of(self, version: Version, profile: str) -> DeviceDefaults | None:
         """Return a profile's default packages; None if the target does not have the profile."""
         known = self._defaults.get((version, profile))
@@ -117,6 +134,16 @@ def profiles_path(version: Version, target: str) -> str:
 def feeds_path(version: Version, architecture: str) -> str:
     """Return the path of the list of an architecture's feeds."""
     return f"{directory(version)}/packages/{architecture}/feeds.conf"
+
+
+def targets_path(version: Version) -> str:
+    """Return the path of the list of a version's targets."""
+    return f"{directory(version)}/.targets.json"
+
+
+def overview_path(version: Version) -> str:
+    """Return the path of the list of a version's devices."""
+    return f"{directory(version)}/.overview.json"
 
 
 def index_paths(
@@ -168,6 +195,29 @@ def _known(names: Iterable[Any]) -> set[Version]:
 def read_targets(document: Any) -> dict[str, str]:
     """Read `.targets.json`: target → architecture."""
     return {str(target): str(architecture) for target, architecture in document.items()}
+
+
+def related_targets(target: str, architecture: str, targets: Mapping[str, str]) -> list[str]:
+    """Return the other targets where a device of this one can have been before or after a move.
+
+    They have a part of the name in common, as ipq807x/generic and qualcommax/ipq807x do, or the
+    architecture. `targets` maps targets to architectures.
+    """
+    parts = set(target.split("/")) - {"generic"}
+    return [
+        other
+        for other, its_architecture in targets.items()
+        if other != target and (its_architecture == architecture or parts & set(other.split("/")))
+    ]
+
+
+def read_overview(document: Any) -> dict[str, tuple[str, ...]]:
+    """Read `.overview.json`: profile → targets that have it."""
+    targets: dict[str, tuple[str, ...]] = {}
+    for entry in document["profiles"]:
+        profile = str(entry["id"])
+        targets[profile] = (*targets.get(profile, ()), str(entry["target"]))
+    return targets
 
 
 def read_profiles(document: Any) -> TargetProfiles:

@@ -278,6 +278,32 @@ class RevisionAnswer(_Answer):
     revision: str
 
 
+class DeviceRelease(_Answer):
+    """A device in one release."""
+
+    version: str
+    target: str
+    profile: str
+
+
+class DeviceAnswer(_Answer):
+    """A device, named as in the newest release that has it."""
+
+    title: str
+    titles: list[str]
+    """All names under which it is sold."""
+    target: str
+    profile: str
+    releases: list[DeviceRelease]
+    """The newest release of each branch that has the device, newest first."""
+
+
+class DevicesAnswer(_Answer):
+    """Devices that have every word of the search, best first."""
+
+    devices: list[DeviceAnswer]
+
+
 class HealthAnswer(_Answer):
     """Whether requests can be served."""
 

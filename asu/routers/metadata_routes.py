@@ -5,9 +5,9 @@ nothing.
 """
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
@@ -18,6 +18,7 @@ from asu.web.file_requests import names_tag
 
 from .answers import (
     BranchAnswer,
+    DevicesAnswer,
     LatestAnswer,
     OverviewAnswer,
     ProfileAnswer,
@@ -182,6 +183,21 @@ async def revision(request: Request, version: str, target: str, subtarget: str) 
     """Return the revision that an image of this version and target has: r28739-d9340319c6."""
     catalogue = services_of(request).catalogue
     return {"revision": await catalogue.revision(version, f"{target}/{subtarget}")}
+
+
+@router.get(
+    "/api/v1/devices",
+    summary="Search devices",
+    responses=answers(DevicesAnswer, *UNKNOWN),
+)
+async def devices(
+    request: Request,
+    q: Annotated[str, Query(max_length=100, description="Words of the device's name.")] = "",
+    version: Annotated[str | None, Query(description="Only devices of this release.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> dict[str, Any]:
+    """Search over vendor, model, variant, board name and profile."""
+    return {"devices": await services_of(request).devices.search(q, version, limit)}
 
 
 @router.get("/overview", include_in_schema=False)

@@ -73,7 +73,7 @@ class Problem:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Self:
-        """Return the problem in a JSON object and skip other keys; raises ValueError without one."""
+        """Return the problem in a JSON object, without other keys; raises ValueError."""
         return cls(kind=_text(fields, "kind"), package=_text(fields, "package"))
 
 

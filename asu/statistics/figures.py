@@ -7,7 +7,6 @@ people who open the page cost Redis as much as one. Computing happens in a threa
 import asyncio
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 
@@ -15,7 +14,7 @@ from asu.builds.fleet import Fleet
 from asu.caching import SingleFlight, TtlCache
 from asu.catalogue.public_names import PublicNames
 from asu.records.build_record import Records
-from asu.resolution import InvalidVersionError, Version
+from asu.resolution import Version
 
 from .build_statistics import (
     FAILURE_DAYS,
@@ -28,7 +27,6 @@ from .build_statistics import (
     hours_up_to,
     seconds_of,
     today,
-    week_of,
     weeks_up_to,
 )
 from .figure_shapes import (
@@ -39,12 +37,12 @@ from .figure_shapes import (
     Failures,
     PackageCount,
     QueueFigures,
-    Series,
     Summary,
     Totals,
     WeekChart,
 )
 from .redis_statistics import RedisStatistics
+from .weekly_builds import builds_by_week, day_labels, week_chart
 
 KEPT_SECONDS = 3.0  # Nobody watches a figure of half a year more closely.
 DAYS_SHOWN = 30
@@ -108,7 +106,7 @@ class Figures:
         return week_chart(days.weeks, days.versions, branch)
 
     async def top_packages(self, limit: int, branch: str | None = None) -> list[PackageCount]:
-        """Return the packages that were requested most, of one branch or all, most frequent first."""
+        """Return the packages that were requested most, of all branches or one."""
         if branch not in {None, *(await self._branches())}:
             return []
         return (await self._packages.fetch(branch, lambda: self._read_packages(branch)))[:limit]
@@ -162,46 +160,6 @@ def figures_of_days(
     )
 
 
-def builds_by_week(
-    days: Mapping[date, DayCounts], weeks: Sequence[date]
-) -> dict[Version, list[int]]:
-    """Return how many builds of each version were finished in each week (its Monday).
-
-    Skip a name that is no version: a worker of a later release may build what this one cannot name.
-    """
-    places = {week: place for place, week in enumerate(weeks)}
-    # By name at first, so that each is parsed once and not on every day.
-    named: dict[str, list[int]] = {}
-    for day, counted in days.items():
-        place = places.get(week_of(day))
-        if place is None:
-            continue
-        for name, builds in counted.versions.items():
-            named.setdefault(name, [0] * len(weeks))[place] += builds
-    found: dict[Version, list[int]] = {}
-    for name, weekly in named.items():
-        with suppress(InvalidVersionError):
-            found[Version.parse(name)] = weekly
-    return found
-
-
-def week_chart(
-    weeks: Sequence[date], versions: Mapping[Version, list[int]], branch: str | None
-) -> WeekChart:
-    """Return one series for each version of a branch; for each branch where `branch` is None."""
-    shown: dict[Version, list[int]] = {}
-    for version, builds in versions.items():
-        if branch is None:
-            name = Version.parse(version.branch)
-            shown[name] = [
-                a + b for a, b in zip(shown.get(name, [0] * len(weeks)), builds, strict=True)
-            ]
-        elif version.branch == branch:
-            shown[version] = builds
-    series = [Series(label=version.text, data=shown[version]) for version in sorted(shown)]
-    return WeekChart(labels=_labels(weeks), datasets=series)
-
-
 def add_up(days: Mapping[date, DayCounts]) -> Totals:
     """Return the totals of all days."""
     counts = list(days.values())
@@ -239,7 +197,7 @@ def per_day(days: Mapping[date, DayCounts]) -> DayChart:
         ("Builds", "blue"): [day.builds for day in shown],
     }
     return DayChart(
-        labels=_labels(labels),
+        labels=day_labels(labels),
         datasets=[
             ColouredSeries(label=label, data=values, color=colour)
             for (label, colour), values in data.items()
@@ -296,7 +254,3 @@ def _build_seconds(counts: Sequence[DayCounts]) -> BuildSeconds:
     return BuildSeconds(
         median=round(seconds_of(middle), 1), mean=round(milliseconds / builds / 1000, 1)
     )
-
-
-def _labels(days: Iterable[date]) -> list[str]:
-    return [f"{day}Z" for day in days]

@@ -36,7 +36,9 @@ MUST_BE: Mapping[str, str] = {
     "from_version": VERSION,
     "ignored_changes": "a list of the `rule` values of a preview's changes",
     "skip_package_resolution": "true or false",
+    "branch": "a branch such as 24.10 or SNAPSHOT",
     "limit": "a whole number from 1 to 100",
+    "n": "a whole number from 1 to 100",
 }
 # What a text under a field is not, and what is allowed.
 IS_NOT: Mapping[str, str] = {
@@ -96,25 +98,21 @@ def quoted(value: str) -> str:
 
 def _sentence(error: Mapping[str, Any]) -> str:
     place = error["loc"]
-    if error["type"] == "json_invalid":
-        return f"The request body is not JSON: it breaks off or is wrong at character {place[-1]}."
     if len(place) == 1:
         return "The request must be a JSON object, sent with Content-Type: application/json."
-    field = str(place[1])
+    if error["type"] == "json_invalid":
+        return f"The request body is not JSON: it breaks off or is wrong at character {place[1]}."
+    return _about_field(error, str(place[1]))
+
+
+def _about_field(error: Mapping[str, Any], field: str) -> str:
     must_be = f"`{field}` must be {MUST_BE[field]}." if field in MUST_BE else ""
     if error["type"] == "missing":
         return f"`{field}` is missing. {must_be}".strip()
     if error["type"] == "too_long":
         return f"`{field}` has more than {error['ctx']['max_length']} entries."
-    return _about_value(error, field) or must_be or f"`{field}` has a value that is not allowed."
-
-
-def _about_value(error: Mapping[str, Any], field: str) -> str:
-    """Return a sentence that quotes the value or that a validator wrote; empty without either."""
     value, is_name = error.get("input"), error["loc"][-1] == "[key]"
     is_not = (NAME_IS_NOT if is_name else IS_NOT).get(field)
     if isinstance(value, str) and is_not:
         return f"`{field}`: {quoted(value)} {is_not}."
-    if error["type"] == "value_error" and field not in MUST_BE:
-        return f"`{field}` {error['ctx']['error']}."
-    return ""
+    return must_be or f"`{field}` has a value that is not allowed."

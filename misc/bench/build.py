@@ -1,10 +1,17 @@
-"""What a build costs beyond the ImageBuilder's own work, on a whole native system with the stand-in builder and downloads server."""
+"""What a build costs beside a plain `make image` in the same container image, and outside of make.
+
+On a whole native system with the stand-in downloads server and an ImageBuilder that is made as slow
+as the genuine one of 24.10.4 for ath79. Builds and plain runs take turns, so that load on the
+machine meets both.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,24 +23,25 @@ from typing import Any
 from misc.bench.report import Row, Section, at_most
 from misc.bench.servers import free_port
 from misc.native import web
+from misc.native.podman import Podman, find_podman
 from misc.native.settings import DEFAULT_RUN_DIR, Settings, read_settings
+from misc.native.standin import describe_standin
 from misc.native.system import bring_up, take_down
 from misc.native.trouble import Trouble
 
-TITLE = "build overhead, POST to finished less the time inside make"
-# Kept from run to run, so that the builder's image is made once.
+TITLE = "a build, POST to finished, beside plain make image"
+# Kept from run to run, so that the builders' images are made once.
 RUN_DIR = DEFAULT_RUN_DIR / "bench"
-POLL_SECONDS = 0.02  # Adds at most as much to each figure, a fiftieth of the bar.
+POLL_SECONDS = 0.02  # Adds at most as much to each figure.
 BUILD_SECONDS = 120.0  # The stand-in builds in seconds.
 OK, ACCEPTED = 200, 202
-REQUEST: dict[str, Any] = {
-    "version": "24.10.4",
-    "target": "ath79/generic",
-    "profile": "tplink_archer-c7-v5",
-    "client": "bench/1",
-}
+TARGET, PROFILE = "ath79/generic", "tplink_archer-c7-v5"
+VERSIONS = {"opkg": "24.10.4", "apk": "25.12.1"}
+# Seconds by which each check of prerequisites, install and image of the stand-in takes longer; see
+# tests/imagebuilder/README.md.
+DELAYS = "1.8 5.5 3"
 # One build each.
-EXTRAS = ("bash", "curl", "ethtool", "htop", "iperf3", "mtr", "nano", "rsync", "screen", "socat")
+EXTRAS = ("curl", "htop", "nano", "rsync", "socat")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,41 +59,75 @@ class Build:
 
 
 def measure() -> Section:
-    """Measure distinct builds one after another, through the gateway."""
+    """Measure distinct builds one after another through the gateway, each beside a plain run."""
+    rows: list[Row] = []
+    notes: list[str] = []
+    details: dict[str, Any] = {}
     with _system() as settings:
-        builds = [_build(settings, extra) for extra in EXTRAS]
-    overheads = [build.overhead for build in builds]
-    rows = [
-        at_most(
-            f"overhead (median of {len(builds)} builds)",
-            statistics.median(overheads),
-            1.0,
-            "s",
-            digits=2,
-        ),
-        Row(what="  the longest", value=max(overheads), unit="s", digits=2),
-        Row(
-            what="inside make (median)",
-            value=statistics.median(build.make for build in builds),
-            unit="s",
-            digits=2,
-        ),
+        podman = find_podman(settings.run_dir, network=settings.container_network)
+        for manager, version in VERSIONS.items():
+            pairs = [
+                (_build(settings, version, extra), _plain(settings, podman, version, extra))
+                for extra in EXTRAS
+            ]
+            builds, plain = [build for build, _ in pairs], [seconds for _, seconds in pairs]
+            rows += _rows(manager, builds, plain)
+            notes.append(f"{manager}: {_steps(builds)}")
+            details[manager] = {"builds": [asdict(build) for build in builds], "plain": plain}
+    return Section(title=TITLE, rows=rows, notes=notes, details=details)
+
+
+def _rows(manager: str, builds: list[Build], plain: list[float]) -> list[Row]:
+    whole = statistics.median(build.seconds for build in builds)
+    alone = statistics.median(plain)
+    overhead = statistics.median(build.overhead for build in builds)
+    return [
+        at_most(f"{manager}: build / plain make image", whole / alone, 1.0, "times", digits=2),
+        Row(what=f"  build (median of {len(builds)})", value=whole, unit="s", digits=2),
+        Row(what=f"  plain make image (median of {len(plain)})", value=alone, unit="s", digits=2),
+        at_most("  outside of make (median)", overhead, 0.5, "s", digits=2),
     ]
+
+
+def _steps(builds: list[Build]) -> str:
+    """Return the median seconds of each step that polls show, make included.
+
+    A build that is requested at once after another waits while the worker still removes the
+    former one's container: that is in `queued`.
+    """
     names = dict.fromkeys(name for build in builds for name in build.steps)
-    steps = {
+    medians = {
         name: statistics.median(build.steps.get(name, 0.0) for build in builds) for name in names
     }
-    # Asked for without a pause, a build waits while the worker still throws the former one's
-    # container away: that is in `queued`.
-    note = "seconds in each step, make included: " + ", ".join(
-        f"{name} {seconds:.2f}" for name, seconds in steps.items()
+    return ", ".join(f"{name} {seconds:.2f} s" for name, seconds in medians.items())
+
+
+def _plain(settings: Settings, podman: Podman, version: str, extra: str) -> float:
+    """Return the seconds of a plain `make image` in a new container of the same image."""
+    base = describe_standin(settings, podman).base_container
+    image = f"{base}:{TARGET.replace('/', '-')}-v{version}"
+    options = ["--detach", "--rm", "--pull=never", f"--network={podman.network}"]
+    name = _podman(podman, "run", *options, image, "sleep", str(int(BUILD_SECONDS)))
+    try:
+        began = time.monotonic()
+        words = (f"PROFILE={PROFILE}", f"PACKAGES={extra} luci", "EXTRA_IMAGE_NAME=0123456789ab")
+        _podman(podman, "exec", name, "make", "image", *words)
+        return time.monotonic() - began
+    finally:
+        _podman(podman, "kill", name)
+
+
+def _podman(podman: Podman, *arguments: str) -> str:
+    done = subprocess.run(
+        ["podman", *arguments],
+        env={**os.environ, **podman.environment},
+        check=False,
+        capture_output=True,
+        text=True,
     )
-    return Section(
-        title=TITLE,
-        rows=rows,
-        notes=[note],
-        details={"builds": [asdict(build) for build in builds]},
-    )
+    if done.returncode:
+        raise Trouble(f"podman {arguments[0]} failed: {done.stderr[-500:]}")
+    return done.stdout.strip()
 
 
 @contextmanager
@@ -109,7 +151,7 @@ def _system() -> Iterator[Settings]:
 
 
 def _settings() -> Settings:
-    """Return the settings of a system beside any other: free ports, one builder, nothing from the environment."""
+    """Return the settings of a system beside any other: free ports, two builders, no environment."""
     environment = {
         name: str(free_port())
         for name in ("GATEWAY_PORT", "ASU_PORT", "PREPARE_PORT", "REDIS_PORT")
@@ -119,12 +161,16 @@ def _settings() -> Settings:
         "UPSTREAM_PORT": str(_upstream_port()),
         "DRAIN_SECONDS": "5",
     }
-    environment |= {"STANDIN_VERSIONS": REQUEST["version"], "STANDIN_TARGETS": REQUEST["target"]}
+    environment |= {
+        "STANDIN_VERSIONS": " ".join(VERSIONS.values()),
+        "STANDIN_TARGETS": TARGET,
+        "STANDIN_DELAYS": DELAYS,
+    }
     return read_settings(environment)
 
 
 def _upstream_port() -> int:
-    """Return the port of the last time while it is free: the builder's image names it, and would have to be made anew."""
+    """Return the port of the last run while it is free, since the builders' images name it."""
     memory = Path(RUN_DIR / "upstream-port")
     with suppress(OSError, ValueError):
         port = int(memory.read_text())
@@ -135,13 +181,18 @@ def _upstream_port() -> int:
     return port
 
 
-def _build(settings: Settings, extra: str) -> Build:
+def _build(settings: Settings, version: str, extra: str) -> Build:
     """Ask for one build and poll it to its end."""
     steps: dict[str, float] = {}
     began = step_began = time.monotonic()
-    answer = web.ask(
-        f"{settings.gateway_url}/api/v1/build", body={**REQUEST, "packages": ["luci", extra]}
-    )
+    request = {
+        "version": version,
+        "target": TARGET,
+        "profile": PROFILE,
+        "packages": ["luci", extra],
+        "client": "bench/1",
+    }
+    answer = web.ask(f"{settings.gateway_url}/api/v1/build", body=request)
     if answer.status != ACCEPTED:
         raise Trouble(
             f"the server answered {answer.status} to a new build: {answer.json().get('detail')}"

@@ -44,6 +44,7 @@ class Settings:
     allow_defaults: str
     standin_versions: tuple[str, ...]
     standin_targets: tuple[str, ...]
+    standin_delays: tuple[str, ...]
 
     @property
     def python(self) -> Path:
@@ -110,6 +111,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         allow_defaults=given.get("ALLOW_DEFAULTS", "false"),
         standin_versions=tuple(given.get("STANDIN_VERSIONS", DEFAULT_STANDIN_VERSIONS).split()),
         standin_targets=tuple(given.get("STANDIN_TARGETS", DEFAULT_STANDIN_TARGETS).split()),
+        standin_delays=tuple(given.get("STANDIN_DELAYS", "0 0 0").split()),
     )
 
 

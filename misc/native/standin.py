@@ -92,7 +92,8 @@ def make_images(
     """Make each wanted ImageBuilder image that is missing or differs; the first time, this takes minutes."""
     stamp = settings.run_dir / "imagebuilder.made-from"
     wanted = (
-        f"{standin} {settings.standin_versions} {settings.standin_targets} {digest_of(SOURCES)}"
+        f"{standin} {settings.standin_versions} {settings.standin_targets} "
+        f"{settings.standin_delays} {digest_of(SOURCES)}"
     )
     if stamp.is_file() and stamp.read_text() == wanted and _are_there(standin, podman):
         return
@@ -108,6 +109,7 @@ def make_images(
         standin.feeds,
     ]
     command += ["--base-container", standin.base_container, "--setup"]
+    command += ["--delays", *settings.standin_delays]
     command += [word for version in settings.standin_versions for word in ("--version", version)]
     command += [word for target in settings.standin_targets for word in ("--target", target)]
     _run(command, podman)

@@ -92,8 +92,13 @@ def situation_of(seed: int) -> tuple[dict[str, Any], Knowledge]:
         "ignored_changes": chance.sample(CHANGES, chance.choice((0, 0, 5, 60))),
         "repositories": {"own": "https://example.org"} if chance.random() < 0.1 else {},
     }
+    index, elsewhere, before = (_index(chance) if chance.random() < 0.7 else None for _ in range(3))
+    unseen = None
+    if chance.random() < 0.2:  # No older release has the device.
+        releases = [release for release in releases if release.version.text == version]
+        unseen = tuple(_defaults(chance, name) for name in older[:2])
     return normalised_request(fields), Knowledge(
-        now, tuple(releases), *(_index(chance) if chance.random() < 0.7 else None for _ in range(2))
+        now, tuple(releases), index, elsewhere, before, unseen
     )
 
 

@@ -130,7 +130,7 @@ def test_a_server_sends_nobody_to_the_inside(server: str, host: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "words"),
-    [("away", "not to be trusted"), ("round", "from place to place"), ("none", "no provenance")],
+    [("away", "not allowed"), ("round", "redirects too often"), ("none", "no provenance")],
 )
 def test_a_server_that_leads_nowhere_is_told(server: str, path: str, words: str) -> None:
     """Not to files of this machine, not round and round, and not for ever."""

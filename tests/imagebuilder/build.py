@@ -166,16 +166,16 @@ def main() -> int:
         action="store_true",
         help="let snapshot images unpack their builder with setup.sh",
     )
-    for part in ("install", "image"):
-        parser.add_argument(
-            f"--{part}-seconds",
-            type=float,
-            default=0,
-            metavar="SECONDS",
-            help=f"sleep so long in each {part}, to be as slow as a genuine builder",
-        )
+    parser.add_argument(
+        "--delays",
+        type=float,
+        nargs=3,
+        default=(0, 0, 0),
+        metavar=("CHECK", "INSTALL", "IMAGE"),
+        help="seconds that each check, install and image takes longer, as in a genuine builder",
+    )
     arguments = parser.parse_args()
-    delays = Delays(arguments.install_seconds, arguments.image_seconds)
+    delays = Delays(*arguments.delays)
     releases = [
         Release(arguments.tree, version, target)
         for version in arguments.version

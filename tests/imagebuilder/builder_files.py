@@ -6,7 +6,7 @@ import base64
 import json
 import shutil
 import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +41,12 @@ TARGZ_IMAGES = {
 
 @dataclass(frozen=True)
 class Delays:
-    """Seconds that a builder sleeps, to be as slow as a genuine one: in each install, in each image."""
+    """Seconds that a builder sleeps, to be as slow as a genuine one.
 
+    `check` is for the check of prerequisites that `make image` begins with.
+    """
+
+    check: float = 0
     install: float = 0
     image: float = 0
 
@@ -100,8 +104,10 @@ def _version_mk(release: Release, delays: Delays) -> str:
         "DEFAULT_PACKAGES": " ".join(_as_info_prints(overview["default_packages"])),
         "LOCAL_PINS": " ".join(_pins(release)),
         "TARGZ_FILESYSTEM": "targz" if release.makes_targz_images else "",
-        "INSTALL_SECONDS": f"{delays.install:g}" if delays.install else "",
-        "IMAGE_SECONDS": f"{delays.image:g}" if delays.image else "",
+        **{
+            f"{part.upper()}_SECONDS": f"{delay:g}" if delay else ""
+            for part, delay in asdict(delays).items()
+        },
         "HONOURS_ROOTFS_FILESYSTEM": "y" if release.version == "SNAPSHOT" else "",
     }
     return "".join(f"{key}:={_for_make(value)}\n" for key, value in values.items())

@@ -216,13 +216,14 @@ class WorkerWorld:
         give_up = time.monotonic() + seconds
         while not self.client.keys(f"{STATISTICS}packages:*") and time.monotonic() < give_up:
             time.sleep(0.05)
-        days: Any = self.client.keys(f"{STATISTICS}day:*")
+        days: Any = self.client.keys(f"{STATISTICS}hours:*")
         weeks: Any = self.client.keys(f"{STATISTICS}packages:*")
-        counts: Any = [self.client.hget(day, "builds") for day in days]
+        hours: Any = [self.client.hgetall(day) for day in days]
         packages: Any = [self.client.zrange(week, 0, -1, withscores=True) for week in weeks]
-        return sum(int(count) for count in counts), dict(
-            entry for entries in packages for entry in entries
+        builds = sum(
+            int(count) for day in hours for name, count in day.items() if name.endswith(b":done")
         )
+        return builds, dict(entry for entries in packages for entry in entries)
 
     def images(self, body: dict[str, Any], kind: str, filesystem: str = "squashfs") -> Path:
         """Return where an image of a finished build lies."""

@@ -134,7 +134,7 @@ def test_what_is_no_branch_is_refused(busy: World, query: str) -> None:
     answer = busy.client.get(f"/api/v1/builds-by-version?{query}")
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
-    assert answer.json()["detail"].startswith("query.branch: ")
+    assert answer.json()["detail"] == "`branch` must be a branch such as 24.10 or SNAPSHOT."
 
 
 def test_top_packages(busy: World) -> None:

@@ -13,7 +13,7 @@ from asu.builds.capacity import MIB
 from asu.checking import isolation, machine
 from asu.checking import neighbours as services
 from asu.checking.check_command import checks_for, in_json, in_words
-from asu.checking.findings import Finding, Level, Verdict, fine, has_problems, problem, run_checks
+from asu.checking.findings import Finding, Level, fine, has_problems, problem, run_checks
 from asu.errors import QueueUnavailable
 from asu.operations.redis_condition import RedisCondition
 from asu.settings import Settings
@@ -59,13 +59,13 @@ def test_a_well_kept_redis_is_fine() -> None:
             services.judge_persistence,
             {"is_append_only": False, "saves_snapshots": None},
             Level.WARNING,
-            "does not tell",
+            "does not say",
         ),
         (
             services.judge_persistence,
             {"waits_for_disk": False},
             Level.WARNING,
-            "a crash loses those",
+            "a crash loses those builds",
         ),
         (
             services.judge_eviction,
@@ -161,7 +161,7 @@ def test_an_odd_name_of_builders_is_found(name: str) -> None:
     """Podman would answer it with words of its own, at the first build."""
     assert (
         machine.check_builders(Settings(base_container=name)).detail
-        == f"{name} is no name of container images"
+        == f'BASE_CONTAINER "{name}" is not the name of a container image'
     )
 
 
@@ -225,11 +225,11 @@ def test_one_check_does_not_stop_the_others() -> None:
     """One hangs, one fails in a way that nobody thought of; the rest is told in its order, and no message that may hold a secret."""
     hanging = threading.Event()
 
-    def hang() -> Verdict:
+    def hang() -> Finding:
         hanging.wait()
         return fine("too late")
 
-    def fail() -> Verdict:
+    def fail() -> Finding:
         raise RuntimeError("a secret")
 
     findings = run_checks({"a": hang, "b": fail, "c": lambda: fine("well")}, seconds=0.2)
@@ -248,11 +248,11 @@ def test_a_check_may_have_longer() -> None:
     """One that starts containers is waited for, and the others' time is not longer for that."""
     hanging, slow = threading.Event(), threading.Event()
 
-    def hang() -> Verdict:
+    def hang() -> Finding:
         hanging.wait()
         return fine("too late")
 
-    def be_slow() -> Verdict:
+    def be_slow() -> Finding:
         slow.wait(0.3)
         return fine("at last")
 

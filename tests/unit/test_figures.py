@@ -35,8 +35,8 @@ from asu.statistics.figures import (
     newest,
     per_day,
     summarise,
-    week_chart,
 )
+from asu.statistics.weekly_builds import week_chart
 from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_fleet import MemoryFleet
 from tests.twins.memory_upstream import MemoryUpstream

@@ -28,6 +28,7 @@ def test_the_readme_names_only_settings_that_exist() -> None:
     native |= {
         "STANDIN_VERSIONS",
         "STANDIN_TARGETS",
+        "STANDIN_DELAYS",
         "VERSION",
         "TARGET",
         "PROFILE",

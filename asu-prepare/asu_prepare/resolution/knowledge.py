@@ -97,7 +97,8 @@ class Knowledge:
     `defaults`: the device's default packages in the wanted version. `earlier`: its defaults in the
     releases that it may come from; only of the stated one if that is known. `index`: all that can
     be installed. `elsewhere`: the packages of other targets of the same version. `before`: all that
-    could be installed in the release that the device runs.
+    could be installed in the release that the device runs. `unseen`: the target's default packages
+    in the older releases, if none of them has the device under any of its names; else None.
     """
 
     defaults: DeviceDefaults | None = None
@@ -105,6 +106,7 @@ class Knowledge:
     index: PackageIndex | None = None
     elsewhere: PackageIndex | None = None
     before: PackageIndex | None = None
+    unseen: tuple[DeviceDefaults, ...] | None = None
 
 
 NOTHING_KNOWN = Knowledge()

@@ -34,6 +34,7 @@ def resolve(
     """Decide what a request leads to."""
     changes: list[Change] = []
     ignored: list[str] = []
+    unexplained: list[str] = []
     index, defaults = knowledge.index, knowledge.defaults
     versions = index.versions_of(request.packages) if index else {}
     origin = find_origin(request, knowledge) if request.diff_packages else None
@@ -41,7 +42,9 @@ def resolve(
     applied = RuleApplication(request, rules, knowledge, versions, origins)
     packages = applied.packages(changes)
     if defaults is not None and request.diff_packages:
-        listed = AbsoluteList(request, knowledge, defaults, origin, rules, changes, ignored)
+        listed = AbsoluteList(
+            request, knowledge, defaults, origin, rules, changes, ignored, unexplained
+        )
         packages = listed.explicit(packages)
     is_absolute = request.diff_packages and defaults is None
     # The list has each default by now, wanted or taken away, so rules add only what is none.
@@ -62,6 +65,7 @@ def resolve(
         problems=tuple(problems if request.feeds else [*missing, *problems]),
         warnings=(
             *_warnings(request, packages, knowledge, origin),
+            *_unexplained(unexplained),
             *_neither_of_a_pair(request, packages, rules),
             *_broken_promises(promised, versions, request),
             *_expected_from_feeds(lenient, request),
@@ -113,6 +117,15 @@ def _warnings(
                 f"WITHOUT {name[1:]}, which this device needs for its own hardware, some of it "
                 "will not work."
             )
+
+
+def _unexplained(names: Sequence[str]) -> Iterable[str]:
+    if names:
+        yield (
+            "No older release has this device, under this name or another one, so nothing shows "
+            "whether these default packages were removed on purpose. They are added: "
+            f"{_shortened(names, ', ')}."
+        )
 
 
 def _neither_of_a_pair(

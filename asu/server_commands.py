@@ -1,0 +1,157 @@
+"""The commands of a server: its two processes, and what its operator runs by hand."""
+
+import argparse
+import gc
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from .errors import AsuError
+from .logs import configure_logging
+from .settings import Settings, UnusableSettings, read_settings
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run a process until SIGTERM or SIGINT, or a command to its end."""
+    if options.command == "key":
+        _make_key(options.path)
+        return
+    if options.command == "verify":
+        # A person who verifies has no server to set up.
+        from .provenance.verify_command import run_verify  # noqa: PLC0415
+
+        run_verify(options.place, options.files, options.key)
+        return
+    try:
+        settings = read_settings()
+    except UnusableSettings as error:
+        _refuse(error, is_check=options.command == "check", as_json=getattr(options, "json", False))
+    configure_logging(settings.log_level, settings.log_format)
+    _COMMANDS[options.command](settings, options)
+
+
+def _run_api(settings: Settings, options: argparse.Namespace) -> None:
+    import uvicorn  # noqa: PLC0415  # The worker has no use for it.
+
+    from .app import create_app  # noqa: PLC0415
+    from .web.server import server_options  # noqa: PLC0415
+
+    app = create_app(settings)
+    # A full collection walks through every object of the modules, 75 000 of them, and holds all
+    # polls up for 22 ms; what lives as long as the process need not be looked at again. `make
+    # bench` shows it in the slowest polls.
+    gc.collect()
+    gc.freeze()
+    uvicorn.run(app, host=options.host, port=options.port, **server_options(settings))
+
+
+def _run_worker(settings: Settings, _: argparse.Namespace) -> None:
+    from .worker.process import run_worker  # noqa: PLC0415  # The API has no use for podman's and RQ's worker modules and saves their memory.
+
+    run_worker(settings)
+
+
+def _alive(settings: Settings, _: argparse.Namespace) -> None:
+    from .worker.process import expect_live_worker  # noqa: PLC0415
+
+    expect_live_worker(settings)
+
+
+def _refuse(error: UnusableSettings, *, is_check: bool, as_json: bool) -> NoReturn:
+    """End with a line for each mistake in the settings."""
+    if is_check:
+        from .checking.check_command import in_json, in_words  # noqa: PLC0415
+        from .checking.findings import Finding, Level  # noqa: PLC0415
+
+        advice = "Correct it in the environment or in the file that ASU_CONFIG names; nothing else was checked."
+        findings = [
+            Finding(name="settings", level=Level.PROBLEM, detail=mistake, advice=advice)
+            for mistake in error.mistakes
+        ]
+        sys.stdout.write((in_json if as_json else in_words)(findings))
+        raise SystemExit(1)
+    raise SystemExit("\n".join(f"asu: {mistake}" for mistake in error.mistakes))
+
+
+def _check(settings: Settings, options: argparse.Namespace) -> None:
+    from .checking.check_command import checks_for, in_json, in_words  # noqa: PLC0415  # Only this command has a use for them.
+    from .checking.findings import has_problems, run_checks  # noqa: PLC0415
+    from .checking.isolation import PATIENCE  # noqa: PLC0415
+
+    checks = checks_for(settings, part=options.part, host=options.host, port=options.port)
+    findings = run_checks(checks, longer={"isolation": PATIENCE})
+    sys.stdout.write((in_json if options.json else in_words)(findings))
+    if has_problems(findings):
+        raise SystemExit(1)
+
+
+@contextmanager
+def _ending_with_our_words(command: str) -> Iterator[None]:
+    """End with the words of an error of ours instead of a traceback."""
+    try:
+        yield
+    except AsuError as error:
+        raise SystemExit(f"asu {command}: {error.detail}") from error
+
+
+def _sweep(settings: Settings, _: argparse.Namespace) -> None:
+    from .worker.process import sweep_once  # noqa: PLC0415
+
+    with _ending_with_our_words("sweep"):
+        swept = sweep_once(settings)
+    sys.stdout.write(swept.in_words())
+    if swept.troubles:
+        raise SystemExit(1)
+
+
+def _recover(settings: Settings, _: argparse.Namespace) -> None:
+    from .worker.process import recover_once  # noqa: PLC0415
+
+    with _ending_with_our_words("recover"):
+        sys.stdout.write(recover_once(settings).in_words())
+
+
+def _rebuild(settings: Settings, options: argparse.Namespace) -> None:
+    from .worker.process import rebuild_once  # noqa: PLC0415
+    from .worker.rebuilding import CannotRebuild  # noqa: PLC0415
+
+    try:
+        with _ending_with_our_words("rebuild"):
+            comparison = rebuild_once(settings, options.build)
+    except CannotRebuild as error:
+        raise SystemExit(f"asu rebuild: {error}") from error
+    sys.stdout.write(comparison.in_words())
+    if comparison.differs:
+        raise SystemExit(1)
+
+
+def _print_openapi(settings: Settings, _: argparse.Namespace) -> None:
+    from .app import create_app  # noqa: PLC0415
+
+    sys.stdout.write(json.dumps(create_app(settings).openapi(), indent=2, sort_keys=True) + "\n")
+
+
+def _make_key(path: Path) -> None:
+    from .keys.usign import UnusableKey  # noqa: PLC0415
+    from .worker.signing_key import make_signing_key  # noqa: PLC0415  # The processes load the library only where a key is configured.
+
+    try:
+        made = make_signing_key(path)
+    except UnusableKey as error:
+        raise SystemExit(f"asu key: {error}") from error
+    sys.stdout.write("".join(f"{file}\n" for file in made))
+
+
+_COMMANDS: Mapping[str, Callable[[Settings, argparse.Namespace], None]] = {
+    "api": _run_api,
+    "worker": _run_worker,
+    "alive": _alive,
+    "check": _check,
+    "sweep": _sweep,
+    "recover": _recover,
+    "rebuild": _rebuild,
+    "openapi": _print_openapi,
+}
