@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,13 +126,13 @@ def test_what_hangs_holds_up_nothing_else(part: str, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.anyio
 async def test_a_name_server_that_hangs_leaves_threads_for_others(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """As many connections as the API makes look their names up; Redis must still be found."""
     gate = Gate()
     gate.is_open.clear()
     monkeypatch.setattr(socket, "getaddrinfo", gate.before(socket.getaddrinfo))
-    async with open_services(settings()):
+    async with open_services(settings(store_path=tmp_path)):
         loop = asyncio.get_running_loop()
         lookups = [asyncio.ensure_future(loop.getaddrinfo("127.0.0.1", 80)) for _ in range(64)]
         await asyncio.sleep(0)  # They begin.
