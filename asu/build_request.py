@@ -118,6 +118,16 @@ class BuildRequest(BaseModel):
         VersionName | None, BeforeValidator(lambda value: None if value == "" else value)
     ] = None
     ignored_changes: Annotated[list[ChangeId], Field(max_length=100)] = []
+    leave_out_missing: Annotated[
+        bool, Field(description="Whether packages that no feed has are left out.")
+    ] = False
+    any_order: Annotated[
+        bool,
+        Field(
+            description="Whether the order of `packages` means nothing, as in previews of a "
+            "device's own list. It counts in releases with opkg alone."
+        ),
+    ] = False
 
     def normalised(self) -> dict[str, Any]:
         """Return the request as a plain mapping, spellings that mean the same brought to one."""
@@ -125,7 +135,12 @@ class BuildRequest(BaseModel):
 
 
 # Fields that may differ in requests for one image, and what clients see in their place.
-ASKERS_OWN: Mapping[str, Any] = {"client": None, "from_version": None, "ignored_changes": []}
+ASKERS_OWN: Mapping[str, Any] = {
+    "client": None,
+    "from_version": None,
+    "ignored_changes": [],
+    "leave_out_missing": False,
+}
 
 
 def without_asker(request: Mapping[str, Any]) -> dict[str, Any]:

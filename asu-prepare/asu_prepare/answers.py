@@ -41,13 +41,26 @@ class ChangeAnswer(_Answer):
     reference: Annotated[
         str | None, Field(description="Where OpenWrt made the change: commits, or a revision.")
     ]
+    bytes: Annotated[
+        int | None,
+        Field(
+            description="What the change adds to the download, negative if it frees some: the "
+            "package alone, without what it needs."
+        ),
+    ] = None
 
 
 class ProblemAnswer(_Answer):
     """A wanted package that cannot be had."""
 
     package: str
-    kind: Literal["unknown", "removed", "renamed", "conflict", "elsewhere"]
+    kind: Annotated[
+        Literal["unknown", "removed", "renamed", "conflict", "elsewhere", "missing-dependency"],
+        Field(
+            description="`missing-dependency` and `conflict` come from the forecast, with the chain "
+            "of packages that leads there."
+        ),
+    ]
     suggestion: str | None
     detail: str
 
@@ -66,6 +79,61 @@ class VersionsAnswer(_Answer):
     new: str
     old: str = ""
     downgrade: bool = False
+
+
+class SizeAnswer(_Answer):
+    """How large the image will be, in bytes."""
+
+    download: Annotated[int, Field(description="All packages, compressed.")]
+    installed: Annotated[int, Field(description="All packages, unpacked.")]
+    image_estimate: Annotated[
+        int | None,
+        Field(description="The image that a running device is flashed with; null if not known."),
+    ]
+    image_limit: Annotated[
+        int | None, Field(description="The largest image that the device takes; null if not known.")
+    ]
+    fits: Annotated[
+        Literal["yes", "tight", "no", "unknown"],
+        Field(description="`tight` means that the limit lies within the error of the estimate."),
+    ]
+    basis: Annotated[str, Field(description="What the estimate is made from.")]
+
+
+class NewPackageAnswer(_Answer):
+    """A package that the image gains or loses."""
+
+    package: str
+    version: str
+
+
+class ChangedPackageAnswer(_Answer):
+    """A package whose version changes."""
+
+    package: str
+    old: str
+    new: str
+
+
+class DiffCountsAnswer(_Answer):
+    """The difference in one line."""
+
+    added: int
+    removed: int
+    upgraded: int
+    downgraded: int
+    unchanged: int
+
+
+class ManifestDiffAnswer(_Answer):
+    """The difference between the whole image of `from_version` and the new one."""
+
+    from_version: str
+    added: list[NewPackageAnswer]
+    removed: list[NewPackageAnswer]
+    upgraded: list[ChangedPackageAnswer]
+    downgraded: list[ChangedPackageAnswer]
+    counts: DiffCountsAnswer
 
 
 class CountsAnswer(_Answer):
@@ -109,6 +177,25 @@ class PreviewAnswer(_Answer):
     prepared_request: Annotated[
         PrepareRequest, Field(description="The complete request, ready for POST /api/v1/build.")
     ]
+    solved: Annotated[
+        bool,
+        Field(
+            description="Whether the forecast was made: all dependencies followed, `manifest` and "
+            "the problems complete. Absent with `solve=false`."
+        ),
+    ] = False
+    manifest: Annotated[
+        dict[str, str],
+        Field(
+            description="Everything that the image will hold, name → version, as the build's own "
+            "manifest has it; empty if it cannot be built, or if `solved` is false."
+        ),
+    ] = {}
+    size: SizeAnswer | None = None
+    manifest_diff: Annotated[
+        ManifestDiffAnswer | None,
+        Field(description="With `from_version`, if the old image can be foretold as well."),
+    ] = None
     request_hash: Annotated[
         str,
         Field(

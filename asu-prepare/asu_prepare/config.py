@@ -59,6 +59,11 @@ class Settings(BaseSettings):
         PositiveFloat,
         Field(description="Seconds that a request waits for the downloads server in all."),
     ] = 2
+    # A pool of 12 000 packages has 2.5 MiB with opkg and 8 MiB with apk.
+    solver_memory: Annotated[
+        PositiveInt,
+        Field(description="Bytes of prepared package indexes that are kept for forecasts."),
+    ] = 64 * 1024 * 1024
     # The largest request seen from a real device is 14 KiB; a first-boot script of 64 KiB with
     # every character escaped still fits.
     max_body_bytes: Annotated[

@@ -19,6 +19,7 @@ from .errors import (
     PrepareError,
     invalid_fields,
 )
+from .forecasts import Forecasts
 from .metrics import FETCHES, PREVIEWS, Counts
 from .middleware import BoundedBody, Cors, HeadRequests, PlainPaths, RequestLog, UnhandledErrors
 from .previews import Previews
@@ -29,6 +30,7 @@ from .routes import (
     add_operation_routes,
     add_prepare_route,
 )
+from .solver.pools import Pools
 from .upstream import CachedDocuments, DownloadsServer
 from .web_client import WebClient
 
@@ -52,8 +54,10 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
             ttl=settings.metadata_ttl,
             answered=partial(counts.add, FETCHES),
         )
+    gatherer, pools = Gatherer(documents, names_only=False), Pools(settings.solver_memory)
     previews = Previews(
-        gatherer=Gatherer(documents, names_only=False),
+        gatherer=gatherer,
+        forecasts=Forecasts(gatherer, pools),
         rules=rules,
         budget=settings.metadata_budget,
         counts=counts,
@@ -62,6 +66,7 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        await pools.close()
         await documents.close()
 
     app = FastAPI(

@@ -143,3 +143,14 @@ class PrepareRequest(BaseModel):
             examples=[["auc-owut", "new-default-kmod-dsa-gswip"]],
         ),
     ] = ()
+    leave_out_missing: Annotated[
+        bool,
+        Field(description="Whether packages that no feed has are left out, each as a change."),
+    ] = False
+    any_order: Annotated[
+        bool,
+        Field(
+            description="Whether the order of `packages` means nothing, as in previews of a "
+            "device's own list. It counts in releases with opkg alone."
+        ),
+    ] = False

@@ -10,6 +10,7 @@ from .errors import (
     UnsupportedDistroError,
     UnsupportedProfileError,
 )
+from .forecasts import Forecasts
 from .metrics import PREVIEWS, Counts
 from .prepare_request import PrepareRequest
 from .resolution import AmbiguousProfileError as SeveralProfilesError
@@ -36,19 +37,20 @@ class Previews:
     """Makes previews; a request waits at most `budget` seconds for the downloads server."""
 
     gatherer: Gatherer
+    forecasts: Forecasts
     rules: RuleBook
     budget: float
     counts: Counts
 
-    async def answer(self, request: PrepareRequest) -> bytes:
-        """Return the preview as JSON; raises PrepareError for a device that does not exist.
+    async def answer(self, request: PrepareRequest, *, solve: bool = True) -> bytes:
+        """Return the preview as JSON, with its forecast if `solve`; raises PrepareError for a device that does not exist.
 
         The preview has some hundred entries. Writing them once, without a model of the answer in
         between, takes a quarter of the time.
         """
         outcome = "failed"
         try:
-            found = await self._preview(request)
+            found = await self._preview(request, solve=solve)
             outcome = "problems" if found["problems"] else "ok"
         except PrepareError:
             outcome = "refused"
@@ -57,14 +59,16 @@ class Previews:
             self.counts.add(PREVIEWS, outcome)
         return to_json(found)
 
-    async def _preview(self, request: PrepareRequest) -> dict[str, object]:
+    async def _preview(self, request: PrepareRequest, *, solve: bool) -> dict[str, object]:
         if request.distro != "openwrt":
             raise UnsupportedDistroError
         with patience(self.budget):
             profile = await self._profile(request)
             fields = {**normalised_request(dict(request)), "profile": profile}
-            resolution = await self.gatherer.decide(package_request(fields), self.rules)
-        return preview(fields, resolution) | PREPARED_BY
+            wanted = package_request(fields)
+            resolution = await self.gatherer.decide(wanted, self.rules)
+            found = preview(fields, resolution) | PREPARED_BY
+            return await self.forecasts.add_to(found, wanted, resolution) if solve else found
 
     async def _profile(self, request: PrepareRequest) -> str:
         """Return the id of the device; its name in an id's spelling if the profiles are unknown."""

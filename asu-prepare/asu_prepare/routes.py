@@ -1,8 +1,8 @@
 """The routes: a preview for a build request, and what operators ask for."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Query, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from . import __version__
@@ -24,6 +24,10 @@ from .resolution import RuleBook, Version
 from .upstream import CachedDocuments
 
 _MOVED = 308
+SolveQuery = Annotated[
+    bool,
+    Query(description="Whether to foretell all that will be installed, conflicts and sizes."),
+]
 # A preview repeats the request, including the first-boot script.
 _PREVIEW_HEADERS = {"Cache-Control": "no-store"}
 _REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -43,13 +47,13 @@ def add_prepare_route(app: FastAPI, previews: Previews) -> None:
         response_model=PreviewAnswer,
         responses=_REFUSALS,
     )
-    async def prepare(request: PrepareRequest) -> Response:
+    async def prepare(request: PrepareRequest, solve: SolveQuery = True) -> Response:  # noqa: FBT002
         """Say which packages a build request leads to, what changes against it and why.
 
         Nothing is built: the same request always gets the same answer. `prepared_request` is ready
         to be sent to the build service.
         """
-        answer = await previews.answer(request)
+        answer = await previews.answer(request, solve=solve)
         return Response(answer, headers=_PREVIEW_HEADERS, media_type="application/json")
 
 

@@ -145,7 +145,7 @@ class DownloadsServer:
             self._flights[path] = flight
             flight.add_done_callback(lambda _: self._flights.pop(path))
         await asyncio.wait(
-            {flight}, timeout=_patience_left(STALE_PATIENCE if path in self._copies else DEADLINE)
+            {flight}, timeout=patience_left(STALE_PATIENCE if path in self._copies else DEADLINE)
         )
 
     async def _exchange(self, path: str, reader: Callable[[bytes], Any]) -> None:
@@ -221,7 +221,7 @@ class MemoryDocuments:
         """See CachedDocuments."""
 
 
-def _patience_left(at_most: float) -> float:
+def patience_left(at_most: float) -> float:
     """Return for how many seconds the request that is being answered may still wait."""
     now = time.monotonic()
     return max(min(at_most, _patience_ends.get(now + at_most) - now), 0.0)

@@ -156,7 +156,8 @@ def test_every_field_passes_through(client: TestClient) -> None:
         "profile": "tplink_archer-c7-v5", "packages": ["luci"], "packages_versions": {"luci": "25.1~a"}, "diff_packages": True,
         "defaults": "uci commit\n", "rootfs_size_mb": 256, "filesystem": "squashfs", "repositories": {"extra": "https://example.org/x"},
         "repositories_mode": "append", "repository_keys": ["key"], "client": "owut/2026.07.08-r1", "from_version": "24.10.3",
-        "ignored_changes": ["auc-owut"],
+        "ignored_changes": ["auc-owut"], "leave_out_missing": True,
+        "any_order": True,
     }  # fmt: skip
 
     assert set(request) == set(PrepareRequest.model_fields)

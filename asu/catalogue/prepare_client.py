@@ -38,7 +38,12 @@ MAX_BYTES = 4 * 1024 * 1024
 HTTP_OK, HTTP_BAD_REQUEST, HTTP_UNPROCESSABLE = 200, 400, 422
 # Seconds before another try: a replica that stops breaks its connections, and the others answer.
 PAUSES = (0.1, 0.3)
-DECIDED = ("packages", "packages_versions", "diff_packages")  # What a preview may change.
+DECIDED = (
+    "packages",
+    "packages_versions",
+    "diff_packages",
+    "any_order",
+)  # What a preview may change.
 LISTS = ("changes", "problems", "warnings", "resolved_packages")
 
 Fallback = Literal["unanswered", "wrong"]

@@ -54,8 +54,8 @@ AsuError
     ├── ImageTooBig
     └── BuildFailed
 
-The docstring of a class is its message, and the documentation is made from the classes. The edge and
-the application turn them into HTTP. Programs read `code`, which is stable; people read `detail`.
+The docstring of a class is its message, and the documentation is made from the classes. The edge
+and the application turn them into HTTP. Programs read `code`, which is stable; people `detail`.
 """
 
 from .asu_error import AsuError as AsuError

@@ -11,7 +11,7 @@ LISTS = ("errors", "problems", "too_big")
 class AsuError(Exception):
     """Something went wrong."""
 
-    # A refusal of the prepare service keeps its own code, status and title, so these are no ClassVar.
+    # No ClassVar: a refusal of the prepare service keeps its own code, status and title.
     code: str = "error"
     status: int = 500
     title: str = "Error"

@@ -43,9 +43,9 @@ class Certificate:
 
 
 def read_chain(data: bytes) -> list[Certificate]:
-    """Read a file of certificates, that of the authority first; whether each vouches for the next is the devices' to judge.
+    """Read a file of certificates, that of the authority first; raises UnusableKey.
 
-    Raises UnusableKey.
+    Devices check whether each vouches for the next; this does not.
     """
     try:
         chain = [_certificate(kind, body) for kind, body in _blobs(data)]
@@ -57,7 +57,7 @@ def read_chain(data: bytes) -> list[Certificate]:
 
 
 def signature_blob(signature: bytes) -> bytes:
-    """Return what is put after a chain to sign a message: the text of a signature file, as a blob."""
+    """Return the text of a signature file as a blob, which goes behind a chain."""
     return _blob(CERTIFICATE, _blob(SIGNATURE, signature))
 
 
@@ -98,7 +98,7 @@ def _fields(data: bytes) -> dict[tuple[str, int], bytes]:
 
 
 def _blobs(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield kind and content of each blob; raises ValueError where something else stands between or after them."""
+    """Yield kind and content of each blob; raises ValueError for anything else between them."""
     position = 0
     while position < len(data):
         [header] = HEADER.unpack_from(data, position)

@@ -50,7 +50,7 @@ def strip_signature(image: Path) -> bool:
 
 
 def signature_block(data: bytes, *, before: int) -> bytes:
-    """Return the block that a signature makes at the end of an image whose usual CRC-32 (zlib's) is `before`."""
+    """Return the block with a signature for the end of an image whose CRC-32 (zlib) is `before`."""
     checksum = zlib.crc32(data, before) ^ INVERTED
     return data + TRAILER.pack(MAGIC, checksum, SIGNATURE, len(data) + TRAILER.size)
 

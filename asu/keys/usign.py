@@ -1,4 +1,4 @@
-"""Keys and signatures in the format of usign, which is that of OpenBSD's signify: Ed25519 in two lines of text.
+"""Keys and signatures in the format of usign and OpenBSD's signify: Ed25519 in two lines of text.
 
 The first line is `untrusted comment: …`, the second Base64 of one of these, numbers being big
 endian:
@@ -60,7 +60,7 @@ class PublicKey:
 
 
 class SecretKey:
-    """A secret key, which signs; it shows nothing of itself."""
+    """A secret key, which signs; its repr shows nothing."""
 
     def __init__(self, seed: bytes, fingerprint: bytes) -> None:
         self._key = Ed25519PrivateKey.from_private_bytes(seed)

@@ -220,7 +220,7 @@ class RedisWorkerRecords:
     """The worker's side."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+        self._connection = redis
         self._start = redis.register_script(scripts.START)
         self._renew = redis.register_script(scripts.RENEW)
         self._progress = redis.register_script(scripts.PROGRESS)
@@ -237,9 +237,9 @@ class RedisWorkerRecords:
         """See WorkerRecords."""
         with answers():
             # Each build asks, and a Redis whose memory is full lets nobody write.
-            if not self._redis.exists(SYSTEM):
-                self._redis.set(SYSTEM, secrets.token_hex(8), nx=True)
-            return _texts([self._redis.get(SYSTEM)])[0]
+            if not self._connection.exists(SYSTEM):
+                self._connection.set(SYSTEM, secrets.token_hex(8), nx=True)
+            return _texts([self._connection.get(SYSTEM)])[0]
 
     def start_next(self, nonce: str | None = None) -> Attempt | None:
         """See WorkerRecords."""
@@ -266,7 +266,7 @@ class RedisWorkerRecords:
     def is_current(self, attempt: Attempt) -> bool:
         """See WorkerRecords."""
         with answers():
-            state, number = self._redis.hmget(PREFIX + attempt.key, ["state", "attempt"])
+            state, number = self._connection.hmget(PREFIX + attempt.key, ["state", "attempt"])
         return state == b"running" and number is not None and int(number) == attempt.number
 
     def progress(self, attempt: Attempt, step: str, body: bytes) -> bool:
@@ -283,7 +283,7 @@ class RedisWorkerRecords:
     def abandoned(self) -> list[Attempt]:
         """See WorkerRecords."""
         with answers():
-            keys = _texts(self._redis.smembers(RUNNING))
+            keys = _texts(self._connection.smembers(RUNNING))
             found = [
                 _attempt(
                     key,
@@ -341,7 +341,7 @@ class RedisWorkerRecords:
 
     def idle(self, keys: Sequence[str]) -> dict[str, float]:
         """See WorkerRecords."""
-        with answers(), self._redis.pipeline(transaction=False) as pipeline:
+        with answers(), self._connection.pipeline(transaction=False) as pipeline:
             pipeline.time()
             for key in keys:
                 pipeline.hget(PREFIX + key, "used")
@@ -360,12 +360,12 @@ class RedisWorkerRecords:
     def is_known(self, key: str) -> bool:
         """See WorkerRecords."""
         with answers():
-            return bool(self._redis.exists(PREFIX + key))
+            return bool(self._connection.exists(PREFIX + key))
 
     def plan(self, key: str) -> Mapping[str, Any] | None:
         """See WorkerRecords."""
         with answers():
-            found: Any = self._redis.hget(PREFIX + key, "plan")
+            found: Any = self._connection.hget(PREFIX + key, "plan")
         return read_plan(found) if found else None
 
     def due_keys(self) -> list[str]:

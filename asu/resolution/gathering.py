@@ -58,7 +58,7 @@ class Gatherer(Metadata):
         """Decide what a request leads to; never fails for what cannot be had."""
         knowledge = await self.gather(request)
         resolution = resolve(request, rules, knowledge)
-        if any(problem.kind == "unknown" for problem in resolution.problems):
+        if resolution.has_unknown:
             elsewhere, before = await asyncio.gather(
                 self._elsewhere(request), self._before(request, resolution)
             )

@@ -18,6 +18,7 @@ class PackageRequest:
     `diff_packages` the list is absolute: what is not in it is not wanted. `ignored_changes` are the
     ids of changes that the user does not want. `feeds` names the request's own package feeds, which
     may hold packages that no index of OpenWrt holds; with `replaces_feeds` they replace OpenWrt's.
+    With `leave_out_missing` packages that nobody has are dropped.
     """
 
     version: Version
@@ -30,6 +31,7 @@ class PackageRequest:
     ignored_changes: frozenset[str] = frozenset()
     feeds: tuple[str, ...] = ()
     replaces_feeds: bool = False
+    leave_out_missing: bool = False
 
     @property
     def known_origin(self) -> Version | None:
@@ -76,7 +78,7 @@ class Problem(NamedTuple):
     """A wanted package that cannot be had."""
 
     package: str
-    kind: Literal["unknown", "removed", "renamed", "conflict", "elsewhere"]
+    kind: Literal["unknown", "removed", "renamed", "conflict", "elsewhere", "missing-dependency"]
     suggestion: str | None
     detail: str
 
@@ -108,6 +110,12 @@ class Resolution:
     checked: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether a package is missing, or was left out, for no reason that the index shows."""
+        kinds = {problem.kind for problem in self.problems}
+        return "unknown" in kinds or any(one.rule.startswith("missing-") for one in self.changes)
 
     def why(self, package: str) -> str | None:
         """Return why a package (or `-name`) was changed; None if it was not."""

@@ -52,6 +52,8 @@ def resolve(
     if index:
         versions |= index.versions_of(name for name in packages if name not in versions)
     missing = missing_packages(packages, versions, request, knowledge, rules)
+    if request.leave_out_missing and not request.feeds:
+        missing = _leave_out(missing, request, packages, changes, ignored)
     given = defaults.defaults if defaults and not is_absolute else {}
     problems = conflicts(packages, given, rules)
     lenient = missing if request.feeds else []
@@ -75,6 +77,26 @@ def resolve(
         versions={name: versions[name] for name in packages if name in versions},
         ignored=tuple(dict.fromkeys([*applied.ignored(), *ignored])),
     )
+
+
+def _leave_out(
+    missing: Iterable[Problem],
+    request: PackageRequest,
+    packages: list[str],
+    changes: list[Change],
+    ignored: list[str],
+) -> list[Problem]:
+    """Drop the missing packages; return those that the request keeps by ignoring the change."""
+    kept = []
+    for problem in missing:
+        change = f"missing-{problem.package}"
+        if change in request.ignored_changes:
+            ignored.append(change)
+            kept.append(problem)
+        else:
+            packages.remove(problem.package)
+            changes.append(Change.removed(problem.package, problem.detail, change))
+    return kept
 
 
 def _from_version(request: PackageRequest, origin: Origin | None) -> InferredVersion | None:

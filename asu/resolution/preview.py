@@ -23,17 +23,21 @@ def package_request(fields: Mapping[str, Any]) -> PackageRequest:
         from_version=Version.parse(from_version) if from_version else None,
         ignored_changes=frozenset(fields["ignored_changes"]),
         feeds=tuple(sorted(feeds)),
+        leave_out_missing=fields["leave_out_missing"],
         replaces_feeds=bool(feeds) and fields["repositories_mode"] == "replace",
     )
 
 
 def resolved_fields(fields: Mapping[str, Any], resolution: Resolution) -> dict[str, Any]:
     """Return the complete request that builds exactly what was resolved."""
+    version = Version.parse(fields["version"])
+    is_of_a_device = fields["diff_packages"] or bool(fields["packages_versions"])
     return {
         **fields,
         "packages": list(resolution.packages),
         "packages_versions": dict(resolution.packages_versions),
         "diff_packages": resolution.diff_packages,
+        "any_order": fields["any_order"] or (is_of_a_device and not version.has_apk),
     }
 
 

@@ -53,7 +53,7 @@ class StaticAssets(StaticFiles):
 
     def file_response(self, *args: object, **options: object) -> Response:
         """Return a file, or 304 for one that the browser has."""
-        response = super().file_response(*args, **options)  # type: ignore[arg-type]  # Handed on as they are.
+        response = super().file_response(*args, **options)  # type: ignore[arg-type]
         response.headers["Cache-Control"] = "public, max-age=86400"
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response

@@ -1,4 +1,4 @@
-"""Figures: the queue at this moment, and counts of half a year. None shows who asked for what."""
+"""Figures: the queue at this moment, and counts of half a year. None shows whose they are."""
 
 from dataclasses import dataclass
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The directory of one build on a disk: its manifest, what is really there, and how it gets there."""
+"""The directory of one build on a disk: its manifest, what is really there, how to remove it."""
 
 import contextlib
 import os
@@ -86,7 +86,7 @@ def remove_in_place(directory: Path, may_go: Callable[[Path], bool]) -> bool:
 
 
 def sync_build(directory: Path) -> None:
-    """Write the regular files of a directory, and their names in it, to the disk; raises OSError."""
+    """Write the regular files of a directory and their names to the disk; raises OSError."""
     for path in directory.iterdir():
         if path.is_file() and not path.is_symlink():
             sync(path)

@@ -1,4 +1,4 @@
-"""What lies with a build's files: which they are, and when its life ends; one format for every store.
+"""The manifest of a build: its files, and when its life ends; one format for every store.
 
 The document is small JSON, because it is read for each download. With the files it says everything
 that is needed to serve a build; what a record is made of lies in ACCOUNT (`build_account`).

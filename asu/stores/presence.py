@@ -33,7 +33,7 @@ class Presence:
         self._questions = SingleFlight[str, bool](clock=clock)
 
     async def has(self, key: str, *, is_fresh: bool = False) -> bool:
-        """Whether the files of a build are there; `is_fresh` ignores what is remembered."""
+        """Whether the files of a build are there; with `is_fresh`, as the store says now."""
         if not is_fresh and self._present.get(key):
             return True
         try:

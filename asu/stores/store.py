@@ -146,7 +146,7 @@ class Store(Protocol):
         """Return all that is published; raises StoreFailed."""
 
     def remove(self, key: str, grace: float) -> bool:
-        """Remove a build, unless it was published within `grace` seconds; return whether it is gone.
+        """Remove a build unless it is younger than `grace` seconds; return whether it is gone.
 
         Raises StoreFailed.
         """
@@ -161,4 +161,4 @@ class Store(Protocol):
         """Check that the store can be read; raises StoreFailed."""
 
     def probe(self) -> None:
-        """Write a file where builds are gathered and published, and remove it; raises StoreFailed."""
+        """Write where builds are gathered and published, and remove it; raises StoreFailed."""

@@ -1,4 +1,4 @@
-"""Where files are gathered before they are published: private local directories, for every store."""
+"""Where files are gathered before they are published: private local directories."""
 
 import shutil
 import tempfile

@@ -1,4 +1,8 @@
-"""Who asks, as far as an address tells; the server sets it from the gateway's `X-Forwarded-For` where TRUSTED_PROXIES believes it."""
+"""Which client asks, judged by its address.
+
+The server takes the address from the gateway's `X-Forwarded-For` if TRUSTED_PROXIES names the
+gateway.
+"""
 
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
@@ -7,10 +11,10 @@ SUBNET = 64
 
 
 def client_of(host: str) -> str:
-    """Return what one client's addresses have in common; empty where they say nothing about who it is.
+    """Return the part of an address that one client's addresses share; empty if it names no client.
 
-    A private address is a gateway that is not believed, a container network's own, or the
-    operator's neighbour: whoever comes through it is not one client, and must not be held for one.
+    A private address is an untrusted gateway, a container network or a neighbour of the operator:
+    many clients may come from it, so it must not count as one.
     """
     try:
         address = ip_address(host)

@@ -1,14 +1,13 @@
-"""What every request passes on its way in and every answer on its way out; pure ASGI, so that it costs next to nothing.
+"""What every request and every answer passes; pure ASGI, so that it costs next to nothing.
 
-- A path with doubled or trailing slashes means the path without them, for every method: old clients
-  join URLs that way.
-- A path with a control character in it means nothing: a route's pattern would take one with a line
-  break at its end for the path without it.
-- A body is counted while it is read, since device clients send it chunked, without Content-Length.
-- A request has an id: taken over from the gateway, else made here, answered as `X-Request-ID`.
-- What nobody caught becomes an error in the one JSON shape, without a trace of its cause; where it
-  failed goes to the log, with the id.
-- CORS headers stand on every answer, errors and redirects included.
+- Doubled and trailing slashes are taken out of paths, for every method: old clients join URLs so.
+- A path with a control character is refused: a route's pattern would match one that ends with a
+  line break.
+- A body is counted while it is read: device clients send it chunked, without Content-Length.
+- A request has an id, from the gateway or made here, which is answered as `X-Request-ID`.
+- An exception that nothing caught becomes an error in the one JSON shape, without its cause; the
+  log has the place where it failed, and the id.
+- CORS headers are on every answer, errors and redirects included.
 """
 
 import json
@@ -39,7 +38,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def error_response(error: AsuError) -> Response:
-    """Return an error in the shape that all errors have."""
+    """Return an error as an answer in the one shape of all errors."""
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else None
     return Response(json.dumps(error.body()), error.status, headers, "application/json")
 
@@ -47,7 +46,7 @@ def error_response(error: AsuError) -> Response:
 def plain_error(
     status: int, *, detail: str | None = None, headers: dict[str, str] | None = None
 ) -> Response:
-    """Return an error that the framework raised, in the same shape."""
+    """Return an error of the framework in the same shape."""
     title = HTTPStatus(status).phrase
     body = {
         "status": status,
@@ -63,7 +62,7 @@ class BodyBound:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        # A caller may send a quarter of a million pieces of one byte each.
+        # A caller may send 256 Ki pieces of one byte each; a list would be slow at its beginning.
         self._messages: deque[Message] = deque()
 
     async def read(self) -> None:
@@ -78,12 +77,16 @@ class BodyBound:
                 raise BodyTooLarge(limit_kib=MAX_BODY_BYTES // 1024)
 
     async def receive(self) -> Message:
-        """Hand the application what was read, then what comes after."""
+        """Return what was read piece by piece, then what comes after."""
         return self._messages.popleft() if self._messages else await self._receive()
 
 
 class Edge:
-    """The outermost layer but CORS; `answered` is told of each request, as the application left its scope, and of the answer's status."""
+    """The outermost layer but CORS.
+
+    `answered` is called for each request with its scope, as the application left it, and the status
+    of the answer.
+    """
 
     def __init__(self, app: ASGIApp, answered: Callable[[Scope, int], None] | None = None) -> None:
         self._app, self._answered = app, answered
@@ -125,8 +128,7 @@ class Edge:
         except HTTPException:
             raise
         except Exception as error:
-            # Not `log.exception`, which writes the message: it may quote what was sent, a
-            # first-boot script included.
+            # Not `log.exception`: the message may quote the request, a first-boot script included.
             log.error("request %s failed: %s", request_id, where_it_failed(error))  # noqa: TRY400
             if status:
                 raise
@@ -137,18 +139,17 @@ class Edge:
 
 
 class Cors:
-    """CORS on every answer, whether the request came with an Origin or not; so caches cannot keep an answer without it.
+    """CORS on every answer, with or without an Origin, so caches cannot keep an answer without it.
 
-    No credentials are used anywhere, so everybody may be told everything: OPTIONS is answered for
-    any path and for whatever is asked, since a preflight that fails leaves a browser without even
-    the error that the request itself would have got.
+    Nothing here uses credentials, so every page may read every answer. OPTIONS is answered for any
+    path and any header: after a failed preflight a browser does not even see the error that the
+    request itself would get.
     """
 
     _PREFLIGHT: ClassVar[Mapping[str, str]] = {
         "Access-Control-Allow-Origin": "*",
         "Access-Control-Allow-Methods": "GET, HEAD, POST, OPTIONS",
-        # LuCI's changing `?timestamp` defeats preflight caches, so a day of lifetime is for those
-        # clients that send none.
+        # A day; it does not help LuCI, whose changing `?timestamp` defeats preflight caches.
         "Access-Control-Max-Age": "86400",
         "Allow": "GET, HEAD, POST, OPTIONS",
     }
@@ -178,7 +179,10 @@ class Cors:
 
 
 def _wanted_headers(scope: Scope) -> str:
-    """Return the headers that a preflight asks for, by name, since some browsers do not take `*`; that where it asks for none."""
+    """Return the names of the headers that a preflight asks for, `*` if it asks for none.
+
+    Some browsers do not accept `*` for headers that they name.
+    """
     wanted = next(
         (
             value.decode("latin-1")
@@ -191,7 +195,7 @@ def _wanted_headers(scope: Scope) -> str:
 
 
 def _plain(path: str) -> str:
-    """Return a path without slashes too many; raises NotFound where it holds a control character."""
+    """Return a path without needless slashes; raises NotFound if it has a control character."""
     if _CONTROL.search(path):
         raise NotFound
     return _SLASHES.sub("/", path).rstrip("/") or "/"

@@ -1,4 +1,4 @@
-"""What HTTP lets a client ask about a file: is it unchanged, and a part of it (RFC 9110, 13 and 14)."""
+"""What a client may ask about a file: whether it has changed, or a part (RFC 9110, 13 and 14)."""
 
 import re
 from collections.abc import Mapping

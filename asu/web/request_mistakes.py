@@ -1,8 +1,8 @@
 """Say in sentences what is wrong with a request.
 
 pydantic finds the mistakes; its own messages quote patterns. Here each field says what it must be,
-and what a wrong value of it is not. A new field of a request needs an entry in `MUST_BE`, and one in
-`IS_NOT` if it holds names.
+and what a wrong value of it is not. A new field needs an entry in `MUST_BE`, and one in `IS_NOT` if
+it holds names.
 """
 
 import json
@@ -35,6 +35,8 @@ MUST_BE: Mapping[str, str] = {
     "client": "a text of at most 256 characters",
     "from_version": VERSION,
     "ignored_changes": "a list of the `rule` values of a preview's changes",
+    "leave_out_missing": "true or false",
+    "any_order": "true or false",
     "skip_package_resolution": "true or false",
     "branch": "a branch such as 24.10 or SNAPSHOT",
     "limit": "a whole number from 1 to 100",

@@ -1,4 +1,4 @@
-"""How the API is served: whose word about a caller is taken, and bounds on what the server would read without end."""
+"""How uvicorn serves the API: its options, and a bound on heads, which it does not have."""
 
 import json
 from typing import Any
@@ -7,9 +7,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from asu.settings import Settings
 
-# What a connection may send without anything coming of it: a head, trailers, extensions of chunks.
-# The gateway takes heads of 40 KiB at most, and nobody needs more; the parser keeps all of it, and
-# the application's own limits only begin with the body.
+# Bytes of a head, trailers or chunk extensions that a connection may send without completing any.
+# The parser keeps all of them, and the application's limits begin with the body. The gateway takes
+# heads of 40 KiB at most.
 MAX_FRUITLESS_BYTES = 64 * 1024
 _REFUSAL = json.dumps(
     {
@@ -22,12 +22,15 @@ _REFUSAL = json.dumps(
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's, with a bound on what comes between two signs of progress; what it refuses is said in the shape of all errors."""
+    """uvicorn's protocol with a bound on bytes between two signs of progress.
+
+    It refuses in the one shape of all errors.
+    """
 
     _fruitless = 0
 
     def data_received(self, data: bytes) -> None:
-        """Hand on what came, and end the connection of who sends too much that leads to nothing."""
+        """Pass data on, and end a connection that sends too much without progress."""
         self._fruitless += len(data)
         super().data_received(data)
         if self._fruitless <= MAX_FRUITLESS_BYTES or self.transport.is_closing():
@@ -43,7 +46,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Note the progress; what the application does not take yet is held back by the server."""
+        """Note the progress; uvicorn itself pauses reading while the application is slower."""
         self._fruitless = 0
         super().on_body(body)
 
@@ -52,10 +55,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._fruitless = 0
         super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # The server's words are plain text.
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # It is plain text.
         """Refuse what is not HTTP."""
         head = (
-            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nAccess-Control-Allow-Origin: *\r\n"
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
+            "Access-Control-Allow-Origin: *\r\n"
             f"Content-Length: {len(_REFUSAL)}\r\nConnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + _REFUSAL)
@@ -63,7 +67,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def server_options(settings: Settings) -> dict[str, Any]:
-    """Return what uvicorn is told beside the application and where it listens."""
+    """Return uvicorn's options, but for the application and its address."""
     return {
         "loop": "uvloop",
         "http": BoundedProtocol,

@@ -73,7 +73,10 @@ def deadline_of(seconds: float, end_it: Callable[[], object]) -> Iterator[thread
 
 
 def pieces_of(response: Any, deadline: int) -> Iterator[bytes]:
-    """Yield an answer's content; raises RequestException, and BuildTimeout after `deadline` seconds."""
+    """Yield an answer's content for at most `deadline` seconds.
+
+    Raises RequestException and BuildTimeout.
+    """
 
     def cut_off() -> None:
         with contextlib.suppress(ValueError, RuntimeError, OSError):  # It has just ended.

@@ -154,7 +154,7 @@ async def put_in_line(builds: Builds, number: int) -> str:
 def _begin(worker: RedisWorkerRecords) -> None:
     """Bring a build to the step that takes longest."""
     attempt = worker.start_next()
-    assert attempt is not None  # noqa: S101 - It was put in line a moment ago, and nobody else is there to take it.
+    assert attempt is not None  # noqa: S101 - It was queued a moment ago, and nobody else takes it.
     progress = Progress(attempt.plan, gathered={"manifest": sample.manifest()})
     worker.progress(
         attempt, "building_image", _body(progress, 202, "started", "building_image", outputs=False)

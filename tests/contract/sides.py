@@ -18,7 +18,6 @@ from asu.records.build_record import (
     State,
     WorkerRecords,
 )
-from asu.records.memory_records import MemoryRecords
 from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from tests.contract.redis_clock import let_pass
 
@@ -81,16 +80,6 @@ class Sides:
             BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault=fault),
             100,
         )
-
-
-def memory_sides() -> Sides:
-    """Return both sides of the in-memory twin, which are one object."""
-    records = MemoryRecords()
-
-    def pass_by(seconds: int) -> None:
-        records.now += seconds
-
-    return Sides(api=records, worker=records, another_api=lambda: records, let_pass=pass_by)
 
 
 def redis_sides(asynchronous: AsyncRedis, redis: Redis) -> Sides:

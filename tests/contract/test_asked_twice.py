@@ -7,7 +7,7 @@ from redis.asyncio import Redis as AsyncRedis
 from asu.records.build_record import LEASE_SECONDS, PREFIX, BuildRecord, Revived, State
 from asu.records.redis_records import ATTEMPTS
 from tests.contract.imitated_redis import ImitatedRedis
-from tests.contract.sides import DONE, A, B, C, Sides, memory_sides, redis_sides
+from tests.contract.sides import DONE, A, B, C, Sides, redis_sides
 
 FAILED = BuildRecord(
     state=State.FAILED, step="failed", body=b"{}", fault="infra", code="container-failed"
@@ -152,15 +152,6 @@ class TokensContract:
             sides.worker.is_current(attempt) and sides.worker.renew(attempt) for attempt in attempts
         ] == [True] * 3
         assert [sides.worker.finish(attempt, DONE, 100) for attempt in attempts] == [True] * 3
-
-
-class TestMemoryAskedTwice(AskedTwiceContract):
-    """The in-memory twin."""
-
-    @pytest.fixture
-    async def sides(self) -> Sides:
-        """Return both sides, which are one object."""
-        return memory_sides()
 
 
 class TestRedisAskedTwice(ImitatedRedis, AskedTwiceContract, TokensContract):

@@ -31,7 +31,6 @@ from tests.contract.sides import (
     C,
     D,
     Sides,
-    memory_sides,
     redis_sides,
 )
 
@@ -240,15 +239,6 @@ class LineContract:
         await sides.api.revive(A)
 
         assert 0 <= await sides.api.longest_wait() < 90  # It has only just begun.
-
-
-class TestMemoryLine(LineContract):
-    """The in-memory twin."""
-
-    @pytest.fixture
-    async def sides(self) -> Sides:
-        """Return both sides, which are one object."""
-        return memory_sides()
 
 
 class TestRedisLine(ImitatedRedis, LineContract):

@@ -16,7 +16,7 @@ from asu.worker.job import Builder
 from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.sweeping import Sweep
 from tests.contract.imitated_redis import ImitatedRedis
-from tests.contract.sides import BODIES, A, B, C, Sides, memory_sides, redis_sides
+from tests.contract.sides import BODIES, A, B, C, Sides, redis_sides
 from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_container import MemoryEngine
 from tests.twins.memory_fleet import MemoryBuildQueue
@@ -175,15 +175,6 @@ class PoisonContract:
 
         assert worker.patient_sweep().taken_back == [A]
         assert sides.start(A).tries == 2
-
-
-class TestMemoryPoison(PoisonContract):
-    """The twin."""
-
-    @pytest.fixture
-    def sides(self) -> Sides:
-        """Return both sides, which are one object."""
-        return memory_sides()
 
 
 class TestRedisPoison(ImitatedRedis, PoisonContract):

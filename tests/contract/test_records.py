@@ -1,4 +1,4 @@
-"""The build records: one set of rules, held by the in-memory twin and by Redis; the integration ring runs it on a real one."""
+"""The build records; the integration ring runs the same tests on a real Redis."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ from asu.records.build_record import (
 from asu.records.redis_records import RedisWorkerRecords
 from asu.records.redis_scripts import RETURNING
 from tests.contract.imitated_redis import ImitatedRedis
-from tests.contract.sides import BODIES, DONE, A, B, C, Sides, memory_sides, redis_sides
+from tests.contract.sides import BODIES, DONE, A, B, C, Sides, redis_sides
 
 
 class RecordsContract:
@@ -261,15 +261,6 @@ class RecordsContract:
         )
         assert not sides.worker.requeue(A, abandoned.number)
         assert sides.worker.finish(attempt, DONE, 100)
-
-
-class TestMemoryRecords(RecordsContract):
-    """The in-memory twin."""
-
-    @pytest.fixture
-    async def sides(self) -> Sides:
-        """Return both sides, which are one object."""
-        return memory_sides()
 
 
 class TestRedisRecords(ImitatedRedis, RecordsContract):

@@ -10,7 +10,7 @@ from redis.asyncio import Redis as AsyncRedis
 from asu.records.build_record import REVIVALS, BuildRecord, Claimed, Revived, State
 from asu.records.redis_records import RedisRecords
 from tests.contract.imitated_redis import ImitatedRedis
-from tests.contract.sides import BODIES, DONE, A, B, C, D, Sides, memory_sides, redis_sides
+from tests.contract.sides import BODIES, DONE, A, B, C, D, Sides, redis_sides
 
 
 class SecondLivesContract:
@@ -170,15 +170,6 @@ class SecondLivesContract:
             assert await sides.api.revive(A) is Revived.TOO_OFTEN
             assert await sides.api.look(A) == DONE
             assert sides.worker.due_keys() == []
-
-
-class TestMemorySecondLives(SecondLivesContract):
-    """The in-memory twin."""
-
-    @pytest.fixture
-    async def sides(self) -> Sides:
-        """Return both sides, which are one object."""
-        return memory_sides()
 
 
 class TestRedisSecondLives(ImitatedRedis, SecondLivesContract):

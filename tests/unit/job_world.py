@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from asu.build_request import BuildRequest
 from asu.errors import QueueUnavailable
 from asu.records.build_record import Attempt, BuildRecord, PendingBodies
-from asu.records.memory_records import MemoryRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
@@ -18,6 +17,7 @@ from asu.stores.local import LocalStore
 from asu.worker.job import Builder
 from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.process import chosen_signer
+from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_container import MemoryEngine, Script
 
@@ -45,7 +45,7 @@ make: *** [Makefile:349: manifest] Error 2
 """
 
 
-class WatchedRecords(MemoryRecords):
+class WatchedRecords(ImitatedRecords):
     """Records that remember each step that was shown, and that can be away for some calls; `deaf` to as many replies of each."""
 
     def __init__(self) -> None:

@@ -6,14 +6,14 @@ import pytest
 
 from asu.errors import QueueUnavailable
 from asu.records.build_record import BuildRecord
-from asu.records.memory_records import MemoryRecords
+from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.memory_fleet import MemoryFleet
 from tests.unit.worlds import REQUEST, World, opened
 
 ORIGIN = {"Origin": "http://192.168.1.1"}
 
 
-class AbsentRecords(MemoryRecords):
+class AbsentRecords(ImitatedRecords):
     """Records in a Redis that is down."""
 
     async def look(self, key: str) -> BuildRecord | None:  # noqa: ARG002  # The signature is the protocol's.

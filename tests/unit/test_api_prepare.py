@@ -9,7 +9,7 @@ from asu.catalogue.prepare_client import NoPreviewError, PrepareService
 from asu.catalogue.validation import ValidatedRequest
 from asu.errors import QueueUnavailable
 from asu.records.build_record import BuildRecord
-from asu.records.memory_records import MemoryRecords
+from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.memory_upstream import MemoryUpstream
 from tests.unit.fixtures.feed_keys import PEM, USIGN, USIGN_LINE, USIGN_SECRET
 from tests.unit.worlds import REQUEST, UntouchableUpstream, World, metadata, opened
@@ -29,7 +29,7 @@ class AbsentService(PrepareService):
         raise NoPreviewError("unanswered", "ConnectError")
 
 
-class AwayRecords(MemoryRecords):
+class AwayRecords(ImitatedRecords):
     """Records in a Redis that does not answer."""
 
     async def look(self, key: str) -> BuildRecord | None:

@@ -24,8 +24,8 @@ from asu.records.build_record import (
     Revived,
     State,
 )
-from asu.records.memory_records import MemoryRecords
 from asu.settings import Settings
+from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.memory_fleet import MemoryBuildQueue, MemoryFleet
 from tests.twins.memory_store import MemoryStore
 
@@ -35,7 +35,7 @@ FIELDS: dict[str, Any] = {"version": "24.10.4", "defaults": "passwd secret"}
 A, B, C = (ResolvedRequest(FIELDS, digit * 64) for digit in "abc")
 
 
-class ForgetfulRecords(MemoryRecords):
+class ForgetfulRecords(ImitatedRecords):
     """Records that always know a build when it is claimed and never when it is looked at."""
 
     async def look(self, key: str) -> BuildRecord | None:
@@ -73,7 +73,7 @@ class WatchedStore(MemoryStore):
         return super().has(key)
 
 
-class PlanlessRecords(MemoryRecords):
+class PlanlessRecords(ImitatedRecords):
     """Records of finished builds as an earlier version left them."""
 
     async def revive(self, key: str) -> Revived:
@@ -87,12 +87,12 @@ class Parts:
 
     def __init__(
         self,
-        records: MemoryRecords | None = None,
+        records: ImitatedRecords | None = None,
         limit: int = 2,
         share: float = 1.0,
     ) -> None:
         self.records, self.queue, self.store = (
-            records or MemoryRecords(),
+            records or ImitatedRecords(),
             MemoryBuildQueue(),
             WatchedStore(),
         )
@@ -155,7 +155,7 @@ async def test_a_failure_of_the_users_making_is_kept() -> None:
     parts.finish(A.key, state=State.FAILED, fault="user")
 
     assert (await parts.builds.request(A, "r1")).status == 500
-    parts.records.now += 100
+    parts.records.let_pass(100)
     assert (await parts.builds.request(A, "r1")).status == 202
 
 

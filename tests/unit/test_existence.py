@@ -260,6 +260,40 @@ def test_with_repositories_a_conflict_is_still_a_problem() -> None:
     assert only_problem(checked("wpad-openssl", feeds=("mine",))).kind == "conflict"
 
 
+def test_what_nobody_has_can_be_left_out() -> None:
+    """The change says why; other problems remain, and a left out name promises no version."""
+    resolution = checked(
+        "luci",
+        "nonsense",
+        "wpad-openssl",
+        leave_out_missing=True,
+        packages_versions={"luci": "1-r1", "nonsense": "2"},
+    )
+
+    assert resolution.packages == ("luci", "wpad-openssl")
+    assert [problem.kind for problem in resolution.problems] == ["conflict"]
+    assert resolution.packages_versions == {"luci": "1-r1"}
+    [change] = resolution.changes
+    assert (change.type, change.package, change.rule) == ("removal", "nonsense", "missing-nonsense")
+    assert change.reason == "There is no package nonsense in 25.12.5 for x86/64."
+
+
+def test_a_left_out_package_can_be_insisted_on() -> None:
+    """Its change is ignored like any other."""
+    resolution = checked("nonsense", leave_out_missing=True, ignored_changes=["missing-nonsense"])
+
+    assert (resolution.packages, resolution.ignored) == (("nonsense",), ("missing-nonsense",))
+    assert only_problem(resolution).kind == "unknown"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"known": index("luci", complete=False)}, {"feeds": ("mine",)}], ids=str
+)
+def test_nothing_is_left_out_that_may_exist(fields: dict[str, Any]) -> None:
+    """Neither without a whole index nor beside feeds of the request's own."""
+    assert "nonsense" in checked("luci", "nonsense", leave_out_missing=True, **fields).packages
+
+
 def test_what_the_image_builder_brings_is_in_no_index_and_exists() -> None:
     """Device lists name kernel, libc and base-files, which no feed holds."""
     known = index("luci")

@@ -11,7 +11,6 @@ import pytest
 
 from asu.catalogue.public_names import PublicNames
 from asu.errors import QueueUnavailable
-from asu.records.memory_records import MemoryRecords
 from asu.resolution import Gatherer
 from asu.statistics.build_statistics import (
     KEPT_DAYS,
@@ -37,6 +36,7 @@ from asu.statistics.figures import (
     summarise,
 )
 from asu.statistics.weekly_builds import week_chart
+from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_fleet import MemoryFleet
 from tests.twins.memory_upstream import MemoryUpstream
@@ -151,7 +151,7 @@ def figures_of(statistics: ImitatedStatistics) -> Figures:
     upstream = MemoryUpstream(indexed("htop", "luci", "nano", "vim"))
     return Figures(
         statistics=statistics,
-        records=MemoryRecords(),
+        records=ImitatedRecords(),
         fleet=MemoryFleet(workers=1),
         public_names=PublicNames(Gatherer(upstream)),
     )

@@ -373,6 +373,22 @@ def test_what_the_old_release_had_is_looked_up(request_: PackageRequest, kind: s
     assert problem.kind == kind
 
 
+def test_the_reason_of_a_left_out_package_is_looked_up() -> None:
+    """It is the same as that of a problem."""
+    request = relative(
+        ["luci-app-old"], "25.12.5", since="24.10.7", device=HUB, leave_out_missing=True
+    )
+    old = {
+        f"{OLD}/targets/lantiq/xrx200/packages/index.json": packages("luci-app-old"),
+        f"{OLD}/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git\n",
+        f"{OLD}/packages/mips_24kc/base/index.json": packages("base-files"),
+    }
+    reason = decide(request, {**world(), **old}).why("luci-app-old")
+
+    assert reason is not None
+    assert "was in the release that the device runs" in reason
+
+
 def test_what_is_kept_is_bounded() -> None:
     """Devices from more releases than are kept do not grow memory."""
     origins = [f"{number // 100 + 10}.{number % 100:02}.0" for number in range(KEPT_ENTRIES + 10)]

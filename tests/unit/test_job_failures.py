@@ -346,8 +346,7 @@ def test_a_superseded_attempt_publishes_nothing(world: World, goal: str) -> None
     """When its lease ran out and another began, the older attempt changes neither record nor store."""
 
     def lose() -> None:
-        world.records.now += 1_000
-        assert world.records.requeue(world.key, 1)
+        world.records.lose(world.key)
         assert world.records.start_next()
 
     world.script.before[goal] = lose
@@ -363,8 +362,7 @@ def test_a_superseded_failure_is_dropped(world: World) -> None:
     """What an older attempt ran into is not the outcome of the build."""
 
     def lose() -> None:
-        world.records.now += 1_000
-        assert world.records.requeue(world.key, 1)
+        world.records.lose(world.key)
 
     world.script.before["manifest"] = lose
     world.script.failures["manifest"] = CommandResult(2, "", CONFLICT)

@@ -86,7 +86,7 @@ def test_it_says_what_was_built_from_what(world: World) -> None:
     assert provenance.feeds == ("https://mirror.example/base",)
     assert provenance.builder.name == next(iter(world.engine.images))
     assert provenance.builder.revision == body["version_code"]
-    assert provenance.invocation == f"{world.key}/1"
+    assert provenance.invocation == f"{world.key}/{world.records.last_number(world.key)}"
     assert provenance.builder_id == f"urn:x-asu:system:{world.records.system()}"
     assert hashlib.sha256(b"openwrt_base").hexdigest().encode() in envelope_of(world).payload
 

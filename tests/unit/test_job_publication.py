@@ -63,15 +63,13 @@ class RacingWorld(World):
 
     def lose(self) -> None:
         """Let the first attempt's lease end and another begin."""
-        self.records.now += 1_000
-        assert self.records.requeue(KEY, 1)
+        self.records.lose(KEY)
         assert self.records.start_next()
 
     def be_overtaken(self) -> None:
         """Let the first attempt's lease end, and another worker build all of it, which looks different."""
         self.store.meanwhile = lambda: None
-        self.records.now += 1_000
-        assert self.records.requeue(KEY, 1)
+        self.records.lose(KEY)
         self.script.versions["vim"] = "9.1-r2"
         self.run()
         self.stands = (self.store.manifest(KEY), self.record().body)

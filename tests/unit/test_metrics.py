@@ -265,7 +265,7 @@ def test_the_queue_at_this_moment() -> None:
     with opened() as world:
         world.start(world.key(REQUEST))
         world.post({**REQUEST, "packages": []})
-        world.records.now += 90
+        world.records.let_pass(90)
         world.fleet.workers = MemoryFleet(workers=3).workers
         told = {name: value for (name, _), value in samples(world).items()}
 

@@ -11,8 +11,8 @@ from asu.builds.capacity import MIB, Room
 from asu.builds.eta import Pace, PaceReader
 from asu.builds.fleet import WorkerNote
 from asu.records.build_record import Standing
-from asu.records.memory_records import MemoryRecords
 from asu.settings import Settings
+from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.memory_fleet import MemoryFleet
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +35,7 @@ class CountedFleet(MemoryFleet):
 
 def reader_of(fleet: MemoryFleet, reserve_mb: int = 0) -> PaceReader:
     """Return what reads the pace of a fleet."""
-    records = MemoryRecords()
+    records = ImitatedRecords()
     return PaceReader(records, Room(Settings(disk_reserve_mb=reserve_mb), fleet, records))
 
 

@@ -13,10 +13,10 @@ from asu.build_request import BuildRequest
 from asu.errors import QueueUnavailable
 from asu.provenance.envelope import PROVENANCE_FILE
 from asu.records.build_record import BuildRecord, PendingBodies, State
-from asu.records.memory_records import MemoryRecords
 from asu.resolution import request_hash
 from asu.worker.rebuilding import CannotRebuild, Comparison, rebuild
 from asu.worker.signing_key import make_signing_key
+from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.memory_container import MemoryEngine
 from tests.unit.job_world import REQUEST, SCRIPT, WatchedRecords, World, new_world
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class AbsentRecords(MemoryRecords):
+class AbsentRecords(ImitatedRecords):
     """Records in a Redis that is down."""
 
     def plan(self, key: str) -> Mapping[str, Any] | None:  # noqa: ARG002  # The signature is the protocol's.
@@ -61,7 +61,7 @@ def published(world: World, **fields: Any) -> str:
     return key
 
 
-def again(world: World, key: str, records: MemoryRecords | None = None) -> Comparison:
+def again(world: World, key: str, records: ImitatedRecords | None = None) -> Comparison:
     """Build it once more, with another engine on the same builders."""
     engine = MemoryEngine(world.script)
     return rebuild(
@@ -149,9 +149,9 @@ def test_a_script_is_built_again_while_its_record_lives(world: World) -> None:
         again(world, key, WatchedRecords())
 
 
-@pytest.mark.parametrize("records", [MemoryRecords, AbsentRecords])
+@pytest.mark.parametrize("records", [ImitatedRecords, AbsentRecords])
 def test_without_a_record_the_provenance_tells_what_it_was(
-    world: World, records: type[MemoryRecords]
+    world: World, records: type[ImitatedRecords]
 ) -> None:
     """The record may have ended, or Redis be away: store and builder are enough."""
     key = published(world, filesystem="squashfs", rootfs_size_mb=128)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asu.records.build_record import BuildRecord, Revived, State
-from asu.records.memory_records import MemoryRecords
 from asu.stores.manifest import ACCOUNT, MANIFEST
 from asu.worker.recovery import Recovered, recover
+from tests.twins.imitated_records import ImitatedRecords
 from tests.unit.job_world import SCRIPT, World, body_of, new_world
 
 if TYPE_CHECKING:
@@ -26,19 +26,19 @@ def world(tmp_path: Path) -> World:
     return new_world(tmp_path)
 
 
-def recovered(world: World, records: MemoryRecords) -> Recovered:
+def recovered(world: World, records: ImitatedRecords) -> Recovered:
     """Recover into records."""
     return recover(world.store, records)
 
 
-def look(records: MemoryRecords, key: str) -> BuildRecord | None:
+def look(records: ImitatedRecords, key: str) -> BuildRecord | None:
     """Return the record of a build."""
     return asyncio.run(records.look(key))
 
 
 def test_a_finished_build_is_answered_as_before(world: World) -> None:
     """Word for word, but for the order of keys; and when its files vanish it is built again from the same request."""
-    before, records = world.build(packages=["vim"]), MemoryRecords()
+    before, records = world.build(packages=["vim"]), ImitatedRecords()
 
     told = recovered(world, records)
 
@@ -55,7 +55,7 @@ def test_a_finished_build_is_answered_as_before(world: World) -> None:
 def test_doing_it_twice_changes_nothing(world: World) -> None:
     """The second time each build is known."""
     world.build()
-    records = MemoryRecords()
+    records = ImitatedRecords()
     recovered(world, records)
 
     assert recovered(world, records).in_words() == "0 made anew, 1 known already, 0 left alone\n"
@@ -80,11 +80,11 @@ def test_a_record_ends_when_it_would_have_ended(world: World) -> None:
             values | {"expires": (datetime.now(UTC) + timedelta(seconds=500)).isoformat()}
         ),
     )
-    records = MemoryRecords()
+    records = ImitatedRecords()
     recovered(world, records)
-    records.now += 490
+    records.let_pass(490)
     assert look(records, world.key)
-    records.now += 11
+    records.let_pass(11)
 
     assert look(records, world.key) is None
 
@@ -104,7 +104,7 @@ def test_a_first_boot_script_is_not_in_the_store(world: World) -> None:
         if path.name.startswith(".") or path.suffix == ".json"
     ]
     assert not any(b"do not tell" in path.read_bytes() for path in lying)
-    records = MemoryRecords()
+    records = ImitatedRecords()
 
     assert recovered(world, records).restored == [world.key]
     assert asyncio.run(records.revive(world.key)) is Revived.NOT_DONE
@@ -173,7 +173,7 @@ def test_what_cannot_be_trusted_is_left_alone_and_told(
     """A record that promises what is not there would be worse than none."""
     world.build()
     harm(world)
-    records = MemoryRecords()
+    records = ImitatedRecords()
 
     told = recovered(world, records)
 

@@ -11,9 +11,9 @@ import pytest
 
 from asu.builds.capacity import MIB
 from asu.records.build_record import Attempt, BuildRecord, PendingBodies, State
-from asu.records.memory_records import MemoryRecords
 from asu.settings import Settings
 from asu.worker.retention import GRACE, keep_within
+from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.memory_store import MemoryStore
 from tests.unit.test_sweeping import World as Tidied
 
@@ -28,7 +28,7 @@ class World:
     """Records and a store; builds of one MiB each."""
 
     def __init__(self) -> None:
-        self.records, self.store = MemoryRecords(), MemoryStore()
+        self.records, self.store = ImitatedRecords(), MemoryStore()
 
     def begin(self, key: str) -> Attempt:
         """Put a build in line and start it."""
@@ -90,7 +90,7 @@ def test_a_store_within_its_budget_is_left_alone(world: World, budget: int) -> N
 def test_a_build_that_was_asked_for_goes_later(world: World) -> None:
     """However long ago it was published."""
     asyncio.run(world.records.note_use(A))
-    world.records.now += GRACE + 100
+    world.records.let_pass(GRACE + 100)
 
     assert keep_within(1, world.store, world.records) == [B, C]
     assert world.left() == ([A], [A])
@@ -101,7 +101,7 @@ def test_what_was_of_use_a_moment_ago_stays(world: World) -> None:
     for key in (A, C):
         asyncio.run(world.records.note_use(key))
     world.publish(B, idle=GRACE - 100)
-    world.records.now += GRACE - 100
+    world.records.let_pass(GRACE - 100)
 
     assert keep_within(1, world.store, world.records) == []
     assert world.left() == ([A, B, C], [A, B, C])
@@ -128,7 +128,7 @@ def test_files_without_a_record_go_as_well(world: World) -> None:
 def test_a_build_that_comes_into_use_at_the_last_moment_stays(world: World) -> None:
     """It is asked once more, in the same step that takes its record away."""
 
-    class BusyRecords(MemoryRecords):
+    class BusyRecords(ImitatedRecords):
         def forget(self, key: str, grace: float) -> bool:
             asyncio.run(world.records.note_use(key))
             return world.records.forget(key, grace)

@@ -31,7 +31,7 @@ def tried(world: World) -> list[tuple[str, str]]:
 
 def after(world: World, seconds: float) -> State:
     """Let time pass and a worker try; return what became of the build."""
-    world.records.now += seconds
+    world.records.let_pass(seconds)
     world.run()
     return world.record().state
 
@@ -101,8 +101,7 @@ def test_a_lost_worker_counts_as_an_attempt(world: World) -> None:
     for _ in range(2):
         attempt = world.records.start_next()
         assert attempt
-        world.records.now += 1000
-        assert world.records.requeue(world.key, attempt.number)
+        world.records.lose(world.key)
     world.script.failures["info"] = ContainerFailed(reason="podman did not run make")
     world.run()
 
@@ -118,8 +117,7 @@ def test_a_superseded_failure_puts_nothing_back(world: World) -> None:
     """Another attempt runs: the older one neither ends it nor puts a second build in line."""
 
     def lose() -> None:
-        world.records.now += 1000
-        assert world.records.requeue(world.key, 1)
+        world.records.lose(world.key)
         assert world.records.start_next()
 
     world.script.before["manifest"] = lose

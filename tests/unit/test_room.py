@@ -7,8 +7,8 @@ import pytest
 from asu.builds.capacity import MIB, expect_room
 from asu.builds.fleet import WorkerNote
 from asu.errors import DiskFull, QueueUnavailable
-from asu.records.memory_records import MemoryRecords
 from asu.records.redis_memory import MemoryUse
+from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.memory_fleet import MemoryFleet
 from tests.unit.worlds import REQUEST, opened
 
@@ -102,9 +102,9 @@ def test_notes_that_cannot_be_read_keep_no_build_away() -> None:
         assert world.post(REQUEST).status_code == 202
 
 
-def records_of(use: MemoryUse | None) -> MemoryRecords:
+def records_of(use: MemoryUse | None) -> ImitatedRecords:
     """Return records in a Redis that tells this of its memory."""
-    records = MemoryRecords()
+    records = ImitatedRecords()
     records.memory_use = use
     return records
 

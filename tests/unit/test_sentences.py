@@ -106,6 +106,7 @@ BAD_FIELDS: list[tuple[str, Any]] = [
     ("client", "x" * 257),
     ("from_version", "yesterday"),
     ("from_version", 23.05),
+    ("leave_out_missing", "perhaps"),
     ("ignored_changes", "auc-owut"),
     ("ignored_changes", ["auc owut"]),
     ("ignored_changes", [1] * 101),

@@ -13,13 +13,13 @@ import pytest
 
 from asu.errors import ContainerFailed, StoreFailed
 from asu.records.build_record import LEASE_SECONDS, Attempt, BuildRecord, PendingBodies, State
-from asu.records.memory_records import MemoryRecords
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
 from asu.stores.store import Lifetimes, StoreUsage
 from asu.worker.builder_image import BuilderImage
 from asu.worker.outcome_statistics import OutcomeStatistics
 from asu.worker.sweeping import GRACE, Sweep, Swept
+from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_container import MemoryEngine
 from tests.twins.memory_fleet import MemoryBuildQueue, MemoryFleet
@@ -43,7 +43,7 @@ class AbsentStore(MemoryStore):
 class World:
     """Records, a queue, containers, and a worker that tidies them."""
 
-    records: MemoryRecords = field(default_factory=MemoryRecords)
+    records: ImitatedRecords = field(default_factory=ImitatedRecords)
     queue: MemoryBuildQueue = field(default_factory=MemoryBuildQueue)
     engine: MemoryEngine = field(default_factory=MemoryEngine)
     store: MemoryStore = field(default_factory=MemoryStore)
@@ -100,7 +100,7 @@ class World:
 
     def let_leases_end(self) -> None:
         """Let the time pass after which a silent worker counts as dead."""
-        self.records.now += LEASE_SECONDS
+        self.records.let_pass(LEASE_SECONDS)
 
     def record(self, key: str = KEY) -> BuildRecord:
         """Return the record of a build."""
@@ -134,25 +134,24 @@ def test_the_build_of_a_dead_worker_waits_again(world: World) -> None:
 
 def test_a_build_that_runs_is_left_alone(world: World) -> None:
     """A worker that renews its lease keeps its build and its container."""
-    world.begin()
-    world.records.now += LEASE_SECONDS - 1
+    attempt = world.begin()
+    world.records.let_pass(LEASE_SECONDS - 5)
 
     world.sweep()
 
     assert world.record().state is State.RUNNING
-    assert world.left() == [(KEY, 1)]
+    assert world.left() == [(KEY, attempt.number)]
 
 
 def test_the_container_of_a_dead_attempt_is_removed(world: World) -> None:
     """Only the container of the attempt that runs now stays."""
     world.begin()
-    world.let_leases_end()
-    assert world.records.requeue(KEY, 1)
-    world.begin()
+    world.records.lose(KEY)
+    attempt = world.begin()
 
     world.sweep()
 
-    assert world.left() == [(KEY, 2)]
+    assert world.left() == [(KEY, attempt.number)]
 
 
 def test_the_container_of_a_finished_build_is_removed(world: World) -> None:

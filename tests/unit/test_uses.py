@@ -3,11 +3,11 @@
 import pytest
 
 from asu.errors import QueueUnavailable
-from asu.records.memory_records import MemoryRecords
+from tests.twins.imitated_records import ImitatedRecords
 from tests.unit.worlds import REQUEST, World, opened
 
 
-class WatchedRecords(MemoryRecords):
+class WatchedRecords(ImitatedRecords):
     """Records that remember whose use was noted, and that can be away."""
 
     def __init__(self) -> None:

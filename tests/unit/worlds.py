@@ -15,11 +15,11 @@ from asu.catalogue.prepare_client import PrepareService
 from asu.errors import AsuError
 from asu.operations.metrics import Counts
 from asu.records.build_record import Attempt, BuildRecord, State
-from asu.records.memory_records import MemoryRecords
 from asu.services import Services, assemble
 from asu.settings import Settings
 from asu.upstream.downloads_server import Upstream
 from asu.worker.progress import Progress
+from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_fleet import MemoryBuildQueue, MemoryFleet
 from tests.twins.memory_store import MemoryStore
@@ -151,7 +151,7 @@ class World:
 
     app: FastAPI
     client: TestClient
-    records: MemoryRecords
+    records: ImitatedRecords
     queue: MemoryBuildQueue
     store: MemoryStore
     statistics: ImitatedStatistics
@@ -218,7 +218,7 @@ def opened(
     *,
     upstream: Upstream | None = None,
     prepare_service: PrepareService | None = None,
-    records: MemoryRecords | None = None,
+    records: ImitatedRecords | None = None,
     queue: MemoryBuildQueue | None = None,
     statistics: ImitatedStatistics | None = None,
     store: MemoryStore | None = None,
@@ -227,7 +227,7 @@ def opened(
 ) -> Iterator[World]:
     """Run the API over in-memory parts, or over those that are given."""
     records, queue, store = (
-        records or MemoryRecords(),
+        records or ImitatedRecords(),
         queue or MemoryBuildQueue(),
         store or MemoryStore(),
     )

@@ -95,6 +95,7 @@ class Recipe:
     postinst: str = ""
     trouble: str = ""
     about: str = ""
+    priority: int = 0
 
     def fits(self, target: str) -> bool:
         """Say whether a target package or kmod exists for `target`."""
@@ -184,6 +185,7 @@ def _recipe(name: str, feed: str, raw: Mapping[str, Any]) -> Recipe:
         postinst=raw.get("postinst", ""),
         trouble=raw.get("trouble", ""),
         about=raw.get("about", ""),
+        priority=raw.get("priority", 0),
     )
 
 

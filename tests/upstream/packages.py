@@ -21,6 +21,9 @@ SECTIONS: Final[Mapping[str, str]] = {
 }
 
 
+ABI_PRIORITY: Final = 10  # A library that is named without its ABI is found by that.
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
     """One file that a package installs."""
@@ -47,6 +50,7 @@ class Package:
     files: tuple[File, ...]
     postinst: str
     trouble: str
+    priority: int = 0
 
     @property
     def abi_version(self) -> str:
@@ -118,7 +122,7 @@ class Shop:
         provides = {
             *recipe.provides,
             *([recipe.group] if recipe.group else ()),
-            *([recipe.name] if name != recipe.name else ()),
+            *([f"@{recipe.name}"] if name != recipe.name else ()),
         }
         everywhere = {"opkg": "all", "apk": "noarch"}[self.release.format]
         return Package(
@@ -131,14 +135,23 @@ class Shop:
             description=f"stand-in for {recipe.name}"
             + (f": {recipe.about}" if recipe.about else ""),
             depends=self._depends(recipe, target),
-            provides=tuple(sorted(provides)),
+            provides=tuple(sorted(self._provided(name, version) for name in provides)),
             conflicts=tuple(
                 self.full_name(other) for other in sorted({*recipe.conflicts, *siblings})
             ),
             files=self._files(recipe, version, target),
             postinst=recipe.postinst,
             trouble=recipe.trouble,
+            priority=(recipe.priority or (ABI_PRIORITY if name != recipe.name else 0))
+            if self.release.format == "apk"
+            else 0,
         )
+
+    def _provided(self, name: str, version: str) -> str:
+        """Return a provided name as the index has it; apk's have a version unless they begin with @."""
+        if self.release.format == "opkg" or name.startswith("@") or "(" in name:
+            return name.removeprefix("@")
+        return f"{name} (= {version})"
 
     def _version(self, recipe: Recipe, target: Target | None) -> str:
         release = self.release

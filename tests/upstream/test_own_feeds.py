@@ -7,6 +7,7 @@ import hashlib
 
 import pytest
 
+from tests.imagebuilder.files.standin_adb import Document
 from tests.upstream.catalogue import Format
 from tests.upstream.indexes import parse_stanzas
 from tests.upstream.own_feeds import (
@@ -24,9 +25,12 @@ from tests.upstream.own_feeds import (
 def test_each_package_of_the_index_is_there(form: Format) -> None:
     """File names, sizes and checksums of the index are those of the files."""
     files = feed_files(form)
-    index = files["packages.adb" if form == "apk" else "Packages"].decode()
 
-    listed = parse_stanzas(index)
+    listed = (
+        Document(files["packages.adb"]).stanzas()
+        if form == "apk"
+        else parse_stanzas(files["Packages"].decode())
+    )
 
     assert {stanza["Package"] for stanza in listed} == {"own-tool", "vim"}
     assert all(
@@ -42,7 +46,7 @@ def test_signatures_name_the_keys_as_the_stand_ins_look_them_up() -> None:
         == key_name("opkg")
         == "f29ca57bd24e4e6e"
     )
-    assert feed_files("apk")["packages.adb"].decode().splitlines()[1] == f"# key {key_name('apk')}"
+    assert Document(feed_files("apk")["packages.adb"]).signature.decode() == key_name("apk")
     assert hashlib.sha256(PEM_KEY.encode()).hexdigest().startswith(key_name("apk"))
 
 

@@ -6,15 +6,17 @@ import hashlib
 import io
 import json
 import posixpath
+import re
 import tarfile
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.imagebuilder.files.standin_adb import Document
 from tests.upstream.catalogue import Release, load
 from tests.upstream.indexes import parse_stanzas
 from tests.upstream.make_tree import Writer, make_tree, write_release
@@ -51,8 +53,10 @@ def indexes(top: Path) -> Iterator[Path]:
         yield from sorted(path for path in top.rglob(pattern) if path.is_file())
 
 
-def stanzas(index: Path) -> list[Stanza]:
+def stanzas(index: Path) -> Sequence[Stanza]:
     """Read an index."""
+    if index.suffix == ".adb":
+        return Document(index.read_bytes()).stanzas()
     return parse_stanzas(index.read_text(encoding="utf-8"))
 
 
@@ -63,7 +67,12 @@ def plain(stanza: Stanza) -> str:
 
 def names_of(stanza: Stanza) -> set[str]:
     """Return every name that a package answers to."""
-    return {stanza["Package"], plain(stanza), *filter(None, stanza.get("Provides", "").split(", "))}
+    provided = filter(None, stanza.get("Provides", "").split(", "))
+    return {
+        stanza["Package"],
+        plain(stanza),
+        *(name.split("=")[0].split(" ")[0] for name in provided),
+    }
 
 
 def read_json(path: Path) -> Any:
@@ -115,7 +124,7 @@ def test_index_entries_match_their_files(tree: Path, version: str) -> None:
             ), stanza["Filename"]
 
 
-@pytest.mark.parametrize("version", ["23.05.6", "24.10.4", "25.12.1"])
+@pytest.mark.parametrize("version", ["23.05.6", "24.10.4"])
 def test_control_files_match_the_index(tree: Path, version: str) -> None:
     """The control file inside a package says what the index says about it."""
     index = next(indexes(top_of(tree, version) / "packages/x86_64/base"))
@@ -176,12 +185,13 @@ def test_dependencies_exist(tree: Path, version: str) -> None:
         missing = {
             (stanza["Package"], need)
             for stanza in everything
-            for need in (
-                part.split(" ")[0] for part in stanza.get("Depends", "").split(", ") if part
-            )
-            if need not in names
+            for need in filter(None, stanza.get("Depends", "").split(", "))
+            if not names & {re.split("[ =<>~]", part)[0] for part in need.split(" | ")}
         }
-        assert missing == {("test-missing-dep", "no-such-library")}
+        assert missing == {
+            ("test-missing-dep", "no-such-library"),
+            ("test-deep-4", "no-such-library"),
+        }
 
 
 @pytest.mark.parametrize("version", ["23.05.6", "24.10.4", "25.12.1"])

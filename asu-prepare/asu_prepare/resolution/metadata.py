@@ -18,6 +18,8 @@ from .versions import InvalidVersionError, Version
 
 # What may become a part of a path: mips_24kc, aarch64_cortex-a53, 6.12.78~4362e98d, luci. It begins
 # with a letter or a digit, so nothing leads to another directory.
+# What a running device is flashed with; the first of them that a profile has.
+IMAGE_TYPES = ("sysupgrade", "combined-efi", "combined", "sdcard")
 _PATH_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}")
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # In JSON; whole pairs look like that, too.
 
@@ -71,6 +73,8 @@ class TargetProfiles:
     default_packages: tuple[str, ...]
     device_packages: Mapping[str, tuple[str, ...]]
     aliases: Mapping[str, tuple[str, ...]]
+    # Bytes of each profile's official image, and the most that its flash takes; 0 where not known.
+    image_sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     _defaults: dict[tuple[Version, str], DeviceDefaults] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -239,7 +243,26 @@ def read_profiles(document: Any) -> TargetProfiles:
             for profile, entry in document["profiles"].items()
         },
         aliases={name: tuple(sorted(profiles)) for name, profiles in aliases.items()},
+        image_sizes={
+            profile: sizes
+            for profile, entry in document["profiles"].items()
+            if any(sizes := (_image_size(entry), _image_limit(entry)))
+        },
     )
+
+
+def _image_size(entry: Mapping[str, Any]) -> int:
+    """Return the size of the official image with a squashfs that is flashed over a running one."""
+    sizes = {
+        str(image.get("type")): int(image.get("size") or 0)
+        for image in entry.get("images") or ()
+        if image.get("filesystem") == "squashfs"
+    }
+    return next((sizes[kind] for kind in IMAGE_TYPES if sizes.get(kind, 0) > 0), 0)
+
+
+def _image_limit(entry: Mapping[str, Any]) -> int:
+    return max(int((entry.get("file_size_limits") or {}).get("image") or 0), 0)
 
 
 def _path_part(text: object) -> str:

@@ -1,8 +1,8 @@
 """A stand-in for apk as the ImageBuilder calls it: initdb (with an update of the indexes), add, manifest.
 
-Its indexes are text, its archives have the layout of an ipk, and a feed counts as signed by the
-distribution unless the second line of its index is `# key ID`: then a file of the keys directory
-must have an SHA-256 that starts with ID.
+Its archives have the layout of an ipk, the index of the builder's own packages is text, and a feed
+counts as signed by the distribution unless its index has a signature: that holds the first digits
+of the SHA-256 of a key, which must then be in the keys directory.
 """
 
 # ruff: noqa: T201 - The genuine program prints, and so does this one.
@@ -17,8 +17,9 @@ import time
 import zlib
 from pathlib import Path
 
+from .standin_adb import Document
 from .standin_fetch import FetchError, fetch
-from .standin_index import Dependency, Package, parse_stanzas
+from .standin_index import Dependency, Package, packages_of, parse_stanzas
 from .standin_root import Archive, FileClash, Root
 from .standin_solver import Solver
 
@@ -61,24 +62,23 @@ class Apk:
             if cached.exists() and time.time() - cached.stat().st_mtime < CACHE_SECONDS:
                 continue
             try:
-                text = fetch(url if url.endswith(".adb") else f"{url}/{self.arch}/APKINDEX.tar.gz")
+                content = fetch(
+                    url if url.endswith(".adb") else f"{url}/{self.arch}/APKINDEX.tar.gz"
+                )
             except FetchError as problem:
                 say(f"ERROR: wget: exited with error {problem.code}")
                 say(f"WARNING: updating and opening {url}: unexpected end of file")
                 continue
             if not url.endswith(".adb"):
                 say(f"WARNING: updating and opening {url}: v2 package format error")
-            elif not self._is_trusted(text.decode(errors="replace")):
+            elif not self._is_trusted(content):
                 say(f"WARNING: updating and opening {url}: UNTRUSTED signature")
             else:
-                cached.write_bytes(text)
+                cached.write_bytes(content)
 
-    def _is_trusted(self, text: str) -> bool:
-        lines = text.split("\n", 2)
-        if len(lines) < 2 or not lines[1].startswith("# key "):
-            return True
-        wanted = lines[1].split()[2]
-        return any(
+    def _is_trusted(self, content: bytes) -> bool:
+        wanted = Document(content).signature.decode()
+        return not wanted or any(
             hashlib.sha256(key.read_bytes()).hexdigest().startswith(wanted)
             for key in (self.top / "keys").iterdir()
             if key.is_file()
@@ -95,7 +95,8 @@ class Apk:
         for url in self.repositories:
             cached = self._cached(url)
             if cached.exists():
-                found += parse_stanzas(cached.read_text(), url.rpartition("/")[0])
+                stanzas = Document(cached.read_bytes()).stanzas()
+                found += packages_of(stanzas, url.rpartition("/")[0])
             else:
                 say(f"WARNING: opening from cache {url}: No such file or directory")
         return found

@@ -47,6 +47,14 @@ class Dependency:
             self.op, order > 0 if self.op.startswith(">") else order < 0
         )
 
+    def alternatives(self) -> list[Dependency]:
+        """Return the choices of `a | b`; itself if there is no choice."""
+        return (
+            [Dependency.parse(part) for part in self.name.split("|")]
+            if "|" in self.name
+            else [self]
+        )
+
     def opkg(self) -> str:
         """Write it as opkg does."""
         return f"{self.name} ({self.op} {self.version})" if self.op else self.name
@@ -96,13 +104,20 @@ class Package:
         return self.name.removesuffix(self.fields.get("ABIVersion") or "\n")
 
     def satisfies(self, dependency: Dependency) -> bool:
-        """Whether this package is, or provides, what is needed."""
+        """Whether this package is, or provides, what is needed; apk takes a name without version for any."""
         if self.name == dependency.name:
             return dependency.accepts(self.version)
         return any(
             provided.name == dependency.name
-            and dependency.accepts(provided.version or self.version)
+            and (not provided.version or dependency.accepts(provided.version))
             for provided in self.provides
+        )
+
+    def satisfies_opkg(self, dependency: Dependency) -> bool:
+        """Say the same for opkg, which knows the version of the package only, and choices."""
+        names = {self.name, *(provided.name for provided in self.provides)}
+        return any(
+            one.name in names and one.accepts(self.version) for one in dependency.alternatives()
         )
 
     def _dependencies(self, key: str) -> tuple[Dependency, ...]:
@@ -111,20 +126,26 @@ class Package:
         )
 
 
+def packages_of(stanzas: list[dict[str, str]], base_url: str, feed: str = "") -> list[Package]:
+    """Return the packages that these stanzas describe."""
+    return [
+        Package(fields["Package"], fields.get("Version", ""), fields, base_url, feed)
+        for fields in stanzas
+        if "Package" in fields
+    ]
+
+
 def parse_stanzas(text: str, base_url: str = "", feed: str = "") -> list[Package]:
     """Read the stanzas of an index; lines that start with `#` are comments."""
-    packages = []
+    stanzas = []
     for stanza in text.split("\n\n"):
         fields: dict[str, str] = {}
         for line in stanza.split("\n"):
             if line and line[0] not in " \t#" and ":" in line:
                 key, value = line.split(":", 1)
                 fields[key] = value.strip()
-        if "Package" in fields:
-            packages.append(
-                Package(fields["Package"], fields.get("Version", ""), fields, base_url, feed)
-            )
-    return packages
+        stanzas.append(fields)
+    return packages_of(stanzas, base_url, feed)
 
 
 def _rank(char: str) -> int:

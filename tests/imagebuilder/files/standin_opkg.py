@@ -137,6 +137,7 @@ class Opkg:
             sys.stderr.write('opkg: the "install" command requires at least one argument\n')
             return 1
         installer = Installer(self.root, self.lists, self.available(), self.errors)
+        installer.wanted = frozenset(wanted)
         failed = [name for name in wanted if not installer.install_wanted(name)]
         installer.finish()
         return FAILED if failed else 0

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from typing import TYPE_CHECKING
@@ -15,6 +16,12 @@ from .standin_root import Archive, FileClash, Root
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+
+@functools.cmp_to_key
+def _order(one: Package, other: Package) -> int:
+    by_name = (one.name > other.name) - (one.name < other.name)
+    return by_name or compare_versions(one.version, other.version)
 
 
 class Installer:
@@ -31,7 +38,10 @@ class Installer:
             for name in {package.name, *(provided.name for provided in package.provides)}:
                 self.by_name.setdefault(name, []).append(package)
         self.installed: dict[str, Package] = {}
-        self.provided: dict[str, Package] = {}
+        self.answering: dict[str, list[Package]] = {}  # What is installed, by each of its names.
+        self.broken: dict[str, bool] = {}
+        self.wanted: frozenset[str] = frozenset()  # The words of the command line.
+        self.marked: set[str] = set()  # What is to be installed, whether or not that worked.
         self.fresh: list[Package] = []
         self._read_status()
 
@@ -44,17 +54,12 @@ class Installer:
 
     def _remember(self, package: Package) -> None:
         self.installed[package.name] = package
-        for name in (package.name, *(provided.name for provided in package.provides)):
-            self.provided.setdefault(name, package)
+        for name in {package.name, *(provided.name for provided in package.provides)}:
+            self.answering.setdefault(name, []).append(package)
 
     def install_wanted(self, wanted: str) -> bool:
         """Install one word of the command line; say so when that fails."""
-        if "/" in wanted:
-            package = self._from_file(wanted)
-        else:
-            package = self._candidate(Dependency(wanted))
-            if wanted in self.provided and (package is None or package.name != wanted):
-                package = self.provided[wanted]
+        package = self._from_file(wanted) if "/" in wanted else self._named(wanted)
         if package is not None and package.name in self.installed:
             print(f"Package {package.name} ({package.version}) installed in root is up to date.")
             return True
@@ -77,23 +82,57 @@ class Installer:
             fields["Package"], fields["Version"], {**fields, "LocalFile": str(path)}, "", ""
         )
 
-    def _candidate(self, dependency: Dependency) -> Package | None:
-        """Find the best package for a name: itself before providers, the newest version, the first feed."""
-        best: Package | None = None
-        for package in self.by_name.get(dependency.name, []):
-            if not package.satisfies(dependency):
-                continue
-            if best is None or self._is_better(package, best, dependency.name):
-                best = package
-        return best
+    def _sorted(self, name: str) -> list[Package]:
+        """Return what has or provides a name, those that lack nothing if there are any."""
+        found = sorted(self.by_name.get(name, []), key=_order)
+        return [package for package in found if not self._is_broken(package)] or found
 
-    @staticmethod
-    def _is_better(package: Package, best: Package, name: str) -> bool:
-        if package.name == best.name:
-            return compare_versions(package.version, best.version) > 0
-        if name in {best.name, package.name}:
-            return package.name == name
-        return package.name < best.name
+    def _is_broken(self, package: Package) -> bool:
+        """Whether something that the package needs, at whatever depth, does not exist."""
+        if package.name not in self.broken:
+            self.broken[package.name] = False  # A circle breaks nothing.
+            self.broken[package.name] = any(
+                not self._is_present(need)
+                and all(
+                    self._is_broken(other)
+                    for one in need.alternatives()
+                    for other in self.by_name.get(one.name, [])
+                    if other.satisfies_opkg(one)
+                )
+                for need in package.depends
+            )
+        return self.broken[package.name]
+
+    def _named(self, name: str) -> Package | None:
+        """Find what a word of the command line means: the newest package, else a provider."""
+        found = self._sorted(name)
+        exact = [package for package in found if package.name == name]
+        if exact:
+            return exact[-1]
+        present = [package for package in found if package.name in self.installed]
+        if present:
+            return present[-1]
+        return max(
+            found, key=lambda package: package.fields.get("Architecture") != "all", default=None
+        )
+
+    def _candidate(self, dependency: Dependency) -> Package | None:
+        """Find the best package for a dependency: of that name, named by the user, last in the alphabet."""
+        for one in dependency.alternatives():
+            fits = [package for package in self._sorted(one.name) if one.accepts(package.version)]
+            if fits:
+                return max(
+                    reversed(fits),
+                    key=lambda package: (package.name == one.name) + (package.name in self.wanted),
+                )
+        return None
+
+    def _is_present(self, need: Dependency) -> bool:
+        return any(
+            one.accepts(package.version)
+            for one in need.alternatives()
+            for package in self.answering.get(one.name, [])
+        )
 
     def _resolvable(self, package: Package) -> bool:
         """Whether the direct dependencies exist. The second message misleads; it is the genuine one."""
@@ -109,8 +148,7 @@ class Installer:
         return not missing
 
     def _is_missing(self, need: Dependency) -> bool:
-        present = self.provided.get(need.name)
-        return not (present and present.satisfies(need)) and self._candidate(need) is None
+        return not self._is_present(need) and self._candidate(need) is None
 
     def _needed_first(
         self, package: Package, seen: set[str], unsatisfied: list[str]
@@ -118,8 +156,7 @@ class Installer:
         """Everything not yet installed that the package needs, dependencies before dependants."""
         order: list[Package] = []
         for need in package.depends:
-            present = self.provided.get(need.name)
-            if present and present.satisfies(need):
+            if self._is_present(need):
                 continue
             found = self._candidate(need)
             if found is None:
@@ -135,6 +172,8 @@ class Installer:
         return order
 
     def _install(self, package: Package) -> bool:
+        """Install a package after all that it needs; what is needed has its own needs before it."""
+        self.marked.add(package.name)
         if self._has_conflict(package):
             return False
         print(f"Installing {package.name} ({package.version}) to root...")
@@ -149,17 +188,29 @@ class Installer:
             )
             self.errors += [f" * \t{name}" for name in unsatisfied]
             return False
-        if not all(self._install(other) for other in needed if other.name not in self.installed):
+        self.marked.update(other.name for other in needed)
+        if not all(self._install_needed(other) for other in needed):
             return False
         return self._unpack(package, content)
 
+    def _install_needed(self, package: Package) -> bool:
+        if package.name in self.installed:
+            return True
+        if self._has_conflict(package):
+            return False
+        print(f"Installing {package.name} ({package.version}) to root...")
+        content = self._download(package)
+        return content is not None and self._unpack(package, content)
+
     def _has_conflict(self, package: Package) -> bool:
-        """Look at the conflicts of the new package only, never at those of the installed ones: so does opkg."""
+        """Look at the conflicts of the new package only, never at those of the others: so does opkg."""
+        known = {one.name: one for one in self.fresh} | self.installed
         found = [
-            other.name
-            for other in self.installed.values()
+            conflict.name
             for conflict in package.conflicts
-            if other.name != package.name and other.satisfies(conflict)
+            if conflict.name != package.name
+            and conflict.name in self.marked | set(self.installed)
+            and (conflict.name not in known or conflict.accepts(known[conflict.name].version))
         ]
         if found:
             self.errors.append(

@@ -1,0 +1,1 @@
+"""Foretells what the package manager of an ImageBuilder will install; decides nothing."""
