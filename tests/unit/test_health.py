@@ -86,7 +86,7 @@ def test_a_disk_below_its_reserve_is_told(tmp_path: Path) -> None:
         found = checks(world)["disk"]
 
     assert found.startswith("only ")
-    assert "of workers at least only 5 MiB free" in found
+    assert "the fullest worker: only 5 MiB free" in found
     assert "DISK_RESERVE_MB" in found
 
 
