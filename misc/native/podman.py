@@ -121,7 +121,7 @@ def _connect(podman: Podman, network: str, *, is_chosen: bool) -> Podman:
     )
     try:
         if network not in {"host", "bridge", "podman"} and not _network_exists(connected):
-            _run(["podman", "network", "create", network], connected.environment)
+            _create_network(connected)
         address = "127.0.0.1" if network == "host" else _gateway_address(connected)
         is_reachable = _reaches_host(connected, address)
     except Trouble as trouble:
@@ -172,6 +172,14 @@ def _gateway_address(podman: Podman) -> str:
         if "gateway" in subnet and ":" not in subnet["gateway"]:
             return str(subnet["gateway"])
     raise Trouble(f"the podman network {podman.network} has no gateway address")
+
+
+def _create_network(podman: Podman) -> None:
+    try:
+        _run(["podman", "network", "create", podman.network], podman.environment)
+    except Trouble:
+        if not _network_exists(podman):  # Another system may have made it just now.
+            raise
 
 
 def _network_exists(podman: Podman) -> bool:
