@@ -1,1 +1,1 @@
-"""The worker: takes a build, runs the ImageBuilder in a container of its own, publishes what comes out."""
+"""The worker: runs the ImageBuilder of a build in its own container, and publishes the images."""

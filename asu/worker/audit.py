@@ -2,16 +2,16 @@
 
     {"time": "2026-03-01T12:00:00Z", "build": KEY, "attempt": 7, "tries": 1, "request_id": "…",
     "version": "24.10.4", "target": "x86/64",
-     "profile": "generic", "outcome": "done", "fault": "", "seconds": 21.4, "builder_digest":
-     "sha256:…", "files": {NAME: SHA-256, …}}
+    "profile": "generic", "outcome": "done", "fault": "", "seconds": 21.4, "builder_digest":
+    "sha256:…", "files": {NAME: SHA-256, …}}
 
-`outcome` is `done` or the code of the error. Nothing in it is secret, and nothing tells who asked:
-no address, no package, no script.
+`outcome` is `done` or the code of the error. Nothing in it is secret or says who asked: no address,
+no package, no script.
 
-The file is opened for each line, appended to in a single write, and synchronised: lines of several
-workers on one machine never mix, and whoever rotates it need only rename it. Workers on other
-machines have their own; a file system on the network would break the promise that lines do not mix.
-An empty line may stand between two; the last may be cut short where a disk was full.
+The file is opened for each line, appended to in a single write, and synchronised. So lines of
+several workers on one machine never mix, and renaming the file rotates it. Workers on other
+machines need their own file, since a network file system could mix lines. An empty line may stand
+between two; the last line may be cut short where the disk was full.
 """
 
 import json
@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from asu.logs import where_it_failed
-from asu.records.build_plan import tellable_plan
+from asu.records.build_plan import safe_plan
 from asu.records.build_record import Attempt, BuildRecord, State
 
 log = logging.getLogger(__name__)
 
-MODE = 0o640  # For the operator's group to read; it tells what everybody's devices are.
+MODE = 0o640  # For the operator's group only: it shows which devices there are.
 
 
 class AuditLog:
@@ -40,23 +40,28 @@ class AuditLog:
     def note(
         self, attempt: Attempt, record: BuildRecord, *, seconds: float, files: Mapping[str, str]
     ) -> None:
-        """Write down an outcome that took `seconds`, and the SHA-256 of what was published; never raises, since the build has ended."""
+        """Write down an outcome that took `seconds`, and the published files, name → SHA-256.
+
+        Never raises, since the build has ended.
+        """
         if self._path is None:
             return
         try:
             _append(self._path, json.dumps(_line(attempt, record, seconds, files)).encode() + b"\n")
         except OSError as error:
-            log.error("build %s is missing in the audit log: %s", attempt.key, error.strerror)  # noqa: TRY400  # The words say it all.
-        except Exception as error:  # noqa: BLE001  # Whatever it is; the message may quote the request.
-            log.error(  # noqa: TRY400
-                "build %s is missing in the audit log: %s", attempt.key, where_it_failed(error)
-            )
+            _log_missing(attempt, error.strerror)
+        except Exception as error:  # noqa: BLE001  # Its message may quote the request.
+            _log_missing(attempt, where_it_failed(error))
+
+
+def _log_missing(attempt: Attempt, reason: str | None) -> None:
+    log.error("build %s is missing in the audit log: %s", attempt.key, reason)
 
 
 def _line(
     attempt: Attempt, record: BuildRecord, seconds: float, files: Mapping[str, str]
 ) -> dict[str, Any]:
-    body, request = json.loads(record.body), tellable_plan(attempt.plan, attempt.key)["request"]
+    body, request = json.loads(record.body), safe_plan(attempt.plan, attempt.key)["request"]
     return {
         "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "build": attempt.key,
@@ -73,7 +78,7 @@ def _line(
 
 
 def _append(path: Path, line: bytes) -> None:
-    """Append a line as a whole; raises OSError. What an earlier write on a full disk cut short is ended first, lest it take this line along."""
+    """Append a whole line, after ending one that an earlier write cut short; raises OSError."""
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
     try:
         size = os.fstat(file).st_size

@@ -33,7 +33,8 @@ TERMINATED = 137  # 128 + SIGKILL, as a shell reports it.
 LAST_WORDS = 200  # Characters; the whole output stands beside the reason.
 
 _SCRIPT = re.compile(
-    r"postinst script \S*?/(?:([^/\s]+)\.postinst|([^/\s]+?)-[0-9][^-/\s]*(?:-r[0-9]+)?\.X[0-9a-f]+\.post-install) has failed"
+    r"postinst script \S*?/(?:([^/\s]+)\.postinst"
+    r"|([^/\s]+?)-[0-9][^-/\s]*(?:-r[0-9]+)?\.X[0-9a-f]+\.post-install) has failed"
 )
 
 
@@ -43,8 +44,8 @@ def check(result: CommandResult, manager: PackageManager, own: OwnFeeds) -> None
     Builders end well without a feed that cannot be fetched or trusted. Without a feed of the
     request (`own`), its packages may have come from elsewhere, so that is a failure. Without one of
     the builder's own, each package is still the right one, since no two of these feeds have it in
-    two versions; a package that only the missing feed has ends the command anyway. With feeds of
-    the request beside them, theirs may have replaced an official package, so that is a failure, too.
+    two versions; a package that only the missing feed has ends the command anyway. Beside feeds of
+    the request it is a failure, since one of those may have replaced an official package.
     """
     unusable = (
         manager.unusable_feeds(result.stderr, own.urls)

@@ -1,13 +1,12 @@
-"""Which servers a build container can reach, and how: a second container beside it, that closes its network and ends.
+"""Which servers a build can reach, enforced by a second container that closes its network.
 
-A build runs what package authors and feeds of users brought, so it may speak to the servers that it
-fetches packages from, and to nothing else: no Redis, no API, no neighbour, no metadata service of a
-cloud, and no server or name server of somebody who would like to hear from it. podman 4 cannot
-filter what its networks let out, and a host's firewall is not a worker's to set. But the network
-namespace of a container has rules of its own (`ip rule`), and whoever may set them is a matter of
-capabilities: the container beside has CAP_NET_ADMIN in that namespace and nothing else, no disk to
-write on but the build's /etc/hosts, and runs before the build does anything; the build has no
-capability to take them away.
+A build runs code of package authors and of users' feeds. So it may speak to the servers that it
+fetches packages from and to nothing else: no Redis, no API, no neighbour, no metadata service of a
+cloud, and no server or name server that waits for its data. podman 4 cannot filter what its
+networks let out, and a worker may not change the host's firewall. But the network namespace of a
+container has rules of its own (`ip rule`), which CAP_NET_ADMIN sets. The second container has that
+capability in the build's namespace, no other, and no disk to write on but the build's /etc/hosts.
+It runs before the build does anything, and the build has no capability to remove the rules.
 """
 
 import inspect
@@ -18,6 +17,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from asu.disk_space import MIB
 from asu.errors import ContainerFailed
 from asu.settings import Settings
 
@@ -25,17 +25,16 @@ from .inside import fence
 
 log = logging.getLogger(__name__)
 
-# Tells it from the build whose labels it bears besides, so that whoever tidies removes both.
+# Marks the second container, which has the labels of the build too, so that sweeps remove both.
 LABEL_FENCE = "asu.fence"
-LAST_WORDS = 500  # Bytes of what the container said, for our own log.
-# For the whole fence; it takes a third of one, and five more where podman's name server loses a
-# question.
+LAST_WORDS = 500  # Bytes of the container's output, for our own log.
+# For the whole fence. It takes a third of one, and five more where podman's name server loses a
+# request.
 SECONDS = 30
 INTERFACE = "eth0"  # As podman names the first, and only, one of a container.
 # It looks up all names at once: a request brings sixteen feeds at most, and a builder six.
 PIDS = 64
-# What nobody on the internet has: IANA's registries of special addresses. What is the namespace's
-# own (127.0.0.0/8, ::1) stays.
+# IANA's registries of special addresses, without those of the namespace itself (127.0.0.0/8, ::1).
 DENIED = (
     "10.0.0.0/8",
     "100.64.0.0/10",  # Carriers' own, and overlay networks such as Tailscale's.
@@ -46,7 +45,7 @@ DENIED = (
     "192.168.0.0/16",
     "198.18.0.0/15",
     "224.0.0.0/3",  # Multicast and what is reserved.
-    "64:ff9b::/96",  # Private IPv4 addresses in the dress of IPv6, as 2002::/16.
+    "64:ff9b::/96",  # May hold private IPv4 addresses, as may 2002::/16.
     "64:ff9b:1::/48",
     "2002::/16",
     "fc00::/7",
@@ -57,11 +56,11 @@ DENIED = (
 
 
 def may_be_reached(settings: Settings) -> list[str]:
-    """Return host:port of the servers that builds need wherever they are: the downloads server, and what the operator names.
+    """Return host:port of the servers that builds may reach at any address.
 
-    That includes admitted feeds at an address in numbers. One with a name may belong to somebody
-    else, who could let it lead anywhere: whether it may lead to a private address is for
-    `CONTAINER_MAY_REACH` to say.
+    These are the downloads server, those that the operator names, and allowed feeds with a numeric
+    address. The owner of a named feed could let its name lead anywhere, so only
+    `CONTAINER_MAY_REACH` permits such a feed to be at a private address.
     """
     feeds = [
         url
@@ -77,18 +76,17 @@ def may_be_reached(settings: Settings) -> list[str]:
 
 
 def targets(urls: Iterable[str]) -> list[str]:
-    """Return host:port of all that URLs may lead to, sorted; those into the container's own files lead to nothing."""
+    """Return host:port of all that URLs may lead to, sorted."""
     return sorted({target for url in urls for target in fence.targets_of(url)})
 
 
 def loose_interface(settings: Settings) -> dict[str, str]:
-    """Return what the kernel is told of the interface of a container that is to be fenced in.
+    """Return the kernel settings of a container that gets a fence: no reverse path filter.
 
-    Before it answers who asks for the container's hardware address, it looks for the way back to
-    whoever asks, unless its reverse path filter is off; most distributions have it on. The one who
-    asks is the gateway, a neighbour that the fence prohibits: after some seconds without an answer
-    it would know the container no more, and a download stall. Nothing is lost with the filter: what
-    comes in is an answer, or finds nobody who listens.
+    Most distributions have that filter on. With it the kernel answers an ARP request only if it has
+    a route back to the sender. Here the sender is the gateway, which the fence prohibits: it would
+    forget the container after some seconds, and downloads would stall. Nothing depends on the
+    filter: what comes in is an answer, or nothing listens for it.
     """
     if not settings.container_fence or settings.container_network == "none":
         return {}
@@ -104,10 +102,10 @@ def fence_container(
     feeds: Collection[str] = (),
     hosts: str = "",
 ) -> dict[str, Any]:
-    """Return podman's description of the container that fences in the network of another.
+    """Return podman's description of the container that closes the network of another.
 
-    `feeds` are URLs that may be reached too, unless they lead to a private address; `hosts` is the
-    other's /etc/hosts, as podman knows it, and needed where CONTAINER_EGRESS is `feeds`.
+    `feeds` are URLs that may be reached too, except at private addresses. `hosts` is the path of
+    the other's /etc/hosts, needed where CONTAINER_EGRESS is `feeds`.
     """
     lists = [",".join(words) for words in (DENIED, may_be_reached(settings), targets(feeds))]
     return {
@@ -123,13 +121,13 @@ def fence_container(
         ],
         "labels": {**labels, LABEL_FENCE: "true"},
         "netns": {"nsmode": "container", "value": container},
-        "user": "0",  # A user without capabilities of its own could not use the one it is given.
+        "user": "0",  # Other users could not use the capability.
         "cap_drop": ["all"],
         "cap_add": ["NET_ADMIN"],
         "no_new_privileges": True,
         "read_only_filesystem": True,
         "image_volume_mode": "ignore",
-        # `z` lets both read and write it where SELinux tells containers apart.
+        # With `z`, SELinux lets both containers read and write it.
         "mounts": [
             {
                 "type": "bind",
@@ -140,14 +138,14 @@ def fence_container(
         ]
         if hosts
         else [],
-        "resource_limits": {"pids": {"limit": PIDS}, "memory": {"limit": 128 * 1024 * 1024}},
+        "resource_limits": {"pids": {"limit": PIDS}, "memory": {"limit": 128 * MIB}},
     }
 
 
 def close_network(api: Any, description: dict[str, Any]) -> None:
-    """Run a container as `fence_container` describes it, through podman's HTTP client, and remove it.
+    """Run and remove a container that `fence_container` describes, through podman's HTTP client.
 
-    Raises ContainerFailed, and the client's own errors: a build without its fence is none.
+    Raises ContainerFailed, and the client's own errors.
     """
     created = api.post("/containers/create", data=json.dumps(description))
     created.raise_for_status()
@@ -169,22 +167,20 @@ def close_network(api: Any, description: dict[str, Any]) -> None:
 
 
 class Fence:
-    """The fence of one build container, that runs already; without one where the settings say so, or there is no network."""
+    """The fence of one running build container.
+
+    It does nothing where the settings switch it off or there is no network.
+    """
 
     def __init__(
         self, api: Any, settings: Settings, *, image: str, container: str, labels: dict[str, str]
     ) -> None:
-        self._api, self._settings, self._image, self._container, self._labels = (
-            api,
-            settings,
-            image,
-            container,
-            labels,
-        )
+        self._api, self._settings = api, settings
+        self._image, self._container, self._labels = image, container, labels
         self._admitted: set[str] = set()
 
     def close(self, feeds: Collection[str]) -> None:
-        """Put it up, with a way to `feeds`, URLs; raises as `close_network`."""
+        """Close the network except for `feeds` (URLs); raises as `close_network`."""
         self._admitted |= {*may_be_reached(self._settings), *targets(feeds)}
         if not self._settings.container_fence or self._settings.container_network == "none":
             return
@@ -197,19 +193,20 @@ class Fence:
         )
 
     def admit(self, feeds: Collection[str]) -> None:
-        """Open a way to `feeds`, URLs, too, where there is none; raises as `close_network`."""
+        """Open the network for `feeds` (URLs), too; raises as `close_network`."""
         if self._settings.container_egress == "feeds" and not self._admitted.issuperset(
             targets(feeds)
         ):
             self.close(feeds)
 
     def _hosts_file(self) -> str:
-        """Return where podman keeps the container's /etc/hosts."""
+        """Return the path of the container's /etc/hosts on this machine."""
         described = self._api.get(f"/containers/{self._container}/json")
         described.raise_for_status()
         path = str(described.json().get("HostsPath") or "")
         if not path:
             raise ContainerFailed(
-                reason="podman gives it no /etc/hosts (no_hosts), which CONTAINER_EGRESS=feeds needs"
+                reason="podman gives it no /etc/hosts (no_hosts), "
+                "which CONTAINER_EGRESS=feeds needs"
             )
         return path

@@ -1,9 +1,8 @@
 """Images that are too big for their device, as the tools say so that make images.
 
-They say it in different ways, mostly with exit code 0: check-size with the image's size, or without
-one when there is no file to measure; mktplinkfw and tplink-safeloader without the image's name,
-which only stands in the lines that follow; make_ext4fs of a whole root file system; and some not at
-all, when only the image is missing.
+Most tools end with exit code 0. check-size prints the image's size, or none when there is no file;
+mktplinkfw and tplink-safeloader omit the image's name, which stands only in the lines that follow;
+make_ext4fs speaks of a whole root file system; and some tools print nothing: the image is missing.
 """
 
 import re
@@ -29,7 +28,10 @@ _EXT4_ADVICE = "ask for fewer packages, a larger `rootfs_size_mb`, or the file s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TooBig:
-    """An image that does not fit: sizes in bytes, None where the tool does not tell. `image` None means a root file system."""
+    """An image that does not fit; sizes in bytes, None where unknown.
+
+    Without `image` it is a root file system.
+    """
 
     image: str | None = None
     filesystem: str | None = None
@@ -55,16 +57,16 @@ class TooBig:
 
 
 def size_error(stdout: str, stderr: str) -> ImageTooBig | None:
-    """Return what is too big and by how much, all images in one error, or None."""
+    """Return what is too big and by how much, all images in one error; None where all fit."""
     return _error([*_ext4(stdout, stderr), *_images(stderr)])
 
 
 def check(stdout: str, stderr: str, made: Collection[str]) -> None:
-    """Raise ImageTooBig if a builder that ended well left the image out to upgrade with, or all; `made` are the files' names.
+    """Raise ImageTooBig if a builder ended well without an image for upgrades, or without any.
 
-    That another image fits, for the first installation, is no use to one who upgrades. Where
-    nothing was made and nothing is said, the images that were to be described are those that did
-    not fit.
+    `made` are the names of the files. An image for the first installation is of no use for an
+    upgrade. Where nothing was made without a message, the images that the builder skipped in
+    profiles.json are those that did not fit.
     """
     if any("-sysupgrade" in name for name in made):
         return
@@ -87,7 +89,7 @@ def _error(found: list[TooBig]) -> ImageTooBig | None:
 
 
 def _images(stderr: str) -> list[TooBig]:
-    """Return each image once; what is said without a name belongs to the next image that is found missing."""
+    """Return each image once; a message without a name belongs to the next missing image."""
     found: dict[str, TooBig] = {}
     nameless: TooBig | None = None
     for line in stderr.splitlines():
@@ -122,7 +124,10 @@ def _named(image: str) -> TooBig:
 
 
 def _ext4(stdout: str, stderr: str) -> Iterator[TooBig]:
-    """Yield the root file system that was full: the blocks are those of the one file that found no room, so the least that is lacking."""
+    """Yield the root file system that was full, with the least that is missing.
+
+    The blocks in the message are those of the one file for which there was no space.
+    """
     full = _EXT4.search(stderr)
     if full:
         sizes = _EXT4_SIZE.findall(stdout)

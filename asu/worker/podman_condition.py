@@ -1,4 +1,4 @@
-"""What an operator's podman has of all that a worker needs."""
+"""What an operator's podman offers to a worker, for `asu check`."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ TIMEOUT = 4  # Seconds; a check has five in all.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodmanCondition:
-    """Its version, the names of its networks, and those images at hand that are ImageBuilders of `BASE_CONTAINER`."""
+    """Its version, its networks, and the ImageBuilders of `BASE_CONTAINER` that it has."""
 
     version: str
     networks: tuple[str, ...]

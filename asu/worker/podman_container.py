@@ -22,7 +22,7 @@ from requests.exceptions import RequestException
 from typing_extensions import override
 from urllib3.exceptions import HTTPError
 
-from asu.builds.capacity import MIB
+from asu.disk_space import MIB
 from asu.errors import BuildTimeout, ContainerFailed
 
 from .container import BoundedLog, BuildContainer, CommandResult
@@ -73,7 +73,10 @@ def deadline_of(seconds: float, end_it: Callable[[], object]) -> Iterator[thread
 
 
 def pieces_of(response: Any, deadline: int) -> Iterator[bytes]:
-    """Yield an answer's content; raises RequestException, and BuildTimeout after `deadline` seconds."""
+    """Yield an answer's content for at most `deadline` seconds.
+
+    Raises RequestException and BuildTimeout.
+    """
 
     def cut_off() -> None:
         with contextlib.suppress(ValueError, RuntimeError, OSError):  # It has just ended.

@@ -1,8 +1,8 @@
 """Makes the containers of builds with podman.
 
 All capabilities are dropped, there are no new privileges, processes, memory and processors are
-bounded, nothing is mounted and nothing secret is inside. Before anything runs, the network is closed
-except for the way to the feeds (`fencing.py`).
+bounded, nothing is mounted and nothing secret is inside. Before anything runs, the network is
+closed except for the way to the feeds (`fencing.py`).
 """
 
 import json
@@ -91,25 +91,22 @@ class PodmanEngine(ContainerEngine):
     @override
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
         with podman_answers("list the build containers"):
-            response = self._client.api.get(
-                "/containers/json",
-                params={"all": True, "filters": json.dumps({"label": [LABEL_SYSTEM]})},
-            )
+            query = {"all": True, "filters": json.dumps({"label": [LABEL_SYSTEM]})}
+            response = self._client.api.get("/containers/json", params=query)
             response.raise_for_status()
-            found: list[tuple[str, int, BuildContainer]] = []
-            for entry in response.json():
-                labels = entry["Labels"]
-                if labels[LABEL_SYSTEM] != self._system and entry["State"] != "exited":
-                    continue
-                container = self._client.containers.prepare_model(attrs=entry)
-                found.append(
-                    (
-                        labels[LABEL_KEY],
-                        int(labels.get(LABEL_ATTEMPT) or 0),
-                        PodmanContainer(self._client, container, socket=self._socket),
-                    )
+            return [
+                (
+                    entry["Labels"][LABEL_KEY],
+                    int(entry["Labels"].get(LABEL_ATTEMPT) or 0),
+                    PodmanContainer(
+                        self._client,
+                        self._client.containers.prepare_model(attrs=entry),
+                        socket=self._socket,
+                    ),
                 )
-            return found
+                for entry in response.json()
+                if entry["Labels"][LABEL_SYSTEM] == self._system or entry["State"] == "exited"
+            ]
 
     @override
     def close(self) -> None:
@@ -124,7 +121,7 @@ class PodmanEngine(ContainerEngine):
         )
 
     def _ensure_image(self, image: BuilderImage) -> bool:
-        """Pull the image where the policy asks for it; return whether the copy is certainly current.
+        """Pull the image where the policy asks for it; return whether the copy is surely current.
 
         Raises ImageBuilderMissing, ContainerFailed and BuildTimeout.
         """

@@ -8,7 +8,7 @@ all releases write, in the shape that it has there. What this server vouches for
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
@@ -30,7 +30,24 @@ _SUM = re.compile(r"[0-9a-f]{64} [ *](?P<name>.+)")  # A line of sha256sums.
 MAX_NUMBER = 2**53 - 1  # The largest that JavaScript, and so a browser, reads as it is.
 MAX_EPOCH = 2**32 - 1  # Seconds: the year 2106, which every reader of RFC 3339 understands.
 
-Shape = Callable[[Any], bool]
+FLAT = "flat"  # A mapping of texts and numbers.
+OF_TARGET: Mapping[str, Any] = {
+    **dict.fromkeys(("arch_packages", "target", "version_code", "version_number"), str),
+    **dict.fromkeys(("metadata_version", "source_date_epoch"), int),
+    "default_packages": [str],
+    "linux_kernel": FLAT,
+}
+OF_PROFILE: Mapping[str, Any] = {
+    "device_packages": [str],
+    "supported_devices": [str],
+    "file_size_limits": FLAT,
+    "image_prefix": str,
+    "titles": [FLAT],
+}
+OF_IMAGE: Mapping[str, Any] = {
+    **dict.fromkeys(("filesystem", "name", "sha256", "sha256_unsigned", "type"), str),
+    "size": int,
+}
 
 
 def read_profiles(directory: Path, hashes: Mapping[str, str]) -> dict[str, Any]:
@@ -54,7 +71,7 @@ def read_profiles(directory: Path, hashes: Mapping[str, str]) -> dict[str, Any]:
         raise BuildFailed(reason="its profiles.json cannot be read") from error
     if not images:
         raise BuildFailed(reason=NO_IMAGE)
-    if not all(_is_text(value) for image in images for value in image) or any(
+    if not all(isinstance(value, str) for image in images for value in image) or any(
         name in OUR_FILES for name, *_ in images
     ):
         raise BuildFailed(reason="its profiles.json cannot be read")
@@ -98,11 +115,10 @@ def facts_of(document: Mapping[str, Any], profile: str) -> dict[str, Any]:
         raise BuildFailed(reason=f"it made no image for {profile}")
     facts = _known(document, OF_TARGET) | _known(entry, OF_PROFILE)
     images = [_known(image, OF_IMAGE) for image in offered(entry["images"])]
-    built_at = (
-        datetime.fromtimestamp(facts["source_date_epoch"], UTC)
-        if "source_date_epoch" in facts
-        else datetime.now(UTC)
-    )
+    if facts.get("source_date_epoch", 0) > MAX_EPOCH:
+        del facts["source_date_epoch"]
+    epoch = facts.get("source_date_epoch")
+    built_at = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(epoch, UTC)
     return {
         **facts,
         "images": images,
@@ -145,62 +161,22 @@ def _with_hash(line: str, hashes: Mapping[str, str]) -> str:
     return hashes[found["name"]] + line[64:] if found and found["name"] in hashes else line
 
 
-def _known(values: Mapping[str, Any], shapes: Mapping[str, Shape]) -> dict[str, Any]:
+def _known(values: Mapping[str, Any], shapes: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: values[name]
-        for name, has_shape in shapes.items()
-        if name in values and has_shape(values[name])
+        for name, shape in shapes.items()
+        if name in values and _has_shape(values[name], shape)
     }
 
 
-def _is_text(value: Any) -> bool:
+def _has_shape(value: Any, shape: Any) -> bool:
+    """Whether a value is a text, a number that JavaScript can read, a list of those, or flat."""
+    if shape is int:
+        return type(value) is int and 0 <= value <= MAX_NUMBER  # JSON's true is an int, too.
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_has_shape(entry, shape[0]) for entry in value)
+    if shape == FLAT:
+        return isinstance(value, dict) and all(
+            isinstance(entry, str) or _has_shape(entry, int) for entry in value.values()
+        )
     return isinstance(value, str)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MAX_NUMBER  # JSON's true is an int, too.
-
-
-def _is_epoch(value: Any) -> bool:
-    return _is_number(value) and value <= MAX_EPOCH
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-def _is_flat(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        _is_text(entry) or _is_number(entry) for entry in value.values()
-    )
-
-
-def _are_flat(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_flat, value))
-
-
-OF_TARGET: Mapping[str, Shape] = {
-    "arch_packages": _is_text,
-    "default_packages": _are_texts,
-    "linux_kernel": _is_flat,
-    "metadata_version": _is_number,
-    "source_date_epoch": _is_epoch,
-    "target": _is_text,
-    "version_code": _is_text,
-    "version_number": _is_text,
-}
-OF_PROFILE: Mapping[str, Shape] = {
-    "device_packages": _are_texts,
-    "file_size_limits": _is_flat,
-    "image_prefix": _is_text,
-    "supported_devices": _are_texts,
-    "titles": _are_flat,
-}
-OF_IMAGE: Mapping[str, Shape] = {
-    "filesystem": _is_text,
-    "name": _is_text,
-    "sha256": _is_text,
-    "sha256_unsigned": _is_text,
-    "size": _is_number,
-    "type": _is_text,
-}

@@ -29,6 +29,7 @@ from .build_run import start_run
 from .container import ContainerEngine
 from .disk_watch import disk_watched
 from .job import build_images
+from .profiles_json import images_of
 from .progress import Progress
 from .publication import publish
 
@@ -88,17 +89,15 @@ def rebuild(
 
 
 def read_published(store: Store, key: str) -> Published:
-    """Return what the store has of a build; raises CannotRebuild without images, and StoreFailed."""
+    """Return what the store has of a build; raises CannotRebuild and StoreFailed."""
     profiles, provenance = (
         _document(store, key, "profiles.json"),
         _document(store, key, PROVENANCE_FILE),
     )
     try:
-        found = json.loads(profiles or b"")
         images = {
             str(image["name"]): str(image.get("sha256_unsigned") or image["sha256"])
-            for profile in found["profiles"].values()
-            for image in profile["images"]
+            for image in images_of(json.loads(profiles or b""))
         }
         return Published(
             images=images,

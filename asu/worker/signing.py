@@ -69,7 +69,7 @@ class Signer:
         self._key, self._clock = key, clock
 
     def sign(self, document: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-        """Sign the images in `directory` that profiles.json, `document`, lists; return it as it is now.
+        """Sign the images in `directory` that `document`, profiles.json, lists; return it changed.
 
         `sha256` and `size` become those of the signed images, also in the directory and in
         sha256sums; `sha256_unsigned` stays. Raises SigningFailed.
@@ -114,7 +114,7 @@ class Signer:
                 raise SigningFailed(
                     reason=f"{image.name} is not what the ImageBuilder says that it made"
                 )
-            # Ed25519 reads the message twice. A mapped image of a GiB takes no memory of the worker.
+            # Ed25519 reads the message twice. A mapped image takes no memory of the worker.
             with (
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
                 memoryview(mapped) as message,

@@ -1,4 +1,4 @@
-"""The server's own key with the certificates that vouch for it: read when a worker starts, and made by `asu key`."""
+"""The server's key with its certificates: read when a worker starts, and made by `asu key`."""
 
 import os
 import time
@@ -13,52 +13,55 @@ from asu.keys.firmware_trailer import MAX_SIGNATURE
 from asu.keys.usign import SecretKey, UnusableKey, new_secret_key, read_secret_key
 
 # Seconds, ten years. ucert gives a certificate one year, after which an authority issues the next.
-# A key that vouches for itself has none to ask, and devices trust it because it lies in their
-# /etc/opkg/keys, so it may last as long as a server.
+# A self-signed key has no authority; devices trust it because it lies in their /etc/opkg/keys, so
+# it may last as long as a server.
 LIFETIME = 10 * 365 * 86_400
 
-Read = TypeVar("Read")
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A secret key, its chain as devices get it, and what the chain's last certificate says."""
+    """A secret key, its chain as devices get it, and the last certificate of the chain."""
 
     secret: SecretKey
     chain: bytes
     certificate: Certificate
 
     def check_time(self, now: float) -> None:
-        """Raise UnusableKey where a device with the right time would refuse the certificate."""
+        """Raise UnusableKey if a device with the right time would refuse the certificate."""
         if now < self.certificate.valid_from:
             raise UnusableKey("its certificate is not valid yet; look at this machine's clock")
         if now >= self.certificate.expires_at:
             raise UnusableKey(
-                "its certificate has expired; have another one issued for the same key (ucert -I), or make a new key (asu key)"
+                "its certificate has expired; have another one issued for the same key (ucert -I), "
+                "or make a new key (asu key)"
             )
 
 
 def read_signing_key(path: Path) -> SigningKey:
-    """Read the secret key at `path` and the chain beside it; raises UnusableKey with what to do about it."""
+    """Read the secret key at `path` and the chain beside it; raises UnusableKey with advice."""
     chain_path = _beside(path, ".ucert")
     secret = _read(path, lambda data: read_secret_key(data.decode("latin-1")))
     data, chain = _read(chain_path, lambda data: (data, certificate.read_chain(data)))
     if chain[-1].key != secret.public:
         raise UnusableKey(
-            f"{chain_path}: its last certificate vouches for another key than {path}; issue one for this key (ucert -I)"
+            f"{chain_path}: its last certificate vouches for another key than {path}; "
+            "issue one for this key (ucert -I)"
         )
     if len(data) + len(certificate.signature_blob(secret.sign(b""))) > MAX_SIGNATURE:
         raise UnusableKey(
-            f"{chain_path}: its certificates are more than fits into an image's signature ({MAX_SIGNATURE} bytes); use a shorter chain"
+            f"{chain_path}: its certificates are more than fits into an image's signature "
+            f"({MAX_SIGNATURE} bytes); use a shorter chain"
         )
     return SigningKey(secret, data, chain[-1])
 
 
 def make_signing_key(path: Path) -> list[Path]:
-    """Make a secret key at `path`, its public key and its certificate beside it, and return their paths.
+    """Make a secret key at `path`, its public key and certificate beside it; return their paths.
 
-    The secret one is for its owner's eyes only. Raises UnusableKey where one of the files is there
-    already or cannot be written.
+    Only the owner may read the secret key. Raises UnusableKey where one of the files exists or
+    cannot be written.
     """
     secret, now = new_secret_key(), int(time.time())
     chain = certificate.self_signed(secret, valid_from=now, expires_at=now + LIFETIME)
@@ -81,10 +84,10 @@ def make_signing_key(path: Path) -> list[Path]:
     return list(contents)
 
 
-def _read(path: Path, understand: Callable[[bytes], Read]) -> Read:
-    """Read a file and make something of it; every mistake is told with the file's name."""
+def _read(path: Path, parse: Callable[[bytes], Parsed]) -> Parsed:
+    """Read and parse a file; every error names the file."""
     try:
-        return understand(path.read_bytes())
+        return parse(path.read_bytes())
     except OSError as error:
         raise UnusableKey(
             f"{path}: {error.strerror}; `asu key` makes a key with its certificate"

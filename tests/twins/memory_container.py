@@ -1,7 +1,7 @@
 """The containers' in-memory twin: a scripted ImageBuilder without podman, make or files on a disk.
 
 It understands the commands of `imagebuilder.py` and `preparation.py` and nothing else, keeps what
-it was told, and fails where a test wants it to.
+it was asked, and fails where a test wants it to.
 """
 
 import hashlib
@@ -87,7 +87,7 @@ class Script:
     profile_facts: dict[str, Any] = field(default_factory=dict)
     image_facts: dict[str, Any] = field(default_factory=dict)
     raw_fact: bytes = b""  # One more value at its top, byte by byte.
-    # A SHA-256 under which the first image is told once more, before all others.
+    # A SHA-256 under which the first image is listed once more, before all others.
     falsely_told: str = ""
     wrong_hash: bool = False
     wrong_unsigned_hash: bool = False

@@ -1,4 +1,4 @@
-"""Programs that run in containers and never in the worker: one file each, handed to the container's Python as text.
+"""Programs that run in containers and never in the worker; each file is given to Python as text.
 
 They import the standard library alone and run on Python 3.9, which is what the ImageBuilders'
 images have.

@@ -1,14 +1,16 @@
-"""Closes a network namespace to all but some servers: rules before the routing tables, which only CAP_NET_ADMIN could take away.
+"""Close a network namespace to all but some servers, by rules that precede the routing tables.
 
-Usage: fence.py OPENNESS PRIVATE SERVERS FEEDS, the last three lists with commas: ranges in CIDR
-form, and host:port of servers that may be reached wherever they are, and of those that may not be
-at a private address. With `world`, only private ranges are closed, and name servers are found
-whatever address they have, on port 53. With `feeds` all is closed, name servers in the end, too:
-what the names lead to is written into PINS, the /etc/hosts of whoever lives in the namespace, so
-that what may be reached and what is looked up there are the same. The feeds that the image's own
-ImageBuilder carries are among those, since this runs in the same image. Spoken to the kernel
-directly (rtnetlink, see rtnetlink(7) and linux/fib_rules.h), since images of ImageBuilders hold
-neither `ip` nor `nft`.
+Usage: fence.py OPENNESS PRIVATE SERVERS FEEDS. The last three are lists with commas: ranges in CIDR
+form, host:port of servers that may be reached anywhere, and host:port of servers that may not be at
+a private address.
+
+With `world`, only private ranges are closed; name servers are reached on port 53 wherever they are.
+With `feeds`, all is closed, in the end name servers too. What the names lead to is written into
+PINS, the /etc/hosts of the build, so that lookups and rules agree. This runs in the image of the
+build, so it reads the feeds of its ImageBuilder as well.
+
+Only CAP_NET_ADMIN can remove the rules. They are given to the kernel directly (rtnetlink(7),
+linux/fib_rules.h), since images of ImageBuilders have neither `ip` nor `nft`.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ HEADER = 16  # Bytes of a netlink message's header.
 
 RTF_REJECT, RTF_LOCAL = 0x200, 0x80000000  # From <linux/route.h> and <linux/ipv6_route.h>.
 
-DNS = 53
+IPV6, DNS = 6, 53
 PORTS = {"http": 80, "https": 443}
 EVERYTHING = ("0.0.0.0/0", "::/0")
 # Where the other's /etc/hosts is mounted: podman mounts its own copy of the path read-only.
@@ -42,13 +44,12 @@ PINS = Path("/asu-hosts")
 FEED_LISTS = ("/builder/repositories.conf", "/builder/repositories")  # Of opkg and of apk.
 # What may become a word of /etc/hosts.
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
-# For all names at once; podman's name server loses questions, and each is put anew after five.
+# For all names at once; podman's name server loses requests, which are repeated after five seconds.
 LOOKUP_SECONDS = 20.0
-# Rules are asked in this order, after those of the namespace's own addresses (0) and before the
-# routes (32766).
+# The order of rules: after those of the namespace's own addresses (0), before the routes (32766).
 ALLOWED, DENIED = 100, 200
-# A kernel without IPv6 has nothing to keep away.
-NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EOPNOTSUPP)
+# A kernel without IPv6 has nothing to close.
+NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EOPNOTSUPP}
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -61,19 +62,17 @@ def attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", len(value) + 4, kind) + value + bytes(-len(value) % 4)
 
 
-def is_ipv6(network: Network) -> bool:
-    """Whether a network is one of IPv6."""
-    return isinstance(network, ipaddress.IPv6Network)
-
-
 def message(
     network: Network, *, protocol: int = 0, port: int = 0, kind: int = RTM_NEWRULE
 ) -> bytes:
-    """Return the order for a rule: what goes to `network` is prohibited, or with a protocol and port takes the usual way."""
+    """Return the message that adds or removes a rule.
+
+    Without a port the rule prohibits all that goes to `network`; with one it allows that.
+    """
     action, priority, table = (
         (FR_ACT_TO_TBL, ALLOWED, RT_TABLE_MAIN) if port else (FR_ACT_PROHIBIT, DENIED, 0)
     )
-    family = socket.AF_INET6 if is_ipv6(network) else socket.AF_INET
+    family = socket.AF_INET6 if network.version == IPV6 else socket.AF_INET
     body = struct.pack("=BBBBBBBBI", family, network.prefixlen, 0, 0, table, 0, 0, action, 0)
     # A rule for everything has no destination.
     body += attribute(FRA_DST, network.network_address.packed) if network.prefixlen else b""
@@ -86,25 +85,21 @@ def message(
     return struct.pack("=IHHII", HEADER + len(body), kind, flags, 1, 0) + body
 
 
-def add(kernel: socket.socket, network: Network, *, protocol: int = 0, port: int = 0) -> None:
-    """Add a rule, unless it is there; raises OSError."""
-    _order(kernel, message(network, protocol=protocol, port=port), network, errno.EEXIST)
-
-
-def remove(kernel: socket.socket, network: Network, *, protocol: int = 0, port: int = 0) -> None:
-    """Take a rule away, unless it is gone; raises OSError."""
-    _order(
-        kernel,
-        message(network, protocol=protocol, port=port, kind=RTM_DELRULE),
-        network,
-        errno.ENOENT,
-    )
-
-
-def _order(kernel: socket.socket, order: bytes, network: Network, already: int) -> None:
-    kernel.send(order)
+def change(
+    kernel: socket.socket,
+    network: Network,
+    *,
+    protocol: int = 0,
+    port: int = 0,
+    kind: int = RTM_NEWRULE,
+) -> None:
+    """Add a rule unless it is there, or remove it unless it is gone; raises OSError."""
+    kernel.send(message(network, protocol=protocol, port=port, kind=kind))
     [code] = struct.unpack_from("=i", kernel.recv(65536), HEADER)
-    if code and -code != already and not (is_ipv6(network) and -code in NO_SUCH_FAMILY):
+    harmless = {0, errno.EEXIST if kind == RTM_NEWRULE else errno.ENOENT}
+    if network.version == IPV6:
+        harmless |= NO_SUCH_FAMILY
+    if -code not in harmless:
         raise OSError(-code, f"no rule for {network}")
 
 
@@ -120,7 +115,7 @@ def name_servers(text: str) -> list[Network]:
 
 
 def neighbours(text: str) -> list[Network]:
-    """Return the networks that are reached without a gateway, from /proc/net/route; whatever addresses an operator gave them."""
+    """Return the networks without a gateway, from /proc/net/route, whatever their addresses."""
     routes = [line.split() for line in text.splitlines()[1:]]
     direct = [
         (dotted(route[1]), dotted(route[7]))
@@ -131,7 +126,11 @@ def neighbours(text: str) -> list[Network]:
 
 
 def neighbours6(text: str) -> list[Network]:
-    """Return the same of IPv6, from /proc/net/ipv6_route: destination and length, source and length, gateway, metric, counters, flags, interface."""
+    """Return the same of IPv6, from /proc/net/ipv6_route.
+
+    Its columns are destination and length, source and length, gateway, metric, two counters, flags
+    and interface.
+    """
     routes = [line.split() for line in text.splitlines()]
     direct = [
         route
@@ -144,76 +143,55 @@ def neighbours6(text: str) -> list[Network]:
 
 
 def all_neighbours() -> list[Network]:
-    """Return the networks of either kind that are reached without a gateway."""
+    """Return the networks of either family that are reached without a gateway."""
     tables = ((Path("/proc/net/route"), neighbours), (Path("/proc/net/ipv6_route"), neighbours6))
     return [network for path, read in tables if path.exists() for network in read(path.read_text())]
 
 
 def dotted(word: str) -> str:
-    """Return an address of /proc/net/route, which shows four bytes as the number that they are to this machine."""
+    """Return an address of /proc/net/route, which shows it as a number in this machine's order."""
     return str(ipaddress.IPv4Address(struct.pack("=I", int(word, 16))))
 
 
-def host_and_port(url: str) -> str:
-    """Return where a URL leads; empty for one that leads into the container's own files. Raises ValueError for what is no URL."""
+def targets_of(url: str) -> list[str]:
+    """Return host:port of all that a URL may lead to; nothing for the container's own files.
+
+    Servers redirect from http to https under the same name. Raises ValueError for what is no URL.
+    """
     parts = urlsplit(url)
     if not parts.hostname:
-        return ""
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{host}:{parts.port or PORTS.get(parts.scheme, PORTS['https'])}"
-
-
-def targets_of(url: str) -> list[str]:
-    """Return host:port of all that a URL may lead to: servers send from http to https under the same name. Raises as `host_and_port`."""
-    target = host_and_port(url)
-    if not target:
         return []
-    host, _, port = target.rpartition(":")
-    is_plain = urlsplit(url).scheme == "http" and port == str(PORTS["http"])
-    return [target, f"{host}:{PORTS['https']}"] if is_plain else [target]
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port = parts.port or PORTS.get(parts.scheme, PORTS["https"])
+    is_plain = parts.scheme == "http" and port == PORTS["http"]
+    return [f"{host}:{port}", *([f"{host}:{PORTS['https']}"] if is_plain else [])]
 
 
 def feeds_of(text: str) -> list[str]:
-    """Return host:port of the feeds that an ImageBuilder's list names, whichever the package manager; what stands behind # is none."""
-    words = [
-        word
-        for line in text.splitlines()
-        if not line.lstrip().startswith("#")
-        for word in line.split()
-    ]
-    return [
-        target
-        for word in words
-        if word.startswith(("http://", "https://"))
-        for target in targets_of(word)
-    ]
+    """Return host:port of the feeds in a list of opkg or apk, without comments."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    words = [word for line in lines for word in line.split()]
+    urls = [word for word in words if word.startswith(("http://", "https://"))]
+    return [target for url in urls for target in targets_of(url)]
 
 
 def own_feeds() -> list[str]:
-    """Return host:port of the feeds that the image carries; that of a snapshot carries none before its builder is fetched."""
-    return [
-        feed
-        for path in map(Path, FEED_LISTS)
-        if path.exists()
-        for feed in feeds_of(path.read_text())
-    ]
+    """Return host:port of the feeds in the image; a snapshot's has none before it is unpacked."""
+    lists = [path.read_text() for path in map(Path, FEED_LISTS) if path.exists()]
+    return [feed for text in lists for feed in feeds_of(text)]
 
 
 def addresses(name: str) -> list[str]:
-    """Return what a name leads to; nothing when that is not known, for then nothing is fetched from there either."""
+    """Return the addresses of a name; nothing when they are not known."""
     try:
-        return list(
-            dict.fromkeys(
-                str(found[4][0])
-                for found in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-            )
-        )
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return []
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def look_up(names: Iterable[str]) -> dict[str, list[str]]:
-    """Return what each of the names leads to, asked at once; without those that are not known in time."""
+    """Return the addresses of each name that is known in time; all are asked at once."""
     found: dict[str, list[str]] = {}
 
     def ask(name: str) -> None:
@@ -236,7 +214,10 @@ def admitted(
     found: Mapping[str, Sequence[str]],
     private: Sequence[Network],
 ) -> list[tuple[str, Network, int]]:
-    """Return name, address and port of all that may be reached: of `servers` wherever they are, of `feeds` outside of `private`."""
+    """Return name, address and port of all that may be reached.
+
+    `servers` may be anywhere, `feeds` only outside of the `private` networks.
+    """
     servers = set(servers)
     reached = []
     for target in sorted({*servers, *feeds} - {""}):
@@ -263,33 +244,33 @@ def pins(reached: Iterable[tuple[str, Network, int]]) -> str:
 def fence(
     *, is_closed: bool, ranges: Iterable[str], servers: Iterable[str], feeds: Iterable[str]
 ) -> None:
-    """Put up the whole fence: what is denied first, so that it is never open."""
+    """Add all rules; those that prohibit come first, so the network is never open."""
     private = [ipaddress.ip_network(text) for text in ranges] + all_neighbours()
     wanted = [*feeds, *own_feeds()] if is_closed else []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE) as kernel:
         kernel.bind((0, 0))
         for network in map(ipaddress.ip_network, EVERYTHING) if is_closed else private:
-            add(kernel, network)
+            change(kernel, network)
         ways = [
             (server, protocol)
             for server in dict.fromkeys(name_servers(Path("/etc/resolv.conf").read_text()))
             for protocol in (socket.IPPROTO_UDP, socket.IPPROTO_TCP)
         ]
         for server, protocol in ways:
-            add(kernel, server, protocol=protocol, port=DNS)
+            change(kernel, server, protocol=protocol, port=DNS)
         servers = list(servers)
         found = look_up(
             target.rpartition(":")[0].strip("[]") for target in (*servers, *wanted) if target
         )
         reached = admitted(servers, wanted, found, private)
         if is_closed:
-            # What a build looks up is told to the world: it needs nobody to ask.
+            # A lookup could carry data out of the build, and it needs none: its hosts are in PINS.
             for server, protocol in ways:
-                remove(kernel, server, protocol=protocol, port=DNS)
+                change(kernel, server, protocol=protocol, port=DNS, kind=RTM_DELRULE)
             with PINS.open("a") as hosts:
                 hosts.write(pins(reached))
         for _, address, port in reached:
-            add(kernel, address, protocol=socket.IPPROTO_TCP, port=port)
+            change(kernel, address, protocol=socket.IPPROTO_TCP, port=port)
 
 
 if __name__ == "__main__":

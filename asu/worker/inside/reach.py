@@ -1,10 +1,9 @@
-"""Prints which of the targets can be reached from here, one a line.
-
-Each is host:port, with `gateway` for whoever leads out of the network; `world`, which is whether
-there is a way to public addresses; or
-`names`, which is whether there is one to a name server. For the last two nothing is sent.
+"""Print which of the targets can be reached from here, one a line.
 
 Usage: reach.py TARGET…
+
+A target is host:port, where the host may be `gateway`; `world`, a route to public addresses; or
+`names`, a route to a name server. For the last two nothing is sent.
 """
 
 from __future__ import annotations
@@ -24,14 +23,17 @@ DNS = 53
 
 
 def gateway(text: str) -> str:
-    """Return the way out by /proc/net/route, which shows four bytes as the number that they are to this machine; empty without one."""
+    """Return the address of the gateway from /proc/net/route; empty without one.
+
+    The file shows an address as a number in this machine's order.
+    """
     routes = [line.split() for line in text.splitlines()[1:]]
     ways = [int(route[2], 16) for route in routes if int(route[1], 16) == 0]
     return str(ipaddress.IPv4Address(struct.pack("=I", ways[0]))) if ways else ""
 
 
 def has_way(host: str, port: int) -> bool:
-    """Whether a datagram could leave for there; nothing is sent."""
+    """Whether there is a route to that address; nothing is sent."""
     with socket.socket(
         socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM
     ) as probe:
@@ -49,7 +51,7 @@ def name_servers(text: str) -> list[str]:
 
 
 def is_reached(target: str) -> bool:
-    """Whether somebody takes a connection there, or there is the way that is asked for."""
+    """Whether a server accepts a connection, or there is such a route."""
     if target == "world":
         return has_way(DOCUMENTED, DISCARD)
     if target == "names":

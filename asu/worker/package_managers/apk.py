@@ -107,11 +107,13 @@ class Apk(PackageManager):
 def _unusable(name: str, address: str, reason: str) -> UnusableFeed:
     if "UNTRUSTED" in reason:
         return UnusableFeed(
-            f"{name} ({address}) has no signature by a known key; `repository_keys` must hold its key in PEM",
+            f"{name} ({address}) has no signature by a known key; "
+            "`repository_keys` must hold its key in PEM",
             is_untrusted=True,
         )
     return UnusableFeed(
-        f"{name} ({address}) cannot be downloaded or is no feed for apk ({reason}); check its address, or try again later"
+        f"{name} ({address}) cannot be downloaded or is no feed for apk ({reason}); "
+        "check its address, or try again later"
     )
 
 

@@ -45,7 +45,8 @@ _CONFLICT = re.compile(
     r"packages conflict with ([^ \n:]+):\n((?: \* check_conflicts_for: \t[^\n]*\n)+)"
 )
 _CLASH = re.compile(
-    r"Package (\S+) wants to install file (\S+)\n\tBut that file is already provided by package  \* (\S+)"
+    r"Package (\S+) wants to install file (\S+)\n"
+    r"\tBut that file is already provided by package  \* (\S+)"
 )
 
 # opkg buffers its output, so the errors that it lists at the end may cut one of its lines in two.
@@ -99,8 +100,8 @@ class Opkg(PackageManager):
         unusable = []
         for name, url in feeds.items():
             if "Updated list of available packages" not in heard.get(f"{url}/Packages.gz", ""):
-                words = "cannot be downloaded or is no feed for opkg; check its address, or try again later"
-                unusable.append(UnusableFeed(f"{name} ({url}) {words}"))
+                words = "cannot be downloaded or is no feed for opkg; check its address"
+                unusable.append(UnusableFeed(f"{name} ({url}) {words}, or try again later"))
             elif "Signature check passed." not in heard.get(f"{url}/Packages.sig", ""):
                 words = "has no signature by a known key; `repository_keys` must hold its usign key"
                 unusable.append(UnusableFeed(f"{name} ({url}) {words}", is_untrusted=True))

@@ -16,7 +16,8 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 # The characters that the API leaves in an address; file: is for builders that hold a copy of their
 # feeds. No segment leads upwards.
 _URL = re.compile(
-    r"(?!.*/\.\.?(?:/|$))(?:https?://[A-Za-z0-9][A-Za-z0-9.:-]{0,255}|file:/)/[A-Za-z0-9._~+/-]{0,511}"
+    r"(?!.*/\.\.?(?:/|$))(?:https?://[A-Za-z0-9][A-Za-z0-9.:-]{0,255}|file:/)"
+    r"/[A-Za-z0-9._~+/-]{0,511}"
 )
 
 
@@ -33,7 +34,7 @@ NO_FEEDS = OwnFeeds()
 
 @dataclass(frozen=True, slots=True)
 class UnusableFeed:
-    """A feed that a builder left out: a sentence that says so, and whether only its key is unknown."""
+    """A feed that a builder left out; `is_untrusted` where only its key is unknown."""
 
     words: str
     is_untrusted: bool = False
