@@ -10,6 +10,9 @@ export PYTHON
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
 NATIVE := $(AS_ROOT) $(PYTHON) -m misc.native
 
+# More than there are processors: most of the time a test waits for programs that it started.
+TEST_PROCESSES ?= 6
+
 SOURCES := asu asu-prepare tests misc
 
 .DEFAULT_GOAL := help
@@ -30,8 +33,9 @@ up: install ## Start the whole system natively
 down: ## End exactly what `make up` and `make demo` started
 	@$(NATIVE) down
 
-test: install ## Run every test of both services, and tell which were slow
-	@$(AS_ROOT) $(VENV)/python -m pytest --durations=10 --durations-min=5 $(PYTEST_ARGS)
+test: install ## Run every test of both services, TEST_PROCESSES (6) files at a time, and list the slow tests
+	@$(AS_ROOT) $(VENV)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile --no-loadscope-reorder \
+		--durations=10 --durations-min=10 $(PYTEST_ARGS)
 
 smoke: install ## Start the compose files for real, scale and replace their parts under load, and take them down
 	@$(AS_ROOT) $(VENV)/python -m tests.smoke $(PARTS)

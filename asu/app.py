@@ -26,26 +26,25 @@ from .web.edge import Cors, Edge, error_response, plain_error
 from .web.request_mistakes import described, summary
 
 HTTP_BAD_REQUEST, HTTP_NOT_FOUND, HTTP_METHOD_NOT_ALLOWED = 400, 404, 405
-# The framework raises this status for one reason alone: what it was given to parse could not even
-# be decoded.
-BROKEN_BODY = "The request body cannot be read: it must be JSON in UTF-8, not nested without end, with numbers of a usual size."
+# The framework raises 400 only for a body that it cannot decode.
+BROKEN_BODY = (
+    "The request body cannot be read: it must be JSON in UTF-8, not nested without end, "
+    "with numbers of a usual size."
+)
 
 
 class LifespanState(TypedDict):
-    """What requests find in their state."""
+    """What the state of a request holds."""
 
     services: Services
 
 
 def create_app(settings: Settings, open_services: OpenServices = open_services) -> FastAPI:
-    """Make the API; nothing is opened before its lifespan begins."""
+    """Make the API. Nothing is opened before its lifespan begins."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
-        async with (
-            open_services(settings) as services,
-            services.tally.flushed(),
-        ):
+        async with open_services(settings) as services, services.tally.flushed():
             yield {"services": services}
 
     app = FastAPI(
@@ -57,8 +56,7 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
         redirect_slashes=False,
         docs_url=None,  # Ours have a policy (routers/pages.py).
         redoc_url=None,
-        # FastAPI's own telemetry would record exception messages, which can hold what a caller
-        # sent.
+        # FastAPI's own telemetry would record exception messages, which can quote a request.
         telemetry={
             "tracing": False,
             "metrics": False,
@@ -103,7 +101,7 @@ def _count(scope: Scope, status: int) -> None:
 
 
 async def _asu_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, AsuError)  # noqa: S101  # The handler is registered for this class alone.
+    assert isinstance(error, AsuError)  # noqa: S101  # The handler is only for this class.
     return error_response(error)
 
 

@@ -1,8 +1,8 @@
 """Ask something that may hang, such as a disk or a store, without holding up anything else.
 
 asyncio has a few threads for everyone. Calls that hang would take one after another, until nothing
-else gets a thread. So each thing that may hang is asked in a few threads of its own. They start when
-there is something to do and end when they are idle, and none keeps the process from ending.
+else gets a thread. So each thing that may hang is asked in a few threads of its own. They start
+when there is something to do and end when they are idle, and none keeps the process from ending.
 """
 
 import asyncio

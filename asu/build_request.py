@@ -54,7 +54,8 @@ def _version(text: str) -> str:
 
 def _no_boolean(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError("must be a number of megabytes")  # noqa: TRY004  # pydantic turns ValueError alone into an error of the field.
+        # pydantic makes an error of the field only of ValueError.
+        raise ValueError("must be a number of megabytes")  # noqa: TRY004
     return value
 
 
@@ -76,7 +77,10 @@ VersionName = Annotated[str, StringConstraints(max_length=32), AfterValidator(_v
 
 
 class BuildRequest(BaseModel):
-    """A firmware image with exactly these packages, for this device, in this version; unknown fields are ignored."""
+    """A firmware image with exactly these packages, for this device, in this version.
+
+    Unknown fields are ignored.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -117,14 +121,20 @@ class BuildRequest(BaseModel):
     leave_out_missing: Annotated[
         bool, Field(description="Whether packages that no feed has are left out.")
     ] = False
+    any_order: Annotated[
+        bool,
+        Field(
+            description="Whether the order of `packages` means nothing, as in previews of a "
+            "device's own list. It counts in releases with opkg alone."
+        ),
+    ] = False
 
     def normalised(self) -> dict[str, Any]:
         """Return the request as a plain mapping, spellings that mean the same brought to one."""
         return normalised_request(self.model_dump())
 
 
-# What those who ask for one and the same image may each say in another way, and what stands in its
-# place: clients know these fields.
+# Fields that may differ in requests for one image, and what clients see in their place.
 ASKERS_OWN: Mapping[str, Any] = {
     "client": None,
     "from_version": None,
@@ -134,15 +144,14 @@ ASKERS_OWN: Mapping[str, Any] = {
 
 
 def without_asker(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a request without what only the one who asked has said: a build is everybody's who asks for it, and is answered to all alike."""
+    """Return a request without the fields of its first client: a build is answered to all alike."""
     return {**request, **{name: value for name, value in ASKERS_OWN.items() if name in request}}
 
 
 def echo(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a request as answers show it: the first-boot script never leaves the server, nor do the words of whoever came first.
+    """Return a request as answers show it, without the first-boot script and `ASKERS_OWN`.
 
-    Their places stay; that of the script with an empty text where there was one, since clients know
-    it as a text.
+    Where there is a script, `defaults` is "", since clients know it as a text.
     """
     return {**without_asker(request), "defaults": "" if request.get("defaults") else None}
 

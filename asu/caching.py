@@ -40,7 +40,7 @@ class SingleFlight(Generic[K, V]):
     async def run(self, key: K, work: Work[V], *, patience: float | None = None) -> V:
         """Return the outcome of the work for `key`, or raise its error.
 
-        Raise TimeoutError if it has gone on for `patience` seconds (it still goes on), or is closed.
+        Raise TimeoutError if it is closed, or has gone on for `patience` seconds; it still goes on.
         """
         task, began = self.start(key, work), self._flights[key][1]
         timeout = None if patience is None else max(began + patience - self._clock(), 0.0)
@@ -71,8 +71,8 @@ class _Entry(Generic[V]):
 class TtlCache(Generic[K, V]):
     """Keeps each value for `seconds`. Beyond `max_size` in all, the least recently used one goes.
 
-    A value counts as 1, or as what `size_of` says. A value that is no longer fresh stays until it is
-    replaced, dropped or displaced, and can still be had with `get_stale`.
+    A value counts as 1, or as what `size_of` says. A value that is no longer fresh stays until it
+    is replaced, dropped or displaced, and can still be had with `get_stale`.
     """
 
     def __init__(

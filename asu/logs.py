@@ -62,7 +62,7 @@ class Lines(logging.Formatter):
         """Return the record as printable lines."""
         return "\n  | ".join(map(_printable, super().format(record).split("\n")))
 
-    def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802  # The name is the library's.
+    def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802  # The library names it.
         """Return where an exception came from, without its message."""
         return where_it_failed(ei[1]) if ei[1] else ""
 

@@ -1,6 +1,8 @@
 """What the routers work with, opened and closed with the application."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +12,7 @@ from fastapi import Request
 from . import __version__
 from .builds.build_queue import BuildQueue, RqBuildQueue
 from .builds.build_requests import Builds
-from .builds.capacity import Room
+from .builds.capacity import Capacity
 from .builds.fleet import Fleet
 from .builds.redis_fleet import RedisFleet
 from .catalogue.devices import Devices
@@ -68,6 +70,10 @@ class Services:
     status: Status
 
 
+# asyncio looks up names in shared threads, one for each new connection, and they hang with the name
+# server. Both web clients have 64 connections; the rest is for work, and for the name of Redis.
+SHARED_THREADS = 80
+
 OpenServices = Callable[[Settings], AbstractAsyncContextManager[Services]]
 
 
@@ -98,7 +104,7 @@ def assemble(
         upstream=upstream,
         catalogue=catalogue,
         devices=Devices(upstream, catalogue),
-        listings=Listings(upstream, gatherer, catalogue),
+        listings=Listings(upstream, gatherer, catalogue, rules, settings.oldest_branch),
         renderings=Renderings(ttl=settings.metadata_ttl),
         resolver=resolver,
         preparer=preparer,
@@ -110,7 +116,7 @@ def assemble(
             records=records,
             queue=queue,
             store=store,
-            room=Room(settings, fleet, records),
+            capacity=Capacity(settings, fleet, records),
             limit=settings.max_pending_jobs,
             share=settings.client_share,
             patience=settings.poll_patience,
@@ -141,7 +147,8 @@ def assemble(
 
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
-    """Open the real parts; none of them connects before it is used, so the API starts while Redis is still down."""
+    """Open the real parts. None connects before it is used, so the API starts without Redis."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(SHARED_THREADS))
     redis, blocking = async_redis(settings.redis_url), sync_redis(settings.redis_url)
     store, counts = open_store(settings), Counts()
     try:

@@ -50,7 +50,7 @@ def _listed(value: object) -> object:
 
 
 def _addresses(entries: tuple[str, ...]) -> tuple[str, ...]:
-    """Return addresses in their one spelling. Name a mistake by its place: it may hold a password."""
+    """Return addresses in their one spelling. Name mistakes by place: they may hold passwords."""
     addresses = []
     for number, entry in enumerate(entries, start=1):
         try:
@@ -70,7 +70,7 @@ AddressList = Annotated[
 
 
 class UnusableSettings(Exception):
-    """Settings that cannot be used. `mistakes` are sentences that name a setting, never its value."""
+    """Settings that cannot be used. `mistakes` are sentences with a setting, never its value."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         self.mistakes = tuple(mistakes)
@@ -107,9 +107,9 @@ class Settings(BaseSettings):
     prepare_deadline: PositiveFloat = 3.0
     """Seconds until the API makes a preview itself because asu-prepare does not answer."""
     build_key: Path | None = None
-    """Secret key (usign) that images are signed with; its certificates are in `.ucert` beside it."""
+    """Secret key (usign) that signs the images; its certificates are in `.ucert` beside it."""
     builder_id: Annotated[str | None, Field(pattern=r"^[a-z][a-z0-9+.-]*:[!-~]+$")] = None
-    """URI of this server as the builder in provenances; unset, it is made of a random name in Redis."""
+    """URI of this server as the builder in provenances; unset, made of a random name in Redis."""
     store_path: Path = Path("store")
     """Directory of the finished images, the same for API and workers; with `S3_BUCKET`, of images
     that are being made."""
@@ -154,18 +154,18 @@ class Settings(BaseSettings):
     pull_policy: Literal["missing", "newer", "never"] = "missing"
     """When release images of the ImageBuilder are pulled."""
     poll_patience: Annotated[float, Field(ge=0, le=25)] = 15.0
-    """Seconds that a poll waits for a Redis that does not answer; clients take an error for the end of
-    their build. Restarts take a few seconds, and the gateway gives up after 30."""
+    """Seconds that a poll waits for a Redis that does not answer; clients take an error for the end
+    of their build. Restarts take a few seconds, and the gateway gives up after 30."""
     max_pending_jobs: PositiveInt = 200
     """New builds are refused (529) while this many wait."""
     # A provider's NAT or a build farm may well ask for a hundred different images.
     client_share: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Part of these places that builds of one public address (IPv6: one /64) may hold (else 429)."""
+    """Part of these places for builds of one public address (IPv6: one /64); beyond, 429."""
     max_attempts: PositiveInt = 3
     """How often a build is begun when its worker is lost."""
     retry_delays: DelayList = (5.0, 30.0)
-    """Seconds until a build that failed by the server's or upstream's fault begins again: before its
-    second attempt, its third, and so on, as JSON array or with commas between; `[]` for never."""
+    """Seconds until a build that failed by the server's or upstream's fault begins again: before
+    its second attempt, its third, and so on, as JSON array or with commas between; `[]`: never."""
     info_deadline: PositiveInt = 60
     """Seconds for `make info`."""
     manifest_deadline: PositiveInt = 300
@@ -181,14 +181,14 @@ class Settings(BaseSettings):
     build_ttl_unversioned: PositiveInt = 3_600
     """Seconds that a finished build of `SNAPSHOT` or a branch's snapshot is remembered."""
     build_defaults_ttl: PositiveInt = 1_800
-    """Most seconds that a finished build with a first-boot script is remembered: only one device has a
-    use for it."""
+    """Most seconds that a finished build with a first-boot script is remembered: only one device
+    has a use for it."""
     build_failure_ttl: PositiveInt = 600
     """Seconds that a failure of the user's making is remembered."""
     retry_failure_ttl: PositiveInt = 60
     """Seconds that polls still see a failure that a new request would retry."""
     store_budget_mb: NonNegativeInt = 0
-    """MiB that the store may hold; beyond, the builds of longest ago go before their time. 0: any."""
+    """MiB that the store may hold; beyond, builds that were unused for longest go first. 0: any."""
     metadata_ttl: PositiveInt = 300
     """Seconds until a document of the downloads server is revalidated."""
     oldest_branch: str = "21.02"
@@ -210,8 +210,8 @@ class Settings(BaseSettings):
     """Addresses or networks, comma separated, that may name a caller's address (`X-Forwarded-For`):
     the gateway's."""
     disk_reserve_mb: NonNegativeInt = 1024
-    """MiB that stay free where images are kept and made. Below, new builds are refused (529), accepted
-    ones wait, and all else goes on; `/readyz?verbose`, `asu check` and a metric report it."""
+    """MiB that stay free where images are kept and made. Below, new builds are refused (529),
+    accepted ones wait, all else goes on; `/readyz?verbose`, `asu check` and a metric report it."""
     audit_log: Path | None = None
     """File to which workers add a line of JSON for each build that ended, with the hashes of its
     files; each machine has its own."""
@@ -226,7 +226,7 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # The signature is pydantic's; dotenv and secret files are not used.
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # Not used, as the next.
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments first, then the environment, then the file."""

@@ -1,4 +1,4 @@
-"""Writes REFERENCE.md from the code: settings, routes, metrics and errors; a test compares the file with what this would write.
+"""Write REFERENCE.md from the code: settings, routes, metrics, errors; a test compares the file.
 
 python -m misc.reference > REFERENCE.md
 """
@@ -16,8 +16,9 @@ from asu.settings import Settings
 
 INTRODUCTION = """# Reference
 
-Settings, routes, metrics and errors of asu. This file is written by `python -m misc.reference` and checked by a test; those of the
-preview service stand in [asu-prepare/README.md](asu-prepare/README.md).
+Settings, routes, metrics and errors of asu. This file is written by `python -m misc.reference` and
+checked by a test; those of the preview service are in
+[asu-prepare/README.md](asu-prepare/README.md).
 """
 
 
@@ -38,7 +39,8 @@ def reference() -> str:
 
 def _settings() -> Iterator[str]:
     yield "## Settings\n"
-    yield "From the environment (upper case) or from the TOML file that `ASU_CONFIG` names (default `asu.toml`, lower case); the environment wins.\n"
+    yield "From the environment (upper case) or from the TOML file that `ASU_CONFIG` names (default"
+    yield "`asu.toml`, lower case); the environment wins.\n"
     yield "| setting | default | meaning |"
     yield "|---|---|---|"
     for name, field in Settings.model_fields.items():
@@ -84,9 +86,11 @@ def app_routes(app: FastAPI) -> list[APIRoute]:
 
 def _metrics() -> Iterator[str]:
     yield "## Metrics\n"
-    yield "At `/metrics` of each API process, in Prometheus' text format; the gateway lets nobody through to it. Counters of the API are of its"
-    yield "process, those of builds are of all workers together, since counting began. Without Redis, what only it knows is absent and"
-    yield "`asu_redis_up` is 0. Of the process itself there is `process_…` besides. `misc/prometheus` has alert rules, `misc/grafana` a dashboard.\n"
+    yield "At `/metrics` of each API process, in Prometheus' text format; the gateway refuses it."
+    yield "Counters of the API are of its process, those of builds of all workers together, since"
+    yield "counting began. Without Redis, what only Redis knows is absent and `asu_redis_up` is 0."
+    yield "The process itself has `process_…`. `misc/prometheus` has alert rules, `misc/grafana`"
+    yield "a dashboard.\n"
     yield "| metric | type | labels | meaning |"
     yield "|---|---|---|---|"
     for metric in METRICS:
@@ -102,9 +106,11 @@ def _values(values: tuple[str, ...]) -> str:
 
 def _errors() -> Iterator[str]:
     yield "## Errors\n"
-    yield "Every error is JSON with `status`, `title`, `detail` (a sentence), `code` (stable, for programs) and, where trying again helps,"
-    yield "`retry_after` in seconds; invalid requests list all mistakes under `errors`. A failed build answers 500 with the builder's `stdout`"
-    yield "and `stderr` and the `fault`: only a user's fault is remembered, all others are tried again by the next request.\n"
+    yield "Every error is JSON with `status`, `title`, `detail` (a sentence), `code` (stable, for"
+    yield "programs) and, where trying again helps, `retry_after` in seconds; invalid requests list"
+    yield "all mistakes under `errors`. A failed build answers 500 with the builder's `stdout` and"
+    yield "`stderr` and the `fault`: only a user's fault is remembered, others are tried again by"
+    yield "the next request.\n"
     yield "| code | status | fault | message |"
     yield "|---|---|---|---|"
     for kind in sorted(error_classes(), key=lambda kind: (kind.fault, kind.status, kind.code)):

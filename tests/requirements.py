@@ -1,10 +1,19 @@
-"""What tests need from the machine: a missing program skips its tests on a laptop and fails them in CI."""
+"""What tests need from the machine: programs, ports, and locks between the test processes."""
 
+import fcntl
 import os
+import random
 import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
+
+# Below the ports that the kernel gives to outgoing connections (32768 and above on Linux).
+# One of those could take a port between the look and the use.
+FREE_PORTS = range(20000, 32768)
 
 
 def required_program(name: str) -> str:
@@ -18,7 +27,17 @@ def required_program(name: str) -> str:
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on; other test processes look for one at the same time."""
+    while True:
+        port = random.choice(FREE_PORTS)  # noqa: S311  # It keeps processes apart, no secret.
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@contextmanager
+def exclusive(lock: Path) -> Iterator[None]:
+    """Wait until no other process holds this lock file, then hold it."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -147,3 +147,10 @@ class PrepareRequest(BaseModel):
         bool,
         Field(description="Whether packages that no feed has are left out, each as a change."),
     ] = False
+    any_order: Annotated[
+        bool,
+        Field(
+            description="Whether the order of `packages` means nothing, as in previews of a "
+            "device's own list. It counts in releases with opkg alone."
+        ),
+    ] = False

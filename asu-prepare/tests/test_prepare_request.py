@@ -32,6 +32,7 @@ SINGLE: dict[str, list[Any]] = {
     "client": [1, [], "x" * 257],
     "from_version": ["24", "x", 1, "24.10.4\n"],
     "ignored_changes": [None, "a", ["a" * 161], ["a b"], ["a\n"], ["-a"], ["a"] * 101],
+    "any_order": [None, "perhaps", [], 2],
     "leave_out_missing": [None, "perhaps", [], 2],
     "distro": [None, 1, "x" * 33],
 }  # fmt: skip

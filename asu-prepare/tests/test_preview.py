@@ -157,6 +157,7 @@ def test_every_field_passes_through(client: TestClient) -> None:
         "defaults": "uci commit\n", "rootfs_size_mb": 256, "filesystem": "squashfs", "repositories": {"extra": "https://example.org/x"},
         "repositories_mode": "append", "repository_keys": ["key"], "client": "owut/2026.07.08-r1", "from_version": "24.10.3",
         "ignored_changes": ["auc-owut"], "leave_out_missing": True,
+        "any_order": True,
     }  # fmt: skip
 
     assert set(request) == set(PrepareRequest.model_fields)

@@ -1,1 +1,1 @@
-"""What can be built: validation of requests, resolution, previews, and the metadata that clients read."""
+"""What can be built: validation, resolution, previews, and the metadata that clients read."""

@@ -1,11 +1,10 @@
-"""Which package feeds and keys of a request's own are admitted.
+"""Decide which package feeds and keys of a request are admitted.
 
-An address is compared with the operator's allow-list part by part and never fetched from here. What
-the worker may rely on: the names are `[A-Za-z0-9][A-Za-z0-9_-]*` and none of the builder's own
-(opkg would skip such a feed as a duplicate), so it writes them as they are; each address is
-`FeedUrl.text` and has the form that the version's package manager wants; each key is
-`FeedKey.text`, of the kind that the package manager reads. `FeedKey.parse(text).file_name` is the
-name of its file.
+An address is compared with the operator's allow-list part by part and never fetched from here. The
+worker may rely on this: names are `[A-Za-z0-9][A-Za-z0-9_-]*` and none of the builder's own (opkg
+would skip such a feed as a duplicate); each address is `FeedUrl.text`, in the form that the
+version's package manager wants; each key is `FeedKey.text`, of the kind that it reads, and
+`FeedKey.parse(text).file_name` is the name of its file.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,26 +25,25 @@ SHOWN = 3  # Entries of the allow-list that a refusal names; overview.json has a
 SHOWN_LENGTH = 128  # Characters of an address that a refusal repeats.
 KEY_KINDS = {"opkg": "usign", "apk": "pem"}
 KEY_NAMES = {"usign": "usign's public key", "pem": "a PEM file with an EC public key"}
-# opkg takes a directory and adds `Packages.gz`; these are the files in one, which people copy from
-# their browser.
+# opkg wants a directory. These are endings of files in one, which people copy from their browser.
 DIRECTORY_FILES = (".adb", ".apk", ".gz", ".ipk", ".json", ".manifest", ".sig")
 
 
 @dataclass(frozen=True, slots=True)
 class FeedPolicy:
-    """The operator's allow-list, read once; with an empty one no feed is admitted."""
+    """The operator's allow-list; with an empty one no feed is admitted."""
 
     allowed: tuple[FeedUrl, ...]
 
     @classmethod
     def of(cls, allow_list: Iterable[str]) -> Self:
-        """Read an allow-list; raises InvalidFeedError."""
+        """Read an allow-list; raise InvalidFeedError."""
         return cls(tuple(map(FeedUrl.parse, allow_list)))
 
     def admit(self, repositories: Mapping[str, str], keys: Iterable[str], version: Version) -> None:
-        """Let a request's feeds and keys pass.
+        """Return if a request's feeds and keys are admitted.
 
-        Raises RepositoryNotAllowed, MalformedRepository, MalformedRepositoryKey and
+        Raise RepositoryNotAllowed, MalformedRepository, MalformedRepositoryKey or
         UnsuitableRepositoryKey.
         """
         for name, text in repositories.items():
@@ -53,12 +51,13 @@ class FeedPolicy:
         known: dict[str, FeedKey] = {}
         for number, text in enumerate(keys, start=1):
             key = _admit_key(number, text, version)
-            # A builder finds a usign key by its fingerprint, which anybody may write into another
-            # key: only one of them would count.
+            # A builder finds a usign key by its fingerprint, which anybody can write into another
+            # key. Only one of the two would count.
             if known.setdefault(key.file_name, key) != key:
                 raise MalformedRepositoryKey(
                     number=number,
-                    reason="has the fingerprint of another one before it; send the one that signs the feed",
+                    reason="has the fingerprint of another one before it; send the one that signs "
+                    "the feed",
                 )
         if known and not repositories:
             raise MalformedRepositoryKey(
@@ -94,14 +93,23 @@ class FeedPolicy:
 
 
 def _check_form(name: str, url: FeedUrl, version: Version) -> None:
-    """Check that an address is an index for apk or a directory for opkg: either takes the other's in silence and finds nothing."""
+    """Check that an address is an index for apk or a directory for opkg.
+
+    Either takes the other's without an error and finds nothing.
+    """
     last = url.path[-1] if url.path else ""
     if package_manager_of(version) == "apk":
         if not last.endswith(".adb"):
-            reason = f"has no index for apk, which {version} installs with; give the address of its packages.adb, which ends in .adb"
+            reason = (
+                f"has no index for apk, which {version} installs with; give the address of its "
+                "packages.adb, which ends in .adb"
+            )
             raise MalformedRepository(repository=name, reason=reason)
     elif last.endswith(DIRECTORY_FILES):
-        reason = f"is no directory for opkg, which {version} installs with; give the address of the directory in which its Packages.gz lies"
+        reason = (
+            f"is no directory for opkg, which {version} installs with; give the address of the "
+            "directory in which its Packages.gz lies"
+        )
         raise MalformedRepository(repository=name, reason=reason)
 
 
@@ -122,8 +130,8 @@ def _admit_key(number: int, text: str, version: Version) -> FeedKey:
 
 
 def _check_elliptic(key: FeedKey) -> None:
-    """Check that a PEM file holds an EC public key and nothing else, as openssl writes it; raises InvalidFeedError."""
-    # Few requests bring a key; all others save the time and memory of the library.
+    """Check that a PEM file is an EC public key as openssl writes it; raise InvalidFeedError."""
+    # Few requests bring a key; the others save the library's time and memory.
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
@@ -141,8 +149,7 @@ def _check_elliptic(key: FeedKey) -> None:
     if not isinstance(public, EllipticCurvePublicKey):
         raise InvalidFeedError("is no EC public key, and apk reads no others")
     if public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != key.content:
-        # A compressed point, or anything behind the key: another spelling of a key would be another
-        # build.
+        # Such as a compressed point: another spelling of a key would be another build.
         raise InvalidFeedError(
             "is an EC public key in an unusual encoding; send what `openssl ec -pubout` writes"
         )

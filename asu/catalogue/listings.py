@@ -1,23 +1,24 @@
-"""What owut and auc read before they ask: a profile, and the packages of a target and of an architecture, with versions.
+"""Metadata that clients read before they ask: branches, profiles, and packages with their versions.
 
-The shapes are those of the reference server (facts of the wire contract): a target's index is
-nested and has the kernel modules merged in, an architecture's is one flat map over all feeds. Names
-are free of ABI suffixes, since that is what the clients compare with a manifest; where an old index
-has them, both spellings are there.
+The shapes are those of the reference server: the index of a target is nested and has the kernel
+modules merged in, that of an architecture is one flat map over all feeds. Names have no ABI suffix,
+since clients compare them with a manifest; old indexes have both spellings.
 """
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from asu.errors import NotFound, UpstreamUnreachable
+from asu.errors import NotFound, UpstreamError, UpstreamUnreachable
 from asu.resolution import (
     DocumentMissingError,
     DocumentUnavailableError,
     Gatherer,
     InvalidVersionError,
+    RuleBook,
     Version,
     normalised_profile,
     profiles_path,
@@ -34,7 +35,7 @@ NO_PROFILE = Rendering.of(b"{}")
 
 @dataclass(frozen=True, slots=True)
 class WholeProfiles:
-    """A profiles.json with its profiles as they are sent: auc asks for one profile per version, so it is put together once."""
+    """The profiles of a target as they are sent; auc asks for one of each version."""
 
     profiles: Mapping[str, Rendering]
 
@@ -42,13 +43,100 @@ class WholeProfiles:
 class Listings:
     """The lists, each from the downloads server's documents."""
 
-    def __init__(self, upstream: Upstream, gatherer: Gatherer, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        gatherer: Gatherer,
+        catalogue: Catalogue,
+        rules: RuleBook,
+        oldest_branch: str,
+    ) -> None:
         self._upstream, self._gatherer, self._catalogue = upstream, gatherer, catalogue
+        self._rules, self._oldest_branch = rules, Version.parse(oldest_branch)
+
+    async def branches(self) -> dict[str, dict[str, Any]]:
+        """Return branch → description in the shape of overview.json, newest first.
+
+        A branch without targets is listed too: owut and auc skip it, while LuCI looks its device's
+        branch up before every build and fails without it.
+        """
+        listed = (await self._catalogue.releases()).versions
+        names = {version.branch for version in listed} | set(self._rules.branch_off_revisions)
+        served = [Version.parse(name) for name in names]
+        branches = sorted(
+            (branch for branch in served if branch >= self._oldest_branch), reverse=True
+        )
+        described = await asyncio.gather(
+            self._development(),
+            *(self._release_branch(branch, listed) for branch in branches),
+        )
+        return {entry["name"]: entry for entry in described}
+
+    async def _development(self) -> dict[str, Any]:
+        snapshot = Version.parse("SNAPSHOT")
+        return {
+            "path": "snapshots",
+            "enabled": True,
+            "snapshot": True,
+            "path_packages": "DEPRECATED",
+            "package_changes": self._package_changes(snapshot),
+            "versions": ["SNAPSHOT"],
+            "name": "SNAPSHOT",
+            "targets": await self._targets_or_none(snapshot),
+        }
+
+    async def _release_branch(self, branch: Version, listed: Sequence[Version]) -> dict[str, Any]:
+        """Describe a branch. Its targets are those of its snapshot and its two newest releases.
+
+        A snapshot may be missing, and a release is published target by target over hours.
+        """
+        versions = [version for version in listed if version.branch == branch.text]
+        snapshot = Version.parse(f"{branch}-SNAPSHOT")
+        targets: dict[str, str] = {}
+        for found in await asyncio.gather(
+            *map(self._targets_or_none, (snapshot, *reversed(versions[:2])))
+        ):
+            targets |= found
+        entry = {
+            "path": "releases/{version}",
+            "enabled": True,
+            "snapshot": False,
+            "path_packages": "DEPRECATED",
+            "package_changes": self._package_changes(snapshot),
+            "versions": [*(version.text for version in versions), snapshot.text],
+            "name": branch.text,
+            "targets": targets,
+        }
+        if branch.text in self._rules.branch_off_revisions:
+            entry["branch_off_rev"] = self._rules.branch_off_revisions[branch.text]
+        return entry
+
+    async def _targets_or_none(self, version: Version) -> dict[str, str]:
+        """Return the targets of a version, none if they fail: the other branches must be listed."""
+        try:
+            return dict(await self._catalogue.targets(version))
+        except UpstreamError:
+            return {}
+
+    def _package_changes(self, version: Version) -> list[dict[str, Any]]:
+        """Return the rules that clients apply by themselves: with a revision and a plain name."""
+        changes = []
+        for rule in self._rules.rules:
+            source = rule.replace or rule.remove
+            if source is None or rule.revision is None or not rule.lies_between(None, version):
+                continue
+            entry: dict[str, Any] = {"source": source, "revision": rule.revision}
+            if rule.with_package:
+                entry["target"] = rule.with_package
+            if rule.mandatory:
+                entry["mandatory"] = True
+            changes.append(entry)
+        return sorted(changes, key=lambda change: int(change["revision"]))
 
     async def profile(self, version_text: str, target: str, name: str) -> Rendering:
-        """Return a profile with the metadata of its target; an empty object for a profile that is not there."""
+        """Return a profile with the metadata of its target; `{}` if there is no such profile."""
         version = await self._version(version_text, target)
-        # The fragment makes this another reading beside the resolver's; it is not sent.
+        # The fragment names another reading of the document than the resolver's; it is not sent.
         path = f"{profiles_path(version, target)}#whole"
         try:
             whole: WholeProfiles = await self._upstream.read(path, _whole)
@@ -93,7 +181,7 @@ class Listings:
             raise NotFound from None
 
     async def _merged(self, version: Version, target: str, *, feeds: bool) -> dict[str, str]:
-        """Return one map of all parts that can be had; raises UpstreamUnreachable without any."""
+        """Return one map of all parts that can be had; raise UpstreamUnreachable without any."""
         try:
             index = await self._gatherer.packages(version, target, feeds=feeds)
         except (DocumentMissingError, DocumentUnavailableError):

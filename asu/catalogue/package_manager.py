@@ -6,5 +6,5 @@ from asu.resolution import Version
 
 
 def package_manager_of(version: Version) -> Literal["opkg", "apk"]:
-    """Return what the ImageBuilder of a version installs packages with; branch snapshots are like their branch."""
+    """Return what the ImageBuilder of a version installs packages with."""
     return "apk" if version.has_apk else "opkg"

@@ -2,8 +2,8 @@
 
 A preview is built exactly as its `prepared_request` says. So an answer of asu-prepare is good if it
 repeats what was sent except for the packages, if this server would build its prepared request, and
-if its hash is the hash of that request. In any other case, and when there is no answer in time, this
-server makes the preview itself, without the forecast. `prepared_by` says which service did.
+if its hash is the hash of that request. In any other case, and when there is no answer in time,
+this server makes the preview itself, without the forecast. `prepared_by` says which service did.
 """
 
 import asyncio
@@ -38,7 +38,12 @@ MAX_BYTES = 4 * 1024 * 1024
 HTTP_OK, HTTP_BAD_REQUEST, HTTP_UNPROCESSABLE = 200, 400, 422
 # Seconds before another try: a replica that stops breaks its connections, and the others answer.
 PAUSES = (0.1, 0.3)
-DECIDED = ("packages", "packages_versions", "diff_packages")  # What a preview may change.
+DECIDED = (
+    "packages",
+    "packages_versions",
+    "diff_packages",
+    "any_order",
+)  # What a preview may change.
 LISTS = ("changes", "problems", "warnings", "resolved_packages")
 
 Fallback = Literal["unanswered", "wrong"]
@@ -59,7 +64,7 @@ class PrepareService:
         self._client, self._url, self._deadline = client, url.rstrip("/"), deadline
 
     async def preview(self, request: ValidatedRequest, request_id: str) -> dict[str, Any]:
-        """Return the preview of a request; raise NoPreviewError, or InvalidRequest if it refuses."""
+        """Return a preview; raise NoPreviewError, or InvalidRequest if the request is refused."""
         sent = json.dumps(dict(request.fields)).encode()
         try:
             answer = await self._ask(sent, request_id)
@@ -153,7 +158,7 @@ def _mistake(sent: Mapping[str, Any], preview: Mapping[str, Any]) -> str:
 
 
 def _read(answer: WebAnswer) -> dict[str, Any]:
-    """Return a preview; raise InvalidRequest if the request is refused, else WebError or UNREADABLE."""
+    """Return a preview; raise InvalidRequest for a refusal, WebError or UNREADABLE."""
     if answer.status in (HTTP_BAD_REQUEST, HTTP_UNPROCESSABLE):
         raise _refusal(answer.status, json.loads(answer.body))
     if answer.status != HTTP_OK:

@@ -1,7 +1,7 @@
-"""From a validated request to one that nothing changes any more, with all that the downloads server tells.
+"""Decide what a validated request builds, with what the downloads server knows.
 
-The same decision comes from asu-prepare, which has its own copy of the core; this one serves where
-that service is not configured, and every direct build.
+asu-prepare decides the same with its own copy of the core. This one serves every direct build, and
+previews that asu-prepare does not make.
 """
 
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ from .validation import ValidatedRequest
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRequest:
-    """A request that nothing changes any more, and its identity."""
+    """A request that is built as it is, and its identity."""
 
     fields: dict[str, Any]
     key: str
 
 
 def as_it_stands(request: ValidatedRequest) -> ResolvedRequest:
-    """Take a validated request without applying rules: what a prepared request is built from."""
+    """Take a request without applying rules, as a prepared request is built."""
     fields = dict(request.fields)
     return ResolvedRequest(fields, request_hash(fields))
 
@@ -46,6 +46,6 @@ class Resolver:
         return ResolvedRequest(fields, request_hash(fields))
 
     async def preview(self, request: ValidatedRequest) -> dict[str, Any]:
-        """Return the answer of prepare, without what only the build service knows."""
+        """Return the preview, without what only the builds know."""
         resolution = await self._gatherer.decide(package_request(request.fields), self._rules)
         return preview(request.fields, resolution)

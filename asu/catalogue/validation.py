@@ -1,13 +1,12 @@
-"""What can be built: versions, targets and profiles of the downloads server, and whether a request names such.
+"""Check that a request names a version, a target and a profile that exist.
 
 Every build request is validated here, whatever flags it carries. A profile is found by its exact id
 first, then by the board name (LuCI sends `tplink,archer-c7-v5`), then by `supported_devices` if
-only one profile claims it; a target whose single profile is `generic` (x86, armsr) takes any name.
+only one profile claims it. A target whose single profile is `generic` (x86, armsr) takes any name.
 """
 
-import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,6 @@ from asu.errors import (
     UnsupportedProfile,
     UnsupportedTarget,
     UnsupportedVersion,
-    UpstreamError,
     UpstreamUnreachable,
 )
 from asu.resolution import (
@@ -52,7 +50,7 @@ VERSIONS = ".versions.json"
 
 @dataclass(frozen=True, slots=True)
 class ValidatedRequest:
-    """A request whose version, target and profile exist; the profile is its exact id and the spellings are normalised."""
+    """A request whose version, target and profile exist, with the exact id and usual spellings."""
 
     fields: Mapping[str, Any]
 
@@ -63,17 +61,13 @@ class Catalogue:
     def __init__(
         self, upstream: Upstream, gatherer: Gatherer, settings: Settings, rules: RuleBook
     ) -> None:
-        self._upstream, self._gatherer, self._settings, self._rules = (
-            upstream,
-            gatherer,
-            settings,
-            rules,
-        )
+        self._upstream, self._gatherer = upstream, gatherer
+        self._settings, self._rules = settings, rules
         self._oldest_branch = Version.parse(settings.oldest_branch)
         self._feeds = FeedPolicy.of(settings.repository_allow_list)
 
     async def validate(self, request: BuildRequest) -> ValidatedRequest:
-        """Return the request with its exact profile; raises UserError and UpstreamError."""
+        """Return the request with its exact profile; raise UserError and UpstreamError."""
         self._check_limits(request)
         version = Version.parse(request.version)
         await self._check_version(version)
@@ -84,14 +78,14 @@ class Catalogue:
         )
 
     async def revision(self, version_text: str, target: str) -> str:
-        """Return the revision of a target, such as r28739-d9340319c6; raises as `validate`."""
+        """Return the revision of a target, such as r28739-d9340319c6; raise as `validate`."""
         version = self.parsed(version_text)
         await self._check_version(version)
         await self._check_target(version, target)
         return (await self.profiles(version, target)).version_code
 
     async def releases(self) -> Releases:
-        """Return the releases that the server lists; raises UpstreamUnreachable."""
+        """Return the releases that the server lists; raise UpstreamUnreachable."""
         try:
             return await self._gatherer.releases()
         except DocumentMissingError:
@@ -100,7 +94,7 @@ class Catalogue:
             raise UpstreamUnreachable(document=error) from None
 
     async def known_targets(self, version: Version) -> Mapping[str, str]:
-        """Return target → architecture of a version that is served; raises UserError for any other, and as `targets`."""
+        """Return target → architecture, as `targets`; raise UserError for a version not served."""
         await self._check_version(version)
         try:
             return await self.targets(version)
@@ -110,7 +104,7 @@ class Catalogue:
             raise
 
     async def has_target(self, version: Version, target: str) -> bool:
-        """Whether a version that is served has a target; raises as `known_targets`."""
+        """Whether a version has a target; raise as `known_targets`."""
         await self._check_version(version)
         try:
             await self._check_target(version, target)
@@ -119,7 +113,7 @@ class Catalogue:
         return True
 
     async def targets(self, version: Version) -> Mapping[str, str]:
-        """Return target → architecture of a version; raises HalfPublished where it has none yet, and UpstreamUnreachable."""
+        """Return target → architecture of a version; raise HalfPublished, UpstreamUnreachable."""
         try:
             targets: Mapping[str, str] = await self._upstream.read(targets_path(version), _targets)
         except DocumentMissingError:
@@ -129,7 +123,7 @@ class Catalogue:
         return targets
 
     async def profiles(self, version: Version, target: str) -> TargetProfiles:
-        """Return the profiles of a target; raises HalfPublished where they are not there yet, and UpstreamUnreachable."""
+        """Return the profiles of a target; raise HalfPublished, UpstreamUnreachable."""
         try:
             return await self._gatherer.profiles(version, target)
         except DocumentMissingError:
@@ -137,92 +131,8 @@ class Catalogue:
         except DocumentUnavailableError as error:
             raise UpstreamUnreachable(document=error) from None
 
-    async def branches(self) -> dict[str, dict[str, Any]]:
-        """Return branch → description in the shape of overview.json (facts of the wire contract), newest first.
-
-        A branch of which no targets can be had (now) is there with none: owut and auc pass over it,
-        while LuCI looks its device's branch up before every build and stumbles when it is not
-        there.
-        """
-        releases = await self.releases()
-        names = {version.branch for version in releases.versions} | set(
-            self._rules.branch_off_revisions
-        )
-        branches = sorted(
-            (Version.parse(name) for name in names if Version.parse(name) >= self._oldest_branch),
-            reverse=True,
-        )
-        described = await asyncio.gather(
-            self._development(),
-            *(self._release_branch(branch, releases.versions) for branch in branches),
-        )
-        return {entry["name"]: entry for entry in described}
-
-    async def _development(self) -> dict[str, Any]:
-        snapshot = Version.parse("SNAPSHOT")
-        return {
-            "path": "snapshots",
-            "enabled": True,
-            "snapshot": True,
-            "path_packages": "DEPRECATED",
-            "package_changes": self._package_changes(snapshot),
-            "versions": ["SNAPSHOT"],
-            "name": "SNAPSHOT",
-            "targets": await self._targets_or_none(snapshot),
-        }
-
-    async def _release_branch(self, branch: Version, listed: Sequence[Version]) -> dict[str, Any]:
-        """Describe a branch.
-
-        Its targets come from its snapshot and its two newest releases: a snapshot may be missing,
-        and a release is published target by target over hours, in which the one before it stands in
-        for what it lacks.
-        """
-        versions = [version for version in listed if version.branch == branch.text]
-        snapshot = Version.parse(f"{branch}-SNAPSHOT")
-        targets: dict[str, str] = {}
-        for found in await asyncio.gather(
-            *map(self._targets_or_none, (snapshot, *reversed(versions[:2])))
-        ):
-            targets |= found
-        entry = {
-            "path": "releases/{version}",
-            "enabled": True,
-            "snapshot": False,
-            "path_packages": "DEPRECATED",
-            "package_changes": self._package_changes(snapshot),
-            "versions": [*(version.text for version in versions), snapshot.text],
-            "name": branch.text,
-            "targets": targets,
-        }
-        if branch.text in self._rules.branch_off_revisions:
-            entry["branch_off_rev"] = self._rules.branch_off_revisions[branch.text]
-        return entry
-
-    async def _targets_or_none(self, version: Version) -> dict[str, str]:
-        """Return the targets of a version, none where they cannot be had: one broken document must not hide all branches."""
-        try:
-            return dict(await self.targets(version))
-        except UpstreamError:
-            return {}
-
-    def _package_changes(self, version: Version) -> list[dict[str, Any]]:
-        """Return the rules that device clients apply by themselves: those with a revision and a plain name."""
-        changes = []
-        for rule in self._rules.rules:
-            source = rule.replace or rule.remove
-            if source is None or rule.revision is None or not rule.lies_between(None, version):
-                continue
-            entry: dict[str, Any] = {"source": source, "revision": rule.revision}
-            if rule.with_package:
-                entry["target"] = rule.with_package
-            if rule.mandatory:
-                entry["mandatory"] = True
-            changes.append(entry)
-        return sorted(changes, key=lambda change: int(change["revision"]))
-
     def parsed(self, text: str) -> Version:
-        """Return the version that a text names; raises UnsupportedVersion."""
+        """Return the version that a text names; raise UnsupportedVersion."""
         try:
             return Version.parse(text)
         except InvalidVersionError:
@@ -247,17 +157,16 @@ class Catalogue:
     async def _check_target(self, version: Version, target: str) -> None:
         """Raise UnsupportedTarget for a target that the version does not have.
 
-        Snapshots of a branch come and go without being in any list. Where one's list of targets is
-        missing, the target itself tells: it may be there all the same, or the whole snapshot is not
-        (any more), which no later try will change.
+        Snapshots of a branch come and go and are in no list. If one has no list of targets, look
+        for the target itself. If that is missing too, the whole snapshot is, and it may never
+        return.
         """
         try:
             targets = await self.targets(version)
         except HalfPublished:
             if not _is_branch_snapshot(version):
                 raise
-            # What clients put into a path has been compared with nothing yet, and is about to
-            # become a part of another one.
+            # Nothing has checked this text yet, and it becomes a part of a path below.
             if re.fullmatch(TARGET, target) is None:
                 raise UnsupportedTarget(target=ascii(target[:64])) from None
             try:
@@ -281,10 +190,9 @@ class Catalogue:
             raise UnsupportedProfile(profile=request.profile) from None
 
     def expect_confirmed(self, document: str) -> None:
-        """Return if something may be called unknown because a document lacks it; raises UpstreamUnreachable.
+        """Raise UpstreamUnreachable if a document is too uncertain to call something unknown.
 
-        After a restart, a document may be days old until the server answers. A new release is then
-        in no list, which is not the user's fault.
+        After a restart, a document may be days old until the server answers.
         """
         if self._upstream.is_unconfirmed(document):
             raise UpstreamUnreachable(document=document)

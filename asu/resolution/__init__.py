@@ -40,7 +40,13 @@ from .outcome import Change, InferredVersion, PackageRequest, Problem, Resolutio
 from .package_changes import Rule, RuleBook, load_rules
 from .package_resolution import resolve
 from .preview import package_request, preview, resolved_fields
-from .request_hash import canonical_request, normalised_profile, normalised_request, request_hash
+from .request_hash import (
+    canonical_request,
+    normalised_profile,
+    normalised_request,
+    ordered_packages,
+    request_hash,
+)
 from .versions import InvalidVersionError, Version, is_older_package
 
 __all__ = [
@@ -74,6 +80,7 @@ __all__ = [
     "load_rules",
     "normalised_profile",
     "normalised_request",
+    "ordered_packages",
     "package_request",
     "preview",
     "profiles_path",

@@ -86,7 +86,7 @@ async def branches(request: Request) -> Response:
     services = services_of(request)
 
     async def render() -> list[dict[str, Any]]:
-        return list((await services.catalogue.branches()).values())
+        return list((await services.listings.branches()).values())
 
     return _answer(request, await services.renderings.get("branches", render))
 
@@ -230,7 +230,7 @@ async def _overview(services: Services) -> dict[str, Any]:
     settings = services.settings
     return {
         "latest": list((await services.catalogue.releases()).latest),
-        "branches": await services.catalogue.branches(),
+        "branches": await services.listings.branches(),
         "upstream_url": settings.public_upstream_url or settings.upstream_url,
         "server": {
             "version": __version__,

@@ -2,11 +2,11 @@
 
 A fresh copy is answered from memory. A stale one is revalidated in the background (`If-None-Match`,
 `If-Modified-Since`), one exchange per document at a time, and a request with an older copy at hand
-waits only a moment for it. What is missing or failed is noted apart from the copies, so that invented
-names displace none. A server that cannot be reached is left alone as a whole for a while. A copy is
-what the reader makes of a document, never its text: profiles.json of a large target is 400 KiB of
-JSON, of which a tenth is needed. Large documents are read in a thread, so that polls go on meanwhile.
-Copies that earlier processes left on disk stand in until the server has been asked.
+waits only a moment for it. What is missing or failed is noted apart from the copies, so that
+invented names displace none. A server that cannot be reached is left alone as a whole for a while.
+A copy is what the reader makes of a document, never its text: profiles.json of a large target is
+400 KiB of JSON, of which a tenth is needed. Large documents are read in a thread, so that polls go
+on meanwhile. Copies that earlier processes left on disk stand in until the server has been asked.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ class Upstream(Documents, Protocol):
     """Where the metadata comes from."""
 
     def oldest(self) -> float:
-        """Return the age in seconds of the copy that was validated longest ago; 0 without copies."""
+        """Return the age in seconds of the copy validated longest ago; 0 without copies."""
 
     def is_unconfirmed(self, path: str) -> bool:
         """Whether an earlier process left the copy, and the server has not confirmed it yet.
@@ -214,7 +214,7 @@ class DownloadsServer(Upstream):
             self._note(self._confirm(self._last_good, path, copy))
 
     def _fail(self, path: str, error: Exception, stand_in: str) -> None:
-        """Leave a document alone for a while. If the server said that it is missing, it still is."""
+        """Leave a document alone for a while. One that was missing still is."""
         if isinstance(error, WebConnectError):
             self._pause_ends = self._clock() + PAUSE
         was_missing = self._was_missing(path)

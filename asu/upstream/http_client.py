@@ -71,7 +71,7 @@ class WebClient:
             limits=httpx2.Limits(
                 max_connections=connections, max_keepalive_connections=connections
             ),
-            # The deadline bounds an exchange; a second to connect tells a dead peer from a slow one.
+            # The deadline bounds an exchange; a second to connect shows a dead peer.
             timeout=httpx2.Timeout(None, connect=1.0),
             follow_redirects=False,
             trust_env=False,
@@ -112,9 +112,9 @@ class WebClient:
     async def download(
         self, url: str, take: Callable[[bytes], object], *, max_bytes: int, deadline: float
     ) -> WebAnswer:
-        """Hand the body of a good answer (200) to `take` piece by piece; the answer returned has none.
+        """Hand the body of a good answer (200) to `take` piece by piece; raise WebError.
 
-        Raise WebError.
+        The answer that is returned has no body.
         """
         headers = {"Accept-Encoding": "identity"}
         async with self._stream("GET", url, headers, deadline) as response:

@@ -1,9 +1,9 @@
 """The last good documents of the downloads server on disk, for an API that starts while it is away.
 
 A file is packed: a line of JSON with the validators, then the document as it was sent. The same
-readers read it as an answer, so nothing in it is executed, and a file that is broken is skipped. Its
-time is when it was last written or confirmed. A failure here costs a copy, never a request: a disk
-that hangs is asked in threads of its own, and not for long.
+readers read it as an answer, so nothing in it is executed, and a broken file is skipped. Its time
+is when it was last written or confirmed. A failure here costs a copy, never a request: a disk that
+hangs is asked in threads of its own, and not for long.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from .http_client import UNREADABLE
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-# Below the store's directory. Neither store nor gateway serves it: their builds are named by hashes.
+# Below the store's directory. Nothing serves it: builds are named by hashes.
 DIRECTORY = ".metadata"
 MAX_DOCUMENT = 33 * 1024 * 1024  # Bytes unpacked, with the line before it.
 MAX_HEAD = 64 * 1024  # Bytes; the headers of an answer are no longer than that.
@@ -97,7 +97,7 @@ class LastGood:
             await self._write(partial(self._file(path).unlink, missing_ok=True))
 
     async def _write(self, call: Callable[[], T]) -> T | None:
-        """Return what `call` returns; None if it is skipped because the disk hangs or is too slow."""
+        """Return what `call` returns; None if it is skipped, as when the disk hangs."""
         if self._writes >= MAX_WRITES:
             return None
         self._writes += 1
@@ -109,7 +109,7 @@ class LastGood:
             self._writes -= 1
 
     def _file(self, path: str) -> Path:
-        """Return the file of a document. A path may hold what clients sent, so its name is a hash."""
+        """Return the file of a document, named by a hash: clients have a say in paths."""
         name = f"{self._url}/{path}".encode(errors="surrogatepass")
         return self._directory / hashlib.sha256(name).hexdigest()
 

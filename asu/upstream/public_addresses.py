@@ -1,4 +1,4 @@
-"""Tell public from private addresses, so that DNS cannot point our HTTP client at an internal host."""
+"""Sort out private addresses, so that DNS cannot point our HTTP client at an internal host."""
 
 import ipaddress
 import re

@@ -36,6 +36,7 @@ MUST_BE: Mapping[str, str] = {
     "from_version": VERSION,
     "ignored_changes": "a list of the `rule` values of a preview's changes",
     "leave_out_missing": "true or false",
+    "any_order": "true or false",
     "skip_package_resolution": "true or false",
     "branch": "a branch such as 24.10 or SNAPSHOT",
     "limit": "a whole number from 1 to 100",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asu.errors import BuildFailed, ImpossibleSelection, ProfileMissingInBuilder, UnknownFilesystem
-from asu.resolution import DeviceDefaults, Version
+from asu.resolution import DeviceDefaults, Version, normalised_request, ordered_packages
 
 _PACKAGE = re.compile(r"-?[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
 _PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
@@ -83,7 +83,7 @@ def parse_manifest(output: str) -> dict[str, str]:
 
 
 def selection(request: Mapping[str, Any], info: BuilderInfo) -> list[str]:
-    """Return the packages to hand to make, sorted.
+    """Return the packages to hand to make, in the order that is part of the build's identity.
 
     An absolute list gets `-name` for each default that is not in it.
     """
@@ -96,7 +96,7 @@ def selection(request: Mapping[str, Any], info: BuilderInfo) -> list[str]:
             Version.parse(request["version"]), info.default_packages, info.device_packages[profile]
         )
         packages += [f"-{name}" for name in device.defaults if name not in wanted]
-    return sorted(_admitted(packages))
+    return list(_admitted(ordered_packages({**normalised_request(request), "packages": packages})))
 
 
 def manifest_command(request: Mapping[str, Any], packages: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from asu.build_request import BuildRequest
-from asu.builds.capacity import MIB
+from asu.disk_space import MIB
 from asu.errors import AsuError, QueueUnavailable
 from asu.logs import where_it_failed
 from asu.provenance.envelope import PROVENANCE_FILE, UnusableProvenance, read_envelope

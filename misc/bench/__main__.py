@@ -1,4 +1,4 @@
-"""The command behind `make bench`: `python -m misc.bench [prepare|documents|poll|crowd|build|copy|defaults|resolution …] [--json FILE]`."""
+"""`make bench`: `python -m misc.bench [NAME …] [--json FILE]` runs all or some measurements."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ MEASUREMENTS: Mapping[str, tuple[str, Callable[[], Section]]] = {
     "defaults": (defaults.TITLE, defaults.measure),
     "resolution": (resolution.TITLE, resolution.measure),
 }
-DEMO = "make demo: the command itself prints how long it took (bars: 300 s from a fresh clone, 30 s the second time)"
+DEMO = (
+    "make demo: the command prints how long it took (bars: 300 s from a fresh clone, 30 s the "
+    "second time)"
+)
 
 
 def main() -> int:
@@ -65,7 +68,8 @@ def _measure(name: str) -> Section:
         return measure()
     except Trouble as trouble:
         return Section(title=title, trouble=str(trouble))
-    except Exception as error:  # noqa: BLE001 - Whatever stops one measurement, the others are still wanted; the exit code tells.
+    # Whatever stops one measurement, the others go on; the exit code says that one failed.
+    except Exception as error:  # noqa: BLE001
         return Section(title=title, trouble=f"{type(error).__name__}: {error}")
 
 

@@ -151,7 +151,7 @@ def _system() -> Iterator[Settings]:
 
 
 def _settings() -> Settings:
-    """Return the settings of a system beside any other: free ports, two builders, no environment."""
+    """Return settings for a system of its own: free ports, two builders, no environment."""
     environment = {
         name: str(free_port())
         for name in ("GATEWAY_PORT", "ASU_PORT", "PREPARE_PORT", "REDIS_PORT")
@@ -174,7 +174,8 @@ def _upstream_port() -> int:
     memory = Path(RUN_DIR / "upstream-port")
     with suppress(OSError, ValueError):
         port = int(memory.read_text())
-        if web.is_free("0.0.0.0", port):  # noqa: S104 - Where the stand-in server will listen, so that containers reach it.
+        # The stand-in server listens on all addresses, so that containers reach it.
+        if web.is_free("0.0.0.0", port):  # noqa: S104
             return port
     port = free_port()
     memory.write_text(str(port))

@@ -1,4 +1,4 @@
-"""Copying a large result out of its container: the memory that a worker needs for it, and how fast it is.
+"""Copying a large result out of its container: the memory that a worker needs, and the speed.
 
 The result comes as the tar stream that podman sends, in pieces as podman-py hands them on; the
 integration tests copy one out of a real container.
@@ -59,7 +59,7 @@ def peak() -> float:
 
 def _mib(name: str) -> float:
     found = re.search(rf"^{name}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    assert found  # noqa: S101 - The kernel tells it of every process.
+    assert found  # noqa: S101 - The kernel has it for every process.
     return int(found[1]) / 1024
 
 

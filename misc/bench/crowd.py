@@ -1,7 +1,7 @@
-"""Release day: three thousand different builds wait, and a thousand clients ask every two seconds how far theirs is.
+"""Release day: 3,000 different builds wait, and 1,000 clients poll every two seconds.
 
 One API process and a real Redis. Meanwhile builds begin one after another, so that every place
-changes; each client compares what it is told with what it was told before. The clients are one
+changes; each client compares its place with the one before. The clients are one
 process of their own, since they need a processor themselves.
 """
 
@@ -18,7 +18,7 @@ from multiprocessing import get_context
 
 from asu.builds.build_queue import RqBuildQueue
 from asu.builds.build_requests import Builds
-from asu.builds.capacity import Room
+from asu.builds.capacity import Capacity
 from asu.builds.redis_fleet import RedisFleet
 from asu.records.redis_connections import async_redis, sync_redis
 from asu.records.redis_records import RedisRecords, RedisWorkerRecords
@@ -41,7 +41,7 @@ PLACE = re.compile(rb'"queue_position": (\d+)')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What the clients have seen: milliseconds of each poll, how many were not answered with 202, and how many places rose."""
+    """What the clients saw: milliseconds of each poll, answers other than 202, places that rose."""
 
     milliseconds: list[float]
     refused: int
@@ -89,9 +89,7 @@ def measure() -> Section:
         ),
         Row(what="resident memory of the API afterwards", value=memory.rss, unit="MiB"),
     ]
-    notes = [
-        f"for {waited / 1e9:.1f} s of {SECONDS:.0f} s the API could have run and others had the processor"
-    ]
+    notes = [f"for {waited / 1e9:.1f} s of {SECONDS:.0f} s the API waited for a processor"]
     return Section(title=TITLE, rows=rows, notes=notes, details={"memory": asdict(memory)})
 
 
@@ -100,12 +98,12 @@ async def _fill(redis_url: str, store: LocalStore) -> list[str]:
     redis, blocking = async_redis(redis_url), sync_redis(redis_url)
     try:
         records = RedisRecords(redis)
-        room = Room(Settings(disk_reserve_mb=0), RedisFleet(redis), records)
+        capacity = Capacity(Settings(disk_reserve_mb=0), RedisFleet(redis), records)
         builds = Builds(
             records=records,
             queue=RqBuildQueue(blocking, deadline=1),
             store=store,
-            room=room,
+            capacity=capacity,
             limit=WAITING,
         )
         return [await put_in_line(builds, number) for number in range(WAITING)]
@@ -126,7 +124,7 @@ def _begin_one_after_another(redis_url: str, has_ended: Callable[[], bool]) -> i
 
 
 def poll_as_a_crowd(port: int, keys: Sequence[str]) -> Seen:
-    """Poll each key every two seconds, over a connection of its own; the clients come evenly spread."""
+    """Poll each key every two seconds, over a connection of its own; spread the clients evenly."""
 
     async def together() -> list[Seen]:
         began = time.monotonic() + 1.0  # Until then all are connected.

@@ -1,4 +1,4 @@
-"""The defaults of real devices: what an upgrade with an absolute list would lose, counted over every device and every jump.
+"""Defaults of real devices: what absolute lists would lose, over all devices and jumps.
 
 The devices are all those of eight targets in three releases, with the default packages that OpenWrt
 publishes for them. Each sends the old release's defaults as its list, whole or with some left out
@@ -37,7 +37,7 @@ STILL_THERE = ("busybox", "iwinfo", "kmod-bluetooth", "kmod-nvme", "procd", "pro
 LEFT_OUT = 5  # As many as the bar asks for.
 REPEATS = 5  # Lists with other packages left out, per device.
 SEED = 20_26
-# Where nothing tells the old release and the user removed just what tells it from others, no rule
+# Where the old release is not stated and the user removed just what marks it, no rule
 # can be right about all lists. Both figures are parts of all lists; over twelve seeds 14 of 39960
 # lists lost a package and none brought one back.
 MAX_LOST, MAX_BACK = 0.002, 0.005
@@ -77,7 +77,7 @@ class Case:
 
     @property
     def back(self) -> set[str]:
-        """The packages that the user had left out and that are installed again, or not taken away by name."""
+        """The packages that the user had left out and that are installed again, or not removed."""
         still_default = {name for name in self.left_out if name in self.after.defaults}
         return {name for name in still_default if f"-{name}" not in self.resolution.packages} | (
             self.left_out & set(self.resolution.packages)
@@ -109,8 +109,9 @@ def jumps() -> list[Jump]:
 
 
 def cases(jump: Jump, *, left_out: int, stated: bool) -> Iterator[Case]:
-    """Upgrade every device that is in both releases, with some packages left out at random, `stated` or with an unknown origin."""
-    chance = random.Random(SEED)  # noqa: S311 - The same lists each time, so that figures can be compared.
+    """Upgrade each device of both releases, with random packages left out, `stated` or inferred."""
+    # The same lists each time, so that figures can be compared.
+    chance = random.Random(SEED)  # noqa: S311
     index = _index(jump.new)
     for device in sorted(releases()[jump.old].keys() & releases()[jump.new].keys()):
         for _ in range(REPEATS if left_out else 1):
@@ -123,7 +124,7 @@ def measure() -> Section:
     """Count what is lost and what comes back, for every jump."""
     rows = [row for jump in jumps() for row in _rows(jump)]
     notes = [
-        f"absolute lists; where packages are left out, {LEFT_OUT} at random in {REPEATS} lists per device"
+        f"absolute lists; packages are left out at random: {LEFT_OUT}, in {REPEATS} lists a device"
     ]
     return Section(title=TITLE, rows=rows, notes=notes)
 
@@ -132,7 +133,10 @@ def _rows(jump: Jump) -> Iterator[Row]:
     for left_out, stated in itertools.product((0, LEFT_OUT), (True, False)):
         found = list(cases(jump, left_out=left_out, stated=stated))
         lost, back = sum(bool(case.lost) for case in found), sum(bool(case.back) for case in found)
-        where = f"{jump}, {'some left out, ' if left_out else ''}{'origin told' if stated else 'origin inferred'}"
+        where = (
+            f"{jump}, {'some left out, ' if left_out else ''}"
+            f"origin {'stated' if stated else 'inferred'}"
+        )
         certain = stated or not left_out
         yield at_most(
             f"{where}: of {len(found)} lists losing",

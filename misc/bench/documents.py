@@ -1,4 +1,4 @@
-"""The documents that clients read before they ask, beside a bare FastAPI route that hands out as many bytes.
+"""The documents that clients read first, compared with a bare FastAPI route of as many bytes.
 
 One API process knows the metadata of five releases and ten targets. Its speed is compared on an
 otherwise idle machine; how long the slowest answers take is measured while a neighbour uses a

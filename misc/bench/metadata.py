@@ -1,4 +1,4 @@
-"""A downloads server's metadata at its real size, for measurements: five releases of ten targets, in which the sample request can be had.
+"""A downloads server's metadata at its real size: five releases of ten targets.
 
 Real indexes have about nine thousand names for an architecture; those here are as many and as long,
 invented but for the sample's own.
@@ -56,8 +56,9 @@ SUCCESSORS = (
 # What the device has by default; its owner has added the rest of the sample, and has another
 # dnsmasq.
 DEFAULT_NAMES = """
-    base-files busybox ca-bundle dnsmasq dropbear firewall4 fstools kmod-gpio-button-hotplug kmod-leds-gpio kmod-nft-offload libc libgcc
-    libustream-mbedtls logd mtd netifd nftables-json odhcp6c odhcpd-ipv6only opkg ppp ppp-mod-pppoe procd procd-seccomp procd-ujail uci urngd
+    base-files busybox ca-bundle dnsmasq dropbear firewall4 fstools kmod-gpio-button-hotplug
+    kmod-leds-gpio kmod-nft-offload libc libgcc libustream-mbedtls logd mtd netifd nftables-json
+    odhcp6c odhcpd-ipv6only opkg ppp ppp-mod-pppoe procd procd-seccomp procd-ujail uci urngd
     swconfig wpad-basic-mbedtls
 """
 DEFAULTS = tuple(DEFAULT_NAMES.split())
@@ -105,7 +106,8 @@ def _write_feeds(
     for feed, those in names.items():
         # One package in four is as it was in the release before.
         packages = {
-            name: f"2024.{place % 12}.{place % 28}~{place * 7919 % 65_536:04x}-r{1 if place % 4 == 0 else number}"
+            name: f"2024.{place % 12}.{place % 28}~{place * 7919 % 65_536:04x}"
+            f"-r{1 if place % 4 == 0 else number}"
             for place, name in enumerate(those)
         }
         _write(

@@ -91,7 +91,7 @@ def measure() -> Section:
 
 @contextmanager
 def _downloads(servers: Servers) -> Iterator[str]:
-    """Serve the metadata while the measurement lasts; the server is asked only while the services warm up."""
+    """Serve the metadata during the measurement; the services ask only while they warm up."""
     tree = servers.directory / "downloads"
     metadata.write_tree(tree)
     with UpstreamServer(tree) as server:
@@ -99,7 +99,7 @@ def _downloads(servers: Servers) -> Iterator[str]:
 
 
 def _warm(server: Server) -> None:
-    """Have all metadata read: one request for each target and release, of which each must have been checked."""
+    """Have all metadata read: one request for each target and release, each with `checked`."""
     for release in metadata.RELEASES:
         for target in metadata.TARGETS:
             asked = {

@@ -79,7 +79,8 @@ def as_text(machine: Mapping[str, Any], sections: Sequence[Section]) -> str:
     """Return the table."""
     load = machine["load_average"]
     lines = [
-        f"{machine['cores']} cores ({machine['processor']}), {machine['memory_mib']} MiB, Linux {machine['kernel']}, Python {machine['python']}",
+        f"{machine['cores']} cores ({machine['processor']}), {machine['memory_mib']} MiB",
+        f"Linux {machine['kernel']}, Python {machine['python']}",
         f"load average before: {load[0]:.2f} {load[1]:.2f} {load[2]:.2f}",
     ]
     if load[0] > BUSY * machine["cores"]:
@@ -91,9 +92,8 @@ def as_text(machine: Mapping[str, Any], sections: Sequence[Section]) -> str:
     for section in sections:
         lines += ["", section.title]
         for what, measured, bar, verdict in (row.cells() for row in section.rows):
-            lines.append(
-                f"  {what:<{widths[0]}}  {measured:>{widths[1]}}  {bar:<{widths[2]}}  {verdict}".rstrip()
-            )
+            first = f"  {what:<{widths[0]}}  {measured:>{widths[1]}}  {bar:<{widths[2]}}"
+            lines.append(f"{first}  {verdict}".rstrip())
         lines += [f"  {note}" for note in section.notes]
         if section.trouble:
             lines.append(f"  could not be measured: {section.trouble}")
@@ -125,6 +125,6 @@ def _as_json(section: Section) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Return the processor's name; not every architecture tells it."""
+    """Return the processor's name; some architectures have none."""
     found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return found[1] if found else platform.machine()

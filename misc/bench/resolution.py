@@ -1,4 +1,4 @@
-"""What a decision costs: it grows with the packages of the request, and not with the rules or the size of the indexes."""
+"""The cost of a decision: it grows with the packages of the request, not with rules or indexes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from misc.bench.report import Row, Section, at_most
 
 TITLE = "cost of a decision"
 TIMES = 10  # How many times more rules, packages and index entries.
-# The first quartile is told, since others only ever slow a round down; a round is long enough for
-# the clock.
+# The first quartile counts, since other processes can only slow a round down; a round is long
+# enough for the clock.
 ROUNDS, LOOPS = 21, 20
 USUAL = 159  # Packages of a device with a web interface, as its client lists them.
 # Ten times the packages may cost ten times the time, and a little for the processor's caches that
@@ -68,7 +68,7 @@ def measure() -> Section:
 
 
 def sample(jump: Jump, packages: int) -> tuple[PackageRequest, Knowledge]:
-    """Return a real device's upgrade with as many packages, all in the index and some of them in no rule and no default."""
+    """Return a real device's upgrade with as many packages, some without a rule or default."""
     case = next(cases(jump, left_out=0, stated=False))
     invented = tuple(f"package-{number}" for number in range(packages - len(case.request.packages)))
     index = case.knowledge.index or PackageIndex(())

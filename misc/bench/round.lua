@@ -1,5 +1,6 @@
--- One round of wrk. With a file named after `--` its content is posted as JSON; without, the URL is fetched.
--- At the end everything is told in one line of JSON, more exactly than wrk's own report: times are in microseconds.
+-- One round of wrk. With a file named after `--` its content is posted as JSON; without, the URL is
+-- fetched. At the end everything is in one line of JSON, more exactly than wrk's own report:
+-- times are in microseconds.
 
 function init(args)
   if args[1] then

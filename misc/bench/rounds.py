@@ -1,4 +1,4 @@
-"""Short rounds of load by wrk, one server after another and again from the start, so that whatever else the machine does meets all alike."""
+"""Short rounds of load by wrk, one server after another, again and again."""
 
 from __future__ import annotations
 
@@ -106,13 +106,13 @@ def speed_rows(name: str, rounds: Rounds, p99_bar: float | None = None) -> list[
 
 
 def noise_notes(seen: Mapping[str, Rounds]) -> list[str]:
-    """Say how long the servers waited for a processor: such waiting is in every p99, and no server can do anything about it."""
+    """Say how long the servers waited for a processor: that is in every p99, whatever they do."""
     waited = ", ".join(f"{name} {rounds.waited:.0%}" for name, rounds in seen.items())
     return [f"of the time, each server waited for a processor that others had: {waited}"]
 
 
 def ensure_wrk() -> None:
-    """Install the load generator where it is missing and may be installed; raises Trouble elsewhere."""
+    """Install the load generator if it is missing and may be installed; raises Trouble."""
     if shutil.which("wrk"):
         return
     if os.geteuid() == 0 and shutil.which("apt-get"):
@@ -127,7 +127,7 @@ def ensure_wrk() -> None:
 
 
 def alternate(targets: Sequence[Target]) -> Mapping[str, Rounds]:
-    """Load each target for a round, and all of them again and again; raises Trouble when anything but good answers came."""
+    """Load each target for a round, then all again; raises Trouble for a bad answer."""
     for target in targets:
         # Warms up: connections to Redis, caches, code that Python specialises as it runs.
         run_round(target, seconds=1)
@@ -167,12 +167,14 @@ def run_round(target: Target, *, seconds: int) -> Round:
     line = next((line for line in done.stdout.splitlines() if line.startswith("round: ")), None)
     if line is None:
         raise Trouble(
-            f"wrk failed with exit code {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
+            f"wrk failed with exit code {done.returncode}: "
+            f"{done.stderr.strip() or done.stdout.strip()}"
         )
     seen = json.loads(line.removeprefix("round: "))
     if seen["refused"] or seen["broken"] or not seen["requests"]:
         raise Trouble(
-            f"{target.name}: of {seen['requests']} requests {seen['refused']} were refused and {seen['broken']} broke{_fate(target.pid)}"
+            f"{target.name}: of {seen['requests']} requests {seen['refused']} were refused and "
+            f"{seen['broken']} broke{_fate(target.pid)}"
         )
     return Round(
         requests=seen["requests"],
@@ -185,12 +187,13 @@ def run_round(target: Target, *, seconds: int) -> Round:
 
 
 def processor_time(pid: int) -> tuple[int, int]:
-    """Return for how many nanoseconds a server's main thread, which answers everything, has run and has waited for a processor."""
+    """Return the nanoseconds that a server's main thread has run, and has waited to run."""
     try:
         ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
     except (OSError, ValueError):
         raise Trouble(
-            f"/proc/{pid}/schedstat cannot be read: the server is gone, or the kernel does not count"
+            f"/proc/{pid}/schedstat cannot be read: the server is gone, or the kernel does not "
+            "count"
         ) from None
     return int(ran), int(waited)
 
@@ -200,5 +203,6 @@ def _fate(pid: int) -> str:
     with suppress(ChildProcessError):
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
-            return f"; the server ended by itself (exit code {os.waitstatus_to_exitcode(status)}, negative for a signal)"
+            code = os.waitstatus_to_exitcode(status)
+            return f"; the server ended by itself (exit code {code}, negative for a signal)"
     return ""

@@ -1,4 +1,4 @@
-"""Servers that live for one measurement: started on free ports, timed, weighed, and ended whatever happens."""
+"""Servers that live for one measurement: started on free ports, timed, weighed, ended."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Memory of one process in MiB: all that is resident, and with what it shares counted by its share."""
+    """Memory of one process in MiB: resident, and with shared pages counted by their share."""
 
     rss: float
     pss: float
 
 
 class Servers:
-    """The servers of one measurement, in a directory of their own; leaving the context ends them."""
+    """The servers of one measurement, in a directory of their own; the context ends them."""
 
     def __enter__(self) -> Self:
         self.directory = Path(tempfile.mkdtemp(prefix="asu-bench-"))
@@ -66,7 +66,7 @@ class Servers:
     def start_web(
         self, name: str, module: Sequence[str], environment: Mapping[str, str] | None = None
     ) -> Server:
-        """Start a Python module as a web server and wait for the first 200 of its /livez; `{port}` stands for the port."""
+        """Start a Python module as a web server on `{port}` and wait for a 200 of /livez."""
         port = free_port()
         command = (sys.executable, "-m", *(word.format(port=port) for word in module))
         url = f"http://127.0.0.1:{port}"
@@ -116,14 +116,16 @@ class Servers:
             record = self._processes.running(program.name)
             if record is None or time.monotonic() - began > START_SECONDS:
                 raise Trouble(
-                    f"{program.name} did not start; it wrote last:\n{self._processes.tail(program.name)}"
+                    f"{program.name} did not start; it wrote last:\n"
+                    f"{self._processes.tail(program.name)}"
                 )
             time.sleep(LOOK_SECONDS)
         started_in = time.monotonic() - began
         record = self._processes.running(program.name)
         if record is None:
             raise Trouble(
-                f"{program.name} ended by itself; it wrote last:\n{self._processes.tail(program.name)}"
+                f"{program.name} ended by itself; it wrote last:\n"
+                f"{self._processes.tail(program.name)}"
             )
         return Server(
             name=program.name,

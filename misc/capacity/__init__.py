@@ -1,1 +1,1 @@
-"""How long release day makes people wait, and what to turn: a simulation with this server's rules."""
+"""How long people wait on release day, and what to change: a simulation of this server's rules."""

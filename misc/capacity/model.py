@@ -85,7 +85,8 @@ class ReleaseDay:
     """One run of a scenario."""
 
     def __init__(self, scenario: Scenario, arrivals: Iterable[float] | None = None) -> None:
-        self._is, self._random = scenario, random.Random(scenario.seed)  # noqa: S311 - A simulation.
+        self._is = scenario
+        self._random = random.Random(scenario.seed)  # noqa: S311 - A simulation.
         self._world, self.outcome = simpy.Environment(-scenario.prebuild_hours * HOUR), Outcome()
         self._line: deque[_Build] = deque()
         self._first: deque[_Build] = deque()

@@ -1,1 +1,1 @@
-"""`make fuzz`: requests made from the OpenAPI files, valid and not, against the whole system through its gateway."""
+"""`make fuzz`: requests from the OpenAPI files, valid and not, to the whole system's gateway."""

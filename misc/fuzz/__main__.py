@@ -1,4 +1,4 @@
-"""The command behind `make fuzz`: a system of its own comes up, both OpenAPI files are tried through its gateway, and it goes.
+"""`make fuzz`: start a system of its own, try both OpenAPI files through its gateway, and end it.
 
     FUZZ_SECONDS=600 python -m misc.fuzz
 
@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def _environment(directory: Path) -> Mapping[str, str]:
-    """Return what the system is to be: on free ports, with one target, and with as little forbidden as possible."""
+    """Return the system's settings: free ports, one target, and as little forbidden as possible."""
     ports = {
         name: str(free_port())
         for name in ("GATEWAY_PORT", "ASU_PORT", "PREPARE_PORT", "REDIS_PORT")
@@ -82,7 +82,7 @@ def _environment(directory: Path) -> Mapping[str, str]:
 
 
 def _try(document: Path, settings: Settings, seconds: int, directory: Path) -> int:
-    """Send what a document allows, and what it does not, for so long; return schemathesis' exit code.
+    """Send what a document allows, and what it does not, for `seconds`; return the exit code.
 
     It runs in a directory that goes with it: what it notes for its next run would make each run
     another one.

@@ -1,7 +1,7 @@
-"""What every answer is held against, beside its description; loaded by schemathesis as its hooks.
+"""What every answer is checked for besides its description; schemathesis loads this as its hooks.
 
 A failed build answers 500 by the contract with clients, who show its reason at no other status. It
-is told from a failure of the server by its class: only a build whose selection cannot work is the
+differs from a failure of the server by its class: only a build whose selection cannot work is the
 user's. And the stand-in downloads server has one release that is half published, on purpose; to say
 so is right.
 """
@@ -20,7 +20,7 @@ def _header(response: Any, name: str) -> list[str]:
 
 @schemathesis.check
 def no_server_error(_context: Any, response: Any, case: Any) -> None:
-    """Fail for a status of 500 and above that is not the outcome of a build that could never work."""
+    """Fail for a status of 500 and above, except for a build that could never work."""
     if response.status_code < SERVER_ERROR or case.method.upper() == "HEAD":
         return
     body = response.json()
@@ -31,7 +31,7 @@ def no_server_error(_context: Any, response: Any, case: Any) -> None:
 
 @schemathesis.check
 def one_error_shape(_context: Any, response: Any, case: Any) -> None:
-    """Fail for an error that is not JSON with status, title, detail and code, whoever answered it: a service or the gateway."""
+    """Fail for an error, of a service or the gateway, without status, title, detail and code."""
     if response.status_code < ERROR or case.method.upper() == "HEAD":
         return
     body = response.json()
@@ -41,7 +41,7 @@ def one_error_shape(_context: Any, response: Any, case: Any) -> None:
         if not isinstance(body[name], str) or not body[name]:
             raise AssertionError(f"{name} is {body[name]!r}")
     if not _header(response, "content-type")[0].startswith("application/json"):
-        raise AssertionError("an error that is not told as JSON")
+        raise AssertionError("an error that is not JSON")
 
 
 @schemathesis.check

@@ -57,13 +57,14 @@ def growth(samples: Sequence[float]) -> float:
 
 
 def judge(samples: Mapping[str, Sequence[float]], seconds: int) -> tuple[list[str], bool]:
-    """Return a line about each service, and whether all stayed flat as far as so many seconds can tell."""
+    """Return a line about each service, and whether none grew in `seconds`."""
     lines, is_flat = [], True
     for name, weights in samples.items():
         grown = growth(weights)
         is_judged = seconds >= JUDGED_AFTER
         is_flat = is_flat and not (is_judged and grown > ALLOWED_MIB)
         verdict = "" if not is_judged else ", too much" if grown > ALLOWED_MIB else ", flat"
-        told = f"{weights[0]:.0f} MiB at first, {max(weights):.0f} at most; {grown:+.1f} from the second third to the last"
-        lines.append(f"memory of {name}: {told}{verdict}")
+        seen = f"{weights[0]:.0f} MiB at first, {max(weights):.0f} at most"
+        trend = f"{grown:+.1f} from the second third to the last"
+        lines.append(f"memory of {name}: {seen}; {trend}{verdict}")
     return lines, is_flat

@@ -1,4 +1,4 @@
-"""One device's upgrade through the gateway, shown step by step: what changes, the build's progress, the files.
+"""One device's upgrade through the gateway, step by step: changes, progress of the build, files.
 
 The default is the upgrade that goes wrong most harmfully elsewhere: a Home Hub 5 on OpenWrt 23.05
 asks for 25.12 with exactly the packages it has. Some of them were renamed since, and the drivers of
@@ -26,12 +26,15 @@ BUILD_SECONDS = 1800.0  # A real ImageBuilder with a slow mirror needs minutes, 
 ERROR_LINES = 20
 
 HOME_HUB_PACKAGES = """
-    ath10k-firmware-qca988x-ct auc base-files busybox ca-bundle dnsmasq dropbear dsl-vrx200-firmware-xdsl-a dsl-vrx200-firmware-xdsl-b-patch
-    firewall4 fstools iwinfo kmod-ath10k-ct kmod-ath9k kmod-gpio-button-hotplug kmod-leds-gpio kmod-ltq-atm-vr9 kmod-ltq-deu-vr9
-    kmod-ltq-ptm-vr9 kmod-ltq-vdsl-vr9 kmod-ltq-vdsl-vr9-mei kmod-nft-offload kmod-owl-loader kmod-usb-dwc2 libc libgcc libustream-mbedtls
-    logd ltq-vdsl-vr9-app ltq-vdsl-vr9-vectoring-fw-installer luci luci-app-attendedsysupgrade luci-app-opkg luci-i18n-base-de
-    luci-i18n-opkg-de mtd netifd nftables odhcp6c odhcpd-ipv6only opkg ppp ppp-mod-pppoa ppp-mod-pppoe procd procd-seccomp procd-ujail uci
-    uclient-fetch urandom-seed urngd wpad-basic-mbedtls
+    ath10k-firmware-qca988x-ct auc base-files busybox ca-bundle dnsmasq dropbear
+    dsl-vrx200-firmware-xdsl-a dsl-vrx200-firmware-xdsl-b-patch firewall4 fstools iwinfo
+    kmod-ath10k-ct kmod-ath9k kmod-gpio-button-hotplug kmod-leds-gpio kmod-ltq-atm-vr9
+    kmod-ltq-deu-vr9 kmod-ltq-ptm-vr9 kmod-ltq-vdsl-vr9 kmod-ltq-vdsl-vr9-mei kmod-nft-offload
+    kmod-owl-loader kmod-usb-dwc2 libc libgcc libustream-mbedtls logd ltq-vdsl-vr9-app
+    ltq-vdsl-vr9-vectoring-fw-installer luci luci-app-attendedsysupgrade luci-app-opkg
+    luci-i18n-base-de luci-i18n-opkg-de mtd netifd nftables odhcp6c odhcpd-ipv6only opkg ppp
+    ppp-mod-pppoa ppp-mod-pppoe procd procd-seccomp procd-ujail uci uclient-fetch urandom-seed urngd
+    wpad-basic-mbedtls
 """
 HOME_HUB: dict[str, Any] = {
     "version": "25.12.1",
@@ -53,7 +56,7 @@ class Wish:
     profile: str | None
 
     def request(self, settings: Settings) -> dict[str, Any]:
-        """Return the build request: the Home Hub's, or a plain one for another device, version or server."""
+        """Return the build request: the Home Hub's, or a plain one for other settings."""
         if not (self.version or self.target or self.profile or settings.upstream_url):
             return dict(HOME_HUB)
         return {
@@ -69,7 +72,8 @@ def run_demo(settings: Settings, wish: Wish, say: Callable[[str], None]) -> None
     """Ask for a preview and a build, follow it and check what comes out."""
     request = wish.request(settings)
     say(
-        f"\n{request['profile']} ({request['target']}) asks for {request['version']} with {len(request['packages'])} packages"
+        f"\n{request['profile']} ({request['target']}) asks for {request['version']} "
+        f"with {len(request['packages'])} packages"
     )
     preview = _accepted(
         web.ask(f"{settings.gateway_url}/api/v1/build/prepare", body=request), "the preview"
@@ -84,7 +88,8 @@ def run_demo(settings: Settings, wish: Wish, say: Callable[[str], None]) -> None
     build = _follow(settings, answer, say)
     if was_there:
         say(
-            f"the build is served from the cache, in {time.monotonic() - began:.2f} s: an equal request has been built before"
+            f"the build is served from the cache, in {time.monotonic() - began:.2f} s: an equal "
+            "request has been built before"
         )
     else:
         say(f"built in {time.monotonic() - began:.1f} s")
@@ -97,7 +102,8 @@ def _newest_version(settings: Settings) -> str:
     stable = [version for version in overview.get("latest", []) if "-rc" not in version]
     if not stable:
         raise Trouble(
-            "the server offers no version; choose one: make demo VERSION=24.10.4 TARGET=x86/64 PROFILE=generic"
+            "the server offers no version; choose one: "
+            "make demo VERSION=24.10.4 TARGET=x86/64 PROFILE=generic"
         )
     return str(stable[0])
 
@@ -140,7 +146,8 @@ def _follow(settings: Settings, answer: web.Answer, say: Callable[[str], None]) 
             shown = state
         if time.monotonic() > deadline:
             raise Trouble(
-                f"the build has not ended within {BUILD_SECONDS:.0f} s; the workers' logs are in {settings.logs}"
+                f"the build has not ended within {BUILD_SECONDS:.0f} s; the workers' logs are in "
+                f"{settings.logs}"
             )
         time.sleep(POLL_SECONDS)
         answer = web.ask(f"{settings.gateway_url}/api/v1/build/{body['request_hash']}")
@@ -156,16 +163,15 @@ def _state(body: Mapping[str, Any]) -> str:
 
 
 def _accepted(answer: web.Answer, what: str) -> dict[str, Any]:
-    """Return the body of a good answer; raises Trouble with the server's own words for any other."""
+    """Return the body of a good answer; raises Trouble with the server's words for another."""
     body = answer.json()
     if answer.status == OK:
         return body
     output = "\n".join(
         f"  | {line}" for line in str(body.get("stderr") or "").splitlines()[-ERROR_LINES:]
     )
-    raise Trouble(
-        f"{what} failed with {answer.status}: {body.get('detail') or answer.body[:500].decode(errors='replace')}\n{output}".rstrip()
-    )
+    detail = body.get("detail") or answer.body[:500].decode(errors="replace")
+    raise Trouble(f"{what} failed with {answer.status}: {detail}\n{output}".rstrip())
 
 
 def _check_files(settings: Settings, build: Mapping[str, Any], say: Callable[[str], None]) -> None:
@@ -178,9 +184,9 @@ def _check_files(settings: Settings, build: Mapping[str, Any], say: Callable[[st
         digest = hashlib.sha256(answer.body).hexdigest()
         if answer.status != OK or digest != image["sha256"]:
             raise Trouble(
-                f"{settings.gateway_url}{path} answers {answer.status} with sha256 {digest}, not {image['sha256']}"
+                f"{settings.gateway_url}{path} answers {answer.status} with sha256 {digest}, "
+                f"not {image['sha256']}"
             )
-        say(
-            f"  {settings.gateway_url}{path}\n      file {settings.store / build['bin_dir'] / image['name']}"
-        )
+        file = settings.store / build["bin_dir"] / image["name"]
+        say(f"  {settings.gateway_url}{path}\n      file {file}")
         say(f"      {image['type']}, {len(answer.body)} bytes, sha256 {digest} (checked)")

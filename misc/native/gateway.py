@@ -66,7 +66,7 @@ UNLIMITED = {
 
 
 def fill_in(template: str, values: Mapping[str, str]) -> str:
-    """Replace `${NAME}` for the names in `values` and nothing else, as the official nginx image does."""
+    """Replace `${NAME}` for the names in `values`, as the official nginx image does."""
     return re.sub(r"\$\{([A-Z_]+)\}", lambda match: values.get(match[1], match[0]), template)
 
 
@@ -80,11 +80,12 @@ def write_configuration(
     user: User | None = None,
     limits: Mapping[str, str] = UNLIMITED,
 ) -> Path:
-    """Write a complete configuration below `directory` and return its path; `asu` and `prepare` are address:port."""
+    """Write a configuration and return its path; `asu` and `prepare` are address:port."""
     directory.mkdir(parents=True, exist_ok=True)
     if any(character in f"{directory}{store}" for character in " ;{}\"'$"):
         raise Trouble(
-            f"nginx cannot use the paths {directory} and {store}; choose a RUN_DIR without spaces and quotes"
+            f"nginx cannot use the paths {directory} and {store}; choose a RUN_DIR without spaces "
+            "and quotes"
         )
     values = {
         "GATEWAY_LISTEN": listen,

@@ -1,4 +1,4 @@
-"""Whether podman runs containers on this machine, with which settings, and whether they can reach this machine.
+"""Whether podman runs containers on this machine, how, and whether they can reach the machine.
 
 Asked once with a real container and remembered until podman or the kernel changes. Where the
 distribution's settings work they are used as they are; elsewhere (no CAP_SYS_RESOURCE, hybrid
@@ -58,11 +58,13 @@ class Podman:
 
 
 def find_podman(run_dir: Path, *, network: str | None) -> Podman:
-    """Return how podman works here, asking it only when that is not known yet; makes the build network."""
+    """Return how podman works here, and make the build network; ask only what is not known yet."""
     memory = run_dir / "podman.json"
     wanted = network or "asu-build"
     version = _run(["podman", "--version"]).strip()
-    seen = f"{version}, boot {BOOT_ID.read_text().strip()}, network {wanted}, CONTAINERS_CONF {os.environ.get('CONTAINERS_CONF', '')}"
+    given = os.environ.get("CONTAINERS_CONF", "")
+    boot = BOOT_ID.read_text().strip()
+    seen = f"{version}, boot {boot}, network {wanted}, CONTAINERS_CONF {given}"
     try:
         known = Podman(**json.loads(memory.read_text()))
     except (OSError, ValueError, TypeError):
@@ -101,20 +103,25 @@ def _probe(run_dir: Path, network: str, seen: str, *, is_chosen: bool) -> Podman
     finally:
         subprocess.run(["podman", "rmi", "--force", PROBE_IMAGE], check=False, capture_output=True)
     raise Trouble(
-        "podman cannot run a container on this machine, neither with its own settings nor with runc and lower limits.\n"
+        "podman cannot run a container on this machine, neither with its own settings nor with "
+        "runc and lower limits.\n"
         + "\n".join(dict.fromkeys(complaints))
-        + "\nTry `podman run --rm IMAGE true` by hand; in a container or virtual machine, it may need more privileges, or: apt-get install runc"
+        + "\nTry `podman run --rm IMAGE true` by hand; in a container or virtual machine, it may "
+        "need more privileges, or: apt-get install runc"
     )
 
 
 def _connect(podman: Podman, network: str, *, is_chosen: bool) -> Podman:
-    """Attach to `network`, made when missing; without a working bridge, builds get no network at all unless one was asked for."""
+    """Attach to `network`, and make it if needed.
+
+    Without a working bridge builds get no network, unless one was chosen.
+    """
     connected = Podman(
         seen=podman.seen, settings_file=podman.settings_file, network=network, host_address=None
     )
     try:
         if network not in {"host", "bridge", "podman"} and not _network_exists(connected):
-            _run(["podman", "network", "create", network], connected.environment)
+            _create_network(connected)
         address = "127.0.0.1" if network == "host" else _gateway_address(connected)
         is_reachable = _reaches_host(connected, address)
     except Trouble as trouble:
@@ -132,7 +139,7 @@ def _connect(podman: Podman, network: str, *, is_chosen: bool) -> Podman:
 
 
 def _reaches_host(podman: Podman, address: str) -> bool:
-    """Let a container connect to a listener on this machine; raises Trouble when it cannot even start on that network."""
+    """Let a container connect to this machine; raises Trouble if it cannot start on the network."""
     _run_probe(podman, ["/bin/true"])
     with socket.create_server(("", 0)) as listener:
         port = listener.getsockname()[1]
@@ -165,6 +172,14 @@ def _gateway_address(podman: Podman) -> str:
         if "gateway" in subnet and ":" not in subnet["gateway"]:
             return str(subnet["gateway"])
     raise Trouble(f"the podman network {podman.network} has no gateway address")
+
+
+def _create_network(podman: Podman) -> None:
+    try:
+        _run(["podman", "network", "create", podman.network], podman.environment)
+    except Trouble:
+        if not _network_exists(podman):  # Another system may have made it just now.
+            raise
 
 
 def _network_exists(podman: Podman) -> bool:
@@ -201,7 +216,7 @@ def _run_probe(podman: Podman, command: Sequence[str]) -> None:
 
 
 def _make_probe_image() -> None:
-    """Make a container image of this machine's bash and what it is linked to: no registry, no download, two megabytes."""
+    """Make an image of this machine's bash and its libraries: no download, two megabytes."""
     files = {
         name: Path(path).resolve()
         for name, path in (("bin/bash", shutil.which("bash")), ("bin/true", shutil.which("true")))

@@ -42,7 +42,7 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     # What it reads when it starts; a process is outdated when they change.
     sources: tuple[Path, ...] = ()
-    user: User | None = None  # None: whoever starts it.
+    user: User | None = None  # None: the user of this process.
     stop_signal: signal.Signals = signal.SIGTERM
     patience: float = 15.0  # Seconds between the stop signal and SIGKILL.
 
@@ -91,7 +91,8 @@ class Processes:
             return False
         if running:
             raise Trouble(
-                f"{program.name} runs already (pid {running.pid}), but {_changes(running, fingerprint)} since; end it first: make down"
+                f"{program.name} runs already (pid {running.pid}), but "
+                f"{_changes(running, fingerprint)} since; end it first: make down"
             )
         self._records.mkdir(parents=True, exist_ok=True)
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -195,7 +196,7 @@ def _changes(running: Record, fingerprint: Mapping[str, str]) -> str:
 
 
 def start_tick(pid: int) -> int | None:
-    """Return when the kernel started `pid`, in clock ticks since boot; None when it is gone or a zombie."""
+    """Return when the kernel started `pid`, in clock ticks since boot; None if it has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -64,7 +64,8 @@ class Settings:
     @property
     def gateway_url(self) -> str:
         """The address for clients on this machine."""
-        host = "127.0.0.1" if self.gateway_host in {"", "*", "0.0.0.0"} else self.gateway_host  # noqa: S104 - Compared with, not bound to.
+        everywhere = {"", "*", "0.0.0.0"}  # noqa: S104 - Compared with, not bound to.
+        host = "127.0.0.1" if self.gateway_host in everywhere else self.gateway_host
         return f"http://{host}:{self.gateway_port}"
 
     @property
@@ -84,7 +85,7 @@ class Settings:
 
     @property
     def podman_socket(self) -> Path:
-        """Where podman's service listens; a short path of its own when the run directory's is too long for a socket."""
+        """Where podman's service listens; a shorter path if RUN_DIR is too long for a socket."""
         path = self.run_dir / "podman.sock"
         if len(str(path).encode()) <= MAX_SOCKET_PATH:
             return path

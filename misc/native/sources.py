@@ -1,4 +1,4 @@
-"""What running processes are made from, told from the files alone: the names of their settings, and a digest of their sources."""
+"""What processes are made from, read from files: names of settings, digest of sources."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PREPARE_SOURCES = (ROOT / "asu-prepare" / "asu_prepare", ROOT / "requirements-de
 
 
 def given_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what `environment` sets of either service's settings, of which some are common to both; an empty value sets nothing."""
+    """Return the settings of either service in `environment`; an empty value sets nothing."""
     names = {
         ASU_CONFIG,
         *_setting_names(ASU_SETTINGS, ASU_PREFIX),
@@ -39,7 +39,7 @@ def settings_file(environment: Mapping[str, str]) -> Path:
 
 
 def digest_of(paths: Iterable[Path]) -> str:
-    """Digest files, and all files in directories, but for tests and what Python has compiled; what is absent counts as empty."""
+    """Digest files and directories, without tests and compiled Python; a missing one is empty."""
     digest = hashlib.sha256()
     for start in paths:
         for path in sorted(start.rglob("*")) if start.is_dir() else [start]:
@@ -53,7 +53,7 @@ def digest_of(paths: Iterable[Path]) -> str:
 
 
 def _setting_names(path: Path, prefix: str) -> list[str]:
-    """Read the names of the fields of the class `Settings`; nothing is imported, since the services may have other dependencies."""
+    """Read the fields of `Settings` without an import: services have other dependencies."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef) and node.name == "Settings":
             fields = (entry.target for entry in node.body if isinstance(entry, ast.AnnAssign))

@@ -1,4 +1,4 @@
-"""What stands in for the OpenWrt servers when no real ones are named: a downloads server and ImageBuilder images.
+"""Stand-ins for the OpenWrt servers: a downloads server and ImageBuilder images.
 
 Both are made from `tests/upstream` and `tests/imagebuilder`, and only when they are missing or of
 other sources. The builder images name the address of their package feeds, so their own name carries
@@ -89,7 +89,7 @@ def serve_command(settings: Settings, standin: StandIn) -> tuple[str, ...]:
 def make_images(
     settings: Settings, standin: StandIn, podman: Podman, say: Callable[[str], None]
 ) -> None:
-    """Make each wanted ImageBuilder image that is missing or differs; the first time, this takes minutes."""
+    """Make each wanted ImageBuilder image that is missing or differs; at first it takes minutes."""
     stamp = settings.run_dir / "imagebuilder.made-from"
     wanted = (
         f"{standin} {settings.standin_versions} {settings.standin_targets} "

@@ -68,7 +68,8 @@ def _stop(
     for record in asked:
         if seconds is not None and not processes.wait_until_gone(record, 2.0):
             say(
-                f"{record.name} finishes its build; waiting for it, at most {seconds:.0f} s (DRAIN_SECONDS)"
+                f"{record.name} finishes its build; waiting for it, at most {seconds:.0f} s "
+                "(DRAIN_SECONDS)"
             )
         if not processes.wait_until_gone(record, record.patience if seconds is None else seconds):
             say(f"{record.name} did not stop when asked to; killed (pid {record.pid})")
@@ -170,7 +171,8 @@ class _Ascent:
             self._services["UPSTREAM_URL"] = settings.upstream_url
             if self._podman.network == "none" and settings.container_network is None:
                 raise Trouble(
-                    "containers have no network on this machine, so builders cannot fetch packages from UPSTREAM_URL"
+                    "containers have no network on this machine, so builders cannot fetch packages "
+                    "from UPSTREAM_URL"
                 )
         if settings.base_container:
             self._services["BASE_CONTAINER"] = settings.base_container
@@ -185,7 +187,8 @@ class _Ascent:
                 sources=standin.SERVER_SOURCES,
                 user=self._users.services,
             ),
-            port=("0.0.0.0", settings.upstream_port, "UPSTREAM_PORT"),  # noqa: S104 - Where it will listen.
+            # It listens on all addresses.
+            port=("0.0.0.0", settings.upstream_port, "UPSTREAM_PORT"),  # noqa: S104
             healthy=lambda: web.takes_connections(("127.0.0.1", settings.upstream_port)),
         )
         self._services["UPSTREAM_URL"] = settings.standin_url
@@ -302,7 +305,8 @@ class _Ascent:
         is_running = self._processes.running(program.name) is not None
         if port and not is_running and not web.is_free(port[0], port[1]):
             raise Trouble(
-                f"port {port[1]} ({program.name}) is taken by another program; choose another one: make up {port[2]}={port[1] + 10000}"
+                f"port {port[1]} ({program.name}) is taken by another program; choose another one: "
+                f"make up {port[2]}={port[1] + 10000}"
             )
         is_new = self._processes.start(program, directory=directory)
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Whom the processes run as that need no privileges, when root starts the system."""
+"""The users of the processes that need no privileges, when root starts the system."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class User:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def may_run(self, command: Sequence[str]) -> bool:
-        """Run a command to its end as this user, and say whether it went well: what counts is the whole way to each file."""
+        """Run a command as this user, and say whether it succeeded: the whole path must be open."""
         try:
             done = subprocess.run(
                 command,
@@ -63,7 +63,7 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Users:
-    """Whom to run as; None stands for whoever starts the system."""
+    """The users to run as; None is the user of this process."""
 
     programs: User | None  # Redis and nginx's workers.
     # What runs in the virtual environment, from this checkout; but for workers, who need podman and
@@ -72,7 +72,7 @@ class Users:
 
 
 def choose_users(settings: Settings, environment: Mapping[str, str]) -> Users:
-    """Take whoever called sudo, else nobody, when this process is root and that user may read what must be read.
+    """Choose the user who called sudo, or nobody, if this is root and that user may read the files.
 
     A checkout or a Python below /root is closed to everybody else, for example. Opening directories
     is not for this program to do.

@@ -1,4 +1,4 @@
-"""HTTP as the command line needs it: small, patient, and never through a proxy, since everything asked lies on this machine."""
+"""HTTP for the command line: patient, and never through a proxy, as all is on this machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Answer:
 def ask(url: str, *, body: object = None, seconds: float = ANSWER_SECONDS) -> Answer:
     """GET `url`, or POST `body` to it as JSON; raises OSError when nothing answers."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310 - Our own http addresses.
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310 - Our addresses.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=seconds) as answer:

@@ -1,1 +1,1 @@
-"""What this server itself is made of: `python -m misc.supply audit` looks for known vulnerabilities, `sbom` writes it down."""
+"""`python -m misc.supply`: `audit` the locks for known vulnerabilities, write down an `sbom`."""

@@ -1,6 +1,6 @@
-"""Holds the locks against what is known of vulnerable versions, and never takes silence for a good answer.
+"""Look the locked packages up among known vulnerabilities, and never take silence for "none".
 
-pip-audit ends well, too, when nobody could tell it anything: it calls each package one that it
+pip-audit exits with 0, too, when the service could not be asked: it calls each package one that it
 "could not audit". So what it found is counted here.
 """
 
@@ -18,7 +18,7 @@ UNREACHABLE = "the advisory data cannot be reached from here"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What is known of a lock: its vulnerable packages in words, those that nobody knew of, and how many were looked up."""
+    """What is known of a lock: vulnerable packages, unknown ones, how many were looked up."""
 
     vulnerable: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -26,12 +26,13 @@ class Outcome:
 
 
 def read_outcome(output: str) -> Outcome | None:
-    """Read what pip-audit prints as JSON; None if it is not that, as when it could not ask anybody."""
+    """Read the JSON of pip-audit; None if it is something else, as when no service answered."""
     try:
         dependencies = json.loads(output)["dependencies"]
         unknown = tuple(str(one["name"]) for one in dependencies if "skip_reason" in one)
         vulnerable = tuple(
-            f"{one['name']} {one['version']}: {found['id']}, mended in {', '.join(found['fix_versions']) or 'no version yet'}"
+            f"{one['name']} {one['version']}: {found['id']}, mended in "
+            f"{', '.join(found['fix_versions']) or 'no version yet'}"
             for one in dependencies
             for found in one.get("vulns", ())
         )
@@ -41,18 +42,22 @@ def read_outcome(output: str) -> Outcome | None:
 
 
 def audit(*, strict: bool) -> int:
-    """Audit every lock and say what was found; return the exit code: 1 for vulnerable packages and, if `strict`, for what nobody could tell."""
-    codes = [_told(lock, read_outcome(_ask(lock)), strict=strict) for lock in LOCKS]
+    """Audit every lock and print the result; return 1 for vulnerable packages.
+
+    If `strict`, also for packages that could not be looked up.
+    """
+    codes = [_report(lock, read_outcome(_ask(lock)), strict=strict) for lock in LOCKS]
     return max(codes)
 
 
-def _told(lock: Path, outcome: Outcome | None, *, strict: bool) -> int:
+def _report(lock: Path, outcome: Outcome | None, *, strict: bool) -> int:
     name = lock.relative_to(ROOT)
     if outcome is None or not outcome.audited:
         print(f"audit of {name}: SKIPPED, {UNREACHABLE}; nothing is known of its packages")
         return int(strict)
     print(
-        f"audit of {name}: {outcome.audited} packages looked up, {len(outcome.vulnerable)} vulnerabilities"
+        f"audit of {name}: {outcome.audited} packages looked up, "
+        f"{len(outcome.vulnerable)} vulnerabilities"
     )
     for words in outcome.vulnerable:
         print(f"  VULNERABLE: {words}")

@@ -18,7 +18,7 @@ _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """A locked package; `hashes` are the SHA-256 of the files that may be installed, `marker` says where it is needed, if not everywhere."""
+    """A locked package with the SHA-256 of its files; `marker` says where it is needed."""
 
     name: str
     version: str
@@ -27,7 +27,7 @@ class Requirement:
 
 
 def read_lock(text: str) -> list[Requirement]:
-    """Read a lock; raises ValueError for a line that pins nothing, such as an option with an address."""
+    """Read a lock; raises ValueError for a line that pins nothing, such as an option."""
     found = []
     logical = re.sub(r"\s*\\\n\s*", " ", text)
     for line in logical.splitlines():

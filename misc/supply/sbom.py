@@ -27,7 +27,7 @@ DPKG = ["dpkg-query", "--show", "--showformat=${Package}\t${Version}\t${Architec
 
 
 def write_boms(directory: Path, *, tag: str) -> None:
-    """Write the bill of each service's image into a directory and say what it holds; `tag` is that of the images on this machine."""
+    """Write the bill of each service's image `tag` into a directory, and print what it holds."""
     directory.mkdir(parents=True, exist_ok=True)
     for service, lock in SERVICES.items():
         image = f"localhost/{service}:{tag}"
@@ -45,7 +45,7 @@ def bill(
     packages: Iterable[Requirement],
     system: Iterable[tuple[str, str, str]],
 ) -> Bom:
-    """Return the bill of a service's image; `system` has name, version and architecture of each Debian package."""
+    """Return the bill of an image; `system` has name, version, architecture of Debian packages."""
     base, version = _BASE.search(containerfile), _VERSION.search(containerfile)
     if base is None or version is None:
         raise ValueError(f"the Containerfile of {service} names neither base nor version")
@@ -67,7 +67,7 @@ def bill(
 def installed_packages(
     image: str, environment: Mapping[str, str]
 ) -> tuple[list[tuple[str, str, str]], str]:
-    """Return name, version and architecture of the Debian packages in an image, and in words how many they are or why there are none."""
+    """Return the Debian packages of an image as (name, version, architecture), and a summary."""
     if shutil.which("podman") is None or _podman(environment, "image", "exists", image).returncode:
         return [], f"no Debian packages, since there is no image {image} here"
     limits = ["--rm", "--network=none", "--cap-drop=all", "--read-only", f"--entrypoint={DPKG[0]}"]
@@ -75,7 +75,7 @@ def installed_packages(
     if listed.returncode:
         return (
             [],
-            f"no Debian packages, since those of {image} cannot be listed: {listed.stderr.strip()[-200:]}",
+            f"no Debian packages of {image} can be listed: {listed.stderr.strip()[-200:]}",
         )
     found = [
         (name, version, architecture)

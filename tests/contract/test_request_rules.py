@@ -252,6 +252,8 @@ EDGES: list[dict[str, Any]] = [
     {"ignored_changes": ["auc-owut"]},
     {"ignored_changes": ["AUC"]},
     {"ignored_changes": ["a"] * 101},
+    {"any_order": True},
+    {"any_order": None},
     {"leave_out_missing": True},
     {"leave_out_missing": "perhaps"},
     {"leave_out_missing": None},

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from asu.build_request import BuildRequest
+from asu.catalogue.listings import Listings
 from asu.catalogue.validation import Catalogue
 from asu.resolution import DocumentMissingError, DocumentUnavailableError, Gatherer, load_rules
 from asu.upstream.downloads_server import DownloadsServer, Upstream
@@ -204,12 +205,13 @@ class TestDownloadsServer(UpstreamContract):
         write_documents(tree, metadata())
         async with DownloadsServer(web, url=server.url, ttl=0) as upstream:
             catalogue = catalogue_of(upstream)
-            known = await catalogue.branches()
+            listings = Listings(upstream, Gatherer(upstream), catalogue, load_rules(), "21.02")
+            known = await listings.branches()
             await catalogue.validate(BuildRequest(**REQUEST))
             server.faults.set([Fault(path="*", fault="slow", seconds=30)])
             begun = time.monotonic()
 
-            assert [await catalogue.branches() for _ in range(3)] == [known] * 3
+            assert [await listings.branches() for _ in range(3)] == [known] * 3
             assert (await catalogue.validate(BuildRequest(**REQUEST))).fields["profile"] == REQUEST[
                 "profile"
             ]

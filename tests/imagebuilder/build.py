@@ -5,9 +5,8 @@
 
 Every version is made for every target that the tree has for it. The images are named
 `NAME:ath79-generic-v24.10.4` (releases), `NAME:ath79-generic-openwrt-24.10` (24.10-SNAPSHOT) and
-`NAME:ath79-generic-master` (SNAPSHOT). An image whose content would be the same is left alone. URL
-whose content would be the same is left alone. URL is where the builder finds the feeds from inside
-the container: `http://HOST:PORT`, or `file:///upstream` to put the feeds into the image. With
+`NAME:ath79-generic-master` (SNAPSHOT). An image whose content would be the
+same is left alone. URL is where the builder finds the feeds from inside the container: `http://HOST:PORT`, or `file:///upstream` to put the feeds into the image. With
 `--setup` the snapshot images hold only
 `setup.sh`, which fetches the builder from URL as the genuine ones do; the archive is put into the
 tree, or the image.
@@ -18,11 +17,15 @@ tree, or the image.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.imagebuilder.builder_files import Delays, write_builder
@@ -175,7 +178,6 @@ def main() -> int:
         help="seconds that each check, install and image takes longer, as in a genuine builder",
     )
     arguments = parser.parse_args()
-    delays = Delays(*arguments.delays)
     releases = [
         Release(arguments.tree, version, target)
         for version in arguments.version
@@ -195,6 +197,21 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
+    with _alone(arguments.base_container):
+        return _make_all(present, arguments, base)
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Wait for other runs that make images of this name; both would make and replace them."""
+    lock = Path(tempfile.gettempdir()) / f"{name.replace('/', '-')}-{os.getuid()}.lock"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _make_all(present: Sequence[Release], arguments: argparse.Namespace, base: str) -> int:
+    delays = Delays(*arguments.delays)
     for release in present:
         try:
             needs_setup = arguments.setup and release.version.endswith("SNAPSHOT")

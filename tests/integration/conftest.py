@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,18 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodmanWorld]:
+def shared_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory that all test processes of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def podman(
+    tmp_path_factory: pytest.TempPathFactory, shared_directory: Path
+) -> Iterator[PodmanWorld]:
     """Start a podman service with stand-in ImageBuilders."""
-    with podman_world(tmp_path_factory.mktemp("podman")) as world:
+    with podman_world(tmp_path_factory.mktemp("podman"), shared_directory) as world:
         yield world
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from asu.stores.local import LocalStore
 from tests.documents import write_documents
-from tests.integration.gateway_world import free_port, start_nginx
+from tests.integration.gateway_world import start_nginx
+from tests.requirements import free_port
 from tests.unit.worlds import metadata
 from tests.upstream.serve import UpstreamServer
 

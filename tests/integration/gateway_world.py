@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from misc.native.gateway import NGINX_PATH, UNLIMITED, nginx_command, write_configuration
+from tests.requirements import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -155,12 +156,6 @@ def start_service(name: str, address: str = "127.0.0.1", port: int = 0) -> Servi
         target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
     ).start()
     return service
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def start_nginx(

@@ -21,7 +21,7 @@ from asu.worker.builder_image import BuilderImage
 from asu.worker.podman_engine import PodmanEngine
 from misc.native.podman import Podman, find_podman
 from misc.native.trouble import Trouble
-from tests.requirements import required_program
+from tests.requirements import exclusive, required_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -142,15 +142,23 @@ class PodmanWorld:
 
 
 @contextmanager
-def podman_world(directory: Path) -> Iterator[PodmanWorld]:
-    """Start podman's service and make the ImageBuilders; skips on a laptop without podman, fails in CI."""
+def podman_world(directory: Path, shared: Path) -> Iterator[PodmanWorld]:
+    """Start a podman service; skip on a laptop without podman, fail in CI.
+
+    The test processes of one run share what lies in `shared`: how podman works here, the upstream
+    tree and the ImageBuilders made of it. The first process makes them.
+    """
     required_program("podman")
-    try:
-        podman = find_podman(directory, network=None)
-    except Trouble as trouble:
-        unavailable(str(trouble))
-    world = PodmanWorld(podman, directory / "podman.sock", directory / "upstream")
-    make_builders(world)
+    with exclusive(shared / "podman.lock"):
+        try:
+            podman = find_podman(shared, network=None)
+        except Trouble as trouble:
+            unavailable(str(trouble))
+        world = PodmanWorld(podman, directory / "podman.sock", shared / "upstream")
+        builders_are_made = shared / "builders.made"
+        if not builders_are_made.exists():
+            make_builders(world)
+            builders_are_made.touch()
     with ExitStack() as stack:
         world.start_service()
         stack.callback(world.stop_service)

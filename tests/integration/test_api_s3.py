@@ -22,9 +22,10 @@ from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.settings import Settings
 from asu.stores import open_store
 from asu.stores.store import Lifetimes
-from tests.integration.gateway_world import CAN_RUN, free_port, start_nginx
+from tests.integration.gateway_world import CAN_RUN, start_nginx
 from tests.integration.test_api_redis import running_api
 from tests.redis_server import RedisServer
+from tests.requirements import free_port
 from tests.s3_server import Faults, faulty, make_bucket, running_s3
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from misc.native.settings import ROOT
 from tests.integration.gateway_world import (
     CAN_RUN,
     Gateway,
-    free_port,
     start_service,
     stop,
     wait_until_it_listens,
 )
+from tests.requirements import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,9 +17,10 @@ from asu.settings import Settings
 from asu.stores import open_store
 from asu.worker.recovery import recover
 from asu.worker.signing_key import make_signing_key
-from tests.integration.gateway_world import CAN_RUN, free_port, start_nginx
+from tests.integration.gateway_world import CAN_RUN, start_nginx
 from tests.integration.test_api_redis import running_api
 from tests.redis_server import RedisServer
+from tests.requirements import free_port
 from tests.s3_server import make_bucket, running_s3
 from tests.unit.job_world import KEY, World
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.native import CAN_RUN, NativeSystem, brought_up, new_system
+from tests.system.native import CAN_RUN, NativeSystem, running_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,10 +17,10 @@ def clients_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeS
     """Run one system that takes first-boot scripts, with 23.05.5 to come from and 24.10.4 to go to."""
     if not CAN_RUN:
         pytest.skip("needs root, podman, redis-server and debootstrap (make install)")
-    system = new_system(tmp_path_factory.mktemp("clients"), first_port=18180)
     wanted = {
         "STANDIN_VERSIONS": "24.10.4",
         "STANDIN_TARGETS": "ath79/generic x86/64",
         "ALLOW_DEFAULTS": "true",
     }
-    yield from brought_up(NativeSystem({**system.environment, **wanted}))
+    with running_system(tmp_path_factory.mktemp("clients"), **wanted) as system:
+        yield system

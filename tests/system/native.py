@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND_SECONDS = 600.0  # The first run makes a container image of a whole Debian.
 BUILD_SECONDS = 300.0
 PORTS = ("GATEWAY_PORT", "ASU_PORT", "PREPARE_PORT", "REDIS_PORT", "UPSTREAM_PORT")
+PORT_BLOCKS = range(18100, 20000, 10)
 
 # What `make test` itself was given, and what would turn these systems to other servers.
 NOT_INHERITED = {
@@ -132,39 +136,56 @@ def _lower(headers: Message) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def new_system(run_dir: Path, *, first_port: int) -> NativeSystem:
-    """Describe a system on the first free ports from `first_port` on.
+@contextmanager
+def new_system(run_dir: Path, **environment: str) -> Iterator[NativeSystem]:
+    """Describe a system on ports that no other test process uses until the end of the `with`.
 
-    They are the same again next time, so the builders that were made for them, which name the port
-    of their feeds, are found again.
+    The first free block of ports is taken. It is mostly the same one next time, so the builders
+    that were made for it are found again: they name the port of their feeds.
     """
-    ports = dict(zip(PORTS, map(str, free_ports(first_port)), strict=False))
-    return NativeSystem(
-        {"RUN_DIR": str(run_dir), "STANDIN_VERSIONS": VERSION, "STANDIN_TARGETS": TARGET, **ports}
-    )
+    with _ports() as ports:
+        wanted = {"STANDIN_VERSIONS": VERSION, "STANDIN_TARGETS": TARGET, **environment}
+        yield NativeSystem({"RUN_DIR": str(run_dir), **wanted, **ports})
 
 
-def free_ports(first: int) -> Iterator[int]:
-    """Yield ports that nobody listens on, from `first` on."""
-    for port in range(first, 65536):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+@contextmanager
+def running_system(run_dir: Path, **environment: str) -> Iterator[NativeSystem]:
+    """Bring a system up until the end of the `with`."""
+    with new_system(run_dir, **environment) as system:
+        done = system.make("up")
+        try:
+            if done.returncode:
+                pytest.fail(f"make up failed:\n{done.stdout}{done.stderr}")
+            yield system
+        finally:
+            system.make("down")
+
+
+@contextmanager
+def _ports() -> Iterator[dict[str, str]]:
+    """Hold the first block of ports that no test process holds and nobody listens on."""
+    for first in PORT_BLOCKS:
+        lock = Path(tempfile.gettempdir()) / f"asu-test-ports-{first}-{os.getuid()}.lock"
+        with lock.open("w") as file:
             try:
-                probe.bind(("0.0.0.0", port))  # noqa: S104  # Free on every address.
-            except OSError:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
                 continue
-        yield port
+            ports = range(first, first + len(PORTS))
+            if all(map(_is_free, ports)):
+                yield dict(zip(PORTS, map(str, ports), strict=True))
+                return
+    pytest.fail("no free ports for another system")
 
 
-def brought_up(system: NativeSystem) -> Iterator[NativeSystem]:
-    """Bring a system up for the time of the tests that use it."""
-    done = system.make("up")
-    try:
-        if done.returncode:
-            pytest.fail(f"make up failed:\n{done.stdout}{done.stderr}")
-        yield system
-    finally:
-        system.make("down")
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))  # noqa: S104  # Free on every address.
+        except OSError:
+            return False
+    return True
 
 
 def is_alive(pid: int) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.native import CAN_RUN, NativeSystem, brought_up, is_alive, new_system
+from tests.system.native import CAN_RUN, NativeSystem, is_alive, new_system, running_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,13 +26,15 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeSystem]:
     """Run one system for the tests that leave it up."""
-    yield from brought_up(new_system(tmp_path_factory.mktemp("native"), first_port=18180))
+    with running_system(tmp_path_factory.mktemp("native")) as system:
+        yield system
 
 
 @pytest.fixture
 def short_lived(tmp_path: Path) -> Iterator[NativeSystem]:
     """Run a system for one test."""
-    yield from brought_up(new_system(tmp_path, first_port=18280))
+    with running_system(tmp_path) as system:
+        yield system
 
 
 def test_second_up_changes_nothing(system: NativeSystem) -> None:
@@ -90,7 +92,7 @@ def test_redis_needs_no_root() -> None:
     """Where others may enter the run directory, Redis and nginx's workers run as an unprivileged user; the run directory stays root's."""
     with tempfile.TemporaryDirectory(prefix="asu-native-") as directory:
         Path(directory).chmod(0o755)
-        for system in brought_up(new_system(Path(directory) / "run", first_port=18480)):
+        with running_system(Path(directory) / "run") as system:
             owners = {
                 name: Path(f"/proc/{pid}").stat().st_uid for name, pid in system.processes().items()
             }
@@ -120,8 +122,10 @@ def test_down_ends_exactly_what_was_started(short_lived: NativeSystem) -> None:
 
 def test_taken_port_is_named(tmp_path: Path) -> None:
     """When a port is taken, `make up` says which, and by what variable to choose another."""
-    system = new_system(tmp_path, first_port=18380)
-    with socket.create_server(("127.0.0.1", int(system.environment["REDIS_PORT"]))):
+    with (
+        new_system(tmp_path) as system,
+        socket.create_server(("127.0.0.1", int(system.environment["REDIS_PORT"]))),
+    ):
         done = system.make("up")
 
     assert done.returncode != 0
@@ -132,6 +136,7 @@ def test_taken_port_is_named(tmp_path: Path) -> None:
 
 def test_down_without_a_system_says_so(tmp_path: Path) -> None:
     """`make down` may be run at any time."""
-    done = new_system(tmp_path / "never", first_port=18380).make("down")
+    with new_system(tmp_path / "never") as system:
+        done = system.make("down")
 
     assert (done.returncode, done.stdout.strip()) == (0, "nothing runs")

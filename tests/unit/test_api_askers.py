@@ -43,8 +43,8 @@ def told(answer: Any) -> dict[str, Any]:
 
 
 def test_the_fields_are_those_that_are_no_identity() -> None:
-    """But for the distribution, of which only one is served."""
-    assert FIRST.keys() | {"distro"} == NOT_IDENTITY.keys()
+    """But for the distribution, of which only one is served, and for what says how to sort."""
+    assert FIRST.keys() | {"distro", "any_order"} == NOT_IDENTITY.keys()
 
 
 def test_the_words_of_whoever_came_first_are_told_to_nobody(world: World) -> None:

@@ -1,9 +1,12 @@
 """A download between the store and the event loop."""
 
+import asyncio
+import threading
+
 import pytest
 
 from asu.errors import StoreFailed
-from asu.stores.downloads import PIECE, Downloads
+from asu.stores.downloads import PIECE, THREADS, Downloads
 from asu.stores.manifest import StoredFile
 from asu.stores.store import Content
 from tests.twins.memory_store import MemoryStore
@@ -56,3 +59,32 @@ async def test_an_end_before_its_time_is_an_error() -> None:
 
     with pytest.raises(StoreFailed, match="breaks off"):
         await read(store, 0, 10)
+
+
+class HungStore(MemoryStore):
+    """A store on a disk that hangs, until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go, self.asked = threading.Event(), 0
+
+    def find(self, key: str, name: str) -> StoredFile | None:
+        """Hang."""
+        self.asked += 1
+        self.let_go.wait()
+        return super().find(key, name)
+
+
+async def test_a_store_that_hangs_takes_few_threads_and_no_event_loop() -> None:
+    """Downloads are refused, at once as soon as all threads hang; other work goes on."""
+    store = HungStore()
+    downloads = Downloads(store, patience=0.2)
+    try:
+        for _ in range(2):
+            refused = await asyncio.gather(
+                *(downloads.find(A, "a.bin") for _ in range(2 * THREADS)), return_exceptions=True
+            )
+            assert {type(error) for error in refused} == {StoreFailed}
+        assert store.asked == THREADS
+    finally:
+        store.let_go.set()

@@ -1,4 +1,4 @@
-"""A disk that hangs, as one of a server that is away does: pipes that nobody writes to stand in for its files."""
+"""A disk that hangs, as a network disk does; pipes that nobody writes to stand in for its files."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from asu.builds.capacity import Disk
+from asu.disk_space import Disk
 from asu.upstream.last_good import MAX_WRITES, LastGood
 from tests.unit.test_last_good import URL, files
 
@@ -125,7 +125,7 @@ async def test_what_waits_to_be_written_is_bounded(disk: Path) -> None:
 
 
 async def test_a_disk_that_is_slow_is_not_taken_for_one_that_hangs(disk: Path) -> None:
-    """After a restart many documents are looked for at once; whoever is last waits for all others, which come."""
+    """After a restart many documents are looked for at once, and the last one waits for all others."""
     kept = LastGood(disk, URL)
     for name in range(MANY):
         await kept.keep(f"{name}", b"{}", {})
@@ -141,7 +141,7 @@ async def test_a_disk_that_is_slow_is_not_taken_for_one_that_hangs(disk: Path) -
 
 
 def _write_slowly(file: Path, content: bytes) -> None:
-    """Give out what was in a file some time after it is opened: all together take longer than one would be waited for."""
+    """Give out what was in a file some time after it is opened."""
     number = os.open(file, os.O_WRONLY)
     time.sleep(0.05)
     os.write(number, content)

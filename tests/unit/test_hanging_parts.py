@@ -1,24 +1,27 @@
 """While a part hangs, builds are asked for and polled, and no thread is lost.
 
-Each part that blocks hangs in all that it does, while many clients ask for what needs it. asyncio has
-a single shared thread here, so one that is taken shows.
+Each part that blocks hangs in all that it does, while many clients ask for what needs it. asyncio
+has a single shared thread here, so one that is taken shows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from asu.services import open_services
 from tests.twins.memory_fleet import MemoryBuildQueue
 from tests.twins.memory_store import MemoryStore
-from tests.unit.worlds import REQUEST, World, opened
+from tests.unit.worlds import REQUEST, World, opened, settings
 
 CLIENTS = 8  # For each request; all together more than threads are left for one part.
 SECONDS = 30  # A test waits for no longer, and takes a tenth of it.
@@ -119,3 +122,23 @@ def test_what_hangs_holds_up_nothing_else(part: str, monkeypatch: pytest.MonkeyP
             assert shared.result(SECONDS) == 0
         finally:
             gate.is_open.set()
+
+
+@pytest.mark.anyio
+async def test_a_name_server_that_hangs_leaves_threads_for_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As many connections as the API makes look their names up; Redis must still be found."""
+    gate = Gate()
+    gate.is_open.clear()
+    monkeypatch.setattr(socket, "getaddrinfo", gate.before(socket.getaddrinfo))
+    async with open_services(settings(store_path=tmp_path)):
+        loop = asyncio.get_running_loop()
+        lookups = [asyncio.ensure_future(loop.getaddrinfo("127.0.0.1", 80)) for _ in range(64)]
+        await asyncio.sleep(0)  # They begin.
+        try:
+            async with asyncio.timeout(SECONDS):
+                assert await use_shared_thread() == 0
+        finally:
+            gate.is_open.set()
+            await asyncio.gather(*lookups)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from asu.builds.capacity import MIB
 from asu.builds.fleet import WorkerNote
+from asu.disk_space import MIB
 from asu.errors import StoreFailed
 from asu.records.redis_memory import MemoryUse
 from tests.twins.memory_store import MemoryStore
@@ -86,7 +86,7 @@ def test_a_disk_below_its_reserve_is_told(tmp_path: Path) -> None:
         found = checks(world)["disk"]
 
     assert found.startswith("only ")
-    assert "of workers at least only 5 MiB free" in found
+    assert "the fullest worker: only 5 MiB free" in found
     assert "DISK_RESERVE_MB" in found
 
 

@@ -159,12 +159,22 @@ def test_what_is_no_info_is_refused(output: str) -> None:
         parse_info(output)
 
 
-def test_packages_are_handed_on_sorted_and_once() -> None:
-    """The order of a request changes nothing."""
-    one = selection(request(packages=["vim", "-ppp", "luci", "vim"]), parse_info(INFO))
-    other = selection(request(packages=["luci", "vim", "-ppp"]), parse_info(INFO))
+@pytest.mark.parametrize(
+    ("fields", "packages"),
+    [
+        ({"version": "24.10.4"}, ["-ppp", "vim", "luci"]),
+        ({"version": "24.10.4", "any_order": True}, ["-ppp", "luci", "vim"]),
+        ({"version": "25.12.0"}, ["-ppp", "luci", "vim"]),
+    ],
+    ids=str,
+)
+def test_packages_are_handed_on_once_and_in_the_order_of_their_identity(
+    fields: dict[str, Any], packages: list[str]
+) -> None:
+    """The order of a person's list counts for opkg, and for nothing else."""
+    asked = request(packages=["vim", "-ppp", "luci", "vim"], **fields)
 
-    assert one == other == ["-ppp", "luci", "vim"]
+    assert selection(asked, parse_info(INFO)) == packages
 
 
 def test_an_absolute_list_removes_each_default_that_it_lacks() -> None:

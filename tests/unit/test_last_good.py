@@ -161,12 +161,12 @@ async def test_another_server_s_document_is_not_used(disk: Path) -> None:
 @pytest.mark.parametrize(
     ("start", "end"),
     [
-        (b"", 0),
-        (b"", 30),
-        (b"", -1),
-        (b"\x80\x04.", 10_000),
-        (gzip.compress(b"[]\n{}"), -1),
-        (gzip.compress(b"[]\n{}"), 26),
+        pytest.param(b"", 0, id="empty"),
+        pytest.param(b"", 30, id="only its start"),
+        pytest.param(b"", -1, id="without its last byte"),
+        pytest.param(b"\x80\x04.", 10_000, id="a pickle before it"),
+        pytest.param(gzip.compress(b"[]\n{}"), -1, id="another gzip before it"),
+        pytest.param(gzip.compress(b"[]\n{}"), 26, id="another gzip instead"),
     ],
 )
 async def test_a_broken_file_is_passed_over(disk: Path, start: bytes, end: int) -> None:

@@ -1,6 +1,7 @@
 """What the API says of itself: complete, with examples that are true, and committed."""
 
 import json
+import re
 import string
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from asu.build_request import BuildRequest
 from asu.errors import AsuError, error_classes
 from asu.routers.documentation import EXAMPLES, example_of
 from misc.reference import app_routes
-from tests.unit.worlds import settings
+from tests.unit.worlds import opened, settings
 
 FILE = Path(asu.__file__).with_name("openapi.json")
 DOCUMENT: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
@@ -122,7 +123,15 @@ def test_every_error_is_in_the_file() -> None:
     assert {kind.code for kind in error_classes()} - told == {"method-not-allowed"}
 
 
-@pytest.mark.parametrize("path", [path for path in DOCUMENT["paths"] if "{" in path])
-def test_an_address_with_a_control_character_is_answered_as_described(path: str) -> None:
-    """Whatever is put into a path may make it no address at all."""
-    assert "404" in DOCUMENT["paths"][path]["get"]["responses"]
+@pytest.mark.parametrize("value", ["%00", "a%0Ab", "%7F"])
+def test_an_address_with_a_control_character_is_answered_as_described(value: str) -> None:
+    """Every parameter of a path may hold one; the answer keeps to the schema of a described 404."""
+    paths = [path for path in DOCUMENT["paths"] if "{" in path]
+    with opened() as world:
+        answers = {path: world.client.get(re.sub(r"\{.*?\}", value, path)) for path in paths}
+
+    assert {answer.status_code for answer in answers.values()} == {404}
+    for path, answer in answers.items():
+        [described] = DOCUMENT["paths"][path]["get"]["responses"]["404"]["content"].values()
+        schema = {**described["schema"], "components": DOCUMENT["components"]}
+        jsonschema.Draft202012Validator(schema).validate(answer.json())

@@ -69,9 +69,9 @@ class Life:
         self.server = DownloadsServer(
             client, url=URL, ttl=TTL, clock=lambda: self.now, last_good=kept
         )
-        gatherer = Gatherer(self.server)
-        self.catalogue = Catalogue(self.server, gatherer, settings(), load_rules())
-        self.listings = Listings(self.server, gatherer, self.catalogue)
+        gatherer, rules = Gatherer(self.server), load_rules()
+        self.catalogue = Catalogue(self.server, gatherer, settings(), rules)
+        self.listings = Listings(self.server, gatherer, self.catalogue, rules, "21.02")
 
     async def validate(self, **fields: Any) -> None:
         """Validate a request with these fields changed; what is being kept is kept."""

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asu.build_request import BuildRequest
-from asu.resolution import canonical_request, normalised_request, request_hash
+from asu.resolution import (
+    canonical_request,
+    normalised_request,
+    ordered_packages,
+    request_hash,
+)
 from asu.resolution.request_hash import IDENTITY, LATER_IDENTITY, NOT_IDENTITY
 
 # Each entry: requests that mean the same, and their hash. asu-prepare reads its own copy.
@@ -19,7 +24,7 @@ PLAIN: dict[str, Any] = {
     "version": "24.10.4",
     "target": "ath79/generic",
     "profile": "tplink_archer-c7-v5",
-    "packages": ["vim", "luci", "-ppp"],
+    "packages": ["luci", "vim", "-ppp"],
 }
 # For each part of the identity another value; a part without one fails the test that goes through
 # them.
@@ -55,7 +60,7 @@ def test_requests_that_differ_in_meaning_differ_in_hash() -> None:
 
 
 def test_the_canonical_form_can_be_written_by_hand() -> None:
-    """Any language can compute the identity: SHA-256 over JSON with sorted keys and lists, ASCII, without spaces."""
+    """Any language can compute it: SHA-256 over JSON with sorted keys, ASCII, without spaces."""
     by_hand = (
         b'{"defaults":null,"diff_packages":false,"filesystem":null,"packages":["-ppp","luci","vim"],"packages_versions":{},'
         b'"profile":"tplink_archer-c7-v5","repositories":{},"repositories_mode":"replace","repository_keys":[],"rootfs_size_mb":null,'
@@ -114,12 +119,37 @@ def test_what_is_no_part_of_the_identity_does_not_count(field: str) -> None:
     assert request_hash({**PLAIN, field: "anything"}) == request_hash(PLAIN)
 
 
-@given(st.permutations(["luci", "vim", "-ppp", "auc"]), st.integers(0, 3))
-def test_order_and_doubles_of_packages_do_not_count(packages: list[str], doubled: int) -> None:
-    """The builder is handed a sorted list without doubles, so neither is part of the identity."""
-    assert request_hash({**PLAIN, "packages": [*packages, packages[doubled]]}) == request_hash(
-        {**PLAIN, "packages": sorted(packages)}
-    )
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"version": "25.12.0"},
+        {"version": "SNAPSHOT"},
+        {"diff_packages": True},
+        {"packages_versions": {"luci": "1"}},
+        {"any_order": True},
+    ],
+    ids=str,
+)
+@given(packages=st.permutations(["luci", "vim", "-ppp", "auc"]), doubled=st.integers(0, 3))
+def test_order_and_doubles_of_packages_do_not_count(
+    fields: dict[str, Any], packages: list[str], doubled: int
+) -> None:
+    """The builder gets a sorted list of a device or for apk, so equal lists are one build."""
+    request = {**PLAIN, **fields, "packages": [*packages, packages[doubled]]}
+
+    assert ordered_packages(normalised_request(request)) == sorted(packages)
+    assert request_hash(request) == request_hash({**request, "packages": sorted(packages)})
+
+
+@given(packages=st.permutations(["luci", "vim", "-ppp", "-auc"]), doubled=st.integers(0, 3))
+def test_the_order_of_a_persons_list_counts_for_opkg(packages: list[str], doubled: int) -> None:
+    """Doubles and the places of removals do not."""
+    request = {**PLAIN, "packages": [*packages, packages[doubled]]}
+    wanted = [name for name in packages if not name.startswith("-")]
+
+    assert ordered_packages(normalised_request(request)) == ["-auc", "-ppp", *wanted]
+    assert request_hash(request) == request_hash({**PLAIN, "packages": ["-ppp", *wanted, "-auc"]})
+    assert request_hash(request) != request_hash({**request, "packages": [*reversed(packages)]})
 
 
 @given(st.text(), st.text())

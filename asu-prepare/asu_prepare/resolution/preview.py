@@ -30,11 +30,14 @@ def package_request(fields: Mapping[str, Any]) -> PackageRequest:
 
 def resolved_fields(fields: Mapping[str, Any], resolution: Resolution) -> dict[str, Any]:
     """Return the complete request that builds exactly what was resolved."""
+    version = Version.parse(fields["version"])
+    is_of_a_device = fields["diff_packages"] or bool(fields["packages_versions"])
     return {
         **fields,
         "packages": list(resolution.packages),
         "packages_versions": dict(resolution.packages_versions),
         "diff_packages": resolution.diff_packages,
+        "any_order": fields["any_order"] or (is_of_a_device and not version.has_apk),
     }
 
 

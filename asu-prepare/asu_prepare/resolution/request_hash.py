@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .feeds import feed_spelling, key_spelling
+from .versions import Version
 
 # Always in the canonical form.
 IDENTITY = (
@@ -43,6 +44,7 @@ NOT_IDENTITY = {
     "from_version": "Steers the resolution; its effect is in the resolved packages.",
     "ignored_changes": "Steers the resolution; its effect is in the resolved packages.",
     "leave_out_missing": "Steers the resolution; its effect is in the resolved packages.",
+    "any_order": "Its effect is the order of the packages that are hashed.",
 }
 
 _CANONICAL_JSON = json.JSONEncoder(
@@ -80,7 +82,24 @@ def normalised_request(request: Mapping[str, Any]) -> dict[str, Any]:
         "repositories_mode": request.get("repositories_mode") or "replace",
         "repository_keys": list(dict.fromkeys(keys)),
         "leave_out_missing": bool(request.get("leave_out_missing")),
+        "any_order": bool(request.get("any_order")),
     }
+
+
+def ordered_packages(fields: Mapping[str, Any]) -> list[str]:
+    """Return a normalised request's packages in the order in which the ImageBuilder gets them.
+
+    For opkg, the order of wanted packages decides which provider of a name is taken and whether a
+    conflict is noticed. So a list that a person wrote keeps its order in releases with opkg. The
+    lists of devices are sorted, so equal lists are one build: an absolute list, one with versions,
+    and one that comes from such a list through a preview (`any_order`).
+    """
+    packages = fields["packages"]
+    has_no_order = fields["diff_packages"] or fields["packages_versions"] or fields["any_order"]
+    if has_no_order or Version.parse(fields["version"]).has_apk:
+        return sorted(packages)
+    removals = sorted(name for name in packages if name.startswith("-"))
+    return [*removals, *(name for name in packages if not name.startswith("-"))]
 
 
 def canonical_request(
@@ -102,7 +121,7 @@ def hash_of_normalised(fields: Mapping[str, Any]) -> str:
 
 def _canonical(fields: Mapping[str, Any], later: Mapping[str, Any]) -> bytes:
     identity = {name: fields[name] for name in IDENTITY}
-    identity["packages"] = sorted(fields["packages"])
+    identity["packages"] = ordered_packages(fields)
     identity["repository_keys"] = sorted(fields["repository_keys"])
     if not fields["repositories"]:
         # Without repositories there is nothing to append or to replace.
