@@ -1,18 +1,20 @@
-// Keeps the figures of an open page current. Without it the page is complete all the same, as the server draws everything.
+// Keeps the figures of an open page current. The server draws everything, so the page is complete
+// without this script.
 "use strict";
 
-const EVERY_MS = 60000; // The day's counts move slowly; who wants to see them move reloads.
+const EVERY_MS = 60000; // The counts of a day change slowly.
 
 async function refresh() {
   const figures = document.getElementById("figures");
   if (document.hidden || !figures || figures.contains(document.activeElement)) {
-    return; // Nobody looks, or somebody is about to use a link or a table.
+    return; // The page is hidden, or a link or table in it has the focus.
   }
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (!answer.ok) {
     return;
   }
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("figures");
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = page.getElementById("figures");
   if (!fresh) {
     return;
   }

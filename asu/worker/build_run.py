@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asu.builds.capacity import expect_room
-from asu.errors import ContainerFailed
+from asu.disk_space import expect_disk_space
+from asu.errors import BuildTimeout, ContainerFailed
 from asu.provenance.statement import Feed
 from asu.records.build_record import Attempt
 from asu.resolution import Version
@@ -54,7 +54,14 @@ class BuildRun:
     def make(self, step: str, command: Sequence[str], *, deadline: int) -> CommandResult:
         """Run one of the builder's long commands; its seconds go under `make_seconds`."""
         began = time.monotonic()
-        result = self.container.run(command, deadline=deadline)
+        try:
+            result = self.container.run(command, deadline=deadline)
+        except BuildTimeout as error:
+            # People know the builder's own words, whatever part of `make image` is run.
+            name = "setup.sh" if step == "setup" else f"make {step}"
+            raise BuildTimeout(step=name, seconds=deadline).after(
+                error.stdout, error.stderr
+            ) from error
         seconds = self.progress.gathered.setdefault("make_seconds", {})
         seconds[step] = round(time.monotonic() - began, 3)
         return result
@@ -95,7 +102,7 @@ def start_run(
     """
     request = attempt.plan["request"]
     show("container_setup")
-    expect_room(settings.store_path, settings.disk_reserve_mb)
+    expect_disk_space(settings.store_path, settings.disk_reserve_mb)
     try:
         opened = aftermath.enter_context(contextlib.closing(engine()))
     except Exception as error:
