@@ -12,7 +12,7 @@ from fastapi import Request
 from . import __version__
 from .builds.build_queue import BuildQueue, RqBuildQueue
 from .builds.build_requests import Builds
-from .builds.capacity import Room
+from .builds.capacity import Capacity
 from .builds.fleet import Fleet
 from .builds.redis_fleet import RedisFleet
 from .catalogue.devices import Devices
@@ -116,7 +116,7 @@ def assemble(
             records=records,
             queue=queue,
             store=store,
-            room=Room(settings, fleet, records),
+            capacity=Capacity(settings, fleet, records),
             limit=settings.max_pending_jobs,
             share=settings.client_share,
             patience=settings.poll_patience,

@@ -15,7 +15,7 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 from typing_extensions import override
 
-from asu.records.redis_connections import answers
+from asu.records.redis_connections import redis_errors_translated
 
 QUEUE = "builds"
 PAYLOAD_VERSION = 2  # Version 1 named a build; workers take such a job as a ticket.
@@ -48,13 +48,13 @@ class RqBuildQueue(BuildQueue):
 
     @override
     def top_up(self, due: int) -> None:
-        with answers():
+        with redis_errors_translated():
             missing = due - self._queue.count
         if missing > 0:
             self._add(missing)
 
     def _add(self, tickets: int) -> None:
-        with answers(), self._redis.pipeline() as pipeline:
+        with redis_errors_translated(), self._redis.pipeline() as pipeline:
             for _ in range(tickets):
                 self._queue.enqueue(
                     FUNCTION,

@@ -28,8 +28,8 @@ from asu.stores.presence import Presence
 from asu.stores.store import Store
 
 from .build_queue import BuildQueue
-from .capacity import Room
-from .eta import Pace, PaceReader
+from .capacity import Capacity
+from .eta import EtaEstimate, EtaReader
 from .poll_answer import BuildAnswer, answer_of
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ PAUSE = 0.5  # Seconds between two looks at a Redis that does not answer.
 VANISHING = (
     "the images of this build vanish again and again; API and workers may see different stores"
 )
-UNKNOWN_PACE = Pace()
+UNKNOWN_ETA = EtaEstimate()
 # A record may change between the look and what follows from it; more than once in a row is not to
 # be expected.
 ROUNDS = 3
@@ -57,22 +57,22 @@ class Builds:
         records: Records,
         queue: BuildQueue,
         store: Store,
-        room: Room,
+        capacity: Capacity,
         limit: int,
         share: float = 1.0,
         patience: float = 0.0,
     ) -> None:
-        self._records, self._queue, self._presence, self._room = (
+        self._records, self._queue, self._presence, self._capacity = (
             records,
             queue,
             Presence(store),
-            room,
+            capacity,
         )
         self._queue_calls = BlockingCalls("the queue", threads=4, patience=TICKET_PATIENCE)
         self._noted_uses = TtlCache[str, bool](NOTED_SECONDS, max_size=NOTED_BUILDS)
         self._limit, self._patience = limit, patience
         self._places = max(1, int(limit * share))  # Of one client.
-        self._pace = PaceReader(records, room)
+        self._eta = EtaReader(records, capacity)
 
     async def request(
         self, resolved: ResolvedRequest, request_id: str, client: str = ""
@@ -97,7 +97,7 @@ class Builds:
             )
             if record is not None and not record.is_retried and not gone:
                 return await self._answer(key, record)
-            await self._room.expect()
+            await self._capacity.expect()
             plan = new_plan(key, resolved.fields, request_id)
             claimed = await self._records.claim(
                 key,
@@ -176,4 +176,4 @@ class Builds:
     async def _answer(self, key: str, record: BuildRecord) -> BuildAnswer:
         if record.state is State.DONE:
             await self._note_use(key)
-        return answer_of(record, await self._pace.get() if record.is_pending else UNKNOWN_PACE)
+        return answer_of(record, await self._eta.get() if record.is_pending else UNKNOWN_ETA)

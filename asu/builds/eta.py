@@ -1,69 +1,71 @@
-"""How fast builds are made, and what those who wait may expect of it."""
+"""When a build may be finished."""
 
 import math
 from dataclasses import dataclass
 
 from asu.caching import TtlCache
 from asu.errors import QueueUnavailable
-from asu.records.build_record import Records, Standing
+from asu.records.build_record import LiveFacts, Records
 
-from .capacity import Room
+from .capacity import Capacity
 
 KEPT_SECONDS = 1.0  # Workers are counted at most this often, however many poll.
 STALE_SECONDS = 10.0  # An older estimate misleads, so its reader waits for a new one.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How many workers live, how many seconds a build took lately, and whether none has room for another; None is what nobody knows."""
+class EtaEstimate:
+    """What an ETA is computed from. None is unknown.
+
+    `workers` are alive, a build took `seconds` lately, and no worker may begin one if `is_full`.
+    """
 
     workers: int | None = None
     seconds: float | None = None
     is_full: bool = False
 
-    def until_finished(self, standing: Standing, *, is_running: bool) -> int | None:
-        """Return in how many seconds a build may be finished; None where nobody knows.
+    def until_finished(self, live: LiveFacts, *, is_running: bool) -> int | None:
+        """Return in how many seconds a build may be finished, or None.
 
-        That is so before the first build, while nobody works or has room for another, and when it
-        takes longer than most.
+        It is unknown before the first build has ended, while no worker may begin one, and for a
+        build that takes longer than most. While builds wait, every worker is busy, and one build ends
+        every `seconds / workers`. A waiting build begins when those before it and one more have
+        ended, and takes as long as others did:
 
-        Whoever waits does so since every worker builds. They end one build each `seconds /
-        workers`, this one begins when those before it and one more have been taken, and takes as
-        long as others did.
+        >>> EtaEstimate(workers=1, seconds=30).until_finished(LiveFacts(), is_running=False)
+        60
         """
         if not self.workers or self.seconds is None:
             return None
         if is_running:
-            left = self.seconds - standing.seconds
+            left = self.seconds - live.seconds
             return math.ceil(left) if left > 0 else None
         if self.is_full:
             return None
-        return math.ceil(
-            standing.seconds + self.seconds * (1 + (standing.position + 1) / self.workers)
-        )
+        return math.ceil(live.seconds + self.seconds * (1 + (live.position + 1) / self.workers))
 
 
-class PaceReader:
-    """Reads the pace, at most once a second. Meanwhile polls get the last one, if it is not too old.
+class EtaReader:
+    """Reads the estimate at most once a second. Meanwhile polls get the last one, if it is not too old.
 
-    Where Redis does not answer, nothing is known, which is no reason to refuse a poll.
+    Without an answer of Redis all is unknown; the poll is answered all the same.
     """
 
-    def __init__(self, records: Records, room: Room) -> None:
-        self._records, self._room = records, room
-        self._pace = TtlCache[str, Pace](KEPT_SECONDS)
+    def __init__(self, records: Records, capacity: Capacity) -> None:
+        self._records, self._capacity = records, capacity
+        self._estimate = TtlCache[str, EtaEstimate](KEPT_SECONDS)
 
-    async def get(self) -> Pace:
-        """Return the pace as it was about a second ago."""
-        return await self._pace.fetch("pace", self._read, stale_seconds=STALE_SECONDS)
+    async def get(self) -> EtaEstimate:
+        """Return the estimate of about a second ago."""
+        return await self._estimate.fetch("eta", self._read, stale_seconds=STALE_SECONDS)
 
-    async def _read(self) -> Pace:
+    async def _read(self) -> EtaEstimate:
         try:
-            workers, with_room = await self._room.workers()
-            return Pace(
+            workers, with_room = await self._capacity.workers()
+            return EtaEstimate(
                 workers=workers,
                 seconds=await self._records.build_seconds(),
                 is_full=bool(workers) and not with_room,
             )
         except QueueUnavailable:
-            return Pace()
+            return EtaEstimate()

@@ -12,7 +12,7 @@ from typing import Any
 
 from asu.records.build_record import BuildRecord, State
 
-from .eta import Pace
+from .eta import EtaEstimate
 
 HTTP_STATUS = {State.QUEUED: 202, State.RUNNING: 202, State.DONE: 200, State.FAILED: 500}
 NOBODY_WORKS = (
@@ -33,21 +33,19 @@ class BuildAnswer:
     body: bytes
 
 
-def answer_of(record: BuildRecord, pace: Pace) -> BuildAnswer:
+def answer_of(record: BuildRecord, estimate: EtaEstimate) -> BuildAnswer:
     """Return what a client is told of a record."""
-    state, standing = record.state, record.standing
-    step, position = (
-        (record.step, 0) if state is not State.QUEUED else ("queued", standing.position)
-    )
-    added = attempts(standing.tried)
+    state, live = record.state, record.live
+    step, position = (record.step, 0) if state is not State.QUEUED else ("queued", live.position)
+    added = attempts(live.tried)
     if record.is_pending:
-        eta = pace.until_finished(standing, is_running=state is State.RUNNING)
-        facts: dict[str, Any] = {"eta_seconds": eta, "workers_alive": pace.workers}
+        eta = estimate.until_finished(live, is_running=state is State.RUNNING)
+        facts: dict[str, Any] = {"eta_seconds": eta, "workers_alive": estimate.workers}
         if state is State.QUEUED:
             facts["queue_position"] = position
-        if pace.workers == 0:
+        if estimate.workers == 0:
             facts["notice"] = NOBODY_WORKS
-        elif pace.is_full and state is State.QUEUED:
+        elif estimate.is_full and state is State.QUEUED:
             facts["notice"] = NO_ROOM
         added = b"%b, %b" % (added, json.dumps(facts)[1:-1].encode())
     headers = {"X-Imagebuilder-Status": step, "X-Queue-Position": str(position)}

@@ -14,7 +14,8 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from typing_extensions import override
 
-from asu.records.redis_connections import answers, expect_memory
+from asu.errors import MemoryFull
+from asu.records.redis_connections import has_memory, redis_errors_translated
 from asu.stores.store import StoreUsage
 
 from .fleet import NOTE_SECONDS, USAGE_SECONDS, Fleet, FleetNotes, WorkerNote
@@ -44,7 +45,7 @@ class RedisFleet(Fleet):
 
     @override
     async def notes(self) -> list[WorkerNote]:
-        with answers():
+        with redis_errors_translated():
             members: Any = await self._redis.smembers(NAMES)
             names = sorted(member.decode() for member in members)
             if not names:
@@ -58,7 +59,7 @@ class RedisFleet(Fleet):
 
     @override
     async def store_usage(self) -> StoreUsage | None:
-        with answers():
+        with redis_errors_translated():
             text: Any = await self._redis.get(STORE)
         return StoreUsage(**json.loads(text)) if text else None
 
@@ -73,7 +74,7 @@ class RedisFleetNotes(FleetNotes):
 
     @override
     def note_worker(self, note: WorkerNote) -> None:
-        with answers():
+        with redis_errors_translated():
             self._note_worker(
                 keys=[NOTE + self._name, NAMES],
                 args=[json.dumps(asdict(note)), NOTE_SECONDS, self._name],
@@ -81,18 +82,18 @@ class RedisFleetNotes(FleetNotes):
 
     @override
     def withdraw(self) -> None:
-        with answers():
+        with redis_errors_translated():
             self._redis.delete(NOTE + self._name)
 
     @override
     def note_store(self, usage: StoreUsage) -> None:
-        with answers():
+        with redis_errors_translated():
             self._note_store(keys=[STORE], args=[json.dumps(asdict(usage)), USAGE_SECONDS])
 
 
 def live_workers(redis: Redis) -> list[str]:
     """Return the host of each worker that is alive, in no order; raises QueueUnavailable."""
-    with answers():
+    with redis_errors_translated():
         names: Any = redis.smembers(NAMES)
         alive = [name.decode() for name in names if redis.exists(NOTE + name.decode())]
     return [name.rpartition("/")[0] for name in alive]
@@ -106,6 +107,6 @@ def has_live_worker(redis: Redis, host: str) -> bool:
     """
     if host in live_workers(redis):
         return True
-    with answers():
-        expect_memory(redis)
+    if not has_memory(redis):
+        raise MemoryFull
     return False

@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from asu.builds.capacity import MIB
+from asu.disk_space import MIB
 from asu.errors import ContainerFailed, StoreFailed
 from asu.settings import Settings
 from asu.stores import open_store

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 
 from asu import __version__
-from asu.builds.capacity import MIB
+from asu.disk_space import MIB
 from asu.errors import QueueUnavailable
 from asu.operations.health import memory_words
 from asu.operations.redis_condition import RedisCondition

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 
 from asu.blocking import BlockingCalls
-from asu.builds.capacity import MIB, Disk
 from asu.builds.fleet import Fleet, WorkerNote, known_free
 from asu.caching import TtlCache
 from asu.catalogue.prepare_client import Preparer
+from asu.disk_space import MIB, Disk
 from asu.errors import AsuError
 from asu.records.build_record import Records
 from asu.records.redis_memory import MemoryUse

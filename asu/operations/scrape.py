@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from asu.builds.capacity import MIB, Disk
 from asu.builds.fleet import Fleet, WorkerNote, known_free
 from asu.caching import TtlCache
+from asu.disk_space import MIB, Disk
 from asu.errors import QueueUnavailable
 from asu.records.build_record import Records
 from asu.records.redis_memory import MemoryUse

@@ -10,14 +10,11 @@ from asu.resolution import request_hash
 
 from .build_record import PendingBodies
 
-PLAN_VERSION = 1
-
 
 def new_plan(key: str, fields: Mapping[str, Any], request_id: str) -> dict[str, Any]:
     """Return the plan of a resolved request that comes now; it holds all that leads to its key, the first-boot script included."""
     request = without_asker(fields)
     return {
-        "version": PLAN_VERSION,
         "key": key,
         "request": request,
         "enqueued_at": datetime.now(UTC).isoformat(),
@@ -42,7 +39,7 @@ def read_plan(document: str | bytes | None) -> dict[str, Any]:
     return plan if isinstance(plan, dict) else {}
 
 
-def tellable_plan(plan: Mapping[str, Any], key: str) -> dict[str, Any]:
+def safe_plan(plan: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Return a plan of which all can be told that answers, audit log and statistics tell, whatever somebody wrote into the record.
 
     Its key is the one that it stands under. A request that no answer can repeat is told as an empty

@@ -63,7 +63,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class LiveFacts:
     """Where a build stands at the moment of the look.
 
     `position` is how many wait before it that were never begun; `seconds` how long it has run or,
@@ -79,7 +79,7 @@ class Standing:
     tried: bytes = b"[]"
 
 
-NOWHERE = Standing()
+NOWHERE = LiveFacts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ class BuildRecord:
     body: bytes
     fault: str = ""
     code: str = field(default="", compare=False)
-    standing: Standing = field(default=NOWHERE, compare=False)
+    live: LiveFacts = field(default=NOWHERE, compare=False)
 
     @property
     def is_pending(self) -> bool:

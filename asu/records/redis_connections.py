@@ -9,7 +9,9 @@ from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import TimeoutError as NoAnswer
 from redis.retry import Retry
 
 from asu.errors import MemoryFull, QueueUnavailable
@@ -50,7 +52,7 @@ def sync_redis(url: str) -> Redis:
 
 
 @contextmanager
-def answers() -> Iterator[None]:
+def redis_errors_translated() -> Iterator[None]:
     """Turn whatever keeps Redis from answering into QueueUnavailable, or MemoryFull, which is one; for commands that are awaited as well."""
     try:
         yield
@@ -64,7 +66,7 @@ def is_out_of_memory(error: RedisError) -> bool:
 
 
 @contextmanager
-def bears_full_memory(consequence: str) -> Iterator[None]:
+def ignoring_out_of_memory(consequence: str) -> Iterator[None]:
     """Go on where Redis has refused to write for want of memory; the log tells what follows from it."""
     try:
         yield
@@ -74,6 +76,13 @@ def bears_full_memory(consequence: str) -> Iterator[None]:
         log.warning("the memory of Redis is full: %s", consequence)
 
 
-def expect_memory(redis: Redis) -> None:
-    """Raise OutOfMemoryError while Redis refuses to write for want of memory, as a write does that needs some and changes nothing."""
-    redis.setrange(UNWRITTEN, 0, "")
+def has_memory(redis: Redis) -> bool:
+    """Whether Redis has memory for another write; also True if it does not answer."""
+    try:
+        # This write needs memory and changes nothing.
+        redis.setrange(UNWRITTEN, 0, "")
+    except OutOfMemoryError:
+        return False
+    except (NoConnection, NoAnswer):
+        pass
+    return True

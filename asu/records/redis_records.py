@@ -34,13 +34,13 @@ from .build_record import (
     BuildRecord,
     Claimed,
     Holder,
+    LiveFacts,
     PendingBodies,
     Revived,
-    Standing,
     State,
     new_nonce,
 )
-from .redis_connections import answers
+from .redis_connections import redis_errors_translated
 from .redis_memory import MemoryUse
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def _record(values: Sequence[Any] | None) -> BuildRecord | None:
         step=step.decode(),
         body=body,
         fault=fault.decode(),
-        standing=Standing(position=int(position), seconds=float(seconds), tried=b"[%b]" % tried),
+        live=LiveFacts(position=int(position), seconds=float(seconds), tried=b"[%b]" % tried),
     )
 
 
@@ -98,7 +98,7 @@ def _end(script: Script, attempt: Attempt, record: BuildRecord, ttl: int) -> boo
     """Run one of the scripts that put an outcome in place; say whether it did."""
     key = attempt.key
     outcome = (record.state.value, record.step, record.body, record.fault, ttl, key, record.code)
-    with answers():
+    with redis_errors_translated():
         return bool(
             script(
                 keys=[PREFIX + key, RUNNING, LEASE + key, PACE],
@@ -120,7 +120,7 @@ class RedisRecords:
 
     async def look(self, key: str) -> BuildRecord | None:
         """See Records."""
-        with answers():
+        with redis_errors_translated():
             found: Any = await self._look(keys=[PREFIX + key, WAITING], args=[key])
         return _record(found)
 
@@ -148,7 +148,7 @@ class RedisRecords:
             PREFIX,
             HELD_SECONDS,
         ]
-        with answers():
+        with redis_errors_translated():
             outcome: Any = await self._claim(
                 keys=[PREFIX + key, WAITING, SEQUENCE, HOLDER + name], args=arguments
             )
@@ -156,7 +156,7 @@ class RedisRecords:
 
     async def revive(self, key: str) -> Revived:
         """See Records."""
-        with answers():
+        with redis_errors_translated():
             outcome: Any = await self._revive(
                 keys=[PREFIX + key, WAITING, SEQUENCE], args=[key, REVIVALS]
             )
@@ -164,41 +164,41 @@ class RedisRecords:
 
     async def note_use(self, key: str) -> None:
         """See Records."""
-        with answers():
+        with redis_errors_translated():
             await self._note_use(keys=[PREFIX + key])
 
     async def waiting(self) -> int:
         """See Records."""
-        with answers():
+        with redis_errors_translated():
             return int(await self._redis.zcard(WAITING))
 
     async def running(self) -> int:
         """See Records."""
-        with answers():
+        with redis_errors_translated():
             found: Any = await self._redis.scard(RUNNING)
         return int(found)
 
     async def longest_wait(self) -> float:
         """See Records."""
-        with answers():
+        with redis_errors_translated():
             seconds: Any = await self._longest_wait(keys=[WAITING], args=[PREFIX])
         return float(seconds)
 
     async def build_seconds(self) -> float | None:
         """See Records."""
-        with answers():
+        with redis_errors_translated():
             found: Any = await self._redis.get(PACE)
         return None if found is None else float(found)
 
     async def retries(self) -> dict[str, int]:
         """See Records."""
-        with answers():
+        with redis_errors_translated():
             found: Any = await self._redis.hgetall(RETRIES)
         return {code.decode(): int(count) for code, count in found.items()}
 
     async def memory(self) -> MemoryUse | None:
         """See Records; what Redis keeps for its append-only file and for replicas does not count, as it does not for Redis itself."""
-        with answers():
+        with redis_errors_translated():
             try:
                 told: Any = await self._redis.info("memory")
             except ResponseError:  # Hosted ones may forbid to ask.
@@ -212,7 +212,7 @@ class RedisRecords:
 
     async def ping(self) -> None:
         """Ask Redis for a sign of life; raises QueueUnavailable."""
-        with answers():
+        with redis_errors_translated():
             await self._redis.ping()
 
 
@@ -235,7 +235,7 @@ class RedisWorkerRecords:
 
     def system(self) -> str:
         """See WorkerRecords."""
-        with answers():
+        with redis_errors_translated():
             # Each build asks, and a Redis whose memory is full lets nobody write.
             if not self._connection.exists(SYSTEM):
                 self._connection.set(SYSTEM, secrets.token_hex(8), nx=True)
@@ -244,7 +244,7 @@ class RedisWorkerRecords:
     def start_next(self, nonce: str | None = None) -> Attempt | None:
         """See WorkerRecords."""
         nonce = nonce or new_nonce()
-        with answers():
+        with redis_errors_translated():
             started: Any = self._start(
                 keys=[WAITING, RUNNING, ATTEMPTS], args=[PREFIX, LEASE, LEASE_SECONDS, nonce]
             )
@@ -255,7 +255,7 @@ class RedisWorkerRecords:
 
     def renew(self, attempt: Attempt) -> bool:
         """See WorkerRecords."""
-        with answers():
+        with redis_errors_translated():
             return bool(
                 self._renew(
                     keys=[PREFIX + attempt.key, LEASE + attempt.key],
@@ -265,13 +265,13 @@ class RedisWorkerRecords:
 
     def is_current(self, attempt: Attempt) -> bool:
         """See WorkerRecords."""
-        with answers():
+        with redis_errors_translated():
             state, number = self._connection.hmget(PREFIX + attempt.key, ["state", "attempt"])
         return state == b"running" and number is not None and int(number) == attempt.number
 
     def progress(self, attempt: Attempt, step: str, body: bytes) -> bool:
         """See WorkerRecords."""
-        with answers():
+        with redis_errors_translated():
             return bool(
                 self._progress(keys=[PREFIX + attempt.key], args=[attempt.number, step, body])
             )
@@ -282,7 +282,7 @@ class RedisWorkerRecords:
 
     def abandoned(self) -> list[Attempt]:
         """See WorkerRecords."""
-        with answers():
+        with redis_errors_translated():
             keys = _texts(self._connection.smembers(RUNNING))
             found = [
                 _attempt(
@@ -300,7 +300,7 @@ class RedisWorkerRecords:
 
     def requeue(self, key: str, number: int) -> bool:
         """See WorkerRecords."""
-        with answers():
+        with redis_errors_translated():
             return bool(
                 self._requeue(
                     keys=[PREFIX + key, LEASE + key, RUNNING, WAITING, RETRIES],
@@ -311,7 +311,7 @@ class RedisWorkerRecords:
     def retry(self, attempt: Attempt, code: str, seconds: float) -> bool:
         """See WorkerRecords."""
         keys = [PREFIX + attempt.key, LEASE + attempt.key, RUNNING, WAITING, RETRIES]
-        with answers():
+        with redis_errors_translated():
             return bool(
                 self._retry(
                     keys=keys, args=[attempt.number, attempt.key, code, seconds, attempt.nonce]
@@ -331,7 +331,7 @@ class RedisWorkerRecords:
         again: list[str | bytes] = (
             [plan, bodies.queued, bodies.started] if plan is not None and bodies is not None else []
         )
-        with answers():
+        with redis_errors_translated():
             return bool(
                 self._restore(
                     keys=[PREFIX + key],
@@ -341,7 +341,7 @@ class RedisWorkerRecords:
 
     def idle(self, keys: Sequence[str]) -> dict[str, float]:
         """See WorkerRecords."""
-        with answers(), self._connection.pipeline(transaction=False) as pipeline:
+        with redis_errors_translated(), self._connection.pipeline(transaction=False) as pipeline:
             pipeline.time()
             for key in keys:
                 pipeline.hget(PREFIX + key, "used")
@@ -354,21 +354,21 @@ class RedisWorkerRecords:
 
     def forget(self, key: str, grace: float) -> bool:
         """See WorkerRecords."""
-        with answers():
+        with redis_errors_translated():
             return bool(self._forget(keys=[PREFIX + key], args=[grace]))
 
     def is_known(self, key: str) -> bool:
         """See WorkerRecords."""
-        with answers():
+        with redis_errors_translated():
             return bool(self._connection.exists(PREFIX + key))
 
     def plan(self, key: str) -> Mapping[str, Any] | None:
         """See WorkerRecords."""
-        with answers():
+        with redis_errors_translated():
             found: Any = self._connection.hget(PREFIX + key, "plan")
         return read_plan(found) if found else None
 
     def due_keys(self) -> list[str]:
         """See WorkerRecords."""
-        with answers():
+        with redis_errors_translated():
             return _texts(self._due(keys=[WAITING], args=[PREFIX]))

@@ -26,7 +26,7 @@ from typing import Any
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.records.redis_connections import answers
+from asu.records.redis_connections import redis_errors_translated
 from asu.resolution import Version
 
 from .build_statistics import (
@@ -63,7 +63,7 @@ class RedisStatistics:
     async def add_requests(self, day: date, *, requests: int, cache_hits: int) -> None:
         """Add to the counts of a day."""
         key = f"{PREFIX}day:{day}"
-        with answers():
+        with redis_errors_translated():
             async with self._redis.pipeline(transaction=True) as pipeline:
                 pipeline.hincrby(key, "requests", requests)
                 pipeline.hincrby(key, "cache_hits", cache_hits)
@@ -99,7 +99,7 @@ class RedisStatistics:
 
     async def totals(self) -> BuildTotals:
         """Return what workers have counted since counting began."""
-        with answers():
+        with redis_errors_translated():
             found: Any = await self._redis.hgetall(TOTALS)
         return read_totals(_numbers(found))
 
@@ -116,7 +116,7 @@ class RedisStatistics:
     async def _read(
         self, kind: str, days: Iterable[date], ask: Callable[[Any, str], object]
     ) -> list[Any]:
-        with answers():
+        with redis_errors_translated():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for day in days:
                     ask(pipeline, f"{PREFIX}{kind}:{day}")
@@ -155,7 +155,7 @@ class RedisBuildStatistics:
         )
 
     def _count(self, *commands: Command) -> None:
-        with answers(), self._blocking.pipeline(transaction=True) as pipeline:
+        with redis_errors_translated(), self._blocking.pipeline(transaction=True) as pipeline:
             queue: Any = pipeline.execute_command  # The library gives it no types.
             for command in commands:
                 queue(*command)

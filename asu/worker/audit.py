@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from asu.logs import where_it_failed
-from asu.records.build_plan import tellable_plan
+from asu.records.build_plan import safe_plan
 from asu.records.build_record import Attempt, BuildRecord, State
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def _log_missing(attempt: Attempt, reason: str | None) -> None:
 def _line(
     attempt: Attempt, record: BuildRecord, seconds: float, files: Mapping[str, str]
 ) -> dict[str, Any]:
-    body, request = json.loads(record.body), tellable_plan(attempt.plan, attempt.key)["request"]
+    body, request = json.loads(record.body), safe_plan(attempt.plan, attempt.key)["request"]
     return {
         "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "build": attempt.key,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asu.builds.capacity import expect_room
+from asu.disk_space import expect_disk_space
 from asu.errors import ContainerFailed
 from asu.provenance.statement import Feed
 from asu.records.build_record import Attempt
@@ -95,7 +95,7 @@ def start_run(
     """
     request = attempt.plan["request"]
     show("container_setup")
-    expect_room(settings.store_path, settings.disk_reserve_mb)
+    expect_disk_space(settings.store_path, settings.disk_reserve_mb)
     try:
         opened = aftermath.enter_context(contextlib.closing(engine()))
     except Exception as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from asu.builds.capacity import MIB, expect_room, free_bytes
+from asu.disk_space import MIB, expect_disk_space, free_bytes
 from asu.errors import DiskFull, OutputTooLarge, StoreFailed
 from asu.stores.manifest import FILE_NAME
 
@@ -60,7 +60,7 @@ def copy_out(
                     continue
                 if len(hashes) >= MAX_FILES:
                     raise OutputTooLarge(limit=f"{MAX_FILES} files")
-                expect_room(directory, reserve_mb, member.size)
+                expect_disk_space(directory, reserve_mb, member.size)
                 source = archive.extractfile(member)
                 hashes[name] = _write(source, directory / name, reserve_mb) if source else ""
     except (tarfile.TarError, OSError, ValueError) as error:
@@ -98,7 +98,7 @@ def _write(source: IO[bytes], path: Path, reserve_mb: int) -> str:
     with path.open("xb") as target:
         while piece := source.read(COPY_CHUNK):
             # Others write at the same time; asking takes microseconds.
-            expect_room(path.parent, reserve_mb, len(piece))
+            expect_disk_space(path.parent, reserve_mb, len(piece))
             digest.update(piece)
             target.write(piece)
     return digest.hexdigest()

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from asu.builds.capacity import MIB
+from asu.disk_space import MIB
 from asu.errors import ContainerFailed, ContainerTooLarge, InfraError, StoreFailed
 from asu.settings import Settings
 

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from asu.builds.capacity import MIB
+from asu.disk_space import MIB
 from asu.errors import ContainerFailed
 from asu.settings import Settings
 

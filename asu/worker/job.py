@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from asu.errors import AsuError, InternalError, PlanUnusable, QueueUnavailable
 from asu.logs import logged_with, where_it_failed
-from asu.records.build_plan import is_plan_of, tellable_plan
+from asu.records.build_plan import is_plan_of, safe_plan
 from asu.records.build_record import Attempt, WorkerRecords, new_nonce
 from asu.settings import Settings
 from asu.stores.store import Store
@@ -78,7 +78,7 @@ class Builder:
     def _run(self, attempt: Attempt) -> None:
         name = f"build {attempt.key} attempt {attempt.number}"
         log.info("%s begins, request %s", name, attempt.plan.get("request_id", "unknown"))
-        progress = Progress(tellable_plan(attempt.plan, attempt.key))
+        progress = Progress(safe_plan(attempt.plan, attempt.key))
         # Removing the container takes up to 0.7 s, so the outcome is recorded before.
         with Lease(self._records, attempt) as lease, contextlib.ExitStack() as aftermath:
             try:

@@ -22,7 +22,7 @@ from requests.exceptions import RequestException
 from typing_extensions import override
 from urllib3.exceptions import HTTPError
 
-from asu.builds.capacity import MIB
+from asu.disk_space import MIB
 from asu.errors import BuildTimeout, ContainerFailed
 
 from .container import BoundedLog, BuildContainer, CommandResult

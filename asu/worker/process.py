@@ -4,6 +4,7 @@ import logging
 import secrets
 import socket
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from redis import Redis
@@ -13,7 +14,7 @@ from redis.retry import Retry
 from asu.builds.build_queue import RqBuildQueue
 from asu.builds.redis_fleet import RedisFleetNotes, has_live_worker
 from asu.errors import QueueUnavailable
-from asu.records.redis_connections import sync_redis
+from asu.records.redis_connections import has_memory, sync_redis
 from asu.records.redis_records import RedisWorkerRecords
 from asu.settings import Settings
 from asu.statistics.redis_statistics import RedisBuildStatistics
@@ -25,7 +26,7 @@ from .lease import PUBLISH_PATIENCE
 from .outcome_statistics import OutcomeStatistics
 from .podman_engine import PodmanEngine
 from .queue_worker import BuildWorker
-from .readiness import RoomToBegin
+from .readiness import ReadyToBegin
 from .rebuilding import Comparison, rebuild
 from .recovery import Recovered, recover
 from .sweeping import Sweep, Swept
@@ -74,7 +75,7 @@ def run_worker(settings: Settings) -> None:
         redis,
         build=builder.run,
         sweep=sweep,
-        may_begin=RoomToBegin(settings),
+        may_begin=ReadyToBegin(settings, partial(has_memory, hasty)),
         leave=notes.withdraw,
     ).work(logging_level=None)
 

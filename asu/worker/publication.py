@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asu.builds.capacity import MIB
 from asu.catalogue.package_manager import package_manager_of
+from asu.disk_space import MIB
 from asu.errors import StoreFailed
 from asu.provenance.envelope import PROVENANCE_FILE, sealed
 from asu.provenance.statement import Builder, Ingredients, Run, statement

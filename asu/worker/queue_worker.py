@@ -31,7 +31,7 @@ from rq.worker import WorkerStatus
 from asu.builds.build_queue import PAYLOAD_VERSION, QUEUE
 from asu.errors import QueueUnavailable
 from asu.logs import where_it_failed
-from asu.records.redis_connections import bears_full_memory, expect_memory
+from asu.records.redis_connections import ignoring_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +72,8 @@ def ticket_class(build: Callable[[], None]) -> type[Job]:
 class BuildWorker(Worker):
     """RQ's worker, with our sweep among its regular duties.
 
-    While `may_begin` returns False, or Redis has no memory for what RQ writes when a build begins,
-    it takes no ticket, and all else goes on: the sweep, and the end when it gets a signal. `leave` is
-    called when it ends.
+    While `may_begin` returns False, it takes no ticket, and all else goes on: the sweep, and the end
+    when it gets a signal. `leave` is called when it ends.
     """
 
     def __init__(
@@ -98,7 +97,6 @@ class BuildWorker(Worker):
             log_job_description=False,
         )
         self._sweep, self._may_begin, self._leave = sweep, may_begin, leave
-        self._had_memory = True
 
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
@@ -107,10 +105,12 @@ class BuildWorker(Worker):
         take = super().dequeue_job_and_maintain_ttl
         while True:
             self._wait_until_one_may_begin()
-            with bears_full_memory("no build is begun"):  # It may have filled up since the look.
+            with ignoring_out_of_memory(
+                "no build is begun"
+            ):  # It may have filled up since the look.
                 taken = take(timeout, max_idle_time)
                 # It may have waited long for this ticket, and its disk may be full by now.
-                if taken is None or (self._one_may_begin() and not self._stop_requested):
+                if taken is None or (self._may_begin() and not self._stop_requested):
                     return taken
                 ticket, queue = taken
                 queue.push_job_id(ticket.id, at_front=True)
@@ -120,7 +120,7 @@ class BuildWorker(Worker):
         """Return when a build may be begun; raises StopRequested. RQ's own duties are done meanwhile."""
         while True:
             self._end_if_stopped()
-            if self._one_may_begin():
+            if self._may_begin():
                 return
             # A Redis that comes back finds its worker waiting.
             with contextlib.suppress(NoConnection, NoAnswer):
@@ -129,36 +129,17 @@ class BuildWorker(Worker):
                     self.run_maintenance_tasks()
             time.sleep(LOOK_AGAIN)
 
-    def _one_may_begin(self) -> bool:
-        return self._may_begin() and self._has_memory()
-
-    def _has_memory(self) -> bool:
-        """Whether Redis has memory for what RQ writes of a build; True if it does not answer: RQ waits for it."""
-        try:
-            expect_memory(self.connection)
-        except OutOfMemoryError:
-            if self._had_memory:
-                log.warning("the memory of Redis is full: no build is begun until there is some")
-            self._had_memory = False
-        except (NoConnection, NoAnswer):
-            return True
-        else:
-            if not self._had_memory:
-                log.info("there is memory in Redis again, builds are begun")
-            self._had_memory = True
-        return self._had_memory
-
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Fork a process for the build and watch it."""
         # A worker that ended here might not be started again.
-        with bears_full_memory("RQ does not learn what becomes of a build"):
+        with ignoring_out_of_memory("RQ does not learn what becomes of a build"):
             super().execute_job(job, queue)
         self.executions.clear()  # The next build would be taken for one that RQ could not note.
         self.set_state(WorkerStatus.IDLE)
 
     def run_maintenance_tasks(self) -> None:
         """Do RQ's own maintenance, which keeps its locks for 15 minutes, and ours, which needs none."""
-        with bears_full_memory("RQ does not tidy"):
+        with ignoring_out_of_memory("RQ does not tidy"):
             super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
         # RQ skips this when Redis refuses a write; without it, sweeps would run back to back.
         self.last_cleaned_at = now()  # type: ignore[assignment]
@@ -167,7 +148,7 @@ class BuildWorker(Worker):
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Sweep while a build runs, too: RQ does its other duties only between jobs, and a busy fleet has no pause."""
-        with bears_full_memory("RQ does not learn that a build goes on"):
+        with ignoring_out_of_memory("RQ does not learn that a build goes on"):
             super().maintain_heartbeats(job, execution)
         self._sweep_safely()
 
@@ -199,14 +180,14 @@ class BuildWorker(Worker):
 
     def register_birth(self) -> None:
         """Enter this worker in RQ's register."""
-        with bears_full_memory("RQ does not learn of this worker"):
+        with ignoring_out_of_memory("RQ does not learn of this worker"):
             super().register_birth()  # type: ignore[no-untyped-call]  # As above.
 
     def register_death(self) -> None:
         """Remove this worker from RQ's register, and its note."""
         with contextlib.suppress(QueueUnavailable):
             self._leave()
-        with bears_full_memory("RQ does not learn that its worker has ended"):
+        with ignoring_out_of_memory("RQ does not learn that its worker has ended"):
             super().register_death()  # type: ignore[no-untyped-call]  # As above.
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
@@ -216,15 +197,15 @@ class BuildWorker(Worker):
 
     def set_state(self, state: str, pipeline: Pipeline | None = None) -> None:
         """Say in RQ's register what this worker does."""
-        with bears_full_memory("RQ does not learn what its worker does"):
+        with ignoring_out_of_memory("RQ does not learn what its worker does"):
             super().set_state(state, pipeline)
 
     def set_shutdown_requested_date(self) -> None:
         """Say in RQ's register that this worker ends: within a signal's handler, where an error would leave its build alone."""
-        with bears_full_memory("RQ does not learn that its worker ends"):
+        with ignoring_out_of_memory("RQ does not learn that its worker ends"):
             super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]  # As above.
 
     def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001  # RQ's.
         """Wait while workers are suspended with RQ's command."""
-        with bears_full_memory("a worker does not learn whether it is suspended"):
+        with ignoring_out_of_memory("a worker does not learn whether it is suspended"):
             super().check_for_suspension(burst)

@@ -1,37 +1,47 @@
 """Whether a worker may begin another build.
 
-A build that is begun on a disk below its reserve fails, and after a few tries for good, although
-all that it lacks is somebody who tidies. So none is begun there: those that were accepted wait in
-line, with their tries untouched, for room here or for another worker.
+A build that begins on a disk below its reserve fails, after a few tries for good, although somebody
+only has to tidy up. And RQ fails a ticket that it cannot write down in a full Redis. So a worker
+takes no ticket then: accepted builds keep their tries and wait for space here or for another worker.
 """
 
 import logging
+from collections.abc import Callable
 
-from asu.builds.capacity import expect_room
+from asu.disk_space import expect_disk_space
 from asu.errors import DiskFull
 from asu.settings import Settings
 
 log = logging.getLogger(__name__)
 
-SHORT = "no build is begun: %(free)d MiB are free, %(reserve)d MiB are the reserve (DISK_RESERVE_MB); accepted builds wait until there is room"
+DISK = "%(free)d MiB are free, %(reserve)d MiB are the reserve (DISK_RESERVE_MB)"
+MEMORY = "the memory of Redis is full"
 
 
-class RoomToBegin:
-    """Looks at the disk where this worker gathers images, and tells the log when its answer changes."""
+class ReadyToBegin:
+    """Looks at this worker's disk and at the memory of Redis, and logs when the answer changes."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings, self._had_room = settings, True
+    def __init__(self, settings: Settings, has_memory: Callable[[], bool]) -> None:
+        self._settings, self._has_memory, self._was_ready = settings, has_memory, True
 
     def __call__(self) -> bool:
-        """Return whether the reserve is free; True, too, where the disk cannot be looked at, since what is wrong with it is the build's to tell."""
+        """Return whether there is space on the disk and memory in Redis.
+
+        Also True where that cannot be found out: the build itself reports a broken disk, and RQ
+        waits for a Redis that is away.
+        """
+        lacking = self._lacking()
+        if lacking and self._was_ready:
+            log.warning("no build is begun: %s; accepted builds wait", lacking)
+        elif not lacking and not self._was_ready:
+            log.info("there is room again, builds are begun")
+        self._was_ready = not lacking
+        return self._was_ready
+
+    def _lacking(self) -> str:
+        """Return what is missing, in words; "" if nothing is."""
         try:
-            expect_room(self._settings.store_path, self._settings.disk_reserve_mb)
+            expect_disk_space(self._settings.store_path, self._settings.disk_reserve_mb)
         except DiskFull as error:
-            if self._had_room:
-                log.warning(SHORT, error.values)
-            self._had_room = False
-        else:
-            if not self._had_room:
-                log.info("there is room again, builds are begun")
-            self._had_room = True
-        return self._had_room
+            return DISK % error.values
+        return "" if self._has_memory() else MEMORY

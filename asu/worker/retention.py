@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterable
 
-from asu.builds.capacity import MIB
+from asu.disk_space import MIB
 from asu.records.build_record import WorkerRecords
 from asu.stores.store import Store, StoredBuild
 

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from asu.builds.build_queue import BuildQueue
-from asu.builds.capacity import free_bytes
 from asu.builds.fleet import FleetNotes, WorkerNote
+from asu.disk_space import free_bytes
 from asu.errors import AsuError, WorkerLost
 from asu.logs import logged_with, where_it_failed
-from asu.records.build_plan import tellable_plan
+from asu.records.build_plan import safe_plan
 from asu.records.build_record import Attempt, WorkerRecords
 from asu.settings import Settings
 from asu.stores.store import Lifetimes, Store
@@ -137,7 +137,7 @@ class Sweep:
                     attempt.tries + 1,
                 )
             return
-        plan = tellable_plan(attempt.plan, attempt.key)
+        plan = safe_plan(attempt.plan, attempt.key)
         record = Progress(plan).failed(WorkerLost(attempts=attempt.tries))
         self._unconfirmed[attempt.key, attempt.number] = attempt
         if self._records.give_up(attempt, record, self._settings.retry_failure_ttl):

@@ -18,7 +18,7 @@ from multiprocessing import get_context
 
 from asu.builds.build_queue import RqBuildQueue
 from asu.builds.build_requests import Builds
-from asu.builds.capacity import Room
+from asu.builds.capacity import Capacity
 from asu.builds.redis_fleet import RedisFleet
 from asu.records.redis_connections import async_redis, sync_redis
 from asu.records.redis_records import RedisRecords, RedisWorkerRecords
@@ -98,12 +98,12 @@ async def _fill(redis_url: str, store: LocalStore) -> list[str]:
     redis, blocking = async_redis(redis_url), sync_redis(redis_url)
     try:
         records = RedisRecords(redis)
-        room = Room(Settings(disk_reserve_mb=0), RedisFleet(redis), records)
+        capacity = Capacity(Settings(disk_reserve_mb=0), RedisFleet(redis), records)
         builds = Builds(
             records=records,
             queue=RqBuildQueue(blocking, deadline=1),
             store=store,
-            room=room,
+            capacity=capacity,
             limit=WAITING,
         )
         return [await put_in_line(builds, number) for number in range(WAITING)]

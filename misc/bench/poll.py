@@ -15,7 +15,7 @@ from typing import Any
 
 from asu.builds.build_queue import RqBuildQueue
 from asu.builds.build_requests import Builds
-from asu.builds.capacity import Room
+from asu.builds.capacity import Capacity
 from asu.builds.redis_fleet import RedisFleet
 from asu.catalogue.resolver import ResolvedRequest
 from asu.records.build_record import BuildRecord, State
@@ -115,12 +115,12 @@ async def _make_records(redis_url: str, store_path: Path) -> dict[str, str]:
     store.open()
     try:
         records = RedisRecords(redis)
-        room = Room(Settings(disk_reserve_mb=0), RedisFleet(redis), records)
+        capacity = Capacity(Settings(disk_reserve_mb=0), RedisFleet(redis), records)
         builds = Builds(
             records=records,
             queue=RqBuildQueue(blocking, deadline=1),
             store=store,
-            room=room,
+            capacity=capacity,
             limit=WAITING + 2,
         )
         keys = [await put_in_line(builds, number) for number in range(WAITING + 2)]

@@ -72,12 +72,12 @@ class Crowd:
             assert record is not None
             if record.state is not State.QUEUED:
                 continue
-            position = record.standing.position
+            position = record.live.position
             assert position <= self.seen.get(key, position), (
                 f"{key[-3:]} stood at {self.seen[key]} and stands at {position}"
             )
             self.seen[key] = position
-            if record.standing.tried == b"[]":
+            if record.live.tried == b"[]":
                 fresh.append(position)
         assert sorted(fresh) == list(range(len(fresh)))
 

@@ -12,9 +12,9 @@ from asu.records.build_record import (
     BuildRecord,
     Claimed,
     Holder,
+    LiveFacts,
     PendingBodies,
     Records,
-    Standing,
     State,
     WorkerRecords,
 )
@@ -56,21 +56,21 @@ class Sides:
         assert attempt.key == key
         return attempt
 
-    async def standing(self, key: str) -> Standing:
+    async def live(self, key: str) -> LiveFacts:
         """Return where a known build stands."""
         record = await self.api.look(key)
         assert record is not None
-        return record.standing
+        return record.live
 
     async def position(self, key: str) -> int:
         """Return the place of a known build."""
-        return (await self.standing(key)).position
+        return (await self.live(key)).position
 
     async def tried(self, key: str) -> list[tuple[int, str, str]]:
         """Return number, outcome and code of each attempt of a known build that has ended."""
         return [
             (one["number"], one["outcome"], one["code"])
-            for one in json.loads((await self.standing(key)).tried)
+            for one in json.loads((await self.live(key)).tried)
         ]
 
     async def fail(self, key: str, fault: str) -> None:

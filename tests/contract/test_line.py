@@ -104,7 +104,7 @@ class LineContract:
         assert [await sides.position(key) for key in (A, B)] == [0, 1]
         later = await sides.another_api().look(B)
         assert later is not None
-        assert later.standing.position == 1
+        assert later.live.position == 1
         assert sides.worker.due_keys() == [A, B]
 
     async def test_who_comes_back_makes_nobodys_place_worse(self, sides: Sides) -> None:
@@ -132,7 +132,7 @@ class LineContract:
         assert await sides.api.look(A) == BuildRecord(
             state=State.QUEUED, step="init", body=BODIES.queued
         )
-        assert 3500 < (await sides.standing(A)).seconds <= 3600
+        assert 3500 < (await sides.live(A)).seconds <= 3600
         assert (sides.worker.due_keys(), sides.worker.start_next(), await sides.api.running()) == (
             [],
             None,
@@ -171,9 +171,7 @@ class LineContract:
 
         sides.worker.finish(last, DONE, 100)
         assert await sides.tried(A) == [*before, (3, "done", "")]
-        assert all(
-            one["begun"] <= one["ended"] for one in json.loads((await sides.standing(A)).tried)
-        )
+        assert all(one["begun"] <= one["ended"] for one in json.loads((await sides.live(A)).tried))
         assert await sides.api.revive(A) is Revived.QUEUED
         assert await sides.tried(A) == []
 
@@ -284,7 +282,7 @@ async def test_the_mean_follows_the_newest_builds() -> None:
         worker.finish(attempt, DONE, 100)
 
         assert running is not None
-        assert running.standing.seconds == pytest.approx(130, abs=5)
+        assert running.live.seconds == pytest.approx(130, abs=5)
         assert await records.build_seconds() == pytest.approx(40, abs=1)
         assert 0 < await redis.ttl(PACE) <= 7 * 86_400
 

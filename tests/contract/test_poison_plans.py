@@ -211,4 +211,4 @@ class TestOddRecords(ImitatedRedis):
         swept = worker.patient_sweep()
 
         assert swept.taken_back == [B]
-        assert (await sides.standing(B)).tried
+        assert (await sides.live(B)).tried

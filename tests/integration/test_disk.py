@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asu.builds.build_queue import QUEUE
-from asu.builds.capacity import MIB
 from asu.builds.redis_fleet import NOTE, live_workers
+from asu.disk_space import MIB
 from asu.errors import DiskFull
 from asu.records.build_record import State
 from asu.stores.local import LocalStore
@@ -126,7 +126,7 @@ def test_an_accepted_build_waits_for_room_and_is_then_made(
     (disk / "other").unlink()
     record = without_room.wait_until_ended(key, seconds=60)
 
-    assert (waits.state, json.loads(waits.standing.tried), tickets) == (State.QUEUED, [], 1)
+    assert (waits.state, json.loads(waits.live.tried), tickets) == (State.QUEUED, [], 1)
     assert (record.state, without_room.tries(key), worker.poll()) == (State.DONE, 1, None), (
         record.body
     )

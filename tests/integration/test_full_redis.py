@@ -9,7 +9,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from asu.builds.build_queue import RqBuildQueue
-from asu.builds.capacity import Room
+from asu.builds.capacity import Capacity
 from asu.errors import MemoryFull, QueueUnavailable
 from asu.records.build_record import (
     LEASE,
@@ -171,7 +171,7 @@ async def accept_all_that_may(sides: Sides) -> list[str]:
     try:
         while len(accepted) < LIMIT // len(PRINTED):
             # Each looks anew.
-            await Room(Settings(disk_reserve_mb=0), MemoryFleet(), sides.api).expect()
+            await Capacity(Settings(disk_reserve_mb=0), MemoryFleet(), sides.api).expect()
             accepted.append(f"{len(accepted):064}")
             await sides.claim(accepted[-1], limit=1_000)
     except MemoryFull:

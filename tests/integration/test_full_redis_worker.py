@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,12 +19,14 @@ from asu.builds.fleet import WorkerNote
 from asu.builds.redis_fleet import RedisFleet, RedisFleetNotes, has_live_worker, live_workers
 from asu.errors import BuildFailed, MemoryFull
 from asu.records.build_record import PREFIX
+from asu.records.redis_connections import has_memory
 from asu.records.redis_memory import ENDING_BYTES
 from asu.settings import Settings
 from asu.stores.store import StoreUsage
 from asu.worker.process import expect_live_worker
 from asu.worker.progress import Progress
 from asu.worker.queue_worker import BuildWorker
+from asu.worker.readiness import ReadyToBegin
 from tests.contract.sides import A, redis_sides
 from tests.contract.test_queue import tickets
 from tests.redis_server import RedisServer
@@ -104,6 +107,12 @@ def nothing() -> None:
     """Do nothing."""
 
 
+def new_worker(redis: Redis, **parts: Any) -> BuildWorker:
+    """Return a worker that waits for memory."""
+    ready = ReadyToBegin(Settings(disk_reserve_mb=0), partial(has_memory, redis))
+    return BuildWorker(redis, may_begin=ready, **parts)
+
+
 @pytest.mark.usefixtures("signals", "last_resort")
 async def test_a_worker_outlives_a_build_that_fills_redis(
     redis: Redis, queue: RqBuildQueue, builds: Builds
@@ -117,7 +126,7 @@ async def test_a_worker_outlives_a_build_that_fills_redis(
             make_room(redis)
 
     queue.top_up(2)
-    BuildWorker(redis, build=builds, sweep=sweep).work(burst=True, logging_level=None)
+    new_worker(redis, build=builds, sweep=sweep).work(burst=True, logging_level=None)
 
     assert seen[0] == 1
     assert builds.begun() == 2
@@ -139,7 +148,7 @@ async def test_a_worker_starts_in_a_full_redis(
 
     queue.put()
     fill(redis)
-    worker = BuildWorker(redis, build=builds, sweep=sweep, leave=own.withdraw)
+    worker = new_worker(redis, build=builds, sweep=sweep, leave=own.withdraw)
     worker.maintenance_interval = 1
     worker.work(burst=True, logging_level=None)
 
@@ -160,7 +169,7 @@ async def test_a_worker_that_waits_for_memory_ends_when_it_gets_a_signal(
     signalled = threading.Timer(1.5, os.kill, [os.getpid(), signal.SIGTERM])
 
     signalled.start()
-    BuildWorker(redis, build=builds, sweep=nothing, leave=own.withdraw).work(logging_level=None)
+    new_worker(redis, build=builds, sweep=nothing, leave=own.withdraw).work(logging_level=None)
 
     signalled.join()
     assert builds.begun() == 0
@@ -182,7 +191,7 @@ async def test_a_worker_that_gets_a_signal_while_it_builds_waits_for_the_build(
         ended.touch()
 
     queue.put()
-    BuildWorker(redis, build=build, sweep=nothing).work(logging_level=None)
+    new_worker(redis, build=build, sweep=nothing).work(logging_level=None)
 
     assert ended.exists()
 
@@ -192,7 +201,7 @@ async def test_a_worker_sweeps_while_it_builds_in_a_full_redis(
 ) -> None:
     """Its note needs no memory. Without it a live worker would count as dead, and its container would be restarted."""
     own = RedisFleetNotes(redis, HERE)
-    worker = BuildWorker(redis, build=nothing, sweep=lambda: own.note_worker(NOTE))
+    worker = new_worker(redis, build=nothing, sweep=lambda: own.note_worker(NOTE))
     worker.register_birth()
     queue.put()
     [ticket] = tickets(redis)
@@ -244,7 +253,7 @@ async def test_a_build_that_rq_could_not_note_leaves_nothing(
 ) -> None:
     """The next is not taken for it: RQ would look after the wrong one."""
     queue.put()
-    worker = BuildWorker(redis, build=builds, sweep=nothing)
+    worker = new_worker(redis, build=builds, sweep=nothing)
     worker.register_birth()
     taken = worker.dequeue_job_and_maintain_ttl(1)
     assert taken is not None

@@ -97,7 +97,7 @@ def test_every_accepted_build_survives_the_crash_of_redis(
 
 def publish(store: Store) -> None:
     """Publish a build as a worker does."""
-    plan = {"version": 1, "key": KEY, "request": ASKED, "enqueued_at": "2026-03-01T12:00:00+00:00"}
+    plan = {"key": KEY, "request": ASKED, "enqueued_at": "2026-03-01T12:00:00+00:00"}
     progress = Progress(
         plan, {"bin_dir": KEY, "images": [{"name": "a.bin", "sha256": sha256(CONTENT).hexdigest()}]}
     )

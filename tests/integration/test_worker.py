@@ -224,13 +224,13 @@ def test_a_build_is_begun_again_when_podman_is_back(
             key = world.ask(packages=["vim"])
             world.wake_worker()
             waiting = world.wait_for(
-                key, lambda record: record.standing.tried != b"[]", seconds=NOTICED_SECONDS
+                key, lambda record: record.live.tried != b"[]", seconds=NOTICED_SECONDS
             )
         record = world.wait_until_ended(key, seconds=BUILD_SECONDS)
 
-    assert (waiting.state, waiting.standing.position) == (State.QUEUED, 0)
+    assert (waiting.state, waiting.live.position) == (State.QUEUED, 0)
     assert record.state is State.DONE, record.body
-    outcomes = [one["outcome"] for one in json.loads(record.standing.tried)]
+    outcomes = [one["outcome"] for one in json.loads(record.live.tried)]
     assert (outcomes[0], outcomes[-1], set(outcomes)) == ("failed", "done", {"failed", "done"})
 
 

@@ -93,7 +93,7 @@ class WorkerWorld:
         if not self._forget(key):
             # Another test on the same Redis may ask for the same.
             self.stack.callback(self._forget, key)
-        plan = json.dumps({"version": 1, "key": key, "request": request, "enqueued_at": ENQUEUED})
+        plan = json.dumps({"key": key, "request": request, "enqueued_at": ENQUEUED})
         bodies = PendingBodies(b'{"detail": "queued"}', b'{"detail": "started"}')
         assert (
             self._with_records(

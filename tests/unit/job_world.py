@@ -122,7 +122,7 @@ class World:
     def claim(self, fields: dict[str, Any], key: str = "") -> None:
         """Put a plan in line as it is, under the key that it leads to or under another one."""
         self.key = key or request_hash(fields)
-        plan = {"version": 1, "key": self.key, "request": fields, "enqueued_at": ENQUEUED}
+        plan = {"key": self.key, "request": fields, "enqueued_at": ENQUEUED}
         bodies = PendingBodies(b'{"detail": "queued"}', b'{"detail": "started"}')
         asyncio.run(
             self.records.claim(self.key, plan=json.dumps(plan), bodies=bodies, limit=10, renew=True)
@@ -158,7 +158,7 @@ class World:
 
     def tried(self) -> list[dict[str, Any]]:
         """Return the attempts that have ended."""
-        tried: list[dict[str, Any]] = json.loads(self.record().standing.tried)
+        tried: list[dict[str, Any]] = json.loads(self.record().live.tried)
         return tried
 
     def counted_failures(self) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from asu.builds.build_requests import Builds
-from asu.builds.capacity import Room
+from asu.builds.capacity import Capacity
 from asu.catalogue.resolver import ResolvedRequest
 from asu.errors import (
     InternalError,
@@ -96,12 +96,12 @@ class Parts:
             MemoryBuildQueue(),
             WatchedStore(),
         )
-        room = Room(Settings(disk_reserve_mb=0), MemoryFleet(), self.records)
+        capacity = Capacity(Settings(disk_reserve_mb=0), MemoryFleet(), self.records)
         self.builds = Builds(
             records=self.records,
             queue=self.queue,
             store=self.store,
-            room=room,
+            capacity=capacity,
             limit=limit,
             share=share,
         )

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from asu.__main__ import main
-from asu.builds.capacity import MIB
 from asu.checking import isolation, machine
 from asu.checking import neighbours as services
 from asu.checking.check_command import checks_for, in_json, in_words
 from asu.checking.findings import Finding, Level, fine, has_problems, problem, run_checks
+from asu.disk_space import MIB
 from asu.errors import QueueUnavailable
 from asu.operations.redis_condition import RedisCondition
 from asu.settings import Settings

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from asu.builds.capacity import MIB
+from asu.disk_space import MIB
 from asu.errors import AsuError, ContainerFailed, ContainerTooLarge, StoreFailed
 from asu.settings import Settings
 from asu.worker.container import BuildContainer

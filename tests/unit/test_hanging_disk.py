@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from asu.builds.capacity import Disk
+from asu.disk_space import Disk
 from asu.upstream.last_good import MAX_WRITES, LastGood
 from tests.unit.test_last_good import URL, files
 

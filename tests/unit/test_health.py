@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from asu.builds.capacity import MIB
 from asu.builds.fleet import WorkerNote
+from asu.disk_space import MIB
 from asu.errors import StoreFailed
 from asu.records.redis_memory import MemoryUse
 from tests.twins.memory_store import MemoryStore

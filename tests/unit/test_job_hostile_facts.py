@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asu.builds.eta import Pace
+from asu.builds.eta import EtaEstimate
 from asu.builds.poll_answer import answer_of
 from asu.provenance.envelope import PROVENANCE_FILE, read_envelope
 from asu.provenance.statement import Provenance, read_statement
@@ -120,7 +120,7 @@ def test_no_key_stands_twice_in_an_answer(world: World) -> None:
     """Two readers of an answer must not read two things."""
     world.script.target_facts.update(OURS)
 
-    body = answer_of(world.build(), Pace()).body
+    body = answer_of(world.build(), EtaEstimate()).body
 
     names: list[str] = []
     json.loads(body, object_pairs_hook=lambda pairs: names.extend(name for name, _ in pairs))

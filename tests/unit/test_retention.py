@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.builds.capacity import MIB
+from asu.disk_space import MIB
 from asu.records.build_record import Attempt, BuildRecord, PendingBodies, State
 from asu.settings import Settings
 from asu.worker.retention import GRACE, keep_within

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from asu.builds.capacity import MIB, expect_room
 from asu.builds.fleet import WorkerNote
+from asu.disk_space import MIB, expect_disk_space
 from asu.errors import DiskFull, QueueUnavailable
 from asu.records.redis_memory import MemoryUse
 from tests.twins.imitated_records import ImitatedRecords
@@ -170,7 +170,7 @@ def test_each_build_that_waits_needs_room_for_its_end() -> None:
 
 def test_what_is_to_be_written_counts(tmp_path: Path) -> None:
     """A file that would take from the reserve is not begun."""
-    expect_room(tmp_path, 0)
+    expect_disk_space(tmp_path, 0)
 
     with pytest.raises(DiskFull):
-        expect_room(tmp_path, 0, wanted=TOO_MUCH * MIB)
+        expect_disk_space(tmp_path, 0, wanted=TOO_MUCH * MIB)

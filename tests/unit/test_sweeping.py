@@ -62,7 +62,7 @@ class World:
             "profile": "generic",
             "defaults": "secret",
         }
-        plan = json.dumps({"version": 1, "key": key, "request": request, "enqueued_at": ENQUEUED})
+        plan = json.dumps({"key": key, "request": request, "enqueued_at": ENQUEUED})
         asyncio.run(
             self.records.claim(
                 key, plan=plan, bodies=PendingBodies(b"queued", b"started"), limit=10, renew=False

@@ -7,10 +7,11 @@ import asyncio
 import pytest
 from typing_extensions import override
 
-from asu.builds.capacity import MIB, Room
-from asu.builds.eta import Pace, PaceReader
+from asu.builds.capacity import Capacity
+from asu.builds.eta import EtaEstimate, EtaReader
 from asu.builds.fleet import WorkerNote
-from asu.records.build_record import Standing
+from asu.disk_space import MIB
+from asu.records.build_record import LiveFacts
 from asu.settings import Settings
 from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.memory_fleet import MemoryFleet
@@ -33,10 +34,10 @@ class CountedFleet(MemoryFleet):
         return await super().notes()
 
 
-def reader_of(fleet: MemoryFleet, reserve_mb: int = 0) -> PaceReader:
+def reader_of(fleet: MemoryFleet, reserve_mb: int = 0) -> EtaReader:
     """Return what reads the pace of a fleet."""
     records = ImitatedRecords()
-    return PaceReader(records, Room(Settings(disk_reserve_mb=reserve_mb), fleet, records))
+    return EtaReader(records, Capacity(Settings(disk_reserve_mb=reserve_mb), fleet, records))
 
 
 async def test_everybody_waits_for_the_first_reading() -> None:
@@ -44,7 +45,7 @@ async def test_everybody_waits_for_the_first_reading() -> None:
     fleet = CountedFleet()
     reader = reader_of(fleet)
 
-    assert await asyncio.gather(*(reader.get() for _ in range(20))) == [Pace(workers=1)] * 20
+    assert await asyncio.gather(*(reader.get() for _ in range(20))) == [EtaEstimate(workers=1)] * 20
     assert fleet.counts == 1
 
 
@@ -55,7 +56,7 @@ async def test_within_a_second_it_is_read_once() -> None:
     await reader.get()
     fleet.workers.clear()
 
-    assert (await reader.get(), fleet.counts) == (Pace(workers=1), 1)
+    assert (await reader.get(), fleet.counts) == (EtaEstimate(workers=1), 1)
 
 
 async def test_whoever_hangs_up_does_not_end_the_reading() -> None:
@@ -68,7 +69,7 @@ async def test_whoever_hangs_up_does_not_end_the_reading() -> None:
     first.cancel()
     fleet.gate.set()
 
-    assert await second == Pace(workers=1)
+    assert await second == EtaEstimate(workers=1)
 
 
 async def test_without_redis_nothing_is_known() -> None:
@@ -76,39 +77,39 @@ async def test_without_redis_nothing_is_known() -> None:
     fleet = CountedFleet()
     fleet.away = True
 
-    assert await reader_of(fleet).get() == Pace()
+    assert await reader_of(fleet).get() == EtaEstimate()
 
 
 @pytest.mark.parametrize(
-    ("pace", "standing", "seconds"),
+    ("pace", "live", "seconds"),
     [
-        (Pace(workers=1, seconds=30), Standing(), 60),
-        (Pace(workers=1, seconds=30), Standing(position=3), 150),
-        (Pace(workers=3, seconds=30), Standing(position=5), 90),
-        (Pace(workers=1, seconds=30), Standing(seconds=4.5), 65),
-        (Pace(workers=0, seconds=30), Standing(), None),
-        (Pace(workers=2), Standing(), None),
-        (Pace(seconds=30), Standing(), None),
-        (Pace(workers=1, seconds=30, is_full=True), Standing(), None),
+        (EtaEstimate(workers=1, seconds=30), LiveFacts(), 60),
+        (EtaEstimate(workers=1, seconds=30), LiveFacts(position=3), 150),
+        (EtaEstimate(workers=3, seconds=30), LiveFacts(position=5), 90),
+        (EtaEstimate(workers=1, seconds=30), LiveFacts(seconds=4.5), 65),
+        (EtaEstimate(workers=0, seconds=30), LiveFacts(), None),
+        (EtaEstimate(workers=2), LiveFacts(), None),
+        (EtaEstimate(seconds=30), LiveFacts(), None),
+        (EtaEstimate(workers=1, seconds=30, is_full=True), LiveFacts(), None),
     ],
 )
 def test_a_waiting_build_ends_after_those_before_it(
-    pace: Pace, standing: Standing, seconds: int | None
+    pace: EtaEstimate, live: LiveFacts, seconds: int | None
 ) -> None:
-    """They are shared by the workers; one that comes back later is that much later; without workers or room, nobody knows."""
-    assert pace.until_finished(standing, is_running=False) == seconds
+    """They are shared by the workers; one that comes back later is that much later; without workers or capacity, nobody knows."""
+    assert pace.until_finished(live, is_running=False) == seconds
 
 
 @pytest.mark.parametrize(("ran", "seconds"), [(0, 30), (29.5, 1), (30, None), (300, None)])
 def test_a_running_build_ends_when_others_did(ran: float, seconds: int | None) -> None:
     """Of one that takes longer than most, nobody knows when it ends."""
     assert (
-        Pace(workers=1, seconds=30).until_finished(Standing(seconds=ran), is_running=True)
+        EtaEstimate(workers=1, seconds=30).until_finished(LiveFacts(seconds=ran), is_running=True)
         == seconds
     )
     assert (
-        Pace(workers=1, seconds=30, is_full=True).until_finished(
-            Standing(seconds=ran), is_running=True
+        EtaEstimate(workers=1, seconds=30, is_full=True).until_finished(
+            LiveFacts(seconds=ran), is_running=True
         )
         == seconds
     )
@@ -129,11 +130,13 @@ async def test_builds_wait_for_room_where_no_worker_has_any(
     free: list[int | None],
     is_full: bool,  # noqa: FBT001
 ) -> None:
-    """One that has room, or cannot tell, begins them."""
+    """One that has capacity, or cannot tell, begins them."""
     fleet = MemoryFleet()
     for number, mib in enumerate(free):
         fleet.workers[str(number)] = WorkerNote(
             trouble="", disk_free=None if mib is None else mib * MIB
         )
 
-    assert await reader_of(fleet, reserve_mb=100).get() == Pace(workers=len(free), is_full=is_full)
+    assert await reader_of(fleet, reserve_mb=100).get() == EtaEstimate(
+        workers=len(free), is_full=is_full
+    )
