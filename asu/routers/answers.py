@@ -31,11 +31,13 @@ Step = Literal[
 ]
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
+    """What all answers have in common."""
+
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
-class ProblemAnswer(_Answer):
+class ProblemAnswer(Answer):
     """A package that cannot be had as it was asked for."""
 
     package: str
@@ -47,7 +49,7 @@ class ProblemAnswer(_Answer):
     detail: str
 
 
-class ErrorAnswer(_Answer):
+class ErrorAnswer(Answer):
     """A refusal or a failure; every error has this shape."""
 
     status: int
@@ -63,7 +65,7 @@ class ErrorAnswer(_Answer):
     """Seconds until trying again may help."""
 
 
-class AttemptAnswer(_Answer):
+class AttemptAnswer(Answer):
     """An attempt to build that has ended."""
 
     number: int = Field(ge=1)
@@ -104,7 +106,7 @@ class FailedBuildAnswer(ErrorAnswer):
     attempts: Attempts = []
 
 
-class PendingAnswer(_Answer):
+class PendingAnswer(Answer):
     """A build that waits or runs; ask again."""
 
     status: Literal[202]
@@ -127,7 +129,7 @@ class PendingAnswer(_Answer):
     """What the user should know while it waits; mostly absent."""
 
 
-class ImageAnswer(_Answer):
+class ImageAnswer(Answer):
     """An image below /store/{bin_dir}/."""
 
     name: str
@@ -139,7 +141,7 @@ class ImageAnswer(_Answer):
     """Absent for artifacts such as preloaders."""
 
 
-class BuildAnswer(_Answer):
+class BuildAnswer(Answer):
     """A finished build: keys of profiles.json, of the profile and of the build, on one level."""
 
     status: Literal[200]
@@ -172,7 +174,7 @@ class BuildAnswer(_Answer):
     attempts: Attempts = []
 
 
-class ChangeAnswer(_Answer):
+class ChangeAnswer(Answer):
     """One difference between what was asked for and what will be asked of the ImageBuilder."""
 
     type: Literal["migration", "addition", "removal"]
@@ -186,7 +188,7 @@ class ChangeAnswer(_Answer):
     reference: str | None
 
 
-class PreviewAnswer(_Answer):
+class PreviewAnswer(Answer):
     """What a request leads to, and why."""
 
     status: Literal["prepared"]
@@ -212,99 +214,7 @@ class PreviewAnswer(_Answer):
     """Which service made this preview; those of asu come without the forecast."""
 
 
-class LatestAnswer(_Answer):
-    """The current releases, newest first."""
-
-    latest: list[str]
-
-
-class PackageChangeAnswer(_Answer):
-    """What device clients replace or remove by themselves."""
-
-    source: str
-    revision: int
-    target: str = ""
-    mandatory: bool = False
-
-
-class BranchAnswer(_Answer):
-    """A branch, its versions and its targets."""
-
-    name: str
-    path: str
-    """Where its versions are; `{version}` is to be replaced."""
-    enabled: bool
-    snapshot: bool
-    path_packages: str
-    package_changes: list[PackageChangeAnswer]
-    versions: list[str]
-    targets: dict[str, str]
-    """Target → architecture."""
-    branch_off_rev: int = 0
-
-
-class OverviewAnswer(LatestAnswer):
-    """Releases, branches by name, and what this server allows."""
-
-    branches: dict[str, BranchAnswer]
-    upstream_url: str
-    server: dict[str, Any]
-
-
-class TargetPackagesAnswer(_Answer):
-    """The packages of a target."""
-
-    architecture: str
-    packages: dict[str, str]
-
-
-class ProfileAnswer(_Answer):
-    """A profile with the metadata of its target; empty where there is no such profile."""
-
-    id: str = ""
-    target: str = ""
-    arch_packages: str = ""
-    version_number: str = ""
-    version_code: str = ""
-    metadata_version: int = 1
-    build_at: str = ""
-    device_packages: list[str] = []
-    supported_devices: list[str] = []
-
-
-class RevisionAnswer(_Answer):
-    """The revision of a target."""
-
-    revision: str
-
-
-class DeviceRelease(_Answer):
-    """A device in one release."""
-
-    version: str
-    target: str
-    profile: str
-
-
-class DeviceAnswer(_Answer):
-    """A device, named as in the newest release that has it."""
-
-    title: str
-    titles: list[str]
-    """All names under which it is sold."""
-    target: str
-    profile: str
-    releases: list[DeviceRelease]
-    """The newest release of each branch that has the device, newest first."""
-
-
-class DevicesAnswer(_Answer):
-    """Devices that have every word of the search, best first."""
-
-    devices: list[DeviceAnswer]
-
-
-class HealthAnswer(_Answer):
+class HealthAnswer(Answer):
     """Whether requests can be served."""
 
     status: Literal["ok", "unavailable"]
@@ -314,7 +224,7 @@ class HealthAnswer(_Answer):
     """Only with `?verbose`."""
 
 
-class VersionAnswer(_Answer):
+class VersionAnswer(Answer):
     """What runs here."""
 
     service: Literal["asu"]

@@ -16,7 +16,8 @@ from asu.catalogue.renderings import Rendering
 from asu.services import Services, services_of
 from asu.web.file_requests import names_tag
 
-from .answers import (
+from .documentation import Responses, Router, answers
+from .metadata_answers import (
     BranchAnswer,
     DevicesAnswer,
     LatestAnswer,
@@ -25,7 +26,6 @@ from .answers import (
     RevisionAnswer,
     TargetPackagesAnswer,
 )
-from .documentation import Responses, Router, answers
 
 HTTP_NOT_MODIFIED = 304
 NOT_MODIFIED: Responses = {

@@ -13,9 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from typing_extensions import override
@@ -96,7 +94,9 @@ class S3Store(Store):
     @override
     def published_keys(self) -> Iterator[str]:
         with translated("it cannot be looked through"):
-            yield from (name for name, _ in self._groups(self._bucket, "") if KEY.fullmatch(name))
+            yield from (
+                name for name, _ in self._bucket.groups(self._prefix) if KEY.fullmatch(name)
+            )
 
     @override
     def manifest(self, key: str) -> Manifest | None:
@@ -178,13 +178,10 @@ class S3Store(Store):
         removed: list[str] = []
         end = time.monotonic() + self.tidying_seconds
         with translated("old builds were not removed"):
-            for name, age in self._groups(self._hasty, self._tidied):
+            for name, age in self._hasty.groups(self._prefix, self._tidied):
                 self._tidied = name
-                if (
-                    KEY.fullmatch(name)
-                    and not is_known(name)
-                    and self._is_over(name, age, lifetimes)
-                ):
+                is_unknown = KEY.fullmatch(name) and not is_known(name)
+                if is_unknown and self._is_over(name, age, lifetimes):
                     self._remove(name)
                     removed.append(name)
                 if time.monotonic() >= end:
@@ -291,21 +288,6 @@ class S3Store(Store):
                     if name == MANIFEST:
                         ages[key] = age_of(found)
         return sizes, ages
-
-    def _groups(self, bucket: Bucket, after: str) -> Iterator[tuple[str, float]]:
-        """Yield the first part of each name behind `after`, mostly a key, and its age.
-
-        The age is how many seconds ago the last object below it was written.
-        """
-
-        def key_of(found: Any) -> str:
-            return str(found["Key"]).removeprefix(self._prefix).partition("/")[0]
-
-        # S3 lists in the order of names, in which "0" comes next to the slash: all objects below a
-        # key come before it, and those of the next key after it.
-        start = f"{self._prefix}{after}0" if after else ""
-        for name, objects in groupby(bucket.objects(self._prefix, start), key_of):
-            yield name, min(age_of(found) for found in objects)
 
     def _remove(self, key: str) -> None:
         """Take a build out of sight by its manifest, then remove all objects under its key."""

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 import boto3
@@ -88,6 +89,21 @@ class Bucket:
         pages = self.open().get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=self._name, Prefix=prefix, **start):
             yield from page.get("Contents", ())
+
+    def groups(self, prefix: str, after: str = "") -> Iterator[tuple[str, float]]:
+        """Yield the first part of each name below a prefix, and its age, from behind `after` on.
+
+        The age is how many seconds ago the last object below that part was written.
+        """
+
+        def first_part(found: Any) -> str:
+            return str(found["Key"]).removeprefix(prefix).partition("/")[0]
+
+        # S3 lists in the order of names, in which "0" comes next to the slash: all objects below a
+        # part come before it, and those below the next one after it.
+        start = f"{prefix}{after}0" if after else ""
+        for name, objects in groupby(self.objects(prefix, start), first_part):
+            yield name, min(age_of(found) for found in objects)
 
     def reach(self, prefix: str) -> None:
         """Ask for one object's name."""
