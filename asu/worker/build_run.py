@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asu.disk_space import expect_disk_space
-from asu.errors import ContainerFailed
+from asu.errors import BuildTimeout, ContainerFailed
 from asu.provenance.statement import Feed
 from asu.records.build_record import Attempt
 from asu.resolution import Version
@@ -54,7 +54,14 @@ class BuildRun:
     def make(self, step: str, command: Sequence[str], *, deadline: int) -> CommandResult:
         """Run one of the builder's long commands; its seconds go under `make_seconds`."""
         began = time.monotonic()
-        result = self.container.run(command, deadline=deadline)
+        try:
+            result = self.container.run(command, deadline=deadline)
+        except BuildTimeout as error:
+            # People know the builder's own words, whatever part of `make image` is run.
+            name = "setup.sh" if step == "setup" else f"make {step}"
+            raise BuildTimeout(step=name, seconds=deadline).after(
+                error.stdout, error.stderr
+            ) from error
         seconds = self.progress.gathered.setdefault("make_seconds", {})
         seconds[step] = round(time.monotonic() - began, 3)
         return result

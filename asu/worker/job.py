@@ -9,7 +9,6 @@ record with the ImageBuilder's own output and never with a traceback.
 """
 
 import contextlib
-import json
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -33,7 +32,7 @@ from .lease import Lease, patiently
 from .outcome_statistics import OutcomeStatistics
 from .preparation import prepare
 from .progress import Progress
-from .publication import lifetime, publish
+from .publication import failure_lifetime, lifetime, publish
 from .retrying import delay_before_next
 
 if TYPE_CHECKING:
@@ -56,11 +55,8 @@ class Builder:
         signer: "Signer | None" = None,
     ) -> None:
         self._settings, self._records, self._store, self._engine = settings, records, store, engine
-        self._statistics, self._audit, self._signer = (
-            statistics,
-            AuditLog(settings.audit_log),
-            signer,
-        )
+        self._statistics, self._signer = statistics, signer
+        self._audit = AuditLog(settings.audit_log)
 
     def run(self) -> None:
         """Build what is next in line, if a build is due; a failed build raises nothing.
@@ -76,7 +72,7 @@ class Builder:
             self._run(attempt)
 
     def _run(self, attempt: Attempt) -> None:
-        name = f"build {attempt.key} attempt {attempt.number}"
+        name = _name(attempt)
         log.info("%s begins, request %s", name, attempt.plan.get("request_id", "unknown"))
         progress = Progress(safe_plan(attempt.plan, attempt.key))
         # Removing the container takes up to 0.7 s, so the outcome is recorded before.
@@ -89,10 +85,10 @@ class Builder:
                 log.warning("%s: superseded, nothing published", name)
                 return
             except Exception as error:  # noqa: BLE001  # Each accepted build gets an outcome.
-                reason = error if isinstance(error, AsuError) else _mistake(name, attempt, error)
-                if self._put_back(name, attempt, reason):
+                reason = error if isinstance(error, AsuError) else _mistake(attempt, error)
+                if self._put_back(attempt, reason):
                     return
-                record, ttl = progress.failed(reason), self._failure_lifetime(reason)
+                record, ttl = progress.failed(reason), failure_lifetime(reason, self._settings)
             # Redis may be away for a while; the images are there already.
             if not patiently(lambda: self._records.finish(attempt, record, ttl)):
                 log.warning("%s: superseded, outcome dropped", name)
@@ -125,21 +121,13 @@ class Builder:
 
     def _show(self, attempt: Attempt, progress: Progress, step: str) -> None:
         """Show pollers a step; raises Superseded."""
-        body = json.dumps(progress.body(202, "started", step, outputs=False)).encode()
         try:
-            is_current = self._records.progress(attempt, step, body)
+            if not self._records.progress(attempt, step, progress.begun(step)):
+                raise Superseded
         except QueueUnavailable:
-            log.warning(
-                "build %s attempt %s: step %s not shown, Redis is away",
-                attempt.key,
-                attempt.number,
-                step,
-            )
-            return
-        if not is_current:
-            raise Superseded
+            log.warning("%s: step %s not shown, Redis is away", _name(attempt), step)
 
-    def _put_back(self, name: str, attempt: Attempt, error: AsuError) -> bool:
+    def _put_back(self, attempt: Attempt, error: AsuError) -> bool:
         """Put a build back in line if another attempt may go better; return whether it is there.
 
         While Redis is away this is impossible: the lease ends, and a sweep takes the build back as
@@ -149,12 +137,8 @@ class Builder:
         if delay is None or not patiently(lambda: self._records.retry(attempt, error.code, delay)):
             return False
         reason = f"{error.code} ({error.fault}): {error.detail}"
-        log.warning("%s: %s; begun again in %g s", name, reason, delay)
+        log.warning("%s: %s; begun again in %g s", _name(attempt), reason, delay)
         return True
-
-    def _failure_lifetime(self, error: AsuError) -> int:
-        settings = self._settings
-        return settings.build_failure_ttl if error.fault == "user" else settings.retry_failure_ttl
 
 
 def build_images(run: BuildRun) -> BuildRun:
@@ -162,7 +146,11 @@ def build_images(run: BuildRun) -> BuildRun:
     return make_images(install(prepare(inspect_builder(run))))
 
 
-def _mistake(name: str, attempt: Attempt, error: Exception) -> AsuError:
+def _name(attempt: Attempt) -> str:
+    return f"build {attempt.key} attempt {attempt.number}"
+
+
+def _mistake(attempt: Attempt, error: Exception) -> AsuError:
     """Log where an unexpected error occurred; its message may quote the first-boot script."""
-    log.error("%s failed: %s", name, where_it_failed(error))
+    log.error("%s failed: %s", _name(attempt), where_it_failed(error))
     return InternalError(request_id=attempt.key)

@@ -69,6 +69,10 @@ class Progress:
             body |= {"stdout": self.stdout, "stderr": self.stderr}
         return body
 
+    def begun(self, step: str) -> bytes:
+        """Return the body of the answer while a step runs."""
+        return json.dumps(self.body(202, "started", step, outputs=False)).encode()
+
     def done(self) -> BuildRecord:
         """Return the record of a build that ended well, with both ends of the builder's output."""
         body = self.body(200, "done", "done", outputs=True)

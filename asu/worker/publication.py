@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from asu.catalogue.package_manager import package_manager_of
 from asu.disk_space import MIB
-from asu.errors import StoreFailed
+from asu.errors import AsuError, StoreFailed
 from asu.provenance.envelope import PROVENANCE_FILE, sealed
 from asu.provenance.statement import Builder, Ingredients, Run, statement
 from asu.records.build_account import write_account
@@ -84,6 +84,11 @@ def lifetime(request: Mapping[str, Any], settings: Settings) -> int:
     is_snapshot = Version.parse(request["version"]).is_snapshot
     ttl = settings.build_ttl_unversioned if is_snapshot else settings.build_ttl
     return min(ttl, settings.build_defaults_ttl) if request["defaults"] else ttl
+
+
+def failure_lifetime(error: AsuError, settings: Settings) -> int:
+    """Return how many seconds the record of a failed build is kept."""
+    return settings.build_failure_ttl if error.fault == "user" else settings.retry_failure_ttl
 
 
 def _facts(document: Mapping[str, Any], run: BuildRun) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from asu.build_request import BuildRequest
+from asu.disk_space import MIB
 from asu.errors import AsuError, QueueUnavailable
 from asu.logs import where_it_failed
 from asu.provenance.envelope import PROVENANCE_FILE, UnusableProvenance, read_envelope
@@ -34,7 +35,7 @@ from .progress import Progress
 from .publication import publish
 
 # Bytes of profiles.json or of a provenance; a genuine one has a tenth of that.
-MAX_DOCUMENT = 4 * 1024 * 1024
+MAX_DOCUMENT = 4 * MIB
 
 
 class CannotRebuild(Exception):
