@@ -57,7 +57,7 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
     gatherer, pools = Gatherer(documents, names_only=False), Pools(settings.solver_memory)
     previews = Previews(
         gatherer=gatherer,
-        forecasts=Forecasts(gatherer, pools),
+        forecasts=Forecasts(gatherer, pools, rules),
         rules=rules,
         budget=settings.metadata_budget,
         counts=counts,

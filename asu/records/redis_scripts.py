@@ -1,24 +1,21 @@
-"""The transitions of a build record, one Lua script each, as Redis runs them: atomic, and one round trip.
+"""The transitions of a build record: one Lua script each, so atomic and one round trip.
 
-A record's hash has these fields: `state`, `step`, `body`, `fault` are what those who poll are told;
-`plan`, `queued_body` and `started_body` what a worker needs; `attempt` the fencing token, `nonce`
-who began it; `tries` how often the build was begun in this life, `begun` when last, `tried` how
-those ended that did, `ended` how and by whom the last one was ended, until the next one begins;
-`due` before when it may not begin; `since` when it was put in line, `order` its place there;
-`client` who put it there, until it begins; `revivals` how often it was revived; `used` when it was
-of use to somebody last.
+Fields of a record's hash: `state`, `step`, `body`, `fault` for polls; `plan`, `queued_body` and
+`started_body` for a worker; `attempt` the fencing token, `nonce` who began it; `tries` how often the
+build was begun in this life, `begun` when last, `tried` how those attempts ended, `ended` how and by
+whom the last one was ended; `due` before when it may not begin; `since` when it was put in line,
+`order` its place there; `client` who put it there, until it begins; `revivals` how often it was
+revived; `used` when it was of use last.
 
 Times are seconds since 1970 by Redis' own clock, so that no two machines disagree about them.
 """
 
 from .build_record import HISTORY, NEWEST_PART
 
-# What the score of a build is lowered by that was begun before: it stands before all that were not,
-# in the old order. Redis keeps whole numbers exactly up to 9e15, and a trillion builds take a
-# server that ends one in each second thirty thousand years.
+# Subtracted from the score of a build that was begun before, so it stands before all that were not, in
+# the old order. Redis keeps whole numbers exactly up to 9e15.
 RETURNING = 1_000_000_000_000
-# Of a server that has built nothing for a week, nobody knows how fast it is.
-PACE_SECONDS = 7 * 86_400
+PACE_SECONDS = 7 * 86_400  # The speed of a server that built nothing for a week is unknown.
 
 # Redis asks for memory before the first write of a script, and not again: one that begins with a
 # write that needs none runs to its end in a full one (tested with 7.0; 5, 6, 8 and Valkey are meant
