@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from tests.at_once import at_once
 
 from asu.resolution import DocumentMissingError, DocumentUnavailableError
 from asu.upstream.downloads_server import (
@@ -20,6 +19,7 @@ from asu.upstream.downloads_server import (
     DownloadsServer,
 )
 from asu.upstream.http_client import WebAnswer, WebClient, WebConnectError, WebError
+from tests.at_once import at_once
 
 pytestmark = pytest.mark.anyio
 
