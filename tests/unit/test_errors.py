@@ -5,6 +5,7 @@ import json
 import string
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,30 +30,21 @@ RAISED = [error for error in classes() if error.__name__ not in BRANCHES]
 ALL = {error.__name__: error for error in classes()}
 
 
-def uses() -> Iterator[tuple[str, type[AsuError], set[str]]]:
-    """Yield each place in the package that makes an error (without its lists, which are no part of the message)."""
+@cache
+def uses() -> list[tuple[str, type[AsuError], set[str]]]:
+    """Return each place in the package that makes an error, and the values that it gives."""
+    found: list[tuple[str, type[AsuError], set[str]]] = []
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            where = f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}"
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id in ALL
-            ):
-                yield (
-                    where,
-                    ALL[node.func.id],
-                    {keyword.arg or "**" for keyword in node.keywords} - {*LISTS},
-                )
-            if (
-                isinstance(node, ast.Raise)
-                and isinstance(node.exc, ast.Name)
-                and node.exc.id in ALL
-            ):
-                yield where, ALL[node.exc.id], set()
-
-
-USES = list(uses())
+            where = f"{path.name}:{getattr(node, 'lineno', 0)}"
+            match node:
+                case ast.Call(func=ast.Name(id=name), keywords=keywords) if name in ALL:
+                    given = {keyword.arg or "**" for keyword in keywords}
+                    # Lists are no part of the message.
+                    found.append((where, ALL[name], given - {*LISTS}))
+                case ast.Raise(exc=ast.Name(id=name)) if name in ALL:
+                    found.append((where, ALL[name], set()))
+    return found
 
 
 def placeholders(error: type[AsuError]) -> set[str]:
@@ -96,8 +88,10 @@ def test_each_error_has_what_an_answer_needs() -> None:
 
 def test_each_error_gets_the_values_of_its_message() -> None:
     """Too few would be a crash instead of a message; too many would be seen by nobody."""
-    assert len(USES) > 100
-    assert [(where, values) for where, error, values in USES if values != placeholders(error)] == []
+    assert len(uses()) > 100
+    assert [
+        (where, values) for where, error, values in uses() if values != placeholders(error)
+    ] == []
 
 
 def test_no_error_quotes_an_exception() -> None:
@@ -130,7 +124,7 @@ def test_no_error_quotes_an_exception() -> None:
 
 def test_no_error_is_dead() -> None:
     """Each error is raised somewhere, or the documentation would promise what never happens."""
-    assert set(RAISED) - {used for _, used, _ in USES} == set()
+    assert set(RAISED) - {used for _, used, _ in uses()} == set()
 
 
 def test_the_message_is_the_docstring_with_its_values() -> None:
