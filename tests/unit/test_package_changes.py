@@ -116,7 +116,7 @@ def test_what_is_read_is_kept_in_the_order_of_the_file() -> None:
     assert [rule.id for rule in book.rules_for("foo-x")] == ["first", "second", "third"]
     assert [rule.id for rule in book.rules_for("foo-y")] == ["first"]
     assert [rule.id for rule in book.rules_for("fx-x")] == ["third"]
-    assert book.rules_for("other") == []
+    assert not book.rules_for("other")
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,9 @@ class AbsoluteList:
     def explicit(self, packages: Iterable[str]) -> list[str]:
         """Return the packages with new defaults added and removed defaults as `-name`."""
         ended = self._ended()
-        kept = [name for name in packages if name not in ended or self._is_kept(name)]
+        kept = list(packages)
+        if ended:
+            kept = [name for name in kept if name not in ended or self._is_kept(name)]
         present = set(kept)
         missing = [
             name
@@ -137,7 +139,9 @@ class AbsoluteList:
                 self._record_addition(name, by_rule.get(name))
                 if self.origin and self.origin.is_unexplained(name):
                     self.unexplained.append(name)
-        return [*(successors.get(name, name) for name in kept), *added, *removed]
+        if successors:
+            kept = [successors.get(name, name) for name in kept]
+        return [*kept, *added, *removed]
 
     def _absence(self, name: str, rival: str | None, by_rule: Mapping[str, Rule]) -> str | None:
         """Return why a default that the list lacks stays away; None if it is to be added."""

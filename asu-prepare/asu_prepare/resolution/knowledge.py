@@ -72,7 +72,10 @@ class PackageIndex:
 
     def version_of(self, name: str) -> str | None:
         """Return the version of a package; None if the index does not hold it."""
-        return self.versions_of((name,)).get(name)
+        for part in self.parts:
+            if name in part:
+                return part[name]
+        return self.version_of(name.removesuffix("-any")) if name.endswith("-any") else None
 
     def versions_of(self, names: Iterable[str]) -> dict[str, str]:
         """Return the versions of those names that the index holds; apk's `NAME-any` means NAME."""

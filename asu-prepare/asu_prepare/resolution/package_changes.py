@@ -9,7 +9,8 @@ from __future__ import annotations
 import fnmatch
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -104,8 +105,8 @@ class RuleBook:
     position: Mapping[str, int]  # Of each rule id in the file.
     by_name: Mapping[str, tuple[Rule, ...]]
     by_successor: Mapping[str, tuple[Rule, ...]]
-    # Prefix and pattern rules, by the first `head_length` characters of the names that they match.
-    by_head: Mapping[str, tuple[Rule, ...]]
+    # Prefix and pattern rules with the names that they match, by the first `head_length` characters.
+    by_head: Mapping[str, tuple[tuple[Rule, re.Pattern[str]], ...]]
     head_length: int
     by_place: Mapping[tuple[str | None, str | None], tuple[Rule, ...]]
     # The first `variant_length` characters of every name that is exclusive.
@@ -129,7 +130,7 @@ class RuleBook:
         variant_length = min(map(len, variant_heads), default=0)
         by_name: dict[str, tuple[Rule, ...]] = {}
         by_successor: dict[str, tuple[Rule, ...]] = {}
-        by_head: dict[str, tuple[Rule, ...]] = {}
+        by_head: dict[str, tuple[tuple[Rule, re.Pattern[str]], ...]] = {}
         by_place: dict[tuple[str | None, str | None], tuple[Rule, ...]] = {}
         for rule in rules:
             if rule.replace and rule.with_package:
@@ -143,7 +144,7 @@ class RuleBook:
                     by_place[place] = (*by_place.get(place, ()), rule)
             else:
                 head = _head(rule)[:head_length]
-                by_head[head] = (*by_head.get(head, ()), rule)
+                by_head[head] = (*by_head.get(head, ()), (rule, _shape(rule)))
         return RuleBook(
             rules=rules,
             branch_off_revisions=branch_off_revisions,
@@ -158,17 +159,18 @@ class RuleBook:
             variant_length=variant_length,
         )
 
-    def concerned(self, names: Iterable[str]) -> list[str]:
-        """Return the names that a rule may replace or remove; two lookups a name."""
-        by_name, by_head, length = self.by_name, self.by_head, self.head_length
-        return [name for name in names if name in by_name or name[:length] in by_head]
+    def concerned(self, names: AbstractSet[str]) -> set[str]:
+        """Return the names that a rule replaces or removes; most names cost one lookup."""
+        by_head, length = self.by_head, self.head_length
+        shaped = [name for name in names if name[:length] in by_head]
+        return self.by_name.keys() & names | {name for name in shaped if self.rules_for(name)}
 
-    def rules_for(self, package: str) -> list[Rule]:
+    def rules_for(self, package: str) -> Sequence[Rule]:
         """Return the rules that replace or remove a package, in the order of the file."""
-        shaped = self.by_head.get(package[: self.head_length], ())
-        return self._in_order(
-            [*self.by_name.get(package, ()), *(rule for rule in shaped if _fits(rule, package))]
-        )
+        named, shaped = self.by_name.get(package, ()), self.by_head.get(package[: self.head_length])
+        if shaped is None:
+            return named
+        return self._in_order([*named, *(rule for rule, shape in shaped if shape.match(package))])
 
     def additions_for(self, *, target: str, profile: str) -> list[Rule]:
         """Return the rules that add packages to a device, in the order of the file."""
@@ -230,10 +232,11 @@ def _literal_head(pattern: str) -> str:
     return re.split(r"[*?\[]", pattern, maxsplit=1)[0]
 
 
-def _fits(rule: Rule, package: str) -> bool:
+def _shape(rule: Rule) -> re.Pattern[str]:
+    """Return what matches the beginning of each name that a prefix or pattern rule concerns."""
     if rule.replace_prefix:
-        return package.startswith(rule.replace_prefix)
-    return fnmatch.fnmatchcase(package, rule.remove_pattern or "")
+        return re.compile(re.escape(rule.replace_prefix))
+    return re.compile(fnmatch.translate(rule.remove_pattern or ""))
 
 
 def _rule(entry: Mapping[str, Any]) -> Rule:

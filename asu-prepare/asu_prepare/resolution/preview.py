@@ -74,7 +74,7 @@ def _counts(
 ) -> dict[str, int]:
     actions = [change.action for change in resolution.changes]
     return {
-        "installed": sum(name[0] != "-" for name in resolution.packages),
+        "installed": len([name for name in resolution.packages if name[0] != "-"]),
         "added": actions.count("add"),
         "replaced": actions.count("replace"),
         "removed": actions.count("remove"),

@@ -43,23 +43,25 @@ class RuleApplication:
 
     def packages(self, changes: list[Change]) -> list[str]:
         """Return the packages after all replacements and removals, and record each change."""
-        entries = self.request.packages
-        self._refused.update(entry[1:] for entry in entries if entry[0] == "-")
-        for name in (*self.rules.concerned((*entries, *self._refused)), *self._old_interfaces()):
-            self._fates[name] = self._follow(name)
-        if not self._fates:
+        entries, wanted = self.request.packages, set(self.request.packages)
+        self._refused.update([entry[1:] for entry in entries if entry[0] == "-"])
+        names = self.rules.concerned(wanted | self._refused) | self._old_interfaces()
+        fates = self._fates
+        fates.update({name: fate for name in names if (fate := self._follow(name))[1]})
+        if not fates:
             return list(entries)
-        wanted = set(entries)
-        arriving = {self._fates[name][0] if name in self._fates else name for name in wanted}
+        arriving = wanted - fates.keys()
+        arriving |= {final for name, (final, _) in fates.items() if final and name in wanted}
+        concerned = {f"-{name}" for name in fates} | fates.keys()
         kept: dict[str, None] = {}
         for entry in entries:
-            is_removal = entry[0] == "-"
-            name = entry[1:] if is_removal else entry
-            if name not in self._fates:
+            if entry not in concerned:
                 kept[entry] = None
                 continue
-            final, steps = self._fates[name]
-            if steps and final is not None:
+            is_removal = entry[0] == "-"
+            name = entry[1:] if is_removal else entry
+            final, steps = fates[name]
+            if final is not None:
                 # The request may take the new name away: then the old one goes and nothing comes.
                 # Or a removal would hit a package that the user wants: then it ends here.
                 clashes = final in arriving and name not in wanted
@@ -84,7 +86,7 @@ class RuleApplication:
         promised = self.request.packages_versions
         replaced = {
             name
-            for name in self.rules.concerned(promised)
+            for name in self.rules.concerned(promised.keys())
             if (self._fates.get(name) or self._follow(name))[1]
         }
         return {
@@ -111,7 +113,7 @@ class RuleApplication:
         if not request.ignored_changes:
             return
         wanted = set(request.packages)
-        names = self.rules.concerned([name.removeprefix("-") for name in request.packages])
+        names = sorted(self.rules.concerned({name.removeprefix("-") for name in wanted}))
         additions = self.rules.additions_for(target=request.target, profile=request.profile)
         rules = [(rule, name) for name in names for rule in self.rules.rules_for(name)]
         for rule, name in [*rules, *((rule, "") for rule in additions)]:
@@ -153,13 +155,11 @@ class RuleApplication:
             return Change.replaced(name, plain, reason, change)
         return None
 
-    def _old_interfaces(self) -> list[str]:
+    def _old_interfaces(self) -> set[str]:
         """Return the wanted libraries that the index does not hold."""
         if self.knowledge.index is None or not self.knowledge.index.complete or self.request.feeds:
-            return []
-        return [
-            name for name in self.request.packages if name not in self.versions and is_library(name)
-        ]
+            return set()
+        return set(filter(is_library, set(self.request.packages) - self.versions.keys()))
 
     def _is_due(self, rule: Rule, name: str) -> bool:
         """Whether the user cannot have meant a name that the rule replaces or removes."""
