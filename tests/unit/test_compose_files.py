@@ -130,10 +130,10 @@ def test_the_audit_log_is_the_operators_to_place_and_to_leave_out(
     """An empty value is one, too."""
     given = {"REDIS_URL": "redis://redis", "S3_BUCKET": "images"}
     given |= {} if value is None else {"AUDIT_LOG": value}
-    # As podman-compose fills them in.
-    filled = rec_subs(yaml.safe_load((ROOT / name).read_text()), given)
+    worker = yaml.safe_load((ROOT / name).read_text())["services"]["worker"]
 
-    assert (filled["services"]["worker"]["environment"]["AUDIT_LOG"] or "") == expected
+    # As podman-compose fills it in.
+    assert rec_subs(worker["environment"]["AUDIT_LOG"], given) == expected
 
 
 @pytest.mark.parametrize("name", FILES[:2])
