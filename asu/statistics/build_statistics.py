@@ -152,7 +152,11 @@ def seconds_of(step: int) -> float:
 
 
 def _texts(fields: Any, names: Iterable[str]) -> dict[str, str]:
-    texts = {name: fields.get(name) for name in names} if isinstance(fields, dict) else {}
+    """Return texts of a JSON object; raises ValueError."""
+    try:
+        texts: dict[str, str] = {name: fields[name] for name in names}
+    except (KeyError, TypeError):
+        texts = {}
     if not texts or not all(isinstance(text, str) for text in texts.values()):
-        raise ValueError("a text is missing")  # JSON with a wrong value, not a wrong call.
+        raise ValueError("a text is missing")
     return texts
