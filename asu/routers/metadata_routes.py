@@ -185,11 +185,7 @@ async def revision(request: Request, version: str, target: str, subtarget: str) 
     return {"revision": await catalogue.revision(version, f"{target}/{subtarget}")}
 
 
-@router.get(
-    "/api/v1/devices",
-    summary="Search devices",
-    responses=answers(DevicesAnswer, *UNKNOWN),
-)
+@router.get("/api/v1/devices", summary="Search devices", responses=answers(DevicesAnswer, *UNKNOWN))
 async def devices(
     request: Request,
     q: Annotated[str, Query(max_length=100, description="Words of the device's name.")] = "",

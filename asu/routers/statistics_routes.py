@@ -54,11 +54,7 @@ def branch_name(text: str) -> str:
 
 Branch = Annotated[str, StringConstraints(max_length=16), AfterValidator(branch_name)]
 BranchQuery = Annotated[
-    Branch | None,
-    Query(
-        description="Count the versions of this branch alone.",
-        examples=["24.10"],
-    ),
+    Branch | None, Query(description="Count the versions of this branch alone.", examples=["24.10"])
 ]
 Limit = Annotated[int, Query(ge=1, le=PACKAGES_SHOWN, description="How many packages at most.")]
 Count = Annotated[

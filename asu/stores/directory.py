@@ -8,14 +8,7 @@ from pathlib import Path
 
 from asu.errors import StoreFailed
 
-from .manifest import (
-    ACCOUNT,
-    FILE_NAME,
-    MANIFEST,
-    Manifest,
-    is_of_another_release,
-    read_manifest,
-)
+from .manifest import ACCOUNT, FILE_NAME, MANIFEST, Manifest, is_of_another_release, read_manifest
 
 
 def manifest_in(directory: Path) -> Manifest | None:
