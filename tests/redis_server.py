@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from tests.requirements import free_port, required_program
 
-PATIENCE = 10.0  # Seconds; a server on an idle machine starts within a tenth of one.
+PATIENCE = 60.0  # Seconds; a server on an idle machine starts within a tenth of one.
 
 
 class RedisServer:

@@ -15,11 +15,12 @@ from .resolution import (
     Gatherer,
     PackageRequest,
     Resolution,
+    RuleBook,
     TargetProfiles,
     Version,
 )
 from .solver.pools import Pool, Pools
-from .solver.sentences import hidden_conflict, problems_of
+from .solver.sentences import hidden_conflict, problems_of, shared_files
 from .solver.sizes import difference, size_of
 from .solver.universe import Solution, World, without_abi
 from .upstream import patience_left
@@ -41,6 +42,7 @@ class Forecasts:
 
     gatherer: Gatherer
     pools: Pools
+    rules: RuleBook
 
     async def add_to(
         self, preview: dict[str, Any], request: PackageRequest, resolution: Resolution
@@ -81,14 +83,45 @@ class Forecasts:
         answer = {
             **preview,
             "changes": _sized(preview["changes"], pool),
-            "problems": _problems(preview["problems"], solution, request, resolution),
+            "problems": self._problems(preview["problems"], solution, request, resolution),
             "solved": True,
             "manifest": manifest,
             "size": size if manifest else None,
             "manifest_diff": await self._difference(manifest, request) if manifest else None,
         }
         answer["counts"] = {**preview["counts"], "problems": len(answer["problems"])}
+        if answer["problems"]:
+            answer |= {"manifest": {}, "size": None, "manifest_diff": None}
+            return answer
         return _with_warnings(answer, list(map(hidden_conflict, solution.hidden)))
+
+    def _problems(
+        self,
+        known: list[dict[str, Any]],
+        solution: Solution,
+        request: PackageRequest,
+        resolution: Resolution,
+    ) -> list[dict[str, Any]]:
+        """Return the problems of the names, and those that the solver found.
+
+        opkg overlooks many conflicts and then fails at files that both packages hold. No index
+        lists files, so for opkg the rules about variants of one program go over the manifest.
+        """
+        wanted = frozenset(resolution.packages)
+        found = problems_of(
+            solution.obstacles,
+            version=request.version.text,
+            target=request.target,
+            wanted=wanted,
+            named=frozenset(one["package"] for one in known if one["kind"] != "conflict"),
+        )
+        for exclusive in () if request.version.has_apk else self.rules.exclusives:
+            names = (one.package.plain_name for one in solution.installed)
+            members = sorted(name for name in names if exclusive.members.fullmatch(name))
+            if len(members) > 1:
+                found.append(shared_files(members, exclusive.reason, wanted))
+        kept = [one for one in known if one["kind"] != "conflict"]
+        return [*kept, *(problem._asdict() for problem in found)]
 
     async def _difference(
         self, manifest: Mapping[str, str], request: PackageRequest
@@ -137,24 +170,6 @@ class Forecasts:
 
 def _defaults(profiles: TargetProfiles, profile: str) -> tuple[str, ...]:
     return (*profiles.default_packages, *profiles.device_packages.get(profile, ()))
-
-
-def _problems(
-    known: list[dict[str, Any]],
-    solution: Solution,
-    request: PackageRequest,
-    resolution: Resolution,
-) -> list[dict[str, Any]]:
-    """Return the problems of the names, and those that the solver found in place of rules."""
-    kept = [problem for problem in known if problem["kind"] != "conflict"]
-    found = problems_of(
-        solution.obstacles,
-        version=request.version.text,
-        target=request.target,
-        wanted=frozenset(resolution.packages),
-        named=frozenset(problem["package"] for problem in kept),
-    )
-    return [*kept, *(problem._asdict() for problem in found)]
 
 
 def _sized(changes: list[dict[str, Any]], pool: Pool) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from .errors import (
 )
 from .forecasts import Forecasts
 from .metrics import FETCHES, PREVIEWS, Counts
-from .middleware import BoundedBody, Cors, HeadRequests, PlainPaths, RequestLog, UnhandledErrors
+from .middleware import Edge
 from .previews import Previews
 from .resolution import Gatherer, load_rules
 from .routes import (
@@ -57,7 +57,7 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
     gatherer, pools = Gatherer(documents, names_only=False), Pools(settings.solver_memory)
     previews = Previews(
         gatherer=gatherer,
-        forecasts=Forecasts(gatherer, pools),
+        forecasts=Forecasts(gatherer, pools, rules),
         rules=rules,
         budget=settings.metadata_budget,
         counts=counts,
@@ -78,12 +78,12 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
         docs_url=None,  # Ours have a policy (documentation.py).
         redoc_url=None,
         middleware=[
-            Middleware(RequestLog, counts=counts),
-            Middleware(HeadRequests),
-            *([Middleware(Cors)] if settings.cors else []),
-            Middleware(UnhandledErrors),
-            Middleware(PlainPaths),
-            Middleware(BoundedBody, max_bytes=settings.max_body_bytes),
+            Middleware(
+                Edge,
+                counts=counts,
+                cors=settings.cors,
+                max_body_bytes=settings.max_body_bytes,
+            )
         ],
         # FastAPI's own telemetry would record exception messages, which can hold what a caller
         # sent.

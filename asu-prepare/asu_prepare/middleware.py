@@ -1,7 +1,7 @@
-"""What surrounds every request, as plain ASGI: request id and log line, HEAD, CORS, our own mistakes, and paths that nobody writes.
+"""What surrounds every request: its id and log line, HEAD, CORS, bounds, and our own mistakes.
 
-The classes of Starlette that wrap a whole response object cost more than a preview does, so none of
-them is used.
+It is one layer of plain ASGI. Starlette's classes that wrap a whole response cost more than a
+preview does, and six layers cost more than one.
 """
 
 import logging
@@ -20,9 +20,7 @@ from .metrics import REQUESTS, Counts
 
 log = logging.getLogger(LOGGER_NAME)
 
-REQUEST_ID = "asu_prepare.request_id"  # Key of the request id in the ASGI scope.
 _PREFLIGHT = {
-    "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, HEAD, POST, OPTIONS",
     "Access-Control-Max-Age": "86400",
     "Allow": "GET, HEAD, POST, OPTIONS",
@@ -32,167 +30,82 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
-class RequestLog:
-    """Gives each request an id, or takes over the caller's, answers it as X-Request-ID, counts it and logs one line.
+class Edge:
+    """Surrounds the application.
 
-    Successes are logged at `debug` only: they are many, and the gateway counts them.
+    A request gets an id, or keeps the caller's, is counted and logged; successes are logged at
+    `debug` alone, since the gateway counts them. HEAD is answered as GET without the body. With
+    `cors`, browsers may read every answer from any page, and every OPTIONS is answered; no
+    credentials are used, and a cache never keeps an answer without the mark.
     """
 
-    def __init__(self, app: ASGIApp, *, counts: Counts) -> None:
-        self.app, self._counts = app, counts
+    def __init__(self, app: ASGIApp, *, counts: Counts, cors: bool, max_body_bytes: int) -> None:
+        self._app, self._counts, self._max_body_bytes = app, counts, max_body_bytes
+        self._cors, self._mark = cors, [(b"access-control-allow-origin", b"*")] if cors else []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on under its id."""
+        """Pass a request on and see to its answer."""
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
-        scope[REQUEST_ID] = request_id
-        started = time.perf_counter()
-        status = 0
+        request_id, started = _request_id(scope), time.perf_counter()
+        marks = [*self._mark, (b"x-request-id", request_id.encode("ascii"))]
+        is_head, status = scope["method"] == "HEAD", 0
 
-        async def send_with_id(message: Message) -> None:
+        async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"x-request-id", request_id.encode("ascii")),
-                ]
+                message["headers"] = [*message.get("headers", ()), *marks]
+            elif is_head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
 
-        await self.app(scope, receive, send_with_id)
-        if status:
-            self._counts.add(REQUESTS, f"{status // 100}xx")
+        try:
+            await self._pass_on({**scope, "method": "GET"} if is_head else scope, receive, answer)
+        except Exception as error:
+            # The kind of the exception, not its message: that may hold what the caller sent, the
+            # first-boot script included.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("request %s failed: %s\n%s", request_id, type(error).__name__, where)  # noqa: TRY400  # It would log the message.
+            if status:
+                raise
+            await InternalError(request_id=request_id).response()(scope, receive, answer)
+        self._counts.add(REQUESTS, f"{status // 100}xx")
         level = logging.INFO if status >= 400 else logging.DEBUG  # noqa: PLR2004  # The first status that is an error.
         if log.isEnabledFor(level):
             _log_request(level, scope, status, request_id, time.perf_counter() - started)
 
-
-class HeadRequests:
-    """Answers HEAD as GET without the body, on every path that answers GET."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass HEAD on as GET, anything else as it is."""
-        if scope["type"] != "http" or scope["method"] != "HEAD":
-            await self.app(scope, receive, send)
-            return
-
-        async def send_without_body(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                message = {**message, "body": b""}
-            await send(message)
-
-        await self.app({**scope, "method": "GET"}, receive, send_without_body)
-
-
-class Cors:
-    """Lets browsers ask from the pages of any router or selector: marks every answer, and answers every OPTIONS.
-
-    No credentials are used anywhere, so there is nothing to tell apart; and a cache never keeps an
-    answer without the mark.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a preflight, or pass the request on."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        if scope["method"] == "OPTIONS":
+    async def _pass_on(self, scope: Scope, receive: Receive, answer: Send) -> None:
+        if self._cors and scope["method"] == "OPTIONS":
             headers = {**_PREFLIGHT, "Access-Control-Allow-Headers": _wanted_headers(scope)}
-            await Response(status_code=204, headers=headers)(scope, receive, send)
-            return
-
-        async def send_marked(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"access-control-allow-origin", b"*"),
-                ]
-            await send(message)
-
-        await self.app(scope, receive, send_marked)
+            await Response(status_code=204, headers=headers)(scope, receive, answer)
+        elif _CONTROL.search(scope["path"]):
+            # A route's pattern would take a path with a line break at its end for the path without
+            # it, which is not what a gateway takes it for.
+            await NotFoundError().response()(scope, receive, answer)
+        else:
+            await self._app(scope, _bounded(receive, self._max_body_bytes), answer)
 
 
-class UnhandledErrors:
-    """Turns our own mistakes into a JSON answer and one log entry.
+def _bounded(receive: Receive, max_bytes: int) -> Receive:
+    """Return `receive` with a bound on the body, which raises HTTPException 413.
 
-    It stands inside the CORS headers, or a browser could not read the answer. The log shows where
-    it happened and the kind of the exception, not its message: that may hold what the caller sent,
-    the first-boot script included.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and answer for what goes wrong."""
-        started = False
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self.app(scope, receive, send_and_note)
-        except Exception as error:
-            request_id = scope.get(REQUEST_ID, "-")
-            where = "".join(traceback.format_tb(error.__traceback__))
-            log.error("request %s failed: %s\n%s", request_id, type(error).__name__, where)  # noqa: TRY400  # It would log the message.
-            if started or scope["type"] != "http":
-                raise
-            await InternalError(request_id=request_id).response()(scope, receive, send)
-
-
-class PlainPaths:
-    """Finds nothing where a path holds a control character.
-
-    A route's pattern would take one with a line break at its end for the path without it, which is
-    not what a gateway takes it for.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on whose path is plain."""
-        if scope["type"] == "http" and _CONTROL.search(scope["path"]):
-            await NotFoundError().response()(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
-
-
-class BoundedBody:
-    """Refuses a body that is too large.
-
-    It counts the bytes as they come, since owut and auc send theirs in chunks without a
+    The bytes are counted as they come, since owut and auc send theirs in chunks without a
     Content-Length.
     """
+    size = 0
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
-        self.app, self._max_bytes = app, max_bytes
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > max_bytes:
+            # FastAPI passes only this exception on while it reads a body.
+            raise HTTPException(BodyTooLargeError.status, str(max_bytes))
+        return message
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with a counted body."""
-        size = 0
-
-        async def counted() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > self._max_bytes:
-                # FastAPI passes only this exception on while it reads a body.
-                raise HTTPException(BodyTooLargeError.status, str(self._max_bytes))
-            return message
-
-        await self.app(scope, counted, send)
+    return counted
 
 
 def _wanted_headers(scope: Scope) -> str:

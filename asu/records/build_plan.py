@@ -1,4 +1,4 @@
-"""What a worker is told of a build, and what clients are told of it before it is finished; the second follows from the first."""
+"""The plan of a build, which a worker gets, and the answers to polls before it is finished."""
 
 import json
 from collections.abc import Mapping
@@ -7,12 +7,13 @@ from typing import Any
 
 from asu.build_request import echo, without_asker
 from asu.resolution import request_hash
+from asu.resolution.request_hash import LATER_IDENTITY
 
 from .build_record import PendingBodies
 
 
 def new_plan(key: str, fields: Mapping[str, Any], request_id: str) -> dict[str, Any]:
-    """Return the plan of a resolved request that comes now; it holds all that leads to its key, the first-boot script included."""
+    """Return the plan of a resolved request: all that its key is made of, first-boot script included."""
     request = without_asker(fields)
     return {
         "key": key,
@@ -23,7 +24,7 @@ def new_plan(key: str, fields: Mapping[str, Any], request_id: str) -> dict[str, 
 
 
 def is_plan_of(plan: Mapping[str, Any], key: str) -> bool:
-    """Whether a plan is the one of a key: what it asks for leads to that key, so nobody who can write a plan has something else built under it."""
+    """Whether the request in a plan has this key. So a plan that somebody changed is not built."""
     try:
         return bool(plan["key"] == key == request_hash(plan["request"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -31,32 +32,40 @@ def is_plan_of(plan: Mapping[str, Any], key: str) -> bool:
 
 
 def read_plan(document: str | bytes | None) -> dict[str, Any]:
-    """Return the plan that stands in a record; an empty one, which is that of no key, where none stands there or something else does."""
+    """Return the plan in a record; {}, which is the plan of no key, if there is none.
+
+    A plan of an earlier release gets the fields that came later, with the value for "not used".
+    """
     try:
         plan = json.loads(document or "{}")
     except (ValueError, RecursionError):
         return {}
-    return plan if isinstance(plan, dict) else {}
+    if not isinstance(plan, dict):
+        return {}
+    request = plan.get("request")
+    if isinstance(request, dict):
+        plan["request"] = {**LATER_IDENTITY, **request}
+    return plan
 
 
 def safe_plan(plan: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return a plan of which all can be told that answers, audit log and statistics tell, whatever somebody wrote into the record.
+    """Return a plan that answers, audit log and statistics can repeat, whatever is in the record.
 
-    Its key is the one that it stands under. A request that no answer can repeat is told as an empty
-    one, a time that is none as an empty text.
+    Its key is the one of its record. A request that no answer can repeat becomes {}, and a time
+    that is no text becomes "".
     """
     request, enqueued_at = plan.get("request"), plan.get("enqueued_at")
-    told = request if isinstance(request, dict) and _can_be_repeated(request) else {}
+    shown = request if isinstance(request, dict) and _can_be_repeated(request) else {}
     return {
         **plan,
         "key": key,
-        "request": told,
+        "request": shown,
         "enqueued_at": enqueued_at if isinstance(enqueued_at, str) else "",
     }
 
 
 def _can_be_repeated(request: Mapping[str, Any]) -> bool:
-    """Whether a request that was read from JSON can be written as JSON again: Python reads numbers that JSON does not have."""
+    """Whether a request can be written as JSON again: Python also reads NaN, which JSON lacks."""
     try:
         json.dumps(request, allow_nan=False)
     except (ValueError, RecursionError):
@@ -65,7 +74,7 @@ def _can_be_repeated(request: Mapping[str, Any]) -> bool:
 
 
 def pending_bodies(plan: Mapping[str, Any]) -> PendingBodies:
-    """Return the bodies of a build that waits and of one that has just begun."""
+    """Return the answers to polls of a build that waits and of one that has just begun."""
     common: dict[str, Any] = {
         "status": 202,
         "enqueued_at": plan["enqueued_at"],

@@ -1,8 +1,8 @@
 """The build record: the one truth about a build, and all that clients poll.
 
- A record is a Redis hash `asu:build:{key}`; one round trip answers a poll. The order of the waiting
-is the sorted set `asu:waiting`; whoever runs holds a lease `asu:lease:{key}` that ends by itself
-when its worker dies. Each transition is one Lua script, so nobody sees half of one:
+A record is a Redis hash `asu:build:{key}`; one round trip answers a poll. The order of the waiting
+builds is the sorted set `asu:waiting`. A running build holds a lease `asu:lease:{key}`, which ends by
+itself when its worker dies. Each transition is one Lua script, so nobody sees half of one:
 
     claim ──► queued ──start──► running ──finish──► done | failed
                 ▲ ▲                │                 │
@@ -10,20 +10,17 @@ when its worker dies. Each transition is one Lua script, so nobody sees half of 
                 │ └──────retry─────┘                 │   the attempt failed, and not by its user's fault
                 └───────────────revive───────────────┘   the files of a done one are gone
 
-A build that comes back into the line begins before all that were never begun, and is not counted in
-their places: whoever waits sees a place that only ever becomes better.
+A build that comes back into the line begins before all that were never begun, and their positions do
+not count it: so a position never rises. Records of finished builds end with their lifetime, those of
+waiting and running builds never do.
 
-`attempt` is the fencing token: `progress` and `finish` of an attempt that is no longer the current
-one change nothing and say so. It is drawn anew at each start, greater than all before it: the next
-number of one counter, or the time in microseconds where that is greater. So no two attempts share a
-number, not even those of two lives of one key, nor those before and after Redis went back in time
-(restored from a backup, a replica that lagged, emptied) unless its clock did, too. `tries` counts
-how often the build was begun in this life. Records of finished builds end with their lifetime;
-those of waiting and running ones never do.
+`attempt` is the fencing token: `progress` and `finish` of an attempt that is not the current one
+change nothing and return False. Each start draws a greater number: the next one of a counter, or the
+time in microseconds if that is greater. So no number comes twice, not even after Redis was restored
+from a backup or emptied. `tries` counts how often the build was begun in this life.
 
-A reply may be lost after Redis has done what it was asked. `start`, `finish` and `retry` are
-therefore asked again as they were, with the `nonce` of whoever asks, and answer as they did as long
-as nobody else has begun the build since.
+A reply may be lost after Redis has done what it was asked. `start`, `finish` and `retry` can be asked
+again with the same `nonce`: they answer the same until the build is begun again.
 """
 
 import secrets
@@ -36,12 +33,9 @@ from .redis_memory import MemoryUse
 
 # Renewed every 5 s, so three renewals may be missed; a dead worker is noticed within half a minute.
 LEASE_SECONDS = 20
-# Files may be lost with a disk, or be taken by a tidy hand. When they go each time, another build
-# would go the same way.
-REVIVALS = 3
-# As many attempts are told of a build; by default none is begun more than three times.
-HISTORY = 10
-NEWEST_PART = 0.1  # What the newest build makes up of the mean duration: the last ten or so count.
+REVIVALS = 3  # Files that are lost after each build would be lost after another one, too.
+HISTORY = 10  # Attempts shown of a build; by default none is begun more than three times.
+NEWEST_PART = 0.1  # Weight of the newest build in the mean duration: about the last ten count.
 
 PREFIX = "asu:build:"
 WAITING = "asu:waiting"
@@ -64,14 +58,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveFacts:
-    """Where a build stands at the moment of the look.
+    """What changes from poll to poll.
 
-    `position` is how many wait before it that were never begun; `seconds` how long it has run or,
-    `position` is how many wait before it that were never begun; `seconds` how long it has run or,
-    while it waits, must still wait before it may begin again. `tried` is a JSON array of its
-    attempts that have ended, the last `HISTORY` of this life: `number` (from 1), `begun` and
-    `ended` (seconds since 1970), `outcome` (done, failed, or lost with its worker), `code` of the
-    error.
+    `position` counts the builds before it that were never begun. `seconds` is how long it has run
+    or, while it waits, how long it must still wait before it may begin again. `tried` is a JSON
+    array of the last `HISTORY` attempts that have ended: `number` (from 1), `begun` and `ended`
+    (seconds since 1970), `outcome` (done, failed, or lost with its worker), `code` of the error.
     """
 
     position: int = 0
@@ -86,10 +78,9 @@ NOWHERE = LiveFacts()
 class BuildRecord:
     """What is known of a build.
 
-    `step` is a word of the closed vocabulary of `imagebuilder_status`; `body` is the answer's JSON,
-    complete but for what changes from poll to poll; `fault` is user, upstream or infra for a failed
-    build, else empty, and so is the error's `code`, which whoever looks finds in the body. Where
-    the build stands does not make two records different.
+    `step` is a word of the closed vocabulary of `imagebuilder_status`. `body` is the answer's JSON
+    without what changes from poll to poll (`live`). `fault` (user, upstream, infra) and `code` are
+    those of a failed build, else "".
     """
 
     state: State
@@ -106,13 +97,13 @@ class BuildRecord:
 
     @property
     def is_retried(self) -> bool:
-        """Whether a new request begins the build again: failures that the user is not to blame for are never kept."""
+        """Whether a new request begins the build again: only failures by the user's fault are kept."""
         return self.state is State.FAILED and self.fault != "user"
 
 
 @dataclass(frozen=True, slots=True)
 class PendingBodies:
-    """What clients are told of a build while it waits (its position still to be added) and when it has just begun."""
+    """The answers to polls of a build that waits (without its position) and that has just begun."""
 
     queued: bytes
     started: bytes
@@ -129,7 +120,7 @@ class Claimed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who puts a build in line, and how many builds of theirs may wait at the same time."""
+    """A client that puts builds in line, and how many of its builds may wait at the same time."""
 
     name: str
     places: int
@@ -159,11 +150,12 @@ class Records(Protocol):
         renew: bool,
         holder: Holder | None = None,
     ) -> Claimed:
-        """Put a new build in line unless its key is known, `limit` wait already (FULL), or as many of the holder's as may (SHARE).
+        """Put a new build in line.
 
-        With `renew` a finished record counts as unknown: its files are gone. A place is held until
-        the build begins. Raises MemoryFull, and nothing is changed, when there is no memory left
-        for another.
+        KNOWN if its key is known, FULL if `limit` builds wait already, SHARE if as many of the
+        holder's wait as may. With `renew` a finished record counts as unknown: its files are gone.
+        A place is held until the build begins. Raises MemoryFull, and changes nothing, when Redis
+        has no memory for another.
         """
 
     async def revive(self, key: str) -> Revived:
@@ -183,29 +175,28 @@ class Records(Protocol):
         """Return how many are being built."""
 
     async def longest_wait(self) -> float:
-        """Return for how many seconds the first in line has waited since it was put there; 0 where none waits."""
+        """Return how many seconds the first in line has waited; 0 if none waits."""
 
     async def build_seconds(self) -> float | None:
-        """Return how long finished builds took lately, as a mean in which the last ten or so count; None where nobody knows."""
+        """Return the mean seconds of about the last ten finished builds; None before the first."""
 
     async def retries(self) -> dict[str, int]:
-        """Return how many attempts were put back in line since Redis began, by the code of the error with which they ended."""
+        """Return how many attempts were put back in line, by the code of their error."""
 
     async def memory(self) -> MemoryUse | None:
-        """Return how much memory the records use, with all that lies beside them; None where that is not told."""
+        """Return how much memory Redis uses; None if it does not say."""
 
 
 def new_nonce() -> str:
-    """Return a word that nobody else has: it tells who asks for a transition."""
+    """Return a random word, which says who asks for a transition."""
     return secrets.token_hex(8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """The right to build: what to build, the fencing token, and how often the build has been begun, this time included.
+    """The right to build: what to build, the fencing token, and how often the build was begun so far.
 
-    `nonce` tells whoever has it in hand from all others, be it the worker or a sweep that finds it
-    abandoned.
+    `nonce` is the word of the worker that builds, or of the sweep that found the attempt abandoned.
     """
 
     key: str
@@ -216,7 +207,7 @@ class Attempt:
 
     @property
     def log_fields(self) -> dict[str, str | int]:
-        """What lines about the attempt carry; a plan of an earlier release does not tell which request it came with."""
+        """The fields of log lines about the attempt."""
         request_id = self.plan.get("request_id")
         return {
             "build": self.key,
@@ -229,7 +220,7 @@ class WorkerRecords(Protocol):
     """The worker's side of the records."""
 
     def system(self) -> str:
-        """Return the name of the system whose records these are; drawn once, it tells systems that share a podman apart."""
+        """Return the name of this system, drawn once: several systems may share a podman."""
 
     def start_next(self, nonce: str | None = None) -> Attempt | None:
         """Begin the first waiting build that is due; None if there is none.
@@ -254,7 +245,7 @@ class WorkerRecords(Protocol):
         """
 
     def abandoned(self) -> list[Attempt]:
-        """Return the attempts whose lease has ended without an outcome; a note of one whose record is gone is removed."""
+        """Return the attempts whose lease has ended without an outcome."""
 
     def give_up(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
         """Put the failure of an abandoned attempt in place, as `finish` does; False when it is not abandoned any more."""

@@ -1,28 +1,25 @@
-"""The transitions of a build record, one Lua script each, as Redis runs them: atomic, and one round trip.
+"""The transitions of a build record: one Lua script each, so atomic and one round trip.
 
-A record's hash has these fields: `state`, `step`, `body`, `fault` are what those who poll are told;
-`plan`, `queued_body` and `started_body` what a worker needs; `attempt` the fencing token, `nonce`
-who began it; `tries` how often the build was begun in this life, `begun` when last, `tried` how
-those ended that did, `ended` how and by whom the last one was ended, until the next one begins;
-`due` before when it may not begin; `since` when it was put in line, `order` its place there;
-`client` who put it there, until it begins; `revivals` how often it was revived; `used` when it was
-of use to somebody last.
+Fields of a record's hash: `state`, `step`, `body`, `fault` for polls; `plan`, `queued_body` and
+`started_body` for a worker; `attempt` the fencing token, `nonce` who began it; `tries` how often the
+build was begun in this life, `begun` when last, `tried` how those attempts ended, `ended` how and by
+whom the last one was ended; `due` before when it may not begin; `since` when it was put in line,
+`order` its place there; `client` who put it there, until it begins; `revivals` how often it was
+revived; `used` when it was of use last.
 
 Times are seconds since 1970 by Redis' own clock, so that no two machines disagree about them.
 """
 
 from .build_record import HISTORY, NEWEST_PART
 
-# What the score of a build is lowered by that was begun before: it stands before all that were not,
-# in the old order. Redis keeps whole numbers exactly up to 9e15, and a trillion builds take a
-# server that ends one in each second thirty thousand years.
+# Subtracted from the score of a build that was begun before, so it stands before all that were not, in
+# the old order. Redis keeps whole numbers exactly up to 9e15.
 RETURNING = 1_000_000_000_000
-# Of a server that has built nothing for a week, nobody knows how fast it is.
-PACE_SECONDS = 7 * 86_400
+PACE_SECONDS = 7 * 86_400  # The speed of a server that built nothing for a week is unknown.
 
-# Redis asks for memory before the first write of a script, and not again: one that begins with a
-# write that needs none runs to its end in a full one (tested with 7.0; 5, 6, 8 and Valkey are meant
-# to do the same). What was accepted must be able to end; only CLAIM is to be refused.
+# Redis checks its memory before the first write of a script, and not again. A script that begins with
+# a write that needs none runs to its end in a full Redis (tested with 7.0). What was accepted must be
+# able to end; only CLAIM may be refused.
 _WITHOUT_MEMORY = "redis.call('HDEL', KEYS[1], '')\n"
 
 _NOW = """
@@ -49,8 +46,7 @@ end
 """
 )
 
-# A place is counted among those that were never begun: a build that comes back so makes nobody's
-# place worse. It begins before all others, and is not counted in their places.
+# A position counts only builds that were never begun, so one that comes back makes no position rise.
 LOOK = (
     _NOW
     + """
@@ -68,9 +64,8 @@ return {found[1], found[2], found[3], found[4] or '', found[5] or '', position, 
 """
 )
 
-# Its first write changes nothing, and a full Redis refuses it (`_WITHOUT_MEMORY`). What a client
-# holds is a set of keys that is looked through when it seems full: no number has to be right after
-# whatever may happen.
+# Its first write changes nothing, and a full Redis refuses it (`_WITHOUT_MEMORY`). A client's builds
+# are a set of keys, which is checked when it seems full: no counter has to stay right.
 CLAIM = (
     _NOW
     + """
@@ -105,7 +100,6 @@ return 'new'
 """
 )
 
-# It begins with HDEL for the reason of `_WITHOUT_MEMORY`: a poll is never refused.
 REVIVE = """
 local found = redis.call('HMGET', KEYS[1], 'state', 'plan', 'queued_body', 'started_body', 'revivals')
 if found[1] ~= 'done' or not (found[2] and found[3] and found[4]) then return 'not-done' end
@@ -119,8 +113,7 @@ redis.call('ZADD', KEYS[2], redis.call('HGET', KEYS[1], 'order'), ARGV[1])
 return 'queued'
 """
 
-# Of those that were never begun, if there are any. A build that was put in line by an earlier
-# release does not tell since when.
+# Of those that were never begun, if there are any.
 LONGEST_WAIT = """
 local first = redis.call('ZRANGEBYSCORE', KEYS[1], 0, '+inf', 'LIMIT', 0, 1)[1] or redis.call('ZRANGE', KEYS[1], 0, 0)[1]
 local since = first and redis.call('HGET', ARGV[1] .. first, 'since')
@@ -155,10 +148,9 @@ DUE = _DUE + "return due(-1)"
 #
 # Asked again with the nonce of an attempt that runs, it returns that attempt: the first reply was
 # lost. A token is the greater of the counter and the clock in microseconds: a Redis that was restored
-# from a backup, or emptied, has forgotten numbers that still stand in containers and in the hands of
-# workers. Lua's numbers are exact up to 9e15, a time of the year 2255; without a format they would be
-# written as 1.7e+15. Each way begins to write with a command that needs no memory, for the reason of
-# `_WITHOUT_MEMORY`.
+# from a backup, or emptied, has forgotten numbers that containers and workers still have. Lua's numbers
+# are exact up to 9e15, the year 2255; without a format they would be written as 1.7e+15. Each branch
+# first does a write that needs no memory (`_WITHOUT_MEMORY`).
 START = (
     _DUE
     + """
@@ -192,8 +184,7 @@ return {key, attempt, tries, field(key, 'plan')}
 """
 )
 
-# Shared by all that an attempt does after its start: nothing happens unless it is still the current
-# one.
+# Shared by all that an attempt does after its start: only the current one may do it.
 _IF_CURRENT = (
     """
 local current = redis.call('HMGET', KEYS[1], 'state', 'attempt')
@@ -204,10 +195,9 @@ if current[1] ~= 'running' or current[2] ~= ARGV[1] then return 0 end
 
 
 def _ended(outcome: str, nonce: str) -> str:
-    """Return what ends an attempt once: whoever ended it so and did not hear that it was done is told so, unless another has begun since.
+    """Return what ends an attempt once, and answers 1 again to the same nonce until the next start.
 
-    The nonce tells them from all others that would end it in the same way, as sweeps do that find
-    it abandoned at the same time.
+    Several sweeps may find an attempt abandoned at the same time; the nonce tells them apart.
     """
     return (
         f"local ended = {outcome} .. ':' .. {nonce}\nif redis.call('HGET', KEYS[1], 'ended') == ended then return 1 end\n"
@@ -220,8 +210,7 @@ RENEW = _IF_CURRENT + "redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2]) return
 
 PROGRESS = _IF_CURRENT + "redis.call('HSET', KEYS[1], 'step', ARGV[2], 'body', ARGV[3]) return 1"
 
-# A finished build keeps its plan as long as its record lives, since its files may vanish before; a
-# failed one begins anew with the next request.
+# A finished build keeps its plan, since its files may vanish before its record ends.
 FINISH = (
     _ended("ARGV[2]", "ARGV[9]")
     + _NOTE
@@ -242,12 +231,10 @@ return 1
 """
 )
 
-# Between the look at a lease and this a worker that stood still may have come back: it holds its
-# lease again, and may be publishing.
+# A worker that stood still may have renewed its lease since the sweep looked, and may be publishing.
 GIVE_UP = "if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end\n" + FINISH
 
-# Counts, too: what is counted in the same moment is neither lost nor counted twice, whatever
-# becomes of the reply.
+# Counts in the same step, so a lost reply counts nothing twice.
 _BACK_IN_LINE = f"""
 redis.call('HINCRBY', KEYS[5], ARGV[3], 1)
 redis.call('HSET', KEYS[1], 'state', 'queued', 'step', 'init', 'body', redis.call('HGET', KEYS[1], 'queued_body'), 'since', time[1])
@@ -277,8 +264,7 @@ note('lost', ARGV[3])
     + _BACK_IN_LINE
 )
 
-# A key may be noted as running while its record is gone (removed by hand, or with Redis' last
-# second) or lives anew.
+# A key may be noted as running while its record is gone or lives again.
 ABANDONED = """
 local found = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'tries', 'plan')
 if found[1] ~= 'running' then

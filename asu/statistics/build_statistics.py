@@ -128,9 +128,9 @@ def failures_of(entries: Iterable[tuple[str | bytes, float]]) -> list[tuple[Fail
     for text, count in entries:
         try:
             failure = Failure.decoded(text)
-        except ValueError:
+            counts[failure] = counts.get(failure, 0) + int(count)
+        except (ValueError, OverflowError):
             continue
-        counts[failure] = counts.get(failure, 0) + int(count)
     return list(counts.items())
 
 

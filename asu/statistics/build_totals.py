@@ -9,6 +9,7 @@ All words come from closed sets, so the hash has some hundred fields at most.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 # Beside the steps: the whole of a build that succeeded, from its start by a worker.
@@ -53,7 +54,7 @@ def increments(
 
 
 def read_totals(found: Mapping[str, int]) -> BuildTotals:
-    """Return what a hash of totals holds; fields of a later release are skipped."""
+    """Return what a hash of totals holds; fields that this release cannot read are skipped."""
     outcomes: dict[str, int] = {}
     codes: dict[str, int] = {}
     counts: dict[str, list[int]] = {}
@@ -65,7 +66,8 @@ def read_totals(found: Mapping[str, int]) -> BuildTotals:
             case ["code", code]:
                 codes[code] = value
             case ["bucket", step, bound]:
-                counts.setdefault(step, [0] * (len(BOUNDS) + 1))[_place(bound)] += value
+                with suppress(ValueError):
+                    counts.setdefault(step, [0] * (len(BOUNDS) + 1))[_place(bound)] += value
             case ["milliseconds", step]:
                 milliseconds[step] = value
     durations = {

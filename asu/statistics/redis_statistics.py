@@ -16,6 +16,7 @@ Replies are decoded in a thread: half a year takes tens of milliseconds, and pol
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
@@ -100,16 +101,16 @@ class RedisStatistics:
         """Return what workers have counted since counting began."""
         with redis_errors_translated():
             found: Any = await self._redis.hgetall(TOTALS)
-        return read_totals({name.decode(): int(value) for name, value in found.items()})
+        return read_totals(_numbers(found))
 
     async def hours(self, days: Sequence[date]) -> dict[str, dict[str, int]]:
         """Return the builds that ended in each hour by outcome; an hour without one is left out."""
         found = await self._read("hours", days, lambda pipeline, key: pipeline.hgetall(key))
         hours: dict[str, dict[str, int]] = {}
         for day, counts in zip(days, found, strict=True):
-            for name, count in counts.items():
-                hour, _, outcome = name.decode().partition(":")
-                hours.setdefault(f"{day}T{hour}:00:00Z", {})[outcome] = int(count)
+            for name, count in _numbers(counts).items():
+                hour, _, outcome = name.partition(":")
+                hours.setdefault(f"{day}T{hour}:00:00Z", {})[outcome] = count
         return hours
 
     async def _read(
@@ -183,8 +184,18 @@ def _ended(
 def _sums(found: Iterable[Iterable[tuple[bytes, float]]]) -> dict[str, int]:
     counts: dict[bytes, int] = {}
     for name, count in chain.from_iterable(found):
-        counts[name] = counts.get(name, 0) + int(count)
+        if math.isfinite(count):
+            counts[name] = counts.get(name, 0) + int(count)
     return {name.decode(errors="replace"): count for name, count in counts.items()}
+
+
+def _numbers(found: Mapping[bytes, bytes]) -> dict[str, int]:
+    """Read a hash of counts; a value that is not a number is skipped."""
+    numbers: dict[str, int] = {}
+    for field, value in found.items():
+        with suppress(ValueError):
+            numbers[field.decode(errors="replace")] = int(value)
+    return numbers
 
 
 def _counts(found: Mapping[bytes, bytes]) -> DayCounts:
@@ -192,15 +203,15 @@ def _counts(found: Mapping[bytes, bytes]) -> DayCounts:
     plain: dict[str, int] = {}
     named: dict[str, dict[str, int]] = {"fault": {}, "version": {}}
     durations: dict[int, int] = {}
-    for field, value in found.items():
-        kind, _, name = field.decode(errors="replace").partition(":")
-        with suppress(ValueError):
-            if name and kind in named:
-                named[kind][name] = int(value)
-            elif kind == "took":
-                durations[int(name)] = int(value)
-            elif not name:
-                plain[kind] = int(value)
+    for field, value in _numbers(found).items():
+        kind, _, name = field.partition(":")
+        if name and kind in named:
+            named[kind][name] = value
+        elif kind == "took":
+            with suppress(ValueError):
+                durations[int(name)] = value
+        elif not name:
+            plain[kind] = value
     totals: dict[str, Any] = {
         name: plain.get(name, 0) for name in ("requests", "cache_hits", "milliseconds")
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -14,12 +13,12 @@ from asu.errors import StoreFailed
 from asu.stores.local import LocalStore
 from asu.stores.manifest import ACCOUNT, MANIFEST
 from tests.contract.test_store import A, B, gather, publish, read
+from tests.requirements import required_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-STRACE = shutil.which("strace")
 PUBLISHING = f"""
 import sys
 from pathlib import Path
@@ -114,12 +113,11 @@ def test_a_manifest_that_the_disk_does_not_hand_out_is_no_damage(
         LocalStore(tmp_path).has(A)
 
 
-@pytest.mark.skipif(STRACE is None, reason="strace is not installed")
 def test_a_build_is_on_the_disk_itself_before_it_is_seen(tmp_path: Path) -> None:
     """Each file and its name, then the question, then the rename, then the name of the build."""
     traced = subprocess.run(
         [
-            str(STRACE),
+            required_program("strace"),
             "-f",
             "-y",
             "-e",

@@ -275,6 +275,26 @@ class StatisticsContract:
 
         assert await sides.api.failures([TUESDAY]) == [(FAILURE, 1)]
 
+    async def test_values_that_are_no_numbers_hide_no_others(
+        self, sides: StatisticsSides, redis: Redis
+    ) -> None:
+        """An operator's hand, or another program, may have written there."""
+        sides.worker.add_finished(BUILD)
+        sides.worker.add_failure(FAILURE, {})
+        for name in ("totals", "hours:2026-10-27", "day:2026-10-27"):
+            for field in ("ended:done", "13:done", "took:3", "requests", b"\xff", "bucket:image:x"):
+                redis.hset(f"asu:statistics:{name}", field, "nan")
+        redis.hset("asu:statistics:totals", "bucket:image:x", 1)
+        redis.zadd("asu:statistics:packages:2026-10-26", {"evil": float("inf")})
+        redis.zadd("asu:statistics:failures:2026-10-27", {FAILURE.encoded() + " ": float("inf")})
+
+        assert (await sides.api.totals()).outcomes == {"user": 1}
+        assert (await sides.api.hours([TUESDAY]))["2026-10-27T12:00:00Z"] == {"done": 1, "user": 1}
+        assert await sides.api.packages([MONDAY]) == {"vim": 1, "luci": 1}
+        assert await sides.api.failures([TUESDAY]) == [(FAILURE, 1)]
+        [day] = await sides.api.days([TUESDAY])
+        assert (day.builds, day.failures) == (1, {"user": 1})
+
     async def test_totals_of_a_later_release_are_read(
         self, sides: StatisticsSides, redis: Redis
     ) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -209,13 +208,11 @@ class TestDownloadsServer(UpstreamContract):
             known = await listings.branches()
             await catalogue.validate(BuildRequest(**REQUEST))
             server.faults.set([Fault(path="*", fault="slow", seconds=30)])
-            begun = time.monotonic()
 
-            assert [await listings.branches() for _ in range(3)] == [known] * 3
-            assert (await catalogue.validate(BuildRequest(**REQUEST))).fields["profile"] == REQUEST[
-                "profile"
-            ]
-            assert time.monotonic() - begun < 2
+            async with asyncio.timeout(25):  # Less than one answer takes.
+                assert [await listings.branches() for _ in range(3)] == [known] * 3
+                validated = await catalogue.validate(BuildRequest(**REQUEST))
+            assert validated.fields["profile"] == REQUEST["profile"]
 
     async def test_one_slow_document_holds_up_no_other(
         self, tree: Path, server: UpstreamServer, web: WebClient
@@ -237,11 +234,9 @@ async def test_a_hanging_peer_is_given_up(
     """The deadline holds for the whole exchange."""
     write_documents(tree, {"a.json": {}})
     server.faults.set([Fault(path="*", fault="hang")])
-    begun = time.monotonic()
 
     with pytest.raises(WebError, match=r"within 0\.2 s"):
         await web.get(f"{server.url}/a.json", headers={}, max_bytes=100, deadline=0.2)
-    assert time.monotonic() - begun < 2
 
 
 async def test_an_endless_answer_is_not_read(

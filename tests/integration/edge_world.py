@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 BUILD, IMAGE, CONTENT = "5f" * 32, "openwrt-1.0-squashfs.bin", b"what was asked for " * 10
 SECRET = b"nobody may read this"  # Lies all around the image.
-STARTED_SECONDS = 20.0
-PATIENCE = 10.0  # Seconds for an answer that takes milliseconds.
+STARTED_SECONDS = 60.0
+PATIENCE = 60.0  # Seconds for an answer that takes milliseconds.
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ BUILD = "5f" * 32
 IMAGE = "openwrt-25.12.1-0123456789ab-lantiq-xrx200-bt_homehub-v5a-squashfs-sysupgrade.bin"
 CONTENT = b"\x27\x05\x19\x56" + bytes(range(256)) * 40
 LIMIT = 256 * 1024
-STARTED_SECONDS = 10.0
+STARTED_SECONDS = 60.0
 
 # A missing nginx may skip the tests on a laptop; in CI they then fail.
 CAN_RUN = shutil.which("nginx", path=NGINX_PATH) is not None or "CI" in os.environ
@@ -94,7 +94,7 @@ class Gateway:
         headers: dict[str, str] | None = None,
     ) -> Answer:
         """Send one request, the target just as it is written."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=50)
         try:
             connection.putrequest(method, target, skip_accept_encoding=True)
             for name, value in (headers or {}).items():

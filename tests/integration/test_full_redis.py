@@ -13,7 +13,6 @@ from asu.builds.capacity import Capacity
 from asu.errors import MemoryFull, QueueUnavailable
 from asu.records.build_record import (
     LEASE,
-    LEASE_SECONDS,
     PREFIX,
     BuildRecord,
     Revived,
@@ -23,7 +22,6 @@ from asu.records.redis_records import RedisRecords, RedisWorkerRecords
 from asu.settings import Settings
 from asu.worker.job import Builder
 from asu.worker.outcome_statistics import OutcomeStatistics
-from tests.contract.redis_clock import let_pass
 from tests.contract.sides import BODIES, DONE, A, B, C, Sides, redis_sides
 from tests.contract.sides import ONE as ONE_HOLDER
 from tests.twins.memory_fleet import MemoryFleet
@@ -62,7 +60,7 @@ async def test_a_build_that_was_accepted_runs_to_its_end(
     attempt = sides.worker.start_next()
     assert attempt is not None
     assert sides.worker.progress(attempt, "building_image", PRINTED)
-    let_pass(redis, LEASE_SECONDS - 1)
+    redis.expire(LEASE + A, 1)
     assert sides.worker.renew(attempt)
     assert redis.ttl(LEASE + A) > 1
     assert sides.worker.finish(attempt, record, 100)

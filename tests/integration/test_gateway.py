@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -356,10 +355,8 @@ def test_absent_service_is_said_in_json(lonely: Gateway) -> None:
 
 def test_silent_prepare_service_is_given_up(lonely: Gateway) -> None:
     """A preview that does not come within its time is a 504 in JSON."""
-    began = time.monotonic()
     answer = lonely.ask("POST", "/api/v1/prepare", body=b"{}")
 
     assert answer.status == 504
     assert error_of(answer)["code"] == "service-timeout"
     assert int(answer.headers["Retry-After"]) > 0
-    assert time.monotonic() - began < 15

@@ -1,6 +1,6 @@
 """Says in words why a selection cannot be installed, and whose fault that is."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from asu_prepare.resolution.outcome import Problem
 
@@ -38,6 +38,15 @@ def hidden_conflict(obstacle: Obstacle) -> str:
         f"{obstacle.chain[-1]} conflicts with {obstacle.what}, but in this order opkg does not see "
         "it and installs both. One of them may not work."
     )
+
+
+def shared_files(members: Sequence[str], reason: str, wanted: Collection[str]) -> Problem:
+    """Return the problem of packages that have the same files, which opkg finds while it installs."""
+    first = next((name for name in members if name in wanted), members[0])
+    other = next((name for name in members if name not in wanted), "")
+    advice = f"Take one of them away, such as with -{other}." if other else "Leave one of them out."
+    detail = f"{' and '.join(members)}: {reason} {advice}"
+    return Problem(first, "conflict", f"-{other}" if other else None, detail)
 
 
 def _conflict(obstacle: Obstacle, wanted: Collection[str]) -> Problem:
