@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> None:
         return
     if options.command == "verify":
         # A person who verifies has no server to set up.
-        from .provenance.verify_command import run_verify  # noqa: PLC0415
+        from .provenance.verification import run_verify  # noqa: PLC0415
 
         run_verify(options.place, options.files, options.key)
         return
