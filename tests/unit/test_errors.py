@@ -30,6 +30,13 @@ RAISED = [error for error in classes() if error.__name__ not in BRANCHES]
 ALL = {error.__name__: error for error in classes()}
 
 
+def named(node: ast.expr | None) -> type[AsuError] | None:
+    """Return the error that an expression names: `NotFound` or `errors.NotFound`."""
+    if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "errors":
+        return ALL.get(node.attr)
+    return ALL.get(node.id) if isinstance(node, ast.Name) else None
+
+
 @cache
 def uses() -> list[tuple[str, type[AsuError], set[str]]]:
     """Return each place in the package that makes an error, and the values that it gives."""
@@ -37,13 +44,11 @@ def uses() -> list[tuple[str, type[AsuError], set[str]]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             where = f"{path.name}:{getattr(node, 'lineno', 0)}"
-            match node:
-                case ast.Call(func=ast.Name(id=name), keywords=keywords) if name in ALL:
-                    given = {keyword.arg or "**" for keyword in keywords}
-                    # Lists are no part of the message.
-                    found.append((where, ALL[name], given - {*LISTS}))
-                case ast.Raise(exc=ast.Name(id=name)) if name in ALL:
-                    found.append((where, ALL[name], set()))
+            if isinstance(node, ast.Call) and (kind := named(node.func)):
+                # Lists are no part of the message.
+                found.append((where, kind, {word.arg or "**" for word in node.keywords} - {*LISTS}))
+            if isinstance(node, ast.Raise) and (kind := named(node.exc)):
+                found.append((where, kind, set()))
     return found
 
 
@@ -99,11 +104,7 @@ def test_no_error_quotes_an_exception() -> None:
     quoting = []
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id in ALL
-            ):
+            if isinstance(node, ast.Call) and named(node.func):
                 parts = [part for keyword in node.keywords for part in ast.walk(keyword.value)]
                 told = [part.value for part in parts if isinstance(part, ast.FormattedValue)]
                 told += [
