@@ -1,13 +1,15 @@
-"""The commands of a server: its two processes, and what its operator runs by hand."""
+"""The commands of a server: its two processes, and what its operator runs by hand.
+
+Each imports what it needs when it runs: the processes are smaller, and start faster.
+"""
 
 import argparse
 import gc
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from .errors import AsuError
 from .logs import configure_logging
@@ -21,14 +23,16 @@ def run(options: argparse.Namespace) -> None:
         return
     if options.command == "verify":
         # A person who verifies has no server to set up.
-        from .provenance.verify_command import run_verify  # noqa: PLC0415
+        from .provenance.verification import run_verify  # noqa: PLC0415
 
         run_verify(options.place, options.files, options.key)
         return
     try:
         settings = read_settings()
     except UnusableSettings as error:
-        _refuse(error, is_check=options.command == "check", as_json=getattr(options, "json", False))
+        if options.command == "check":
+            _show_mistakes(error.mistakes, options)
+        raise SystemExit("\n".join(f"asu: {mistake}" for mistake in error.mistakes)) from None
     configure_logging(settings.log_level, settings.log_format)
     _COMMANDS[options.command](settings, options)
 
@@ -40,16 +44,15 @@ def _run_api(settings: Settings, options: argparse.Namespace) -> None:
     from .web.server import server_options  # noqa: PLC0415
 
     app = create_app(settings)
-    # A full collection walks through every object of the modules, 75 000 of them, and holds all
-    # polls up for 22 ms; what lives as long as the process need not be looked at again. `make
-    # bench` shows it in the slowest polls.
+    # A full collection walks through the 75 000 objects of all modules, which never go, and holds
+    # polls up for 22 ms; `make bench` shows it in the slowest ones.
     gc.collect()
     gc.freeze()
     uvicorn.run(app, host=options.host, port=options.port, **server_options(settings))
 
 
 def _run_worker(settings: Settings, _: argparse.Namespace) -> None:
-    from .worker.process import run_worker  # noqa: PLC0415  # The API has no use for podman's and RQ's worker modules and saves their memory.
+    from .worker.process import run_worker  # noqa: PLC0415  # The API saves its memory.
 
     run_worker(settings)
 
@@ -60,32 +63,20 @@ def _alive(settings: Settings, _: argparse.Namespace) -> None:
     expect_live_worker(settings)
 
 
-def _refuse(error: UnusableSettings, *, is_check: bool, as_json: bool) -> NoReturn:
-    """End with a line for each mistake in the settings."""
-    if is_check:
-        from .checking.check_command import in_json, in_words  # noqa: PLC0415
-        from .checking.findings import Finding, Level  # noqa: PLC0415
+def _show_mistakes(mistakes: Sequence[str], options: argparse.Namespace) -> None:
+    from .checking import check_command  # noqa: PLC0415
 
-        advice = "Correct it in the environment or in the file that ASU_CONFIG names; nothing else was checked."
-        findings = [
-            Finding(name="settings", level=Level.PROBLEM, detail=mistake, advice=advice)
-            for mistake in error.mistakes
-        ]
-        sys.stdout.write((in_json if as_json else in_words)(findings))
-        raise SystemExit(1)
-    raise SystemExit("\n".join(f"asu: {mistake}" for mistake in error.mistakes))
+    check_command.show(check_command.about_settings(mistakes), as_json=options.json)
 
 
 def _check(settings: Settings, options: argparse.Namespace) -> None:
-    from .checking.check_command import checks_for, in_json, in_words  # noqa: PLC0415  # Only this command has a use for them.
-    from .checking.findings import has_problems, run_checks  # noqa: PLC0415
-    from .checking.isolation import PATIENCE  # noqa: PLC0415
+    from .checking import check_command, findings, isolation  # noqa: PLC0415
 
-    checks = checks_for(settings, part=options.part, host=options.host, port=options.port)
-    findings = run_checks(checks, longer={"isolation": PATIENCE})
-    sys.stdout.write((in_json if options.json else in_words)(findings))
-    if has_problems(findings):
-        raise SystemExit(1)
+    checks = check_command.checks_for(
+        settings, part=options.part, host=options.host, port=options.port
+    )
+    found = findings.run_checks(checks, longer={"isolation": isolation.PATIENCE})
+    check_command.show(found, as_json=options.json)
 
 
 @contextmanager
@@ -136,7 +127,7 @@ def _print_openapi(settings: Settings, _: argparse.Namespace) -> None:
 
 def _make_key(path: Path) -> None:
     from .keys.usign import UnusableKey  # noqa: PLC0415
-    from .worker.signing_key import make_signing_key  # noqa: PLC0415  # The processes load the library only where a key is configured.
+    from .worker.signing_key import make_signing_key  # noqa: PLC0415
 
     try:
         made = make_signing_key(path)

@@ -245,12 +245,12 @@ class Settings(BaseSettings):
     def build_deadline(self) -> int:
         """Seconds that one attempt may take in all, with a minute for starting and publishing.
 
-        `info_deadline` counts eight times: looking for the builder, reading its feeds, its keys and
-        its Makefile, choosing a file system and hashing the indexes take seven more commands as
-        short as `make info`; `pull_deadline` twice: a snapshot's image is pulled, and then fetches
-        its builder.
+        `info_deadline` counts seven times: looking for the builder, reading its files and keys,
+        choosing a file system and hashing the indexes take six more commands as short as
+        `make info`; `pull_deadline` twice: a snapshot's image is pulled, and then fetches its
+        builder.
         """
-        commands = 8 * self.info_deadline + self.manifest_deadline + self.image_deadline
+        commands = 7 * self.info_deadline + self.manifest_deadline + self.image_deadline
         # To be signed they are read again, and to a bucket they are copied once more.
         copies = bool(self.build_key) + bool(self.s3_bucket)
         return (

@@ -1,8 +1,9 @@
 """Which checks there are for each part of a server, and how their findings are shown."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Literal
 
@@ -52,11 +53,23 @@ def checks_for(settings: Settings, *, part: Part, host: str, port: int) -> Mappi
         "key": partial(machine.check_key, settings),
         "audit": partial(machine.check_audit, settings),
     }
-    return {
-        **common,
-        **(of_api if part != "worker" else {}),
-        **(of_worker if part != "api" else {}),
-    }
+    return common | (of_api if part != "worker" else {}) | (of_worker if part != "api" else {})
+
+
+def about_settings(mistakes: Iterable[str]) -> list[Finding]:
+    """Return the findings about settings with which nothing else can be checked."""
+    advice = (
+        "Correct it in the environment or in the file that ASU_CONFIG names; nothing else was "
+        "checked."
+    )
+    return [replace(problem(mistake, advice), name="settings") for mistake in mistakes]
+
+
+def show(findings: Sequence[Finding], *, as_json: bool) -> None:
+    """Print the findings, and end with 1 if there is a problem."""
+    sys.stdout.write((in_json if as_json else in_words)(findings))
+    if any(finding.level is Level.PROBLEM for finding in findings):
+        raise SystemExit(1)
 
 
 def in_words(findings: Iterable[Finding]) -> str:

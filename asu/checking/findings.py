@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -86,8 +86,3 @@ def _late(seconds: float) -> Finding:
         f"no answer within {seconds:g} s",
         "See whether the server that it asks hangs, or whether a firewall drops the packets.",
     )
-
-
-def has_problems(findings: Iterable[Finding]) -> bool:
-    """Whether any finding is a problem."""
-    return any(finding.level is Level.PROBLEM for finding in findings)

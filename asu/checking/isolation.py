@@ -16,13 +16,9 @@ from .findings import Finding, fine, problem, warning
 PATIENCE = 30.0
 SECONDS = 10  # For the program inside.
 # If this process dies during the check, its container ends by itself in about a minute.
-SHORT = {
-    "pull_deadline": 1,
-    "info_deadline": 1,
-    "manifest_deadline": 1,
-    "image_deadline": 1,
-    "max_output_mb": 1,
-}
+SHORT = dict.fromkeys(
+    ("pull_deadline", "info_deadline", "manifest_deadline", "image_deadline", "max_output_mb"), 1
+)
 REDIS_PORT = 6379
 METADATA = ("169.254.169.254:80", "169.254.170.2:80", "168.63.129.16:80", "100.100.100.200:80")
 # What only CONTAINER_EGRESS=feeds closes, under the names of `inside.reach`.
@@ -34,10 +30,7 @@ ADVICE = (
 
 
 def check_isolation(settings: Settings, port: int) -> Finding:
-    """Say whether a build could reach Redis, the API at `port`, or a cloud's metadata.
-
-    The container that tries it is removed afterwards.
-    """
+    """Say whether a build could reach Redis, the API at `port`, or a cloud's metadata."""
     if settings.container_network == "none":
         return fine("containers have no network")
     # Only a worker's machine needs podman's library.
@@ -62,11 +55,7 @@ def check_isolation(settings: Settings, port: int) -> Finding:
 
 
 def targets(redis: Iterable[str], redis_port: int, api_port: int, own: str) -> list[str]:
-    """Return host:port of what builds must not reach.
-
-    This machine is tried as the container finds it, at its network's gateway, and by its `own`
-    address where that is known. 127.0.0.0/8 is left out: there a container finds itself.
-    """
+    """Return host:port of what builds must not reach; 127.0.0.0/8 is the container itself."""
     hosts = [host for host in ("gateway", own, *redis) if host and not host.startswith("127.")]
     found = [*METADATA, f"gateway:{api_port}", *(f"{host}:{redis_port}" for host in hosts)]
     return list(dict.fromkeys(found))
@@ -117,7 +106,6 @@ def _look(settings: Settings, image: str, wanted: list[str]) -> list[str]:
 
 
 def _addresses(host: str, port: int) -> list[str]:
-    """Return the IPv4 addresses of a name."""
     try:
         found = socket.getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_STREAM)
     except OSError:

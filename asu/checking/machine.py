@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asu.disk_space import MIB
 from asu.errors import ContainerFailed, StoreFailed
@@ -11,6 +12,9 @@ from asu.settings import Settings
 from asu.stores import open_store
 
 from .findings import Finding, fine, problem, warning
+
+if TYPE_CHECKING:
+    from asu.worker.podman_condition import PodmanCondition
 
 # A container image's name without tag or digest: host, optional port, words between slashes.
 IMAGE_NAME = re.compile(
@@ -50,13 +54,19 @@ def judge_podman(settings: Settings) -> Finding:
     found = check_socket(settings.container_socket_path)
     if found.advice:
         return found
+    if condition := _podman(settings):
+        return fine(f"podman {condition.version} answers")
+    return problem(f"podman does not answer at {settings.container_socket_path}", START_PODMAN)
+
+
+def _podman(settings: Settings) -> "PodmanCondition | None":
     # Only a worker's machine needs podman's library.
     from asu.worker.podman_condition import read_podman_condition  # noqa: PLC0415
 
     try:
-        return fine(f"podman {read_podman_condition(settings).version} answers")
+        return read_podman_condition(settings)
     except ContainerFailed:
-        return problem(f"podman does not answer at {settings.container_socket_path}", START_PODMAN)
+        return None
 
 
 def check_network(settings: Settings) -> Finding:
@@ -67,13 +77,9 @@ def check_network(settings: Settings) -> Finding:
             "containers have no network",
             "ImageBuilders fetch packages over it, unless they hold all: set CONTAINER_NETWORK.",
         )
-    from asu.worker.podman_condition import read_podman_condition  # noqa: PLC0415
-
-    try:
-        networks = read_podman_condition(settings).networks
-    except ContainerFailed:
+    if (condition := _podman(settings)) is None:
         return NO_PODMAN
-    if name in networks:
+    if name in condition.networks:
         return fine(f"{name} exists")
     return problem(
         f"podman has no network {name}",
@@ -89,14 +95,10 @@ def check_builders(settings: Settings) -> Finding:
             f'BASE_CONTAINER "{base}" is not the name of a container image',
             "Set it to a name without a tag, such as ghcr.io/openwrt/imagebuilder.",
         )
-    from asu.worker.podman_condition import read_podman_condition  # noqa: PLC0415
-
-    try:
-        builders = read_podman_condition(settings).builders
-    except ContainerFailed:
+    if (condition := _podman(settings)) is None:
         return NO_PODMAN
-    if builders:
-        return fine(f"{len(builders)} of {base} at hand")
+    if condition.builders:
+        return fine(f"{len(condition.builders)} of {base} at hand")
     if settings.pull_policy == "never" or base.startswith("localhost/"):
         return problem(
             f"none of {base} is at hand, and none will be pulled",
@@ -107,23 +109,20 @@ def check_builders(settings: Settings) -> Finding:
 
 def check_store(settings: Settings) -> Finding:
     """Say whether images can be put into the store."""
-    path = settings.store_path.absolute()
-    # Opening a store would make its directory for the user of this command, which the services may
-    # not be allowed to use. So without a directory only the bucket is asked.
-    if not path.exists():
-        above = next(parent for parent in path.parents if parent.exists())
-        if not above.is_dir():
-            return problem(f"{path} cannot be made: {above} is not a directory", STORE_ADVICE)
+    path, bucket = settings.store_path.absolute(), settings.s3_bucket
+    above = next(each for each in (path, *path.parents) if each.exists())
+    if not above.is_dir():
+        return problem(f"{path} cannot be made: {above} is not a directory", STORE_ADVICE)
     try:
-        if path.exists():
+        if above == path:
             open_store(settings).probe()
-        else:
-            if settings.s3_bucket:
-                open_store(settings).reach()
-            return warning(f"there is no {path} yet", STORE_ADVICE)
+        elif bucket:
+            open_store(settings).reach()
     except StoreFailed as error:
-        return problem(error.detail, BUCKET_ADVICE if settings.s3_bucket else STORE_ADVICE)
-    bucket = settings.s3_bucket
+        return problem(error.detail, BUCKET_ADVICE if bucket else STORE_ADVICE)
+    # Opening a local store would make its directory for the user of this command, not the services.
+    if above != path:
+        return warning(f"there is no {path} yet", STORE_ADVICE)
     return fine(f"bucket {bucket} can be written" if bucket else f"{path} can be written")
 
 
@@ -145,7 +144,6 @@ def check_key(settings: Settings) -> Finding:
     """Say whether images can be signed, if they are to be."""
     if settings.build_key is None:
         return fine("images are not signed")
-    # Without a key nothing else needs this library.
     from asu.keys.usign import UnusableKey  # noqa: PLC0415
     from asu.worker.signing import read_signer  # noqa: PLC0415
 
@@ -163,11 +161,8 @@ def check_audit(settings: Settings) -> Finding:
     path = settings.audit_log
     if path is None:
         return fine("builds are not written down")
-    may_write = (
-        os.access(path, os.R_OK | os.W_OK)
-        if path.exists()
-        else os.access(path.parent, os.W_OK | os.X_OK)
-    )
+    place, rights = (path, os.R_OK) if path.exists() else (path.parent, os.X_OK)
+    may_write = os.access(place, os.W_OK | rights)
     if may_write and not path.is_symlink():
         return fine(f"builds are written down in {path}")
     return problem(

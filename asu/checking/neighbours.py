@@ -24,9 +24,6 @@ OLDEST_REDIS = (5, 0)  # Older ones forbid scripts that ask for the time before 
 DEADLINE = 4.0  # Seconds of an exchange; a check has five in all.
 MAX_BYTES = 1024 * 1024
 HTTP_OK = 200
-PERSISTENCE_ADVICE = (
-    "Set `appendonly yes` in its configuration, and give its directory a disk that stays."
-)
 
 
 def judge_redis(condition: RedisCondition) -> Finding:
@@ -54,35 +51,24 @@ def judge_persistence(condition: RedisCondition) -> Finding:
         unknown = ", but Redis does not say whether `appendfsync always` is set"
         said = "the append-only file is on: a restart loses nothing"
         return fine(said if condition.waits_for_disk else said + unknown)
+    advice = "Set `appendonly yes` in its configuration, and give its directory a disk that stays."
     if condition.saves_snapshots:
-        return warning(
-            "only snapshots are saved: a crash loses the builds of the last minutes",
-            PERSISTENCE_ADVICE,
-        )
+        lost = "a crash loses the builds of the last minutes"
+        return warning(f"only snapshots are saved: {lost}", advice)
     if condition.saves_snapshots is None:
-        return warning(
-            "the append-only file is off, and Redis does not say whether it saves snapshots",
-            PERSISTENCE_ADVICE,
-        )
-    return problem(
-        "nothing is saved: a restart of Redis loses all builds that wait", PERSISTENCE_ADVICE
-    )
+        unknown = "Redis does not say whether it saves snapshots"
+        return warning(f"the append-only file is off, and {unknown}", advice)
+    return problem("nothing is saved: a restart of Redis loses all builds that wait", advice)
 
 
 def judge_eviction(condition: RedisCondition) -> Finding:
     """Say whether Redis may drop keys."""
-    policy = condition.eviction
+    policy, advice = condition.eviction, "Set `maxmemory-policy noeviction`."
     if policy == "noeviction":
         return fine("nothing is dropped when memory runs out")
     if not condition.max_memory:
-        return warning(
-            f"policy {policy} would drop builds once `maxmemory` is set",
-            "Set `maxmemory-policy noeviction`.",
-        )
-    return problem(
-        f"policy {policy} drops builds, leases and queue when memory runs out",
-        "Set `maxmemory-policy noeviction`.",
-    )
+        return warning(f"policy {policy} would drop builds once `maxmemory` is set", advice)
+    return problem(f"policy {policy} drops builds, leases and queue when memory runs out", advice)
 
 
 def judge_memory(places: int, condition: RedisCondition) -> Finding:
@@ -109,11 +95,9 @@ def check_workers(count: Callable[[], int]) -> Finding:
         alive = count()
     except QueueUnavailable:
         return problem("not known, because Redis does not answer", "See the check `redis`.")
-    return (
-        fine(f"{alive} alive")
-        if alive
-        else problem("no worker is alive: builds are accepted and wait", "Start one: `asu worker`.")
-    )
+    if alive:
+        return fine(f"{alive} alive")
+    return problem("no worker is alive: builds are accepted and wait", "Start one: `asu worker`.")
 
 
 def check_upstream(url: str, *, may_be_private: bool) -> Finding:
@@ -145,16 +129,12 @@ def check_prepare(url: str | None) -> Finding:
         "resolves previews itself."
     )
     try:
-        return (
-            fine(f"{url} answers")
-            if _service(url) == "asu-prepare"
-            else problem(f"{url} is not asu-prepare", advice)
-        )
+        if _service(url) == "asu-prepare":
+            return fine(f"{url} answers")
     except WebError as error:
-        return warning(
-            f"{url} does not answer ({error}); the API answers previews itself, with less in them",
-            advice,
-        )
+        instead = "the API answers previews itself, with less in them"
+        return warning(f"{url} does not answer ({error}); {instead}", advice)
+    return problem(f"{url} is not asu-prepare", advice)
 
 
 def check_port(host: str, port: int) -> Finding:
@@ -202,11 +182,8 @@ def _service(url: str) -> str | None:
 
 def _get(url: str, *, may_be_private: bool) -> WebAnswer:
     async def fetch() -> WebAnswer:
-        async with WebClient(
-            user_agent=f"asu/{__version__}",
-            connections=1,
-            private_urls=[url] if may_be_private else [],
-        ) as client:
+        private, agent = [url] if may_be_private else [], f"asu/{__version__}"
+        async with WebClient(user_agent=agent, connections=1, private_urls=private) as client:
             return await client.get(url, headers={}, max_bytes=MAX_BYTES, deadline=DEADLINE)
 
     return asyncio.run(fetch())

@@ -54,8 +54,8 @@ AsuError
     ├── ImageTooBig
     └── BuildFailed
 
-The docstring of a class is its message, and the documentation is made from the classes. The edge
-and the application turn them into HTTP. Programs read `code`, which is stable; people `detail`.
+The docstring of a class is its message, and its name is its code. The edge and the application
+turn errors into HTTP.
 """
 
 from .asu_error import AsuError as AsuError

@@ -1,5 +1,6 @@
 """What all errors have in common: a message, a code, a status, and whose fault they are."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ LISTS = ("errors", "problems", "too_big")
 class AsuError(Exception):
     """Something went wrong."""
 
+    # `code` is made of the name: ShareExceeded has "share-exceeded". Programs depend on both.
     # No ClassVar: a refusal of the prepare service keeps its own code, status and title.
     code: str = "error"
     status: int = 500
@@ -21,10 +23,12 @@ class AsuError(Exception):
     # Whether a worker begins the build again by itself after some seconds.
     is_passing: ClassVar[bool] = False
 
+    def __init_subclass__(cls) -> None:
+        if "code" not in vars(cls):
+            cls.code = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", cls.__name__).lower()
+
     def __init__(self, **values: Any) -> None:
-        self.lists: dict[str, list[dict[str, Any]]] = {
-            name: values.pop(name) for name in LISTS if name in values
-        }
+        self.lists = {name: found for name in LISTS if (found := values.pop(name, None))}
         self.values = values
         super().__init__(self.detail)
 
@@ -46,15 +50,15 @@ class AsuError(Exception):
             "detail": self.detail,
             "code": self.code,
         }
-        body |= {name: entries for name, entries in self.lists.items() if entries}
+        body |= self.lists
         if self.retry_after is not None:
             body["retry_after"] = self.retry_after
         return body
 
 
 def error_classes(kind: type[AsuError] = AsuError) -> Iterator[type[AsuError]]:
-    """Yield the errors that are raised: all classes with a code of their own."""
-    if "code" in vars(kind) and kind is not AsuError:
-        yield kind
+    """Yield the errors that are raised: all but AsuError and the three kinds right below it."""
     for child in kind.__subclasses__():
+        if kind is not AsuError:
+            yield child
         yield from error_classes(child)

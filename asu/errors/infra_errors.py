@@ -13,9 +13,7 @@ class InfraError(AsuError):
     is_passing = True
     retry_after = 30  # A restart of a service takes seconds.
 
-    # What the ImageBuilder had printed when the error ended it.
-    stdout = ""
-    stderr = ""
+    stdout, stderr = "", ""  # What the ImageBuilder had printed when the error ended it.
 
     def after(self, stdout: str, stderr: str) -> Self:
         """Keep what a command had printed, and return the error."""
@@ -26,7 +24,7 @@ class InfraError(AsuError):
 class Overloaded(InfraError):
     """server overload, queue contains too many build requests: {waiting}; try again later"""
 
-    code, status, title = "overloaded", 529, "Server overloaded"
+    status, title = 529, "Server overloaded"
     retry_after = 60
 
 
@@ -36,7 +34,7 @@ class ShareExceeded(Overloaded):
     """
 
     # Clients treat 429 as they do 529. Here the address asks for much; the server has room.
-    code, status, title = "share-exceeded", 429, "Too Many Requests"
+    status, title = 429, "Too Many Requests"
 
 
 class DiskFull(InfraError):
@@ -47,16 +45,14 @@ class DiskFull(InfraError):
     of a good request.
     """
 
-    code, status, title = "disk-full", 529, "Server overloaded"
-    retry_after = (
-        600  # Finished builds expire over hours, but an operator may free room any minute.
-    )
+    status, title = 529, "Server overloaded"
+    retry_after = 600  # Finished builds expire over hours, but an operator may free room sooner.
 
 
 class QueueUnavailable(InfraError):
     """The build queue does not answer; nothing was lost, try again in a moment."""
 
-    code, status, title = "queue-unavailable", 503, "Service Unavailable"
+    status, title = 503, "Service Unavailable"
     retry_after = 5
 
 
@@ -66,14 +62,12 @@ class MemoryFull(QueueUnavailable):
     Words and status follow DiskFull.
     """
 
-    code, status, title = "memory-full", 529, "Server overloaded"
+    status, title = 529, "Server overloaded"
     retry_after = 600  # Records of failures expire within ten minutes, others over hours.
 
 
 class ContainerFailed(InfraError):
     """The build container failed: {reason}; your request is not the cause, try again."""
-
-    code = "container-failed"
 
 
 class ContainerTooLarge(InfraError):
@@ -81,7 +75,6 @@ class ContainerTooLarge(InfraError):
     smaller root file system.
     """
 
-    code = "container-too-large"
     # The same request takes as much again, until the operator allows more.
     is_passing, retry_after = False, 600
 
@@ -94,7 +87,6 @@ class OutputTooLarge(InfraError):
     image before it is built.
     """
 
-    code = "output-too-large"
     is_passing, retry_after = False, 600  # As above.
 
 
@@ -103,19 +95,13 @@ class BuilderNotRenewed(InfraError):
     not the cause, try again later.
     """
 
-    code = "builder-not-renewed"
-
 
 class BuildTimeout(InfraError):
     """`{step}` took longer than {seconds} s and was stopped; try again later."""
 
-    code = "build-timeout"
-
 
 class WorkerLost(InfraError):
     """The worker of this build was lost {attempts} times; try again later."""
-
-    code = "worker-lost"
 
 
 class PlanUnusable(InfraError):
@@ -124,19 +110,15 @@ class PlanUnusable(InfraError):
     """
 
     # Another attempt would get the same plan; a new request brings a new one.
-    code, is_passing = "plan-unusable", False
+    is_passing = False
 
 
 class StoreFailed(InfraError):
     """The store of the images failed: {reason}; try again later."""
 
-    code = "store-failed"
-
 
 class SigningFailed(InfraError):
     """The images could not be signed: {reason}; your request is not the cause, try again later."""
-
-    code = "signing-failed"
 
 
 class CertificateInvalid(SigningFailed):
@@ -144,7 +126,6 @@ class CertificateInvalid(SigningFailed):
     operator has to renew it.
     """
 
-    code = "certificate-invalid"
     # Each try before the renewal would build the whole image in vain.
     is_passing, retry_after = False, 600
 
@@ -154,4 +135,4 @@ class InternalError(InfraError):
     {request_id}.
     """
 
-    code, title = "internal-error", "Internal Server Error"
+    title = "Internal Server Error"

@@ -19,7 +19,7 @@ class UpstreamUnreachable(UpstreamError):
     hand; try again in a minute.
     """
 
-    code, status, title = "upstream-unreachable", 503, "Service Unavailable"
+    status, title = 503, "Service Unavailable"
 
 
 class HalfPublished(UpstreamError):
@@ -27,7 +27,7 @@ class HalfPublished(UpstreamError):
     again later.
     """
 
-    code, status, title = "half-published", 503, "Service Unavailable"
+    status, title = 503, "Service Unavailable"
     is_passing, retry_after = False, 600  # Publishing a release takes hours.
 
 
@@ -46,7 +46,6 @@ class ProfileMissingInBuilder(UpstreamError):
     newer than the other; try again later.
     """
 
-    code = "profile-missing-in-builder"
     is_passing, retry_after = False, 600  # As above.
 
 
@@ -55,7 +54,6 @@ class BuilderOutdated(UpstreamError):
     later: try again then.
     """
 
-    code = "builder-outdated"
     is_passing, retry_after = False, 600  # As above.
 
 
@@ -64,12 +62,8 @@ class FeedUnusable(UpstreamError):
     have come from elsewhere.
     """
 
-    code = "feed-unusable"
-
 
 class DownloadFailed(UpstreamError):
     """Packages could not be downloaded: {reason}; your selection is not the cause, try again
     later.
     """
-
-    code = "download-failed"

@@ -14,7 +14,7 @@ class UserError(AsuError):
 class InvalidRequest(UserError):
     """{reason}"""
 
-    code, status, title = "invalid-request", 422, "Unprocessable Content"
+    status, title = 422, "Unprocessable Content"
 
 
 class BodyTooLarge(UserError):
@@ -22,13 +22,13 @@ class BodyTooLarge(UserError):
     script.
     """
 
-    code, status, title = "body-too-large", 413, "Content Too Large"
+    status, title = 413, "Content Too Large"
 
 
 class NotFound(UserError):
     """There is nothing at this path; /docs lists what there is."""
 
-    code, status, title = "not-found", 404, "Not Found"
+    status, title = 404, "Not Found"
 
 
 class UnknownBuild(NotFound):
@@ -37,73 +37,53 @@ class UnknownBuild(NotFound):
     The words are those of the reference server: clients show them.
     """
 
-    code = "unknown-build"
-
 
 class RangeNotSatisfiable(UserError):
     """The file has no such range; it has {size} bytes."""
 
-    code, status, title = "range-not-satisfiable", 416, "Range Not Satisfiable"
+    status, title = 416, "Range Not Satisfiable"
 
 
 class MethodNotAllowed(UserError):
     """This path does not answer {method}; it answers {allowed}."""
 
-    code, status, title = "method-not-allowed", 405, "Method Not Allowed"
+    status, title = 405, "Method Not Allowed"
 
 
 class UnsupportedDistro(UserError):
     """Unsupported distro: {distro}"""
 
-    code = "unsupported-distro"
-
 
 class UnsupportedVersion(UserError):
     """Unsupported version: {version}"""
-
-    code = "unsupported-version"
 
 
 class UnsupportedBranch(UserError):
     """Unsupported branch: {branch}"""
 
-    code = "unsupported-branch"
-
 
 class UnsupportedTarget(UserError):
     """Unsupported target: {target}"""
-
-    code = "unsupported-target"
 
 
 class UnsupportedProfile(UserError):
     """Unsupported profile: {profile}"""
 
-    code = "unsupported-profile"
-
 
 class AmbiguousProfile(UnsupportedProfile):
     """Unsupported profile: {profile} is claimed by more than one; ask for one of {candidates}"""
-
-    code = "ambiguous-profile"
 
 
 class DefaultsNotAllowed(UserError):
     """Handling `defaults` not enabled on server"""
 
-    code = "defaults-not-allowed"
-
 
 class DefaultsTooLong(UserError):
     """The first-boot script in `defaults` has {length} bytes; this server takes at most {limit}."""
 
-    code = "defaults-too-long"
-
 
 class RootfsTooLarge(UserError):
     """`rootfs_size_mb` is {size}; this server builds at most {limit} MB."""
-
-    code = "rootfs-too-large"
 
 
 class RepositoryNotAllowed(UserError):
@@ -112,19 +92,13 @@ class RepositoryNotAllowed(UserError):
     The beginning is the reference server's.
     """
 
-    code = "repository-not-allowed"
-
 
 class MalformedRepository(RepositoryNotAllowed):
     """Repository not allowed: {repository} {reason}"""
 
-    code = "malformed-repository"
-
 
 class MalformedRepositoryKey(UserError):
     """Key {number} of `repository_keys` {reason}"""
-
-    code = "malformed-repository-key"
 
 
 class UnsuitableRepositoryKey(UserError):
@@ -132,21 +106,19 @@ class UnsuitableRepositoryKey(UserError):
     {wanted}.
     """
 
-    code = "unsuitable-repository-key"
-
 
 class WrongRevision(UserError):
     """Received inconsistent revision: the request expects {expected}, the ImageBuilder has {found};
     reload the version list and ask again.
     """
 
-    code, status, title = "wrong-revision", 500, "Build failed"
+    status, title = 500, "Build failed"
 
 
 class ImpossibleSelection(UserError):
     """Impossible package selection: {reason}"""
 
-    code, status, title = "impossible-selection", 500, "Build failed"
+    status, title = 500, "Build failed"
 
 
 class WrongPackageVersions(UserError):
@@ -154,7 +126,7 @@ class WrongPackageVersions(UserError):
     them out to accept what it has.
     """
 
-    code, status, title = "wrong-package-versions", 500, "Build failed"
+    status, title = 500, "Build failed"
 
 
 class FeedUntrusted(UserError):
@@ -164,22 +136,22 @@ class FeedUntrusted(UserError):
     The request brings no key that its package manager reads, so every later try fails as well.
     """
 
-    code, status, title = "feed-untrusted", 500, "Build failed"
+    status, title = 500, "Build failed"
 
 
 class UnknownFilesystem(UserError):
     """The ImageBuilder of this target makes no {filesystem} images; it makes {available}."""
 
-    code, status, title = "unknown-filesystem", 500, "Build failed"
+    status, title = 500, "Build failed"
 
 
 class ImageTooBig(UserError):
     """The image is too big for the device: {reason}; {advice}."""
 
-    code, status, title = "image-too-big", 500, "Build failed"
+    status, title = 500, "Build failed"
 
 
 class BuildFailed(UserError):
     """The ImageBuilder failed: {reason}"""
 
-    code, status, title = "build-failed", 500, "Build failed"
+    status, title = 500, "Build failed"

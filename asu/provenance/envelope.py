@@ -1,11 +1,7 @@
 """The envelope around a provenance: one line of JSON, as DSSE defines it.
 
-    {"payload": Base64, "payloadType": "application/vnd.in-toto+json", "signatures": [{"keyid": "16
-    hex digits", "sig": Base64}]}
-
-What is signed is `DSSEv1 LENGTH TYPE LENGTH PAYLOAD`, not the payload alone. So a signature of a
-provenance cannot be used as one of an image, although the same key makes both. Without a key
-`signatures` is empty.
+{"payload": Base64, "payloadType": "application/vnd.in-toto+json",
+"signatures": [{"keyid": "16 hex digits", "sig": Base64}]}       empty without a key
 """
 
 import base64
@@ -45,7 +41,7 @@ Sealing = Callable[[bytes], Sequence[Seal]]
 
 
 def signed_message(payload: bytes) -> bytes:
-    """Return the bytes that are signed: DSSE's pre-authentication encoding."""
+    """Return the bytes that are signed, which no image can be: the same key signs both."""
     kind = PAYLOAD_TYPE.encode()
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
@@ -64,11 +60,8 @@ def sealed(statement: Mapping[str, Any], seal: Sealing) -> bytes:
         {"keyid": one.key_id, "sig": base64.b64encode(one.signature).decode()}
         for one in seal(signed_message(payload))
     ]
-    envelope = {
-        "payload": base64.b64encode(payload).decode(),
-        "payloadType": PAYLOAD_TYPE,
-        "signatures": signatures,
-    }
+    encoded = base64.b64encode(payload).decode()
+    envelope = {"payload": encoded, "payloadType": PAYLOAD_TYPE, "signatures": signatures}
     return canonical(envelope) + b"\n"
 
 

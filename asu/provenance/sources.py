@@ -1,7 +1,6 @@
 """Where the files of a build are read from to be checked: a directory, or a server.
 
-What is there may be hostile, so everything that is read has bounds, and a file beside the
-provenance is read by a plain name only.
+What is there may be hostile, so everything that is read has bounds and plain names.
 """
 
 import asyncio
@@ -21,8 +20,7 @@ from asu.upstream.http_client import WebAnswer, WebClient, WebError, WebPrivateE
 from .envelope import PROVENANCE_FILE
 
 MAX_PROVENANCE = 4 * 1024 * 1024  # Bytes; a build with a thousand packages has a quarter of a MiB.
-# Bytes; the default limit of a whole build (MAX_OUTPUT_MB).
-MAX_FILE = 4096 * 1024 * 1024
+MAX_FILE = 4096 * 1024 * 1024  # Bytes; the default limit of a whole build (MAX_OUTPUT_MB).
 # An image of 100 MB over a line of 1 Mbit/s takes a quarter of an hour.
 PROVENANCE_SECONDS, FILE_SECONDS = 30, 3600
 REDIRECTS = 3  # From a server to the bucket of its images is one.
@@ -37,9 +35,7 @@ class SourceError(Exception):
 class Source(Protocol):
     """The files of one build; `key` is the build's key in the name of the place, else empty."""
 
-    @property
-    def key(self) -> str:
-        """The key in the name of the place."""
+    key: str
 
     def provenance(self) -> bytes:
         """Return the provenance as it stands there; raises SourceError."""
@@ -48,10 +44,8 @@ class Source(Protocol):
         """Return the SHA-256 of a file in hex, None without the file; raises SourceError."""
 
     def names(self) -> frozenset[str]:
-        """Return the names of the files beside the provenance, if they can be listed.
-
-        Raises SourceError.
-        """
+        """Return the names of the files beside the provenance; raises SourceError."""
+        return frozenset()  # A server lists nothing.
 
 
 def open_source(place: str) -> Source:
@@ -69,11 +63,7 @@ class DirectorySource(Source):
 
     def __init__(self, path: Path) -> None:
         self._file = path / PROVENANCE_FILE if path.is_dir() else path
-
-    @property
-    @override
-    def key(self) -> str:
-        return _key(self._file.resolve().parent.name)
+        self.key = _key(self._file.resolve().parent.name)
 
     @override
     def provenance(self) -> bytes:
@@ -106,14 +96,9 @@ class WebSource(Source):
     """Files on a server, such as https://HOST/store/KEY/; raises ValueError for a wrong address."""
 
     def __init__(self, url: str) -> None:
-        self._url = _address(
-            url if url.endswith(f"/{PROVENANCE_FILE}") else f"{url.rstrip('/')}/{PROVENANCE_FILE}"
-        )
-
-    @property
-    @override
-    def key(self) -> str:
-        return _key(urlsplit(self._url).path.split("/")[-2])
+        directory = url.removesuffix(f"/{PROVENANCE_FILE}").rstrip("/")
+        self._url = _address(f"{directory}/{PROVENANCE_FILE}")
+        self.key = _key(urlsplit(self._url).path.split("/")[-2])
 
     @override
     def provenance(self) -> bytes:
@@ -127,10 +112,6 @@ class WebSource(Source):
         digest = hashlib.sha256()
         found = self._fetch(urljoin(self._url, quote(name)), digest.update, MAX_FILE, FILE_SECONDS)
         return digest.hexdigest() if found else None
-
-    @override
-    def names(self) -> frozenset[str]:
-        return frozenset()  # A server lists nothing.
 
     def _fetch(
         self, url: str, take: Callable[[bytes], object], max_bytes: int, seconds: int
@@ -155,17 +136,15 @@ async def _download(
     The address that the user named may be private. An address in a redirect may not: a server could
     make us ask machines that it cannot reach itself.
     """
-    async with WebClient(
-        user_agent=f"asu/{__version__}", private_urls=[url], trusts_local_names=False
-    ) as client:
+    agent = f"asu/{__version__}"
+    async with WebClient(user_agent=agent, private_urls=[url], trusts_local_names=False) as client:
         for _ in range(REDIRECTS + 1):
             try:
                 answer = await client.download(url, take, max_bytes=max_bytes, deadline=seconds)
             except WebPrivateError as error:
-                raise SourceError(
-                    f"{url}: {error}, and a server may not send us there; download the files and "
-                    "name their directory"
-                ) from error
+                advice = "download the files and name their directory"
+                reason = f"{error}, and a server may not send us there; {advice}"
+                raise SourceError(f"{url}: {reason}") from error
             except WebError as error:
                 raise SourceError(f"{url}: {error}") from error
             if answer.status not in MOVED:

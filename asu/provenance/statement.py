@@ -14,9 +14,7 @@
         builder.id              BUILDER_ID, or a name made of the system's own
         metadata                KEY/ATTEMPT, and when the attempt began and ended
 
-Not even a hash of a first-boot script is shown: most hold little more than a password, and a hash
-lets everybody test guesses. (The key depends on the script, too, so a person who has the key can
-test guesses already. It is for the people who asked for the build.)
+Not even a hash of a first-boot script is shown: it would let everybody test guesses of a password.
 """
 
 import json
@@ -35,7 +33,6 @@ from .envelope import UnusableProvenance
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:x-asu:imagebuilder:v1"
-SECRETS = ("defaults",)  # Of the fields of a request.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +118,8 @@ def statement(files: Sequence[PublishedFile], ingredients: Ingredients, run: Run
 def public_request(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the canonical request without what is secret."""
     fields: dict[str, Any] = json.loads(canonical_request(request))
-    return {name: value for name, value in fields.items() if name not in SECRETS}
+    fields.pop("defaults", None)
+    return fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,21 +143,11 @@ def read_statement(payload: bytes) -> Provenance:
     try:
         values = json.loads(payload)
         definition, run = values["predicate"]["buildDefinition"], values["predicate"]["runDetails"]
-        if (values["_type"], values["predicateType"], definition["buildType"]) != (
-            STATEMENT_TYPE,
-            PREDICATE_TYPE,
-            BUILD_TYPE,
-        ):
+        kinds = (values["_type"], values["predicateType"], definition["buildType"])
+        if kinds != (STATEMENT_TYPE, PREDICATE_TYPE, BUILD_TYPE):
             raise UnusableProvenance("it is no provenance of such a build")
         return _read(values["subject"], definition, run)
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        StopIteration,
-        RecursionError,
-    ) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UnusableProvenance("it is no provenance of such a build") from error
 
 
@@ -172,8 +160,7 @@ def _read(
         raise UnusableProvenance("it names a file twice, or one that no build has")
     if not files:
         raise UnusableProvenance("it names no file, so it says nothing of any")
-    builder = next(one for one in dependencies if one["name"] == "imagebuilder")
-    revision = str(definition["internalParameters"]["revision"])
+    [builder] = (one for one in dependencies if one["name"] == "imagebuilder")
     packages = {
         one["annotations"]["package"]: str(one["annotations"]["version"])
         for one in dependencies
@@ -187,7 +174,7 @@ def _read(
         builder=Builder(
             name=str(builder["annotations"]["image"]),
             digest=f"sha256:{builder['digest']['sha256']}",
-            revision=revision,
+            revision=str(definition["internalParameters"]["revision"]),
         ),
         builder_id=str(run["builder"]["id"]),
         invocation=str(run["metadata"]["invocationId"]),
@@ -202,12 +189,10 @@ def _read(
 
 
 def _builder(builder: Builder) -> dict[str, Any]:
-    digest = builder.digest.removeprefix("sha256:")
-    repository = builder.name.rpartition(":")[0]
     return {
         "name": "imagebuilder",
-        "uri": f"docker://{repository}@{builder.digest}",
-        "digest": {"sha256": digest},
+        "uri": f"docker://{builder.name.rpartition(':')[0]}@{builder.digest}",
+        "digest": {"sha256": builder.digest.removeprefix("sha256:")},
         "annotations": {"image": builder.name},
     }
 

@@ -1,14 +1,15 @@
-"""Check files against their provenance, and the provenance against a public key."""
+"""`asu verify`: check files against their provenance, and that against a public key."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asu.keys.usign import PublicKey
+from asu.keys.usign import PublicKey, UnusableKey, read_public_key
 from asu.resolution import request_hash
 
-from .envelope import PROVENANCE_FILE, Envelope, read_envelope, signed_message
-from .sources import Source, file_sha256
+from .envelope import PROVENANCE_FILE, Envelope, UnusableProvenance, read_envelope, signed_message
+from .sources import Source, SourceError, file_sha256, open_source
 from .statement import Provenance, read_statement
 
 
@@ -26,6 +27,28 @@ class Report:
             f"{''.join(letter if letter.isprintable() else '?' for letter in line)}\n"
             for line in lines
         )
+
+
+def run_verify(place: str, files: Sequence[Path], key: Path | None) -> None:
+    """Print what was found; end with 1 if anything differs or cannot be checked."""
+    try:
+        report = verify(open_source(place), files=files, key=_read_key(key) if key else None)
+    except (SourceError, UnusableKey) as error:
+        raise SystemExit(f"asu verify: {error}") from error
+    except UnusableProvenance as error:
+        raise SystemExit(f"asu verify: {place}: {error}") from error
+    sys.stdout.write(report.in_words())
+    if report.differences:
+        raise SystemExit(1)
+
+
+def _read_key(path: Path) -> PublicKey:
+    try:
+        return read_public_key(path.read_text(encoding="latin-1"))
+    except OSError as error:
+        raise UnusableKey(f"{path}: {error.strerror}") from error
+    except UnusableKey as error:
+        raise UnusableKey(f"{path}: {error}") from error
 
 
 def verify(source: Source, *, files: Sequence[Path] = (), key: PublicKey | None = None) -> Report:
@@ -55,15 +78,11 @@ def verify(source: Source, *, files: Sequence[Path] = (), key: PublicKey | None 
 def _check_signature(envelope: Envelope, key: PublicKey | None, report: Report) -> None:
     signers = " and ".join(seal.key_id for seal in envelope.seals)
     if key is None:
-        words = "there is none"
-        if signers:
-            words = f"by key {signers}, but not checked: give the public key with --key"
-        report.facts.append(f"signature: {words}")
+        by = f"by key {signers}, but not checked: give the public key with --key"
+        report.facts.append(f"signature: {by if signers else 'there is none'}")
         return
-    named, ours = (
-        key.fingerprint.hex(),
-        [seal for seal in envelope.seals if seal.key_id == key.fingerprint.hex()],
-    )
+    named = key.fingerprint.hex()
+    ours = [seal for seal in envelope.seals if seal.key_id == named]
     if any(key.verifies(signed_message(envelope.payload), seal.signature) for seal in ours):
         report.facts.append(f"signature: by key {named}, and good")
     elif ours:
@@ -94,11 +113,9 @@ def _check_identity(provenance: Provenance, key: str, report: Report) -> None:
         report.differences.append(f"it is the provenance of build {provenance.key}, not of {key}")
     if provenance.invocation.partition("/")[0] != provenance.key:
         report.differences.append("the attempt that it names belongs to another build")
+    request = {**provenance.request, "defaults": None}
     try:
-        is_request = (
-            provenance.has_script
-            or request_hash({**provenance.request, "defaults": None}) == provenance.key
-        )
+        is_request = provenance.has_script or request_hash(request) == provenance.key
     except (KeyError, TypeError, ValueError, AttributeError):
         is_request = False
     if not is_request:

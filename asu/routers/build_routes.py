@@ -71,9 +71,7 @@ async def request_build(
 
 
 @router.get(
-    "/build/{request_hash}",
-    summary="Ask how far a build is",
-    responses={**STATES, **NOT_KNOWN},
+    "/build/{request_hash}", summary="Ask how far a build is", responses={**STATES, **NOT_KNOWN}
 )
 async def look_at_build(request: Request, request_hash: str) -> Response:
     """Answer from the build record alone; it is as cheap as can be, since every client polls."""

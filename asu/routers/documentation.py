@@ -1,11 +1,7 @@
-"""What the OpenAPI document says about each route.
+"""What the OpenAPI document says about each route: the model of its answer, and its errors.
 
-A route names the model of its answer and the classes of its errors. Examples are added when the
-document is made, not at import:
-
-- Examples of answers and requests come from `examples.json`. They stand there under the name of
-  their schema, or under "METHOD /path status" where one schema needs several.
-- Examples of errors are made from the error classes, so they show the words that the server sends.
+Examples of errors are made from their classes. Those of answers and requests come from
+`examples.json`, by the name of their schema, or by "METHOD /path status".
 """
 
 import json
@@ -16,6 +12,7 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
+from typing_extensions import override
 
 from asu.errors import AsuError, BodyTooLarge, InvalidRequest, error_classes
 
@@ -33,14 +30,13 @@ REFUSED, FAILED = 400, 500
 
 
 class Router(APIRouter):
-    """A router whose GET routes answer HEAD as well.
+    """A router whose GET routes answer HEAD as well, by a route that is not in the document.
 
-    HEAD is a route of its own and not in the document: as two methods of one route they would share
-    an operation id, which OpenAPI forbids.
+    Two methods of one route would share an operation id, which OpenAPI forbids.
     """
 
+    @override
     def get(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """Add a function for GET and HEAD."""
         head, get = super().head(path, include_in_schema=False), super().get(path, **options)
         return lambda endpoint: get(head(endpoint))
 
@@ -144,5 +140,4 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def _schema_of(content: Mapping[str, Any]) -> str:
-    """Return the name of a body's schema; empty for one without a name."""
     return str(content.get("schema", {}).get("$ref", "")).rpartition("/")[2]

@@ -62,9 +62,7 @@ async def version() -> dict[str, str]:
 
 
 @router.get(
-    "/status.json",
-    summary="How the server does right now",
-    responses=failures(QueueUnavailable),
+    "/status.json", summary="How the server does right now", responses=failures(QueueUnavailable)
 )
 async def status(request: Request) -> ServerStatus:
     """Show workers, queue, the last 24 hours and the last failure of each class, as `/status`."""

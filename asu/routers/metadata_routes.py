@@ -1,31 +1,21 @@
-"""What can be built: the documents that clients read before they ask.
+"""What can be built: the documents that clients read, answered from memory with an ETag."""
 
-All are answered from memory with an ETag, so asking again for an unchanged one costs next to
-nothing.
-"""
-
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
+from typing_extensions import override
 
 from asu import __version__, errors
-from asu.catalogue.renderings import Rendering
+from asu.catalogue.renderings import Render, Rendering
 from asu.services import Services, services_of
 from asu.web.file_requests import names_tag
 
+from . import metadata_answers as models
 from .documentation import Responses, Router, answers
-from .metadata_answers import (
-    BranchAnswer,
-    DevicesAnswer,
-    LatestAnswer,
-    OverviewAnswer,
-    ProfileAnswer,
-    RevisionAnswer,
-    TargetPackagesAnswer,
-)
 
 HTTP_NOT_MODIFIED = 304
 NOT_MODIFIED: Responses = {
@@ -39,10 +29,10 @@ UNKNOWN = (
     errors.UpstreamUnreachable,
     errors.HalfPublished,
 )
-TARGET_PACKAGES = answers(TargetPackagesAnswer, *UNKNOWN) | NOT_MODIFIED
-PROFILE = answers(ProfileAnswer, *UNKNOWN) | NOT_MODIFIED
-PACKAGES = (
-    answers(dict[str, str], *UNKNOWN, description="Name → version over all feeds.") | NOT_MODIFIED
+TARGET_PACKAGES = answers(models.TargetPackagesAnswer, *UNKNOWN) | NOT_MODIFIED
+PROFILE = answers(models.ProfileAnswer, *UNKNOWN) | NOT_MODIFIED
+PACKAGES = NOT_MODIFIED | answers(
+    dict[str, str], *UNKNOWN, description="Name → version over all feeds."
 )
 
 
@@ -53,8 +43,8 @@ def _listing(model: Any, description: str = "") -> Responses:
 class DirectRoute(APIRoute):
     """A route whose function takes the request alone: solving dependencies takes half the time."""
 
+    @override
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the function as it is."""
         endpoint: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
         return endpoint
 
@@ -64,40 +54,39 @@ documents = Router(tags=["metadata"], route_class=DirectRoute)
 
 
 @documents.get(
-    "/json/v1/latest.json", summary="The newest releases", responses=_listing(LatestAnswer)
+    "/json/v1/latest.json", summary="The newest releases", responses=_listing(models.LatestAnswer)
 )
 async def latest(request: Request) -> Response:
     """Upcoming, stable and old stable release, newest first."""
-    services = services_of(request)
 
     async def render() -> dict[str, Any]:
-        return {"latest": list((await services.catalogue.releases()).latest)}
+        return {"latest": list((await services_of(request).catalogue.releases()).latest)}
 
-    return _answer(request, await services.renderings.get("latest", render))
+    return await _rendered(request, "latest", render)
 
 
 @documents.get(
     "/json/v1/branches.json",
     summary="The branches, as an array",
-    responses=_listing(list[BranchAnswer], "A branch, its versions and its targets."),
+    responses=_listing(list[models.BranchAnswer], "A branch, its versions and its targets."),
 )
 async def branches(request: Request) -> Response:
     """Branches with their versions, targets and package changes; auc reads this one."""
-    services = services_of(request)
 
     async def render() -> list[dict[str, Any]]:
-        return list((await services.listings.branches()).values())
+        return list((await services_of(request).listings.branches()).values())
 
-    return _answer(request, await services.renderings.get("branches", render))
+    return await _rendered(request, "branches", render)
 
 
 @documents.get(
-    "/json/v1/overview.json", summary="Everything at once", responses=_listing(OverviewAnswer)
+    "/json/v1/overview.json",
+    summary="Everything at once",
+    responses=_listing(models.OverviewAnswer),
 )
 async def overview(request: Request) -> Response:
     """Releases, branches keyed by name, what this server allows; owut and LuCI read this one."""
-    services = services_of(request)
-    return _answer(request, await services.renderings.get("overview", lambda: _overview(services)))
+    return await _rendered(request, "overview", partial(_overview, services_of(request)))
 
 
 @router.get(
@@ -107,11 +96,8 @@ async def overview(request: Request) -> Response:
 )
 async def target_packages(request: Request, version: str, target: str, subtarget: str) -> Response:
     """Architecture, and name → version of what belongs to the target, kernel modules included."""
-    services, place = services_of(request), (version, f"{target}/{subtarget}")
-    return _answer(
-        request,
-        await services.renderings.get(place, lambda: services.listings.target_packages(*place)),
-    )
+    place, listings = (version, f"{target}/{subtarget}"), services_of(request).listings
+    return await _rendered(request, place, partial(listings.target_packages, *place))
 
 
 @router.get(
@@ -134,13 +120,8 @@ async def profile(
 )
 async def architecture_packages(request: Request, version: str, architecture: str) -> Response:
     """Name → version over all feeds."""
-    services, place = services_of(request), (version, architecture)
-    return _answer(
-        request,
-        await services.renderings.get(
-            place, lambda: services.listings.architecture_packages(*place)
-        ),
-    )
+    place, listings = (version, architecture), services_of(request).listings
+    return await _rendered(request, place, partial(listings.architecture_packages, *place))
 
 
 @router.get(
@@ -177,7 +158,7 @@ async def snapshot_architecture_packages(request: Request, architecture: str) ->
 @router.get(
     "/api/v1/revision/{version}/{target}/{subtarget}",
     summary="The revision of a target",
-    responses=answers(RevisionAnswer, *UNKNOWN, errors.UnsupportedTarget),
+    responses=answers(models.RevisionAnswer, *UNKNOWN, errors.UnsupportedTarget),
 )
 async def revision(request: Request, version: str, target: str, subtarget: str) -> dict[str, str]:
     """Return the revision that an image of this version and target has: r28739-d9340319c6."""
@@ -186,9 +167,7 @@ async def revision(request: Request, version: str, target: str, subtarget: str) 
 
 
 @router.get(
-    "/api/v1/devices",
-    summary="Search devices",
-    responses=answers(DevicesAnswer, *UNKNOWN),
+    "/api/v1/devices", summary="Search devices", responses=answers(models.DevicesAnswer, *UNKNOWN)
 )
 async def devices(
     request: Request,
@@ -241,6 +220,10 @@ async def _overview(services: Services) -> dict[str, Any]:
             "max_defaults_length": settings.max_defaults_length,
         },
     }
+
+
+async def _rendered(request: Request, name: Hashable, render: Render) -> Response:
+    return _answer(request, await services_of(request).renderings.get(name, render))
 
 
 def _answer(request: Request, rendering: Rendering) -> Response:

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
+from typing_extensions import override
 
 from asu.errors import QueueUnavailable
 from asu.pages.swagger import policy_of, swagger_page
@@ -37,22 +38,19 @@ class StaticAssets(StaticFiles):
     always sent whole: the library refuses a wrong range in plain text, but all errors are JSON.
     """
 
+    @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer without looking at the range."""
-        await super().__call__(
-            {**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]},
-            receive,
-            send,
-        )
+        headers = [header for header in scope["headers"] if header[0] != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
 
+    @override
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Answer with a file for browsers."""
         if not path.endswith(FOR_BROWSERS):
             raise HTTPException(HTTP_NOT_FOUND)
         return await super().get_response(path, scope)
 
+    @override
     def file_response(self, *args: object, **options: object) -> Response:
-        """Return a file, or 304 for one that the browser has."""
         response = super().file_response(*args, **options)  # type: ignore[arg-type]
         response.headers["Cache-Control"] = "public, max-age=86400"
         response.headers["X-Content-Type-Options"] = "nosniff"
@@ -105,7 +103,7 @@ async def docs() -> HTMLResponse:
 
 @router.get("/redoc", summary="Where the API could be read before; leads to /docs")
 async def redoc() -> RedirectResponse:
-    """Lead to /docs; the page that was here loaded its script and a picture from elsewhere."""
+    """Lead to /docs."""
     return RedirectResponse("/docs", HTTP_MOVED)
 
 

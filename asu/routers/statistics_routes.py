@@ -9,14 +9,7 @@ from pydantic import AfterValidator, StringConstraints
 from asu.errors import InvalidRequest, QueueUnavailable
 from asu.resolution import InvalidVersionError, Version
 from asu.services import services_of
-from asu.statistics.figure_shapes import (
-    DayChart,
-    FailureCount,
-    PackageCount,
-    QueueFigures,
-    Summary,
-    WeekChart,
-)
+from asu.statistics import figure_shapes as shapes
 from asu.statistics.figures import FAILURES_SHOWN, PACKAGES_SHOWN
 
 from .documentation import Router, failures
@@ -31,14 +24,14 @@ UNAVAILABLE_OR_INVALID = failures(QueueUnavailable, InvalidRequest)
 class TopPackages:
     """The packages that were asked for most, the most frequent first."""
 
-    packages: list[PackageCount]
+    packages: list[shapes.PackageCount]
 
 
 @dataclass(frozen=True, slots=True)
 class BuildErrors:
     """The last failures, the newest first."""
 
-    errors: list[FailureCount]
+    errors: list[shapes.FailureCount]
 
 
 def branch_name(text: str) -> str:
@@ -54,11 +47,7 @@ def branch_name(text: str) -> str:
 
 Branch = Annotated[str, StringConstraints(max_length=16), AfterValidator(branch_name)]
 BranchQuery = Annotated[
-    Branch | None,
-    Query(
-        description="Count the versions of this branch alone.",
-        examples=["24.10"],
-    ),
+    Branch | None, Query(description="Count the versions of this branch alone.", examples=["24.10"])
 ]
 Limit = Annotated[int, Query(ge=1, le=PACKAGES_SHOWN, description="How many packages at most.")]
 Count = Annotated[
@@ -68,19 +57,19 @@ ErrorCount = Annotated[int, Query(ge=1, le=FAILURES_SHOWN, description="How many
 
 
 @router.get("/stats", summary="The queue in figures", responses=UNAVAILABLE)
-async def stats(request: Request) -> QueueFigures:
+async def stats(request: Request) -> shapes.QueueFigures:
     """How many builds wait, how many run, and how many workers live."""
     return await services_of(request).figures.queue()
 
 
 @router.get("/stats/summary", summary="Totals since counting began", responses=UNAVAILABLE)
-async def summary(request: Request) -> Summary:
+async def summary(request: Request) -> shapes.Summary:
     """Sum up requests, cached images, builds, failures by fault and build times; and the queue."""
     return await services_of(request).figures.summary()
 
 
 @router.get("/builds-per-day", summary="The last 30 days", responses=UNAVAILABLE)
-async def builds_per_day(request: Request) -> DayChart:
+async def builds_per_day(request: Request) -> shapes.DayChart:
     """Count requests, cached images, failures and finished builds of each day (UTC), to today."""
     return await services_of(request).figures.builds_per_day()
 
@@ -90,7 +79,7 @@ async def builds_per_day(request: Request) -> DayChart:
     summary="The last 26 weeks, by branch or version",
     responses=UNAVAILABLE_OR_INVALID,
 )
-async def builds_by_version(request: Request, branch: BranchQuery = None) -> WeekChart:
+async def builds_by_version(request: Request, branch: BranchQuery = None) -> shapes.WeekChart:
     """Count the finished builds of each week, one dataset per branch, or version of one branch.
 
     There is no dataset without builds.

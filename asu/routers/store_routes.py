@@ -1,14 +1,11 @@
-"""Downloads, where no gateway serves the files itself.
-
-The headers that clients read are the same either way; nginx makes ETag and Last-Modified from the
-file's time.
-"""
+"""Downloads, where no gateway serves the files itself; clients get the same headers from both."""
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
+from typing_extensions import override
 
-from asu.errors import NotFound, RangeNotSatisfiable, StoreFailed
+from asu import errors
 from asu.services import services_of
 from asu.stores.downloads import Download
 from asu.web.edge import error_response
@@ -28,7 +25,7 @@ STORE_ANSWERS: Responses = {
         "chosen so."
     },
     304: {"description": "The client has this file already."},
-    **failures(NotFound, RangeNotSatisfiable, StoreFailed),
+    **failures(errors.NotFound, errors.RangeNotSatisfiable, errors.StoreFailed),
 }
 
 
@@ -42,8 +39,8 @@ class FileStream(StreamingResponse):
         super().__init__(download, status, headers, MEDIA_TYPE)
         self._download = download
 
+    @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -61,7 +58,7 @@ async def download(request: Request, request_hash: str, name: str) -> Response:
     services = services_of(request)
     file = await services.downloads.find(request_hash, name)
     if file is None:
-        raise NotFound
+        raise errors.NotFound
     await services.builds.note_download(request_hash)
     if file.url is not None:
         return Response(status_code=302, headers={"Location": file.url})
@@ -72,14 +69,14 @@ async def download(request: Request, request_hash: str, name: str) -> Response:
         return Response(None, 200, {**headers, "Content-Length": str(file.size)}, MEDIA_TYPE)
     try:
         part = wanted_part(request.headers, file)
-    except RangeNotSatisfiable as error:
+    except errors.RangeNotSatisfiable as error:
         refusal = error_response(error)
         refusal.headers["Content-Range"] = f"bytes */{file.size}"
         return refusal
     start, length = part or (0, file.size)
     content = await services.downloads.open(file, start, length)
     if content is None:
-        raise NotFound
+        raise errors.NotFound
     headers["Content-Length"] = str(length)
     if part:
         headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{file.size}"

@@ -1,21 +1,17 @@
-"""The directory of one build on a disk: its manifest, what is really there, how to remove it."""
+"""Directories on a disk: those of builds, and those where files lie before they are published."""
 
 import contextlib
 import os
+import shutil
 import stat
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from asu.errors import StoreFailed
 
-from .manifest import (
-    ACCOUNT,
-    FILE_NAME,
-    MANIFEST,
-    Manifest,
-    is_of_another_release,
-    read_manifest,
-)
+from .manifest import ACCOUNT, FILE_NAME, MANIFEST, Manifest, is_of_another_release, read_manifest
 
 
 def manifest_in(directory: Path) -> Manifest | None:
@@ -30,18 +26,13 @@ def manifest_in(directory: Path) -> Manifest | None:
 def is_damaged(directory: Path) -> bool:
     """Whether less of a build is there than was published, or its manifest cannot be understood.
 
-    An empty manifest, or an account without one, is what a power failure leaves of a publication
-    that was not on the disk yet. A build without either was published by an earlier release, one
-    with a manifest of another version by a later one; neither is damaged. Raises OSError where the
-    disk does not hand out the manifest, so that it may be whole.
+    Raises OSError where the disk does not hand out the manifest, so that it may be whole.
     """
     document = _document_in(directory)
-    if document is None:
+    if document is None:  # A power failure, or an earlier release, which wrote neither file.
         return (directory / ACCOUNT).exists()
     manifest = read_manifest(document, directory.name)
-    if manifest is None:
-        return not is_of_another_release(document)
-    return not is_whole(directory, manifest)
+    return not (is_whole(directory, manifest) if manifest else is_of_another_release(document))
 
 
 def is_whole(directory: Path, manifest: Manifest) -> bool:
@@ -60,11 +51,10 @@ def bytes_in(directory: Path) -> int:
 
 
 def remove_in_place(directory: Path, may_go: Callable[[Path], bool]) -> bool:
-    """Remove a build where it lies, if it may go; return whether it is gone.
+    """Remove a build where it lies, if it may go; return whether it is gone. Raises StoreFailed.
 
-    This needs no room on the disk, but for a moment others see a damaged build. The manifest goes
-    last, so what a crash leaves is known to be damaged. Only what was opened before the question is
-    removed, so a build that is put in its place meanwhile stays. Raises StoreFailed.
+    The manifest goes last, so what a crash leaves is known to be damaged. Only what was opened
+    before the question is removed, so a build that is put in its place meanwhile stays.
     """
     try:
         opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -103,7 +93,6 @@ def sync(path: Path) -> None:
 
 
 def _has_size(path: str, size: int) -> bool:
-    """Whether there is a regular file of this size."""
     try:
         status = os.lstat(path)
     except OSError:
@@ -112,8 +101,56 @@ def _has_size(path: str, size: int) -> bool:
 
 
 def _document_in(directory: Path) -> bytes | None:
-    """Return the content of the manifest's file, None if there is no such file; raises OSError."""
     try:
         return (directory / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+class Workplaces:
+    """The workplaces of one store, on the file system of a local one: they are renamed into it."""
+
+    def __init__(self, root: Path) -> None:
+        self._directory = root / ".incoming"
+
+    def open(self) -> None:
+        """Make the directory; raises StoreFailed."""
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreFailed(reason=f"the store is not writable ({error.strerror})") from error
+
+    def are_there(self) -> bool:
+        """Whether the directory exists; if not, the disk was taken away."""
+        return self._directory.is_dir()
+
+    def new(self, key: str) -> Path:
+        """Return a new private directory; raises StoreFailed."""
+        try:
+            return Path(tempfile.mkdtemp(prefix=f"{key}.", dir=self._directory))
+        except OSError as error:
+            raise StoreFailed(reason=f"no workplace ({error.strerror})") from error
+
+    def probe(self) -> None:
+        """Write a file into a new one and remove both; raises StoreFailed."""
+        place = self.new("probe")
+        try:
+            (place / "probe").write_bytes(b"asu")
+        except OSError as error:
+            raise StoreFailed(reason=f"the store is not writable ({error.strerror})") from error
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def expire(self, seconds: float) -> None:
+        """Remove those that nobody has changed for so long."""
+        for place in self._directory.iterdir() if self.are_there() else ():
+            if is_older(place, seconds):
+                shutil.rmtree(place, ignore_errors=True)
+
+
+def is_older(directory: Path, seconds: float) -> bool:
+    """Whether nothing was put into a directory for so long; False if it is gone."""
+    try:
+        return time.time() - directory.stat().st_mtime > seconds
+    except FileNotFoundError:
+        return False

@@ -1,7 +1,4 @@
-"""The store on a local disk: one directory per build, published by rename.
-
-The gateway or the API serves the files.
-"""
+"""The store on a local disk: one directory per build, which the gateway or the API serves."""
 
 import contextlib
 import os
@@ -15,18 +12,10 @@ from typing_extensions import override
 
 from asu.errors import StoreFailed
 
-from .directory import (
-    bytes_in,
-    is_damaged,
-    is_whole,
-    manifest_in,
-    remove_in_place,
-    sync,
-    sync_build,
-)
+from . import directory as disk
+from .directory import Workplaces, bytes_in, is_older, manifest_in
 from .manifest import ACCOUNT, FILE_NAME, KEY, MANIFEST, Manifest, StoredFile, describe_build
-from .store import NO_HASHES, Content, Lifetimes, Store, StoredBuild, StoreUsage, without_rival
-from .workplaces import Workplaces, is_older
+from .store import NO_HASHES, Content, Lifetimes, Store, StoredBuild, without_rival
 
 
 class LocalStore(Store):
@@ -49,9 +38,9 @@ class LocalStore(Store):
         if KEY.fullmatch(key) is None:
             return False
         if manifest := manifest_in(directory):
-            return is_whole(directory, manifest)
+            return disk.is_whole(directory, manifest)
         try:
-            return not is_damaged(directory) and any(map(Path.is_file, directory.iterdir()))
+            return not disk.is_damaged(directory) and any(map(Path.is_file, directory.iterdir()))
         except FileNotFoundError:
             self.reach()
             return False
@@ -95,8 +84,7 @@ class LocalStore(Store):
 
     @override
     def published_keys(self) -> Iterator[str]:
-        for directory in self._directories():
-            yield directory.name
+        return (directory.name for directory in self._directories())
 
     @override
     def manifest(self, key: str) -> Manifest | None:
@@ -124,13 +112,7 @@ class LocalStore(Store):
         hashes: Mapping[str, str] = NO_HASHES,
         is_current: Callable[[], bool] = without_rival,
     ) -> bool:
-        """Publish by one rename.
-
-        Everything is written to the disk itself before it is seen and before this returns, so a
-        power failure leaves a whole build or none. If a worker freezes between the answer of
-        `is_current` and the rename, it may replace what another attempt has published. When it
-        goes on, it takes its own files back; then there are none, and the build is made again.
-        """
+        """Publish by one rename; a power failure leaves a whole build or none."""
         try:
             manifest = describe_build(key, directory, lifetime, hashes)
             (directory / MANIFEST).write_bytes(manifest.to_json())
@@ -138,25 +120,18 @@ class LocalStore(Store):
             directory.chmod(0o755)
             for path in directory.iterdir():
                 path.chmod(0o644)
-            sync_build(directory)
+            disk.sync_build(directory)
             if not self._put_in_place(key, directory, is_current):
                 return False
-            sync(self._root)
+            disk.sync(self._root)
         except OSError as error:
             raise StoreFailed(reason=f"not published ({error.strerror})") from error
         if is_current():
             return True
 
-        def is_own(directory: Path) -> bool:
-            return manifest_in(directory) == manifest
-
-        if is_own(self._root / key):
-            self._remove(key, is_own)
+        if manifest_in(self._root / key) == manifest:
+            self._remove(key, lambda directory: manifest_in(directory) == manifest)
         return False
-
-    @override
-    def discard(self, directory: Path) -> None:
-        self._workplaces.discard(directory)
 
     @override
     def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
@@ -169,11 +144,9 @@ class LocalStore(Store):
             return manifest.is_over(lifetimes.grace)
 
         return [
-            directory.name
-            for directory in self._directories()
-            if is_over(directory)
-            and not is_known(directory.name)
-            and self._remove(directory.name, is_over)
+            key
+            for key in self.published_keys()
+            if is_over(self._root / key) and not is_known(key) and self._remove(key, is_over)
         ]
 
     @override
@@ -187,14 +160,11 @@ class LocalStore(Store):
     @override
     def builds(self) -> list[StoredBuild]:
         """Return all that is published; access times show downloads, where the disk keeps them."""
-        return [
-            StoredBuild(
-                key=directory.name,
-                bytes=bytes_in(directory),
-                idle=max(0.0, time.time() - _last_use(directory)),
-            )
-            for directory in self._directories()
-        ]
+        builds = []
+        for path in self._directories():
+            idle = max(0.0, time.time() - _last_use(path))
+            builds.append(StoredBuild(key=path.name, bytes=bytes_in(path), idle=idle))
+        return builds
 
     @override
     def remove(self, key: str, grace: float) -> bool:
@@ -203,11 +173,6 @@ class LocalStore(Store):
             return manifest.age > grace if manifest else is_older(directory, grace)
 
         return self._remove(key, may_go) or not (self._root / key).exists()
-
-    @override
-    def usage(self) -> StoreUsage:
-        sizes = [bytes_in(directory) for directory in self._directories()]
-        return StoreUsage(builds=len(sizes), bytes=sum(sizes))
 
     @override
     def reach(self) -> None:
@@ -219,21 +184,18 @@ class LocalStore(Store):
         self.open()
         self._workplaces.probe()
         if not os.access(self._root, os.W_OK | os.X_OK):
-            reason = "the store is not writable (builds cannot be put beside those that are there)"
-            raise StoreFailed(reason=reason)
+            raise StoreFailed(reason="the store is not writable (no build can be put there)")
 
     def _directories(self) -> list[Path]:
-        """Return the directories of all builds; raises StoreFailed."""
         try:
             return [path for path in self._root.iterdir() if KEY.fullmatch(path.name)]
         except OSError as error:
             raise StoreFailed(reason=f"it cannot be looked through ({error.strerror})") from error
 
     def _is_damaged(self, directory: Path) -> bool:
-        """Whether a build is known to be damaged; what the disk does not hand out may be whole."""
         try:
-            return is_damaged(directory)
-        except OSError:
+            return disk.is_damaged(directory)
+        except OSError:  # What the disk does not hand out may be whole.
             return False
 
     def _remove(self, key: str, may_go: Callable[[Path], bool]) -> bool:
@@ -245,13 +207,13 @@ class LocalStore(Store):
         try:
             place = self.workplace(key)
         except StoreFailed:
-            return remove_in_place(self._root / key, may_go)
+            return disk.remove_in_place(self._root / key, may_go)
         with contextlib.suppress(OSError):  # Another worker may have been faster.
             os.rename(self._root / key, place / key)  # noqa: PTH104
             if not may_go(place / key):
                 os.rename(place / key, self._root / key)  # noqa: PTH104
         is_removed = (place / key).is_dir()
-        self.discard(place)
+        shutil.rmtree(place, ignore_errors=True)
         return is_removed
 
     def _put_in_place(self, key: str, directory: Path, is_current: Callable[[], bool]) -> bool:

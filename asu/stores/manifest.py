@@ -1,7 +1,4 @@
-"""The manifest of a build: its files, and when its life ends; one format for every store.
-
-The document is small JSON, because it is read for each download. With the files it says everything
-that is needed to serve a build; what a record is made of lies in ACCOUNT (`build_account`).
+"""The manifest of a build, read for each download; what a record is made of lies in ACCOUNT.
 
     {"version": 1, "key": "…", "published": "2026-03-01T12:00:00+00:00",
      "expires": "2026-03-02T12:00:00+00:00",
@@ -18,6 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 KEY = re.compile(r"[0-9a-f]{64}")
 # Names as the ImageBuilder makes them. A leading dot would hide a file, a slash would leave the
@@ -31,19 +29,15 @@ PUBLICATION = re.compile(r"([0-9a-f]{32})?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFile:
-    """A published file of a build: its name, its size in bytes, and what HTTP says about it.
-
-    `etag` is a strong validator without its quotes; `modified` is in seconds since 1970. Clients
-    fetch the file from `url`, or from the API where it is None. `publication` is the manifest's.
-    """
+    """A published file of a build: its name, its size in bytes, and what HTTP says about it."""
 
     key: str
     name: str
     size: int
-    etag: str
-    modified: int
-    url: str | None = None
-    publication: str = ""
+    etag: str  # A strong validator without its quotes.
+    modified: int  # Seconds since 1970.
+    url: str | None = None  # Where clients fetch it; None for the API.
+    publication: str = ""  # The manifest's.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +51,7 @@ class PublishedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What was published under a key, when, and until when it is wanted; times are in UTC.
-
-    `publication` keeps apart the files of two publications of one build, where these cannot lie
-    under the same name; it is empty where they may.
-    """
+    """What was published under a key, when, and until when it is wanted; times are in UTC."""
 
     key: str
     published: datetime
@@ -118,17 +108,17 @@ def read_manifest(document: bytes, key: str) -> Manifest | None:
             key=key,
             published=datetime.fromisoformat(values["published"]).astimezone(UTC),
             expires=datetime.fromisoformat(values["expires"]).astimezone(UTC),
-            files=tuple(
-                PublishedFile(
-                    name=str(file["name"]), size=int(file["size"]), sha256=str(file["sha256"])
-                )
-                for file in values["files"]
-            ),
+            files=tuple(map(_file, values["files"])),
             publication=str(values.get("publication", "")),
         )
     except (ValueError, KeyError, TypeError, OverflowError):
         return None
     return manifest if PUBLICATION.fullmatch(manifest.publication) else None
+
+
+def _file(value: Mapping[str, Any]) -> PublishedFile:
+    name, size, sha256 = str(value["name"]), int(value["size"]), str(value["sha256"])
+    return PublishedFile(name=name, size=size, sha256=sha256)
 
 
 def is_of_another_release(document: bytes) -> bool:
@@ -140,36 +130,23 @@ def is_of_another_release(document: bytes) -> bool:
 
 
 def describe_build(key: str, directory: Path, lifetime: int, hashes: Mapping[str, str]) -> Manifest:
-    """Return the manifest of the files in a directory, published now for `lifetime` seconds.
-
-    Raises as `published_files`.
-    """
-    now = datetime.now(UTC)
-    return Manifest(
-        key=key,
-        published=now,
-        expires=now + timedelta(seconds=lifetime),
-        files=published_files(directory, hashes),
-    )
+    """Return the manifest of files published now for `lifetime` seconds; raises OSError."""
+    now, files = datetime.now(UTC), published_files(directory, hashes)
+    end = now + timedelta(seconds=lifetime)
+    return Manifest(key=key, published=now, expires=end, files=files)
 
 
 def published_files(directory: Path, hashes: Mapping[str, str]) -> tuple[PublishedFile, ...]:
     """Return the files of a directory that belong to a build: regular ones with plain names.
 
-    Files that `hashes` names (name → SHA-256) are not read again. These must be hashes of what is
-    served, so of signed images. Raises OSError.
+    Files that `hashes` names (name → SHA-256 of what is served) are not read. Raises OSError.
     """
-    found = sorted(
-        path
-        for path in directory.iterdir()
-        if FILE_NAME.fullmatch(path.name) and not path.is_symlink() and path.is_file()
-    )
-    return tuple(
-        PublishedFile(
-            name=path.name, size=path.stat().st_size, sha256=hashes.get(path.name) or _digest(path)
-        )
-        for path in found
-    )
+    files = []
+    for path in sorted(directory.iterdir()):
+        if FILE_NAME.fullmatch(path.name) and not path.is_symlink() and path.is_file():
+            sha256 = hashes.get(path.name) or _digest(path)
+            files.append(PublishedFile(name=path.name, size=path.stat().st_size, sha256=sha256))
+    return tuple(files)
 
 
 def _digest(path: Path) -> str:

@@ -19,12 +19,10 @@ HANGING = 30.0
 
 
 class Presence:
-    """Answers for one store.
+    """Asks a store about a build at most once in its `answers_last` seconds.
 
-    A store that is near is asked each time, once for all who ask at that moment. One that is far
-    away is asked at most once per build and `answers_last` seconds. Files that nobody can look for
-    count as present: a client takes an error for the end of its build, and a store that does not
-    answer is no reason to build everything again.
+    Files of a store that does not answer count as present: a client takes an error for the end of
+    its build, and such a store is no reason to build everything again.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:

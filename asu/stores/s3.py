@@ -1,9 +1,7 @@
 """The store in a bucket of an S3-compatible server.
 
-The manifest of a build is the object `{prefix}{key}/.asu-build.json`. Its files are
-`{prefix}{key}/{publication}/{name}`, where no other publication ever writes. The manifest is
-uploaded last and removed first: it names the publication, and without it there is no build. Buckets
-of earlier releases hold files as `{prefix}{key}/{name}`, whose manifests name no publication.
+{prefix}{key}/.asu-build.json       the manifest: uploaded last, removed first
+{prefix}{key}/{publication}/{name}  files; {prefix}{key}/{name} in buckets of earlier releases
 """
 
 import contextlib
@@ -21,19 +19,11 @@ from typing_extensions import override
 from asu.errors import StoreFailed
 from asu.settings import Settings
 
-from .manifest import (
-    ACCOUNT,
-    FILE_NAME,
-    KEY,
-    MANIFEST,
-    Manifest,
-    StoredFile,
-    describe_build,
-    read_manifest,
-)
+from . import manifest as manifests
+from .directory import Workplaces
+from .manifest import ACCOUNT, FILE_NAME, KEY, MANIFEST, Manifest, StoredFile
 from .s3_bucket import HASTY, PATIENT, Bucket, S3Content, age_of, translated
 from .store import NO_HASHES, Content, Lifetimes, Store, StoredBuild, StoreUsage, without_rival
-from .workplaces import Workplaces
 
 
 class S3Store(Store):
@@ -94,9 +84,8 @@ class S3Store(Store):
     @override
     def published_keys(self) -> Iterator[str]:
         with translated("it cannot be looked through"):
-            yield from (
-                name for name, _ in self._bucket.groups(self._prefix) if KEY.fullmatch(name)
-            )
+            names = (name for name, _ in self._bucket.groups(self._prefix))
+            yield from filter(KEY.fullmatch, names)
 
     @override
     def manifest(self, key: str) -> Manifest | None:
@@ -125,20 +114,14 @@ class S3Store(Store):
         hashes: Mapping[str, str] = NO_HASHES,
         is_current: Callable[[], bool] = without_rival,
     ) -> bool:
-        """Upload the files, then the manifest.
-
-        An upload never touches what is served. One that fails leaves what was published before, and
-        removes its own files as far as the bucket lets it, since they would be in no budget. If a
-        worker freezes during the upload of the manifest, it may hide what a later attempt has
-        published meanwhile. When it goes on, it takes its own manifest back; then there is none,
-        and the build is made again. What a killed worker uploaded goes with the build.
-        """
+        """Upload the files, then the manifest; an upload never touches what is served."""
         if KEY.fullmatch(key) is None:
             raise ValueError("a build is published under its key")
         with translated("not published"):
             switch = self._name(key, MANIFEST)
             manifest = replace(
-                describe_build(key, directory, lifetime, hashes), publication=uuid.uuid4().hex
+                manifests.describe_build(key, directory, lifetime, hashes),
+                publication=uuid.uuid4().hex,
             )
             # Listed now, since what comes later may be a later attempt's.
             listed = [found["Key"] for found in self._bucket.objects(self._name(key, ""))]
@@ -163,16 +146,10 @@ class S3Store(Store):
         return is_published
 
     @override
-    def discard(self, directory: Path) -> None:
-        self._workplaces.discard(directory)
-
-    @override
     def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
-        """Remove old builds for `tidying_seconds`; the next pass goes on behind them.
+        """Remove old builds for `tidying_seconds`; the next pass goes on behind the last one.
 
-        Most builds are known, and asking Redis costs less than reading a manifest. Files without a
-        manifest were left by a publication that failed or goes on. A pass that fails also goes on
-        behind the build where it failed, so one object cannot keep all that come after it.
+        So does a pass that fails: one object cannot keep all that come after it.
         """
         self._workplaces.expire(lifetimes.workplaces)
         removed: list[str] = []
@@ -180,6 +157,7 @@ class S3Store(Store):
         with translated("old builds were not removed"):
             for name, age in self._hasty.groups(self._prefix, self._tidied):
                 self._tidied = name
+                # Asking Redis costs less than reading a manifest, and most builds are known.
                 is_unknown = KEY.fullmatch(name) and not is_known(name)
                 if is_unknown and self._is_over(name, age, lifetimes):
                     self._remove(name)
@@ -198,11 +176,8 @@ class S3Store(Store):
     def builds(self) -> list[StoredBuild]:
         """Return all that is published; downloads past the API count as no use."""
         if (found := self._look_through()) is None:
-            reason = (
-                f"it cannot be looked through within {self.tidying_seconds:g} s, "
-                "so STORE_BUDGET_MB is not kept"
-            )
-            raise StoreFailed(reason=reason)
+            limit = f"{self.tidying_seconds:g} s, so STORE_BUDGET_MB is not kept"
+            raise StoreFailed(reason=f"it cannot be looked through within {limit}")
         sizes, ages = found
         return [StoredBuild(key=key, bytes=sizes[key], idle=age) for key, age in ages.items()]
 
@@ -217,7 +192,6 @@ class S3Store(Store):
 
     @override
     def usage(self) -> StoreUsage | None:
-        """Sum up all that lies under keys; files of failed publications count, but are no build."""
         if (found := self._look_through()) is None:
             return None
         sizes, ages = found
@@ -240,14 +214,13 @@ class S3Store(Store):
             self._bucket.delete([name])
 
     # What follows must be translated.
-
     def _name(self, key: str, name: str, publication: str = "") -> str:
         place = f"{key}/{publication}" if publication else key
         return f"{self._prefix}{place}/{name}"
 
     def _read_manifest(self, bucket: Bucket, key: str) -> Manifest | None:
         answer = bucket.get(self._name(key, MANIFEST))
-        return read_manifest(answer["Body"].read(), key) if answer else None
+        return manifests.read_manifest(answer["Body"].read(), key) if answer else None
 
     def _is_over(self, key: str, age: float, lifetimes: Lifetimes) -> bool:
         manifest = self._read_manifest(self._hasty, key)
@@ -270,10 +243,7 @@ class S3Store(Store):
             self._bucket.put(self._name(key, ACCOUNT, publication), account, "application/json")
 
     def _look_through(self) -> tuple[Counter[str], dict[str, float]] | None:
-        """Return bytes by key, and for how many seconds each key with a manifest is published.
-
-        None if that takes longer than a worker may be silent.
-        """
+        """Return bytes by key, and seconds since each manifest; None if that takes too long."""
         sizes: Counter[str] = Counter()
         ages: dict[str, float] = {}
         end = time.monotonic() + self.tidying_seconds

@@ -50,10 +50,7 @@ class Bucket:
         self._pid = 0
 
     def open(self) -> Any:
-        """Return boto3's client of this process.
-
-        A worker forks for each build, and two processes cannot share a connection.
-        """
+        """Return boto3's client of this process: a worker forks, and cannot share connections."""
         with self._making:
             if self._pid != os.getpid():
                 self._client = self._new_client()
@@ -81,20 +78,14 @@ class Bucket:
             self.open().delete_object(Bucket=self._name, Key=name)
 
     def objects(self, prefix: str, after: str = "") -> Iterator[Any]:
-        """Yield objects below a prefix in the order of their names, from behind `after` on.
-
-        Each has `Key`, `Size` and `LastModified`.
-        """
+        """Yield objects (`Key`, `Size`, `LastModified`) by name, from behind `after` on."""
         start = {"StartAfter": after} if after else {}
         pages = self.open().get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=self._name, Prefix=prefix, **start):
             yield from page.get("Contents", ())
 
     def groups(self, prefix: str, after: str = "") -> Iterator[tuple[str, float]]:
-        """Yield the first part of each name below a prefix, and its age, from behind `after` on.
-
-        The age is how many seconds ago the last object below that part was written.
-        """
+        """Yield the first part of each name below a prefix, and the age of its newest object."""
 
         def first_part(found: Any) -> str:
             return str(found["Key"]).removeprefix(prefix).partition("/")[0]
@@ -111,22 +102,19 @@ class Bucket:
 
     def _new_client(self) -> Any:
         settings = self._settings
-        secrets = (settings.s3_access_key_id, settings.s3_secret_access_key)
-        access_key_id, secret_access_key = (
-            secret.get_secret_value() if secret else None for secret in secrets
-        )
+        key_id, key = settings.s3_access_key_id, settings.s3_secret_access_key
         return boto3.session.Session().client(
             "s3",
             endpoint_url=settings.s3_endpoint_url,
             region_name=settings.s3_region,
-            aws_access_key_id=access_key_id,
-            aws_secret_access_key=secret_access_key,
+            aws_access_key_id=key_id.get_secret_value() if key_id else None,
+            aws_secret_access_key=key.get_secret_value() if key else None,
             config=Config(**self._config),
         )
 
 
 class S3Content:
-    """An object that is being read; see Content."""
+    """An object that is being read."""
 
     def __init__(self, body: Any, name: str) -> None:
         self._body, self._name = body, name

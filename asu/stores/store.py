@@ -1,5 +1,6 @@
 """What every store can do."""
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +24,11 @@ class Content(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifetimes:
-    """How many seconds things stay in a store at least.
+    """How many seconds things stay in a store at least."""
 
-    `grace` is for builds, beyond their own end; `undocumented` for builds without a manifest, as an
-    earlier version of the local store published them; `workplaces` for unpublished files that
-    nobody has touched.
-    """
-
-    grace: float
-    undocumented: float
-    workplaces: float
+    grace: float  # Builds, beyond their own end.
+    undocumented: float  # Builds without a manifest, which an earlier release published.
+    workplaces: float  # Unpublished files that nobody has touched.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +41,7 @@ class StoreUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBuild:
-    """A published build, the bytes of its files, and for how many seconds nobody used it.
-
-    Being published and, as far as the store knows, being read are uses.
-    """
+    """A published build, the bytes of its files, and seconds since it was published or read."""
 
     key: str
     bytes: int
@@ -63,9 +56,8 @@ def without_rival() -> bool:
 class Store(Protocol):
     """Keeps the files of finished builds, each build a flat set of names under its key.
 
-    A build is published all at once or not at all. It is never changed afterwards, only replaced:
-    by a later attempt, when no record promises the earlier files. A manifest lies with the files
-    and says which they are and when their life ends. All calls block.
+    A build is published all at once or not at all, and never changed, only replaced as a whole. A
+    manifest lies with the files. All calls block, and raise StoreFailed if the store cannot answer.
     """
 
     # For how many seconds an answer of `has` is good enough for pollers; 0 where asking is cheap.
@@ -73,37 +65,28 @@ class Store(Protocol):
     expire_every: float  # Seconds between two calls of `expire`, which looks at all builds.
 
     def open(self) -> None:
-        """Get ready without asking anything over a network; raises StoreFailed."""
+        """Get ready without asking anything over a network."""
 
     def has(self, key: str) -> bool:
-        """Whether the build is published and all its files are there with their sizes.
-
-        Raises StoreFailed when that cannot be known.
-        """
+        """Whether the build is published and all its files are there with their sizes."""
 
     def find(self, key: str, name: str) -> StoredFile | None:
-        """Return a published file; None for any other name. Raises StoreFailed."""
+        """Return a published file; None for any other name."""
 
     def content(self, file: StoredFile, start: int, length: int) -> Content | None:
-        """Return `length` bytes of a file from byte `start` on; None if it has gone since.
-
-        Raises StoreFailed.
-        """
+        """Return `length` bytes of a file from byte `start` on; None if it has gone since."""
 
     def published_keys(self) -> Iterator[str]:
-        """Yield the keys of all builds, whole or not; raises StoreFailed."""
+        """Yield the keys of all builds, whole or not."""
 
     def manifest(self, key: str) -> Manifest | None:
-        """Return the manifest under a key; None if there is none to read. Raises StoreFailed."""
+        """Return the manifest under a key; None if there is none to read."""
 
     def account(self, key: str) -> bytes | None:
-        """Return the ACCOUNT beside the files of a build; None if there is none.
-
-        Raises StoreFailed.
-        """
+        """Return the ACCOUNT beside the files of a build; None if there is none."""
 
     def workplace(self, key: str) -> Path:
-        """Return a new private local directory for the files of a build; raises StoreFailed."""
+        """Return a new private local directory for the files of a build."""
 
     def publish(
         self,
@@ -122,43 +105,34 @@ class Store(Protocol):
         `is_current` says whether this attempt may still publish. It is asked right before the one
         step that makes the files visible, and once after it. If it says no, what was published is
         taken back, unless another attempt's files lie there by then, and the answer is False.
-        Raises StoreFailed, and what `is_current` raises.
         """
 
     def discard(self, directory: Path) -> None:
         """Remove a workplace; what was published from it stays."""
+        shutil.rmtree(directory, ignore_errors=True)
 
     def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
-        """Remove builds whose time is over, unless their key is known; return the removed keys.
-
-        Old workplaces are removed as well. Raises StoreFailed, and what `is_known` raises.
-        """
+        """Remove old workplaces, and builds whose time is over and key unknown; return these."""
 
     def remove_damaged(self) -> list[str]:
         """Remove builds that lack a file or have one of a wrong size; return their keys.
 
-        So are builds with a manifest that cannot be read, or with an account but no manifest, as a
-        power failure leaves them. Known builds are removed too: a gateway would serve what is left.
-        Raises StoreFailed.
+        Known builds are removed too: a gateway would serve what is left.
         """
 
     def builds(self) -> list[StoredBuild]:
-        """Return all that is published; raises StoreFailed."""
+        """Return all that is published."""
 
     def remove(self, key: str, grace: float) -> bool:
-        """Remove a build unless it is younger than `grace` seconds; return whether it is gone.
-
-        Raises StoreFailed.
-        """
+        """Remove a build unless it is younger than `grace` seconds; return whether it is gone."""
 
     def usage(self) -> StoreUsage | None:
-        """Sum up all that is published; None where that takes longer than a worker may be silent.
-
-        Raises StoreFailed.
-        """
+        """Sum up all that is published; None where that takes longer than a worker may be silent."""
+        builds = self.builds()
+        return StoreUsage(builds=len(builds), bytes=sum(build.bytes for build in builds))
 
     def reach(self) -> None:
-        """Check that the store can be read; raises StoreFailed."""
+        """Check that the store can be read."""
 
     def probe(self) -> None:
-        """Write where builds are gathered and published, and remove it; raises StoreFailed."""
+        """Write where builds are gathered and published, and remove it."""

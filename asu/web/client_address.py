@@ -1,8 +1,4 @@
-"""Which client asks, judged by its address.
-
-The server takes the address from the gateway's `X-Forwarded-For` if TRUSTED_PROXIES names the
-gateway.
-"""
+"""Which client asks, judged by its address."""
 
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
@@ -20,10 +16,9 @@ def client_of(host: str) -> str:
         address = ip_address(host)
     except ValueError:
         return ""
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is None:
-            return (
-                str(IPv6Network((int(address), SUBNET), strict=False)) if address.is_global else ""
-            )
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
-    return str(address) if address.is_global else ""
+    if not address.is_global:
+        return ""
+    is_v6 = isinstance(address, IPv6Address)
+    return str(IPv6Network((int(address), SUBNET), strict=False) if is_v6 else address)

@@ -1,13 +1,7 @@
 """What every request and every answer passes; pure ASGI, so that it costs next to nothing.
 
-- Doubled and trailing slashes are taken out of paths, for every method: old clients join URLs so.
-- A path with a control character is refused: a route's pattern would match one that ends with a
-  line break.
-- A body is counted while it is read: device clients send it chunked, without Content-Length.
-- A request has an id, from the gateway or made here, which is answered as `X-Request-ID`.
-- An exception that nothing caught becomes an error in the one JSON shape, without its cause; the
-  log has the place where it failed, and the id.
-- CORS headers are on every answer, errors and redirects included.
+An exception that nothing caught becomes an error in the one JSON shape, without its cause; the log
+has the place where it failed, and the request's id, which is answered as `X-Request-ID`.
 """
 
 import json
@@ -19,6 +13,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import ClassVar
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,49 +39,51 @@ def error_response(error: AsuError) -> Response:
 
 
 def plain_error(
-    status: int, *, detail: str | None = None, headers: dict[str, str] | None = None
+    status: int, detail: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return an error of the framework in the same shape."""
     title = HTTPStatus(status).phrase
-    body = {
-        "status": status,
-        "title": title,
-        "detail": detail or title,
-        "code": title.lower().replace(" ", "-"),
-    }
+    code = title.lower().replace(" ", "-")
+    body = {"status": status, "title": title, "detail": detail or title, "code": code}
     return Response(json.dumps(body), status, headers, "application/json")
 
 
-class BodyBound:
-    """Reads a body before the application does and refuses one that is too large."""
+async def read_body(receive: Receive) -> Receive:
+    """Read a body before the application does; return what hands it out again.
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        # A caller may send 256 Ki pieces of one byte each; a list would be slow at its beginning.
-        self._messages: deque[Message] = deque()
+    It is counted while it is read: device clients send it chunked, without Content-Length. Raises
+    BodyTooLarge as soon as the limit is passed.
+    """
+    # A caller may send 256 Ki pieces of one byte each; a list would be slow at its beginning.
+    messages: deque[Message] = deque()
+    size, more = 0, True
+    while more:
+        message = await receive()
+        messages.append(message)
+        size += len(message.get("body", b""))
+        more = message["type"] == "http.request" and message.get("more_body", False)
+        if size > MAX_BODY_BYTES:
+            raise BodyTooLarge(limit_kib=MAX_BODY_BYTES // 1024)
 
-    async def read(self) -> None:
-        """Read the whole body; raises BodyTooLarge as soon as the limit is passed."""
-        size, more = 0, True
-        while more:
-            message = await self._receive()
-            self._messages.append(message)
-            size += len(message.get("body", b""))
-            more = message["type"] == "http.request" and message.get("more_body", False)
-            if size > MAX_BODY_BYTES:
-                raise BodyTooLarge(limit_kib=MAX_BODY_BYTES // 1024)
+    async def receive_again() -> Message:
+        return messages.popleft() if messages else await receive()
 
-    async def receive(self) -> Message:
-        """Return what was read piece by piece, then what comes after."""
-        return self._messages.popleft() if self._messages else await self._receive()
+    return receive_again
+
+
+def with_header(send: Send, name: bytes, value: bytes) -> Send:
+    """Return a `send` that adds a header to the answer."""
+
+    async def send_with_header(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), (name, value)]
+        await send(message)
+
+    return send_with_header
 
 
 class Edge:
-    """The outermost layer but CORS.
-
-    `answered` is called for each request with its scope, as the application left it, and the status
-    of the answer.
-    """
+    """The outermost layer but CORS; calls `answered` with each request's scope and status."""
 
     def __init__(self, app: ASGIApp, answered: Callable[[Scope, int], None] | None = None) -> None:
         self._app, self._answered = app, answered
@@ -102,29 +99,22 @@ class Edge:
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         scope.setdefault("state", {})["request_id"] = request_id
-        status = 0
+        marked, status = with_header(send, b"x-request-id", request_id.encode()), 0
 
-        async def send_with_id(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"x-request-id", request_id.encode()),
-                ]
-            await send(message)
+            status = message.get("status", status)
+            await marked(message)
 
         try:
             scope["path"] = _plain(scope["path"])
             if scope["method"] in ("POST", "PUT", "PATCH"):
-                bound = BodyBound(receive)
-                await bound.read()
-                receive = bound.receive
-            await self._app(scope, receive, send_with_id)
+                receive = await read_body(receive)
+            await self._app(scope, receive, send_and_note)
         except AsuError as error:
             if status:
                 raise
-            await error_response(error)(scope, receive, send_with_id)
+            await error_response(error)(scope, receive, send_and_note)
         except HTTPException:
             raise
         except Exception as error:
@@ -132,7 +122,8 @@ class Edge:
             log.error("request %s failed: %s", request_id, where_it_failed(error))  # noqa: TRY400
             if status:
                 raise
-            await error_response(InternalError(request_id=request_id))(scope, receive, send_with_id)
+            failure = error_response(InternalError(request_id=request_id))
+            await failure(scope, receive, send_and_note)
         finally:
             if status and self._answered:
                 self._answered(scope, status)
@@ -158,7 +149,7 @@ class Cors:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a preflight, or pass the request on and mark its answer."""
+        """Answer a preflight, or pass the request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -166,45 +157,23 @@ class Cors:
             headers = {**self._PREFLIGHT, "Access-Control-Allow-Headers": _wanted_headers(scope)}
             await Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)(scope, receive, send)
             return
-
-        async def send_marked(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"access-control-allow-origin", b"*"),
-                ]
-            await send(message)
-
-        await self._app(scope, receive, send_marked)
+        send = with_header(send, b"access-control-allow-origin", b"*")
+        await self._app(scope, receive, send)
 
 
 def _wanted_headers(scope: Scope) -> str:
-    """Return the names of the headers that a preflight asks for, `*` if it asks for none.
-
-    Some browsers do not accept `*` for headers that they name.
-    """
-    wanted = next(
-        (
-            value.decode("latin-1")
-            for name, value in scope["headers"]
-            if name == b"access-control-request-headers"
-        ),
-        "",
-    )
+    """Return the headers that a preflight names: some browsers do not accept `*` for those."""
+    wanted = Headers(scope=scope).get("Access-Control-Request-Headers", "")
     return wanted if _HEADER_NAMES.fullmatch(wanted) else "*"
 
 
 def _plain(path: str) -> str:
-    """Return a path without needless slashes; raises NotFound if it has a control character."""
-    if _CONTROL.search(path):
+    """Return a path without needless slashes; old clients join URLs so. Raises NotFound."""
+    if _CONTROL.search(path):  # A route's pattern would match one that ends with a line break.
         raise NotFound
     return _SLASHES.sub("/", path).rstrip("/") or "/"
 
 
 def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            text: str = value.decode("latin-1")
-            if _REQUEST_ID.fullmatch(text):
-                return text
-    return uuid.uuid4().hex
+    given = Headers(scope=scope).get("X-Request-ID", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex

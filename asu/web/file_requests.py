@@ -58,7 +58,6 @@ def wanted_part(headers: Mapping[str, str], file: StoredFile) -> tuple[int, int]
 
 
 def _is_still_the_same(headers: Mapping[str, str], file: StoredFile) -> bool:
-    """Whether If-Range, if it is there, names this file and not an earlier one."""
     known = headers.get("If-Range")
     return known is None or known == f'"{file.etag}"' or _seconds(known) == file.modified
 

@@ -1,8 +1,6 @@
-"""Say in sentences what is wrong with a request.
+"""Say in sentences what is wrong with a request; pydantic's own messages quote patterns.
 
-pydantic finds the mistakes; its own messages quote patterns. Here each field says what it must be,
-and what a wrong value of it is not. A new field needs an entry in `MUST_BE`, and one in `IS_NOT` if
-it holds names.
+A new field needs an entry in `MUST_BE`, and one in `IS_NOT` if it holds names.
 """
 
 import json
@@ -76,26 +74,16 @@ def described(errors: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def summary(mistakes: Sequence[Mapping[str, Any]], count: int) -> str:
-    """Return `count` mistakes as a short text: the first of each field, and how many more.
-
-    Clients show it as it is.
-    """
+    """Return `count` mistakes as a short text: the first of each field, and how many more."""
     text, named = "", 0
-    fields: set[Any] = set()
+    first: dict[tuple[Any, ...], str] = {}
     for mistake in mistakes:
-        field, message = tuple(mistake["loc"][:2]), mistake["msg"]
-        if field in fields:
-            continue
-        fields.add(field)
+        first.setdefault(tuple(mistake["loc"][:2]), mistake["msg"])
+    for message in first.values():
         if text and len(text) + len(message) > MAX_SENTENCE - 40:
             break
         text, named = f"{text} {message}".strip(), named + 1
     return f"{text} And {count - named} more, see `errors`." if count > named else text
-
-
-def quoted(value: str) -> str:
-    """Return a text in quotes, cut, with control characters and others than ASCII escaped."""
-    return json.dumps(value if len(value) <= MAX_QUOTED else f"{value[:MAX_QUOTED]}...")
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
@@ -116,5 +104,6 @@ def _about_field(error: Mapping[str, Any], field: str) -> str:
     value, is_name = error.get("input"), error["loc"][-1] == "[key]"
     is_not = (NAME_IS_NOT if is_name else IS_NOT).get(field)
     if isinstance(value, str) and is_not:
-        return f"`{field}`: {quoted(value)} {is_not}."
+        cut = value if len(value) <= MAX_QUOTED else f"{value[:MAX_QUOTED]}..."
+        return f"`{field}`: {json.dumps(cut)} {is_not}."  # With all but plain ASCII escaped.
     return must_be or f"`{field}` has a value that is not allowed."

@@ -1,6 +1,7 @@
 """One attempt at a build, as one value that is handed from step to step."""
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from .builder_image import BuilderImage, builder_image
 from .container import LOG_HALF, BuildContainer, CommandResult, ContainerEngine
 from .package_managers import NO_FEEDS, OwnFeeds, PackageManager, own_urls, package_manager_for
 from .progress import Progress
+
+_HEADING = re.compile(r"^==> .* <==\n", re.MULTILINE)  # As tail prints it before each file.
 
 
 class Superseded(Exception):
@@ -43,6 +46,7 @@ class BuildRun:
     packages: tuple[str, ...] = ()  # For make: names to add, `-name` to remove.
     own_feeds: OwnFeeds = NO_FEEDS
     feed_list: str = ""  # The builder's list of feeds, with those of the request.
+    can_resume: bool = False  # Whether `make image` can go on after `make manifest`.
     feeds: tuple[Feed, ...] = ()  # All that packages came from, with the hashes of their indexes.
 
     @property
@@ -84,6 +88,14 @@ class BuildRun:
         if result.exit_code or len(result.stdout) > LOG_HALF:
             raise ContainerFailed(reason=what)
         return result.stdout
+
+    def read_files(self, paths: Sequence[str], what: str) -> list[str]:
+        """Return the texts of some of the builder's files with one command; raises as `read`."""
+        texts = _HEADING.split(self.read(["tail", "-v", "-n", "+1", *paths], what))[1:]
+        if len(texts) != len(paths):
+            raise ContainerFailed(reason=what)
+        # An empty line stands before each heading but the first.
+        return [*(text.removesuffix("\n") for text in texts[:-1]), texts[-1]]
 
 
 def start_run(

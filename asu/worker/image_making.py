@@ -15,8 +15,7 @@ def make_images(run: BuildRun) -> BuildRun:
     """
     build_command = imagebuilder.image_command(run.request, run.packages, run.attempt.key)
     command = build_command
-    makefile = run.look(["cat", f"{imagebuilder.BUILDER}/Makefile"]).stdout
-    if imagebuilder.can_resume(makefile):
+    if run.can_resume:
         command = imagebuilder.resumed_command(build_command)
         run = replace(run, own_feeds=NO_FEEDS)  # None is read again, so none can be missing.
     # Clients index the words of `build_cmd`; `image_cmd` is what is run.

@@ -22,9 +22,9 @@ def prepare(run: BuildRun) -> BuildRun:
     """
     request, manager = run.request, run.manager
     feeds, keys = own_urls(request["repositories"]), manager.key_files(request["repository_keys"])
-    # A genuine list has a dozen lines.
-    path = f"{imagebuilder.BUILDER}/{manager.repositories_path}"
-    listed = run.read(["cat", path], "the builder's list of feeds cannot be read")
+    # A genuine list has a dozen lines, a genuine Makefile 400.
+    paths = [f"{imagebuilder.BUILDER}/{name}" for name in (manager.repositories_path, "Makefile")]
+    listed, makefile = run.read_files(paths, "the builder's list of feeds cannot be read")
     if run.was_fetched:
         # setup.sh has checked the builder's signature, and nothing of the request is in the
         # container yet: these are the builder's own feeds.
@@ -37,7 +37,12 @@ def prepare(run: BuildRun) -> BuildRun:
         run.container.put(imagebuilder.FIRST_BOOT_SCRIPT, request["defaults"].encode(), 0o755)
     if request["filesystem"]:
         _choose_filesystem(run, request["filesystem"])
-    return replace(run, own_feeds=OwnFeeds(feeds, has_keys=bool(keys)), feed_list=listed)
+    return replace(
+        run,
+        own_feeds=OwnFeeds(feeds, has_keys=bool(keys)),
+        feed_list=listed,
+        can_resume=imagebuilder.can_resume(makefile),
+    )
 
 
 def _put_keys(run: BuildRun, files: Mapping[str, bytes]) -> None:

@@ -45,38 +45,46 @@ def publish(
     SigningFailed, ContainerFailed and BuildTimeout.
     """
     run.show("signing_images")
-    settings, progress, key = run.settings, run.progress, run.attempt.key
+    progress, key = run.progress, run.attempt.key
     workplace = store.workplace(key)
     try:
-        pieces = run.container.read_out(
-            imagebuilder.output_directory(key), deadline=settings.copy_deadline
-        )
-        hashes = copy_out(
-            pieces,
-            workplace,
-            max_bytes=settings.max_output_mb * MIB,
-            reserve_mb=settings.disk_reserve_mb,
-        )
-        image_sizes.check(progress.stdout, progress.stderr, hashes)
-        document: Mapping[str, Any] = read_profiles(workplace, hashes)
-        if signer:
-            document = signer.sign(document, workplace)
-            signed = {image["name"]: image["sha256"] for image in images_of(document)}
-            rewritten = dict.fromkeys(OUR_FILES, "")  # These are hashed once more.
-            hashes = {**hashes, **signed, **rewritten}
+        document, hashes = _signed(run, workplace, signer)
         progress.gathered = _facts(document, run) | progress.gathered
         files = _published(workplace, hashes)
         provenance = statement(files, _ingredients(run), _provenance_run(run, builder_id))
-        _write(
-            workplace / PROVENANCE_FILE, sealed(provenance, signer.seal if signer else _unsealed)
-        )
+        envelope = sealed(provenance, signer.seal if signer else _unsealed)
+        _write(workplace / PROVENANCE_FILE, envelope)
         progress.files = {file.name: file.sha256 for file in files}
         _write(workplace / ACCOUNT, write_account(run.attempt.plan, progress.done()))
-        ttl = lifetime(run.request, settings)
+        ttl = lifetime(run.request, run.settings)
         if not store.publish(key, workplace, ttl, progress.files, is_current):
             raise Superseded
     finally:
         store.discard(workplace)
+
+
+def _signed(
+    run: BuildRun, directory: Path, signer: "Signer | None"
+) -> tuple[Mapping[str, Any], dict[str, str]]:
+    """Copy the images into `directory` and sign them; return profiles.json and name → SHA-256."""
+    settings, progress = run.settings, run.progress
+    pieces = run.container.read_out(
+        imagebuilder.output_directory(run.attempt.key), deadline=settings.copy_deadline
+    )
+    hashes = copy_out(
+        pieces,
+        directory,
+        max_bytes=settings.max_output_mb * MIB,
+        reserve_mb=settings.disk_reserve_mb,
+    )
+    image_sizes.check(progress.stdout, progress.stderr, hashes)
+    document = read_profiles(directory, hashes)
+    if signer is None:
+        return document, hashes
+    signed = signer.sign(document, directory)
+    new_hashes = {image["name"]: image["sha256"] for image in images_of(signed)}
+    # The rewritten lists are hashed once more.
+    return signed, {**hashes, **new_hashes, **dict.fromkeys(OUR_FILES, "")}
 
 
 def lifetime(request: Mapping[str, Any], settings: Settings) -> int:

@@ -159,7 +159,9 @@ class MemoryContainer(BuildContainer):
             "sed": lambda _: "",
             "env": self._set_up,
             "test": lambda _: "",
-            "cat": lambda _: self._files[command[1]],
+            "tail": lambda _: "\n".join(
+                f"==> {path} <==\n{self._files[path]}" for path in command[4:]
+            ),
             "find": lambda _: self._indexes(),
             "ls": lambda _: "\n".join(self._script.keys),
         }

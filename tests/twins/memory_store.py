@@ -10,6 +10,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from asu.stores.directory import Workplaces
 from asu.stores.manifest import ACCOUNT, KEY, Manifest, StoredFile, describe_build
 from asu.stores.store import (
     NO_HASHES,
@@ -20,7 +21,6 @@ from asu.stores.store import (
     StoreUsage,
     without_rival,
 )
-from asu.stores.workplaces import Workplaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +121,6 @@ class MemoryStore(Store):
         if self.published.get(key) is build:
             del self.published[key]
         return False
-
-    @override
-    def discard(self, directory: Path) -> None:
-        self._workplaces.discard(directory)
 
     @override
     def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:

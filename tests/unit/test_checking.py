@@ -11,8 +11,8 @@ import pytest
 from asu.__main__ import main
 from asu.checking import isolation, machine
 from asu.checking import neighbours as services
-from asu.checking.check_command import checks_for, in_json, in_words
-from asu.checking.findings import Finding, Level, fine, has_problems, problem, run_checks
+from asu.checking.check_command import checks_for, in_json, in_words, show
+from asu.checking.findings import Finding, Level, fine, problem, run_checks
 from asu.disk_space import MIB
 from asu.errors import QueueUnavailable
 from asu.operations.redis_condition import RedisCondition
@@ -269,8 +269,9 @@ def test_warnings_are_no_problems() -> None:
         Finding(name="b", level=Level.OK, detail="d"),
     ]
 
-    assert not has_problems(findings)
-    assert has_problems([*findings, Finding(name="c", level=Level.PROBLEM, detail="d")])
+    show(findings, as_json=False)
+    with pytest.raises(SystemExit, match="1"):
+        show([*findings, Finding(name="c", level=Level.PROBLEM, detail="d")], as_json=False)
 
 
 def test_findings_are_told_to_people_and_programs() -> None:

@@ -29,27 +29,22 @@ RAISED = [error for error in classes() if error.__name__ not in BRANCHES]
 ALL = {error.__name__: error for error in classes()}
 
 
+def named(node: ast.expr | None) -> type[AsuError] | None:
+    """Return the error that an expression names: `NotFound` or `errors.NotFound`."""
+    if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "errors":
+        return ALL.get(node.attr)
+    return ALL.get(node.id) if isinstance(node, ast.Name) else None
+
+
 def uses() -> Iterator[tuple[str, type[AsuError], set[str]]]:
     """Yield each place in the package that makes an error (without its lists, which are no part of the message)."""
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             where = f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}"
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id in ALL
-            ):
-                yield (
-                    where,
-                    ALL[node.func.id],
-                    {keyword.arg or "**" for keyword in node.keywords} - {*LISTS},
-                )
-            if (
-                isinstance(node, ast.Raise)
-                and isinstance(node.exc, ast.Name)
-                and node.exc.id in ALL
-            ):
-                yield where, ALL[node.exc.id], set()
+            if isinstance(node, ast.Call) and (kind := named(node.func)):
+                yield where, kind, {word.arg or "**" for word in node.keywords} - {*LISTS}
+            if isinstance(node, ast.Raise) and (kind := named(node.exc)):
+                yield where, kind, set()
 
 
 USES = list(uses())
@@ -109,11 +104,7 @@ def test_no_error_quotes_an_exception() -> None:
     quoting = []
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id in ALL
-            ):
+            if isinstance(node, ast.Call) and named(node.func):
                 parts = [part for keyword in node.keywords for part in ast.walk(keyword.value)]
                 told = [part.value for part in parts if isinstance(part, ast.FormattedValue)]
                 told += [

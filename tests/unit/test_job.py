@@ -229,7 +229,7 @@ def test_a_chosen_file_system_is_set_before_the_image_is_made(world: World) -> N
         command[0] if command[0] != "make" else command[1]
         for command in world.engine.containers[0].commands
     ]
-    assert commands == ["info", "cat", "grep", "sed", "manifest", "find", "cat", "-s"]
+    assert commands == ["info", "tail", "grep", "sed", "manifest", "find", "-s"]
 
 
 def test_an_absolute_list_is_handed_to_make_with_its_removals(world: World) -> None:

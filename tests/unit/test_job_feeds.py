@@ -40,7 +40,7 @@ def test_feeds_and_keys_are_in_their_places_before_anything_is_downloaded(world:
     commands = [command[:2] for command in container.commands]
     assert commands[:4] == [
         ["make", "info"],
-        ["cat", "/builder/repositories.conf"],
+        ["tail", "-v"],
         ["ls", "/builder/keys"],
         ["make", "manifest"],
     ]
@@ -131,8 +131,8 @@ def test_a_list_of_feeds_that_cannot_be_read_is_our_trouble(world: World) -> Non
 
 def test_a_builder_without_a_list_of_feeds_is_our_trouble(world: World) -> None:
     """What is not there cannot be completed, and says nothing about the request."""
-    world.script.failures["cat"] = CommandResult(
-        1, "", "cat: /builder/repositories.conf: No such file or directory\n"
+    world.script.failures["tail"] = CommandResult(
+        1, "", "tail: cannot open '/builder/repositories.conf' for reading: No such file\n"
     )
 
     assert (
