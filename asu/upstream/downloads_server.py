@@ -1,6 +1,6 @@
 """The downloads server's documents: fetched once for all who wait, revalidated, kept in memory.
 
-A fresh copy is answered from memory. A request with a stale one waits a moment for its revalidation,
+A fresh copy is answered from memory. A request with a stale one waits a moment for revalidation,
 which goes on in the background. Missing documents and failures are noted apart from the copies, so
 invented names displace none. Copies of earlier processes stand in until the server was asked.
 """

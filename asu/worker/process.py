@@ -10,11 +10,11 @@ from redis import Redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from asu.builds.build_queue import RqBuildQueue
-from asu.builds.redis_fleet import RedisFleetNotes, has_live_worker
+from asu.builds.build_queue import BuildQueue
+from asu.builds.fleet import FleetNotes, has_live_worker
 from asu.errors import QueueUnavailable
 from asu.records.redis_connections import has_memory, sync_redis
-from asu.records.redis_records import RedisWorkerRecords
+from asu.records.worker_records import WorkerRecords
 from asu.settings import Settings
 from asu.statistics.redis_statistics import RedisBuildStatistics
 from asu.stores import open_store
@@ -45,8 +45,8 @@ def run_worker(settings: Settings) -> None:
     redis = Redis.from_url(settings.redis_url, retry=Retry(ConstantBackoff(RQ_PAUSE), RQ_TRIES))
     # RQ waits long for its next job; the records must not, so they have connections of their own.
     hasty = sync_redis(settings.redis_url)
-    records, store = RedisWorkerRecords(hasty), open_store(settings)
-    notes = RedisFleetNotes(hasty, socket.gethostname())
+    records, store = WorkerRecords(hasty), open_store(settings)
+    notes = FleetNotes(hasty, socket.gethostname())
     builder = Builder(
         settings,
         records=records,
@@ -70,13 +70,13 @@ def _sweep(
     store: Store,
     *,
     queue_redis: Redis,
-    notes: RedisFleetNotes | None = None,
+    notes: FleetNotes | None = None,
 ) -> Sweep:
-    records = RedisWorkerRecords(redis)
+    records = WorkerRecords(redis)
     return Sweep(
         settings,
         records=records,
-        queue=RqBuildQueue(queue_redis, deadline=settings.build_deadline),
+        queue=BuildQueue(queue_redis, deadline=settings.build_deadline),
         store=store,
         engine=lambda: PodmanEngine(settings, system=records.system()),
         statistics=OutcomeStatistics(RedisBuildStatistics(redis)),
@@ -93,7 +93,7 @@ def sweep_once(settings: Settings) -> Swept:
 def recover_once(settings: Settings) -> Recovered:
     """Restore lost records from the store; raise StoreFailed and QueueUnavailable."""
     with sync_redis(settings.redis_url) as redis:
-        return recover(open_store(settings), RedisWorkerRecords(redis))
+        return recover(open_store(settings), WorkerRecords(redis))
 
 
 def rebuild_once(settings: Settings, key: str) -> Comparison:
@@ -102,7 +102,7 @@ def rebuild_once(settings: Settings, key: str) -> Comparison:
         return rebuild(
             settings,
             key,
-            records=RedisWorkerRecords(redis),
+            records=WorkerRecords(redis),
             store=open_store(settings),
             engine=lambda: PodmanEngine(settings, system=f"rebuild-{secrets.token_hex(8)}"),
         )
