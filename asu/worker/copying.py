@@ -51,12 +51,7 @@ def copy_out(
     stream = cast("IO[bytes]", _PieceReader(pieces))
     try:
         with tarfile.open(fileobj=stream, mode="r|", bufsize=COPY_CHUNK) as archive:
-            for member in _bounded(archive, max_bytes):
-                name = member.name.rpartition("/")[2]
-                if not _is_plain(member) or FILE_NAME.fullmatch(name) is None or name in hashes:
-                    continue
-                if len(hashes) >= MAX_FILES:
-                    raise OutputTooLarge(limit=f"{MAX_FILES} files")
+            for name, member in _wanted(archive, max_bytes):
                 expect_disk_space(directory, reserve_mb, member.size)
                 source = cast("IO[bytes]", archive.extractfile(member))
                 hashes[name] = _write(source, directory / name, reserve_mb)
@@ -67,6 +62,18 @@ def copy_out(
         reason = f"the images could not be copied ({type(error).__name__})"
         raise StoreFailed(reason=reason) from error
     return hashes
+
+
+def _wanted(archive: tarfile.TarFile, max_bytes: int) -> Iterator[tuple[str, tarfile.TarInfo]]:
+    """Yield the plain files, each name once; raises as `_bounded`."""
+    seen: set[str] = set()
+    for member in _bounded(archive, max_bytes):
+        name = member.name.rpartition("/")[2]
+        if _is_plain(member) and FILE_NAME.fullmatch(name) and name not in seen:
+            if len(seen) >= MAX_FILES:
+                raise OutputTooLarge(limit=f"{MAX_FILES} files")
+            seen.add(name)
+            yield name, member
 
 
 def _bounded(archive: tarfile.TarFile, max_bytes: int) -> Iterator[tarfile.TarInfo]:
