@@ -8,7 +8,7 @@ preview and a build cannot disagree.
 `package_changes`      the rules of `package_changes.toml`
 `rule_application`     takes packages through the rules between the old and the new version
 `metadata`             reads the downloads server's documents
-`opkg_index`, `apk_index`  read the package managers' own indexes into the values of `package_feed`
+`opkg_index`, `apk_index`, `adb_values`  read the package managers' own indexes into the values of `package_feed`
 `knowledge`            the facts of these documents: default packages, package indexes
 `device_defaults`      compares an absolute list with the defaults
 `existence`            names that do not exist, and packages that exclude one another
