@@ -8,7 +8,7 @@ preview and a build cannot disagree.
 `package_changes`      the rules of `package_changes.toml`
 `rule_application`     takes packages through the rules between the old and the new version
 `metadata`             reads the downloads server's documents
-`opkg_index`, `apk_index`  read the package managers' own indexes into the values of `package_feed`
+`opkg_index`, `apk_index`, `adb_values`  read the package managers' own indexes into the values of `package_feed`
 `knowledge`            the facts of these documents: default packages, package indexes
 `device_defaults`      compares an absolute list with the defaults
 `existence`            names that do not exist, and packages that exclude one another
@@ -32,9 +32,10 @@ from .metadata import (
     TargetProfiles,
     UnknownProfileError,
     directory,
+    overview_path,
     profiles_path,
     read_json,
-    read_targets,
+    targets_path,
 )
 from .outcome import Change, InferredVersion, PackageRequest, Problem, Resolution
 from .package_changes import Rule, RuleBook, load_rules
@@ -81,12 +82,13 @@ __all__ = [
     "normalised_profile",
     "normalised_request",
     "ordered_packages",
+    "overview_path",
     "package_request",
     "preview",
     "profiles_path",
     "read_json",
-    "read_targets",
     "request_hash",
     "resolve",
     "resolved_fields",
+    "targets_path",
 ]
