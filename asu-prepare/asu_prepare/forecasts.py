@@ -149,6 +149,9 @@ class Forecasts:
             ) from None
 
     async def _pool(self, version: Version, target: str) -> Pool:
+        recent = self.pools.recent((version, target))
+        if recent is not None:
+            return recent
         index = await self.gatherer.installable(version, target)
         if index is None or not index.provides_known:
             raise _NoForecastError(
