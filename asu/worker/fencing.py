@@ -148,7 +148,7 @@ class Fence:
     """The fence of one build container; it does nothing where it is off or there is no network."""
 
     def __init__(
-        self, api: Any, settings: Settings, *, image: str, container: str, labels: dict[str, str]
+        self, api: Any, settings: Settings, image: str, container: str, *, labels: dict[str, str]
     ) -> None:
         self._api, self._settings = api, settings
         self._image, self._container, self._labels = image, container, labels

@@ -20,13 +20,11 @@ from asu.stores.store import Store
 
 from .audit import AuditLog
 from .build_run import BuildRun, Superseded, start_run
+from .builder_steps import inspect_builder, install, make_images, prepare
 from .container import ContainerEngine
 from .disk_watch import disk_watched
-from .inspection import inspect_builder
-from .installation import install, make_images
 from .lease import Lease, patiently
 from .outcome_statistics import OutcomeStatistics
-from .preparation import prepare
 from .progress import Progress
 from .publication import failure_lifetime, lifetime, publish
 

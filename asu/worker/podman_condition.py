@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from podman import PodmanClient
 from podman.errors import PodmanError
@@ -28,16 +29,20 @@ def read_podman_condition(settings: Settings) -> PodmanCondition:
     of_base = json.dumps({"reference": [f"{settings.base_container}:*"]})
     try:
         with PodmanClient(base_url=socket, timeout=TIMEOUT) as client:
-            version = client.version()["Version"]  # type: ignore[no-untyped-call]  # podman-py leaves it untyped.
-            networks = client.api.get("/networks/json")
-            networks.raise_for_status()
-            images = client.api.get("/images/json", params={"filters": of_base})
-            images.raise_for_status()
-            names = (image.get("Names") or image.get("RepoTags") or () for image in images.json())
-            return PodmanCondition(
-                version=str(version),
-                networks=tuple(str(network["name"]) for network in networks.json()),
-                builders=tuple(str(name) for of_image in names for name in of_image),
-            )
+            version = _read(client, "/version")["Version"]
+            networks = _read(client, "/networks/json")
+            images = _read(client, "/images/json", filters=of_base)
+        names = [image.get("Names") or image.get("RepoTags") or () for image in images]
+        return PodmanCondition(
+            version=str(version),
+            networks=tuple(str(network["name"]) for network in networks),
+            builders=tuple(str(name) for of_image in names for name in of_image),
+        )
     except (PodmanError, RequestException, OSError, KeyError, ValueError) as error:
         raise ContainerFailed(reason="podman does not answer") from error
+
+
+def _read(client: PodmanClient, path: str, **query: str) -> Any:
+    answer = client.api.get(path, params=query)
+    answer.raise_for_status()
+    return answer.json()

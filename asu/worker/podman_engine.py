@@ -60,11 +60,7 @@ class PodmanEngine(ContainerEngine):
                 pinned.id, labels=labels, **_confinement(self._settings)
             )
             fence = Fence(
-                self._client.api,
-                self._settings,
-                image=pinned.id,
-                container=str(created.id),
-                labels=labels,
+                self._client.api, self._settings, pinned.id, str(created.id), labels=labels
             )
             container = PodmanContainer(self._client, created, socket=self._socket, fence=fence)
             try:
@@ -96,10 +92,7 @@ class PodmanEngine(ContainerEngine):
         self._client.close()  # type: ignore[no-untyped-call]  # podman-py leaves it untyped.
 
     def _ensure_image(self, image: BuilderImage) -> bool:
-        """Pull the image where the policy asks for it; return whether the copy is surely current.
-
-        Raises ImageBuilderMissing, ContainerFailed and BuildTimeout.
-        """
+        """Pull the image where the policy says so; return whether the copy is surely current."""
         policy = self._policy(image)
         exists = self._client.images.exists(image.name)
         if policy == "never" or (policy == "missing" and exists):

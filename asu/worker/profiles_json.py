@@ -109,14 +109,13 @@ def facts_of(document: Mapping[str, Any], profile: str) -> dict[str, Any]:
     if entry is None:
         raise BuildFailed(reason=f"it made no image for {profile}")
     facts = _known(document, OF_TARGET) | _known(entry, OF_PROFILE)
-    images = [_known(image, OF_IMAGE) for image in offered(entry["images"])]
     if facts.get("source_date_epoch", 0) > MAX_EPOCH:
         del facts["source_date_epoch"]
     epoch = facts.get("source_date_epoch")
     built_at = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(epoch, UTC)
     return {
         **facts,
-        "images": images,
+        "images": [_known(image, OF_IMAGE) for image in offered(entry["images"])],
         "id": profile,
         "build_at": built_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

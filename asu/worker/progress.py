@@ -1,4 +1,4 @@
-"""What an attempt has gathered, and the answers made of it: of each step, of the end, of a failure."""
+"""What an attempt has gathered, and its answers: of each step, of the end, of a failure."""
 
 import json
 import logging
@@ -72,11 +72,7 @@ class Progress:
         return _record(State.DONE, "done", self._body(200, "done", "done") | ends)
 
     def failed(self, error: AsuError) -> BuildRecord:
-        """Return the record of a failed build: the reason, whose fault it is, and what is known.
-
-        Of the builder's output it holds as much as fits into ENDED_BODY_BYTES; of a longer one,
-        both ends.
-        """
+        """Return the record of a failed build; its body has at most about ENDED_BODY_BYTES."""
         if _json_size(self.gathered) > GATHERED_MOST:
             self.gathered = {}
         if isinstance(error, InfraError):
@@ -114,13 +110,12 @@ def _ends_within(outputs: Mapping[str, str], most: int) -> dict[str, str]:
 
     JSON escapes control and replacement characters as six bytes each, so that is not their size.
     """
-    kept: dict[str, str] = {}
-    left = most
+    kept, left = dict(outputs), most
     by_size = sorted(outputs, key=lambda name: _json_size(outputs[name]))
     for place, name in enumerate(by_size):
         kept[name] = _ends_as_json(outputs[name], left // (len(by_size) - place))
         left -= _json_size(kept[name])
-    return {name: kept[name] for name in outputs}
+    return kept
 
 
 def _ends_as_json(text: str, most: int) -> str:

@@ -75,11 +75,7 @@ class Signer:
         `sha256` and `size` become those of the signed images, also in the directory and in
         sha256sums; `sha256_unsigned` stays. Raises SigningFailed.
         """
-        try:
-            self._key.check_time(self._clock())
-        except UnusableKey as error:
-            log.error("images cannot be signed: %s", error)  # noqa: TRY400  # The words say it all.
-            raise CertificateInvalid from error
+        self._expect_valid_certificate()
         # An image that is listed twice is signed once.
         listed = [image for image in images_of(document) if image.get("type") in SIGNED_TYPES]
         try:
@@ -98,6 +94,13 @@ class Signer:
         """Return the signature of a message that is not an image."""
         secret = self._key.secret
         return [Seal(secret.public.fingerprint.hex(), secret.signature(message))]
+
+    def _expect_valid_certificate(self) -> None:
+        try:
+            self._key.check_time(self._clock())
+        except UnusableKey as error:
+            log.error("images cannot be signed: %s", error)  # noqa: TRY400  # The words say it all.
+            raise CertificateInvalid from error
 
     def _sign_image(self, image: Path, unsigned: str | None) -> SignedFile:
         firmware_trailer.strip_signature(image)

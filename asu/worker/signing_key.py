@@ -71,14 +71,18 @@ def make_signing_key(path: Path) -> list[Path]:
     for file in contents:
         if file.exists():
             raise UnusableKey(f"{file} is there already and is left as it is; name another path")
-    try:
-        for file, (content, mode) in contents.items():
-            made = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            with os.fdopen(made, "wb") as target:
-                target.write(content)
-    except OSError as error:
-        raise UnusableKey(f"{error.filename}: {error.strerror}") from error
+    for file, (content, mode) in contents.items():
+        _write_new(file, content, mode)
     return list(contents)
+
+
+def _write_new(path: Path, content: bytes, mode: int) -> None:
+    try:
+        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(made, "wb") as target:
+            target.write(content)
+    except OSError as error:
+        raise UnusableKey(f"{path}: {error.strerror}") from error
 
 
 def _read(path: Path, parse: Callable[[bytes], Parsed]) -> Parsed:

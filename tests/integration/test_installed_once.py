@@ -11,11 +11,10 @@ import pytest
 from asu.provenance.envelope import PROVENANCE_FILE
 from asu.records.build_record import Attempt
 from asu.worker.build_run import start_run
+from asu.worker.builder_steps import inspect_builder, prepare
 from asu.worker.copying import copy_out
 from asu.worker.imagebuilder import output_directory
-from asu.worker.inspection import inspect_builder
 from asu.worker.podman_engine import PodmanEngine
-from asu.worker.preparation import prepare
 from asu.worker.profiles_json import images_of
 from asu.worker.progress import Progress
 from tests.integration.podman_world import APK, FEEDS, OPKG

@@ -1,6 +1,6 @@
 """The containers' in-memory twin: a scripted ImageBuilder without podman, make or files on a disk.
 
-It understands the commands of `imagebuilder.py` and `preparation.py` and nothing else, keeps what
+It understands the commands of `imagebuilder.py` and `builder_steps.py` and nothing else, keeps what
 it was asked, and fails where a test wants it to.
 """
 

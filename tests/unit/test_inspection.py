@@ -7,8 +7,8 @@ import pytest
 from asu.errors import AsuError, ContainerFailed, DownloadFailed, ImageBuilderMissing
 from asu.records.build_record import State
 from asu.worker.builder_image import BuilderImage
+from asu.worker.builder_steps import setup_command, setup_failure
 from asu.worker.container import CommandResult
-from asu.worker.inspection import setup_command, setup_failure
 from tests.unit.job_world import World, body_of, new_world
 
 IMAGE = BuilderImage(

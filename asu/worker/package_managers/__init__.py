@@ -4,9 +4,6 @@ The version alone decides which one it is, so one manager's words are never look
 of the other.
 """
 
-from collections.abc import Mapping
-
-from asu.catalogue.package_manager import package_manager_of
 from asu.resolution import Version
 
 from .apk import Apk
@@ -24,9 +21,7 @@ __all__ = [
     "package_manager_for",
 ]
 
-MANAGERS: Mapping[str, PackageManager] = {"opkg": Opkg(), "apk": Apk()}
-
 
 def package_manager_for(version: Version) -> PackageManager:
     """Return the package manager of the ImageBuilder of a version."""
-    return MANAGERS[package_manager_of(version)]
+    return Apk() if version.has_apk else Opkg()
