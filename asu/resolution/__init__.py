@@ -32,9 +32,10 @@ from .metadata import (
     TargetProfiles,
     UnknownProfileError,
     directory,
+    overview_path,
     profiles_path,
     read_json,
-    read_targets,
+    targets_path,
 )
 from .outcome import Change, InferredVersion, PackageRequest, Problem, Resolution
 from .package_changes import Rule, RuleBook, load_rules
@@ -81,12 +82,13 @@ __all__ = [
     "normalised_profile",
     "normalised_request",
     "ordered_packages",
+    "overview_path",
     "package_request",
     "preview",
     "profiles_path",
     "read_json",
-    "read_targets",
     "request_hash",
     "resolve",
     "resolved_fields",
+    "targets_path",
 ]

@@ -34,7 +34,6 @@ from .outcome_statistics import OutcomeStatistics
 from .preparation import prepare
 from .progress import Progress
 from .publication import failure_lifetime, lifetime, publish
-from .retrying import delay_before_next
 
 if TYPE_CHECKING:
     from .signing import Signer  # Without a key the library of signatures is not loaded.
@@ -134,8 +133,11 @@ class Builder:
         While Redis is away this is impossible: the lease ends, and a sweep takes the build back as
         that of a lost worker.
         """
-        delay = delay_before_next(error, attempt.tries, self._settings.retry_delays)
-        if delay is None or not patiently(lambda: self._records.retry(attempt, error.code, delay)):
+        delays = self._settings.retry_delays
+        if not error.is_passing or attempt.tries > len(delays):
+            return False
+        delay = delays[attempt.tries - 1]
+        if not patiently(lambda: self._records.retry(attempt, error.code, delay)):
             return False
         reason = f"{error.code} ({error.fault}): {error.detail}"
         log.warning("%s: %s; begun again in %g s", _name(attempt), reason, delay)

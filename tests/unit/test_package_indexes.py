@@ -205,7 +205,7 @@ def test_a_small_document_does_not_unpack_without_end() -> None:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_damage_is_refused_and_nothing_else_happens(data: st.DataObject) -> None:
     """`python -m misc.fuzz.indexes` does this for as long as one likes."""
     reader, sample = data.draw(
