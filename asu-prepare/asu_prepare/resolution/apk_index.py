@@ -14,13 +14,13 @@ from array import array
 from collections.abc import Iterator
 
 from .package_feed import (
-    MAX_UNPACKED,
     PORTABLE,
     Package,
     PackageFeed,
     Shared,
     UnreadableIndexError,
     package_feed,
+    unpacked,
 )
 
 _PLAIN, _DEFLATED, _COMPRESSED = b"ADB.", b"ADBd", b"ADBc"
@@ -49,13 +49,13 @@ _MAX_TEXT = 64 * 1024  # Bytes of one name, version or tag.
 def read_apk_index(raw: bytes, shared: Shared) -> PackageFeed:
     """Read an index of apk; raises UnreadableIndexError."""
     try:
-        document = _Document(_payload(_unpacked(raw)), shared)
+        document = _Document(_payload(_document(raw)), shared)
         return package_feed(document.packages())
     except (struct.error, zlib.error, UnicodeDecodeError, IndexError) as error:
         raise UnreadableIndexError("damaged") from error
 
 
-def _unpacked(raw: bytes) -> bytes:
+def _document(raw: bytes) -> bytes:
     """Return the document behind the container; zstd, which OpenWrt does not use, is not read."""
     magic = raw[:4]
     if magic == _PLAIN:
@@ -68,11 +68,7 @@ def _unpacked(raw: bytes) -> bytes:
         magic = _DEFLATED if kind == 1 else b""
     if magic != _DEFLATED:
         raise UnreadableIndexError("not an index of apk, or packed in an unknown way")
-    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-    document = unpacker.decompress(packed, MAX_UNPACKED)
-    if not unpacker.eof:
-        raise UnreadableIndexError("cut off, or too large")
-    return document
+    return unpacked(packed, -zlib.MAX_WBITS)
 
 
 def _payload(document: bytes) -> bytes:
@@ -109,16 +105,12 @@ class _Document:
         self._charge(_HASH_BYTES)
         fields = self._slots(value)[:_FIELDS]
         fields.extend((0,) * (_FIELDS - len(fields)))
-        texts, lists = self._texts, self._lists
-        name = texts.get(fields[_NAME]) or self._text(fields[_NAME])
-        version = texts.get(fields[_VERSION]) or self._text(fields[_VERSION])
+        name, version = self._text(fields[_NAME]), self._text(fields[_VERSION])
         if not name:
             raise UnreadableIndexError("a package without a name")
-        found = lists.get(fields[_DEPENDS])
-        depends = found if found is not None else self._list(fields[_DEPENDS])
-        found = lists.get(fields[_PROVIDES])
-        provides = found if found is not None else self._list(fields[_PROVIDES])
-        abi = self._abis.get(fields[_TAGS]) or self._abi(fields[_TAGS])
+        depends = self._list(fields[_DEPENDS])
+        provides = self._list(fields[_PROVIDES])
+        abi = self._abi(fields[_TAGS])
         priority = self._integer(fields[_PRIORITY])
         is_portable = self._text(fields[_ARCH]) in PORTABLE
         package = Package(name, version, depends, provides, (), abi, priority, is_portable)
@@ -175,9 +167,11 @@ class _Document:
         return number
 
     def _list(self, value: int) -> tuple[str, ...]:
-        known = self._dependencies
-        words = tuple([known.get(slot) or self._dependency(slot) for slot in self._slots(value)])
-        found = self._lists[value] = self._shared(words)
+        found = self._lists.get(value)
+        if found is None:
+            known = self._dependencies
+            words = [known.get(slot) or self._dependency(slot) for slot in self._slots(value)]
+            found = self._lists[value] = self._shared(tuple(words))
         return found
 
     def _dependency(self, value: int) -> str:
