@@ -149,6 +149,9 @@ class Forecasts:
             ) from None
 
     async def _pool(self, version: Version, target: str) -> Pool:
+        recent = self.pools.recent((version, target))
+        if recent is not None:
+            return recent
         index = await self.gatherer.installable(version, target)
         if index is None or not index.provides_known:
             raise _NoForecastError(
@@ -164,6 +167,11 @@ class Forecasts:
         if pool is None:
             raise _NoForecastError(
                 "The complete list of packages is not ready yet; ask again in a few seconds."
+            )
+        if not pool.universe.has_modules:
+            raise _NoForecastError(
+                f"The kernel modules of {version} for {target} are not published at the moment, so "
+                "the complete list of packages is not foretold."
             )
         return pool
 
