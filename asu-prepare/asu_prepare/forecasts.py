@@ -168,6 +168,11 @@ class Forecasts:
             raise _NoForecastError(
                 "The complete list of packages is not ready yet; ask again in a few seconds."
             )
+        if not pool.universe.has_modules:
+            raise _NoForecastError(
+                f"The kernel modules of {version} for {target} are not published at the moment, so "
+                "the complete list of packages is not foretold."
+            )
         return pool
 
 

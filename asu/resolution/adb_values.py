@@ -12,7 +12,7 @@ import sys
 import zlib
 from array import array
 
-from .package_feed import MAX_UNPACKED, Shared, UnreadableIndexError
+from .package_feed import Shared, UnreadableIndexError, unpacked
 
 _PLAIN, _DEFLATED, _COMPRESSED = b"ADB.", b"ADBd", b"ADBc"
 _HEADER_BYTES, _BLOCK_BYTES = 8, 4
@@ -30,15 +30,15 @@ DAMAGE = (struct.error, zlib.error, UnicodeDecodeError, IndexError)
 
 
 class AdbValues:
-    """The values of one document of a schema, such as `indx`; raises UnreadableIndexError or DAMAGE."""
+    """The values of one document; its methods raise UnreadableIndexError or DAMAGE."""
 
     def __init__(self, raw: bytes, schema: bytes, shared: Shared) -> None:
-        self._payload, self._shared = _payload(_unpacked(raw), schema), shared
+        self._payload, self._shared = _payload(_document(raw), schema), shared
         self._words = array("I", self._payload[: len(self._payload) // _WORD * _WORD])
         if sys.byteorder == "big":
             self._words.byteswap()
         self._bytes_left = len(self._payload)  # Values that do not overlap take no more than this.
-        self.texts: dict[int, str] = {0: ""}
+        self._texts: dict[int, str] = {0: ""}
 
     def root(self) -> array[int]:
         """Return the values of the outermost object."""
@@ -63,7 +63,7 @@ class AdbValues:
 
     def text(self, value: int) -> str:
         """Return a text; each is read once."""
-        text = self.texts.get(value)
+        text = self._texts.get(value)
         if text is None:
             at = value & _VALUE
             form, width = _LENGTHS.get(value >> _VALUE_BITS, ("", 0))
@@ -74,7 +74,7 @@ class AdbValues:
             if length > _MAX_TEXT or at + length > len(self._payload):
                 raise UnreadableIndexError("a text is too long")
             self.charge(length)
-            text = self.texts[value] = self._shared(self._payload[at : at + length].decode())
+            text = self._texts[value] = self._shared(self._payload[at : at + length].decode())
         return text
 
     def integer(self, value: int) -> int:
@@ -87,7 +87,7 @@ class AdbValues:
         return number
 
 
-def _unpacked(raw: bytes) -> bytes:
+def _document(raw: bytes) -> bytes:
     """Return the document behind the container; zstd, which OpenWrt does not use, is not read."""
     magic = raw[:4]
     if magic == _PLAIN:
@@ -100,11 +100,7 @@ def _unpacked(raw: bytes) -> bytes:
         magic = _DEFLATED if kind == 1 else b""
     if magic != _DEFLATED:
         raise UnreadableIndexError("not an index of apk, or packed in an unknown way")
-    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-    document = unpacker.decompress(packed, MAX_UNPACKED)
-    if not unpacker.eof:
-        raise UnreadableIndexError("cut off, or too large")
-    return document
+    return unpacked(packed, -zlib.MAX_WBITS)
 
 
 def _payload(document: bytes, schema: bytes) -> bytes:

@@ -51,16 +51,11 @@ class _Index:
         self._values.charge(_HASH_BYTES)
         fields = self._values.slots(value)[:_FIELDS]
         fields.extend((0,) * (_FIELDS - len(fields)))
-        texts, lists = self._values.texts, self._lists
-        name = texts.get(fields[_NAME]) or self._values.text(fields[_NAME])
-        version = texts.get(fields[_VERSION]) or self._values.text(fields[_VERSION])
+        name, version = self._values.text(fields[_NAME]), self._values.text(fields[_VERSION])
         if not name:
             raise UnreadableIndexError("a package without a name")
-        found = lists.get(fields[_DEPENDS])
-        depends = found if found is not None else self._list(fields[_DEPENDS])
-        found = lists.get(fields[_PROVIDES])
-        provides = found if found is not None else self._list(fields[_PROVIDES])
-        abi = self._abis.get(fields[_TAGS]) or self._abi(fields[_TAGS])
+        depends, provides = self._list(fields[_DEPENDS]), self._list(fields[_PROVIDES])
+        abi = self._abi(fields[_TAGS])
         priority = self._values.integer(fields[_PRIORITY])
         is_portable = self._values.text(fields[_ARCH]) in PORTABLE
         package = Package(name, version, depends, provides, (), abi, priority, is_portable)
@@ -77,11 +72,11 @@ class _Index:
         return found
 
     def _list(self, value: int) -> tuple[str, ...]:
-        known = self._dependencies
-        words = tuple(
-            [known.get(slot) or self._dependency(slot) for slot in self._values.slots(value)]
-        )
-        found = self._lists[value] = self._shared(words)
+        found = self._lists.get(value)
+        if found is None:
+            known, slots = self._dependencies, self._values.slots(value)
+            words = [known.get(slot) or self._dependency(slot) for slot in slots]
+            found = self._lists[value] = self._shared(tuple(words))
         return found
 
     def _dependency(self, value: int) -> str:

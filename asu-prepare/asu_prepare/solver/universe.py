@@ -109,6 +109,8 @@ class Universe:
         for found in self.by_name.values():
             if len(found) > 1:
                 found.sort(key=lambda one: (one.name, order(one.package.version)))
+        # While a snapshot is being published, the modules of its kernel may not be there yet.
+        self.has_modules = any(name.startswith("kmod-") for name in self.by_name)
         self._needs: dict[str, tuple[Need, ...]] = {}
 
     def needs(self, text: str) -> tuple[Need, ...]:
