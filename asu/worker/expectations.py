@@ -32,8 +32,9 @@ def check_revision(expected: str, found: str, image: BuilderImage) -> None:
     wanted, had = _number(expected), _number(found)
     if image.is_moving and wanted is not None and had is not None and had < wanted:
         reason = f"the request expects {expected}, the ImageBuilder has {found}"
-        reason = f"Received inconsistent revision: {reason}"
-        raise _outdated(reason, [], is_ours=image.may_be_old)
+        raise _outdated(is_ours=image.may_be_old)(
+            reason=f"Received inconsistent revision: {reason}", problems=[]
+        )
     raise errors.WrongRevision(expected=expected, found=found)
 
 
@@ -62,15 +63,14 @@ def check_versions(
     ):
         raise errors.WrongPackageVersions(reason=reason, problems=entries)
     come_with_builder = all(map(_COMES_WITH_BUILDER.fullmatch, different))
-    reason = f"Impossible package selection: {reason}"
-    raise _outdated(reason, entries, is_ours=image.may_be_old and come_with_builder)
+    raise _outdated(is_ours=image.may_be_old and come_with_builder)(
+        reason=f"Impossible package selection: {reason}", problems=entries
+    )
 
 
-def _outdated(reason: str, problems: list[dict[str, str]], *, is_ours: bool) -> errors.AsuError:
+def _outdated(*, is_ours: bool) -> type[errors.AsuError]:
     """Return the error for an old builder; `is_ours` where a newer one was not pulled."""
-    if is_ours:
-        return errors.BuilderNotRenewed(reason=reason, problems=problems)
-    return errors.BuilderOutdated(reason=reason, problems=problems)
+    return errors.BuilderNotRenewed if is_ours else errors.BuilderOutdated
 
 
 def _number(revision: str) -> tuple[int, int] | None:
