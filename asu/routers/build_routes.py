@@ -1,4 +1,6 @@
-"""Asking for an image, and asking how far it is."""
+"""Preview an image, ask for it, and ask how far it is."""
+
+from typing import Any
 
 from fastapi import Request, Response
 
@@ -6,14 +8,16 @@ from asu import errors
 from asu.build_request import BUILD_KEY, BuildRequest
 from asu.builds.poll_answer import BuildAnswer
 from asu.catalogue.resolver import as_it_stands
-from asu.operations.metrics import BUILD_REQUESTS
-from asu.services import services_of
+from asu.operations.metrics import BUILD_REQUESTS, PREVIEWS
+from asu.services import Services, services_of
 from asu.web.client_address import client_of
 
 from . import answers
 from .documentation import Responses, Router, failed_builds, failures, refusals
+from .documentation import answers as answered
 
 router = Router(prefix="/api/v1", tags=["builds"])
+previews = Router(prefix="/api/v1", tags=["prepare"])
 
 HTTP_OK = 200
 POLL_HEADERS = {
@@ -49,6 +53,13 @@ NOT_QUEUED = failures(
     errors.DiskFull,
     errors.MemoryFull,
 )
+PREVIEW = answered(
+    answers.PreviewAnswer,
+    *refusals(),
+    errors.UpstreamUnreachable,
+    errors.HalfPublished,
+    errors.InternalError,
+)
 NOT_KNOWN = failures(errors.UnknownBuild, errors.QueueUnavailable)
 
 
@@ -78,6 +89,33 @@ async def look_at_build(request: Request, request_hash: str) -> Response:
     if BUILD_KEY.fullmatch(request_hash) is None:
         raise errors.UnknownBuild
     return _response(await services_of(request).builds.look(request_hash))
+
+
+@previews.post("/build/prepare", summary="Preview a request", responses=PREVIEW)
+async def prepare(
+    request: Request, build_request: BuildRequest, response: Response
+) -> dict[str, Any]:
+    """Say what will be installed, what changes and why, and whether the image is there already."""
+    # It repeats the request, the first-boot script included.
+    response.headers["Cache-Control"] = "no-store"
+    services = services_of(request)
+    try:
+        validated = await services.catalogue.validate(build_request)
+        preview = await services.preparer.prepare(validated, request.state.request_id)
+    except errors.AsuError as error:
+        is_refused = isinstance(error, errors.UserError)
+        services.counts.add(PREVIEWS, "refused" if is_refused else "unavailable")
+        raise
+    services.counts.add(PREVIEWS, "problems" if preview["problems"] else "ok")
+    return {**preview, "cache_available": await _is_cached(services, preview["request_hash"])}
+
+
+async def _is_cached(services: Services, key: str) -> bool:
+    """Whether the image is there; False while the queue is away, so that previews still work."""
+    try:
+        return await services.builds.is_cached(key)
+    except errors.QueueUnavailable:
+        return False
 
 
 def _response(answer: BuildAnswer) -> Response:
