@@ -1,5 +1,6 @@
 """Preview an image, ask for it, and ask how far it is."""
 
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
@@ -13,22 +14,15 @@ from asu.services import Services, services_of
 from asu.web.client_address import client_of
 
 from . import answers
-from .documentation import Responses, Router, failed_builds, failures, refusals
+from .documentation import Responses, Router, failed_builds, failures, header, refusals
 from .documentation import answers as answered
 
 router = Router(prefix="/api/v1", tags=["builds"])
 previews = Router(prefix="/api/v1", tags=["prepare"])
 
-HTTP_OK = 200
 POLL_HEADERS = {
-    "X-Imagebuilder-Status": {
-        "description": "The step, or `queued`.",
-        "schema": {"type": "string"},
-    },
-    "X-Queue-Position": {
-        "description": "How many wait before this one; 0 once it runs.",
-        "schema": {"type": "integer"},
-    },
+    "X-Imagebuilder-Status": header("The step, or `queued`.", "string"),
+    "X-Queue-Position": header("How many wait before this one; 0 once it runs."),
 }
 STATES: Responses = {
     200: {
@@ -70,14 +64,13 @@ async def request_build(
     """Queue a build, or answer with the one that is there; build a prepared request unchanged."""
     services = services_of(request)
     validated = await services.catalogue.validate(build_request)
-    resolved = (
-        as_it_stands(validated)
-        if skip_package_resolution
-        else await services.resolver.resolve(validated)
-    )
+    if skip_package_resolution:
+        resolved = as_it_stands(validated)
+    else:
+        resolved = await services.resolver.resolve(validated)
     client = client_of(request.client.host if request.client else "")
     answer = await services.builds.request(resolved, request.state.request_id, client)
-    services.counts.add(BUILD_REQUESTS, "hit" if answer.status == HTTP_OK else "miss")
+    services.counts.add(BUILD_REQUESTS, "hit" if answer.status == HTTPStatus.OK else "miss")
     return _response(answer)
 
 
