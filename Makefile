@@ -33,6 +33,8 @@ up: install ## Start the whole system natively
 down: ## End exactly what `make up` and `make demo` started
 	@$(NATIVE) down
 
+# Without bytecode each of the many programs that tests start would compile itself.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: install ## Run every test of both services, TEST_PROCESSES (6) files at a time, and list the slow tests
 	@$(AS_ROOT) $(VENV)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile --no-loadscope-reorder \
 		--durations=10 --durations-min=10 $(PYTEST_ARGS)

@@ -10,11 +10,10 @@ from functools import partial
 from fastapi import Request
 
 from . import __version__
-from .builds.build_queue import BuildQueue, RqBuildQueue
+from .builds.build_queue import BuildQueue
 from .builds.build_requests import Builds
 from .builds.capacity import Capacity
 from .builds.fleet import Fleet
-from .builds.redis_fleet import RedisFleet
 from .catalogue.devices import Devices
 from .catalogue.listings import Listings
 from .catalogue.prepare_client import Preparer, PrepareService
@@ -28,9 +27,8 @@ from .operations.request_tally import RequestTally
 from .operations.scrape import Scrape
 from .operations.status import Status
 from .pages.stats_page import StatsPages
-from .records.build_record import Records
+from .records.api_records import Records
 from .records.redis_connections import async_redis, sync_redis
-from .records.redis_records import RedisRecords
 from .resolution import Gatherer, RuleBook, load_rules
 from .settings import Settings
 from .statistics.figures import Figures
@@ -173,11 +171,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 )
                 if service
                 else None,
-                records=RedisRecords(redis),
-                queue=RqBuildQueue(blocking, deadline=settings.build_deadline),
+                records=Records(redis),
+                queue=BuildQueue(blocking, deadline=settings.build_deadline),
                 store=store,
                 statistics=RedisStatistics(redis),
-                fleet=RedisFleet(redis),
+                fleet=Fleet(redis),
                 counts=counts,
             )
     finally:

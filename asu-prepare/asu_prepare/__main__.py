@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="asu-prepare",
-        description="Preview of firmware requests. Options win over the environment (PREPARE_HOST, …).",
+        description="Preview of firmware requests. Options win over the environment "
+        "(PREPARE_HOST, …).",
     )
     parser.add_argument("--host", help="address to listen on")
     parser.add_argument("--port", type=int, help="port to listen on")

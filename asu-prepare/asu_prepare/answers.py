@@ -35,7 +35,8 @@ class ChangeAnswer(_Answer):
     rule: Annotated[
         str,
         Field(
-            description="Id of the rule that asks for it, or of what the defaults ask for; `ignored_changes` takes either."
+            description="Id of the rule that asks for it, or of what the defaults ask for; "
+            "`ignored_changes` takes either."
         ),
     ]
     reference: Annotated[
@@ -57,7 +58,8 @@ class ProblemAnswer(_Answer):
     kind: Annotated[
         Literal["unknown", "removed", "renamed", "conflict", "elsewhere", "missing-dependency"],
         Field(
-            description="`missing-dependency` and `conflict` come from the forecast, with the chain "
+            description="`missing-dependency` and `conflict` come from the forecast, with the "
+            "chain "
             "of packages that leads there."
         ),
     ]
@@ -74,7 +76,7 @@ class FromVersionAnswer(_Answer):
 
 
 class VersionsAnswer(_Answer):
-    """The version that a package will have and, where the request told versions, the one that it has."""
+    """The version that a package will have, and the one that it has if the request says so."""
 
     new: str
     old: str = ""
@@ -170,7 +172,7 @@ class PreviewAnswer(_Answer):
     ]
     versions: Annotated[
         dict[str, VersionsAnswer],
-        Field(description="Of each resolved package, as far as the indexes tell."),
+        Field(description="Of each resolved package, as far as the indexes have it."),
     ]
     counts: CountsAnswer
     resolved_profile: str
@@ -236,7 +238,8 @@ class RulesAnswer(_Answer):
     newest: Annotated[
         str,
         Field(
-            description="Id of the rule with the newest version; the last of them where several share it."
+            description="Id of the rule with the newest version; the last of them where several "
+            "share it."
         ),
     ]
     newest_since: str

@@ -1,4 +1,4 @@
-"""What an operator can set, in one frozen object; `__main__` reads it once from the environment and passes it down."""
+"""What an operator can set: one frozen object that `__main__` reads from the environment."""
 
 from typing import Annotated, Literal
 
@@ -26,7 +26,8 @@ class Settings(BaseSettings):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Field(
-            description="Least severity that is logged; `debug` logs every request. `LOG_LEVEL` works too.",
+            description="Least severity that is logged; `debug` logs every request. "
+            "`LOG_LEVEL` works too.",
             validation_alias=AliasChoices("PREPARE_LOG_LEVEL", "LOG_LEVEL"),
         ),
     ] = "info"
@@ -36,7 +37,8 @@ class Settings(BaseSettings):
     upstream_url: Annotated[
         str,
         Field(
-            description="The OpenWrt downloads server, whose metadata tells defaults and packages. `UPSTREAM_URL` works too.",
+            description="The OpenWrt downloads server with the metadata of devices and packages. "
+            "`UPSTREAM_URL` works too.",
             pattern=r"^https?://[^\s?#]+$",
             validation_alias=AliasChoices("PREPARE_UPSTREAM_URL", "UPSTREAM_URL"),
         ),
@@ -44,7 +46,8 @@ class Settings(BaseSettings):
     upstream_is_private: Annotated[
         bool,
         Field(
-            description="Whether a public name in it may have a private address; an address itself, or a name without a dot, always may. "
+            description="Whether a public name in it may have a private address; an address "
+            "itself, or a name without a dot, always may. "
             "`UPSTREAM_IS_PRIVATE` works too.",
             validation_alias=AliasChoices("PREPARE_UPSTREAM_IS_PRIVATE", "UPSTREAM_IS_PRIVATE"),
         ),
@@ -72,7 +75,8 @@ class Settings(BaseSettings):
     cors: Annotated[
         bool,
         Field(
-            description="Whether answers carry CORS headers; off where a proxy adds them, as two are as bad as none."
+            description="Whether answers carry CORS headers; off if a proxy adds them, as two are "
+            "as bad as none."
         ),
     ] = True
     trusted_proxies: Annotated[

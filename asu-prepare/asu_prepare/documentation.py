@@ -1,4 +1,4 @@
-"""The page in which the API can be read and tried: Swagger UI, from files that an installed package brings.
+"""The page in which the API can be read and tried: Swagger UI, from an installed package.
 
 They are sent from our own origin, so that the page works without internet, and no network of others
 decides what runs in it. None of the package's Python is run, nor is anything read before somebody
@@ -23,7 +23,7 @@ _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 class SwaggerFiles(StaticFiles):
-    """What the page is made of; always sent whole, and asked about again before a browser uses what it has."""
+    """The page's files; always sent whole, and a browser asks again before it uses a copy."""
 
     def __init__(self) -> None:
         super().__init__(packages=[("fastapi_swagger", "resources")])
@@ -61,7 +61,9 @@ def swagger_page(title: str) -> str:
 
 
 def policy_of(page: str) -> Mapping[str, str]:
-    """Return the headers for such a page: its one script within is allowed by its hash, all else comes from our own origin.
+    """Return the headers for such a page, which may load files of our own origin alone.
+
+    Its one inline script is allowed by its hash.
 
     The program writes styles into the page while it runs and has its pictures within its style
     sheet; it sends no form, and no other page may frame it.
@@ -72,7 +74,8 @@ def policy_of(page: str) -> Mapping[str, str]:
     ]
     scripts = " ".join(["'self'", *(f"'sha256-{each}'" for each in hashes)])
     return {
-        "Content-Security-Policy": f"default-src 'none'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "Content-Security-Policy": f"default-src 'none'; script-src {scripts}; "
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",

@@ -47,7 +47,10 @@ class PrepareError(Exception):
         super().__init__(self.code)
 
     def response(self) -> Response:
-        """Return the error as clients receive it: `detail` is one string, since a list crashes the Firmware Selector."""
+        """Return the error as clients receive it.
+
+        `detail` is one string, since a list crashes the Firmware Selector.
+        """
         body: dict[str, Any] = {
             "status": self.status,
             "title": self.title,
@@ -72,7 +75,7 @@ class UnsupportedDistroError(PrepareError):
 
 
 class UnsupportedProfileError(PrepareError):
-    """Unsupported profile: {profile} is not a device of {target} in {version}; the profiles.json of that target lists them."""
+    """Unsupported profile: {profile} is not a device of {target} in {version}; check its name."""
 
     code, status, title = "unsupported-profile", 400, "Bad Request"
 
@@ -84,7 +87,7 @@ class AmbiguousProfileError(PrepareError):
 
 
 class BodyTooLargeError(PrepareError):
-    """The request body has more than {limit} bytes; send fewer packages or a shorter first-boot script."""
+    """The request body has more than {limit} bytes; send fewer packages or a shorter script."""
 
     code, status, title = "body-too-large", 413, "Content Too Large"
 
@@ -102,7 +105,7 @@ class MethodNotAllowedError(PrepareError):
 
 
 class InternalError(PrepareError):
-    """The service made a mistake, and the request may be fine; the operator finds the cause in the log under request {request_id}."""
+    """The service made a mistake; the operator finds it in the log under request {request_id}."""
 
     code, status, title = "internal-error", 500, "Internal Server Error"
 
@@ -120,5 +123,5 @@ def invalid_fields(found: Sequence[Mapping[str, Any]]) -> InvalidRequestError:
 
 
 def _place(part: int | str) -> int | str:
-    """Return a part of a place in the request; keys of mappings come from the caller and are shown only if they are plain."""
+    """Return a part of a place in the request; a key that the caller chose must be plain."""
     return part if isinstance(part, int) or _PLAIN.fullmatch(part) else "…"

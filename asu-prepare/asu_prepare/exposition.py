@@ -17,7 +17,7 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4  # Every release of Prometheus reads it.
 
 
 class Exposition:
-    """Writes what it is given, and what the system tells of this process."""
+    """Writes readings, and the system's own of this process."""
 
     def __init__(self) -> None:
         self._process = ProcessCollector(registry=None)

@@ -1,7 +1,7 @@
-"""What the service writes to standard error: lines for people, or one JSON object per line; never the message of an exception.
+"""What the service writes to standard error: lines for people, or one JSON object per line.
 
-That may quote what a caller sent; ours are logged without it, and those that a library logs are
-stripped of it here.
+The message of an exception may quote what a caller sent, so it is never written, not even if a
+library logs it.
 """
 
 import json
@@ -15,7 +15,7 @@ LOGGER_NAME = "asu_prepare"
 
 
 class Lines(logging.Formatter):
-    """Lines for people: control characters are shown, and all lines of a record but the first are marked, so that nobody forges one."""
+    """Lines for people; control characters are shown and later lines marked, so none is forged."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record; each of its lines is printable."""
@@ -30,7 +30,7 @@ class JsonLines(logging.Formatter):
     """One JSON object per record; JSON escapes everything that could end or colour a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line; values given as `extra={"event": {…}}` become keys of their own."""
+        """Return the record as one line; the values of `extra={"event": {…}}` become keys."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -64,8 +64,7 @@ def configure_logging(*, level: str, style: str) -> None:
                 "json": {"()": JsonLines},
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": style}},
-            # The HTTP client would tell of each exchange; what goes wrong with one is told where it
-            # matters.
+            # The HTTP client would log each exchange; failures are logged where they matter.
             "loggers": {"httpx2": {"level": "WARNING"}, "httpcore2": {"level": "WARNING"}},
             "root": {"level": level.upper(), "handlers": ["stderr"]},
         }

@@ -34,7 +34,10 @@ from .solver.pools import Pools
 from .upstream import CachedDocuments, DownloadsServer
 from .web_client import WebClient
 
-_ABOUT = "Says which packages a firmware request leads to, what changes against it and why, before anything is built."
+_ABOUT = (
+    "Says which packages a firmware request leads to, what changes against it and why, "
+    "before anything is built."
+)
 _NOT_JSON_TYPE = "The request is not sent as JSON with the header Content-Type: application/json"
 _BROKEN_BODY = "The body cannot be read as JSON"
 

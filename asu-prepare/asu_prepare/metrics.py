@@ -1,4 +1,4 @@
-"""Every metric of the service: name, type, help, and for each label all values that it may have. Nothing else may be exposed.
+"""Every metric of the service, with all values of each label. Nothing else may be exposed.
 
 A label has one value of a small closed set, so that a caller cannot make the monitoring grow. The
 tests hold the exposition and the table in the README against this file.
@@ -15,7 +15,7 @@ Readings = dict["Metric", Mapping[tuple[str, ...], float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Metric:
-    """What is exposed under one name; `labels` lists the values of each, in the order in which values are given."""
+    """What is exposed under one name; `labels` lists the values of each label, in order."""
 
     name: str
     kind: Literal["counter", "gauge"]
@@ -36,13 +36,15 @@ REQUESTS = Metric(
 PREVIEWS = Metric(
     name="asu_prepare_previews_total",
     kind="counter",
-    help="Requests for a preview: without problems of packages, with some, refused, or failed by our mistake.",
+    help="Requests for a preview: without problems of packages, with some, refused, or failed by "
+    "our mistake.",
     labels={"outcome": ("ok", "problems", "refused", "failed")},
 )
 FETCHES = Metric(
     name="asu_prepare_metadata_fetches_total",
     kind="counter",
-    help="Documents asked of the downloads server: a new one came, the copy is still current, there is none, or no usable answer.",
+    help="Documents asked of the downloads server: a new one came, the copy is still current, "
+    "there is none, or no usable answer.",
     labels={"outcome": ("fresh", "not_modified", "missing", "failed")},
 )
 METADATA_AGE = Metric(
@@ -75,14 +77,14 @@ PROCESS_METRICS = (
 
 
 class Counts:
-    """What this process has counted; all of it happens in the event loop's thread, so a count is one addition without a lock."""
+    """What this process has counted; only the event loop's thread counts, so no lock is needed."""
 
     def __init__(self) -> None:
-        # A counter that is there from the beginning tells its first event, too.
+        # Monitoring sees the first event only of a counter that was there before.
         self._counts = {metric: dict.fromkeys(metric.combinations(), 0) for metric in COUNTERS}
 
     def add(self, metric: Metric, *values: str) -> None:
-        """Count an event with these values of the metric's labels; raises KeyError for others than are declared."""
+        """Count an event with these values of the labels; raises KeyError for undeclared ones."""
         self._counts[metric][values] += 1
 
     def readings(self) -> Readings:

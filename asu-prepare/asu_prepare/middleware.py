@@ -25,6 +25,7 @@ _PREFLIGHT = {
     "Access-Control-Max-Age": "86400",
     "Allow": "GET, HEAD, POST, OPTIONS",
 }
+FIRST_ERROR = 400  # Of the statuses of HTTP.
 _HEADER_NAMES = re.compile(rb"[A-Za-z0-9_, -]{1,512}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -67,12 +68,13 @@ class Edge:
             # The kind of the exception, not its message: that may hold what the caller sent, the
             # first-boot script included.
             where = "".join(traceback.format_tb(error.__traceback__))
-            log.error("request %s failed: %s\n%s", request_id, type(error).__name__, where)  # noqa: TRY400  # It would log the message.
+            kind = type(error).__name__
+            log.error("request %s failed: %s\n%s", request_id, kind, where)  # noqa: TRY400
             if status:
                 raise
             await InternalError(request_id=request_id).response()(scope, receive, answer)
         self._counts.add(REQUESTS, f"{status // 100}xx")
-        level = logging.INFO if status >= 400 else logging.DEBUG  # noqa: PLR2004  # The first status that is an error.
+        level = logging.INFO if status >= FIRST_ERROR else logging.DEBUG
         if log.isEnabledFor(level):
             _log_request(level, scope, status, request_id, time.perf_counter() - started)
 

@@ -56,7 +56,8 @@ def _a_version(text: str) -> str:
 
 def _no_boolean(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError("a boolean is no number of megabytes")  # noqa: TRY004  # Only a ValueError becomes an error of the field.
+        # Only a ValueError becomes an error of the field.
+        raise ValueError("a boolean is no number of megabytes")  # noqa: TRY004
     return value
 
 
@@ -100,7 +101,8 @@ class PrepareRequest(BaseModel):
         dict[PackageName, PackageVersion],
         Field(
             max_length=MAX_PACKAGES,
-            description="Versions that the image must have; its names stand for `packages` where that is empty.",
+            description="Versions that the image must have; its names stand for `packages` where "
+            "that is empty.",
         ),
     ] = {}
     diff_packages: Annotated[
@@ -131,7 +133,8 @@ class PrepareRequest(BaseModel):
         VersionName | None,
         BeforeValidator(_absent_when_empty),
         Field(
-            description="The version that the device runs now; without it every change up to the wanted version applies.",
+            description="The version that the device runs now; without it every change up to the "
+            "wanted version applies.",
             examples=["24.10.4"],
         ),
     ] = None

@@ -43,7 +43,7 @@ class Previews:
     counts: Counts
 
     async def answer(self, request: PrepareRequest, *, solve: bool = True) -> bytes:
-        """Return the preview as JSON, with its forecast if `solve`; raises PrepareError for a device that does not exist.
+        """Return the preview as JSON, with its forecast if `solve`; raises PrepareError.
 
         The preview has some hundred entries. Writing them once, without a model of the answer in
         between, takes a quarter of the time.

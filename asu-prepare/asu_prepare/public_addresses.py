@@ -1,4 +1,4 @@
-"""Which addresses are everybody's, and which names may have others: so that no answer of a name server leads a client of ours inside."""
+"""Tell public from private addresses, so DNS cannot point our HTTP client at an internal host."""
 
 import ipaddress
 import re
@@ -46,7 +46,7 @@ def is_meant_to_be_local(host: str) -> bool:
 
 
 def _wrapped(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Return the address of IPv4 that one of IPv6 stands for: mapped, of 6to4, or of a translator."""
+    """Return the IPv4 address that an IPv6 one stands for: mapped, 6to4, or of a translator."""
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     return address.ipv4_mapped or address.sixtofour

@@ -58,7 +58,7 @@ def add_prepare_route(app: FastAPI, previews: Previews) -> None:
 
 
 def add_operation_routes(app: FastAPI, rules: RuleBook, documents: CachedDocuments) -> None:
-    """Add the routes that tell operators what runs and how it does."""
+    """Add the routes for operators: what runs, and whether it is well."""
     status = _status(rules)
 
     @app.get("/", tags=["operations"], summary="What this is")
@@ -66,14 +66,15 @@ def add_operation_routes(app: FastAPI, rules: RuleBook, documents: CachedDocumen
         return {
             "service": "asu-prepare",
             "version": __version__,
-            "about": "Says which packages a firmware request leads to, what changes and why: POST /api/v1/prepare",
+            "about": "Says which packages a firmware request leads to, what changes and why: "
+            "POST /api/v1/prepare",
             "docs": "/docs",
             "openapi": "/openapi.json",
             "status": "/api/v1/status",
         }
 
     async def health() -> HealthAnswer:
-        """Answer once the rules are read, which is before the port opens; there is nothing else to wait for."""
+        """Answer; the rules are read before the port opens, and nothing else must be waited for."""
         return HealthAnswer(status="ok")
 
     for path, question in (

@@ -1,4 +1,4 @@
-"""How the service is served: whose word about a caller is taken, and bounds on what the server would read without end."""
+"""How uvicorn serves the application: trusted proxies, and bounds on what it reads."""
 
 import json
 from typing import Any
@@ -22,12 +22,12 @@ _REFUSAL = json.dumps(
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's, with a bound on what comes between two signs of progress; what it refuses is said in the shape of all errors."""
+    """uvicorn's protocol with a bound on what comes without progress, and with errors in JSON."""
 
     _fruitless = 0
 
     def data_received(self, data: bytes) -> None:
-        """Hand on what came, and end the connection of who sends too much that leads to nothing."""
+        """Pass the bytes on; end a connection that sends too many without progress."""
         self._fruitless += len(data)
         super().data_received(data)
         if self._fruitless <= MAX_FRUITLESS_BYTES or self.transport.is_closing():
@@ -52,10 +52,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._fruitless = 0
         super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # The server's words are plain text.
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """Refuse what is not HTTP."""
         head = (
-            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nAccess-Control-Allow-Origin: *\r\n"
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
+            "Access-Control-Allow-Origin: *\r\n"
             f"Content-Length: {len(_REFUSAL)}\r\nConnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + _REFUSAL)
@@ -63,7 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def server_options(settings: Settings) -> dict[str, Any]:
-    """Return what uvicorn is told beside the application and where it listens."""
+    """Return the options of uvicorn but the application, host and port."""
     return {
         "loop": "uvloop",
         "http": BoundedProtocol,

@@ -1,4 +1,4 @@
-"""The downloads server's documents: fetched once for all who wait, revalidated, the last good copy kept.
+"""The downloads server's documents, fetched once at a time; the last good copy is kept.
 
 A cache and nothing more: it can be thrown away at any moment, and any replica comes to the same.
 What it keeps of a document is what the reader made of it, swapped in whole. An exchange runs in the
@@ -65,7 +65,7 @@ class CachedDocuments(Documents, Protocol):
     """Documents that are kept for a time."""
 
     def age(self) -> float:
-        """Return the seconds since the copy that was confirmed longest ago was confirmed; 0 without copies."""
+        """Return the seconds since the oldest confirmation of a copy; 0 without copies."""
 
     async def close(self) -> None:
         """End all exchanges and close the connections."""
@@ -84,7 +84,7 @@ def patience(seconds: float) -> Iterator[None]:
 class DownloadsServer:
     """The documents of a downloads server over HTTP, the in-memory twin of which is below.
 
-    `answered` is told how each exchange ended: fresh, not_modified, missing or failed.
+    `answered` is called with the end of each exchange: fresh, not_modified, missing or failed.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class DownloadsServer:
         )
 
     async def _exchange(self, path: str, reader: Callable[[bytes], Any]) -> None:
-        """Ask the server once and keep what that tells; whatever it says, nothing is raised."""
+        """Ask the server once and keep the result; nothing is raised."""
         old = self._copies.get(path)
         try:
             answer = await self._client.get(
@@ -197,7 +197,7 @@ class DownloadsServer:
 
 
 class MemoryDocuments:
-    """The in-memory twin: documents from a mapping; what is not in it is missing, and while `down` everything is unavailable."""
+    """The in-memory twin: documents of a mapping, all of which are unavailable while `down`."""
 
     def __init__(self, documents: Mapping[str, bytes], *, down: bool = False) -> None:
         self.documents, self.down = dict(documents), down
@@ -230,7 +230,7 @@ def patience_left(at_most: float) -> float:
 async def _read(
     answer: Fetched, old: _Copy | None, reader: Callable[[bytes], Any], clock: Callable[[], float]
 ) -> _Copy:
-    """Return the copy that an answer leads to; raises what the reader raises, and FetchError for other answers than good ones.
+    """Return the copy that an answer leads to; raises FetchError, and what the reader raises.
 
     A large document is read in a thread: indexes of megabytes must not hold up previews that need
     none of them.

@@ -17,7 +17,7 @@ import httpx2
 
 from .public_addresses import is_meant_to_be_local, is_public
 
-CONNECT_SECONDS = 1.0  # Tells a dead server from a slow one.
+CONNECT_SECONDS = 1.0  # A slow server connects within that time, a dead one does not.
 CONNECTIONS = 16  # The documents of one device and release are about ten.
 _GZIP = 16 + zlib.MAX_WBITS  # Makes zlib expect the head and the checksum of gzip.
 _VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
@@ -41,7 +41,10 @@ class Fetched:
 
 
 class WebClient:
-    """A pool of connections to the downloads server; only the hosts of `private_urls` may be private under a public name."""
+    """A pool of connections to the downloads server.
+
+    A public name may have a private address only if it is a host of `private_urls`.
+    """
 
     def __init__(self, *, user_agent: str, private_urls: Collection[str] = ()) -> None:
         self._private_hosts = frozenset(map(_host, private_urls))
@@ -69,17 +72,17 @@ class WebClient:
                 "GET", url, headers=dict(validators), extensions=self._extensions(url)
             )
             async with asyncio.timeout(deadline), asked as response:
-                told = {
+                validators = {
                     ask: value
-                    for tell, ask in _VALIDATORS.items()
-                    if (value := response.headers.get(tell, "")) and value.isascii()
+                    for name, ask in _VALIDATORS.items()
+                    if (value := response.headers.get(name, "")) and value.isascii()
                 }
                 body = await _bounded(
                     response.aiter_raw(),
                     response.headers.get("content-encoding", "identity").lower(),
                     max_bytes,
                 )
-                return Fetched(response.status_code, told, body)
+                return Fetched(response.status_code, validators, body)
         except TimeoutError:
             raise FetchError(f"no whole answer within {deadline:g} s") from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
@@ -129,10 +132,10 @@ def _host(url: str) -> str:
         return ""
 
 
-async def _refuse_private(event: str, told: Mapping[str, Any]) -> None:
-    """End a connection that has just been made to an address that is not public, before a byte is sent over it."""
+async def _refuse_private(event: str, details: Mapping[str, Any]) -> None:
+    """End a new connection to an address that is not public, before a byte is sent over it."""
     if event == "connection.connect_tcp.complete":
-        stream = told["return_value"]
+        stream = details["return_value"]
         if not is_public(str(stream.get_extra_info("server_addr")[0])):
             await stream.aclose()
             raise ConnectError("its name has a private address; UPSTREAM_IS_PRIVATE allows that")

@@ -1,8 +1,7 @@
 """Builds as clients see them: asked for, polled, answered.
 
-A known build is answered from its record, a new one is put in line. The polling path is one Redis
-round trip and touches neither the downloads server nor the queue. Of a finished build the files are
-looked for as well, which costs next to nothing; should they be gone, the build goes back in line.
+A known build is answered from its record, a new one is put in line. A poll is one Redis round trip
+and a look for the files of a finished build; if they are gone, the build goes back in line.
 """
 
 import asyncio
@@ -22,8 +21,9 @@ from asu.errors import (
     StoreFailed,
     UnknownBuild,
 )
+from asu.records.api_records import Records
 from asu.records.build_plan import new_plan, pending_bodies
-from asu.records.build_record import BuildRecord, Claimed, Holder, Records, Revived, State
+from asu.records.build_record import BuildRecord, Claimed, Holder, Revived, State
 from asu.stores.presence import Presence
 from asu.stores.store import Store
 
@@ -34,18 +34,14 @@ from .poll_answer import BuildAnswer, answer_of
 
 log = logging.getLogger(__name__)
 
-# A client that polls on costs one write a minute; what is kept is decided over hours.
-NOTED_SECONDS = 60.0
+NOTED_SECONDS = 60.0  # What a full store keeps is decided over hours.
 NOTED_BUILDS = 10_000  # 200 bytes for each.
 TICKET_PATIENCE = 2.0  # Seconds; without a ticket, the build waits for the next sweep.
 PAUSE = 0.5  # Seconds between two looks at a Redis that does not answer.
 VANISHING = (
     "the images of this build vanish again and again; API and workers may see different stores"
 )
-UNKNOWN_ETA = EtaEstimate()
-# A record may change between the look and what follows from it; more than once in a row is not to
-# be expected.
-ROUNDS = 3
+ROUNDS = 3  # A record may change between the look and what follows from it.
 
 
 class Builds:
@@ -62,12 +58,8 @@ class Builds:
         share: float = 1.0,
         patience: float = 0.0,
     ) -> None:
-        self._records, self._queue, self._presence, self._capacity = (
-            records,
-            queue,
-            Presence(store),
-            capacity,
-        )
+        self._records, self._queue, self._capacity = records, queue, capacity
+        self._presence = Presence(store)
         self._queue_calls = BlockingCalls("the queue", threads=4, patience=TICKET_PATIENCE)
         self._noted_uses = TtlCache[str, bool](NOTED_SECONDS, max_size=NOTED_BUILDS)
         self._limit, self._patience = limit, patience
@@ -79,12 +71,9 @@ class Builds:
     ) -> BuildAnswer:
         """Answer with the build of a resolved request, put in line if it is new.
 
-        Raises Overloaded, ShareExceeded, DiskFull, MemoryFull, QueueUnavailable.
-
-        `client` is who asks, empty where that cannot be told. Only what would be built is refused:
-        a full disk or Redis keeps nobody from images that are there, nor from a place in line. A
-        new build's plan holds the request id, under which the worker's lines are found beside those
-        of the API and the gateway.
+        Raises Overloaded, ShareExceeded, DiskFull, MemoryFull, QueueUnavailable, but never for a
+        build that is known. `client` is who asks, empty if that is unknown. The request id goes
+        into the plan, so log lines of worker, API and gateway can be matched.
         """
         key = resolved.key
         holder = Holder(client, self._places) if client else None
@@ -117,7 +106,7 @@ class Builds:
         raise InternalError(request_id=key)
 
     async def look(self, key: str) -> BuildAnswer:
-        """Answer a poll; raises UnknownBuild, StoreFailed, and QueueUnavailable where Redis stays away for longer than patience goes.
+        """Answer a poll; raises UnknownBuild, StoreFailed, and QueueUnavailable after `patience`.
 
         Clients take any answer but 200 and 202 for the end of their build, while a Redis that
         restarts has forgotten nothing.
@@ -134,10 +123,8 @@ class Builds:
     async def _look(self, key: str) -> BuildAnswer:
         """Answer a poll once.
 
-        A finished build whose files are gone goes back in line, beyond the limit if need be: its
-        client knows it and takes a refusal for its end. One that was finished by a version that
-        kept no plan is unknown, so that the client asks anew. When the files have vanished after
-        each of several builds, StoreFailed says so: nobody would ever see an image of another one.
+        A finished build whose files are gone goes back in line, even beyond the limit. Without a
+        plan it is unknown, so the client asks again. StoreFailed if its files vanish each time.
         """
         for _ in range(ROUNDS):
             record = await self._records.look(key)
@@ -153,20 +140,16 @@ class Builds:
         raise UnknownBuild
 
     async def _wake_worker(self) -> None:
-        """Add a ticket for a build that is in line by now; if that fails, the next sweep adds one."""
+        """Add a ticket for a build in line; if that fails, the next sweep adds one."""
         with contextlib.suppress(QueueUnavailable, TimeoutError):
             await self._queue_calls.run(self._queue.put)
-
-    async def note_download(self, key: str) -> None:
-        """Note that a file of a build is on its way to somebody."""
-        await self._note_use(key)
 
     async def is_cached(self, key: str) -> bool:
         """Whether a request of this identity would be answered with a finished image at once."""
         record = await self._records.look(key)
         return record is not None and record.state is State.DONE and await self._presence.has(key)
 
-    async def _note_use(self, key: str) -> None:
+    async def note_use(self, key: str) -> None:
         """Note that a build is of use, at most once a minute: a store that is full keeps those."""
         if not self._noted_uses.get(key):
             self._noted_uses.put(key, value=True)
@@ -175,5 +158,5 @@ class Builds:
 
     async def _answer(self, key: str, record: BuildRecord) -> BuildAnswer:
         if record.state is State.DONE:
-            await self._note_use(key)
-        return answer_of(record, await self._eta.get() if record.is_pending else UNKNOWN_ETA)
+            await self.note_use(key)
+        return answer_of(record, await self._eta.get() if record.is_pending else EtaEstimate())

@@ -3,18 +3,16 @@
 from asu.caching import TtlCache
 from asu.disk_space import MIB, Disk, expect_free
 from asu.errors import MemoryFull, QueueUnavailable
-from asu.records.build_record import Records
+from asu.records.api_records import Records
 from asu.settings import Settings
 
 from .fleet import Fleet, known_free
 
-# Seconds. In one second a build copies out less than the reserve, and a full Redis refuses claims
-# itself.
-KEPT_SECONDS = 1.0
+KEPT_SECONDS = 1.0  # In which a build copies out less than the reserve.
 
 
 class Capacity:
-    """The disk where images of new builds would go, and the memory of Redis, which holds their records.
+    """The disk for images of new builds, and the memory of Redis for their records.
 
     A local store lies on a disk that API and workers share. With a bucket the workers' own disks
     count, as their notes say; one of them with space is enough. What is unknown refuses no build.
@@ -38,15 +36,14 @@ class Capacity:
             raise MemoryFull
 
     async def workers(self) -> tuple[int, int]:
-        """Return how many workers are alive, and on how many a build may begin; raises QueueUnavailable.
+        """Return how many workers live, and how many have disk space; raises QueueUnavailable.
 
-        A worker begins no build while its disk is below the reserve. Polls must not wait for a
-        disk, so this reads the workers' notes, which are at most some seconds old.
+        Polls must not wait for a disk, so this reads the workers' notes.
         """
         reserve = self._settings.disk_reserve_mb * MIB
         notes = await self._fleet.notes()
-        full = [free for free in known_free(notes) if free < reserve]
-        return len(notes), len(notes) - len(full)
+        full = sum(free < reserve for free in known_free(notes))
+        return len(notes), len(notes) - full
 
     async def _look(self) -> int | None:
         if self._settings.s3_bucket:
@@ -55,6 +52,5 @@ class Capacity:
 
     async def _has_memory(self) -> bool:
         use = await self._records.memory()
-        return use is None or use.has_room(
-            await self._records.waiting() + await self._records.running()
-        )
+        pending = await self._records.waiting() + await self._records.running()
+        return use is None or use.has_room(pending)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from asu.caching import TtlCache
 from asu.errors import QueueUnavailable
-from asu.records.build_record import LiveFacts, Records
+from asu.records.api_records import Records
+from asu.records.build_record import LiveFacts
 
 from .capacity import Capacity
 
@@ -28,9 +29,8 @@ class EtaEstimate:
         """Return in how many seconds a build may be finished, or None.
 
         It is unknown before the first build has ended, while no worker may begin one, and for a
-        build that takes longer than most. While builds wait, every worker is busy, and one build ends
-        every `seconds / workers`. A waiting build begins when those before it and one more have
-        ended, and takes as long as others did:
+        build that takes longer than most. While builds wait, one ends every `seconds / workers`. A
+        waiting build begins when those before it and one more have ended:
 
         >>> EtaEstimate(workers=1, seconds=30).until_finished(LiveFacts(), is_running=False)
         60
@@ -46,10 +46,7 @@ class EtaEstimate:
 
 
 class EtaReader:
-    """Reads the estimate at most once a second. Meanwhile polls get the last one, if it is not too old.
-
-    Without an answer of Redis all is unknown; the poll is answered all the same.
-    """
+    """Reads the estimate at most once a second. Without an answer of Redis all is unknown."""
 
     def __init__(self, records: Records, capacity: Capacity) -> None:
         self._records, self._capacity = records, capacity

@@ -1,24 +1,47 @@
 """Notes of workers: which are alive, how they do, and what the store holds, which only workers see.
 
-A note ends by itself a minute after its worker's last one. So the notes are also the register of the
-workers that are alive: `workers_alive` counts them, and the health check of a worker's container
-looks for its host among them. They are written in a Redis whose memory is full, too.
+    asu:worker:NAME    JSON of a note, which ends by itself; NAME is host, "/" and a random word
+    asu:workers        the names; a reader removes those whose note has ended
+    asu:store          JSON of what the store holds
+
+The notes are also the register of live workers, for `workers_alive` and for the health check of a
+worker's container.
 """
 
+import json
+import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from asu.errors import MemoryFull
+from asu.records.redis_connections import has_memory, redis_errors_translated
 from asu.stores.store import StoreUsage
 
 NOTE_SECONDS = 60  # A worker sweeps, and writes its note, every 5 s, whether it builds or not.
-# The store is looked through every minute, a bucket every five; three times the longer.
-USAGE_SECONDS = 900
+USAGE_SECONDS = 900  # A worker looks through the store every minute, through a bucket every five.
+NAMES, NOTE, STORE = "asu:workers", "asu:worker:", "asu:store"
+
+# Each script begins with a write that needs no memory, so it also runs in a full Redis.
+_NOTE = """
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+"""
+_NOTE_WORKER = (
+    _NOTE
+    + """
+redis.call('SADD', KEYS[2], ARGV[3])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+"""
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerNote:
-    """What is wrong with a worker's podman ("" if nothing is), and the bytes free on its disk, if known."""
+    """What is wrong with a worker's podman ("" if nothing is), and its free bytes, if known."""
 
     trouble: str
     disk_free: int | None
@@ -29,24 +52,75 @@ def known_free(notes: Iterable[WorkerNote]) -> list[int]:
     return [note.disk_free for note in notes if note.disk_free is not None]
 
 
-class Fleet(Protocol):
+class Fleet:
     """The API's side. Each method raises QueueUnavailable."""
+
+    def __init__(self, redis: AsyncRedis) -> None:
+        self._redis = redis
 
     async def notes(self) -> list[WorkerNote]:
         """Return the last note of each worker that is alive."""
+        with redis_errors_translated():
+            members: Any = await self._redis.smembers(NAMES)
+            names = sorted(member.decode() for member in members)
+            if not names:
+                return []
+            found: Any = await self._redis.mget([NOTE + name for name in names])
+            silent = [name for name, text in zip(names, found, strict=True) if text is None]
+            # A worker that writes again at this moment is back in the set with its next note.
+            if silent:
+                await self._redis.srem(NAMES, *silent)
+        return [WorkerNote(**json.loads(text)) for text in found if text is not None]
 
     async def store_usage(self) -> StoreUsage | None:
-        """Return what the store held at a worker's last look; None if that is over 15 minutes ago."""
+        """Return what the store held at a worker's last look; None if that is too long ago."""
+        with redis_errors_translated():
+            text: Any = await self._redis.get(STORE)
+        return StoreUsage(**json.loads(text)) if text else None
 
 
-class FleetNotes(Protocol):
-    """The side of one worker. Each method raises QueueUnavailable."""
+class FleetNotes:
+    """The side of one worker, which runs on `host`. Each method raises QueueUnavailable."""
+
+    def __init__(self, redis: Redis, host: str) -> None:
+        self._connection, self._name = redis, f"{host}/{secrets.token_hex(8)}"
+        self._note_worker = redis.register_script(_NOTE_WORKER)
+        self._note_store = redis.register_script(_NOTE)
 
     def note_worker(self, note: WorkerNote) -> None:
         """Say that this worker is alive, and how it does."""
+        with redis_errors_translated():
+            self._note_worker(
+                keys=[NOTE + self._name, NAMES],
+                args=[json.dumps(asdict(note)), NOTE_SECONDS, self._name],
+            )
 
     def withdraw(self) -> None:
         """Remove this worker's note: it ends."""
+        with redis_errors_translated():
+            self._connection.delete(NOTE + self._name)
 
     def note_store(self, usage: StoreUsage) -> None:
         """Say what the store holds."""
+        with redis_errors_translated():
+            self._note_store(keys=[STORE], args=[json.dumps(asdict(usage)), USAGE_SECONDS])
+
+
+def live_workers(redis: Redis) -> list[str]:
+    """Return the host of each worker that is alive, in no order; raises QueueUnavailable."""
+    with redis_errors_translated():
+        names: Any = redis.smembers(NAMES)
+        alive = [name.decode() for name in names if redis.exists(NOTE + name.decode())]
+    return [name.rpartition("/")[0] for name in alive]
+
+
+def has_live_worker(redis: Redis, host: str) -> bool:
+    """Whether a worker on `host` is alive.
+
+    Raises QueueUnavailable if Redis does not answer, and MemoryFull if it may have refused the note.
+    """
+    if host in live_workers(redis):
+        return True
+    if not has_memory(redis):
+        raise MemoryFull
+    return False

@@ -18,15 +18,15 @@ HTTP_STATUS = {State.QUEUED: 202, State.RUNNING: 202, State.DONE: 200, State.FAI
 NOBODY_WORKS = (
     "no worker is alive at the moment; the build is not lost and begins as soon as one starts"
 )
-NO_ROOM = "the server's disk is too full to begin builds at the moment; the build is not lost and begins as soon as there is room"
-# Histories; each is some hundred bytes, and those that are polled at the same time are mostly the
-# empty one.
-REMEMBERED = 1024
+NO_ROOM = (
+    "the server's disk is too full to begin builds at the moment; the build is not lost and begins "
+    "as soon as there is room"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class BuildAnswer:
-    """What a client is told about a build: status, headers, and the JSON body."""
+    """The answer to a poll: status, headers, and the JSON body."""
 
     status: int
     headers: dict[str, str]
@@ -34,7 +34,7 @@ class BuildAnswer:
 
 
 def answer_of(record: BuildRecord, estimate: EtaEstimate) -> BuildAnswer:
-    """Return what a client is told of a record."""
+    """Return the answer that a record gives."""
     state, live = record.state, record.live
     step, position = (record.step, 0) if state is not State.QUEUED else ("queued", live.position)
     added = attempts(live.tried)
@@ -58,13 +58,13 @@ def widened(body: bytes, added: bytes) -> bytes:
     return b"%b%b%b}" % (kept, b"" if kept == b"{" else b", ", added)
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(1024)  # Most are the empty one, others some hundred bytes.
 def attempts(tried: bytes) -> bytes:
-    """Return the member `attempts`: what was tried so far, with times as RFC 3339 has them, and `code` only of those that went wrong."""
-    told = []
+    """Return the member `attempts`, with times of RFC 3339, and with `code` for failed ones."""
+    shown = []
     for one in json.loads(tried):
         code = {"code": one["code"]} if one["code"] else {}
-        told.append(
+        shown.append(
             {
                 "number": one["number"],
                 "begun": _rfc3339(one["begun"]),
@@ -73,7 +73,7 @@ def attempts(tried: bytes) -> bytes:
                 **code,
             }
         )
-    return b'"attempts": ' + json.dumps(told).encode()
+    return b'"attempts": ' + json.dumps(shown).encode()
 
 
 def _rfc3339(seconds: float) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Literal
 
-from asu.builds.redis_fleet import live_workers
+from asu.builds.fleet import live_workers
 from asu.errors import QueueUnavailable
 from asu.operations.redis_condition import read_condition
 from asu.records.redis_connections import sync_redis

@@ -10,6 +10,7 @@ from prometheus_client import (
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+from typing_extensions import override
 
 from asu.statistics.build_totals import BOUNDS, Durations
 
@@ -20,7 +21,7 @@ Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 
 class Exposition:
-    """Writes the readings that it is given, and the metrics of this process."""
+    """Writes readings, and the metrics of this process."""
 
     def __init__(self) -> None:
         self._process = ProcessCollector(registry=None)
@@ -34,13 +35,11 @@ class Exposition:
 
 
 class _Given(Collector):
-    """Collects what it was made with."""
-
     def __init__(self, readings: Readings) -> None:
         self._readings = readings
 
+    @override
     def collect(self) -> Iterator[Family]:
-        """Yield each metric with its values."""
         for metric, values in self._readings.items():
             yield _family(metric, values)
 

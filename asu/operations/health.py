@@ -9,14 +9,14 @@ from asu.caching import TtlCache
 from asu.catalogue.prepare_client import Preparer
 from asu.disk_space import MIB, Disk
 from asu.errors import AsuError
-from asu.records.build_record import Records
+from asu.records.api_records import Records
 from asu.records.redis_memory import MemoryUse
 from asu.settings import Settings
 from asu.stores.store import Store
 from asu.upstream.downloads_server import Upstream
 
 KEPT_SECONDS = 5.0  # Anyone may ask, and a bucket or a disk need not be looked at each time.
-STORE_PATIENCE = 3.0  # Seconds; a store that hangs must not hold up the rest.
+STORE_PATIENCE = 3.0
 NO_ANSWER = f"no answer within {STORE_PATIENCE:g} s; look at the disk of STORE_PATH, or S3_BUCKET"
 RAISE = (
     "new builds are refused, the rest is for builds that wait; raise `maxmemory` of Redis "

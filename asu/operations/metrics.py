@@ -1,12 +1,7 @@
 """Every metric of asu: name, type, help, and all values of each label. Nothing else is exposed.
 
-A label has a small closed set of values, so that a client cannot make the monitoring grow: no hash,
-package, version or address. `ROUTES` stands for the templates of the routes, and `other` for a path
-without one. The documentation is made from this file, and tests compare exposition, dashboard and
-alert rules with it.
-
-Events in the API are counted in its process (`Counts`), events in workers in Redis
-(`build_totals`, and retries in the records). What is true at this moment is looked up by `scrape`.
+A label has a small closed set of values, so no client can make the monitoring grow. `ROUTES` stands
+for the templates of the routes, `other` for a path without one. REFERENCE.md is made from this file.
 """
 
 import itertools
@@ -33,7 +28,7 @@ def error_codes() -> tuple[str, ...]:
     return tuple(sorted(error.code for error in error_classes()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Metric:
     """What is exposed under one name; `labels` lists the values of each, in the order of use."""
 
@@ -48,173 +43,135 @@ class Metric:
 
 
 HTTP_REQUESTS = Metric(
-    name="asu_http_requests_total",
-    kind="counter",
-    help="Requests that the API has answered, but for preflights of browsers.",
-    labels={"route": ROUTES, "method": METHODS, "status": STATUS_CLASSES},
+    "asu_http_requests_total",
+    "counter",
+    "Requests that the API has answered, but for preflights of browsers.",
+    {"route": ROUTES, "method": METHODS, "status": STATUS_CLASSES},
 )
 BUILD_REQUESTS = Metric(
-    name="asu_build_requests_total",
-    kind="counter",
-    help="Accepted requests for a build: whether the image was there already (hit) or not (miss).",
-    labels={"cache": ("hit", "miss")},
+    "asu_build_requests_total",
+    "counter",
+    "Accepted requests for a build: whether the image was there already (hit) or not (miss).",
+    {"cache": ("hit", "miss")},
 )
 PREVIEWS = Metric(
-    name="asu_previews_total",
-    kind="counter",
-    help="Requests for a preview: without problems, with problems of packages, refused, or failed.",
-    labels={"outcome": ("ok", "problems", "refused", "unavailable")},
+    "asu_previews_total",
+    "counter",
+    "Requests for a preview: without problems, with problems of packages, refused, or failed.",
+    {"outcome": ("ok", "problems", "refused", "unavailable")},
 )
 PREVIEW_FALLBACKS = Metric(
-    name="asu_preview_fallbacks_total",
-    kind="counter",
-    help="Previews that the API made itself because asu-prepare was away, slow or wrong.",
-    labels={"reason": ("unanswered", "wrong")},
+    "asu_preview_fallbacks_total",
+    "counter",
+    "Previews that the API made itself because asu-prepare was away, slow or wrong.",
+    {"reason": ("unanswered", "wrong")},
 )
 UPSTREAM_FETCHES = Metric(
-    name="asu_upstream_fetches_total",
-    kind="counter",
-    help="Answers of the downloads server: new, copy still current, no such document, or unusable.",
-    labels={"outcome": ("fresh", "not_modified", "missing", "failed")},
+    "asu_upstream_fetches_total",
+    "counter",
+    "Answers of the downloads server: new, copy still current, no such document, or unusable.",
+    {"outcome": ("fresh", "not_modified", "missing", "failed")},
 )
 METADATA_AGE = Metric(
-    name="asu_metadata_age_seconds",
-    kind="gauge",
-    help="Age of the copy of a document that was validated longest ago.",
+    "asu_metadata_age_seconds",
+    "gauge",
+    "Age of the copy of a document that was validated longest ago.",
 )
 DISK_FREE = Metric(
-    name="asu_disk_free_bytes",
-    kind="gauge",
-    help="Bytes free on the disk of STORE_PATH, as the API sees it.",
-)
-WORKER_DISK_FREE = Metric(
-    name="asu_worker_disk_free_bytes",
-    kind="gauge",
-    help="Bytes free for builds on the worker that has the least; absent without workers.",
+    "asu_disk_free_bytes", "gauge", "Bytes free on the disk of STORE_PATH, as the API sees it."
 )
 DISK_RESERVE = Metric(
-    name="asu_disk_reserve_bytes",
-    kind="gauge",
-    help="Bytes that should be free there, by DISK_RESERVE_MB.",
+    "asu_disk_reserve_bytes", "gauge", "Bytes that should be free there, by DISK_RESERVE_MB."
+)
+QUEUE_LIMIT = Metric(
+    "asu_queue_limit",
+    "gauge",
+    "How many may wait before new ones are refused, by MAX_PENDING_JOBS.",
 )
 REDIS_UP = Metric(
-    name="asu_redis_up",
-    kind="gauge",
-    help="1 if Redis answered, else 0; then every metric below is absent, since nobody knows.",
+    "asu_redis_up",
+    "gauge",
+    "1 if Redis answered, else 0; then every metric below is absent, since nobody knows.",
 )
-QUEUE_LENGTH = Metric(name="asu_queue_length", kind="gauge", help="Builds that wait.")
-QUEUE_LIMIT = Metric(
-    name="asu_queue_limit",
-    kind="gauge",
-    help="How many may wait before new ones are refused, by MAX_PENDING_JOBS.",
-)
+QUEUE_LENGTH = Metric("asu_queue_length", "gauge", "Builds that wait.")
 LONGEST_WAIT = Metric(
-    name="asu_queue_oldest_seconds",
-    kind="gauge",
-    help="How long the first in line has waited; 0 where none waits.",
+    "asu_queue_oldest_seconds",
+    "gauge",
+    "How long the first in line has waited; 0 where none waits.",
 )
-BUILDS_RUNNING = Metric(name="asu_builds_running", kind="gauge", help="Builds that run.")
-WORKERS_ALIVE = Metric(name="asu_workers_alive", kind="gauge", help="Workers that live.")
+BUILDS_RUNNING = Metric("asu_builds_running", "gauge", "Builds that run.")
+WORKERS_ALIVE = Metric("asu_workers_alive", "gauge", "Workers that live.")
 WORKERS_WITHOUT_PODMAN = Metric(
-    name="asu_workers_without_podman",
-    kind="gauge",
-    help="Workers that lately reported that podman does not answer.",
+    "asu_workers_without_podman",
+    "gauge",
+    "Workers that lately reported that podman does not answer.",
+)
+WORKER_DISK_FREE = Metric(
+    "asu_worker_disk_free_bytes",
+    "gauge",
+    "Bytes free for builds on the worker that has the least; absent without workers.",
 )
 REDIS_MEMORY = Metric(
-    name="asu_redis_memory_bytes",
-    kind="gauge",
-    help="Memory that Redis counts against its limit; absent where Redis does not say.",
+    "asu_redis_memory_bytes",
+    "gauge",
+    "Memory that Redis counts against its limit; absent where Redis does not say.",
 )
 REDIS_MEMORY_MAX = Metric(
-    name="asu_redis_memory_max_bytes",
-    kind="gauge",
-    help="The `maxmemory` of Redis, absent without; above nine tenths new builds are refused.",
+    "asu_redis_memory_max_bytes",
+    "gauge",
+    "The `maxmemory` of Redis, absent without; above nine tenths new builds are refused.",
 )
 STORE_BUILDS = Metric(
-    name="asu_store_builds",
-    kind="gauge",
-    help="Builds in the store; absent until a worker has looked.",
+    "asu_store_builds", "gauge", "Builds in the store; absent until a worker has looked."
 )
 STORE_BYTES = Metric(
-    name="asu_store_bytes",
-    kind="gauge",
-    help="Bytes of their files; absent until a worker has looked.",
+    "asu_store_bytes", "gauge", "Bytes of their files; absent until a worker has looked."
 )
 BUILDS = Metric(
-    name="asu_builds_total",
-    kind="counter",
-    help="Builds that ended: well (done), or by whose fault they failed.",
-    labels={"outcome": OUTCOMES},
+    "asu_builds_total",
+    "counter",
+    "Builds that ended: well (done), or by whose fault they failed.",
+    {"outcome": OUTCOMES},
 )
 BUILD_FAILURES = Metric(
-    name="asu_build_failures_total",
-    kind="counter",
-    help="Builds that failed, by the code of the error.",
-    labels={"code": error_codes()},
+    "asu_build_failures_total",
+    "counter",
+    "Builds that failed, by the code of the error.",
+    {"code": error_codes()},
 )
 BUILD_RETRIES = Metric(
-    name="asu_build_retries_total",
-    kind="counter",
-    help="Attempts after which a build was put back in line, by the code of the error.",
-    labels={"code": error_codes()},
+    "asu_build_retries_total",
+    "counter",
+    "Attempts after which a build was put back in line, by the code of the error.",
+    {"code": error_codes()},
 )
 STEP_SECONDS = Metric(
-    name="asu_step_seconds",
-    kind="histogram",
-    help="How long make's commands took, and unpacking a snapshot's builder.",
-    labels={"step": STEPS},
+    "asu_step_seconds",
+    "histogram",
+    "How long make's commands took, and unpacking a snapshot's builder.",
+    {"step": STEPS},
 )
 BUILD_SECONDS = Metric(
-    name="asu_build_seconds",
-    kind="histogram",
-    help="How long builds took that ended well, from their start by a worker.",
+    "asu_build_seconds",
+    "histogram",
+    "How long builds took that ended well, from their start by a worker.",
 )
 
-METRICS = (
-    HTTP_REQUESTS,
-    BUILD_REQUESTS,
-    PREVIEWS,
-    PREVIEW_FALLBACKS,
-    UPSTREAM_FETCHES,
-    METADATA_AGE,
-    DISK_FREE,
-    DISK_RESERVE,
-    QUEUE_LIMIT,
-    REDIS_UP,
-    QUEUE_LENGTH,
-    LONGEST_WAIT,
-    BUILDS_RUNNING,
-    WORKERS_ALIVE,
-    WORKERS_WITHOUT_PODMAN,
-    WORKER_DISK_FREE,
-    REDIS_MEMORY,
-    REDIS_MEMORY_MAX,
-    STORE_BUILDS,
-    STORE_BYTES,
-    BUILDS,
-    BUILD_FAILURES,
-    BUILD_RETRIES,
-    STEP_SECONDS,
-    BUILD_SECONDS,
-)
+METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 # Of the process that answers, by the client library's own collector; only on systems with /proc.
 PROCESS_METRICS = (
-    Metric(name="process_virtual_memory_bytes", kind="gauge", help="Virtual memory size in bytes."),
+    Metric("process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes."),
+    Metric("process_resident_memory_bytes", "gauge", "Resident memory size in bytes."),
     Metric(
-        name="process_resident_memory_bytes", kind="gauge", help="Resident memory size in bytes."
+        "process_start_time_seconds",
+        "gauge",
+        "Start time of the process since unix epoch in seconds.",
     ),
     Metric(
-        name="process_start_time_seconds",
-        kind="gauge",
-        help="Start time of the process since unix epoch in seconds.",
+        "process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds."
     ),
-    Metric(
-        name="process_cpu_seconds_total",
-        kind="counter",
-        help="Total user and system CPU time spent in seconds.",
-    ),
-    Metric(name="process_open_fds", kind="gauge", help="Number of open file descriptors."),
-    Metric(name="process_max_fds", kind="gauge", help="Maximum number of open file descriptors."),
+    Metric("process_open_fds", "gauge", "Number of open file descriptors."),
+    Metric("process_max_fds", "gauge", "Maximum number of open file descriptors."),
 )
 
 

@@ -19,10 +19,9 @@ TIMEOUT = 3.0  # Seconds; a check has five in all.
 class RedisCondition:
     """What Redis says about itself.
 
-    `eviction` is the policy that applies when `max_memory` bytes are used, 0 without a limit;
-    `used_memory` are now. `saves_snapshots`, and whether a write is answered only when it is on the
-    disk (`waits_for_disk`), are None where Redis does not say; `is_writing` is False after a write
-    has failed.
+    `eviction` is the policy for a full memory. `saves_snapshots` and `waits_for_disk` (a write is
+    answered when it is on the disk) are None if Redis does not say. `is_writing` is False after a
+    write to the disk has failed.
     """
 
     name: str

@@ -2,42 +2,23 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from asu.builds.fleet import Fleet, WorkerNote, known_free
+from asu.builds.fleet import Fleet, known_free
 from asu.caching import TtlCache
 from asu.disk_space import MIB, Disk
 from asu.errors import QueueUnavailable
-from asu.records.build_record import Records
-from asu.records.redis_memory import MemoryUse
+from asu.records.api_records import Records
 from asu.settings import Settings
-from asu.statistics.build_totals import BOUNDS, WHOLE, BuildTotals, Durations
+from asu.statistics.build_totals import BOUNDS, WHOLE, Durations
 from asu.statistics.redis_statistics import RedisStatistics
-from asu.stores.store import StoreUsage
 from asu.upstream.downloads_server import Upstream
 
 from . import metrics
 from .exposition import Exposition
 from .metrics import Counts, Metric, Readings
 
-# Several scrapers at once, or somebody who reloads the page, cost Redis one reading; scrapes are
-# seconds apart.
-KEPT_SECONDS = 3.0
+KEPT_SECONDS = 3.0  # Several scrapers at once cost Redis one reading.
 NOTHING = Durations(counts=(0,) * (len(BOUNDS) + 1), seconds=0.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shared:
-    """What all processes share in Redis."""
-
-    waiting: int
-    longest_wait: float
-    running: int
-    memory: MemoryUse | None
-    notes: list[WorkerNote]
-    store: StoreUsage | None
-    totals: BuildTotals
-    retries: Mapping[str, int]
 
 
 class Scrape:
@@ -55,7 +36,7 @@ class Scrape:
     ) -> None:
         self._settings, self._counts, self._upstream = settings, counts, upstream
         self._records, self._statistics, self._fleet = records, statistics, fleet
-        self._shared = TtlCache[str, Shared | None](KEPT_SECONDS)
+        self._shared = TtlCache[str, Readings](KEPT_SECONDS)
         self._exposition = Exposition()
         self._disk = Disk(settings.store_path)
 
@@ -67,7 +48,7 @@ class Scrape:
         readings: Readings = {
             **self._counts.readings(),
             **self._own(free),
-            **(_shared(shared) if shared else {metrics.REDIS_UP: {(): 0}}),
+            **shared,
         }
         return self._exposition.write(
             {metric: readings[metric] for metric in metrics.METRICS if metric in readings}
@@ -82,52 +63,48 @@ class Scrape:
         }
         return readings if free is None else {**readings, metrics.DISK_FREE: {(): free}}
 
-    async def _read_shared(self) -> Shared | None:
-        """Return the state in Redis, None if it does not answer; None is kept for a while, too."""
+    async def _read_shared(self) -> Readings:
+        """Return the state that all processes share in Redis; it is also kept if there is none."""
         try:
-            return Shared(
-                waiting=await self._records.waiting(),
-                longest_wait=await self._records.longest_wait(),
-                running=await self._records.running(),
-                memory=await self._records.memory(),
-                notes=await self._fleet.notes(),
-                store=await self._fleet.store_usage(),
-                totals=await self._statistics.totals(),
-                retries=await self._records.retries(),
-            )
+            return {**await self._records_and_totals(), **await self._fleet_readings()}
         except QueueUnavailable:
-            return None
+            return {metrics.REDIS_UP: {(): 0}}
 
-
-def _shared(shared: Shared) -> Readings:
-    readings: Readings = {
-        metrics.REDIS_UP: {(): 1},
-        metrics.QUEUE_LENGTH: {(): shared.waiting},
-        metrics.LONGEST_WAIT: {(): shared.longest_wait},
-        metrics.BUILDS_RUNNING: {(): shared.running},
-        metrics.WORKERS_ALIVE: {(): len(shared.notes)},
-        metrics.WORKERS_WITHOUT_PODMAN: {(): sum(bool(note.trouble) for note in shared.notes)},
-        metrics.BUILDS: _known(metrics.BUILDS, shared.totals.outcomes),
-        metrics.BUILD_FAILURES: _known(metrics.BUILD_FAILURES, shared.totals.codes),
-        metrics.BUILD_RETRIES: _known(metrics.BUILD_RETRIES, shared.retries),
-        metrics.STEP_SECONDS: {
-            (step,): shared.totals.durations.get(step, NOTHING) for step in metrics.STEPS
-        },
-        metrics.BUILD_SECONDS: {(): shared.totals.durations.get(WHOLE, NOTHING)},
-    }
-    least = min(known_free(shared.notes), default=None)
-    if least is not None:
-        readings[metrics.WORKER_DISK_FREE] = {(): least}
-    if shared.memory:
-        readings[metrics.REDIS_MEMORY] = {(): shared.memory.used}
-        if shared.memory.limit:
-            readings[metrics.REDIS_MEMORY_MAX] = {(): shared.memory.limit}
-    if shared.store:
-        readings |= {
-            metrics.STORE_BUILDS: {(): shared.store.builds},
-            metrics.STORE_BYTES: {(): shared.store.bytes},
+    async def _records_and_totals(self) -> Readings:
+        records, totals = self._records, await self._statistics.totals()
+        retries, memory = await records.retries(), await records.memory()
+        readings: Readings = {
+            metrics.REDIS_UP: {(): 1},
+            metrics.QUEUE_LENGTH: {(): await records.waiting()},
+            metrics.LONGEST_WAIT: {(): await records.longest_wait()},
+            metrics.BUILDS_RUNNING: {(): await records.running()},
+            metrics.BUILDS: _known(metrics.BUILDS, totals.outcomes),
+            metrics.BUILD_FAILURES: _known(metrics.BUILD_FAILURES, totals.codes),
+            metrics.BUILD_RETRIES: _known(metrics.BUILD_RETRIES, retries),
+            metrics.STEP_SECONDS: {
+                (step,): totals.durations.get(step, NOTHING) for step in metrics.STEPS
+            },
+            metrics.BUILD_SECONDS: {(): totals.durations.get(WHOLE, NOTHING)},
         }
-    return readings
+        if memory:
+            readings[metrics.REDIS_MEMORY] = {(): memory.used}
+            if memory.limit:
+                readings[metrics.REDIS_MEMORY_MAX] = {(): memory.limit}
+        return readings
+
+    async def _fleet_readings(self) -> Readings:
+        notes, store = await self._fleet.notes(), await self._fleet.store_usage()
+        readings: Readings = {
+            metrics.WORKERS_ALIVE: {(): len(notes)},
+            metrics.WORKERS_WITHOUT_PODMAN: {(): sum(bool(note.trouble) for note in notes)},
+        }
+        free = known_free(notes)
+        if free:
+            readings[metrics.WORKER_DISK_FREE] = {(): min(free)}
+        if store:
+            readings[metrics.STORE_BUILDS] = {(): store.builds}
+            readings[metrics.STORE_BYTES] = {(): store.bytes}
+        return readings
 
 
 def _known(metric: Metric, counts: Mapping[str, int]) -> dict[tuple[str, ...], float]:

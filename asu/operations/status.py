@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 
 from asu import __version__
 from asu.caching import TtlCache
-from asu.records.build_record import Records
+from asu.records.api_records import Records
 from asu.statistics.build_statistics import HOURS_SHOWN, hours_up_to
 from asu.statistics.figure_shapes import FailureCount
 from asu.statistics.figures import Figures
 from asu.upstream.downloads_server import Upstream
 
-# Seconds. The page loads itself again; a crowd that watches costs Redis one reading in this time.
-KEPT_SECONDS = 3.0
+KEPT_SECONDS = 3.0  # A crowd that watches the page costs Redis one reading in this time.
 FAULTS = ("user", "upstream", "infra")
 
 

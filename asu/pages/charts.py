@@ -67,13 +67,9 @@ class Drawing:
 
     def box(self, place: int, high: float, low: float, part: float) -> Box:
         """Return a rectangle between two values that takes a part of a label's width."""
-        width = self.step * part
-        return Box(
-            round(LEFT + self.step * (place + 0.5) - width / 2, 1),
-            self.y(high),
-            round(width, 1),
-            round(self.y(low) - self.y(high), 1),
-        )
+        left, width = LEFT + self.step * (place + (1 - part) / 2), self.step * part
+        height = self.y(low) - self.y(high)
+        return Box(round(left, 1), self.y(high), round(width, 1), round(height, 1))
 
     @property
     def scale(self) -> list[tuple[int, float]]:

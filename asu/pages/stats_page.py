@@ -24,9 +24,7 @@ class StatsPages:
     """Draws the page of statistics, at most once in some seconds for each branch."""
 
     def __init__(self, figures: Figures) -> None:
-        self._figures = figures
-        # As many as there are branches that were built.
-        self._pages = TtlCache[str | None, str](KEPT_SECONDS)
+        self._figures, self._pages = figures, TtlCache[str | None, str](KEPT_SECONDS)
 
     async def page(self, branch: str | None) -> str:
         """Return the page with the versions of a branch, else with all; raises QueueUnavailable."""
@@ -52,8 +50,7 @@ class StatsPages:
             charts = {"days": line_chart(days.labels, curves), "weeks": week_columns(weeks)}
             return render("stats.html", **shown, **charts)
 
-        # It takes tens of milliseconds, and polls must not wait for it.
-        return await asyncio.to_thread(draw)
+        return await asyncio.to_thread(draw)  # It takes tens of milliseconds.
 
     async def _branches(self) -> list[str]:
         return [series.label for series in (await self._figures.builds_by_version()).datasets]

@@ -1,7 +1,6 @@
 """The page to read and try the API: Swagger UI, from files of an installed package.
 
-They are sent from our own origin, so the page works without internet, and no other server decides
-what runs in it. The package's Python is never imported.
+The package's Python is never imported (docs/decisions/0026).
 """
 
 import base64
@@ -36,11 +35,7 @@ def swagger_page(title: str) -> str:
 
 
 def policy_of(page: str) -> Mapping[str, str]:
-    """Return the headers of the page: its inline script is allowed by its hash, files by origin.
-
-    Swagger UI writes styles into the page and has its pictures within its style sheet; it sends no
-    form, and no other page may frame it.
-    """
+    """Return the headers of the page: its inline script is allowed by its hash, files by origin."""
     hashes = [
         base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         for script in _INLINE_SCRIPT.findall(page)

@@ -1,12 +1,9 @@
-"""What lies beside a build's files of its record, so that a record that was lost with its Redis can be made anew from the store.
+"""What lies beside a build's files in the store, so a record that was lost can be restored.
 
-It is small JSON in a file that no client can ask for:
+    {"version": 1, "key": "…", "body": {the answer of the finished build}, "plan": {…} or null}
 
-    {"version": 1, "key": "…", "body": {the answer of the finished build}, "plan": {what the worker
-    was told} or null}
-
-A first-boot script never gets there. What was built with one has no plan therefore: it can be
-served, but not be built again.
+No client can ask for this file. A first-boot script never gets there: what was built with one has
+no plan, so it can be served, but not be built again.
 """
 
 import json
@@ -22,7 +19,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A finished build's record, and what it takes to build it again: its plan as JSON, None where that is not known any more."""
+    """A finished build's record and, for another build, its plan as JSON and its pending bodies."""
 
     record: BuildRecord
     plan: str | None
@@ -39,7 +36,7 @@ def write_account(plan: Mapping[str, Any], record: BuildRecord) -> bytes:
 
 
 def read_account(document: bytes, key: str) -> Account | None:
-    """Read the document of a build; None for one that is damaged, of another version or of another build, by its names or by its request."""
+    """Read the document of a build; None if it is damaged, or of another version or build."""
     try:
         values = json.loads(document)
         body, plan = values["body"], values["plan"]

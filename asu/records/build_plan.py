@@ -13,11 +13,10 @@ from .build_record import PendingBodies
 
 
 def new_plan(key: str, fields: Mapping[str, Any], request_id: str) -> dict[str, Any]:
-    """Return the plan of a resolved request: all that its key is made of, first-boot script included."""
-    request = without_asker(fields)
+    """Return the plan of a resolved request: all that its key is made of, scripts included."""
     return {
         "key": key,
-        "request": request,
+        "request": without_asker(fields),
         "enqueued_at": datetime.now(UTC).isoformat(),
         "request_id": request_id,
     }

@@ -1,35 +1,28 @@
 """The build record: the one truth about a build, and all that clients poll.
 
-A record is a Redis hash `asu:build:{key}`; one round trip answers a poll. The order of the waiting
-builds is the sorted set `asu:waiting`. A running build holds a lease `asu:lease:{key}`, which ends by
-itself when its worker dies. Each transition is one Lua script, so nobody sees half of one:
+A record is a Redis hash `asu:build:{key}`; one round trip answers a poll. The sorted set
+`asu:waiting` is the line. A running build holds a lease `asu:lease:{key}`, which ends by itself
+when its worker dies. Each transition is one Lua script, so nobody sees half of one:
 
     claim ──► queued ──start──► running ──finish──► done | failed
                 ▲ ▲                │                 │
                 │ ├─────requeue────┤                 │   the lease ended without a result
-                │ └──────retry─────┘                 │   the attempt failed, and not by its user's fault
+                │ └──────retry─────┘                 │   the attempt failed, not by the user's fault
                 └───────────────revive───────────────┘   the files of a done one are gone
 
-A build that comes back into the line begins before all that were never begun, and their positions do
-not count it: so a position never rises. Records of finished builds end with their lifetime, those of
+A build that comes back begins before all that were never begun, and is not counted in their
+positions, so a position never rises. Records of finished builds end with their lifetime, those of
 waiting and running builds never do.
 
-`attempt` is the fencing token: `progress` and `finish` of an attempt that is not the current one
-change nothing and return False. Each start draws a greater number: the next one of a counter, or the
-time in microseconds if that is greater. So no number comes twice, not even after Redis was restored
-from a backup or emptied. `tries` counts how often the build was begun in this life.
-
-A reply may be lost after Redis has done what it was asked. `start`, `finish` and `retry` can be asked
-again with the same `nonce`: they answer the same until the build is begun again.
+`attempt` is the fencing token: each start draws a greater one (docs/decisions/0007).
+`start`, `finish` and `retry` may be asked again with the same `nonce` (docs/decisions/0008).
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
-
-from .redis_memory import MemoryUse
+from typing import Any
 
 # Renewed every 5 s, so three renewals may be missed; a dead worker is noticed within half a minute.
 LEASE_SECONDS = 20
@@ -71,9 +64,6 @@ class LiveFacts:
     tried: bytes = b"[]"
 
 
-NOWHERE = LiveFacts()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRecord:
     """What is known of a build.
@@ -88,7 +78,7 @@ class BuildRecord:
     body: bytes
     fault: str = ""
     code: str = field(default="", compare=False)
-    live: LiveFacts = field(default=NOWHERE, compare=False)
+    live: LiveFacts = field(default_factory=LiveFacts, compare=False)
 
     @property
     def is_pending(self) -> bool:
@@ -97,7 +87,7 @@ class BuildRecord:
 
     @property
     def is_retried(self) -> bool:
-        """Whether a new request begins the build again: only failures by the user's fault are kept."""
+        """Whether a new request begins it again: only failures by a user's fault are kept."""
         return self.state is State.FAILED and self.fault != "user"
 
 
@@ -134,59 +124,6 @@ class Revived(StrEnum):
     TOO_OFTEN = "too-often"
 
 
-class Records(Protocol):
-    """The API's side of the records."""
-
-    async def look(self, key: str) -> BuildRecord | None:
-        """Return the record in one round trip."""
-
-    async def claim(
-        self,
-        key: str,
-        *,
-        plan: str,
-        bodies: PendingBodies,
-        limit: int,
-        renew: bool,
-        holder: Holder | None = None,
-    ) -> Claimed:
-        """Put a new build in line.
-
-        KNOWN if its key is known, FULL if `limit` builds wait already, SHARE if as many of the
-        holder's wait as may. With `renew` a finished record counts as unknown: its files are gone.
-        A place is held until the build begins. Raises MemoryFull, and changes nothing, when Redis
-        has no memory for another.
-        """
-
-    async def revive(self, key: str) -> Revived:
-        """Put a finished build back in line, at its end and however many wait: its files are gone.
-
-        NOT_DONE when it is not finished (any more), or when the record does not hold what to build;
-        TOO_OFTEN when it was revived REVIVALS times since it was claimed.
-        """
-
-    async def note_use(self, key: str) -> None:
-        """Note that a finished build was of use at this moment; nothing happens to any other."""
-
-    async def waiting(self) -> int:
-        """Return how many wait."""
-
-    async def running(self) -> int:
-        """Return how many are being built."""
-
-    async def longest_wait(self) -> float:
-        """Return how many seconds the first in line has waited; 0 if none waits."""
-
-    async def build_seconds(self) -> float | None:
-        """Return the mean seconds of about the last ten finished builds; None before the first."""
-
-    async def retries(self) -> dict[str, int]:
-        """Return how many attempts were put back in line, by the code of their error."""
-
-    async def memory(self) -> MemoryUse | None:
-        """Return how much memory Redis uses; None if it does not say."""
-
-
 def new_nonce() -> str:
     """Return a random word, which says who asks for a transition."""
     return secrets.token_hex(8)
@@ -194,7 +131,7 @@ def new_nonce() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """The right to build: what to build, the fencing token, and how often the build was begun so far.
+    """The right to build: the plan, the fencing token, and how often the build was begun so far.
 
     `nonce` is the word of the worker that builds, or of the sweep that found the attempt abandoned.
     """
@@ -214,81 +151,3 @@ class Attempt:
             "attempt": self.number,
             **({"request_id": str(request_id)} if request_id else {}),
         }
-
-
-class WorkerRecords(Protocol):
-    """The worker's side of the records."""
-
-    def system(self) -> str:
-        """Return the name of this system, drawn once: several systems may share a podman."""
-
-    def start_next(self, nonce: str | None = None) -> Attempt | None:
-        """Begin the first waiting build that is due; None if there is none.
-
-        Asked again with the same `nonce`, it returns the same attempt as long as that runs, with
-        its lease prolonged. Without one a new one is drawn.
-        """
-
-    def renew(self, attempt: Attempt) -> bool:
-        """Prolong the lease; False when the attempt is no longer the current one."""
-
-    def is_current(self, attempt: Attempt) -> bool:
-        """Whether the attempt runs and is the current one of its build."""
-
-    def progress(self, attempt: Attempt, step: str, body: bytes) -> bool:
-        """Show a step to those who poll; False when the attempt is no longer the current one."""
-
-    def finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
-        """Put the outcome in place for `ttl` seconds; False when the attempt is no longer the current one.
-
-        Asked again, it is True as long as the build was not begun again.
-        """
-
-    def abandoned(self) -> list[Attempt]:
-        """Return the attempts whose lease has ended without an outcome."""
-
-    def give_up(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
-        """Put the failure of an abandoned attempt in place, as `finish` does; False when it is not abandoned any more."""
-
-    def requeue(self, key: str, number: int) -> bool:
-        """Put an abandoned build back in line, before all that were never begun; False when it is not abandoned any more."""
-
-    def retry(self, attempt: Attempt, code: str, seconds: float) -> bool:
-        """Put a build back in line, before all that were never begun; it may begin after so many seconds.
-
-        `code` is that of the error with which the attempt ended. False when the attempt is no
-        longer the current one. Asked again, it is True as long as the build was not begun again.
-        """
-
-    def restore(
-        self,
-        key: str,
-        record: BuildRecord,
-        *,
-        plan: str | None,
-        bodies: PendingBodies | None,
-        ttl: int,
-    ) -> bool:
-        """Put the record of a finished build that was lost in place for `ttl` seconds; False when there is one, whatever it says.
-
-        Without a plan it is never revived.
-        """
-
-    def idle(self, keys: Sequence[str]) -> dict[str, float]:
-        """Return for how many seconds builds were of no use, of those of which any use was noted."""
-
-    def forget(self, key: str, grace: float) -> bool:
-        """Remove the record of a finished build, so that its files may be removed, too.
-
-        False where they must stay: it waits or runs, or it was of use within `grace` seconds. True
-        without a record, and for a failed build, whose record stays.
-        """
-
-    def is_known(self, key: str) -> bool:
-        """Whether there is a record, whatever it says."""
-
-    def plan(self, key: str) -> Mapping[str, Any] | None:
-        """Return what to build, as long as a record knows it: a waiting, running or finished one does, a failed one does not."""
-
-    def due_keys(self) -> list[str]:
-        """Return the keys of the waiting builds that may begin now, in the order in which they should."""

@@ -1,4 +1,4 @@
-"""Connections to Redis that give up soon, and one word for all that may go wrong with them."""
+"""Connections to Redis that give up soon, and their errors as ours."""
 
 import logging
 from collections.abc import Iterator
@@ -19,33 +19,25 @@ from asu.errors import MemoryFull, QueueUnavailable
 log = logging.getLogger(__name__)
 
 TIMEOUT = 1.0  # Seconds; with one retry a request learns within two that Redis is down.
-# A command takes well under a millisecond, so more of them at once would wait in Redis instead of
-# here.
-CONNECTIONS = 64
-UNWRITTEN = "asu:unwritten"  # A key that never comes to be: nothing is written to it.
+CONNECTIONS = 64  # A command takes well under a millisecond; more would wait in Redis.
 
 
 def async_redis(url: str) -> AsyncRedis:
-    """Return a pool of asynchronous connections that gives up soon.
-
-    A command waits for a free connection: a thousand polls at once are a queue of milliseconds and
-    no reason to refuse any.
-    """
-    # Its synchronous namesake is taken as well, and tries nothing again.
-    retry = AsyncRetry(NoBackoff(), 1)
+    """Return a pool of asynchronous connections, for the free one of which a command waits."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=CONNECTIONS,
         timeout=TIMEOUT,
         socket_timeout=TIMEOUT,
         socket_connect_timeout=TIMEOUT,
-        retry=retry,
+        # The synchronous `Retry` would be accepted here too, and would not retry.
+        retry=AsyncRetry(NoBackoff(), 1),
     )
     return AsyncRedis.from_pool(pool)
 
 
 def sync_redis(url: str) -> Redis:
-    """Return a pool of connections for the API's threads that gives up soon."""
+    """Return a pool of connections for threads."""
     return Redis.from_url(
         url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 1)
     )
@@ -53,7 +45,7 @@ def sync_redis(url: str) -> Redis:
 
 @contextmanager
 def redis_errors_translated() -> Iterator[None]:
-    """Turn whatever keeps Redis from answering into QueueUnavailable, or MemoryFull, which is one; for commands that are awaited as well."""
+    """Raise errors of Redis as QueueUnavailable, or MemoryFull, which is one."""
     try:
         yield
     except RedisError as error:
@@ -61,13 +53,14 @@ def redis_errors_translated() -> Iterator[None]:
 
 
 def is_out_of_memory(error: RedisError) -> bool:
-    """Whether Redis refused to write for want of memory; before version 7 it wraps the word of a script in a sentence of its own."""
+    """Whether Redis refused to write because its memory is full."""
+    # Before version 7 an error of a script is a sentence with the word in it.
     return isinstance(error, OutOfMemoryError) or "-OOM " in str(error)
 
 
 @contextmanager
 def ignoring_out_of_memory(consequence: str) -> Iterator[None]:
-    """Go on where Redis has refused to write for want of memory; the log tells what follows from it."""
+    """Go on after Redis refused to write because its memory is full; log what follows from it."""
     try:
         yield
     except RedisError as error:
@@ -79,8 +72,7 @@ def ignoring_out_of_memory(consequence: str) -> Iterator[None]:
 def has_memory(redis: Redis) -> bool:
     """Whether Redis has memory for another write; also True if it does not answer."""
     try:
-        # This write needs memory and changes nothing.
-        redis.setrange(UNWRITTEN, 0, "")
+        redis.setrange("asu:unwritten", 0, "")  # Needs memory, and writes nothing.
     except OutOfMemoryError:
         return False
     except (NoConnection, NoAnswer):

@@ -1,18 +1,13 @@
-"""How much memory Redis uses of what it may use, and how much of it must stay free.
+"""How much memory Redis uses of what it may use, and how much of it must stay free."""
 
-A full Redis that drops nothing refuses to write, and RQ's part of the queue cannot do without
-writing. So new builds are refused before, while what is left suffices for the ends of all that were
-accepted.
-"""
-
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-# Of the limit: jobs, leases, statistics and notes of workers; measured with 200 builds in line they
-# take a few MiB.
+# Of the limit: with 200 builds in line, tickets, leases, statistics and notes take a few MiB.
 RESERVED_PART = 0.1
-# What a build that is accepted may still add, which is mostly the body of its record if it fails. A
-# whole x86 build prints 121 KiB of JSON, and whatever a build prints, it is cut to fit. The rest of
-# a record is there before, and Redis rounds up: a body of 124 KiB to 128.
+# The longest body of a failed build, which is cut to it: a whole x86 build prints 121 KiB of JSON.
+# Redis rounds a value of 124 KiB up to 128, and that is all that an accepted build may still add.
 ENDED_BODY_BYTES = 124 * 1024
 ENDING_BYTES = 128 * 1024
 
@@ -32,3 +27,12 @@ class MemoryUse:
 def reserve(limit: int, pending: int) -> int:
     """Return how many bytes must be free below a limit for so many builds to end."""
     return int(limit * RESERVED_PART) + pending * ENDING_BYTES
+
+
+def memory_use(info: Mapping[str, Any]) -> MemoryUse | None:
+    """Read Redis' answer to INFO; None if it does not say."""
+    if "used_memory" not in info or "maxmemory" not in info:
+        return None
+    # Redis itself does not count buffers of its append-only file and of replicas either.
+    used = int(info["used_memory"]) - int(info.get("mem_not_counted_for_evict", 0))
+    return MemoryUse(used=used, limit=int(info["maxmemory"]))

@@ -95,7 +95,7 @@ def _near(name: str, index: PackageIndex) -> str | None:
 # A request may be decided twice, the second time with what is known of other targets.
 @lru_cache(maxsize=MAX_SUGGESTIONS)
 def _slips(name: str) -> set[str]:
-    """Return all names with one letter more, less, another or swapped, and the one in lower case."""
+    """Return all names that one slip makes of this one, and the one in lower case."""
     splits = [(name[:place], name[place:]) for place in range(len(name) + 1)]
     fewer = {head + tail[1:] for head, tail in splits if tail}
     swapped = {head + tail[1] + tail[0] + tail[2:] for head, tail in splits if len(tail) > 1}

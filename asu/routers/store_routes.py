@@ -59,7 +59,7 @@ async def download(request: Request, request_hash: str, name: str) -> Response:
     file = await services.downloads.find(request_hash, name)
     if file is None:
         raise errors.NotFound
-    await services.builds.note_download(request_hash)
+    await services.builds.note_use(request_hash)
     if file.url is not None:
         return Response(status_code=302, headers={"Location": file.url})
     headers = file_headers(file)

@@ -1,39 +1,34 @@
 """What is counted of builds, and how a failed build is written down without anything personal.
 
-`redis_statistics` keeps the counts and `figures` makes of them what people see. What is kept is
-bounded: versions are those that were built, packages those of finished builds, and the two sorted
-sets are trimmed. So invented names cannot fill the memory of Redis.
+What is kept is bounded, so invented names cannot fill the memory of Redis (docs/decisions/0024).
 """
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Self
 
-# Half a year of weeks is shown, 182 days; the rest allows for a clock that is wrong and a week that
-# has begun.
-KEPT_DAYS = 200
-# Names in a week: a quarter of all that OpenWrt has, and 5 MB of Redis for all weeks together.
-PACKAGES_KEPT = 2_000
+KEPT_DAYS = 200  # 182 are shown; the rest allows for a wrong clock and a week that has begun.
+PACKAGES_KEPT = 2_000  # Names in a week; 5 MB of Redis for all weeks together.
 BRANCH_PACKAGES_KEPT = 500  # Of each branch in a week besides; a megabyte for all weeks together.
 PACKAGES_READ = 300  # The most frequent ones of a week; three times as many as are ever shown.
-# Different ones of a day: as many as are shown, and few enough to read two weeks in milliseconds.
-FAILURES_KEPT = 100
+FAILURES_KEPT = 100  # Different ones of a day; two weeks of them are read in milliseconds.
 HOURS_SHOWN = 24
 HOURS_DAYS = 2  # In which they lie.
 FAILURE_DAYS = 14  # Older failures describe software that has been mended since.
-# Durations are counted in steps of a tenth: a median is right to 5 % with a hundred fields at most.
-DURATION_STEP = 1.1
+DURATION_STEP = 1.1  # A median is right to 5 %, with a hundred fields at most.
 SHORTEST = 0.001  # Seconds; zero has no logarithm.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayCounts:
-    """The counts of one day: `failures` by fault, `versions` and `durations` of finished builds.
+    """The counts of one day: `failures` by fault; all others are of finished builds.
 
-    `milliseconds` are of all finished builds; the keys of `durations` are steps (`duration_step`).
+    The keys of `durations` are steps (`duration_step`).
     """
 
     requests: int = 0
@@ -71,11 +66,6 @@ class Problem:
     kind: str
     package: str
 
-    @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> Self:
-        """Return the problem in a JSON object, without other keys; raises ValueError."""
-        return cls(kind=_text(fields, "kind"), package=_text(fields, "package"))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
@@ -92,11 +82,6 @@ class Failure:
     profile: str
     problems: tuple[Problem, ...] = ()
 
-    @property
-    def day(self) -> date:
-        """The day of the failure."""
-        return date.fromisoformat(self.hour[:10])
-
     def encoded(self) -> str:
         """Return the failure as JSON that begins with the hour.
 
@@ -108,29 +93,21 @@ class Failure:
     def decoded(cls, text: str | bytes) -> Self:
         """Read what `encoded` wrote, and skip fields of a later release; raises ValueError."""
         fields = json.loads(text)
-        problems = fields.get("problems", []) if isinstance(fields, dict) else None
-        if not isinstance(problems, list):
-            raise ValueError("not a failure")  # noqa: TRY004 -- as in _text.
         names = ("hour", "code", "fault", "version", "target", "profile")
-        return cls(
-            **{name: _text(fields, name) for name in names},
-            problems=tuple(Problem.of(problem) for problem in problems),
-        )
+        texts = _texts(fields, names)
+        problems = fields.get("problems", [])
+        if not isinstance(problems, list):
+            raise ValueError("problems is not a list")  # noqa: TRY004 -- as in _texts.
+        named = (_texts(problem, ("kind", "package")) for problem in problems)
+        return cls(**texts, problems=tuple(Problem(**each) for each in named))
 
 
 def failures_of(entries: Iterable[tuple[str | bytes, float]]) -> list[tuple[Failure, int]]:
-    """Return each failure once with its count.
-
-    Entries that differ only in fields of a later release are one failure. Entries that cannot be
-    read are left out, so that one odd record does not hide the others.
-    """
-    counts: dict[Failure, int] = {}
+    """Return each failure once with its count; entries that cannot be read are left out."""
+    counts = Counter[Failure]()
     for text, count in entries:
-        try:
-            failure = Failure.decoded(text)
-            counts[failure] = counts.get(failure, 0) + int(count)
-        except (ValueError, OverflowError):
-            continue
+        with suppress(ValueError, OverflowError):
+            counts[Failure.decoded(text)] += int(count)
     return list(counts.items())
 
 
@@ -174,8 +151,12 @@ def seconds_of(step: int) -> float:
     return DURATION_STEP**step
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str:
-    value = fields.get(name) if isinstance(fields, dict) else None
-    if not isinstance(value, str):
-        raise ValueError(f"no {name}")  # noqa: TRY004 -- JSON with a wrong value, not a wrong call.
-    return value
+def _texts(fields: Any, names: Iterable[str]) -> dict[str, str]:
+    """Return texts of a JSON object; raises ValueError."""
+    try:
+        texts: dict[str, str] = {name: fields[name] for name in names}
+    except (KeyError, TypeError):
+        texts = {}
+    if not texts or not all(isinstance(text, str) for text in texts.values()):
+        raise ValueError("a text is missing")
+    return texts

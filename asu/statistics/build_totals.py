@@ -12,10 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-# Beside the steps: the whole of a build that succeeded, from its start by a worker.
-WHOLE = "build"
-# Seconds. An image of a small target takes ten, one of x86 a minute, and the longest deadline of a
-# step is a quarter of an hour.
+WHOLE = "build"  # Beside the steps: all of a build that succeeded, from its start by a worker.
+# Seconds. An image of a small target takes ten, one of x86 a minute; a step may take 15 minutes.
 BOUNDS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0)
 OVER = "inf"
 

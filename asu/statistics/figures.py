@@ -1,7 +1,6 @@
-"""The figures that people see, computed from the counts.
+"""The figures that people see, computed from the counts in a thread.
 
-Each reading of Redis is kept for some seconds and done by one reader at a time, so a thousand
-people who open the page cost Redis as much as one. Computing happens in a thread.
+Each reading of Redis is kept for some seconds, so a thousand readers cost Redis as much as one.
 """
 
 import asyncio
@@ -13,7 +12,7 @@ from datetime import UTC, date, datetime
 from asu.builds.fleet import Fleet
 from asu.caching import SingleFlight, TtlCache
 from asu.catalogue.public_names import PublicNames
-from asu.records.build_record import Records
+from asu.records.api_records import Records
 from asu.resolution import Version
 
 from .build_statistics import (
@@ -120,10 +119,9 @@ class Figures:
         return {version.branch for version in days.versions}
 
     async def _read_queue(self) -> QueueFigures:
-        waiting, running = await self._records.waiting(), await self._records.running()
         return QueueFigures(
-            queue_length=waiting,
-            builds_running=running,
+            queue_length=await self._records.waiting(),
+            builds_running=await self._records.running(),
             workers_alive=len(await self._fleet.notes()),
         )
 
@@ -149,7 +147,7 @@ class Figures:
 def figures_of_days(
     days: Mapping[date, DayCounts], hours: Mapping[str, Mapping[str, int]]
 ) -> DayFigures:
-    """Compute everything that the counts of the days show."""
+    """Compute what the counts of the days show."""
     weeks = weeks_up_to(max(days), WEEKS_SHOWN)
     return DayFigures(
         totals=add_up(days),
@@ -190,19 +188,14 @@ def per_day(days: Mapping[date, DayCounts]) -> DayChart:
     """Return the last 30 of the days; the datasets that the reference server has come first."""
     labels = sorted(days)[-DAYS_SHOWN:]
     shown = [days[day] for day in labels]
-    data = {
-        ("Requests", "green"): [day.requests for day in shown],
-        ("Cache-Hits", "orange"): [day.cache_hits for day in shown],
-        ("Failures", "red"): [sum(day.failures.values()) for day in shown],
-        ("Builds", "blue"): [day.builds for day in shown],
-    }
-    return DayChart(
-        labels=day_labels(labels),
-        datasets=[
-            ColouredSeries(label=label, data=values, color=colour)
-            for (label, colour), values in data.items()
-        ],
-    )
+    series = [
+        ("Requests", "green", [day.requests for day in shown]),
+        ("Cache-Hits", "orange", [day.cache_hits for day in shown]),
+        ("Failures", "red", [sum(day.failures.values()) for day in shown]),
+        ("Builds", "blue", [day.builds for day in shown]),
+    ]
+    datasets = [ColouredSeries(label=name, data=data, color=color) for name, color, data in series]
+    return DayChart(labels=day_labels(labels), datasets=datasets)
 
 
 def most_frequent(counts: Mapping[str, int], public: Container[str]) -> list[PackageCount]:

@@ -10,13 +10,12 @@
                                          `:24.10` behind it, those of a branch
     asu:statistics:failures:2026-10-26   sorted set of a day: a failure as JSON → how often
 
-A transaction leaves no key without its end of life. Where its reply is lost, the client library
-sends it again and the event counts twice: these are figures for people, and may be off by that.
-Replies are decoded in a thread: half a year takes tens of milliseconds, and polls must not wait.
+Long replies are decoded in a thread: half a year takes tens of milliseconds.
 """
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
@@ -76,19 +75,13 @@ class RedisStatistics:
         return await asyncio.to_thread(lambda: [_counts(day) for day in found])
 
     async def packages(self, weeks: Sequence[date], branch: str | None = None) -> dict[str, int]:
-        """Return the most frequent packages of the weeks that begin on these days, summed up.
+        """Return the most frequent packages of the weeks (their Mondays), of all branches or one."""
+        suffix, last = f":{branch}" if branch else "", PACKAGES_READ - 1
 
-        With `branch` those of its versions alone.
-        """
-        suffix = f":{branch}" if branch else ""
-        found = await self._read(
-            "packages",
-            weeks,
-            lambda pipeline, key: pipeline.zrange(
-                key + suffix, 0, PACKAGES_READ - 1, desc=True, withscores=True
-            ),
-        )
-        return await asyncio.to_thread(_sums, found)
+        def ask(pipeline: Any, key: str) -> None:
+            pipeline.zrange(key + suffix, 0, last, desc=True, withscores=True)
+
+        return await asyncio.to_thread(_sums, await self._read("packages", weeks, ask))
 
     async def failures(self, days: Sequence[date]) -> list[tuple[Failure, int]]:
         """Return the failures of the days in no order, each once with its count."""
@@ -146,7 +139,8 @@ class RedisBuildStatistics:
 
     def add_failure(self, failure: Failure, steps: Mapping[str, float]) -> None:
         """Count a build that failed; `steps` are the seconds of make's commands until then."""
-        key, failures = f"{PREFIX}day:{failure.day}", f"{PREFIX}failures:{failure.day}"
+        day = failure.hour[:10]
+        key, failures = f"{PREFIX}day:{day}", f"{PREFIX}failures:{day}"
         self._count(
             ("HINCRBY", key, f"fault:{failure.fault}", 1),
             ("EXPIRE", key, KEPT_DAYS * DAY_SECONDS),
@@ -182,10 +176,10 @@ def _ended(
 
 
 def _sums(found: Iterable[Iterable[tuple[bytes, float]]]) -> dict[str, int]:
-    counts: dict[bytes, int] = {}
+    counts = Counter[bytes]()
     for name, count in chain.from_iterable(found):
         if math.isfinite(count):
-            counts[name] = counts.get(name, 0) + int(count)
+            counts[name] += int(count)
     return {name.decode(errors="replace"): count for name, count in counts.items()}
 
 
@@ -200,21 +194,22 @@ def _numbers(found: Mapping[bytes, bytes]) -> dict[str, int]:
 
 def _counts(found: Mapping[bytes, bytes]) -> DayCounts:
     """Read a day's hash; fields of a later release are skipped."""
-    plain: dict[str, int] = {}
-    named: dict[str, dict[str, int]] = {"fault": {}, "version": {}}
-    durations: dict[int, int] = {}
-    for field, value in _numbers(found).items():
-        kind, _, name = field.partition(":")
-        if name and kind in named:
-            named[kind][name] = value
-        elif kind == "took":
-            with suppress(ValueError):
-                durations[int(name)] = value
-        elif not name:
-            plain[kind] = value
-    totals: dict[str, Any] = {
-        name: plain.get(name, 0) for name in ("requests", "cache_hits", "milliseconds")
-    }
+    numbers = _numbers(found)
+    failures, versions, durations = dict[str, int](), dict[str, int](), dict[int, int]()
+    for field, value in numbers.items():
+        match field.split(":", 1):
+            case ["fault", name] if name:
+                failures[name] = value
+            case ["version", name] if name:
+                versions[name] = value
+            case ["took", step]:
+                with suppress(ValueError):
+                    durations[int(step)] = value
     return DayCounts(
-        **totals, failures=named["fault"], versions=named["version"], durations=durations
+        requests=numbers.get("requests", 0),
+        cache_hits=numbers.get("cache_hits", 0),
+        milliseconds=numbers.get("milliseconds", 0),
+        failures=failures,
+        versions=versions,
+        durations=durations,
     )

@@ -17,15 +17,12 @@ def builds_by_week(
 
     Skip a name that is no version: a worker of a later release may build what this one cannot name.
     """
-    places = {week: place for place, week in enumerate(weeks)}
-    # By name at first, so that each is parsed once and not on every day.
-    named: dict[str, list[int]] = {}
+    named: dict[str, list[int]] = {}  # By name at first, so each is parsed only once.
     for day, counted in days.items():
-        place = places.get(week_of(day))
-        if place is None:
-            continue
-        for name, builds in counted.versions.items():
-            named.setdefault(name, [0] * len(weeks))[place] += builds
+        if week_of(day) in weeks:
+            place = weeks.index(week_of(day))
+            for name, builds in counted.versions.items():
+                named.setdefault(name, [0] * len(weeks))[place] += builds
     found: dict[Version, list[int]] = {}
     for name, weekly in named.items():
         with suppress(InvalidVersionError):

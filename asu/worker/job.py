@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from asu.errors import AsuError, InternalError, PlanUnusable, QueueUnavailable
 from asu.logs import logged_with, where_it_failed
 from asu.records.build_plan import is_plan_of, safe_plan
-from asu.records.build_record import Attempt, WorkerRecords, new_nonce
+from asu.records.build_record import Attempt, new_nonce
+from asu.records.worker_records import WorkerRecords
 from asu.settings import Settings
 from asu.stores.store import Store
 

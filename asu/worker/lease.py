@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Self, TypeVar
 
 from asu.errors import QueueUnavailable
-from asu.records.build_record import Attempt, WorkerRecords
+from asu.records.build_record import Attempt
+from asu.records.worker_records import WorkerRecords
 
 RENEWAL = 5.0  # Seconds between renewals of the lease.
 # Seconds that a build that begins or ends waits for Redis to come back before it is given up.

@@ -11,11 +11,11 @@ from redis import Redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from asu.builds.build_queue import RqBuildQueue
-from asu.builds.redis_fleet import RedisFleetNotes, has_live_worker
+from asu.builds.build_queue import BuildQueue
+from asu.builds.fleet import FleetNotes, has_live_worker
 from asu.errors import QueueUnavailable
 from asu.records.redis_connections import has_memory, sync_redis
-from asu.records.redis_records import RedisWorkerRecords
+from asu.records.worker_records import WorkerRecords
 from asu.settings import Settings
 from asu.statistics.redis_statistics import RedisBuildStatistics
 from asu.stores import open_store
@@ -50,7 +50,7 @@ def run_worker(settings: Settings) -> None:
     # RQ waits long for its next job; the records must not, so they have connections of their own
     # that give up soon.
     hasty = sync_redis(settings.redis_url)
-    records = RedisWorkerRecords(hasty)
+    records = WorkerRecords(hasty)
     statistics = OutcomeStatistics(RedisBuildStatistics(hasty))
     store = open_store(settings)
 
@@ -60,8 +60,8 @@ def run_worker(settings: Settings) -> None:
     builder = Builder(
         settings, records=records, store=store, engine=engine, statistics=statistics, signer=signer
     )
-    queue = RqBuildQueue(redis, deadline=settings.build_deadline)
-    notes = RedisFleetNotes(hasty, socket.gethostname())
+    queue = BuildQueue(redis, deadline=settings.build_deadline)
+    notes = FleetNotes(hasty, socket.gethostname())
     sweep = Sweep(
         settings,
         records=records,
@@ -84,8 +84,8 @@ def sweep_once(settings: Settings) -> Swept:
     """Tidy once, as a worker does; raises StoreFailed where the store cannot be opened. All else that fails stands in the troubles."""
     with sync_redis(settings.redis_url) as redis:
         records, queue = (
-            RedisWorkerRecords(redis),
-            RqBuildQueue(redis, deadline=settings.build_deadline),
+            WorkerRecords(redis),
+            BuildQueue(redis, deadline=settings.build_deadline),
         )
 
         def engine() -> ContainerEngine:
@@ -105,7 +105,7 @@ def sweep_once(settings: Settings) -> Swept:
 def recover_once(settings: Settings) -> Recovered:
     """Make lost records anew from the store; raises StoreFailed and QueueUnavailable."""
     with sync_redis(settings.redis_url) as redis:
-        return recover(open_store(settings), RedisWorkerRecords(redis))
+        return recover(open_store(settings), WorkerRecords(redis))
 
 
 def rebuild_once(settings: Settings, key: str) -> Comparison:
@@ -118,7 +118,7 @@ def rebuild_once(settings: Settings, key: str) -> Comparison:
         return rebuild(
             settings,
             key,
-            records=RedisWorkerRecords(redis),
+            records=WorkerRecords(redis),
             store=open_store(settings),
             engine=engine,
         )

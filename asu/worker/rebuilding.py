@@ -20,7 +20,8 @@ from asu.logs import where_it_failed
 from asu.provenance.envelope import PROVENANCE_FILE, UnusableProvenance, read_envelope
 from asu.provenance.statement import Provenance, read_statement
 from asu.records.build_plan import is_plan_of, new_plan
-from asu.records.build_record import Attempt, WorkerRecords
+from asu.records.build_record import Attempt
+from asu.records.worker_records import WorkerRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
 from asu.stores.local import LocalStore

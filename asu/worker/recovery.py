@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from asu.errors import StoreFailed
 from asu.records.build_account import read_account
-from asu.records.build_record import WorkerRecords
+from asu.records.worker_records import WorkerRecords
 from asu.stores.store import Store
 
 

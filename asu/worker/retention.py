@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 
 from asu.disk_space import MIB
-from asu.records.build_record import WorkerRecords
+from asu.records.worker_records import WorkerRecords
 from asu.stores.store import Store, StoredBuild
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from asu.disk_space import free_bytes
 from asu.errors import AsuError, WorkerLost
 from asu.logs import logged_with, where_it_failed
 from asu.records.build_plan import safe_plan
-from asu.records.build_record import Attempt, WorkerRecords
+from asu.records.build_record import Attempt
+from asu.records.worker_records import WorkerRecords
 from asu.settings import Settings
 from asu.stores.store import Lifetimes, Store
 

@@ -16,12 +16,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 
-from asu.builds.build_queue import RqBuildQueue
+from asu.builds.build_queue import BuildQueue
 from asu.builds.build_requests import Builds
 from asu.builds.capacity import Capacity
-from asu.builds.redis_fleet import RedisFleet
+from asu.builds.fleet import Fleet
+from asu.records.api_records import Records
 from asu.records.redis_connections import async_redis, sync_redis
-from asu.records.redis_records import RedisRecords, RedisWorkerRecords
+from asu.records.worker_records import WorkerRecords
 from asu.settings import Settings
 from asu.stores.local import LocalStore
 from misc.bench.poll import MODULE, put_in_line
@@ -97,11 +98,11 @@ async def _fill(redis_url: str, store: LocalStore) -> list[str]:
     """Put all builds in line; return their keys in order."""
     redis, blocking = async_redis(redis_url), sync_redis(redis_url)
     try:
-        records = RedisRecords(redis)
-        capacity = Capacity(Settings(disk_reserve_mb=0), RedisFleet(redis), records)
+        records = Records(redis)
+        capacity = Capacity(Settings(disk_reserve_mb=0), Fleet(redis), records)
         builds = Builds(
             records=records,
-            queue=RqBuildQueue(blocking, deadline=1),
+            queue=BuildQueue(blocking, deadline=1),
             store=store,
             capacity=capacity,
             limit=WAITING,
@@ -116,7 +117,7 @@ def _begin_one_after_another(redis_url: str, has_ended: Callable[[], bool]) -> i
     """Begin builds until the crowd has gone; return how many."""
     begun = 0
     with sync_redis(redis_url) as redis:
-        worker = RedisWorkerRecords(redis)
+        worker = WorkerRecords(redis)
         while not has_ended():
             begun += worker.start_next() is not None
             time.sleep(BEGIN_EVERY)

@@ -13,14 +13,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from asu.builds.build_queue import RqBuildQueue
+from asu.builds.build_queue import BuildQueue
 from asu.builds.build_requests import Builds
 from asu.builds.capacity import Capacity
-from asu.builds.redis_fleet import RedisFleet
+from asu.builds.fleet import Fleet
 from asu.catalogue.resolver import ResolvedRequest
+from asu.records.api_records import Records
 from asu.records.build_record import BuildRecord, State
 from asu.records.redis_connections import async_redis, sync_redis
-from asu.records.redis_records import RedisRecords, RedisWorkerRecords
+from asu.records.worker_records import WorkerRecords
 from asu.resolution import normalised_request, request_hash
 from asu.settings import Settings
 from asu.stores.local import LocalStore
@@ -114,17 +115,17 @@ async def _make_records(redis_url: str, store_path: Path) -> dict[str, str]:
     store = LocalStore(store_path)
     store.open()
     try:
-        records = RedisRecords(redis)
-        capacity = Capacity(Settings(disk_reserve_mb=0), RedisFleet(redis), records)
+        records = Records(redis)
+        capacity = Capacity(Settings(disk_reserve_mb=0), Fleet(redis), records)
         builds = Builds(
             records=records,
-            queue=RqBuildQueue(blocking, deadline=1),
+            queue=BuildQueue(blocking, deadline=1),
             store=store,
             capacity=capacity,
             limit=WAITING + 2,
         )
         keys = [await put_in_line(builds, number) for number in range(WAITING + 2)]
-        worker = RedisWorkerRecords(blocking)
+        worker = WorkerRecords(blocking)
         _begin(worker)
         _finish(worker, store, keys[1])
     finally:
@@ -151,7 +152,7 @@ async def put_in_line(builds: Builds, number: int) -> str:
     return resolved.key
 
 
-def _begin(worker: RedisWorkerRecords) -> None:
+def _begin(worker: WorkerRecords) -> None:
     """Bring a build to the step that takes longest."""
     attempt = worker.start_next()
     assert attempt is not None  # noqa: S101 - It was queued a moment ago, and nobody else takes it.
@@ -161,7 +162,7 @@ def _begin(worker: RedisWorkerRecords) -> None:
     )
 
 
-def _finish(worker: RedisWorkerRecords, store: LocalStore, key: str) -> None:
+def _finish(worker: WorkerRecords, store: LocalStore, key: str) -> None:
     """Bring a build to its end, with an answer of the usual size and images in the store."""
     attempt = worker.start_next()
     assert attempt is not None  # noqa: S101 - As above.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
+from asu.records.api_records import Records
 from asu.records.build_record import (
     Attempt,
     BuildRecord,
@@ -14,11 +15,9 @@ from asu.records.build_record import (
     Holder,
     LiveFacts,
     PendingBodies,
-    Records,
     State,
-    WorkerRecords,
 )
-from asu.records.redis_records import RedisRecords, RedisWorkerRecords
+from asu.records.worker_records import WorkerRecords
 from tests.contract.redis_clock import let_pass
 
 BODIES = PendingBodies(queued=b'{"state": "queued"}', started=b'{"state": "started"}')
@@ -85,8 +84,8 @@ class Sides:
 def redis_sides(asynchronous: AsyncRedis, redis: Redis) -> Sides:
     """Return both sides of one server, real or imitated."""
     return Sides(
-        api=RedisRecords(asynchronous),
-        worker=RedisWorkerRecords(redis),
-        another_api=lambda: RedisRecords(asynchronous),
+        api=Records(asynchronous),
+        worker=WorkerRecords(redis),
+        another_api=lambda: Records(asynchronous),
         let_pass=lambda seconds: let_pass(redis, seconds),
     )

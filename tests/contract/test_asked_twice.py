@@ -5,7 +5,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from asu.records.build_record import LEASE_SECONDS, PREFIX, BuildRecord, Revived, State
-from asu.records.redis_records import ATTEMPTS
+from asu.records.worker_records import ATTEMPTS
 from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.sides import DONE, A, B, C, Sides, redis_sides
 

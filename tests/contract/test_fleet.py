@@ -6,11 +6,13 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.builds.fleet import NOTE_SECONDS, USAGE_SECONDS, Fleet, FleetNotes, WorkerNote
-from asu.builds.redis_fleet import (
+from asu.builds.fleet import (
     NAMES,
-    RedisFleet,
-    RedisFleetNotes,
+    NOTE_SECONDS,
+    USAGE_SECONDS,
+    Fleet,
+    FleetNotes,
+    WorkerNote,
     has_live_worker,
     live_workers,
 )
@@ -108,9 +110,9 @@ class FleetContract:
 def fleet_sides(asynchronous: AsyncRedis, redis: Redis) -> FleetSides:
     """Return the sides of one server, with workers on two hosts."""
     return FleetSides(
-        api=RedisFleet(asynchronous),
-        worker=RedisFleetNotes(redis, "here"),
-        other=RedisFleetNotes(redis, "there"),
+        api=Fleet(asynchronous),
+        worker=FleetNotes(redis, "here"),
+        other=FleetNotes(redis, "there"),
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
+from asu.records.api_records import Records
 from asu.records.build_record import (
     HISTORY,
     HOLDER,
@@ -19,7 +20,7 @@ from asu.records.build_record import (
     Revived,
     State,
 )
-from asu.records.redis_records import RedisRecords, RedisWorkerRecords
+from asu.records.worker_records import WorkerRecords
 from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.sides import (
     BODIES,
@@ -253,7 +254,7 @@ async def test_the_longest_wait_is_told_in_seconds() -> None:
     """Redis' own clock tells, whichever process put the build in line; a build of an earlier release does not say."""
     server = fakeredis.FakeServer()
     async with fakeredis.FakeAsyncRedis(server=server) as redis:
-        records = RedisRecords(redis)
+        records = Records(redis)
         await records.claim(A, plan="{}", bodies=BODIES, limit=1, renew=False)
         before: Any = await redis.hget(f"asu:build:{A}", "since")
         await redis.hset(f"asu:build:{A}", "since", int(before) - 3600)
@@ -269,8 +270,8 @@ async def test_the_mean_follows_the_newest_builds() -> None:
     server = fakeredis.FakeServer()
     async with fakeredis.FakeAsyncRedis(server=server) as redis:
         records, worker = (
-            RedisRecords(redis),
-            RedisWorkerRecords(fakeredis.FakeRedis(server=server)),
+            Records(redis),
+            WorkerRecords(fakeredis.FakeRedis(server=server)),
         )
         await redis.set(PACE, "30")
         await records.claim(A, plan="{}", bodies=BODIES, limit=1, renew=False)
@@ -292,11 +293,9 @@ async def test_who_asked_is_forgotten() -> None:
     """The address goes from the record when the build begins, and from Redis a day after it was last seen."""
     server = fakeredis.FakeServer()
     async with fakeredis.FakeAsyncRedis(server=server) as redis:
-        await RedisRecords(redis).claim(
-            A, plan="{}", bodies=BODIES, limit=1, renew=False, holder=ONE
-        )
+        await Records(redis).claim(A, plan="{}", bodies=BODIES, limit=1, renew=False, holder=ONE)
         before: Any = await redis.hget(f"asu:build:{A}", "client")
-        assert RedisWorkerRecords(fakeredis.FakeRedis(server=server)).start_next()
+        assert WorkerRecords(fakeredis.FakeRedis(server=server)).start_next()
 
         assert (before.decode(), await redis.hget(f"asu:build:{A}", "client")) == (ONE.name, None)
         assert 0 < await redis.ttl(f"{HOLDER}{ONE.name}") <= 86_400

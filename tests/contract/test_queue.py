@@ -12,7 +12,7 @@ from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from asu.builds.build_queue import FUNCTION, PATIENCE, PAYLOAD_VERSION, QUEUE, RqBuildQueue
+from asu.builds.build_queue import FUNCTION, PATIENCE, PAYLOAD_VERSION, QUEUE, BuildQueue
 
 
 def tickets(redis: Redis) -> list[Job]:
@@ -24,18 +24,18 @@ class QueueContract:
     """What holds for the tickets; a subclass brings the fixture `redis`."""
 
     @pytest.fixture
-    def queue(self, redis: Redis) -> RqBuildQueue:
+    def queue(self, redis: Redis) -> BuildQueue:
         """Return the queue."""
-        return RqBuildQueue(redis, deadline=600)
+        return BuildQueue(redis, deadline=600)
 
-    def test_each_new_build_adds_a_ticket(self, queue: RqBuildQueue, redis: Redis) -> None:
+    def test_each_new_build_adds_a_ticket(self, queue: BuildQueue, redis: Redis) -> None:
         """So as many workers wake as builds wait."""
         for _ in range(3):
             queue.put()
 
         assert len(tickets(redis)) == 3
 
-    def test_what_travels_is_versioned_json(self, queue: RqBuildQueue, redis: Redis) -> None:
+    def test_what_travels_is_versioned_json(self, queue: BuildQueue, redis: Redis) -> None:
         """A ticket names no build; nothing in Redis is executable."""
         queue.put()
         [ticket] = tickets(redis)
@@ -47,7 +47,7 @@ class QueueContract:
         )
         assert json.loads(zlib.decompress(data))
 
-    def test_a_ticket_may_take_as_long_as_a_build(self, queue: RqBuildQueue, redis: Redis) -> None:
+    def test_a_ticket_may_take_as_long_as_a_build(self, queue: BuildQueue, redis: Redis) -> None:
         """RQ's limit comes after all of ours; an ended ticket leaves nothing in Redis."""
         queue.put()
         [ticket] = tickets(redis)
@@ -58,7 +58,7 @@ class QueueContract:
         ("there", "due", "then"), [(0, 3, 3), (2, 3, 3), (3, 3, 3), (4, 3, 4), (1, 0, 1)]
     )
     def test_only_missing_tickets_are_added(
-        self, queue: RqBuildQueue, redis: Redis, there: int, due: int, then: int
+        self, queue: BuildQueue, redis: Redis, there: int, due: int, then: int
     ) -> None:
         """Some were lost, or a retry became due; tickets too many end by themselves."""
         for _ in range(there):

@@ -12,7 +12,7 @@ from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from asu.builds.build_queue import PAYLOAD_VERSION, QUEUE, RqBuildQueue
+from asu.builds.build_queue import PAYLOAD_VERSION, QUEUE, BuildQueue
 from asu.errors import QueueUnavailable
 from asu.worker.queue_worker import BuildWorker, ticket_class
 from tests.contract.test_queue import tickets
@@ -50,9 +50,9 @@ class WorkerContract:
     """What a worker does, whatever Redis it is; a subclass brings the fixture `redis`."""
 
     @pytest.fixture
-    def queue(self, redis: Redis) -> RqBuildQueue:
+    def queue(self, redis: Redis) -> BuildQueue:
         """Return the queue."""
-        return RqBuildQueue(redis, deadline=600)
+        return BuildQueue(redis, deadline=600)
 
     @pytest.mark.parametrize(
         "payload", [{"version": PAYLOAD_VERSION}, {"version": 1, "key": KEY}], ids=["now", "before"]
@@ -86,7 +86,7 @@ class WorkerContract:
         assert built == []
         assert "upgrade all workers together with the API" in caplog.text
 
-    def test_a_worker_sweeps_while_it_builds(self, queue: RqBuildQueue, redis: Redis) -> None:
+    def test_a_worker_sweeps_while_it_builds(self, queue: BuildQueue, redis: Redis) -> None:
         """Where every worker builds, none would notice otherwise that another was lost; a sweep that fails ends no build."""
         sweeps: list[str] = []
 
@@ -117,7 +117,7 @@ class WorkerContract:
         assert left == ["left"]
 
     def test_no_ticket_is_taken_until_a_build_may_begin(
-        self, queue: RqBuildQueue, redis: Redis
+        self, queue: BuildQueue, redis: Redis
     ) -> None:
         """They stay for other workers; this one sweeps, and takes one once it may."""
         seen: list[int] = []
@@ -139,7 +139,7 @@ class WorkerContract:
         assert seen == [2]
 
     def test_a_ticket_that_was_taken_too_late_goes_back(
-        self, queue: RqBuildQueue, redis: Redis
+        self, queue: BuildQueue, redis: Redis
     ) -> None:
         """A worker may have waited long for it; by then its disk is full, and another worker gets the ticket at once."""
         left: list[int] = []
@@ -161,7 +161,7 @@ class WorkerContract:
 
     @pytest.mark.parametrize("moment", ["look", "sweep"])
     def test_a_worker_that_gets_a_signal_ends_whatever_it_does(
-        self, queue: RqBuildQueue, redis: Redis, moment: str
+        self, queue: BuildQueue, redis: Redis, moment: str
     ) -> None:
         """Also where the exception that RQ raises then is passed over, as those of a sweep are; and it takes no ticket along."""
         sent: list[str] = []

@@ -16,8 +16,8 @@ from asu.records.build_record import (
     Claimed,
     State,
 )
-from asu.records.redis_records import RedisWorkerRecords
 from asu.records.redis_scripts import RETURNING
+from asu.records.worker_records import WorkerRecords
 from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.sides import BODIES, DONE, A, B, C, Sides, redis_sides
 
@@ -276,7 +276,7 @@ def test_a_failed_build_keeps_no_plan() -> None:
     """It may hold a first-boot script, and nothing would be built from it."""
     server = fakeredis.FakeServer()
     with fakeredis.FakeRedis(server=server) as redis:
-        records = RedisWorkerRecords(redis)
+        records = WorkerRecords(redis)
         redis.hset(
             f"asu:build:{A}",
             mapping={
@@ -301,7 +301,7 @@ def test_a_note_of_a_running_build_without_a_record_is_removed() -> None:
     with fakeredis.FakeRedis() as redis:
         redis.sadd(RUNNING, A)
 
-        assert RedisWorkerRecords(redis).abandoned() == []
+        assert WorkerRecords(redis).abandoned() == []
         assert redis.smembers(RUNNING) == set()
 
 
@@ -324,7 +324,7 @@ def test_a_key_in_line_that_does_not_wait_keeps_nobody_from_their_turn(
                 redis.hset(PREFIX + key, mapping=written)
         redis.hset(PREFIX + C, mapping={"state": "queued", "tries": "x", "due": "x", "plan": "{}"})
 
-        attempt = RedisWorkerRecords(redis).start_next()
+        attempt = WorkerRecords(redis).start_next()
 
         assert attempt is not None
         assert (attempt.key, attempt.tries) == (C, 1)

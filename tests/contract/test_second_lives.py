@@ -7,8 +7,8 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
+from asu.records.api_records import Records
 from asu.records.build_record import REVIVALS, BuildRecord, Claimed, Revived, State
-from asu.records.redis_records import RedisRecords
 from tests.contract.imitated_redis import ImitatedRedis
 from tests.contract.sides import BODIES, DONE, A, B, C, D, Sides, redis_sides
 
@@ -190,5 +190,5 @@ async def test_a_record_without_a_plan_is_not_revived() -> None:
             f"asu:build:{A}", mapping={"state": "done", "step": "done", "body": "{}", "fault": ""}
         )
 
-        assert await RedisRecords(redis).revive(A) is Revived.NOT_DONE
+        assert await Records(redis).revive(A) is Revived.NOT_DONE
         assert await redis.zcard("asu:waiting") == 0

@@ -16,7 +16,7 @@ from redis import Redis
 from asu.app import create_app
 from asu.builds.build_queue import QUEUE
 from asu.records.build_record import BuildRecord, State
-from asu.records.redis_records import RedisWorkerRecords
+from asu.records.worker_records import WorkerRecords
 from asu.settings import Settings
 from asu.stores.local import LocalStore
 from asu.web.server import server_options
@@ -122,7 +122,7 @@ def test_a_hundred_equal_requests_make_one_job(api: str, redis: Redis) -> None:
     assert redis.llen(f"rq:queue:{QUEUE}") == 1
     assert len(redis.keys("rq:job:*")) == 1
     assert redis.zcard("asu:waiting") == 1
-    assert [RedisWorkerRecords(redis).start_next() is not None for _ in range(3)] == [
+    assert [WorkerRecords(redis).start_next() is not None for _ in range(3)] == [
         True,
         False,
         False,
@@ -237,7 +237,7 @@ def test_a_build_is_followed_to_its_end(
 ) -> None:
     """Queued, running, done, through real records; HEAD has the headers of GET and no body on the wire."""
     key = client.post("/api/v1/build", json=REQUEST).json()["request_hash"]
-    worker = RedisWorkerRecords(redis)
+    worker = WorkerRecords(redis)
     attempt = worker.start_next()
     assert attempt is not None
     worker.progress(attempt, "building_image", b'{"status": 202}')

@@ -16,9 +16,10 @@ import httpx2
 import pytest
 from redis import Redis
 
+from asu.records.api_records import Records
 from asu.records.build_record import BuildRecord, PendingBodies, State
 from asu.records.redis_connections import async_redis
-from asu.records.redis_records import RedisRecords, RedisWorkerRecords
+from asu.records.worker_records import WorkerRecords
 from asu.settings import Settings
 from asu.stores import open_store
 from asu.stores.store import Lifetimes
@@ -70,13 +71,13 @@ class World:
 
         async def claim() -> None:
             async with async_redis(self.redis.url) as redis:
-                await RedisRecords(redis).claim(
+                await Records(redis).claim(
                     KEY, plan=json.dumps({"key": KEY}), bodies=BODIES, limit=10, renew=True
                 )
 
         asyncio.run(claim())
         with Redis.from_url(self.redis.url) as redis:
-            worker = RedisWorkerRecords(redis)
+            worker = WorkerRecords(redis)
             attempt = worker.start_next()
             assert attempt is not None
             worker.finish(

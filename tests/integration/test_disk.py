@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asu.builds.build_queue import QUEUE
-from asu.builds.redis_fleet import NOTE, live_workers
+from asu.builds.fleet import NOTE, live_workers
 from asu.disk_space import MIB
 from asu.errors import DiskFull
 from asu.records.build_record import State

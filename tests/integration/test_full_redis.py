@@ -8,17 +8,12 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from asu.builds.build_queue import RqBuildQueue
+from asu.builds.build_queue import BuildQueue
 from asu.builds.capacity import Capacity
 from asu.errors import MemoryFull, QueueUnavailable
-from asu.records.build_record import (
-    LEASE,
-    PREFIX,
-    BuildRecord,
-    Revived,
-    State,
-)
-from asu.records.redis_records import RedisRecords, RedisWorkerRecords
+from asu.records.api_records import Records
+from asu.records.build_record import LEASE, PREFIX, BuildRecord, Revived, State
+from asu.records.worker_records import WorkerRecords
 from asu.settings import Settings
 from asu.worker.job import Builder
 from asu.worker.outcome_statistics import OutcomeStatistics
@@ -135,7 +130,7 @@ async def test_a_build_tells_its_true_outcome(
 ) -> None:
     """The worker's whole way, from taking the job to the answer of those who poll."""
     world = new_world(tmp_path, retry_delays=(0.1,))
-    api, worker = RedisRecords(asynchronous), RedisWorkerRecords(redis)
+    api, worker = Records(asynchronous), WorkerRecords(redis)
     worker.system()
     request = {
         "version": "24.10.4",
@@ -191,12 +186,12 @@ async def test_new_builds_are_refused_while_there_is_memory_for_the_ends_of_the_
     use = await sides.api.memory()
     assert use is not None
     assert use.used < use.limit == LIMIT
-    RqBuildQueue(redis, deadline=1).put()
+    BuildQueue(redis, deadline=1).put()
 
 
 async def test_how_much_memory_is_used_is_known(redis: Redis, asynchronous: AsyncRedis) -> None:
     """Of the limit, if there is one; who may not ask is told nothing."""
-    records = RedisRecords(asynchronous)
+    records = Records(asynchronous)
     free = await records.memory()
     redis.config_set("maxmemory", LIMIT)
     limited = await records.memory()
@@ -216,6 +211,6 @@ async def test_a_full_redis_is_one_that_cannot_be_used(redis: Redis) -> None:
     fill(redis)
 
     with pytest.raises(QueueUnavailable) as caught:
-        await asyncio.to_thread(RedisWorkerRecords(redis).system)
+        await asyncio.to_thread(WorkerRecords(redis).system)
 
     assert caught.type is MemoryFull

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis import Redis
 
-from asu.builds.build_queue import QUEUE, RqBuildQueue
-from asu.builds.fleet import WorkerNote
-from asu.builds.redis_fleet import RedisFleet, RedisFleetNotes, has_live_worker, live_workers
+from asu.builds.build_queue import QUEUE, BuildQueue
+from asu.builds.fleet import Fleet, FleetNotes, WorkerNote, has_live_worker, live_workers
 from asu.errors import BuildFailed, MemoryFull
 from asu.records.build_record import PREFIX
 from asu.records.redis_connections import has_memory
@@ -46,9 +45,9 @@ PATIENCE = 30.0  # Seconds, after which a test that would wait for ever makes ro
 
 
 @pytest.fixture
-def queue(redis: Redis) -> RqBuildQueue:
+def queue(redis: Redis) -> BuildQueue:
     """Return the queue."""
-    return RqBuildQueue(redis, deadline=100)
+    return BuildQueue(redis, deadline=100)
 
 
 @pytest.fixture
@@ -115,7 +114,7 @@ def new_worker(redis: Redis, **parts: Any) -> BuildWorker:
 
 @pytest.mark.usefixtures("signals", "last_resort")
 async def test_a_worker_outlives_a_build_that_fills_redis(
-    redis: Redis, queue: RqBuildQueue, builds: Builds
+    redis: Redis, queue: BuildQueue, builds: Builds
 ) -> None:
     """It sweeps, which makes room, and begins the next build; nothing of the first is taken for one of the second."""
     seen: list[int] = []
@@ -134,11 +133,11 @@ async def test_a_worker_outlives_a_build_that_fills_redis(
 
 @pytest.mark.usefixtures("signals", "last_resort")
 async def test_a_worker_starts_in_a_full_redis(
-    redis: Redis, queue: RqBuildQueue, tmp_path: Path
+    redis: Redis, queue: BuildQueue, tmp_path: Path
 ) -> None:
     """It is known to be alive, sweeps again and again, and begins what waits once there is memory."""
     builds = Builds(redis, tmp_path / "begun", fills=False)
-    own, seen = RedisFleetNotes(redis, HERE), list[tuple[int, bool]]()
+    own, seen = FleetNotes(redis, HERE), list[tuple[int, bool]]()
 
     def sweep() -> None:
         own.note_worker(NOTE)
@@ -159,10 +158,10 @@ async def test_a_worker_starts_in_a_full_redis(
 
 @pytest.mark.usefixtures("signals")
 async def test_a_worker_that_waits_for_memory_ends_when_it_gets_a_signal(
-    redis: Redis, queue: RqBuildQueue, builds: Builds
+    redis: Redis, queue: BuildQueue, builds: Builds
 ) -> None:
     """Its note is withdrawn, and it takes no ticket along."""
-    own = RedisFleetNotes(redis, HERE)
+    own = FleetNotes(redis, HERE)
     own.note_worker(NOTE)
     queue.put()
     fill(redis)
@@ -179,7 +178,7 @@ async def test_a_worker_that_waits_for_memory_ends_when_it_gets_a_signal(
 
 @pytest.mark.usefixtures("signals")
 async def test_a_worker_that_gets_a_signal_while_it_builds_waits_for_the_build(
-    redis: Redis, queue: RqBuildQueue, tmp_path: Path
+    redis: Redis, queue: BuildQueue, tmp_path: Path
 ) -> None:
     """RQ writes that down within the signal's handler, and Redis refuses it."""
     worker_pid, ended = os.getpid(), tmp_path / "ended"
@@ -197,10 +196,10 @@ async def test_a_worker_that_gets_a_signal_while_it_builds_waits_for_the_build(
 
 
 async def test_a_worker_sweeps_while_it_builds_in_a_full_redis(
-    redis: Redis, queue: RqBuildQueue
+    redis: Redis, queue: BuildQueue
 ) -> None:
     """Its note needs no memory. Without it a live worker would count as dead, and its container would be restarted."""
-    own = RedisFleetNotes(redis, HERE)
+    own = FleetNotes(redis, HERE)
     worker = new_worker(redis, build=nothing, sweep=lambda: own.note_worker(NOTE))
     worker.register_birth()
     queue.put()
@@ -230,12 +229,12 @@ async def test_nobody_is_taken_for_dead_that_redis_may_not_have_heard(
 
 
 async def test_notes_are_left_in_a_full_redis(
-    redis: Redis, asynchronous: AsyncRedis, queue: RqBuildQueue
+    redis: Redis, asynchronous: AsyncRedis, queue: BuildQueue
 ) -> None:
     """No ticket can be added, but the notes of worker and store are written."""
     fleet, own, usage = (
-        RedisFleet(asynchronous),
-        RedisFleetNotes(redis, HERE),
+        Fleet(asynchronous),
+        FleetNotes(redis, HERE),
         StoreUsage(builds=2, bytes=3),
     )
     fill(redis)
@@ -249,7 +248,7 @@ async def test_notes_are_left_in_a_full_redis(
 
 
 async def test_a_build_that_rq_could_not_note_leaves_nothing(
-    redis: Redis, queue: RqBuildQueue, builds: Builds
+    redis: Redis, queue: BuildQueue, builds: Builds
 ) -> None:
     """The next is not taken for it: RQ would look after the wrong one."""
     queue.put()

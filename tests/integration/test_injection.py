@@ -74,6 +74,7 @@ def has_canary(builder: BuildContainer) -> bool:
 def wanted(**values: Any) -> dict[str, Any]:
     """Return a plan's request."""
     return {
+        "version": "24.10.4",
         "profile": "generic",
         "packages": [],
         "diff_packages": False,

@@ -15,7 +15,7 @@ from redis import Redis
 
 from asu.records.build_account import write_account
 from asu.records.build_record import PREFIX
-from asu.records.redis_records import RedisWorkerRecords
+from asu.records.worker_records import WorkerRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
 from asu.stores import open_store
@@ -84,7 +84,7 @@ def test_every_accepted_build_survives_the_crash_of_redis(
         own_redis.start()
         accepted += [answer for answer in (future.result() for future in under_way) if answer]
     with Redis.from_url(own_redis.url) as redis:
-        waiting = RedisWorkerRecords(redis).due_keys()
+        waiting = WorkerRecords(redis).due_keys()
 
     assert len(set(accepted)) == len(accepted) >= ACCEPTED
     assert set(accepted) <= set(waiting)

@@ -12,12 +12,13 @@ import pytest
 from redis import Redis
 
 from asu.build_request import BuildRequest
-from asu.builds.build_queue import QUEUE, RqBuildQueue
+from asu.builds.build_queue import QUEUE, BuildQueue
 from asu.errors import ContainerFailed
 from asu.records import redis_scripts
+from asu.records.api_records import Records
 from asu.records.build_record import LEASE, PREFIX, RETRIES, PendingBodies, State
 from asu.records.redis_connections import async_redis, sync_redis
-from asu.records.redis_records import RedisRecords, RedisWorkerRecords
+from asu.records.worker_records import WorkerRecords
 from asu.resolution import request_hash
 from asu.settings import Settings
 from asu.statistics.build_totals import BuildTotals
@@ -76,7 +77,7 @@ class World:
 
         async def claim() -> None:
             async with async_redis(self.server.url) as redis:
-                await RedisRecords(redis).claim(
+                await Records(redis).claim(
                     KEY, plan=plan, bodies=PendingBodies(b"{}", b"{}"), limit=1, renew=False
                 )
 
@@ -84,7 +85,7 @@ class World:
         engine = MemoryEngine(self.script)
         with sync_redis(self.lossy.url) as redis:
             records, statistics = (
-                RedisWorkerRecords(redis),
+                WorkerRecords(redis),
                 OutcomeStatistics(RedisBuildStatistics(redis)),
             )
             builder = Builder(
@@ -190,7 +191,7 @@ def test_a_request_whose_claim_was_not_confirmed_is_in_line(
             lossy.lose_replies(redis_scripts.CLAIM, 1)
             first = client.post("/api/v1/build", json=REQUEST)
             second = client.post("/api/v1/build", json=REQUEST)
-            RqBuildQueue(redis, deadline=1).top_up(len(RedisWorkerRecords(redis).due_keys()))
+            BuildQueue(redis, deadline=1).top_up(len(WorkerRecords(redis).due_keys()))
             tickets = redis.llen(f"rq:queue:{QUEUE}")
 
     assert lossy.still_to_lose() == 0

@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from asu.records.build_record import BuildRecord, State
-from asu.records.redis_records import RedisWorkerRecords
+from asu.records.worker_records import WorkerRecords
 from asu.settings import Settings
 from tests.documents import write_documents
 from tests.integration.test_api_redis import publish, running_api
@@ -46,10 +46,10 @@ def test_a_restart_while_the_downloads_server_is_away_changes_no_answer(
             preview = client.post("/api/v1/build/prepare", json=REQUEST)
     key = asked.json()["request_hash"]
     with Redis.from_url(shared_redis.url) as redis:
-        attempt = RedisWorkerRecords(redis).start_next()
+        attempt = WorkerRecords(redis).start_next()
         assert attempt is not None
         publish(tmp_path, key)
-        RedisWorkerRecords(redis).finish(
+        WorkerRecords(redis).finish(
             attempt, BuildRecord(state=State.DONE, step="done", body=b'{"status": 200}'), 100
         )
 

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from redis import Redis
 
-from asu.records.redis_records import RedisWorkerRecords
+from asu.records.worker_records import WorkerRecords
 from asu.settings import Settings
 from asu.stores import open_store
 from asu.worker.recovery import recover
@@ -84,7 +84,7 @@ def site(values: dict[str, Any], tmp_path: Path) -> Iterator[Site]:
         # A worker asks no more of it than of any other.
         World(settings, cast("LocalStore", store)).build()
         with Redis.from_url(redis.url) as client:
-            assert recover(store, RedisWorkerRecords(client)).restored == [KEY]
+            assert recover(store, WorkerRecords(client)).restored == [KEY]
         asu = stack.enter_context(running_api(settings)).removeprefix("http://")
         port = free_port()
         nginx = start_nginx(

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from asu.builds.build_queue import RqBuildQueue
-from asu.builds.redis_fleet import NAMES, STORE, RedisFleetNotes
+from asu.builds.build_queue import BuildQueue
+from asu.builds.fleet import NAMES, STORE, FleetNotes
 from asu.records import redis_scripts
+from asu.records.api_records import Records
 from asu.records.build_record import LEASE, PendingBodies, State
 from asu.records.redis_connections import async_redis, sync_redis
-from asu.records.redis_records import RedisRecords, RedisWorkerRecords
+from asu.records.worker_records import WorkerRecords
 from asu.settings import Settings
 from asu.statistics.redis_statistics import RedisBuildStatistics, RedisStatistics
 from asu.worker.builder_image import BuilderImage
@@ -54,7 +55,7 @@ class World:
 
         async def claim() -> None:
             async with async_redis(self.server.url) as redis:
-                await RedisRecords(redis).claim(
+                await Records(redis).claim(
                     key, plan=plan, bodies=PendingBodies(b"{}", b"{}"), limit=9, renew=False
                 )
 
@@ -64,7 +65,7 @@ class World:
         """Begin a build whose worker dies at once."""
         self.ask(key)
         with Redis.from_url(self.server.url) as redis:
-            attempt = RedisWorkerRecords(redis).start_next()
+            attempt = WorkerRecords(redis).start_next()
             assert attempt
             assert attempt.key == key
             redis.delete(LEASE + key)
@@ -75,11 +76,11 @@ class World:
             store_path=Path("/"), audit_log=self.directory / "audit", max_attempts=max_attempts
         )
         records, queue, statistics = (
-            RedisWorkerRecords(redis),
-            RqBuildQueue(redis, deadline=1),
+            WorkerRecords(redis),
+            BuildQueue(redis, deadline=1),
             OutcomeStatistics(RedisBuildStatistics(redis)),
         )
-        notes = RedisFleetNotes(redis, "here")
+        notes = FleetNotes(redis, "here")
         return Sweep(
             settings,
             records=records,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.builds.build_queue import RqBuildQueue
+from asu.builds.build_queue import BuildQueue
 from asu.records.build_record import State
 from asu.stores import open_store
 from asu.worker.podman_engine import PodmanEngine
@@ -41,7 +41,7 @@ NOTICED_SECONDS = 60  # A lost worker's build must be under way again within thi
 def sweep_of(world: WorkerWorld) -> Sweep:
     """Return what a worker does between builds."""
     engine = PodmanEngine(world.settings, system=world.system)
-    queue = RqBuildQueue(world.client, deadline=world.settings.build_deadline)
+    queue = BuildQueue(world.client, deadline=world.settings.build_deadline)
     return Sweep(
         world.settings,
         records=world.records,

@@ -11,7 +11,7 @@ from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from asu.builds.build_queue import QUEUE, RqBuildQueue
+from asu.builds.build_queue import QUEUE, BuildQueue
 from tests.integration.podman_world import ROOT
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def test_a_build_that_fails_unforeseen_is_quoted_nowhere(
     """Neither in the log of a real worker, whoever writes there, nor in what RQ keeps; RQ hears of a failed job all the same."""
     with Redis.from_url(shared_redis.url) as client:
         client.flushall()
-        RqBuildQueue(client, deadline=60).put()
+        BuildQueue(client, deadline=60).put()
         [ticket] = Queue(QUEUE, connection=client, serializer=JSONSerializer).jobs
         command = [sys.executable, "-c", WORKER, shared_redis.url, CANARY, failure, style]
         worker = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)

@@ -18,7 +18,8 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisAwayError
 
 from asu.build_request import BuildRequest
-from asu.builds.build_queue import RqBuildQueue
+from asu.builds.build_queue import BuildQueue
+from asu.records.api_records import Records
 from asu.records.build_record import (
     LEASE,
     PREFIX,
@@ -30,7 +31,7 @@ from asu.records.build_record import (
     State,
 )
 from asu.records.redis_connections import async_redis, sync_redis
-from asu.records.redis_records import RedisRecords, RedisWorkerRecords
+from asu.records.worker_records import WorkerRecords
 from asu.resolution import request_hash
 from asu.statistics.redis_statistics import PREFIX as STATISTICS
 from asu.statistics.redis_statistics import RedisBuildStatistics
@@ -71,7 +72,7 @@ class WorkerWorld:
         self.store = LocalStore(self.settings.store_path)
         self.store.open()
         self.client = self.stack.enter_context(sync_redis(self.redis.url))
-        self.records = RedisWorkerRecords(self.client)
+        self.records = WorkerRecords(self.client)
         self.outcome_statistics = OutcomeStatistics(RedisBuildStatistics(self.client))
         self.system = self.records.system()
         self.podman.systems.append(self.system)
@@ -159,7 +160,7 @@ class WorkerWorld:
     def wake_worker(self) -> None:
         """Add a ticket for the worker processes."""
         with Redis.from_url(self.redis.url) as client:
-            RqBuildQueue(client, deadline=self.settings.build_deadline).put()
+            BuildQueue(client, deadline=self.settings.build_deadline).put()
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         """Start a worker process as an operator does."""
@@ -234,9 +235,9 @@ class WorkerWorld:
         ]
         return self.settings.store_path / str(body["bin_dir"]) / str(name)
 
-    def _with_records(self, ask: Callable[[RedisRecords], Any]) -> Any:
+    def _with_records(self, ask: Callable[[Records], Any]) -> Any:
         async def session() -> Any:
             async with async_redis(self.redis.url) as redis:
-                return await ask(RedisRecords(redis))
+                return await ask(Records(redis))
 
         return asyncio.run(session())

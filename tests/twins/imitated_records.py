@@ -3,20 +3,21 @@
 import fakeredis
 from typing_extensions import override
 
+from asu.records.api_records import Records
 from asu.records.build_record import PREFIX
 from asu.records.redis_memory import MemoryUse
-from asu.records.redis_records import RedisRecords, RedisWorkerRecords
+from asu.records.worker_records import WorkerRecords
 from tests.contract.redis_clock import let_pass
 
 
-class ImitatedRecords(RedisRecords, RedisWorkerRecords):
+class ImitatedRecords(Records, WorkerRecords):
     """The API's side and the worker's. `memory_use` is what Redis says of its memory."""
 
     def __init__(self) -> None:
         self.server = fakeredis.FakeServer()
         self.redis = fakeredis.FakeRedis(server=self.server)
-        RedisRecords.__init__(self, fakeredis.FakeAsyncRedis(server=self.server))
-        RedisWorkerRecords.__init__(self, self.redis)
+        Records.__init__(self, fakeredis.FakeAsyncRedis(server=self.server))
+        WorkerRecords.__init__(self, self.redis)
         self.memory_use: MemoryUse | None = MemoryUse(used=0, limit=0)
 
     @override

@@ -39,13 +39,12 @@ def world() -> Iterator[World]:
         yield world
 
 
-@pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
 @pytest.mark.parametrize("field", FIELDS)
-def test_a_payload_is_refused(world: World, field: str, payload: str) -> None:
-    """With a 4xx that does not repeat it to whoever reads logs or pages as markup, and without a build."""
+def test_a_payload_is_refused(world: World, field: str) -> None:
+    """A request with it is a mistake of the client, and no build."""
     name = field.partition(",")[0].partition(" ")[0]
-    answer = world.client.post("/api/v1/build", json={**REQUEST, name: FIELDS[field](payload)})
-
-    assert answer.status_code in (400, 422), answer.text
+    for payload in PAYLOADS.values():
+        answer = world.client.post("/api/v1/build", json={**REQUEST, name: FIELDS[field](payload)})
+        assert answer.status_code in (400, 422), (payload, answer.text)
     assert world.queue.tickets == 0
     assert world.records.due_keys() == []

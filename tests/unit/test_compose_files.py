@@ -1,14 +1,12 @@
 """What the compose files promise, read from the files; `make smoke` starts them."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from podman_compose import rec_subs
 
 from asu.builds.build_queue import PATIENCE
 from asu.settings import Settings
@@ -130,29 +128,12 @@ def test_the_audit_log_is_the_operators_to_place_and_to_leave_out(
     name: str, value: str | None, expected: str
 ) -> None:
     """An empty value is one, too."""
-    environment = {
-        **os.environ,
-        "REDIS_URL": "redis://redis",
-        "S3_BUCKET": "images",
-        **({} if value is None else {"AUDIT_LOG": value}),
-    }
-    command = [
-        sys.executable,
-        "-m",
-        "podman_compose",
-        "--env-file",
-        os.devnull,
-        "-f",
-        str(ROOT / name),
-        "config",
-    ]
-    told = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=True, timeout=60
-    ).stdout
+    given = {"REDIS_URL": "redis://redis", "S3_BUCKET": "images"}
+    given |= {} if value is None else {"AUDIT_LOG": value}
+    worker = yaml.safe_load((ROOT / name).read_text())["services"]["worker"]
 
-    assert (
-        yaml.safe_load(told)["services"]["worker"]["environment"]["AUDIT_LOG"] or ""
-    ) == expected
+    # As podman-compose fills it in.
+    assert rec_subs(worker["environment"]["AUDIT_LOG"], given) == expected
 
 
 @pytest.mark.parametrize("name", FILES[:2])

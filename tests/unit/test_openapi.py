@@ -25,17 +25,6 @@ OPERATIONS = [
     for path, methods in DOCUMENT["paths"].items()
     for method, operation in methods.items()
 ]
-ANSWERS = [
-    pytest.param(media["schema"], example, id=f"{name} {status} {number}")
-    for name, operation in OPERATIONS
-    for status, response in operation["responses"].items()
-    for media in response.get("content", {}).values()
-    for number, example in enumerate(
-        [media["example"]]
-        if "example" in media
-        else [one["value"] for one in media.get("examples", {}).values()]
-    )
-]
 # Pages, and paths that only clients of the past ask for.
 UNDESCRIBED = {
     "/docs",
@@ -80,12 +69,18 @@ def test_every_operation_says_what_it_does(name: str, operation: dict[str, Any])
         assert operation["requestBody"]["content"]["application/json"]["examples"]
 
 
-@pytest.mark.parametrize(("schema", "example"), ANSWERS)
-def test_an_example_keeps_to_its_schema(schema: dict[str, Any], example: Any) -> None:
-    """What is shown is what is promised."""
-    jsonschema.Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(
-        example
-    )
+@pytest.mark.parametrize(("name", "operation"), OPERATIONS, ids=[name for name, _ in OPERATIONS])
+def test_an_example_keeps_to_its_schema(name: str, operation: dict[str, Any]) -> None:
+    """Each example of an answer is an answer that its schema promises."""
+    for status, response in operation["responses"].items():
+        for media in response.get("content", {}).values():
+            schema = {**media["schema"], "components": DOCUMENT["components"]}
+            examples = [one["value"] for one in media.get("examples", {}).values()]
+            examples += [media["example"]] if "example" in media else []
+            validator = jsonschema.Draft202012Validator(schema)
+            assert [list(validator.iter_errors(one)) for one in examples] == [
+                [] for _ in examples
+            ], f"{name} {status}"
 
 
 @pytest.mark.parametrize("name", ["/api/v1/build", "/api/v1/build/prepare"])

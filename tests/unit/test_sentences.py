@@ -275,19 +275,21 @@ LARGEST: dict[str, Any] = {
 BUDGET = 0.06
 
 
-@pytest.mark.parametrize("kind", LARGEST)
 @pytest.mark.parametrize("field", BuildRequest.model_fields)
-def test_the_largest_wrong_value_costs_little(world: World, field: str, kind: str) -> None:
+def test_the_largest_wrong_value_costs_little(world: World, field: str) -> None:
     """One caller within the limits cannot hold the server up."""
-    content = json.dumps({**REQUEST, field: LARGEST[kind]}, separators=(",", ":"))
-    spent = []
-    for _ in range(3):
-        begun = time.process_time()
-        answer = world.client.post("/api/v1/build", content=content, headers=JSON)
-        spent.append(time.process_time() - begun)
+    for kind, value in LARGEST.items():
+        content = json.dumps({**REQUEST, field: value}, separators=(",", ":"))
+        spent = BUDGET
+        for _ in range(5):  # Other programs disturb some of them.
+            if spent < BUDGET:
+                break
+            begun = time.process_time()
+            answer = world.client.post("/api/v1/build", content=content, headers=JSON)
+            spent = time.process_time() - begun
 
-    assert_is_a_sentence(answer)
-    assert min(spent) < BUDGET, f"{min(spent):.3f} s"
+        assert_is_a_sentence(answer)
+        assert spent < BUDGET, f"{kind}: {spent:.3f} s"
 
 
 def test_the_table_is_large_enough() -> None:

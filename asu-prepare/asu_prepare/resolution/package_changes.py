@@ -105,7 +105,7 @@ class RuleBook:
     position: Mapping[str, int]  # Of each rule id in the file.
     by_name: Mapping[str, tuple[Rule, ...]]
     by_successor: Mapping[str, tuple[Rule, ...]]
-    # Prefix and pattern rules with the names that they match, by the first `head_length` characters.
+    # Prefix and pattern rules with what they match, by its first `head_length` characters.
     by_head: Mapping[str, tuple[tuple[Rule, re.Pattern[str]], ...]]
     head_length: int
     by_place: Mapping[tuple[str | None, str | None], tuple[Rule, ...]]

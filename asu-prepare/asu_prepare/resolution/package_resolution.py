@@ -122,7 +122,7 @@ def _warnings(
         )
     elif request.diff_packages and origin is None:
         yield (
-            "The list holds too few default packages of any release to tell where it comes from; "
+            "The list holds too few default packages of any release to show where it comes from; "
             "what it lacks is left out."
         )
     if request.replaces_feeds:
