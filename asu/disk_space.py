@@ -19,13 +19,13 @@ def free_bytes(path: Path) -> int | None:
 
 
 def expect_free(free: int | None, reserve_mb: int, wanted: int = 0) -> None:
-    """Raise DiskFull if less than the reserve is left after `wanted` more bytes; None is unknown."""
+    """Raise DiskFull if less than the reserve is left after `wanted` bytes; None is unknown."""
     if free is not None and free - wanted < reserve_mb * MIB:
         raise DiskFull(free=free // MIB, reserve=reserve_mb)
 
 
 def expect_disk_space(path: Path, reserve_mb: int, wanted: int = 0) -> None:
-    """Raise DiskFull if less than the reserve is left on the disk of a path after `wanted` more bytes."""
+    """Raise DiskFull as `expect_free`, for the disk of a path."""
     expect_free(free_bytes(path), reserve_mb, wanted)
 
 

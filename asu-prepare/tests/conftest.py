@@ -4,11 +4,16 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from starlette.testclient import TestClient
 
 from asu_prepare.config import Settings
 from asu_prepare.main import create_app
 from asu_prepare.upstream import MemoryDocuments
+
+# A busy machine can take long for one example, and that is no failure.
+settings.register_profile("without-deadline", deadline=None)
+settings.load_profile("without-deadline")
 
 KERNEL = {"version": "6.12.78", "release": "1", "vermagic": "4362e98d"}
 

@@ -191,7 +191,7 @@ json_values = st.recursive(
 
 
 # The client keeps no state between examples.
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fields=st.dictionaries(st.sampled_from([*SINGLE, "other"]), json_values, max_size=6))
 def test_no_json_makes_the_service_fail(client: TestClient, fields: dict[str, Any]) -> None:
     """Whatever JSON comes, the answer is a preview or a refusal, in JSON."""

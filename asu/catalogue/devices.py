@@ -1,8 +1,4 @@
-"""Search devices over releases: by vendor, model, variant, board name or profile.
-
-Each release has a list of its devices, `.overview.json`. The newest release of each branch is
-looked at, so a device shows in which releases it is, and under which target and profile there.
-"""
+"""Search devices in the newest release of each branch: by vendor, model, board name or profile."""
 
 import asyncio
 import re
@@ -11,17 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asu.errors import AsuError, HalfPublished, UpstreamUnreachable
-from asu.resolution import (
-    DocumentMissingError,
-    DocumentUnavailableError,
-    Version,
-    directory,
-    read_json,
-)
+from asu.errors import AsuError, UpstreamUnreachable
+from asu.resolution import Version, overview_path, read_json
 from asu.upstream.downloads_server import Upstream
 
-from .validation import Catalogue
+from .validation import Catalogue, document_errors_translated
 
 RELEASES = 6  # Supported and recent branches; older devices come by `version`.
 MAX_TITLE = 200
@@ -65,13 +55,13 @@ class Devices:
 
     def __init__(self, upstream: Upstream, catalogue: Catalogue) -> None:
         self._upstream, self._catalogue = upstream, catalogue
-        self._lists: tuple[Sequence[Entry], ...] = ()
+        self._lists: Sequence[tuple[str, Sequence[Entry]]] = ()
         self._devices: Sequence[Device] = ()
 
     async def search(self, query: str, version: str | None, limit: int) -> list[dict[str, Any]]:
         """Return at most `limit` devices that have every word of `query`, best first.
 
-        With `version`, only devices of that release. Raises UserError for a version that is not
+        With `version`, only devices of that release. Raise UserError for a version that is not
         served, HalfPublished and UpstreamUnreachable where no list can be had.
         """
         wanted = _WORD.findall(query.lower().replace(",", "_"))
@@ -102,25 +92,21 @@ class Devices:
                 (error for error in found if isinstance(error, AsuError)),
                 UpstreamUnreachable(document="the list of devices"),
             )
-        # The readings stay the same objects until a list changes upstream.
-        if tuple(map(id, self._lists)) != tuple(id(entries) for _, entries in lists):
-            self._devices = merged(lists)
-            self._lists = tuple(entries for _, entries in lists)
+        # Comparing is quick: the readings stay the same objects until a list changes upstream.
+        if lists != self._lists:
+            self._lists, self._devices = lists, merged(lists)
         return self._devices
 
     async def _entries(self, version: Version) -> Sequence[Entry]:
-        path = f"{directory(version)}/.overview.json"
-        try:
+        # The fragment names another reading of the document than the resolver's; it is not sent.
+        path = f"{overview_path(version)}#titles"
+        with document_errors_translated(version, "its devices"):
             entries: Sequence[Entry] = await self._upstream.read(path, read_devices)
-        except DocumentMissingError:
-            raise HalfPublished(version=version, target="its devices") from None
-        except DocumentUnavailableError as error:
-            raise UpstreamUnreachable(document=error) from None
         return entries
 
 
 def read_devices(raw: bytes) -> Sequence[Entry]:
-    """Read `.overview.json`; raise ValueError, LookupError or TypeError where it is something else."""
+    """Read `.overview.json`; raise ValueError, LookupError or TypeError for something else."""
     return tuple(
         Entry(
             str(profile["id"]),

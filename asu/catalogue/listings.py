@@ -1,14 +1,11 @@
 """Metadata that clients read before they ask: branches, profiles, and packages with their versions.
 
-The shapes are those of the reference server: the index of a target is nested and has the kernel
-modules merged in, that of an architecture is one flat map over all feeds. Names have no ABI suffix,
-since clients compare them with a manifest; old indexes have both spellings.
+The shapes are those of the reference server. Package names have no ABI suffix, since clients
+compare them with a manifest.
 """
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,21 +20,15 @@ from asu.resolution import (
     normalised_profile,
     profiles_path,
     read_json,
+    targets_path,
 )
 from asu.upstream.downloads_server import Upstream
 
 from .renderings import Rendering
-from .validation import Catalogue, targets_path
+from .validation import Catalogue
 
 # What the reference server answers; auc passes over such a version.
-NO_PROFILE = Rendering.of(b"{}")
-
-
-@dataclass(frozen=True, slots=True)
-class WholeProfiles:
-    """The profiles of a target as they are sent; auc asks for one of each version."""
-
-    profiles: Mapping[str, Rendering]
+NO_PROFILE = Rendering.of({})
 
 
 class Listings:
@@ -139,12 +130,12 @@ class Listings:
         # The fragment names another reading of the document than the resolver's; it is not sent.
         path = f"{profiles_path(version, target)}#whole"
         try:
-            whole: WholeProfiles = await self._upstream.read(path, _whole)
+            whole: Mapping[str, Rendering] = await self._upstream.read(path, _whole)
         except DocumentMissingError:
             return NO_PROFILE
         except DocumentUnavailableError as error:
             raise UpstreamUnreachable(document=error) from None
-        found = whole.profiles.get(name) or whole.profiles.get(normalised_profile(name))
+        found = whole.get(name) or whole.get(normalised_profile(name))
         if found is None:
             self._catalogue.expect_confirmed(path)
         return found or NO_PROFILE
@@ -160,7 +151,7 @@ class Listings:
 
     async def architecture_packages(self, version_text: str, architecture: str) -> dict[str, str]:
         """Return the packages of all feeds of an architecture."""
-        version = self._parsed(version_text)
+        version = _parsed(version_text)
         targets = await self._catalogue.known_targets(version)
         target = next((target for target, other in targets.items() if other == architecture), None)
         if target is None:
@@ -169,16 +160,10 @@ class Listings:
         return await self._merged(version, target, feeds=True)
 
     async def _version(self, text: str, target: str) -> Version:
-        version = self._parsed(text)
+        version = _parsed(text)
         if not await self._catalogue.has_target(version, target):
             raise NotFound
         return version
-
-    def _parsed(self, text: str) -> Version:
-        try:
-            return Version.parse(text)
-        except InvalidVersionError:
-            raise NotFound from None
 
     async def _merged(self, version: Version, target: str, *, feeds: bool) -> dict[str, str]:
         """Return one map of all parts that can be had; raise UpstreamUnreachable without any."""
@@ -194,19 +179,20 @@ class Listings:
         return merged
 
 
-def _whole(raw: bytes) -> WholeProfiles:
+def _parsed(text: str) -> Version:
+    try:
+        return Version.parse(text)
+    except InvalidVersionError:
+        raise NotFound from None
+
+
+def _whole(raw: bytes) -> Mapping[str, Rendering]:
     document = read_json(raw)
     common = {name: value for name, value in document.items() if name != "profiles"}
     built = datetime.fromtimestamp(int(document.get("source_date_epoch") or 0), UTC).strftime(
         "%Y-%m-%dT%H:%M:%SZ"
     )
-    entries = {
-        name: {**common, **entry, "id": name, "build_at": built}
+    return {
+        name: Rendering.of({**common, **entry, "id": name, "build_at": built})
         for name, entry in document["profiles"].items()
     }
-    return WholeProfiles(
-        {
-            name: Rendering.of(json.dumps(entry, separators=(",", ":"), allow_nan=False).encode())
-            for name, entry in entries.items()
-        }
-    )

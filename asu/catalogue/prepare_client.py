@@ -1,9 +1,7 @@
 """Previews: from asu-prepare over HTTP, or from this server's own copy of the decision core.
 
-A preview is built exactly as its `prepared_request` says. So an answer of asu-prepare is good if it
-repeats what was sent except for the packages, if this server would build its prepared request, and
-if its hash is the hash of that request. In any other case, and when there is no answer in time,
-this server makes the preview itself, without the forecast. `prepared_by` says which service did.
+A preview is built exactly as its `prepared_request` says, so each answer of asu-prepare is checked.
+Where it is wrong or late, this server makes the preview itself, without the forecast.
 """
 
 import asyncio
@@ -12,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -35,15 +34,10 @@ log = logging.getLogger(__name__)
 
 # A preview of 1 000 packages with every package changed has less than 1 MiB.
 MAX_BYTES = 4 * 1024 * 1024
-HTTP_OK, HTTP_BAD_REQUEST, HTTP_UNPROCESSABLE = 200, 400, 422
 # Seconds before another try: a replica that stops breaks its connections, and the others answer.
 PAUSES = (0.1, 0.3)
-DECIDED = (
-    "packages",
-    "packages_versions",
-    "diff_packages",
-    "any_order",
-)  # What a preview may change.
+# What a preview may change.
+DECIDED = ("packages", "packages_versions", "diff_packages", "any_order")
 LISTS = ("changes", "problems", "warnings", "resolved_packages")
 
 Fallback = Literal["unanswered", "wrong"]
@@ -159,9 +153,9 @@ def _mistake(sent: Mapping[str, Any], preview: Mapping[str, Any]) -> str:
 
 def _read(answer: WebAnswer) -> dict[str, Any]:
     """Return a preview; raise InvalidRequest for a refusal, WebError or UNREADABLE."""
-    if answer.status in (HTTP_BAD_REQUEST, HTTP_UNPROCESSABLE):
+    if answer.status in {400, 422}:
         raise _refusal(answer.status, json.loads(answer.body))
-    if answer.status != HTTP_OK:
+    if answer.status != HTTPStatus.OK:
         raise WebError(f"status {answer.status}")
     return dict(json.loads(answer.body))
 

@@ -1,9 +1,7 @@
 """Metadata as clients fetch it: made once, kept as bytes with an ETag, answered from memory.
 
-owut and LuCI fetch the overview before every build, auc a profile for each version of a branch. For
-some seconds a rendering is answered as it is. Until METADATA_TTL it is still answered, while a new
-one is made in the background. Only later does a request wait. If the downloads server is away then,
-the last good rendering stands in.
+Until METADATA_TTL, a rendering of more than some seconds is still answered while a new one is made.
+Later requests wait, unless the downloads server is away: then the last good one stands in.
 """
 
 import hashlib
@@ -35,8 +33,9 @@ class Rendering:
     etag: str
 
     @staticmethod
-    def of(content: bytes) -> "Rendering":
-        """Return the rendering of a JSON text."""
+    def of(document: Any) -> "Rendering":
+        """Return the rendering of a document; raise ValueError for numbers that JSON lacks."""
+        content = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
         return Rendering(content, f'"{hashlib.sha256(content).hexdigest()[:ETAG_DIGITS]}"')
 
 
@@ -57,7 +56,7 @@ class Renderings:
 
         async def make() -> Rendering:
             try:
-                return Rendering.of(json.dumps(await render(), separators=(",", ":")).encode())
+                return Rendering.of(await render())
             except UserError:
                 self._renderings.drop(name)  # It does not exist any more.
                 raise

@@ -1,8 +1,4 @@
-"""Decide what a validated request builds, with what the downloads server knows.
-
-asu-prepare decides the same with its own copy of the core. This one serves every direct build, and
-previews that asu-prepare does not make.
-"""
+"""Decide what a validated request builds, with what the downloads server knows."""
 
 from dataclasses import dataclass
 from typing import Any

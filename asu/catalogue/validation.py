@@ -1,29 +1,13 @@
-"""Check that a request names a version, a target and a profile that exist.
-
-Every build request is validated here, whatever flags it carries. A profile is found by its exact id
-first, then by the board name (LuCI sends `tplink,archer-c7-v5`), then by `supported_devices` if
-only one profile claims it. A target whose single profile is `generic` (x86, armsr) takes any name.
-"""
+"""Check that a request names a version, a target and a profile that exist, whatever its flags."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from asu import errors
 from asu.build_request import TARGET, BuildRequest
-from asu.errors import (
-    AmbiguousProfile,
-    DefaultsNotAllowed,
-    DefaultsTooLong,
-    HalfPublished,
-    RootfsTooLarge,
-    UnsupportedBranch,
-    UnsupportedDistro,
-    UnsupportedProfile,
-    UnsupportedTarget,
-    UnsupportedVersion,
-    UpstreamUnreachable,
-)
 from asu.resolution import (
     AmbiguousProfileError,
     DocumentMissingError,
@@ -35,17 +19,13 @@ from asu.resolution import (
     TargetProfiles,
     UnknownProfileError,
     Version,
-    directory,
     profiles_path,
-    read_json,
-    read_targets,
+    targets_path,
 )
 from asu.settings import Settings
 from asu.upstream.downloads_server import Upstream
 
 from .feed_policy import FeedPolicy
-
-VERSIONS = ".versions.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +48,8 @@ class Catalogue:
 
     async def validate(self, request: BuildRequest) -> ValidatedRequest:
         """Return the request with its exact profile; raise UserError and UpstreamError."""
-        self._check_limits(request)
         version = Version.parse(request.version)
+        self._check_limits(request, version)
         await self._check_version(version)
         await self._check_target(version, request.target)
         profiles = await self.profiles(version, request.target)
@@ -91,16 +71,16 @@ class Catalogue:
         except DocumentMissingError:
             return Releases((), ())
         except DocumentUnavailableError as error:
-            raise UpstreamUnreachable(document=error) from None
+            raise errors.UpstreamUnreachable(document=error) from None
 
     async def known_targets(self, version: Version) -> Mapping[str, str]:
         """Return target → architecture, as `targets`; raise UserError for a version not served."""
         await self._check_version(version)
         try:
             return await self.targets(version)
-        except HalfPublished:
+        except errors.HalfPublished:
             if _is_branch_snapshot(version):
-                raise UnsupportedVersion(version=version) from None
+                raise errors.UnsupportedVersion(version=version) from None
             raise
 
     async def has_target(self, version: Version, target: str) -> bool:
@@ -108,51 +88,42 @@ class Catalogue:
         await self._check_version(version)
         try:
             await self._check_target(version, target)
-        except UnsupportedTarget:
+        except errors.UnsupportedTarget:
             return False
         return True
 
     async def targets(self, version: Version) -> Mapping[str, str]:
         """Return target → architecture of a version; raise HalfPublished, UpstreamUnreachable."""
-        try:
-            targets: Mapping[str, str] = await self._upstream.read(targets_path(version), _targets)
-        except DocumentMissingError:
-            raise HalfPublished(version=version, target="its targets") from None
-        except DocumentUnavailableError as error:
-            raise UpstreamUnreachable(document=error) from None
-        return targets
+        with document_errors_translated(version, "its targets"):
+            return await self._gatherer.targets(version)
 
     async def profiles(self, version: Version, target: str) -> TargetProfiles:
         """Return the profiles of a target; raise HalfPublished, UpstreamUnreachable."""
-        try:
+        with document_errors_translated(version, target):
             return await self._gatherer.profiles(version, target)
-        except DocumentMissingError:
-            raise HalfPublished(version=version, target=target) from None
-        except DocumentUnavailableError as error:
-            raise UpstreamUnreachable(document=error) from None
 
     def parsed(self, text: str) -> Version:
         """Return the version that a text names; raise UnsupportedVersion."""
         try:
             return Version.parse(text)
         except InvalidVersionError:
-            raise UnsupportedVersion(version=text[:32]) from None
+            raise errors.UnsupportedVersion(version=text[:32]) from None
 
     async def _check_version(self, version: Version) -> None:
         if version.is_development:
             return
         if version < self._oldest_branch:
-            raise UnsupportedBranch(branch=version.branch)
+            raise errors.UnsupportedBranch(branch=version.branch)
         listed = (await self.releases()).versions
         branch_exists = version.branch in self._rules.branch_off_revisions or any(
             version.branch == other.branch for other in listed
         )
         if branch_exists and (version in listed or version.is_snapshot):
             return
-        self.expect_confirmed(VERSIONS)
+        self.expect_confirmed(".versions.json")
         if not branch_exists:
-            raise UnsupportedBranch(branch=version.branch)
-        raise UnsupportedVersion(version=version)
+            raise errors.UnsupportedBranch(branch=version.branch)
+        raise errors.UnsupportedVersion(version=version)
 
     async def _check_target(self, version: Version, target: str) -> None:
         """Raise UnsupportedTarget for a target that the version does not have.
@@ -163,31 +134,31 @@ class Catalogue:
         """
         try:
             targets = await self.targets(version)
-        except HalfPublished:
+        except errors.HalfPublished:
             if not _is_branch_snapshot(version):
                 raise
             # Nothing has checked this text yet, and it becomes a part of a path below.
             if re.fullmatch(TARGET, target) is None:
-                raise UnsupportedTarget(target=ascii(target[:64])) from None
+                raise errors.UnsupportedTarget(target=ascii(target[:64])) from None
             try:
                 await self.profiles(version, target)
-            except HalfPublished:
-                raise UnsupportedVersion(version=version) from None
+            except errors.HalfPublished:
+                raise errors.UnsupportedVersion(version=version) from None
             return
         if target not in targets:
             self.expect_confirmed(targets_path(version))
-            raise UnsupportedTarget(target=target)
+            raise errors.UnsupportedTarget(target=target)
 
     def _profile(self, profiles: TargetProfiles, request: BuildRequest, version: Version) -> str:
         try:
             return profiles.find(request.profile)
         except AmbiguousProfileError as error:
-            raise AmbiguousProfile(
+            raise errors.AmbiguousProfile(
                 profile=request.profile, candidates=", ".join(error.candidates)
             ) from None
         except UnknownProfileError:
             self.expect_confirmed(profiles_path(version, request.target))
-            raise UnsupportedProfile(profile=request.profile) from None
+            raise errors.UnsupportedProfile(profile=request.profile) from None
 
     def expect_confirmed(self, document: str) -> None:
         """Raise UpstreamUnreachable if a document is too uncertain to call something unknown.
@@ -195,37 +166,33 @@ class Catalogue:
         After a restart, a document may be days old until the server answers.
         """
         if self._upstream.is_unconfirmed(document):
-            raise UpstreamUnreachable(document=document)
+            raise errors.UpstreamUnreachable(document=document)
 
-    def _check_limits(self, request: BuildRequest) -> None:
+    def _check_limits(self, request: BuildRequest, version: Version) -> None:
         if request.distro != "openwrt":
-            raise UnsupportedDistro(distro=request.distro)
+            raise errors.UnsupportedDistro(distro=request.distro)
         if request.defaults:
-            length = len(request.defaults.encode())
+            length, limit = len(request.defaults.encode()), self._settings.max_defaults_length
             if not self._settings.allow_defaults:
-                raise DefaultsNotAllowed
-            if length > self._settings.max_defaults_length:
-                raise DefaultsTooLong(length=length, limit=self._settings.max_defaults_length)
-        if (
-            request.rootfs_size_mb
-            and request.rootfs_size_mb > self._settings.max_custom_rootfs_size_mb
-        ):
-            raise RootfsTooLarge(
-                size=request.rootfs_size_mb, limit=self._settings.max_custom_rootfs_size_mb
-            )
-        self._feeds.admit(
-            request.repositories, request.repository_keys, Version.parse(request.version)
-        )
+                raise errors.DefaultsNotAllowed
+            if length > limit:
+                raise errors.DefaultsTooLong(length=length, limit=limit)
+        size, most = request.rootfs_size_mb, self._settings.max_custom_rootfs_size_mb
+        if size and size > most:
+            raise errors.RootfsTooLarge(size=size, limit=most)
+        self._feeds.admit(request.repositories, request.repository_keys, version)
 
 
 def _is_branch_snapshot(version: Version) -> bool:
     return version.is_snapshot and not version.is_development
 
 
-def targets_path(version: Version) -> str:
-    """Return where a version's targets are."""
-    return f"{directory(version)}/.targets.json"
-
-
-def _targets(raw: bytes) -> dict[str, str]:
-    return read_targets(read_json(raw))
+@contextmanager
+def document_errors_translated(version: Version, target: str) -> Iterator[None]:
+    """Turn a document that cannot be had into HalfPublished or UpstreamUnreachable."""
+    try:
+        yield
+    except DocumentMissingError:
+        raise errors.HalfPublished(version=version, target=target) from None
+    except DocumentUnavailableError as error:
+        raise errors.UpstreamUnreachable(document=error) from None

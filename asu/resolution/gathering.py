@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -30,29 +29,26 @@ from .versions import Version
 
 # Far below the minutes after which documents are revalidated, so nothing gets older by it.
 KEPT_SECONDS = 5.0
-KEPT_ENTRIES = 1024  # Devices times releases asked for within those seconds.
+KEPT_ENTRIES = 1024  # More than the devices times releases asked for within those seconds.
 # Where a package that this target lacks is looked for: the target with the most kernel modules and
 # packages, and one of another architecture. Both are in every release.
 ELSEWHERE = ("x86/64", "ath79/generic")
 
 
 class Gatherer(Metadata):
-    """Looks up devices and releases, and decides with what it finds.
-
-    `names_only` skips dependencies and sizes, which take as much memory as all names.
-    """
+    """Looks up devices and releases, and decides with what it finds."""
 
     def __init__(
         self,
         documents: Documents,
         *,
         clock: Callable[[], float] = time.monotonic,
-        names_only: bool = True,
     ) -> None:
         super().__init__(documents)
-        self._clock, self._names_only, self._shared = clock, names_only, Shared()
+        self._clock, self._shared = clock, Shared()
         self.history = DeviceHistory(self)
-        self._kept: OrderedDict[tuple[Any, ...], tuple[float, Knowledge]] = OrderedDict()
+        self._kept: dict[tuple[Any, ...], Knowledge] = {}
+        self._kept_until = 0.0  # All go together, since they hold documents that are replaced.
 
     async def decide(self, request: PackageRequest, rules: RuleBook) -> Resolution:
         """Decide what a request leads to; never fails for what cannot be had."""
@@ -68,23 +64,18 @@ class Gatherer(Metadata):
 
     async def gather(self, request: PackageRequest) -> Knowledge:
         """Return what is known for a request, as far as it can be had."""
+        now = self._clock()
+        if now >= self._kept_until or len(self._kept) >= KEPT_ENTRIES:
+            self._kept, self._kept_until = {}, now + KEPT_SECONDS
         place = (request.version, request.target, request.profile, request.diff_packages)
         kept = self._kept.get((*place, request.known_origin if request.diff_packages else None))
-        if kept is not None and self._clock() < kept[0]:
-            return kept[1]
+        if kept is not None:
+            return kept
         knowledge, origin = await self._gather(request)
         # What could not be had may come in a moment.
         if knowledge.index is not None and knowledge.index.complete:
-            self._keep((*place, origin), knowledge)
+            self._kept[*place, origin] = knowledge
         return knowledge
-
-    def _keep(self, place: tuple[Any, ...], knowledge: Knowledge) -> None:
-        """Keep a result; expired ones go first, since they hold documents that were replaced."""
-        now = self._clock()
-        self._kept[place] = (now + KEPT_SECONDS, knowledge)
-        self._kept.move_to_end(place)
-        while len(self._kept) > KEPT_ENTRIES or next(iter(self._kept.values()))[0] <= now:
-            self._kept.popitem(last=False)
 
     async def packages(self, version: Version, target: str, *, feeds: bool) -> PackageIndex | None:
         """Return a target's own packages, or its feeds'; None if the feeds are not known.
@@ -180,10 +171,10 @@ class Gatherer(Metadata):
         return PackageFeed(read_index(read_json(raw), self._shared))
 
     def _read_apk(self, raw: bytes) -> PackageFeed:
-        return read_apk_index(raw, self._shared, names_only=self._names_only)
+        return read_apk_index(raw, self._shared)
 
     def _read_opkg(self, raw: bytes) -> PackageFeed:
-        return read_opkg_index(raw, self._shared, names_only=self._names_only)
+        return read_opkg_index(raw, self._shared)
 
 
 async def _part(path: str, read: Callable[[str], Awaitable[PackageFeed]]) -> PackageFeed | None:

@@ -1,12 +1,8 @@
 """The downloads server's documents: fetched once for all who wait, revalidated, kept in memory.
 
-A fresh copy is answered from memory. A stale one is revalidated in the background (`If-None-Match`,
-`If-Modified-Since`), one exchange per document at a time, and a request with an older copy at hand
-waits only a moment for it. What is missing or failed is noted apart from the copies, so that
-invented names displace none. A server that cannot be reached is left alone as a whole for a while.
-A copy is what the reader makes of a document, never its text: profiles.json of a large target is
-400 KiB of JSON, of which a tenth is needed. Large documents are read in a thread, so that polls go
-on meanwhile. Copies that earlier processes left on disk stand in until the server has been asked.
+A fresh copy is answered from memory. A request with a stale one waits a moment for revalidation,
+which goes on in the background. Missing documents and failures are noted apart from the copies, so
+invented names displace none. Copies of earlier processes stand in until the server was asked.
 """
 
 import asyncio
@@ -16,7 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from types import TracebackType
+from http import HTTPStatus
 from typing import Any, Protocol, Self
 
 from typing_extensions import override
@@ -53,7 +49,6 @@ MAX_ABSENCES = 4096  # Clients invent versions by the thousand on a bad day.
 # Exchanges at a time: twice the connections, so that all are in use and no long queue forms.
 MAX_FLIGHTS = 64
 LARGE = 64 * 1024  # Bytes; reading less takes under a millisecond, as much as a thread costs.
-HTTP_OK, HTTP_NOT_MODIFIED, HTTP_NOT_FOUND = 200, 304, 404
 
 Reader = Callable[[bytes], Any]
 Absence = type[DocumentMissingError | DocumentUnavailableError]
@@ -110,12 +105,7 @@ class DownloadsServer(Upstream):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._exchanges.close()
         await self._recalls.close()
         if self._notes:
@@ -153,7 +143,7 @@ class DownloadsServer(Upstream):
         return self._copies.get_stale(path)
 
     async def _recall(self, last_good: LastGood, path: str, reader: Reader) -> None:
-        found = await last_good.find(_place(path))
+        found = await last_good.find(path)
         if found is None:
             return
         with contextlib.suppress(*UNREADABLE):
@@ -161,9 +151,11 @@ class DownloadsServer(Upstream):
             fetched = self._clock() - found.age
             self._keep(path, _Copy(value, found.validators, fetched, is_recalled=True))
 
-    def _note(self, note: Coroutine[Any, Any, None]) -> None:
-        """Write to `last_good` in the background."""
-        task = asyncio.create_task(note)
+    def _note(self, write: Callable[[LastGood], Coroutine[Any, Any, None]]) -> None:
+        """Change the copies on disk in the background, if there are any."""
+        if self._last_good is None:
+            return
+        task = asyncio.create_task(write(self._last_good))
         self._notes.add(task)
         task.add_done_callback(self._notes.discard)
 
@@ -198,7 +190,7 @@ class DownloadsServer(Upstream):
                 max_bytes=MAX_BYTES,
                 deadline=DEADLINE,
             )
-            if answer.status == HTTP_NOT_FOUND and (old is None or old.is_recalled):
+            if answer.status == HTTPStatus.NOT_FOUND and (old is None or old.is_recalled):
                 self._drop(path)
                 self._answered("missing")
                 return
@@ -206,12 +198,13 @@ class DownloadsServer(Upstream):
         except (WebError, *UNREADABLE) as error:
             self._fail(path, error, "last good copy stands in" if old else "no copy")
             return
-        self._answered("not_modified" if answer.status == HTTP_NOT_MODIFIED else "fresh")
         self._keep(path, copy)
-        if self._last_good is not None and answer.status == HTTP_OK:
-            self._note(self._last_good.keep(_place(path), answer.body, copy.validators))
-        elif self._last_good is not None:
-            self._note(self._confirm(self._last_good, path, copy))
+        if answer.status == HTTPStatus.OK:
+            self._answered("fresh")
+            self._note(lambda disk: disk.keep(path, answer.body, copy.validators))
+        else:
+            self._answered("not_modified")
+            self._note(lambda disk: self._confirm(disk, path, copy))
 
     def _fail(self, path: str, error: Exception, stand_in: str) -> None:
         """Leave a document alone for a while. One that was missing still is."""
@@ -224,29 +217,26 @@ class DownloadsServer(Upstream):
 
     async def _confirm(self, last_good: LastGood, path: str, copy: _Copy) -> None:
         """Note that a copy is current. If it is not on disk, the next exchange fetches it whole."""
-        is_kept = await last_good.confirm(_place(path), copy.validators)
+        is_kept = await last_good.confirm(path, copy.validators)
         if not is_kept and self._copies.get_stale(path) is copy:
-            self._put(path, replace(copy, validators={}))
+            self._keep(path, replace(copy, validators={}))
 
     async def _copy(self, answer: WebAnswer, old: _Copy | None, reader: Reader) -> _Copy:
         """Return the copy after an answer. Raise what the reader raises, or WebError."""
-        if answer.status == HTTP_NOT_MODIFIED and old is not None:
+        if answer.status == HTTPStatus.NOT_MODIFIED and old is not None:
             return replace(old, fetched=self._clock(), is_recalled=False)
-        if answer.status != HTTP_OK:
+        if answer.status != HTTPStatus.OK:
             raise WebError(f"status {answer.status}")
         return _Copy(await _read(answer.body, reader), _validators(answer), self._clock())
 
     def _keep(self, path: str, copy: _Copy) -> None:
         self._absences.drop(path)
-        self._put(path, copy)
-
-    def _put(self, path: str, copy: _Copy) -> None:
         self._copies.put(path, copy, seconds=copy.fetched + self._ttl - self._clock())
 
     def _drop(self, path: str) -> None:
         """Note that the server has no such document, whatever an earlier process knew."""
-        if self._copies.get_stale(path) and self._last_good is not None:
-            self._note(self._last_good.forget(_place(path)))
+        if self._copies.get_stale(path):
+            self._note(lambda disk: disk.forget(path))
         self._copies.drop(path)
         self._absences.put(path, DocumentMissingError, seconds=MISSING_SECONDS)
 
@@ -258,11 +248,6 @@ class DownloadsServer(Upstream):
 async def _read(body: bytes, reader: Reader) -> Any:
     """Return what a reader makes of a document; raise what it raises."""
     return await asyncio.to_thread(reader, body) if len(body) > LARGE else reader(body)
-
-
-def _place(path: str) -> str:
-    """Return the path without the fragment that names a reading of the document."""
-    return path.partition("#")[0]
 
 
 def _validators(answer: WebAnswer) -> dict[str, str]:

@@ -1,9 +1,7 @@
 """The only place that speaks HTTP as a client.
 
-Answers are bounded in size and time, so a slow, endless or lying peer costs one deadline and one
-buffer. The bound is for the unpacked size. Redirects are not followed: a downloads server that is
-asked for metadata has no reason to send us elsewhere. A public name with a private address is
-refused. That is checked on the connection itself, so a changing DNS answer cannot get around it.
+Answers are bounded in time and unpacked size. Redirects are not followed. A public name with a
+private address is refused on the connection itself, so a changing DNS answer cannot get around it.
 """
 
 import asyncio
@@ -11,14 +9,13 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import TracebackType
+from http import HTTPStatus
 from typing import Any, Self
 
 import httpx2
 
 from .public_addresses import is_meant_to_be_local, is_public
 
-HTTP_OK = 200
 # What reading a broken document raises. Arithmetic, since JSON has numbers such as 1e400.
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 _GZIP = 16 + zlib.MAX_WBITS  # Makes zlib expect the head and the checksum of gzip.
@@ -80,12 +77,7 @@ class WebClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
     async def get(
@@ -120,8 +112,13 @@ class WebClient:
         async with self._stream("GET", url, headers, deadline) as response:
             if _encoding(response) != "identity":
                 raise WebError("the answer is packed in a way that was not asked for")
-            if response.status_code == HTTP_OK:
-                await _hand_over(response.aiter_raw(), take, max_bytes)
+            if response.status_code == HTTPStatus.OK:
+                left = max_bytes
+                async for piece in response.aiter_raw():
+                    left -= len(piece)
+                    if left < 0:
+                        raise WebError(f"the answer is larger than {max_bytes} bytes")
+                    take(piece)
             return WebAnswer(response.status_code, dict(response.headers), b"")
 
     @asynccontextmanager
@@ -162,17 +159,6 @@ async def _translated(deadline: float) -> AsyncIterator[None]:
         raise WebBrokenError(type(error).__name__) from error
     except (httpx2.HTTPError, httpx2.InvalidURL, zlib.error, UnicodeError) as error:
         raise WebError(type(error).__name__) from error
-
-
-async def _hand_over(
-    pieces: AsyncIterator[bytes], take: Callable[[bytes], object], max_bytes: int
-) -> None:
-    left = max_bytes
-    async for piece in pieces:
-        left -= len(piece)
-        if left < 0:
-            raise WebError(f"the answer is larger than {max_bytes} bytes")
-        take(piece)
 
 
 async def _whole(response: httpx2.Response, max_bytes: int) -> WebAnswer:

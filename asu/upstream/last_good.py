@@ -1,9 +1,7 @@
 """The last good documents of the downloads server on disk, for an API that starts while it is away.
 
-A file is packed: a line of JSON with the validators, then the document as it was sent. The same
-readers read it as an answer, so nothing in it is executed, and a broken file is skipped. Its time
-is when it was last written or confirmed. A failure here costs a copy, never a request: a disk that
-hangs is asked in threads of its own, and not for long.
+A file is packed: a line of JSON with the validators, then the document as it was sent. Its time is
+when it was last written or confirmed. A broken file, or a disk that hangs, costs no request.
 """
 
 import contextlib
@@ -109,8 +107,11 @@ class LastGood:
             self._writes -= 1
 
     def _file(self, path: str) -> Path:
-        """Return the file of a document, named by a hash: clients have a say in paths."""
-        name = f"{self._url}/{path}".encode(errors="surrogatepass")
+        """Return the file of a document, named by a hash, since clients choose parts of paths.
+
+        All readings of a document, which differ in the fragment, share its file.
+        """
+        name = f"{self._url}/{path.partition('#')[0]}".encode(errors="surrogatepass")
         return self._directory / hashlib.sha256(name).hexdigest()
 
     def _replace(self, file: Path, body: bytes, validators: Mapping[str, str]) -> None:
@@ -124,11 +125,12 @@ class LastGood:
             self._rest_ends = self._clock() + REST
             # Warn once, not for each of hundreds of documents.
             level, self._fails = logging.DEBUG if self._fails else logging.WARNING, True
-            message = (
+            log.log(
+                level,
                 "documents of the downloads server cannot be kept on disk (%s); "
-                "without that server the next API lacks them"
+                "without that server the next API lacks them",
+                error.strerror,
             )
-            log.log(level, message, error.strerror)
 
     def _make_room(self) -> None:
         """Remove what is too old, then the oldest until all fits."""

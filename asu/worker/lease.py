@@ -1,10 +1,12 @@
-"""What an attempt needs of Redis for as long as it runs: its lease, and patience where Redis is away."""
+"""What an attempt needs of Redis: its lease, and patience where Redis is away."""
 
 import contextlib
 import threading
 import time
 from collections.abc import Callable
 from typing import Self, TypeVar
+
+from typing_extensions import override
 
 from asu.errors import QueueUnavailable
 from asu.records.build_record import Attempt
@@ -20,7 +22,7 @@ Answer = TypeVar("Answer")
 
 
 class Lease(threading.Thread):
-    """Renews the lease of an attempt while it runs, and ends its container when the attempt is no longer the current one."""
+    """Renews the lease of an attempt while it runs; calls `on_loss` when another has taken over."""
 
     def __init__(self, records: WorkerRecords, attempt: Attempt) -> None:
         super().__init__(daemon=True)
@@ -35,8 +37,8 @@ class Lease(threading.Thread):
     def __exit__(self, *_: object) -> None:
         self._ended.set()
 
+    @override
     def run(self) -> None:
-        """Renew until the end."""
         while not self._ended.wait(RENEWAL):
             with contextlib.suppress(QueueUnavailable):
                 if not self._records.renew(self._attempt):
@@ -45,10 +47,9 @@ class Lease(threading.Thread):
 
 
 def patiently(ask: Callable[[], Answer]) -> Answer:
-    """Ask the records until Redis answers; raises QueueUnavailable when it stays away.
+    """Ask the records until Redis answers; raise QueueUnavailable when it stays away.
 
-    It may have done what it was asked without an answer, so what is asked must come to the same
-    when it is asked twice.
+    Redis may have done it without an answer, so doing it twice must change nothing.
     """
     give_up = time.monotonic() + PUBLISH_PATIENCE
     while True:

@@ -1,6 +1,5 @@
 """The worker process: RQ's loop around our builder."""
 
-import logging
 import secrets
 import socket
 import sys
@@ -19,8 +18,8 @@ from asu.records.worker_records import WorkerRecords
 from asu.settings import Settings
 from asu.statistics.redis_statistics import RedisBuildStatistics
 from asu.stores import open_store
+from asu.stores.store import Store
 
-from .container import ContainerEngine
 from .job import Builder
 from .lease import PUBLISH_PATIENCE
 from .outcome_statistics import OutcomeStatistics
@@ -34,102 +33,85 @@ from .sweeping import Sweep, Swept
 if TYPE_CHECKING:
     from .signing import Signer
 
-log = logging.getLogger(__name__)
-
-# RQ gives its worker up at the first command that Redis does not take, and a build dies with its
-# worker. So each command is tried again twice a second, for as long as a finished build waits for
-# Redis; a worker that then ends is started again by whoever watches it.
+# RQ ends its worker, and its build, at the first command that Redis does not take. So each command
+# is tried again twice a second, for as long as a finished build waits for Redis.
 RQ_PAUSE = 0.5
 RQ_TRIES = int(PUBLISH_PATIENCE / RQ_PAUSE)
 
 
 def run_worker(settings: Settings) -> None:
-    """Work until SIGTERM; the current build is finished first. Ends at once, with words, where images are to be signed and cannot be."""
+    """Work until SIGTERM; finish the current build first. Raise SystemExit for an unusable key."""
     signer = chosen_signer(settings)
     redis = Redis.from_url(settings.redis_url, retry=Retry(ConstantBackoff(RQ_PAUSE), RQ_TRIES))
-    # RQ waits long for its next job; the records must not, so they have connections of their own
-    # that give up soon.
+    # RQ waits long for its next job; the records must not, so they have connections of their own.
     hasty = sync_redis(settings.redis_url)
-    records = WorkerRecords(hasty)
-    statistics = OutcomeStatistics(RedisBuildStatistics(hasty))
-    store = open_store(settings)
-
-    def engine() -> ContainerEngine:
-        return PodmanEngine(settings, system=records.system())
-
-    builder = Builder(
-        settings, records=records, store=store, engine=engine, statistics=statistics, signer=signer
-    )
-    queue = BuildQueue(redis, deadline=settings.build_deadline)
+    records, store = WorkerRecords(hasty), open_store(settings)
     notes = FleetNotes(hasty, socket.gethostname())
-    sweep = Sweep(
+    builder = Builder(
         settings,
         records=records,
-        queue=queue,
         store=store,
-        engine=engine,
-        statistics=statistics,
-        notes=notes,
+        engine=lambda: PodmanEngine(settings, system=records.system()),
+        statistics=OutcomeStatistics(RedisBuildStatistics(hasty)),
+        signer=signer,
     )
     BuildWorker(
         redis,
         build=builder.run,
-        sweep=sweep,
+        sweep=_sweep(settings, hasty, store, queue_redis=redis, notes=notes),
         may_begin=ReadyToBegin(settings, partial(has_memory, hasty)),
         leave=notes.withdraw,
     ).work(logging_level=None)
 
 
+def _sweep(
+    settings: Settings,
+    redis: Redis,
+    store: Store,
+    *,
+    queue_redis: Redis,
+    notes: FleetNotes | None = None,
+) -> Sweep:
+    records = WorkerRecords(redis)
+    return Sweep(
+        settings,
+        records=records,
+        queue=BuildQueue(queue_redis, deadline=settings.build_deadline),
+        store=store,
+        engine=lambda: PodmanEngine(settings, system=records.system()),
+        statistics=OutcomeStatistics(RedisBuildStatistics(redis)),
+        notes=notes,
+    )
+
+
 def sweep_once(settings: Settings) -> Swept:
-    """Tidy once, as a worker does; raises StoreFailed where the store cannot be opened. All else that fails stands in the troubles."""
+    """Tidy once, as a worker does; raise StoreFailed where the store cannot be opened."""
     with sync_redis(settings.redis_url) as redis:
-        records, queue = (
-            WorkerRecords(redis),
-            BuildQueue(redis, deadline=settings.build_deadline),
-        )
-
-        def engine() -> ContainerEngine:
-            return PodmanEngine(settings, system=records.system())
-
-        statistics = OutcomeStatistics(RedisBuildStatistics(redis))
-        return Sweep(
-            settings,
-            records=records,
-            queue=queue,
-            store=open_store(settings),
-            engine=engine,
-            statistics=statistics,
-        )()
+        return _sweep(settings, redis, open_store(settings), queue_redis=redis)()
 
 
 def recover_once(settings: Settings) -> Recovered:
-    """Make lost records anew from the store; raises StoreFailed and QueueUnavailable."""
+    """Restore lost records from the store; raise StoreFailed and QueueUnavailable."""
     with sync_redis(settings.redis_url) as redis:
         return recover(open_store(settings), WorkerRecords(redis))
 
 
 def rebuild_once(settings: Settings, key: str) -> Comparison:
-    """Build what is published under a key once more and compare; raises CannotRebuild and StoreFailed."""
-
-    def engine() -> ContainerEngine:
-        return PodmanEngine(settings, system=f"rebuild-{secrets.token_hex(8)}")
-
+    """Build what is published under a key again and compare; raise CannotRebuild, StoreFailed."""
     with sync_redis(settings.redis_url) as redis:
         return rebuild(
             settings,
             key,
             records=WorkerRecords(redis),
             store=open_store(settings),
-            engine=engine,
+            engine=lambda: PodmanEngine(settings, system=f"rebuild-{secrets.token_hex(8)}"),
         )
 
 
 def expect_live_worker(settings: Settings) -> None:
-    """Return if a worker of this container or machine lives, as Redis knows it; else end the process with words and exit code 1.
+    """End the process with words and exit code 1 unless a worker of this machine is alive.
 
-    Where Redis cannot be asked, or is full and may not have taken in what a worker said, it
-    returns, too, and says so: that is not the worker's fault, and who starts workers anew ends
-    their builds.
+    Where Redis cannot say, return and print that: restarting the worker would only end its build.
     """
     host = socket.gethostname()
     try:
@@ -144,7 +126,7 @@ def expect_live_worker(settings: Settings) -> None:
 
 
 def chosen_signer(settings: Settings) -> "Signer | None":
-    """Return what signs with the key in `BUILD_KEY`; ends the process if the key is unusable."""
+    """Return what signs with the key in `BUILD_KEY`; raise SystemExit for an unusable key."""
     if settings.build_key is None:
         return None
     # Without a key the process does not load the library.

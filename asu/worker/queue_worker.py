@@ -1,10 +1,7 @@
-"""RQ's worker, as ours needs it: it sweeps, and begins no build while its machine has no room for one.
+"""RQ's worker with our sweep; it begins no build while its machine has no space for one.
 
-A job that RQ hands over is a ticket (`builds/build_queue.py`). RQ does what it is good at: it waits for
-tickets, forks a process for each, watches it and ends after the current build when it gets SIGTERM.
-
-Redis refuses most of what RQ writes while its memory is full. None of it is needed: what a worker
-must say is in its note (`builds/fleet.py`), which needs no memory.
+RQ waits for tickets, forks a process for each, watches it and ends after the current build when it
+gets SIGTERM. A full Redis refuses most of what RQ writes, and none of that is needed.
 """
 
 import contextlib
@@ -27,6 +24,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import now
 from rq.worker import WorkerStatus
+from typing_extensions import override
 
 from asu.builds.build_queue import PAYLOAD_VERSION, QUEUE
 from asu.errors import QueueUnavailable
@@ -43,10 +41,9 @@ LOOK_AGAIN = 1.0  # Seconds between two looks at a disk or a Redis that is full;
 
 
 def ticket_class(build: Callable[[], None]) -> type[Job]:
-    """Return a class of jobs that call `build`, whatever function somebody wrote into Redis.
+    """Return a class of jobs that call `build`, whatever function stands in Redis.
 
-    An error of `build` fails the job without its message: RQ logs and keeps messages, and they may
-    quote a first-boot script.
+    An error fails the job without its message, which may quote a first-boot script.
     """
 
     class Ticket(Job):
@@ -54,13 +51,14 @@ def ticket_class(build: Callable[[], None]) -> type[Job]:
             version = self.kwargs["payload"].get("version")
             if version not in range(1, PAYLOAD_VERSION + 1):
                 log.error(
-                    "job of version %r is not understood; upgrade all workers together with the API",
+                    "job of version %r is not understood; "
+                    "upgrade all workers together with the API",
                     version,
                 )
                 return None
             try:
                 return build()
-            except BaseException as error:  # noqa: BLE001  # RQ does not tell kinds of them apart either.
+            except BaseException as error:  # noqa: BLE001  # RQ catches all of them, too.
                 where = where_it_failed(error)
             log.error("job %s ended with an error of ours: %s", self.id, where)
             # Out here it has no cause that RQ could quote.
@@ -70,10 +68,9 @@ def ticket_class(build: Callable[[], None]) -> type[Job]:
 
 
 class BuildWorker(Worker):
-    """RQ's worker, with our sweep among its regular duties.
+    """RQ's worker with our sweep. It takes no ticket while `may_begin` returns False.
 
-    While `may_begin` returns False, it takes no ticket, and all else goes on: the sweep, and the end
-    when it gets a signal. `leave` is called when it ends.
+    `leave` is called when it ends.
     """
 
     def __init__(
@@ -98,16 +95,15 @@ class BuildWorker(Worker):
         )
         self._sweep, self._may_begin, self._leave = sweep, may_begin, leave
 
+    @override
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, Queue] | None:
-        """Take the next ticket when a build may be begun."""
         take = super().dequeue_job_and_maintain_ttl
         while True:
             self._wait_until_one_may_begin()
-            with ignoring_out_of_memory(
-                "no build is begun"
-            ):  # It may have filled up since the look.
+            # Redis may have filled up since the look.
+            with ignoring_out_of_memory("no build is begun"):
                 taken = take(timeout, max_idle_time)
                 # It may have waited long for this ticket, and its disk may be full by now.
                 if taken is None or (self._may_begin() and not self._stop_requested):
@@ -117,7 +113,7 @@ class BuildWorker(Worker):
                 queue.intermediate_queue.remove(ticket.id)
 
     def _wait_until_one_may_begin(self) -> None:
-        """Return when a build may be begun; raises StopRequested. RQ's own duties are done meanwhile."""
+        """Return when a build may be begun, or raise StopRequested; do RQ's duties meanwhile."""
         while True:
             self._end_if_stopped()
             if self._may_begin():
@@ -129,27 +125,28 @@ class BuildWorker(Worker):
                     self.run_maintenance_tasks()
             time.sleep(LOOK_AGAIN)
 
+    @override
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Fork a process for the build and watch it."""
         # A worker that ended here might not be started again.
         with ignoring_out_of_memory("RQ does not learn what becomes of a build"):
             super().execute_job(job, queue)
         self.executions.clear()  # The next build would be taken for one that RQ could not note.
         self.set_state(WorkerStatus.IDLE)
 
+    @override
     def run_maintenance_tasks(self) -> None:
-        """Do RQ's own maintenance, which keeps its locks for 15 minutes, and ours, which needs none."""
         with ignoring_out_of_memory("RQ does not tidy"):
-            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ leaves this method untyped.
+            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ has no types.
         # RQ skips this when Redis refuses a write; without it, sweeps would run back to back.
         self.last_cleaned_at = now()  # type: ignore[assignment]
         self._sweep_safely()
         self._end_if_stopped()
 
+    @override
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """Sweep while a build runs, too: RQ does its other duties only between jobs, and a busy fleet has no pause."""
         with ignoring_out_of_memory("RQ does not learn that a build goes on"):
             super().maintain_heartbeats(job, execution)
+        # RQ does its other duties only between jobs, and busy workers have no pause.
         self._sweep_safely()
 
     def _sweep_safely(self) -> None:
@@ -158,17 +155,19 @@ class BuildWorker(Worker):
         except Exception:
             log.exception("sweep failed; it is tried again in %s s", MAINTENANCE_INTERVAL)
 
+    @override
     def handle_warm_shutdown_request(self) -> None:
-        """Remember that it must end: RQ raises an exception at any line, and a sweep passes over those."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]  # As above.
+        # RQ raises an exception at any line, and a sweep goes on after those.
         self._stop_requested = True
 
     def _end_if_stopped(self) -> None:
         if self._stop_requested:
             raise StopRequested
 
+    @override
     def main_work_horse(self, job: Job, queue: Queue) -> None:
-        """Begin as the process that builds: when its worker dies, it dies too, or two would build the same."""
+        # This process builds. It must die with its worker, or two would build the same.
         if (
             ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             or os.getppid() != self.pid
@@ -178,34 +177,35 @@ class BuildWorker(Worker):
 
     # What RQ keeps about a worker is only seen with RQ's own commands, so it may be missing.
 
+    @override
     def register_birth(self) -> None:
-        """Enter this worker in RQ's register."""
         with ignoring_out_of_memory("RQ does not learn of this worker"):
             super().register_birth()  # type: ignore[no-untyped-call]  # As above.
 
+    @override
     def register_death(self) -> None:
-        """Remove this worker from RQ's register, and its note."""
         with contextlib.suppress(QueueUnavailable):
             self._leave()
         with ignoring_out_of_memory("RQ does not learn that its worker has ended"):
             super().register_death()  # type: ignore[no-untyped-call]  # As above.
 
+    @override
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
-        """Prolong this worker's entry in RQ's register."""
         with contextlib.suppress(OutOfMemoryError):
             super().heartbeat(timeout, pipeline)
 
+    @override
     def set_state(self, state: str, pipeline: Pipeline | None = None) -> None:
-        """Say in RQ's register what this worker does."""
         with ignoring_out_of_memory("RQ does not learn what its worker does"):
             super().set_state(state, pipeline)
 
+    @override
     def set_shutdown_requested_date(self) -> None:
-        """Say in RQ's register that this worker ends: within a signal's handler, where an error would leave its build alone."""
+        # This is within a signal's handler, where an error would leave the build alone.
         with ignoring_out_of_memory("RQ does not learn that its worker ends"):
             super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]  # As above.
 
-    def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001  # RQ's.
-        """Wait while workers are suspended with RQ's command."""
+    @override
+    def check_for_suspension(self, burst: bool) -> None:
         with ignoring_out_of_memory("a worker does not learn whether it is suspended"):
             super().check_for_suspension(burst)

@@ -1,8 +1,6 @@
-"""Whether a worker may begin another build.
+"""Whether a worker may begin another build: not on a disk below its reserve or with a full Redis.
 
-A build that begins on a disk below its reserve fails, after a few tries for good, although somebody
-only has to tidy up. And RQ fails a ticket that it cannot write down in a full Redis. So a worker
-takes no ticket then: accepted builds keep their tries and wait for space here or for another worker.
+Accepted builds then keep their tries and wait, instead of failing after a few of them.
 """
 
 import logging
@@ -25,11 +23,7 @@ class ReadyToBegin:
         self._settings, self._has_memory, self._was_ready = settings, has_memory, True
 
     def __call__(self) -> bool:
-        """Return whether there is space on the disk and memory in Redis.
-
-        Also True where that cannot be found out: the build itself reports a broken disk, and RQ
-        waits for a Redis that is away.
-        """
+        """Whether there is space on the disk and memory in Redis; True if that is unknown."""
         lacking = self._lacking()
         if lacking and self._was_ready:
             log.warning("no build is begun: %s; accepted builds wait", lacking)

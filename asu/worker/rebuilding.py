@@ -1,8 +1,7 @@
-"""Build what was built before once more, and compare the images.
+"""Build what was built before again, and compare the images.
 
-The second build takes the steps of every build and goes into a store in a workplace: without
-record, lease, key, statistics and audit log. Its container belongs to a system of its own, so no
-worker's sweep takes it for an abandoned one.
+The second build goes into a store in a workplace, without record, key and statistics. Its container
+belongs to a system of its own, so no worker's sweep takes it for an abandoned one.
 """
 
 import contextlib
@@ -74,10 +73,7 @@ def rebuild(
     store: Store,
     engine: Callable[[], ContainerEngine],
 ) -> Comparison:
-    """Build what is published under a key once more, and compare.
-
-    Raises CannotRebuild and StoreFailed.
-    """
+    """Build what is published under a key again and compare; raise CannotRebuild, StoreFailed."""
     before = read_published(store, key)
     request = _known_request(key, records, before.provenance)
     place = store.workplace(key)
@@ -91,11 +87,9 @@ def rebuild(
 
 
 def read_published(store: Store, key: str) -> Published:
-    """Return what the store has of a build; raises CannotRebuild and StoreFailed."""
-    profiles, provenance = (
-        _document(store, key, "profiles.json"),
-        _document(store, key, PROVENANCE_FILE),
-    )
+    """Return what the store has of a build; raise CannotRebuild and StoreFailed."""
+    profiles = _document(store, key, "profiles.json")
+    provenance = _document(store, key, PROVENANCE_FILE)
     try:
         images = {
             str(image["name"]): str(image.get("sha256_unsigned") or image["sha256"])

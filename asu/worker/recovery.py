@@ -1,4 +1,4 @@
-"""Makes the records of finished builds anew from the store, after their Redis was lost."""
+"""Restores the records of finished builds from the store, after their Redis was lost."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,19 +18,20 @@ class Recovered:
     refused: dict[str, str] = field(default_factory=dict)  # With the reason.
 
     def in_words(self) -> str:
-        """Return a line for each build whose record was made or could not be, and how many there are of each kind."""
-        lines = [f"build {key}: its record is made anew" for key in self.restored]
+        """Return a line for each build whose record was made or could not be, and the counts."""
+        lines = [f"build {key}: its record is restored" for key in self.restored]
         lines += [f"build {key}: left alone, {reason}" for key, reason in self.refused.items()]
         lines.append(
-            f"{len(self.restored)} made anew, {len(self.known)} known already, {len(self.refused)} left alone"
+            f"{len(self.restored)} restored, {len(self.known)} known already, "
+            f"{len(self.refused)} left alone"
         )
         return "".join(f"{line}\n" for line in lines)
 
 
 def recover(store: Store, records: WorkerRecords) -> Recovered:
-    """Give each build in the store a record for what is left of its lifetime, unless there is one; doing so twice changes nothing.
+    """Give each build in the store without a record one for the rest of its lifetime.
 
-    Raises QueueUnavailable, and StoreFailed where not even the keys of the builds can be read.
+    Raise QueueUnavailable, and StoreFailed where not even the keys of the builds can be read.
     """
     recovered = Recovered()
     for key in store.published_keys():

@@ -1,10 +1,7 @@
-"""Keeps a store within its budget: what was of no use for longest goes first, record and files together.
+"""Keeps a store within its budget: removes the builds that were unused for longest.
 
-A build is of use when it is published, when the API answers with it or sends a file of it
-(`uses.py`), and when its files are read past the API, as by the gateway. Of that only the file
-system knows, by the time of the last access. Many note it just once a day (relatime) or not at all
-(noatime), which is why it can only add to what the API has noted; but clients ask the API right
-before they download.
+A build is used when it is published, when the API answers with it or sends a file of it, and when
+its files are read past the API. The file system notes the latter, but often only once a day.
 """
 
 import logging
@@ -17,7 +14,7 @@ from asu.stores.store import Store, StoredBuild
 
 log = logging.getLogger(__name__)
 
-# Seconds; whoever was told of an image downloads it within minutes, over a slow line too.
+# Seconds; clients download an image within minutes, over a slow line too.
 GRACE = 600.0
 # Seconds of one pass: a worker shows no sign of life meanwhile, and a bucket takes its time for
 # each file.
@@ -25,12 +22,11 @@ LONGEST = 15.0
 
 
 def keep_within(budget_mb: int, store: Store, records: WorkerRecords) -> list[str]:
-    """Remove builds until the rest has no more than `budget_mb` MiB, where 0 is no limit; return their keys.
+    """Remove builds until the rest has at most `budget_mb` MiB (0: any); return their keys.
 
-    What waits or runs stays, and so does what was of use within the grace. The record goes first: a
-    poll then finds neither, instead of a record whose files are gone, which would have the build
-    made again. Files that a killed worker leaves so are the first to go the next time. Raises
-    StoreFailed, QueueUnavailable.
+    What waits or runs stays, and so does what was used within the grace. The record goes first:
+    with a record whose files are gone, a poll would have the build made again. Raise StoreFailed,
+    QueueUnavailable.
     """
     builds = store.builds() if budget_mb else []
     excess = sum(build.bytes for build in builds) - budget_mb * MIB
@@ -53,7 +49,7 @@ def keep_within(budget_mb: int, store: Store, records: WorkerRecords) -> list[st
 
 
 def _least_used(builds: Iterable[StoredBuild], records: WorkerRecords) -> list[StoredBuild]:
-    """Return those that were of no use within the grace, longest first; what no record knows is of use to nobody."""
+    """Return those that were not used within the grace, longest first."""
     idle = records.idle([build.key for build in builds])
 
     def seconds(build: StoredBuild) -> float:

@@ -1,11 +1,7 @@
-"""What a worker tidies between and during builds.
+"""Tidies between and during builds: lost builds and tickets, left-over containers, old files.
 
-Builds whose worker died, jobs that were lost, containers that nobody owns, files that nobody knows
-any more.
-
-Every worker sweeps; the transitions are atomic, so it does no harm when two do at once. Each part
-of a sweep, and each lost build, stands alone: where one fails, be it that Redis has no memory left
-or that somebody wrote into a record, all others have their turn.
+Every worker sweeps, also at the same time: the transitions are atomic. Where one part or one lost
+build fails, the others are done nevertheless.
 """
 
 import contextlib
@@ -34,8 +30,8 @@ from .retention import keep_within
 log = logging.getLogger(__name__)
 
 CONTAINERS_EVERY = 15.0  # Seconds; listing containers costs podman 20 ms.
-# Seconds. Who was told of an image in the last second of its record may still download it; and a
-# build that waits for Redis to come back has its workplace for longer than its deadline.
+# Seconds. A client that saw an image in the last second of its record may still download it; and a
+# build that waits for Redis keeps its workplace for longer than its deadline.
 GRACE = 3600
 
 
@@ -58,8 +54,13 @@ class Swept:
             "given up, all its workers were lost": self.given_up,
             "its container is left over and removed": self.containers,
             "its record has ended, its files are removed": self.files,
-            "the store has more than its budget, and nobody wanted it for longest; record and files are removed": self.evicted,
-            "its files were damaged and are removed, it is built again when it is asked for": self.damaged,
+            (
+                "the store has more than its budget, and nobody wanted it for longest; "
+                "record and files are removed"
+            ): self.evicted,
+            (
+                "its files were damaged and are removed, it is built again when it is asked for"
+            ): self.damaged,
         }
         lines = [f"build {key}: {what}" for what, keys in done.items() for key in keys]
         lines += [f"not swept: {trouble}" for trouble in self.troubles]
@@ -67,7 +68,7 @@ class Swept:
 
 
 class Sweep:
-    """The regular tidying of a worker, which leaves its `notes` about podman, disk and store on the way, if it has any to leave."""
+    """The regular tidying of a worker; what it sees of podman, disk and store goes to `notes`."""
 
     def __init__(
         self,
@@ -80,17 +81,10 @@ class Sweep:
         statistics: OutcomeStatistics,
         notes: FleetNotes | None = None,
     ) -> None:
-        self._settings, self._records, self._queue, self._store, self._engine, self._statistics = (
-            settings,
-            records,
-            queue,
-            store,
-            engine,
-            statistics,
-        )
+        self._settings, self._records, self._queue = settings, records, queue
+        self._store, self._engine, self._statistics = store, engine, statistics
         self._notes, self._audit, self._trouble = notes, AuditLog(settings.audit_log), ""
-        # A directory without a manifest does not tell whether it holds a snapshot, so the longer
-        # life of a release is that of all.
+        # A directory without a manifest may be of a release or a snapshot: the longer time counts.
         longest = max(settings.build_ttl, settings.build_ttl_unversioned)
         self._lifetimes = Lifetimes(
             grace=GRACE, undocumented=longest + GRACE, workplaces=settings.build_deadline + GRACE
@@ -100,7 +94,7 @@ class Sweep:
         self._unconfirmed: dict[tuple[str, int], Attempt] = {}
 
     def __call__(self) -> Swept:
-        """Tidy once, containers and files only if it is time for them; return what was done, and in its troubles what was not."""
+        """Tidy once, containers and files only if it is time for them; return what was done."""
         swept = Swept()
         self._note_worker(swept)
         with _alone("lost builds", swept):
@@ -116,10 +110,9 @@ class Sweep:
         return swept
 
     def _take_all_back(self, swept: Swept) -> None:
-        """Take back whatever is abandoned, and first ask about those anew of which the last sweep did not hear whether they are given up.
+        """Take back what is abandoned, and builds that the last sweep gave up without an answer.
 
-        With the nonce of that sweep: to another one they are not abandoned any more, and the
-        outcome would be in no audit log and no statistics.
+        Their outcome must still reach the audit log and the statistics.
         """
         found = {(attempt.key, attempt.number): attempt for attempt in self._records.abandoned()}
         for place, attempt in (found | self._unconfirmed).items():
@@ -132,10 +125,9 @@ class Sweep:
         if attempt.tries < self._settings.max_attempts:
             if self._records.requeue(attempt.key, attempt.number):
                 swept.taken_back.append(attempt.key)
+                number = attempt.tries + 1
                 log.warning(
-                    "build %s: its worker was lost, try %s starts over",
-                    attempt.key,
-                    attempt.tries + 1,
+                    "build %s: its worker was lost, try %s starts over", attempt.key, number
                 )
             return
         plan = safe_plan(attempt.plan, attempt.key)
@@ -162,7 +154,7 @@ class Sweep:
             self._note_worker(swept)
 
     def _note_worker(self, swept: Swept) -> None:
-        """Say that this worker is alive, what its last look at podman found, and what its disk has left."""
+        """Note that this worker is alive, the trouble with podman, and the free disk space."""
         if self._notes:
             with _alone("note of this worker", swept):
                 free = free_bytes(self._settings.store_path)
@@ -192,12 +184,12 @@ class Sweep:
 
 @contextlib.contextmanager
 def _alone(part: str, swept: Swept) -> Iterator[None]:
-    """Keep to a part of a sweep what fails there; what it was is told."""
+    """Log and note what fails in a part of a sweep, and go on."""
     try:
         yield
     except AsuError as error:
         log.warning("%s not swept: %s", part, error.detail)
         swept.troubles.append(f"{part}: {error.detail}")
-    except Exception as error:  # noqa: BLE001  # Whatever it is, the other parts have nothing to do with it; its message may quote a plan.
+    except Exception as error:  # noqa: BLE001  # Its message may quote a plan.
         log.error("%s not swept: %s", part, where_it_failed(error))  # noqa: TRY400
         swept.troubles.append(f"{part}: an error of ours; the log says where")

@@ -25,7 +25,6 @@ RULES = load_rules()
 COUNT = 2_000  # Five properties, ten thousand requests.
 MANY = settings(
     max_examples=COUNT,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 VERSIONS = (

@@ -10,9 +10,16 @@ from typing import Any
 import pytest
 
 from asu.build_request import BuildRequest
+from asu.catalogue.devices import Devices
 from asu.catalogue.listings import Listings
 from asu.catalogue.validation import Catalogue
-from asu.resolution import DocumentMissingError, DocumentUnavailableError, Gatherer, load_rules
+from asu.resolution import (
+    DocumentMissingError,
+    DocumentUnavailableError,
+    Gatherer,
+    Version,
+    load_rules,
+)
 from asu.upstream.downloads_server import DownloadsServer, Upstream
 from asu.upstream.http_client import WebClient, WebError
 from tests.documents import write_documents
@@ -213,6 +220,23 @@ class TestDownloadsServer(UpstreamContract):
                 assert [await listings.branches() for _ in range(3)] == [known] * 3
                 validated = await catalogue.validate(BuildRequest(**REQUEST))
             assert validated.fields["profile"] == REQUEST["profile"]
+
+    async def test_previews_and_the_device_search_read_one_list_of_devices(
+        self, tree: Path, server: UpstreamServer, web: WebClient
+    ) -> None:
+        """Each reads the same document in its own way, one after the other."""
+        entry = {"id": "box", "target": "ath79/generic", "titles": [{"title": "The Box"}]}
+        overview = {"releases/24.10.4/.overview.json": {"profiles": [entry]}}
+        write_documents(tree, metadata() | overview)
+        version = Version.parse("24.10.4")
+        for search_first in (True, False):
+            async with DownloadsServer(web, url=server.url, ttl=300) as upstream:
+                devices = Devices(upstream, catalogue_of(upstream))
+                if search_first:
+                    assert await devices.search("box", "24.10.4", 5)
+                assert await Gatherer(upstream).devices(version) == {"box": ("ath79/generic",)}
+                [found] = await devices.search("box", "24.10.4", 5)
+                assert found["title"] == "The Box"
 
     async def test_one_slow_document_holds_up_no_other(
         self, tree: Path, server: UpstreamServer, web: WebClient

@@ -161,8 +161,8 @@ def test_finished_builds_are_made_known_again_from_the_store(
 
     assert (lost.status_code, found.status_code, account.status_code) == (404, 200, 404)
     assert runs == [
-        f"build {KEY}: its record is made anew\n1 made anew, 0 known already, 0 left alone\n",
-        "0 made anew, 1 known already, 0 left alone\n",
+        f"build {KEY}: its record is restored\n1 restored, 0 known already, 0 left alone\n",
+        "0 restored, 1 known already, 0 left alone\n",
     ]
     assert found.json()["images"][0]["sha256"] == sha256(image.content).hexdigest()
     assert 900 < int(str(left)) <= 1000

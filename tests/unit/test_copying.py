@@ -187,7 +187,7 @@ def test_too_many_names_are_refused_whatever_they_are(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 4095), st.integers(0, 255)), min_size=1, max_size=8))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_damaged_archive_is_a_failure_at_worst(changes: list[tuple[int, int]]) -> None:
     """Whatever the bytes are, they end as files in the directory or as a failure of ours, never as an error that nobody thought of."""
     data = bytearray(

@@ -403,7 +403,7 @@ def test_what_is_kept_is_bounded() -> None:
 
     asyncio.run(flood())
 
-    assert len(gatherer._kept) == KEPT_ENTRIES  # noqa: SLF001 - The bound is on memory, which nothing else shows.
+    assert 0 < len(gatherer._kept) <= KEPT_ENTRIES  # noqa: SLF001 - The bound is on memory, which nothing else shows.
 
 
 def test_profiles_and_releases_can_be_asked_for() -> None:

@@ -10,7 +10,6 @@ from asu.resolution import (
     UnknownProfileError,
     Version,
     directory,
-    read_targets,
 )
 from asu.resolution.metadata import (
     TargetProfiles,
@@ -20,6 +19,7 @@ from asu.resolution.metadata import (
     read_feeds,
     read_index,
     read_profiles,
+    read_targets,
     read_versions,
 )
 from asu.resolution.package_feed import Shared

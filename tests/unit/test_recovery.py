@@ -58,7 +58,7 @@ def test_doing_it_twice_changes_nothing(world: World) -> None:
     records = ImitatedRecords()
     recovered(world, records)
 
-    assert recovered(world, records).in_words() == "0 made anew, 1 known already, 0 left alone\n"
+    assert recovered(world, records).in_words() == "0 restored, 1 known already, 0 left alone\n"
 
 
 def test_a_build_that_was_asked_for_again_meanwhile_is_left_alone(world: World) -> None:

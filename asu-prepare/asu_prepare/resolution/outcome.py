@@ -13,12 +13,10 @@ from .versions import Version
 class PackageRequest:
     """The part of a request that a resolution needs.
 
-    `packages` holds names to install and `-names` to take away, in the user's order, each once.
-    `packages_versions` maps names to the versions that the finished image must have. With
-    `diff_packages` the list is absolute: what is not in it is not wanted. `ignored_changes` are the
-    ids of changes that the user does not want. `feeds` names the request's own package feeds, which
-    may hold packages that no index of OpenWrt holds; with `replaces_feeds` they replace OpenWrt's.
-    With `leave_out_missing` packages that nobody has are dropped.
+    `packages` holds names to install and `-names` to take away, in the user's order, each once;
+    with `diff_packages` it is absolute: what is not in it is not wanted. `packages_versions` are
+    the versions that the image must have. `ignored_changes` are ids of unwanted changes. `feeds`
+    names the request's own package feeds, which may hold packages that no index holds.
     """
 
     version: Version
@@ -43,11 +41,11 @@ class PackageRequest:
         return None if old is not None and old.is_snapshot and old == self.version else old
 
 
-AUTOMATIC = True  # The prepared request holds each change already.
-
-
 class Change(NamedTuple):
-    """One difference between what was asked for and what the ImageBuilder will be asked for."""
+    """One difference between what was asked for and what the ImageBuilder will be asked for.
+
+    `automatic` is always true: the prepared request holds each change already.
+    """
 
     type: Literal["migration", "addition", "removal"]
     action: Literal["replace", "add", "remove"]
@@ -64,17 +62,17 @@ class Change(NamedTuple):
         old: str, new: str, reason: str, rule: str, reference: str | None = None
     ) -> Change:
         """Return the replacement of one package by another."""
-        return Change("migration", "replace", old, old, new, reason, AUTOMATIC, rule, reference)
+        return Change("migration", "replace", old, old, new, reason, True, rule, reference)  # noqa: FBT003
 
     @staticmethod
     def added(name: str, reason: str, rule: str, reference: str | None = None) -> Change:
         """Return the addition of a package."""
-        return Change("addition", "add", name, None, name, reason, AUTOMATIC, rule, reference)
+        return Change("addition", "add", name, None, name, reason, True, rule, reference)  # noqa: FBT003
 
     @staticmethod
     def removed(name: str, reason: str, rule: str, reference: str | None = None) -> Change:
         """Return the removal of a package."""
-        return Change("removal", "remove", name, name, None, reason, AUTOMATIC, rule, reference)
+        return Change("removal", "remove", name, name, None, reason, True, rule, reference)  # noqa: FBT003
 
 
 class Problem(NamedTuple):
@@ -96,11 +94,10 @@ class InferredVersion(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """The outcome: packages, changes as they were applied, and what the user should know.
+    """The outcome: packages, changes in the order of their application, and what users should know.
 
-    `checked` says whether every name was looked up; without package indexes it is False and there
-    are no `problems` of missing packages. `versions` maps each package to be installed to its
-    version, as far as the indexes have it. `ignored` names the changes that the request left out.
+    Unless every name was looked up (`checked`), no package counts as missing. `versions` are those
+    of the packages to install, as far as indexes have them; `ignored` are changes left out.
     """
 
     packages: tuple[str, ...]

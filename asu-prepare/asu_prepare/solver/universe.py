@@ -2,8 +2,8 @@
 
 import re
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from asu_prepare.resolution.package_feed import Package, PackageFeed, provided
@@ -56,11 +56,24 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """What the package manager will install, or why it cannot; `hidden` are conflicts that it overlooks."""
+    """What the package manager will install, or why it cannot.
+
+    `hidden` are conflicts that it overlooks. `manifest` is what is installed, as it is printed:
+    plain name → version, sorted.
+    """
 
     installed: tuple[Candidate, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
     hidden: tuple[Obstacle, ...] = ()
+    manifest: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def of(installed: Iterable[Candidate], hidden: Iterable[Obstacle] = ()) -> "Solution":
+        """Return the solution that installs these packages."""
+        installed = tuple(installed)
+        packages = (one.package for one in installed)
+        names = ((one.plain_name, one.version) for one in packages if one.version)
+        return Solution(installed, hidden=tuple(hidden), manifest=dict(sorted(names)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +99,7 @@ class Universe:
     def __init__(self, feeds: Sequence[PackageFeed], *, is_apk: bool) -> None:
         self.is_apk = is_apk
         self.candidates = list(_candidates(feeds))
-        if not is_apk:
-            self.candidates += _built_in(self.candidates)
+        self.candidates += _built_in(self.candidates)
         self.by_name: dict[str, list[Candidate]] = {}
         for candidate in self.candidates:
             package = candidate.package
@@ -97,6 +109,8 @@ class Universe:
         for found in self.by_name.values():
             if len(found) > 1:
                 found.sort(key=lambda one: (one.name, order(one.package.version)))
+        # While a snapshot is being published, the modules of its kernel may not be there yet.
+        self.has_modules = any(name.startswith("kmod-") for name in self.by_name)
         self._needs: dict[str, tuple[Need, ...]] = {}
 
     def needs(self, text: str) -> tuple[Need, ...]:
@@ -169,11 +183,6 @@ class Universe:
                         yield from (need.name for need in self.needs(text))
 
 
-def without_abi(candidates: Iterable[Candidate]) -> dict[str, str]:
-    """Return the manifest as it is printed: plain name → version, sorted."""
-    return dict(sorted((one.package.plain_name, one.package.version) for one in candidates))
-
-
 def _candidates(feeds: Sequence[PackageFeed]) -> Iterator[Candidate]:
     """Yield each package once, from the first index that has this version of it."""
     seen: set[tuple[str, str]] = set()
@@ -186,9 +195,10 @@ def _candidates(feeds: Sequence[PackageFeed]) -> Iterator[Candidate]:
 
 
 def _built_in(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
-    """Yield kernel and libc, which an opkg ImageBuilder brings along and no index lists.
+    """Yield what an ImageBuilder brings along and no index lists: kernel and libc with opkg.
 
-    Kernel modules name the version of their kernel, and libpthread is built with libc.
+    Kernel modules name the version of their kernel, and libpthread is built with libc. A version
+    that is not known stays out of the manifest.
     """
     known = {one.name: one for one in candidates}
     modules = (one.package for name, one in known.items() if name.startswith("kmod-"))
@@ -197,6 +207,7 @@ def _built_in(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
     library = next((known[name] for name in ("libpthread", "librt") if name in known), None)
     compiler = next((name for name in known if name.rstrip("0123456789") == "libgcc"), "")
     versions = {"kernel": kernel, "libc": library.package.version if library else ""}
+    versions["base-files"] = ""
     for name, version in versions.items():
         if name not in known:
             depends = (compiler,) if name == "libc" and compiler else ()
