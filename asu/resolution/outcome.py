@@ -41,11 +41,11 @@ class PackageRequest:
         return None if old is not None and old.is_snapshot and old == self.version else old
 
 
-class Change(NamedTuple):
-    """One difference between what was asked for and what the ImageBuilder will be asked for.
+AUTOMATIC = True  # The prepared request holds each change already.
 
-    `automatic` is always true: the prepared request holds each change already.
-    """
+
+class Change(NamedTuple):
+    """One difference between what was asked for and what the ImageBuilder will be asked for."""
 
     type: Literal["migration", "addition", "removal"]
     action: Literal["replace", "add", "remove"]
@@ -62,17 +62,17 @@ class Change(NamedTuple):
         old: str, new: str, reason: str, rule: str, reference: str | None = None
     ) -> Change:
         """Return the replacement of one package by another."""
-        return Change("migration", "replace", old, old, new, reason, True, rule, reference)  # noqa: FBT003
+        return Change("migration", "replace", old, old, new, reason, AUTOMATIC, rule, reference)
 
     @staticmethod
     def added(name: str, reason: str, rule: str, reference: str | None = None) -> Change:
         """Return the addition of a package."""
-        return Change("addition", "add", name, None, name, reason, True, rule, reference)  # noqa: FBT003
+        return Change("addition", "add", name, None, name, reason, AUTOMATIC, rule, reference)
 
     @staticmethod
     def removed(name: str, reason: str, rule: str, reference: str | None = None) -> Change:
         """Return the removal of a package."""
-        return Change("removal", "remove", name, name, None, reason, True, rule, reference)  # noqa: FBT003
+        return Change("removal", "remove", name, name, None, reason, AUTOMATIC, rule, reference)
 
 
 class Problem(NamedTuple):
