@@ -1,8 +1,4 @@
-"""What a build runs in, and what makes it: one container per build, thrown away afterwards.
-
-Every command has a deadline of ours. When it passes, the container is killed and the command's
-output ends.
-"""
+"""What a build runs in, and what makes it: one container per build, thrown away afterwards."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -51,7 +47,7 @@ class BuildContainer(Protocol):
     """The running container of one build."""
 
     def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
-        """Run an argument list for at most `deadline` seconds.
+        """Run an argument list; when `deadline` seconds have passed, the container is killed.
 
         Raises BuildTimeout and ContainerFailed, which hold what the command had printed.
         """
@@ -73,10 +69,7 @@ class BuildContainer(Protocol):
         """Return how many bytes are free on its disk; raises ContainerFailed."""
 
     def admit(self, feeds: Collection[str]) -> None:
-        """Let it reach the servers of more feeds (URLs), except at private addresses.
-
-        Raises ContainerFailed.
-        """
+        """Let it reach more feeds (URLs), except at private addresses; raises ContainerFailed."""
 
     def kill(self) -> None:
         """End everything in it at once; its commands fail."""

@@ -59,9 +59,7 @@ _CONFINEMENT: Mapping[str, Any] = {
 def may_be_reached(settings: Settings) -> list[str]:
     """Return host:port of the servers that builds may reach at any address.
 
-    These are the downloads server, those that the operator names, and allowed feeds with a numeric
-    address. The owner of a named feed could let its name lead anywhere, so only
-    `CONTAINER_MAY_REACH` permits such a feed to be at a private address.
+    Feeds with a name are not among them, since their owners could let the name lead anywhere.
     """
     downloads = settings.builder_upstream_url or settings.upstream_url
     feeds = [
@@ -80,10 +78,8 @@ def targets(urls: Iterable[str]) -> list[str]:
 def loose_interface(settings: Settings) -> dict[str, str]:
     """Return the kernel settings of a container that gets a fence: no reverse path filter.
 
-    Most distributions have that filter on. With it the kernel answers an ARP request only if it has
-    a route back to the sender. Here the sender is the gateway, which the fence prohibits: it would
-    forget the container after some seconds, and downloads would stall. Nothing depends on the
-    filter: what comes in is an answer, or nothing listens for it.
+    With it the kernel would not answer ARP requests of the gateway, which the fence prohibits, and
+    downloads would stall after some seconds. Nothing listens for what else comes in.
     """
     if not _is_fenced(settings):
         return {}

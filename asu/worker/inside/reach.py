@@ -70,5 +70,5 @@ def is_reached(target: str) -> bool:
 
 if __name__ == "__main__":
     with ThreadPoolExecutor(16) as pool:
-        found = list(pool.map(is_reached, sys.argv[1:]))
-    print("\n".join(target for target, reached in zip(sys.argv[1:], found) if reached))  # noqa: B905, T201  # Python 3.9 has no `strict`.
+        tried = pool.map(lambda target: (target, is_reached(target)), sys.argv[1:])
+    sys.stdout.write("".join(f"{target}\n" for target, reached in tried if reached))
