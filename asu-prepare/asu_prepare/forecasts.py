@@ -22,7 +22,7 @@ from .resolution import (
 from .solver.pools import Pool, Pools
 from .solver.sentences import hidden_conflict, problems_of, shared_files
 from .solver.sizes import difference, size_of
-from .solver.universe import Solution, World, without_abi
+from .solver.universe import Solution, World
 from .upstream import patience_left
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Forecasts:
         solution = pool.solve(World.of(resolution.packages, defaults))
         usual = pool.solve(World.of((), _defaults(profiles, request.profile)))
         official, limit = profiles.image_sizes.get(request.profile, (0, 0))
-        manifest = without_abi(solution.installed)
+        manifest = solution.manifest
         size = size_of(
             solution.installed,
             usual.installed or None,
@@ -85,7 +85,7 @@ class Forecasts:
             "changes": _sized(preview["changes"], pool),
             "problems": self._problems(preview["problems"], solution, request, resolution),
             "solved": True,
-            "manifest": manifest,
+            "manifest": dict(manifest),
             "size": size if manifest else None,
             "manifest_diff": await self._difference(manifest, request) if manifest else None,
         }
@@ -136,7 +136,7 @@ class Forecasts:
         except _NoForecastError:
             return None
         defaults = () if request.diff_packages else _defaults(profiles, request.profile)
-        old = without_abi(pool.solve(World.of(request.packages, defaults)).installed)
+        old = pool.solve(World.of(request.packages, defaults)).manifest
         return difference(old, manifest, origin.text) if old else None
 
     async def _profiles(self, version: Version, target: str) -> TargetProfiles:

@@ -57,7 +57,7 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
             ttl=settings.metadata_ttl,
             answered=partial(counts.add, FETCHES),
         )
-    gatherer, pools = Gatherer(documents, names_only=False), Pools(settings.solver_memory)
+    gatherer, pools = Gatherer(documents), Pools(settings.solver_memory)
     previews = Previews(
         gatherer=gatherer,
         forecasts=Forecasts(gatherer, pools, rules),

@@ -36,20 +36,16 @@ ELSEWHERE = ("x86/64", "ath79/generic")
 
 
 class Gatherer(Metadata):
-    """Looks up devices and releases, and decides with what it finds.
-
-    `names_only` skips dependencies and sizes, which take as much memory as all names.
-    """
+    """Looks up devices and releases, and decides with what it finds."""
 
     def __init__(
         self,
         documents: Documents,
         *,
         clock: Callable[[], float] = time.monotonic,
-        names_only: bool = True,
     ) -> None:
         super().__init__(documents)
-        self._clock, self._names_only, self._shared = clock, names_only, Shared()
+        self._clock, self._shared = clock, Shared()
         self.history = DeviceHistory(self)
         self._kept: dict[tuple[Any, ...], Knowledge] = {}
         self._kept_until = 0.0  # All go together, since they hold documents that are replaced.
@@ -175,10 +171,10 @@ class Gatherer(Metadata):
         return PackageFeed(read_index(read_json(raw), self._shared))
 
     def _read_apk(self, raw: bytes) -> PackageFeed:
-        return read_apk_index(raw, self._shared, names_only=self._names_only)
+        return read_apk_index(raw, self._shared)
 
     def _read_opkg(self, raw: bytes) -> PackageFeed:
-        return read_opkg_index(raw, self._shared, names_only=self._names_only)
+        return read_opkg_index(raw, self._shared)
 
 
 async def _part(path: str, read: Callable[[str], Awaitable[PackageFeed]]) -> PackageFeed | None:

@@ -85,11 +85,7 @@ class Shared:
         return self.seen.setdefault(value, value)  # type: ignore[return-value]
 
 
-def package_feed(
-    listed: Iterable[tuple[Package, int, int]],
-    *,
-    names_only: bool = False,
-) -> PackageFeed:
+def package_feed(listed: Iterable[tuple[Package, int, int]]) -> PackageFeed:
     """Return the index that holds these packages, each with its packed and installed size."""
     packages, sizes, installed_sizes = [], array("I"), array("I")
     for package, size, installed in listed:
@@ -98,10 +94,9 @@ def package_feed(
         installed_sizes.append(min(installed, MAX_SIZE))
         if len(packages) > MAX_PACKAGES:
             raise UnreadableIndexError("too many packages")
-    versions = _versions(packages)
-    if names_only:
-        return PackageFeed(versions, has_provides=True)
-    return PackageFeed(versions, tuple(packages), sizes, installed_sizes, has_provides=True)
+    return PackageFeed(
+        _versions(packages), tuple(packages), sizes, installed_sizes, has_provides=True
+    )
 
 
 def _versions(packages: Iterable[Package]) -> dict[str, str]:

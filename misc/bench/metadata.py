@@ -1,18 +1,21 @@
 """A downloads server's metadata at its real size: five releases of ten targets.
 
 Real indexes have about nine thousand names for an architecture; those here are as many and as long,
-invented but for the sample's own.
+invented but for the sample's own. Each package needs up to six others that come before it.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from misc.bench import sample
+from tests.upstream.adb import Entry, adb_bytes
 
 RELEASES = ("23.05.5", "23.05.6", "24.10.3", "24.10.4", "25.12.1")
 TARGETS: Mapping[str, str] = {
@@ -93,7 +96,7 @@ def write_tree(root: Path) -> None:
             _write_feeds(
                 base / "packages" / architecture,
                 architecture,
-                {**names, "base": [*names["base"], *wanted]},
+                {**names, "base": [*wanted, *names["base"]]},
                 number,
             )
         for target, architecture in TARGETS.items():
@@ -110,10 +113,7 @@ def _write_feeds(
             f"-r{1 if place % 4 == 0 else number}"
             for place, name in enumerate(those)
         }
-        _write(
-            directory / feed / "index.json",
-            {"version": 2, "architecture": architecture, "packages": packages},
-        )
+        _write_index(directory / feed, architecture, packages, list(names["base"]))
     (directory / "feeds.conf").write_text(
         "".join(f"src-git {feed} https://example.org/{feed}.git^{'0' * 40}\n" for feed in names)
     )
@@ -142,13 +142,66 @@ def _write_target(
     }
     _write(directory / "profiles.json", profiles)
     names = dict.fromkeys(kmods, f"{KERNEL['version']}-r1")
+    place = directory / "kmods" / "-".join(KERNEL.values())
+    _write_index(place, architecture, names, [f"kernel (= {KERNEL['version']})"])
+    brought = {"kernel": KERNEL["version"], "libc": "1.2.5-r4"}
+    _write_index(directory / "packages", architecture, brought, [])
+
+
+def _write_index(
+    directory: Path, architecture: str, packages: Mapping[str, str], needs: list[str]
+) -> None:
+    """Write index.json and the index of both package managers; each reads its own."""
     _write(
-        directory / "kmods" / "-".join(KERNEL.values()) / "index.json",
-        {"version": 2, "architecture": architecture, "packages": names},
+        directory / "index.json",
+        {"version": 2, "architecture": architecture, "packages": packages},
     )
-    _write(
-        directory / "packages" / "index.json",
-        {"version": 2, "architecture": architecture, "packages": {"kernel": KERNEL["version"]}},
+    listed = entries(architecture, packages, needs)
+    (directory / "Packages.gz").write_bytes(
+        gzip.compress("\n".join(map(stanza, listed)).encode(), 1)
+    )
+    spelt = [
+        replace(one, depends=tuple(need.replace(" (= ", "=").rstrip(")") for need in one.depends))
+        for one in listed
+    ]
+    (directory / "packages.adb").write_bytes(adb_bytes(spelt))
+
+
+def entries(architecture: str, packages: Mapping[str, str], needs: list[str]) -> list[Entry]:
+    """Return what an index says of these packages; sizes differ between architectures only."""
+    chance = random.Random(f"{len(packages)} {architecture}")  # noqa: S311 - As above.
+    known = {name: place for place, name in enumerate(needs)}
+    return [
+        Entry(
+            name=name,
+            version=version,
+            description="A package of about the usual length of a description.",
+            hashes=chance.randbytes(32),
+            arch=architecture,
+            size=chance.randrange(500, 300_000),
+            installed_size=chance.randrange(1_000, 900_000),
+            # Equal for all architectures, as in real indexes.
+            depends=tuple(_needs(name, needs[: known.get(name, len(needs))])),
+            provides=(f"{name}-any",),
+        )
+        for name, version in packages.items()
+    ]
+
+
+def _needs(name: str, those: list[str]) -> list[str]:
+    if len(those) <= 1:
+        return those
+    chance = random.Random(name)  # noqa: S311 - As above.
+    return sorted({"libc", *chance.choices(those, k=chance.randrange(6))} - {name})
+
+
+def stanza(one: Entry) -> str:
+    """Return the same for opkg."""
+    return (
+        f"Package: {one.name}\nVersion: {one.version}\nDepends: {', '.join(one.depends)}\n"
+        f"License: GPL-2.0\nSection: base\nArchitecture: {one.arch}\n"
+        f"Installed-Size: {one.installed_size}\nFilename: {one.name}.ipk\nSize: {one.size}\n"
+        f"SHA256sum: {one.hashes.hex()}\nDescription:  {one.description}\n"
     )
 
 

@@ -46,11 +46,11 @@ _HASH_BYTES = 32  # Each package has a hash, which is not read.
 _MAX_TEXT = 64 * 1024  # Bytes of one name, version or tag.
 
 
-def read_apk_index(raw: bytes, shared: Shared, *, names_only: bool = False) -> PackageFeed:
+def read_apk_index(raw: bytes, shared: Shared) -> PackageFeed:
     """Read an index of apk; raises UnreadableIndexError."""
     try:
         document = _Document(_payload(_unpacked(raw)), shared)
-        return package_feed(document.packages(), names_only=names_only)
+        return package_feed(document.packages())
     except (struct.error, zlib.error, UnicodeDecodeError, IndexError) as error:
         raise UnreadableIndexError("damaged") from error
 

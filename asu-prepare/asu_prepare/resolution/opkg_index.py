@@ -26,13 +26,13 @@ _FIELD = re.compile(
 _MAX_DIGITS = 12
 
 
-def read_opkg_index(raw: bytes, shared: Shared, *, names_only: bool = False) -> PackageFeed:
+def read_opkg_index(raw: bytes, shared: Shared) -> PackageFeed:
     """Read an index of opkg, packed or not; raises UnreadableIndexError."""
     try:
         text = (_unpacked(raw) if raw.startswith(_GZIP_MAGIC) else raw).decode()
     except (UnicodeDecodeError, zlib.error) as error:
         raise UnreadableIndexError("no text in UTF-8, or damaged") from error
-    feed = package_feed(_stanzas(text, shared), names_only=names_only)
+    feed = package_feed(_stanzas(text, shared))
     if not feed.versions and text.strip():
         raise UnreadableIndexError("not a Packages file")
     return feed

@@ -50,7 +50,7 @@ class ApkPool:
             return Solution(obstacles=(*obstacles, *found))
         installed = [self._candidates[one.id] for one in solver.transaction().newsolvables()]
         obstacles += self._unchosen(known, installed)
-        return Solution(tuple(installed) if not obstacles else (), tuple(obstacles))
+        return Solution(obstacles=tuple(obstacles)) if obstacles else Solution.of(installed)
 
     def _wanted(self, name: str) -> Any:
         kind = solv.Job.SOLVER_INSTALL | solv.Job.SOLVER_SOLVABLE_PROVIDES

@@ -25,7 +25,7 @@ def solve_with_opkg(universe: Universe, world: World) -> Solution:
     unique = tuple({(one.kind, one.chain, one.what): one for one in obstacles}.values())
     if unique:
         return Solution(obstacles=unique)
-    return Solution(tuple(installed.values()), hidden=tuple(_hidden(universe, world, installed)))
+    return Solution.of(installed.values(), _hidden(universe, world, installed))
 
 
 class _Run:

@@ -85,14 +85,15 @@ class Pools:
         await asyncio.gather(*self._builds.values(), return_exceptions=True)
 
     async def _build(self, key: Hashable, feeds: tuple[PackageFeed, ...], *, is_apk: bool) -> None:
-        pool = await asyncio.to_thread(_built, feeds, is_apk=is_apk)
+        pool = await asyncio.to_thread(build_pool, feeds, is_apk=is_apk)
         self._pools[key] = pool
         self._pools.move_to_end(key)
         while len(self._pools) > 1 and self.size > self._max_bytes:
             self._pools.popitem(last=False)
 
 
-def _built(feeds: tuple[PackageFeed, ...], *, is_apk: bool) -> Pool:
+def build_pool(feeds: tuple[PackageFeed, ...], *, is_apk: bool) -> Pool:
+    """Prepare packages for solving; takes about a second."""
     if is_apk:
         # Loaded where it is needed: without libsolv, which is C, previews lack the forecast only.
         from .apk_pool import ApkPool  # noqa: PLC0415

@@ -43,7 +43,8 @@ def hidden_conflict(obstacle: Obstacle) -> str:
 def shared_files(members: Sequence[str], reason: str, wanted: Collection[str]) -> Problem:
     """Return the problem of packages that have the same files, which opkg finds while it installs."""
     first = next((name for name in members if name in wanted), members[0])
-    other = next((name for name in members if name not in wanted), "")
+    # What is there although it was taken away is needed by something else.
+    other = next((one for one in members if not {one, f"-{one}"} & set(wanted)), "")
     advice = f"Take one of them away, such as with -{other}." if other else "Leave one of them out."
     detail = f"{' and '.join(members)}: {reason} {advice}"
     return Problem(first, "conflict", f"-{other}" if other else None, detail)

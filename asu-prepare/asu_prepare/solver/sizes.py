@@ -1,6 +1,7 @@
 """Estimates how large an image will be, and says what changes between two of them."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from asu_prepare.resolution import is_older_package
@@ -9,6 +10,8 @@ from .universe import Candidate
 
 # An estimate is within this part of the real size for nine of ten images.
 ERROR = 0.05
+# Two releases differ in hundreds of versions, and the same ones are compared for each preview.
+_is_older = lru_cache(maxsize=16_384)(is_older_package)
 
 
 def size_of(
@@ -57,15 +60,15 @@ def difference(old: Mapping[str, str], new: Mapping[str, str], since: str) -> di
     """Return what comes, goes and changes its version between two manifests."""
     both = [name for name in new if name in old]
     changed = [
-        {"package": name, "old": old[name], "new": new[name]}
+        ({"package": name, "old": old[name], "new": new[name]}, _is_older(new[name], old[name]))
         for name in both
         if old[name] != new[name]
     ]
     parts = {
         "added": [{"package": name, "version": new[name]} for name in new if name not in old],
         "removed": [{"package": name, "version": old[name]} for name in old if name not in new],
-        "upgraded": [one for one in changed if not is_older_package(one["new"], one["old"])],
-        "downgraded": [one for one in changed if is_older_package(one["new"], one["old"])],
+        "upgraded": [one for one, is_older in changed if not is_older],
+        "downgraded": [one for one, is_older in changed if is_older],
     }
     counts = {name: len(part) for name, part in parts.items()}
     counts["unchanged"] = len(both) - len(changed)

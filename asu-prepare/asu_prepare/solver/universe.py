@@ -2,8 +2,8 @@
 
 import re
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from asu_prepare.resolution.package_feed import Package, PackageFeed, provided
@@ -56,11 +56,23 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """What the package manager will install, or why it cannot; `hidden` are conflicts that it overlooks."""
+    """What the package manager will install, or why it cannot.
+
+    `hidden` are conflicts that it overlooks. `manifest` is what is installed, as it is printed:
+    plain name → version, sorted.
+    """
 
     installed: tuple[Candidate, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
     hidden: tuple[Obstacle, ...] = ()
+    manifest: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def of(installed: Iterable[Candidate], hidden: Iterable[Obstacle] = ()) -> "Solution":
+        """Return the solution that installs these packages."""
+        installed = tuple(installed)
+        names = ((one.package.plain_name, one.package.version) for one in installed)
+        return Solution(installed, hidden=tuple(hidden), manifest=dict(sorted(names)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +179,6 @@ class Universe:
                 for text in candidate.package.depends:
                     if text[0] != "!":
                         yield from (need.name for need in self.needs(text))
-
-
-def without_abi(candidates: Iterable[Candidate]) -> dict[str, str]:
-    """Return the manifest as it is printed: plain name → version, sorted."""
-    return dict(sorted((one.package.plain_name, one.package.version) for one in candidates))
 
 
 def _candidates(feeds: Sequence[PackageFeed]) -> Iterator[Candidate]:
