@@ -17,7 +17,6 @@ from .routers import (
     health_routes,
     metadata_routes,
     page_routes,
-    prepare_routes,
     statistics_routes,
     store_routes,
 )
@@ -63,7 +62,7 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
     for router in (
         metadata_routes.documents,
         build_routes.router,
-        prepare_routes.router,
+        build_routes.previews,
         metadata_routes.router,
         statistics_routes.router,
         store_routes.router,

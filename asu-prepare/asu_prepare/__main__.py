@@ -15,18 +15,12 @@ from .serving import server_options
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the service until SIGTERM or SIGINT; running requests are answered first."""
-    options = _options(arguments)
-    given = {
-        name: value
-        for name, value in vars(options).items()
-        if name != "openapi" and value is not None
-    }
+    given = {name: value for name, value in vars(_options(arguments)).items() if value is not None}
+    wants_openapi = given.pop("openapi")
     settings = Settings(**given)
     app = create_app(settings)
-    if options.openapi:
-        sys.stdout.write(
-            json.dumps(app.openapi(), indent=2, sort_keys=True, ensure_ascii=True) + "\n"
-        )
+    if wants_openapi:
+        sys.stdout.write(json.dumps(app.openapi(), indent=2, sort_keys=True) + "\n")
         return
     configure_logging(level=settings.log_level, style=settings.log_format)
     uvicorn.run(app, host=settings.host, port=settings.port, **server_options(settings))

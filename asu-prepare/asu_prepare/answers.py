@@ -59,8 +59,7 @@ class ProblemAnswer(_Answer):
         Literal["unknown", "removed", "renamed", "conflict", "elsewhere", "missing-dependency"],
         Field(
             description="`missing-dependency` and `conflict` come from the forecast, with the "
-            "chain "
-            "of packages that leads there."
+            "chain of packages that leads there."
         ),
     ]
     suggestion: str | None

@@ -1,8 +1,7 @@
 """The page in which the API can be read and tried: Swagger UI, from an installed package.
 
-They are sent from our own origin, so that the page works without internet, and no network of others
-decides what runs in it. None of the package's Python is run, nor is anything read before somebody
-opens the page.
+The files come from our own origin, so the page works without internet. None of the package's Python
+is run, and nothing is read before somebody opens the page.
 """
 
 import base64
@@ -54,19 +53,17 @@ def swagger_page(title: str) -> str:
         swagger_js_url=f"{PATH}/swagger-ui-bundle.js",
         swagger_css_url=f"{PATH}/swagger-ui.css",
         swagger_favicon_url=f"{PATH}/favicon-32x32.png",
-        # It would have a server of others fetch our description.
+        # Without this, a foreign server would fetch our description.
         swagger_ui_parameters={"validatorUrl": None},
     )
     return bytes(page.body).decode()
 
 
 def policy_of(page: str) -> Mapping[str, str]:
-    """Return the headers for such a page, which may load files of our own origin alone.
+    """Return the headers for the page, which may load files of our own origin alone.
 
-    Its one inline script is allowed by its hash.
-
-    The program writes styles into the page while it runs and has its pictures within its style
-    sheet; it sends no form, and no other page may frame it.
+    Its inline script is allowed by its hash. Swagger UI writes styles into the page and has its
+    pictures in its style sheet.
     """
     hashes = [
         base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -49,7 +49,7 @@ class Forecasts:
     ) -> dict[str, Any]:
         """Return the preview with its forecast."""
         try:
-            found = await self._forecast(preview, request, resolution)
+            return await self._forecast(preview, request, resolution)
         except _NoForecastError as error:
             return _with_warnings({**preview, **NOTHING}, [str(error)])
         except Exception as error:
@@ -57,7 +57,6 @@ class Forecasts:
             log.warning("no forecast: %s", type(error).__name__, exc_info=log.isEnabledFor(10))
             sentence = "What will be installed cannot be foretold from these package indexes."
             return _with_warnings({**preview, **NOTHING}, [sentence])
-        return found
 
     async def _forecast(
         self, preview: dict[str, Any], request: PackageRequest, resolution: Resolution
@@ -74,12 +73,7 @@ class Forecasts:
         usual = pool.solve(World.of((), _defaults(profiles, request.profile)))
         official, limit = profiles.image_sizes.get(request.profile, (0, 0))
         manifest = solution.manifest
-        size = size_of(
-            solution.installed,
-            usual.installed or None,
-            official=official,
-            limit=limit,
-        )
+        size = size_of(solution.installed, usual.installed or None, official=official, limit=limit)
         answer = {
             **preview,
             "changes": _sized(preview["changes"], pool),
@@ -149,6 +143,9 @@ class Forecasts:
             ) from None
 
     async def _pool(self, version: Version, target: str) -> Pool:
+        recent = self.pools.recent((version, target))
+        if recent is not None:
+            return recent
         index = await self.gatherer.installable(version, target)
         if index is None or not index.provides_known:
             raise _NoForecastError(
@@ -164,6 +161,11 @@ class Forecasts:
         if pool is None:
             raise _NoForecastError(
                 "The complete list of packages is not ready yet; ask again in a few seconds."
+            )
+        if not pool.universe.has_modules:
+            raise _NoForecastError(
+                f"The kernel modules of {version} for {target} are not published at the moment, so "
+                "the complete list of packages is not foretold."
             )
         return pool
 

@@ -82,14 +82,10 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
         redoc_url=None,
         middleware=[
             Middleware(
-                Edge,
-                counts=counts,
-                cors=settings.cors,
-                max_body_bytes=settings.max_body_bytes,
+                Edge, counts=counts, cors=settings.cors, max_body_bytes=settings.max_body_bytes
             )
         ],
-        # FastAPI's own telemetry would record exception messages, which can hold what a caller
-        # sent.
+        # FastAPI's telemetry would record exception messages, which can hold what a caller sent.
         telemetry={
             "tracing": False,
             "metrics": False,
@@ -107,7 +103,7 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
 
 
 def _add_error_handlers(app: FastAPI, counts: Counts) -> None:
-    """Answer every refusal, including those of the framework, in the one form that errors have."""
+    """Answer every refusal, including those of the framework, in one form."""
 
     async def refused(_request: Request, error: Exception) -> Response:
         assert isinstance(error, PrepareError)  # noqa: S101  # Registered for this class alone.

@@ -1,7 +1,6 @@
 """What surrounds every request: its id and log line, HEAD, CORS, bounds, and our own mistakes.
 
-It is one layer of plain ASGI. Starlette's classes that wrap a whole response cost more than a
-preview does, and six layers cost more than one.
+It is one layer of plain ASGI, since Starlette's classes cost more than a preview does.
 """
 
 import logging
@@ -83,8 +82,7 @@ class Edge:
             headers = {**_PREFLIGHT, "Access-Control-Allow-Headers": _wanted_headers(scope)}
             await Response(status_code=204, headers=headers)(scope, receive, answer)
         elif _CONTROL.search(scope["path"]):
-            # A route's pattern would take a path with a line break at its end for the path without
-            # it, which is not what a gateway takes it for.
+            # A route's pattern ignores a line break at the end of a path; a gateway does not.
             await NotFoundError().response()(scope, receive, answer)
         else:
             await self._app(scope, _bounded(receive, self._max_body_bytes), answer)
@@ -127,13 +125,9 @@ def _request_id(scope: Scope) -> str:
 
 
 def _log_request(level: int, scope: Scope, status: int, request_id: str, seconds: float) -> None:
-    # ascii() escapes line ends, terminal codes and lone surrogates of a path that anyone can
-    # choose.
-    method, path, milliseconds = (
-        ascii(scope["method"])[1:-1],
-        ascii(scope["path"][:256])[1:-1],
-        round(seconds * 1000, 2),
-    )
+    # ascii() escapes line ends, terminal codes and lone surrogates, which a path can hold.
+    method, path = ascii(scope["method"])[1:-1], ascii(scope["path"][:256])[1:-1]
+    milliseconds = round(seconds * 1000, 2)
     log.log(
         level,
         "%s %s %d in %.2f ms, request %s",

@@ -1,9 +1,8 @@
 """The request for a preview: a build request as clients send it.
 
-The patterns are anchored, ASCII only and narrower than what a shell or make could understand, since
-the values end in the command line of an ImageBuilder. The API has the same rules in its own words,
-and the contract tests send the same corpus to both. Unknown fields are ignored: clients replay
-answers of other servers, and newer clients may know more than we do.
+The values end in the command line of an ImageBuilder, so the patterns are narrow. The API has the
+same rules, and contract tests send the same corpus to both. Unknown fields are ignored: clients
+replay answers of other servers.
 """
 
 from typing import Annotated, Literal
@@ -25,8 +24,7 @@ MAX_REPOSITORIES = 16  # A release has five feeds of its own.
 MAX_DEFAULTS = 64 * 1024
 MAX_ROOTFS_MB = 10 * 1024  # Beyond any flash; the API has its own, smaller limit.
 
-# The regular expressions of pydantic match `$` at the very end only, so a trailing newline is
-# refused.
+# In pydantic `$` matches at the very end only, so a trailing newline is refused.
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}"
 PackageEntry = Annotated[str, StringConstraints(pattern=rf"^-?{_NAME}$")]
 PackageName = Annotated[str, StringConstraints(pattern=rf"^{_NAME}$")]
@@ -40,8 +38,7 @@ RepositoryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0
 # Printable ASCII without the space, both quotes and the backslash.
 RepositoryUrl = Annotated[str, StringConstraints(pattern=r"^[!#-&(-\[\]-~]{1,512}$")]
 RepositoryKey = Annotated[str, StringConstraints(max_length=4_096)]
-# The id of a rule, or of a change that comes from the defaults: new-default-NAME,
-# gone-default-NAME.
+# The id of a rule, or of a change from the defaults: new-default-NAME, gone-default-NAME.
 ChangeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,159}$")]
 
 

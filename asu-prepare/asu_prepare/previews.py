@@ -45,8 +45,7 @@ class Previews:
     async def answer(self, request: PrepareRequest, *, solve: bool = True) -> bytes:
         """Return the preview as JSON, with its forecast if `solve`; raises PrepareError.
 
-        The preview has some hundred entries. Writing them once, without a model of the answer in
-        between, takes a quarter of the time.
+        Without a model of the answer in between, writing takes a quarter of the time.
         """
         outcome = "failed"
         try:

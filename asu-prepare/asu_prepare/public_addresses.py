@@ -1,10 +1,10 @@
-"""Tell public from private addresses, so DNS cannot point our HTTP client at an internal host."""
+"""Separates public from private addresses, so no DNS answer leads us to an internal host."""
 
 import ipaddress
 import re
 
-# A name without a dot, or an address itself, is nothing that a public name server answers for: the
-# operator has written it and means it. (All digits, or 0x and digits, is an address in disguise.)
+# No public name server answers for a name without a dot, so the operator means it. All digits, or
+# 0x and digits, are an address.
 _LOCAL_NAME = re.compile(r"[a-z][a-z0-9_-]*", re.IGNORECASE)
 # For protocols, and a cloud's own services; Python knows parts of it only.
 _ASSIGNED = ipaddress.IPv4Network("192.0.0.0/24")
@@ -14,11 +14,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def is_public(text: str) -> bool:
-    """Whether everybody reaches the same machine under this address; False for what is none.
-
-    Loopback, private, link-local, shared, documentation and multicast addresses are not, nor what
-    only wraps one of them.
-    """
+    """Whether an address is public, and not an IPv6 address that stands for a private one."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

@@ -47,7 +47,10 @@ def add_prepare_route(app: FastAPI, previews: Previews) -> None:
         response_model=PreviewAnswer,
         responses=_REFUSALS,
     )
-    async def prepare(request: PrepareRequest, solve: SolveQuery = True) -> Response:  # noqa: FBT002
+    async def prepare(
+        request: PrepareRequest,
+        solve: SolveQuery = True,  # noqa: FBT002
+    ) -> Response:
         """Say which packages a build request leads to, what changes against it and why.
 
         Nothing is built: the same request always gets the same answer. `prepared_request` is ready
@@ -74,7 +77,7 @@ def add_operation_routes(app: FastAPI, rules: RuleBook, documents: CachedDocumen
         }
 
     async def health() -> HealthAnswer:
-        """Answer; the rules are read before the port opens, and nothing else must be waited for."""
+        """Answer; the rules are read before the port opens, and nothing else is needed."""
         return HealthAnswer(status="ok")
 
     for path, question in (

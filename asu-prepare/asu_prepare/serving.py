@@ -7,9 +7,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .config import Settings
 
-# What a connection may send without anything coming of it: a head, trailers, extensions of chunks.
-# The gateway takes heads of 40 KiB at most, and nobody needs more; the parser keeps all of it, and
-# the application's own limits only begin with the body.
+# What a connection may send without progress: a head, trailers, extensions of chunks. The parser
+# keeps all of it; the application's own limits begin with the body.
 MAX_FRUITLESS_BYTES = 64 * 1024
 _REFUSAL = json.dumps(
     {

@@ -1,9 +1,7 @@
 """The downloads server's documents, fetched once at a time; the last good copy is kept.
 
-A cache and nothing more: it can be thrown away at any moment, and any replica comes to the same.
-What it keeps of a document is what the reader made of it, swapped in whole. An exchange runs in the
-background up to its deadline; who needs the document waits only as long as the request's own budget
-allows and then goes on without it, or with the copy that there is.
+A copy is what the reader made of the document. An exchange runs in the background up to its
+deadline; a request waits as long as its own budget allows and goes on with the copy that there is.
 """
 
 import asyncio
@@ -24,9 +22,7 @@ log = logging.getLogger(__name__)
 # The largest index of the real server has 9 MiB; three times that leaves room.
 MAX_BYTES = 32 * 1024 * 1024
 DEADLINE = 5.0  # Seconds of an exchange.
-# Seconds in which a document that could not be had, or a server that could not be reached, is left
-# alone.
-PAUSE = 15.0
+PAUSE = 15.0  # Seconds until a failed document or an unreachable server is asked again.
 MISSING_SECONDS = 60.0  # A document that does not exist may be published any minute.
 # Seconds that a request waits for a newer copy: the old one is minutes old and nearly as good.
 STALE_PATIENCE = 0.25
@@ -82,7 +78,7 @@ def patience(seconds: float) -> Iterator[None]:
 
 
 class DownloadsServer:
-    """The documents of a downloads server over HTTP, the in-memory twin of which is below.
+    """The documents of a downloads server over HTTP.
 
     `answered` is called with the end of each exchange: fresh, not_modified, missing or failed.
     """
@@ -197,7 +193,7 @@ class DownloadsServer:
 
 
 class MemoryDocuments:
-    """The in-memory twin: documents of a mapping, all of which are unavailable while `down`."""
+    """The documents of a mapping, all of which are unavailable while `down`."""
 
     def __init__(self, documents: Mapping[str, bytes], *, down: bool = False) -> None:
         self.documents, self.down = dict(documents), down
@@ -232,25 +228,19 @@ async def _read(
 ) -> _Copy:
     """Return the copy that an answer leads to; raises FetchError, and what the reader raises.
 
-    A large document is read in a thread: indexes of megabytes must not hold up previews that need
-    none of them.
+    A large document is read in a thread, so that other previews need not wait.
     """
     if answer.status == NOT_MODIFIED and old is not None:
         return replace(old, fetched=clock())
     if answer.status != OK:
         raise FetchError(f"status {answer.status}")
-    value = (
-        await asyncio.to_thread(reader, answer.body)
-        if len(answer.body) > LARGE
-        else reader(answer.body)
-    )
+    body = answer.body
+    value = await asyncio.to_thread(reader, body) if len(body) > LARGE else reader(body)
     return _Copy(value, answer.validators, clock())
 
 
 def _why(error: Exception) -> str:
     """Return what may be logged of an error: a reader's message may hold what the server sent."""
-    return (
-        str(error)
-        if isinstance(error, FetchError)
-        else f"not such a document ({type(error).__name__})"
-    )
+    if isinstance(error, FetchError):
+        return str(error)
+    return f"not such a document ({type(error).__name__})"

@@ -1,10 +1,7 @@
 """The only place that speaks HTTP as a client: bounded fetches of documents.
 
-An answer is bounded in time and in size, and what counts is its size unpacked: a small packed body
-that grows without end is given up at the bound, not after it. Redirects are not followed, since a
-downloads server that is asked for metadata has no reason to send us elsewhere. Nor may its name:
-where it has a public one, a private address is refused. What is looked at is the very connection,
-so that another answer of the name server changes nothing.
+An answer is bounded in time and in size, packed and unpacked. Redirects are not followed. A public
+name must not have a private address; the connection itself is checked, not an answer of DNS.
 """
 
 import asyncio
@@ -93,13 +90,10 @@ class WebClient:
     def _extensions(
         self, url: str
     ) -> dict[str, Callable[[str, Mapping[str, Any]], Awaitable[None]]]:
-        """Return what has the library show us a connection as soon as it is made."""
+        """Return the check of a new connection; nothing for a host that may be private."""
         host = _host(url)
-        return (
-            {}
-            if host in self._private_hosts or is_meant_to_be_local(host)
-            else {"trace": _refuse_private}
-        )
+        is_allowed = host in self._private_hosts or is_meant_to_be_local(host)
+        return {} if is_allowed else {"trace": _refuse_private}
 
 
 async def _bounded(pieces: AsyncIterator[bytes], encoding: str, max_bytes: int) -> bytes:
@@ -113,8 +107,7 @@ async def _bounded(pieces: AsyncIterator[bytes], encoding: str, max_bytes: int) 
         if unpacker and unpacker.eof and piece:
             raise FetchError("the packed body goes on after its end")
         body += unpacker.decompress(piece, max_bytes + 1 - len(body)) if unpacker else piece
-        # What is received counts, too: a packed body can go on for ever without unpacking to
-        # anything.
+        # A packed body can go on for ever without unpacking to anything.
         if max(len(body), received) > max_bytes:
             raise FetchError(f"the body is larger than {max_bytes} bytes")
     if unpacker and received and not unpacker.eof:

@@ -1,1 +1,1 @@
-"""Builds as clients see them: requests, answers, ETA, capacity, the queue and the fleet of workers."""
+"""Builds as clients see them: requests, answers, ETA, capacity, queue and fleet of workers."""

@@ -1,8 +1,7 @@
 """Wake workers through RQ. Beside `worker/queue_worker.py`, no other module knows RQ.
 
-An RQ job is a *ticket*: it says "a build waits" and names none (docs/decisions/0031). It is versioned
-JSON. Nothing in Redis is executable: no pickle, and a worker runs its own function, whatever function
-a job names.
+An RQ job is a *ticket*: it says "a build waits" and names none (docs/decisions/0031). It is
+versioned JSON, without pickle, and a worker runs its own function, whatever function a job names.
 """
 
 from redis import Redis

@@ -117,7 +117,7 @@ def live_workers(redis: Redis) -> list[str]:
 def has_live_worker(redis: Redis, host: str) -> bool:
     """Whether a worker on `host` is alive.
 
-    Raises QueueUnavailable if Redis does not answer, and MemoryFull if it may have refused the note.
+    Raises QueueUnavailable if Redis does not answer, MemoryFull if it may have refused the note.
     """
     if host in live_workers(redis):
         return True

@@ -78,7 +78,7 @@ def in_words(findings: Iterable[Finding]) -> str:
     for finding in findings:
         lines.append(f"{MARKS[finding.level]}  {finding.name:<18} {finding.detail}")
         if finding.advice:
-            lines.append(f"{'':9}{'':<18} → {finding.advice}")
+            lines.append(f"{'':27} → {finding.advice}")
     return "\n".join(lines) + "\n"
 
 

@@ -78,11 +78,8 @@ def run_checks(
         thread.start()
     for thread, limit in zip(threads, limits.values(), strict=True):
         thread.join(max(0.0, begun + limit - time.monotonic()))
-    return [replace(found.get(name) or _late(limit), name=name) for name, limit in limits.items()]
-
-
-def _late(seconds: float) -> Finding:
-    return problem(
-        f"no answer within {seconds:g} s",
-        "See whether the server that it asks hangs, or whether a firewall drops the packets.",
-    )
+    advice = "See whether the server that it asks hangs, or whether a firewall drops the packets."
+    return [
+        replace(found.get(name) or problem(f"no answer within {limit:g} s", advice), name=name)
+        for name, limit in limits.items()
+    ]

@@ -12,8 +12,7 @@ multiple of four, which the length does not count.
 
 Fields of a table, and the table itself, are "extended" blobs: the kind is the type of the value,
 and the value follows a name (u16 length, the name, a zero byte, filled up to a multiple of four).
-In the chain within an image, a last blob with a SIGNATURE alone holds the signature of the image,
-by the key of the certificate before it.
+In an image, a last blob with a SIGNATURE alone holds the signature of the image.
 """
 
 import struct
@@ -30,7 +29,7 @@ LENGTHS = (1 << KIND_BITS) - 1
 CERTIFICATE, SIGNATURE, PAYLOAD = 0, 0, 1
 TABLE, STRING, INT64, INT32 = 2, 3, 4, 5
 INTEGERS = {INT64: struct.Struct(">Q"), INT32: struct.Struct(">I")}
-AUTHORISES = 1  # The certificate vouches for a key; 2 revokes one.
+AUTHORISES = 1  # A certificate for a key; 2 revokes one.
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +42,7 @@ class Certificate:
 
 
 def read_chain(data: bytes) -> list[Certificate]:
-    """Read a file of certificates, that of the authority first; raises UnusableKey.
-
-    Devices check whether each vouches for the next; this does not.
-    """
+    """Read a file of certificates, that of the authority first; raises UnusableKey."""
     try:
         chain = [_certificate(kind, body) for kind, body in _blobs(data)]
     except (ValueError, KeyError, struct.error) as error:
@@ -62,7 +58,7 @@ def signature_blob(signature: bytes) -> bytes:
 
 
 def self_signed(key: SecretKey, *, valid_from: int, expires_at: int) -> bytes:
-    """Return a chain of one certificate, by which a key vouches for itself."""
+    """Return a chain of one certificate: that of a key by itself."""
     fields = [
         _field(INT32, "certtype", INTEGERS[INT32].pack(AUTHORISES)),
         _field(INT64, "validfrom", INTEGERS[INT64].pack(valid_from)),

@@ -1,13 +1,7 @@
-"""The blocks at the end of a firmware image, in the format of OpenWrt's fwtool.
+"""The blocks at the end of a firmware image (metadata, signature), in the format of fwtool.
 
-An image may be followed by blocks: metadata, by which a device knows what it is offered, then a
-signature. Each is its data and a trailer of 16 bytes, big endian:
-
-    "FWx0"  checksum:u32  kind:u8  zero[3]  length:u32
-
-`length` counts data and trailer. The checksum is a CRC-32 over the whole file up to the trailer,
-blocks before it included; it starts with all ones like the usual one, but is not inverted at its
-end. Images are read in pieces: some have a GiB.
+Each is its data and a trailer, big endian: "FWx0" checksum:u32 kind:u8 zero[3] length:u32. `length`
+counts both. The checksum is a CRC-32 over the whole file up to the trailer, not inverted at its end.
 """
 
 import os
@@ -26,10 +20,7 @@ PIECE = 1024 * 1024
 
 
 def strip_signature(image: Path) -> bool:
-    """Take the signature block off the end of an image, where there is one; whether there was.
-
-    What stands before it, metadata or anything else, stays as it is. Raises OSError.
-    """
+    """Take the signature block off the end of an image; return whether there was one."""
     with image.open("r+b") as file:
         end = file.seek(0, os.SEEK_END) - TRAILER.size
         if end < 0:
@@ -41,8 +32,7 @@ def strip_signature(image: Path) -> bool:
         before = 0
         for piece in pieces(file, end):
             before = zlib.crc32(piece, before)
-        # Without the right checksum these are bytes of the image that look like a trailer by
-        # chance.
+        # With a wrong checksum these are bytes of the image that look like a trailer by chance.
         if checksum != before ^ INVERTED:
             return False
         file.truncate(end + TRAILER.size - length)
@@ -56,7 +46,7 @@ def signature_block(data: bytes, *, before: int) -> bytes:
 
 
 def pieces(file: IO[bytes], length: int) -> Iterator[bytes]:
-    """Yield the first `length` bytes of a file."""
+    """Yield the first `length` bytes of a file; some images have a GiB."""
     file.seek(0)
     while length and (piece := file.read(min(PIECE, length))):
         length -= len(piece)

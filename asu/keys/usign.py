@@ -1,21 +1,18 @@
-"""Keys and signatures in the format of usign and OpenBSD's signify: Ed25519 in two lines of text.
+"""Keys and signatures as usign and OpenBSD's signify write them: Ed25519 in two lines of text.
 
-The first line is `untrusted comment: …`, the second Base64 of one of these, numbers being big
-endian:
+The first line is `untrusted comment: …`, the second Base64 of one of these, big endian:
 
     secret key   "Ed" "BK" rounds:u32 salt[16] checksum[8] fingerprint[8] seed[32] public[32]
     public key   "Ed" fingerprint[8] public[32]
     signature    "Ed" fingerprint[8] signature[64]
 
-`rounds` is 0 for a key without passphrase, the only kind that usign takes. `checksum` is the start
-of the SHA-512 over seed and public key. `fingerprint` is a random number that tells keys apart. No
-error here quotes anything of a key.
-
-Importing this module imports the library `cryptography`, so it is done only where a key is at hand.
+`rounds` is 0 without a passphrase. `checksum` begins the SHA-512 over seed and public key.
+`fingerprint` is a random number. No error here quotes anything of a key.
 """
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import secrets
 import struct
@@ -53,10 +50,8 @@ class PublicKey:
 
     def text(self) -> str:
         """Return the key as usign writes it to a file."""
-        return _text(
-            f"public key {self.fingerprint.hex()}",
-            PUBLIC.pack(ALGORITHM, self.fingerprint, self.point),
-        )
+        packed = PUBLIC.pack(ALGORITHM, self.fingerprint, self.point)
+        return _text(f"public key {self.fingerprint.hex()}", packed)
 
 
 class SecretKey:
@@ -77,19 +72,11 @@ class SecretKey:
 
     def text(self) -> str:
         """Return the key as usign writes it to a file, without passphrase."""
-        seed = self._key.private_bytes_raw()
-        checksum, salt = _checksum(seed, self.public.point), secrets.token_bytes(16)
-        packed = SECRET.pack(
-            ALGORITHM,
-            KEY_DERIVATION,
-            0,
-            salt,
-            checksum,
-            self.public.fingerprint,
-            seed,
-            self.public.point,
-        )
-        return _text(f"private key {self.public.fingerprint.hex()}", packed)
+        fingerprint, point = self.public.fingerprint, self.public.point
+        seed, salt = self._key.private_bytes_raw(), secrets.token_bytes(16)
+        head = (ALGORITHM, KEY_DERIVATION, 0, salt)
+        packed = SECRET.pack(*head, _checksum(seed, point), fingerprint, seed, point)
+        return _text(f"private key {fingerprint.hex()}", packed)
 
 
 def new_secret_key() -> SecretKey:
@@ -129,15 +116,11 @@ def _text(comment: str, packed: bytes) -> str:
 
 
 def _unpacked(text: str, layout: struct.Struct, what: str) -> tuple[bytes, ...]:
-    lines = text.rstrip("\0").splitlines()
-    try:
-        packed = (
-            base64.b64decode(lines[1].strip(), validate=True)
-            if lines[0].startswith(COMMENT)
-            else b""
-        )
-    except (IndexError, binascii.Error):
-        packed = b""
+    comment, _, rest = text.rstrip("\0").partition("\n")
+    packed = b""
+    if comment.startswith(COMMENT):
+        with contextlib.suppress(IndexError, binascii.Error):
+            packed = base64.b64decode(rest.splitlines()[0].strip(), validate=True)
     if len(packed) != layout.size:
         raise UnusableKey(f"it is no {what} file as usign writes it")
     return layout.unpack(packed)

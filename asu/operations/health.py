@@ -1,7 +1,7 @@
 """The state of each part, in words that say what to do."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from asu.blocking import BlockingCalls
 from asu.builds.fleet import Fleet, WorkerNote, known_free
@@ -51,11 +51,7 @@ class Health:
 
     async def redis(self) -> str:
         """Return `ok` if Redis answers, else what is wrong: no request can be served then."""
-        try:
-            await self._records.waiting()
-        except AsuError as error:
-            return error.detail
-        return "ok"
+        return await _words(self._ping())
 
     async def notice(self) -> str | None:
         """Return what operators should know although requests can be served."""
@@ -70,36 +66,36 @@ class Health:
 
     async def _look(self) -> dict[str, str]:
         workers, memory, store, free = await asyncio.gather(
-            self._workers(), self._memory(), self._reach_store(), self._disk.free()
+            _words(self._workers()),
+            _words(self._memory()),
+            _words(self._reach_store()),
+            self._disk.free(),
         )
         notes = self._notes.get("notes") or []
-        least = min(known_free(notes), default=free)
-        disk = self._disk_words(free)
+        least, disk = min(known_free(notes), default=free), self._disk_words(free)
+        if least != free:
+            disk = f"{disk}; the fullest worker: {self._disk_words(least)}"
         return {
             "workers": workers,
             "memory": memory,
             "metadata": f"oldest copy validated {self._upstream.oldest():.0f} s ago",
             "store": store,
-            "disk": disk
-            if least == free
-            else f"{disk}; the fullest worker: {self._disk_words(least)}",
+            "disk": disk,
             "podman": _podman(notes),
             "prepare": self._preparer.state(),
         }
 
+    async def _ping(self) -> str:
+        await self._records.waiting()
+        return "ok"
+
     async def _workers(self) -> str:
-        try:
-            notes = await self._notes.fetch("notes", self._fleet.notes)
-        except AsuError as error:
-            return error.detail
+        notes = await self._notes.fetch("notes", self._fleet.notes)
         return f"{len(notes)} alive" if notes else NO_WORKER
 
     async def _memory(self) -> str:
-        try:
-            use = await self._records.memory()
-            pending = await self._records.waiting() + await self._records.running()
-        except AsuError as error:
-            return error.detail
+        use = await self._records.memory()
+        pending = await self._records.waiting() + await self._records.running()
         if use is None:
             return "Redis does not say"
         return memory_words(use) if use.has_room(pending) else f"{memory_words(use)}: {RAISE}"
@@ -109,8 +105,6 @@ class Health:
             await self._store_calls.run(self._store.reach)
         except TimeoutError:
             return NO_ANSWER
-        except AsuError as error:
-            return error.detail
         return "ok"
 
     def _disk_words(self, free: int | None) -> str:
@@ -120,6 +114,13 @@ class Health:
             return f"{free // MIB} MiB free"
         reserve = f"the reserve of {self._reserve // MIB} MiB (DISK_RESERVE_MB)"
         return f"only {free // MIB} MiB free, less than {reserve}: {FREE_UP}"
+
+
+async def _words(look: Awaitable[str]) -> str:
+    try:
+        return await look
+    except AsuError as error:
+        return error.detail
 
 
 def memory_words(use: MemoryUse) -> str:

@@ -1,11 +1,11 @@
 """Every metric of asu: name, type, help, and all values of each label. Nothing else is exposed.
 
 A label has a small closed set of values, so no client can make the monitoring grow. `ROUTES` stands
-for the templates of the routes, `other` for a path without one. REFERENCE.md is made from this file.
+for the templates of the routes, `other` for a path without one.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -36,10 +36,6 @@ class Metric:
     kind: Kind
     help: str
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def combinations(self) -> Iterator[tuple[str, ...]]:
-        """Yield every combination of values; one, of nothing, without labels."""
-        yield from itertools.product(*self.labels.values())
 
 
 HTTP_REQUESTS = Metric(
@@ -183,7 +179,8 @@ class Counts:
         # A counter that exists from the start shows its first event, too. The routes would be a
         # thousand counters.
         self._counts: dict[Metric, dict[tuple[str, ...], int]] = {
-            metric: dict.fromkeys(metric.combinations(), 0) for metric in counted
+            metric: dict.fromkeys(itertools.product(*metric.labels.values()), 0)
+            for metric in counted
         }
         self._requests: dict[tuple[str, str, int], int] = {}
 

@@ -1,18 +1,13 @@
 """What an operator's Redis is set to, as far as it decides whether builds are lost."""
 
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from asu.errors import QueueUnavailable
-
-TIMEOUT = 3.0  # Seconds; a check has five in all.
+from asu.records.redis_connections import redis_errors_translated, sync_redis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,21 +32,13 @@ class RedisCondition:
 
 def read_condition(url: str) -> RedisCondition:
     """Ask the Redis at `url`; raises QueueUnavailable, and ValueError if `url` is no address."""
-    with closing(
-        Redis.from_url(
-            url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0)
-        )
-    ) as redis:
-        try:
+    with closing(sync_redis(url)) as redis:
+        with redis_errors_translated():
             info: Any = redis.info()
-            return _condition(info, _setting(redis, "save"), _setting(redis, "appendfsync"))
-        except RedisError as error:
-            raise QueueUnavailable from error
+        return _condition(info, _setting(redis, "save"), _setting(redis, "appendfsync"))
 
 
-def _condition(
-    info: Mapping[str, Any], save: str | None, appendfsync: str | None
-) -> RedisCondition:
+def _condition(info: Any, save: str | None, appendfsync: str | None) -> RedisCondition:
     version = str(info.get("valkey_version") or info["redis_version"])
     return RedisCondition(
         name="Valkey" if "valkey_version" in info else "Redis",
@@ -67,9 +54,9 @@ def _condition(
 
 
 def _setting(redis: Redis, name: str) -> str | None:
-    """Return one of Redis' settings; a hosted Redis often refuses."""
     try:
-        found: Any = redis.config_get(name)
-    except RedisError:
+        with redis_errors_translated():
+            found: Any = redis.config_get(name)
+    except QueueUnavailable:  # A hosted Redis often refuses.
         return None
     return str(found.get(name, ""))

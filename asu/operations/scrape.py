@@ -45,11 +45,7 @@ class Scrape:
         shared, free = await asyncio.gather(
             self._shared.fetch("Redis", self._read_shared), self._disk.free()
         )
-        readings: Readings = {
-            **self._counts.readings(),
-            **self._own(free),
-            **shared,
-        }
+        readings = {**self._counts.readings(), **self._own(free), **shared}
         return self._exposition.write(
             {metric: readings[metric] for metric in metrics.METRICS if metric in readings}
         )

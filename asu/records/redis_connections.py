@@ -49,7 +49,9 @@ def redis_errors_translated() -> Iterator[None]:
     try:
         yield
     except RedisError as error:
-        raise (MemoryFull if is_out_of_memory(error) else QueueUnavailable) from error
+        if is_out_of_memory(error):
+            raise MemoryFull from error
+        raise QueueUnavailable from error
 
 
 def is_out_of_memory(error: RedisError) -> bool:

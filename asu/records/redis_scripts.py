@@ -2,10 +2,10 @@
 
 Fields of a record's hash:
 
-    state step body fault        what polls are answered with
+    state step body fault        the answer to polls
     plan queued_body started_body    what a worker needs, and the bodies of a pending build
     attempt nonce tries begun    the fencing token, who began it, how often in this life, when last
-    tried ended                  how attempts ended; how and by whom the last one was ended
+    tried ended                  the attempts that ended; outcome and nonce of the last one
     due since order client       not to begin before; in line since; place in line; who put it there
     revivals used                how often it was revived; when it was last used
 

@@ -24,8 +24,7 @@ class DeviceHistory:
     ) -> tuple[Version | None, tuple[DeviceDefaults, ...], tuple[DeviceDefaults, ...] | None]:
         """Return the stated version, and `earlier` and `unseen` of Knowledge.
 
-        Clients may send anything: a version that no list names is neither looked for nor kept.
-        Without the list they are believed.
+        A stated version that no list names is neither looked for nor kept; without a list it is.
         """
         if not request.diff_packages:
             return None, (), None
@@ -50,7 +49,6 @@ class DeviceHistory:
     async def _defaults_in(
         self, versions: Iterable[Version], request: PackageRequest, profiles: TargetProfiles
     ) -> tuple[DeviceDefaults, ...]:
-        """Return the device's default packages in these versions, wherever it was there."""
         names = profiles.names_of(request.profile)
         found = await asyncio.gather(
             *(self._defaults_at(version, request.target, names, profiles) for version in versions)
@@ -72,7 +70,6 @@ class DeviceHistory:
     async def _target_defaults(
         self, versions: Iterable[Version], target: str
     ) -> tuple[DeviceDefaults, ...]:
-        """Return a target's default packages in those versions that have it."""
         found = []
         for version in versions:
             with contextlib.suppress(*ABSENT):
@@ -85,9 +82,8 @@ class DeviceHistory:
     ) -> list[tuple[str, str]]:
         """Return each target and profile that a device of these names has in a release.
 
-        Devices are renamed and move to other targets. Only if `target` does not have the device,
-        the release's list of devices is looked at; a server without that list is asked for the
-        targets that are related by name or architecture.
+        If `target` does not have the device, the release's list of devices says where it is; a
+        server without that list is asked for the targets that are related.
         """
         own = await self._devices(version, target, names)
         others: set[str] = set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from .metadata import (
     Releases,
@@ -20,6 +20,8 @@ from .metadata import (
     targets_path,
 )
 from .versions import Version
+
+T = TypeVar("T")
 
 
 class DocumentMissingError(LookupError):
@@ -54,49 +56,27 @@ class Metadata:
 
     async def releases(self) -> Releases:
         """Return all releases."""
-        releases: Releases = await self._documents.read(".versions.json", _versions)
-        return releases
+        return await self._json(".versions.json", read_versions)
 
     async def targets(self, version: Version) -> Mapping[str, str]:
         """Return a version's targets with their architectures."""
-        targets: dict[str, str] = await self._documents.read(targets_path(version), _targets)
-        return targets
+        return await self._json(targets_path(version), read_targets)
 
     async def devices(self, version: Version) -> Mapping[str, tuple[str, ...]]:
         """Return a version's profiles with the targets that have them."""
-        devices: dict[str, tuple[str, ...]] = await self._documents.read(
-            overview_path(version), _overview
-        )
-        return devices
+        return await self._json(overview_path(version), read_overview)
 
     async def profiles(self, version: Version, target: str) -> TargetProfiles:
         """Return a target's profiles."""
-        path = profiles_path(version, target)
-        profiles: TargetProfiles = await self._documents.read(path, _profiles)
-        return profiles
+        return await self._json(profiles_path(version, target), read_profiles)
 
     async def feeds(self, version: Version, architecture: str) -> tuple[str, ...]:
         """Return the names of an architecture's feeds."""
-        path = feeds_path(version, architecture)
-        feeds: tuple[str, ...] = await self._documents.read(path, _feeds)
+        feeds: tuple[str, ...] = await self._documents.read(
+            feeds_path(version, architecture), lambda raw: read_feeds(raw.decode())
+        )
         return feeds
 
-
-def _profiles(raw: bytes) -> TargetProfiles:
-    return read_profiles(read_json(raw))
-
-
-def _versions(raw: bytes) -> Releases:
-    return read_versions(read_json(raw))
-
-
-def _targets(raw: bytes) -> dict[str, str]:
-    return read_targets(read_json(raw))
-
-
-def _overview(raw: bytes) -> dict[str, tuple[str, ...]]:
-    return read_overview(read_json(raw))
-
-
-def _feeds(raw: bytes) -> tuple[str, ...]:
-    return read_feeds(raw.decode())
+    async def _json(self, path: str, reader: Callable[[Any], T]) -> T:
+        value: T = await self._documents.read(path, lambda raw: reader(read_json(raw)))
+        return value

@@ -1,8 +1,4 @@
-"""What cannot work: names that do not exist, and packages that exclude one another.
-
-Every wanted name is looked up. All problems come in one answer, each with what to use instead where
-that is known.
-"""
+"""What cannot work: names that do not exist, and packages that exclude one another."""
 
 from __future__ import annotations
 
@@ -28,18 +24,13 @@ def missing_packages(
     knowledge: Knowledge,
     rules: RuleBook,
 ) -> list[Problem]:
-    """Return a problem for each package that nobody has; none without a complete index.
-
-    `versions` are those of the packages that the index holds.
-    """
+    """Return a problem for each package that nobody has; `versions` are those of the index."""
     index = knowledge.index
     if index is None or not index.complete:
         return []
     defaults = knowledge.defaults.defaults if knowledge.defaults else {}
     absent = set(packages) - versions.keys() - defaults.keys() - BUILT_IN
     absent = {name for name in absent if name[0] != "-"}
-    if not absent:
-        return []
     return [
         _explained(name, request, knowledge, rules)
         or _unknown(name, request, index if number < MAX_SUGGESTIONS else None)
@@ -79,10 +70,9 @@ def _unknown(name: str, request: PackageRequest, index: PackageIndex | None) -> 
 
 
 def _near(name: str, index: PackageIndex) -> str | None:
-    """Return the existing name that is most like this one; None if none is like it.
+    """Return the existing name that is most like this one and one slip away; None without one.
 
-    Every name that one slip makes of this one is looked up. That costs the same however large the
-    index is; to measure the likeness of thousands of names would keep all other requests waiting.
+    Looking up all slips costs the same however large the index is; a search would block.
     """
     if len(name) > MAX_LENGTH:
         return None
@@ -105,10 +95,7 @@ def _slips(name: str) -> set[str]:
 
 
 def conflicts(packages: Sequence[str], defaults: Iterable[str], rules: RuleBook) -> list[Problem]:
-    """Return each group of which an image can hold one only.
-
-    `defaults` are the packages that are installed unless the list takes them away.
-    """
+    """Return each group of which an image can hold one only; the list can take defaults away."""
     entries = set(packages)
     together = dict.fromkeys([*rules.variants(packages), *rules.variants(defaults)])
     problems = []

@@ -1,9 +1,7 @@
 """The addresses and public keys of a request's own package feeds, each read into its parts.
 
-Both end in the ImageBuilder: an address in its list of feeds, a key among its trusted keys. So far
-less is admitted than a URL or a key file may hold: http or https, a plain host, a path of plain
-names; one key without anything around it. Two spellings of one address or key are one value with
-one text, so they lead to one build.
+Both reach the ImageBuilder, so less is admitted than a URL or a key file may hold. Two spellings of
+one address or key are one value with one text, so they lead to one build.
 """
 
 from __future__ import annotations
@@ -49,8 +47,7 @@ _IS_NO_KEY = (
 class InvalidFeedError(ValueError):
     """The text is no address or key of a feed.
 
-    The message says why, repeats nothing of the text, and continues a sentence that begins with the
-    feed's name.
+    The message repeats nothing of the text and continues a sentence that begins with the feed.
     """
 
 
@@ -101,16 +98,7 @@ class FeedUrl:
         return same_server and self.path[: len(other.path)] == other.path
 
 
-def feed_spelling(text: str) -> str:
-    """Return the one spelling of an address, or the text itself if it is none."""
-    try:
-        return FeedUrl.parse(text).text
-    except InvalidFeedError:
-        return text
-
-
 def _host(text: str) -> str:
-    """Return a host as it is compared; an `xn--` name stays as it is."""
     host = text.lower().removesuffix(".")
     labels = host.split(".")
     if len(host) > MAX_HOST or not all(map(_LABEL.fullmatch, labels)):
@@ -185,20 +173,16 @@ class FeedKey:
 
     @property
     def file_name(self) -> str:
-        """The file's name among the builder's keys.
-
-        opkg finds a key by its fingerprint, 16 hexadecimal digits; apk takes any name, so it is the
-        SHA-256 of the DER with `.pem`.
-        """
+        """The file's name among the builder's keys: opkg's fingerprint; apk takes any name."""
         if self.kind == "usign":
             return self.content[2:10].hex()
         return f"{hashlib.sha256(self.content).hexdigest()}.pem"
 
 
-def key_spelling(text: str) -> str:
-    """Return the one spelling of a key, or the text itself if it is none."""
+def one_spelling(kind: type[FeedUrl | FeedKey], text: str) -> str:
+    """Return the one spelling of an address or key, or the text itself if it is none."""
     try:
-        return FeedKey.parse(text).text
+        return kind.parse(text).text
     except InvalidFeedError:
         return text
 

@@ -1,8 +1,6 @@
 """Looks up what a decision needs in the downloads server's documents, and decides.
 
-How documents are fetched and kept is the service's part (`Documents`). Which ones are looked at is
-decided here, so both services know the same before they decide. The result is kept for some
-seconds: on release day, thousands of requests concern a few devices and releases.
+The result is kept for some seconds: on release day, many requests concern a few devices.
 """
 
 from __future__ import annotations
@@ -39,10 +37,7 @@ class Gatherer(Metadata):
     """Looks up devices and releases, and decides with what it finds."""
 
     def __init__(
-        self,
-        documents: Documents,
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, documents: Documents, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__(documents)
         self._clock, self._shared = clock, Shared()
@@ -78,10 +73,9 @@ class Gatherer(Metadata):
         return knowledge
 
     async def packages(self, version: Version, target: str, *, feeds: bool) -> PackageIndex | None:
-        """Return a target's own packages, or its feeds'; None if the feeds are not known.
+        """Return the names of a target's own index.json, or its feeds'; None if these are unknown.
 
-        These are the names of index.json, without those that packages provide. Raises
-        Document{Missing,Unavailable}Error if the target is not known.
+        Raises Document{Missing,Unavailable}Error if the target is not known.
         """
         profiles = await self.profiles(version, target)
         own = list(index_paths(version, target, profiles, ()))
@@ -119,7 +113,6 @@ class Gatherer(Metadata):
     async def _index(
         self, version: Version, target: str, profiles: TargetProfiles
     ) -> PackageIndex | None:
-        """Return all that a target can install; None if not even its feeds are known."""
         try:
             feeds = await self.feeds(version, profiles.architecture)
         except ABSENT:

@@ -1,8 +1,4 @@
-"""The facts that a decision is made from: a device's default packages, and package indexes.
-
-Everything here is a plain value made from documents of the downloads server. What could not be had
-is None, and a resolution says so instead of failing.
-"""
+"""The facts that a decision is made from; what could not be had is None."""
 
 from __future__ import annotations
 
@@ -25,8 +21,8 @@ _LIBRARY = re.compile(r"(?:lib|jansson)")
 class DeviceDefaults:
     """The packages that a release installs on a device unless the request says otherwise.
 
-    `defaults` holds the target's packages and the device's, in order, without those that the device
-    takes away. `device_packages` holds the device's own.
+    `defaults` are the target's and the device's, in order, without those that the device takes
+    away; `device_packages` are the device's own.
     """
 
     version: Version
@@ -37,10 +33,7 @@ class DeviceDefaults:
     def of(
         version: Version, default_packages: Iterable[str], device_packages: Iterable[str]
     ) -> DeviceDefaults:
-        """Combine a target's default packages with a device's, in which `-name` takes one away.
-
-        Official lists hold doubles; each name counts once.
-        """
+        """Combine a target's default packages with a device's, in which `-name` takes one away."""
         own = tuple(device_packages)
         defaults: dict[str, None] = {}
         for name in (*default_packages, *own):

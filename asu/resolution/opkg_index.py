@@ -7,13 +7,13 @@ import zlib
 from collections.abc import Iterator
 
 from .package_feed import (
-    MAX_UNPACKED,
     PORTABLE,
     Package,
     PackageFeed,
     Shared,
     UnreadableIndexError,
     package_feed,
+    unpacked,
 )
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -29,21 +29,13 @@ _MAX_DIGITS = 12
 def read_opkg_index(raw: bytes, shared: Shared) -> PackageFeed:
     """Read an index of opkg, packed or not; raises UnreadableIndexError."""
     try:
-        text = (_unpacked(raw) if raw.startswith(_GZIP_MAGIC) else raw).decode()
+        text = (unpacked(raw, _GZIP_FORMAT) if raw.startswith(_GZIP_MAGIC) else raw).decode()
     except (UnicodeDecodeError, zlib.error) as error:
         raise UnreadableIndexError("no text in UTF-8, or damaged") from error
     feed = package_feed(_stanzas(text, shared))
     if not feed.versions and text.strip():
         raise UnreadableIndexError("not a Packages file")
     return feed
-
-
-def _unpacked(raw: bytes) -> bytes:
-    unpacker = zlib.decompressobj(_GZIP_FORMAT)
-    text = unpacker.decompress(raw, MAX_UNPACKED)
-    if not unpacker.eof:
-        raise UnreadableIndexError("cut off, or too large")
-    return text
 
 
 def _stanzas(text: str, shared: Shared) -> Iterator[tuple[Package, int, int]]:

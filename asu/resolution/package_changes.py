@@ -1,7 +1,6 @@
 """The rules of `package_changes.toml`: what OpenWrt replaced, added or removed, and since when.
 
-Rules are data; adding one needs no code. They are found by lookup, so the cost of a resolution does
-not grow with the rules about other packages and devices.
+Rules are found by lookup, so a resolution costs the same however many others there are.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -23,13 +23,11 @@ _ACTIONS = ("add", "replace", "replace_prefix", "remove", "remove_pattern")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One change of OpenWrt's packages.
+    """One change of OpenWrt's packages, from `since` on and before `until`.
 
-    Exactly one of `replace`, `replace_prefix`, `remove`, `remove_pattern` and `add` says what to
-    do; `with_package` is the name or prefix that replaces the old one. The rule holds from `since`
-    on and before `until`, for one target or all, there for some profiles or all. `revision` is
-    OpenWrt's rNNNNN counter on the main branch; device clients receive it and `mandatory` in
-    overview.json. `without` says what happens if a device has neither the old nor the new package.
+    Exactly one of `_ACTIONS` says what to do; `with_package` is the name or prefix that replaces
+    the old one. `revision` is OpenWrt's rNNNNN counter; device clients receive it and `mandatory`
+    in overview.json. `without` says what happens if a device has neither the old nor the new one.
     """
 
     id: str
@@ -67,25 +65,19 @@ class Rule:
         return self.with_package + package[len(self.replace_prefix or "") :]
 
     def lies_between(self, old: Version | None, new: Version) -> bool:
-        """Whether an upgrade from `old` to `new` crosses this rule.
-
-        Without `old`, and from SNAPSHOT, whose age nobody knows, it crosses every rule up to `new`.
-        """
+        """Whether an upgrade crosses this rule; from an unknown age, it crosses all up to `new`."""
         if self.until is not None and self.until <= new:
             return False
         if self.since is None:
             return True
-        if self.since > new:
-            return False
-        return old is None or old.is_development or old < self.since
+        return self.since <= new and (old is None or old.is_development or old < self.since)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusive:
     """Variants of one program, of which an image can hold one only.
 
-    `virtual` is a name that each of them provides and that is no package itself. Lists of defaults
-    may have it, lists of installed packages never do.
+    `virtual` is a name that each of them provides and that only lists of defaults have.
     """
 
     id: str
@@ -95,79 +87,57 @@ class Exclusive:
     virtual: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class RuleBook:
     """All rules in the order of the file, arranged for lookup by package name and by device."""
 
-    rules: tuple[Rule, ...]
-    branch_off_revisions: Mapping[str, int]
-    exclusives: tuple[Exclusive, ...]
-    position: Mapping[str, int]  # Of each rule id in the file.
-    by_name: Mapping[str, tuple[Rule, ...]]
-    by_successor: Mapping[str, tuple[Rule, ...]]
-    # Prefix and pattern rules with what they match, by its first `head_length` characters.
-    by_head: Mapping[str, tuple[tuple[Rule, re.Pattern[str]], ...]]
-    head_length: int
-    by_place: Mapping[tuple[str | None, str | None], tuple[Rule, ...]]
-    # The first `variant_length` characters of every name that is exclusive.
-    variant_heads: frozenset[str]
-    variant_length: int
-
-    @staticmethod
-    def of(
+    def __init__(
+        self,
         rules: Iterable[Rule],
         branch_off_revisions: Mapping[str, int],
         exclusives: Iterable[Exclusive] = (),
-    ) -> RuleBook:
-        """Arrange rules; raises ValueError for two rules with one id."""
-        rules, exclusives = tuple(rules), tuple(exclusives)
-        position = {rule.id: number for number, rule in enumerate(rules)}
-        if len(position) != len(rules):
+    ) -> None:
+        self.rules, self.exclusives = tuple(rules), tuple(exclusives)
+        self.branch_off_revisions = branch_off_revisions
+        self.by_successor: dict[str, list[Rule]] = defaultdict(list)
+        self.by_name: dict[str, list[Rule]] = defaultdict(list)
+        self._by_place: dict[tuple[str | None, str | None], list[Rule]] = defaultdict(list)
+        # Prefix and pattern rules with what they match, by its first `_head_length` characters.
+        self._by_head: dict[str, list[tuple[Rule, re.Pattern[str]]]] = defaultdict(list)
+        shaped = [rule for rule in self.rules if rule.replace_prefix or rule.remove_pattern]
+        self._head_length = min((len(_head(rule)) for rule in shaped), default=0)
+        # The first `_variant_length` characters of every name that is exclusive.
+        heads = [head for exclusive in self.exclusives for head in exclusive.heads]
+        self._variant_length = min(map(len, heads), default=0)
+        self._variant_heads = frozenset(head[: self._variant_length] for head in heads)
+        self._position = {rule.id: number for number, rule in enumerate(self.rules)}
+        if len(self._position) != len(self.rules):
             raise ValueError("the ids of rules must be unique")
-        heads = [_head(rule) for rule in rules if rule.replace_prefix or rule.remove_pattern]
-        head_length = min(map(len, heads), default=0)
-        variant_heads = [head for exclusive in exclusives for head in exclusive.heads]
-        variant_length = min(map(len, variant_heads), default=0)
-        by_name: dict[str, tuple[Rule, ...]] = {}
-        by_successor: dict[str, tuple[Rule, ...]] = {}
-        by_head: dict[str, tuple[tuple[Rule, re.Pattern[str]], ...]] = {}
-        by_place: dict[tuple[str | None, str | None], tuple[Rule, ...]] = {}
-        for rule in rules:
-            if rule.replace and rule.with_package:
-                new = rule.with_package
-                by_successor[new] = (*by_successor.get(new, ()), rule)
-            if name := rule.replace or rule.remove:
-                by_name[name] = (*by_name.get(name, ()), rule)
-            elif rule.add:
-                for profile in rule.profiles or (None,):
-                    place = (rule.target, profile)
-                    by_place[place] = (*by_place.get(place, ()), rule)
-            else:
-                head = _head(rule)[:head_length]
-                by_head[head] = (*by_head.get(head, ()), (rule, _shape(rule)))
-        return RuleBook(
-            rules=rules,
-            branch_off_revisions=branch_off_revisions,
-            exclusives=exclusives,
-            position=position,
-            by_name=by_name,
-            by_successor=by_successor,
-            by_head=by_head,
-            head_length=head_length,
-            by_place=by_place,
-            variant_heads=frozenset(head[:variant_length] for head in variant_heads),
-            variant_length=variant_length,
-        )
+        for rule in self.rules:
+            self._enter(rule)
+
+    def _enter(self, rule: Rule) -> None:
+        if rule.replace and rule.with_package:
+            self.by_successor[rule.with_package].append(rule)
+        if name := rule.replace or rule.remove:
+            self.by_name[name].append(rule)
+        elif rule.add:
+            for profile in rule.profiles or (None,):
+                self._by_place[rule.target, profile].append(rule)
+        else:
+            self._by_head[_head(rule)[: self._head_length]].append((rule, _shape(rule)))
 
     def concerned(self, names: AbstractSet[str]) -> set[str]:
         """Return the names that a rule replaces or removes; most names cost one lookup."""
-        by_head, length = self.by_head, self.head_length
+        by_head, length = self._by_head, self._head_length
         shaped = [name for name in names if name[:length] in by_head]
         return self.by_name.keys() & names | {name for name in shaped if self.rules_for(name)}
 
     def rules_for(self, package: str) -> Sequence[Rule]:
         """Return the rules that replace or remove a package, in the order of the file."""
-        named, shaped = self.by_name.get(package, ()), self.by_head.get(package[: self.head_length])
+        named, shaped = (
+            self.by_name.get(package, ()),
+            self._by_head.get(package[: self._head_length]),
+        )
         if shaped is None:
             return named
         return self._in_order([*named, *(rule for rule, shape in shaped if shape.match(package))])
@@ -175,11 +145,11 @@ class RuleBook:
     def additions_for(self, *, target: str, profile: str) -> list[Rule]:
         """Return the rules that add packages to a device, in the order of the file."""
         places = ((None, None), (None, profile), (target, None), (target, profile))
-        return self._in_order([rule for place in places for rule in self.by_place.get(place, ())])
+        return self._in_order([rule for place in places for rule in self._by_place.get(place, ())])
 
     def variants(self, names: Iterable[str]) -> list[str]:
         """Return the names that may be exclusive; one lookup a name."""
-        heads, length = self.variant_heads, self.variant_length
+        heads, length = self._variant_heads, self._variant_length
         return [name for name in names if name[:length] in heads]
 
     def rival(self, name: str, others: Iterable[str]) -> str | None:
@@ -192,13 +162,13 @@ class RuleBook:
         return None
 
     def _in_order(self, rules: list[Rule]) -> list[Rule]:
-        return sorted(rules, key=lambda rule: self.position[rule.id]) if len(rules) > 1 else rules
+        return sorted(rules, key=lambda rule: self._position[rule.id]) if len(rules) > 1 else rules
 
 
 def read_rules(text: str) -> RuleBook:
     """Read rules from TOML; raises ValueError that names the rule that is wrong."""
     document = tomllib.loads(text)
-    return RuleBook.of(
+    return RuleBook(
         map(_rule, document["rule"]),
         document["branch_off_revision"],
         map(_exclusive, document.get("exclusive", ())),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from array import array
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,9 +28,8 @@ class UnreadableIndexError(ValueError):
 class Package:
     """One package of an index, without its sizes: architectures of a release share these values.
 
-    `depends`, `provides` and `conflicts` are in the spelling of the package manager:
-    `curl (>= 8)` or `a | b` for opkg, `curl>=8` or `!b` for apk. `priority` is apk's
-    provider_priority; `is_portable` says that the package suits every architecture.
+    Relations are in the spelling of the package manager: `curl (>= 8)` or `a | b` for opkg,
+    `curl>=8` or `!b` for apk. `priority` is apk's provider_priority.
     """
 
     name: str
@@ -43,11 +43,7 @@ class Package:
 
     @property
     def plain_name(self) -> str:
-        """Return the name without the version of its binary interface: `libubox` of `libubox2024`.
-
-        >>> Package("libubox2024", "1-r1", abi_version="2024").plain_name
-        'libubox'
-        """
+        """The name without the version of its binary interface: `libubox` of `libubox2024`."""
         return self.name.removesuffix(self.abi_version)
 
 
@@ -69,11 +65,7 @@ class PackageFeed:
 
 @dataclass(slots=True)
 class Shared:
-    """Keeps one copy of each name, version, list and package: architectures share nearly all.
-
-    Snapshots bring new versions every day; at the bound it starts empty, which costs some sharing
-    and nothing else.
-    """
+    """Keeps one copy of each name, version, list and package; at the bound it starts empty."""
 
     seen: dict[Hashable, Hashable] = field(default_factory=dict)
 
@@ -83,6 +75,15 @@ class Shared:
             self.seen.clear()
         # A number must not stand for another value that is equal to it, such as True.
         return self.seen.setdefault(value, value)  # type: ignore[return-value]
+
+
+def unpacked(raw: bytes, window: int) -> bytes:
+    """Unpack a whole index; `window` is zlib's and selects the format."""
+    unpacker = zlib.decompressobj(window)
+    content = unpacker.decompress(raw, MAX_UNPACKED)
+    if not unpacker.eof:
+        raise UnreadableIndexError("cut off, or too large")
+    return content
 
 
 def package_feed(listed: Iterable[tuple[Package, int, int]]) -> PackageFeed:

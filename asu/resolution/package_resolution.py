@@ -1,8 +1,7 @@
 """What a request leads to: the packages for the ImageBuilder, each change with its reason.
 
-First the rules (`rule_application`), then the defaults, for an absolute list (`device_defaults`),
-then what cannot work (`existence`). Each change is recorded where it is made, so it can say why.
-The user's order is kept, nothing is doubled, and applying twice changes nothing.
+First the rules, then the defaults of an absolute list, then what cannot work. Each change is
+recorded where it is made. The user's order is kept, and applying twice changes nothing.
 """
 
 from __future__ import annotations
@@ -188,7 +187,6 @@ def _expected_from_feeds(missing: Iterable[Problem], request: PackageRequest) ->
 
 
 def _feeds(request: PackageRequest) -> str:
-    """Return the request's own feeds for a sentence."""
     if len(request.feeds) == 1:
         return f"the feed {request.feeds[0]}"
     return f"one of the feeds {_shortened(request.feeds, ', ')}"

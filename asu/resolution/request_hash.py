@@ -1,10 +1,7 @@
 """The one identity of a build: job id, store directory and provenance subject.
 
-The identity is the whole SHA-256 over canonical JSON (sorted keys, no spaces, ASCII) with named
-fields, so equal requests are equal bytes and no value can move from one field to the next. It holds
-everything that can change the image and nothing else: a test goes through the fields of a request
-and wants each one here or in `NOT_IDENTITY` with its reason. A hash that is cut short, or a name
-that is hashed without escaping, let others poison caches (CVE-2024-54143).
+It is the whole SHA-256 over canonical JSON (sorted keys, no spaces, ASCII) of all that can change
+the image. A short hash, or names without escaping, let others poison caches (CVE-2024-54143).
 """
 
 from __future__ import annotations
@@ -14,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .feeds import feed_spelling, key_spelling
+from .feeds import FeedKey, FeedUrl, one_spelling
 from .versions import Version
 
 # Always in the canonical form.
@@ -60,14 +57,12 @@ def normalised_profile(profile: str) -> str:
 def normalised_request(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request with one spelling for each meaning; other fields stay as they are.
 
-    An empty first-boot script is none, and the line ends of Windows, which a shell takes for a part
-    of each value, are those of Unix; an empty mapping or list is the same as an absent one;
-    doubled packages count once; addresses and keys of feeds have one spelling each. Where there are
-    no `packages`, the names of `packages_versions` are meant, as owut and auc send them.
+    Empty means absent, doubled packages count once, and a script has the line ends of Unix. Without
+    `packages` the names of `packages_versions` are meant, as owut and auc send them.
     """
     versions = dict(request.get("packages_versions") or {})
     feeds = request.get("repositories") or {}
-    keys = map(key_spelling, request.get("repository_keys") or ())
+    keys = [one_spelling(FeedKey, key) for key in request.get("repository_keys") or ()]
     return {
         **request,
         "profile": normalised_profile(request["profile"]),
@@ -78,7 +73,7 @@ def normalised_request(request: Mapping[str, Any]) -> dict[str, Any]:
         "defaults": (request.get("defaults") or "").replace("\r\n", "\n") or None,
         "rootfs_size_mb": request.get("rootfs_size_mb"),
         "filesystem": request.get("filesystem") or None,
-        "repositories": {name: feed_spelling(url) for name, url in feeds.items()},
+        "repositories": {name: one_spelling(FeedUrl, url) for name, url in feeds.items()},
         "repositories_mode": request.get("repositories_mode") or "replace",
         "repository_keys": list(dict.fromkeys(keys)),
         "leave_out_missing": bool(request.get("leave_out_missing")),
@@ -89,10 +84,8 @@ def normalised_request(request: Mapping[str, Any]) -> dict[str, Any]:
 def ordered_packages(fields: Mapping[str, Any]) -> list[str]:
     """Return a normalised request's packages in the order in which the ImageBuilder gets them.
 
-    For opkg, the order of wanted packages decides which provider of a name is taken and whether a
-    conflict is noticed. So a list that a person wrote keeps its order in releases with opkg. The
-    lists of devices are sorted, so equal lists are one build: an absolute list, one with versions,
-    and one that comes from such a list through a preview (`any_order`).
+    The order of wanted packages means something to opkg, so a list that a person wrote keeps it.
+    The lists of devices are sorted: an absolute list, one with versions, and `any_order`.
     """
     packages = fields["packages"]
     has_no_order = fields["diff_packages"] or fields["packages_versions"] or fields["any_order"]

@@ -1,12 +1,8 @@
 """Takes a request's packages through the rules, from the device's version to the wanted one.
 
-A rule replaces or removes a name only if the user cannot have meant it: the name does not exist in
-the wanted release; or the device comes from before the rule, and the request does not take the
-replacement away. An existing name that was chosen on purpose stays.
-
-What the user takes away stays away: no rule undoes `-name`, and the removal follows its package
-through a replacement. `-wpad-basic-wolfssl` becomes `-wpad-basic-mbedtls`, or else the new default
-would come back beside the user's own choice.
+A rule changes a name only if the user cannot have meant it: it does not exist in the wanted
+release, or the device comes from before the rule. No rule undoes `-name`; the removal follows its
+package: `-wpad-basic-wolfssl` becomes `-wpad-basic-mbedtls`.
 """
 
 from __future__ import annotations
@@ -29,8 +25,7 @@ Fate = tuple[str | None, Sequence[Change]]
 class RuleApplication:
     """Applies the rules to one request.
 
-    `versions` are those of the request's packages that the index holds. `origins` are the releases
-    that the device surely runs one of, as its list of packages shows.
+    `versions` are those of packages in the index; `origins`: the device surely runs one of these.
     """
 
     request: PackageRequest
@@ -78,8 +73,7 @@ class RuleApplication:
     def promised_versions(self, packages: Sequence[str], gone: Container[str]) -> dict[str, str]:
         """Return the promised versions, without those of names that were replaced or are `gone`.
 
-        Without packages no version is promised either: versions alone would mean that their names
-        are wanted.
+        Without packages there are none: versions alone would mean that their names are wanted.
         """
         if not packages:
             return {}

@@ -1,4 +1,7 @@
-"""Asking for an image, and asking how far it is."""
+"""Preview an image, ask for it, and ask how far it is."""
+
+from http import HTTPStatus
+from typing import Any
 
 from fastapi import Request, Response
 
@@ -6,25 +9,20 @@ from asu import errors
 from asu.build_request import BUILD_KEY, BuildRequest
 from asu.builds.poll_answer import BuildAnswer
 from asu.catalogue.resolver import as_it_stands
-from asu.operations.metrics import BUILD_REQUESTS
-from asu.services import services_of
+from asu.operations.metrics import BUILD_REQUESTS, PREVIEWS
+from asu.services import Services, services_of
 from asu.web.client_address import client_of
 
 from . import answers
-from .documentation import Responses, Router, failed_builds, failures, refusals
+from .documentation import Responses, Router, failed_builds, failures, header, refusals
+from .documentation import answers as answered
 
 router = Router(prefix="/api/v1", tags=["builds"])
+previews = Router(prefix="/api/v1", tags=["prepare"])
 
-HTTP_OK = 200
 POLL_HEADERS = {
-    "X-Imagebuilder-Status": {
-        "description": "The step, or `queued`.",
-        "schema": {"type": "string"},
-    },
-    "X-Queue-Position": {
-        "description": "How many wait before this one; 0 once it runs.",
-        "schema": {"type": "integer"},
-    },
+    "X-Imagebuilder-Status": header("The step, or `queued`.", "string"),
+    "X-Queue-Position": header("How many wait before this one; 0 once it runs."),
 }
 STATES: Responses = {
     200: {
@@ -49,6 +47,13 @@ NOT_QUEUED = failures(
     errors.DiskFull,
     errors.MemoryFull,
 )
+PREVIEW = answered(
+    answers.PreviewAnswer,
+    *refusals(),
+    errors.UpstreamUnreachable,
+    errors.HalfPublished,
+    errors.InternalError,
+)
 NOT_KNOWN = failures(errors.UnknownBuild, errors.QueueUnavailable)
 
 
@@ -59,14 +64,13 @@ async def request_build(
     """Queue a build, or answer with the one that is there; build a prepared request unchanged."""
     services = services_of(request)
     validated = await services.catalogue.validate(build_request)
-    resolved = (
-        as_it_stands(validated)
-        if skip_package_resolution
-        else await services.resolver.resolve(validated)
-    )
+    if skip_package_resolution:
+        resolved = as_it_stands(validated)
+    else:
+        resolved = await services.resolver.resolve(validated)
     client = client_of(request.client.host if request.client else "")
     answer = await services.builds.request(resolved, request.state.request_id, client)
-    services.counts.add(BUILD_REQUESTS, "hit" if answer.status == HTTP_OK else "miss")
+    services.counts.add(BUILD_REQUESTS, "hit" if answer.status == HTTPStatus.OK else "miss")
     return _response(answer)
 
 
@@ -78,6 +82,33 @@ async def look_at_build(request: Request, request_hash: str) -> Response:
     if BUILD_KEY.fullmatch(request_hash) is None:
         raise errors.UnknownBuild
     return _response(await services_of(request).builds.look(request_hash))
+
+
+@previews.post("/build/prepare", summary="Preview a request", responses=PREVIEW)
+async def prepare(
+    request: Request, build_request: BuildRequest, response: Response
+) -> dict[str, Any]:
+    """Say what will be installed, what changes and why, and whether the image is there already."""
+    # It repeats the request, the first-boot script included.
+    response.headers["Cache-Control"] = "no-store"
+    services = services_of(request)
+    try:
+        validated = await services.catalogue.validate(build_request)
+        preview = await services.preparer.prepare(validated, request.state.request_id)
+    except errors.AsuError as error:
+        is_refused = isinstance(error, errors.UserError)
+        services.counts.add(PREVIEWS, "refused" if is_refused else "unavailable")
+        raise
+    services.counts.add(PREVIEWS, "problems" if preview["problems"] else "ok")
+    return {**preview, "cache_available": await _is_cached(services, preview["request_hash"])}
+
+
+async def _is_cached(services: Services, key: str) -> bool:
+    """Whether the image is there; False while the queue is away, so that previews still work."""
+    try:
+        return await services.builds.is_cached(key)
+    except errors.QueueUnavailable:
+        return False
 
 
 def _response(answer: BuildAnswer) -> Response:

@@ -58,13 +58,13 @@ def failures(*errors: type[AsuError], model: type[BaseModel] = ErrorAnswer) -> R
         )
         response["content"][JSON]["examples"][error.code] = {}  # Filled in by `describe`.
         if error.retry_after is not None:
-            response["headers"] = {
-                "Retry-After": {
-                    "description": "Seconds until trying again may help.",
-                    "schema": {"type": "integer"},
-                }
-            }
+            response["headers"] = {"Retry-After": header("Seconds until trying again may help.")}
     return responses
+
+
+def header(description: str, kind: str = "integer") -> dict[str, Any]:
+    """Return the description of a header."""
+    return {"description": description, "schema": {"type": kind}}
 
 
 def refusals() -> tuple[type[AsuError], ...]:

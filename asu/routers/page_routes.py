@@ -19,9 +19,6 @@ from .documentation import Router
 
 router = Router(include_in_schema=False)
 
-HTTP_OK, HTTP_MOVED, HTTP_NOT_FOUND, HTTP_UNAVAILABLE = 200, 308, 404, 503
-FOR_BROWSERS = (".css", ".js", ".svg")  # What lies beside such files in a package is Python.
-REFRESH_SECONDS = "30"  # As the page says.
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; object-src 'none'",
@@ -45,8 +42,8 @@ class StaticAssets(StaticFiles):
 
     @override
     async def get_response(self, path: str, scope: Scope) -> Response:
-        if not path.endswith(FOR_BROWSERS):
-            raise HTTPException(HTTP_NOT_FOUND)
+        if not path.endswith((".css", ".js", ".svg")):  # What lies beside these may be Python.
+            raise HTTPException(404)
         return await super().get_response(path, scope)
 
     @override
@@ -80,7 +77,7 @@ async def stats(request: Request, branch: str | None = None) -> HTMLResponse:
         page = await services_of(request).stats_pages.page(branch)
         return HTMLResponse(page, headers=HEADERS)
     except QueueUnavailable:
-        return await _page("unavailable.html", HTTP_UNAVAILABLE, name="Statistics")
+        return await _page("unavailable.html", 503, name="Statistics")
 
 
 @router.get("/status", summary="How the server does right now, for people")
@@ -89,8 +86,8 @@ async def status(request: Request) -> HTMLResponse:
     try:
         response = await _page("status.html", status=await services_of(request).status.get())
     except QueueUnavailable:
-        response = await _page("unavailable.html", HTTP_UNAVAILABLE, name="Status")
-    response.headers["Refresh"] = REFRESH_SECONDS
+        response = await _page("unavailable.html", 503, name="Status")
+    response.headers["Refresh"] = "30"  # Seconds, as the page says.
     return response
 
 
@@ -104,9 +101,9 @@ async def docs() -> HTMLResponse:
 @router.get("/redoc", summary="Where the API could be read before; leads to /docs")
 async def redoc() -> RedirectResponse:
     """Lead to /docs."""
-    return RedirectResponse("/docs", HTTP_MOVED)
+    return RedirectResponse("/docs", 308)
 
 
-async def _page(template: str, code: int = HTTP_OK, **values: object) -> HTMLResponse:
+async def _page(template: str, code: int = 200, **values: object) -> HTMLResponse:
     # The first use of a template compiles it, which takes tens of milliseconds.
     return HTMLResponse(await asyncio.to_thread(render, template, **values), code, HEADERS)

@@ -6,6 +6,7 @@ Each reading of Redis is kept for some seconds, so a thousand readers cost Redis
 import asyncio
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 
@@ -13,7 +14,7 @@ from asu.builds.fleet import Fleet
 from asu.caching import SingleFlight, TtlCache
 from asu.catalogue.public_names import PublicNames
 from asu.records.api_records import Records
-from asu.resolution import Version
+from asu.resolution import InvalidVersionError, Version
 
 from .build_statistics import (
     FAILURE_DAYS,
@@ -26,6 +27,7 @@ from .build_statistics import (
     hours_up_to,
     seconds_of,
     today,
+    week_of,
     weeks_up_to,
 )
 from .figure_shapes import (
@@ -36,12 +38,12 @@ from .figure_shapes import (
     Failures,
     PackageCount,
     QueueFigures,
+    Series,
     Summary,
     Totals,
     WeekChart,
 )
 from .redis_statistics import RedisStatistics
-from .weekly_builds import builds_by_week, day_labels, week_chart
 
 KEPT_SECONDS = 3.0  # Nobody watches a figure of half a year more closely.
 DAYS_SHOWN = 30
@@ -86,27 +88,28 @@ class Figures:
 
     async def summary(self) -> Summary:
         """Return the totals."""
-        days = await self._days.fetch("days", self._read_days)
+        days = await self._day_figures()
         done = (days.hours.get(hour, {}) for hour in hours_up_to(datetime.now(UTC), HOURS_SHOWN))
         builds_24h = sum(hour.get("done", 0) for hour in done)
         return summarise(days.totals, await self.queue(), builds_24h)
 
     async def hours(self) -> Mapping[str, Mapping[str, int]]:
         """Return the builds that ended in each hour of the last two days, by outcome."""
-        return (await self._days.fetch("days", self._read_days)).hours
+        return (await self._day_figures()).hours
 
     async def builds_per_day(self) -> DayChart:
         """Return what happened in each of the last 30 days."""
-        return (await self._days.fetch("days", self._read_days)).by_day
+        return (await self._day_figures()).by_day
 
     async def builds_by_version(self, branch: str | None = None) -> WeekChart:
         """Return the finished builds of 26 weeks: by branch, or by version of one branch."""
-        days = await self._days.fetch("days", self._read_days)
+        days = await self._day_figures()
         return week_chart(days.weeks, days.versions, branch)
 
     async def top_packages(self, limit: int, branch: str | None = None) -> list[PackageCount]:
         """Return the packages that were requested most, of all branches or one."""
-        if branch not in {None, *(await self._branches())}:
+        built = {version.branch for version in (await self._day_figures()).versions}
+        if branch not in {None, *built}:
             return []
         return (await self._packages.fetch(branch, lambda: self._read_packages(branch)))[:limit]
 
@@ -114,9 +117,8 @@ class Figures:
         """Return the last failures, the newest first."""
         return (await self._failures.fetch("failures", self._read_failures))[:limit]
 
-    async def _branches(self) -> set[str]:
-        days = await self._days.fetch("days", self._read_days)
-        return {version.branch for version in days.versions}
+    async def _day_figures(self) -> DayFigures:
+        return await self._days.fetch("days", self._read_days)
 
     async def _read_queue(self) -> QueueFigures:
         return QueueFigures(
@@ -196,6 +198,45 @@ def per_day(days: Mapping[date, DayCounts]) -> DayChart:
     ]
     datasets = [ColouredSeries(label=name, data=data, color=color) for name, color, data in series]
     return DayChart(labels=day_labels(labels), datasets=datasets)
+
+
+def builds_by_week(
+    days: Mapping[date, DayCounts], weeks: Sequence[date]
+) -> dict[Version, list[int]]:
+    """Return the finished builds of each version in each week; a name that is none is skipped."""
+    named: dict[str, list[int]] = {}  # By name at first, so each is parsed only once.
+    for day, counted in days.items():
+        if week_of(day) in weeks:
+            place = weeks.index(week_of(day))
+            for name, builds in counted.versions.items():
+                named.setdefault(name, [0] * len(weeks))[place] += builds
+    found: dict[Version, list[int]] = {}
+    for name, weekly in named.items():
+        with suppress(InvalidVersionError):
+            found[Version.parse(name)] = weekly
+    return found
+
+
+def week_chart(
+    weeks: Sequence[date], versions: Mapping[Version, list[int]], branch: str | None
+) -> WeekChart:
+    """Return one series for each version of a branch; for each branch where `branch` is None."""
+    shown: dict[Version, list[int]] = {}
+    for version, builds in versions.items():
+        if branch is None:
+            name = Version.parse(version.branch)
+            shown[name] = [
+                a + b for a, b in zip(shown.get(name, [0] * len(weeks)), builds, strict=True)
+            ]
+        elif version.branch == branch:
+            shown[version] = builds
+    series = [Series(label=version.text, data=shown[version]) for version in sorted(shown)]
+    return WeekChart(labels=day_labels(weeks), datasets=series)
+
+
+def day_labels(days: Iterable[date]) -> list[str]:
+    """Return days as charts label them: YYYY-MM-DDZ."""
+    return [f"{day}Z" for day in days]
 
 
 def most_frequent(counts: Mapping[str, int], public: Container[str]) -> list[PackageCount]:

@@ -75,7 +75,7 @@ class RedisStatistics:
         return await asyncio.to_thread(lambda: [_counts(day) for day in found])
 
     async def packages(self, weeks: Sequence[date], branch: str | None = None) -> dict[str, int]:
-        """Return the most frequent packages of the weeks (their Mondays), of all branches or one."""
+        """Return the most frequent packages of weeks (their Mondays), of all branches or one."""
         suffix, last = f":{branch}" if branch else "", PACKAGES_READ - 1
 
         def ask(pipeline: Any, key: str) -> None:

@@ -41,8 +41,8 @@ def is_unchanged(headers: Mapping[str, str], file: StoredFile) -> bool:
 def wanted_part(headers: Mapping[str, str], file: StoredFile) -> tuple[int, int] | None:
     """Return first byte and length of the part that the client wants; None for the whole file.
 
-    The whole file also answers several parts at once, other units, what makes no sense, and a part
-    of an earlier file. Raises RangeNotSatisfiable.
+    That also answers several parts, other units and parts of an earlier file. Raises
+    RangeNotSatisfiable.
     """
     found = _RANGE.fullmatch(headers.get("Range", ""))
     if found is None or found.groups() == ("", "") or not _is_still_the_same(headers, file):

@@ -8,10 +8,7 @@
 `outcome` is `done` or the code of the error. Nothing in it is secret or says who asked: no address,
 no package, no script.
 
-The file is opened for each line, appended to in a single write, and synchronised. So lines of
-several workers on one machine never mix, and renaming the file rotates it. Workers on other
-machines need their own file, since a network file system could mix lines. An empty line may stand
-between two; the last line may be cut short where the disk was full.
+An empty line may stand between two; the last line may be cut short where the disk was full.
 """
 
 import json
@@ -48,14 +45,11 @@ class AuditLog:
             return
         try:
             _append(self._path, json.dumps(_line(attempt, record, seconds, files)).encode() + b"\n")
-        except OSError as error:
-            _log_missing(attempt, error.strerror)
         except Exception as error:  # noqa: BLE001  # Its message may quote the request.
-            _log_missing(attempt, where_it_failed(error))
-
-
-def _log_missing(attempt: Attempt, reason: str | None) -> None:
-    log.error("build %s is missing in the audit log: %s", attempt.key, reason)
+            reason = error.strerror if isinstance(error, OSError) else where_it_failed(error)
+        else:
+            return
+        log.error("build %s is missing in the audit log: %s", attempt.key, reason)
 
 
 def _line(

@@ -63,9 +63,8 @@ class BuildRun:
         except BuildTimeout as error:
             # People know the builder's own words, whatever part of `make image` is run.
             name = "setup.sh" if step == "setup" else f"make {step}"
-            raise BuildTimeout(step=name, seconds=deadline).after(
-                error.stdout, error.stderr
-            ) from error
+            late = BuildTimeout(step=name, seconds=deadline)
+            raise late.after(error.stdout, error.stderr) from error
         seconds = self.progress.gathered.setdefault("make_seconds", {})
         seconds[step] = round(time.monotonic() - began, 3)
         return result
@@ -121,12 +120,8 @@ def start_run(
         raise ContainerFailed(reason="podman does not answer") from error
     image = opened.pin(builder_image(settings.base_container, request))
     progress.gathered["builder_digest"] = image.digest
-    container = opened.start(
-        image,
-        key=attempt.key,
-        attempt=attempt.number,
-        feeds=own_urls(request["repositories"]).values(),
-    )
+    feeds = own_urls(request["repositories"]).values()
+    container = opened.start(image, key=attempt.key, attempt=attempt.number, feeds=feeds)
     aftermath.callback(container.remove)
     return BuildRun(
         attempt=attempt,

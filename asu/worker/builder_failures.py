@@ -8,28 +8,18 @@ nothing: a successful build fills it.
 import logging
 import re
 
-from asu.errors import (
-    AsuError,
-    BuildFailed,
-    ContainerFailed,
-    DownloadFailed,
-    FeedUntrusted,
-    FeedUnusable,
-    ProfileMissingInBuilder,
-    StoreFailed,
-    UnknownFilesystem,
-)
+from asu import errors
 
 from .container import CommandResult
 from .image_sizes import size_error
 from .package_managers import OwnFeeds, PackageManager
+from .package_managers.own_feeds import UnusableFeed
 from .package_managers.problems import impossible_selection
 
 log = logging.getLogger(__name__)
 
 # make knows no others; podman says 125 to 127 when it cannot start a command, a kill makes 137.
 MAKE_EXIT_CODES = (0, 1, 2)
-TERMINATED = 137  # 128 + SIGKILL, as a shell reports it.
 LAST_WORDS = 200  # Characters; the whole output stands beside the reason.
 
 _SCRIPT = re.compile(
@@ -41,24 +31,11 @@ _SCRIPT = re.compile(
 def check(result: CommandResult, manager: PackageManager, own: OwnFeeds) -> None:
     """Raise the error that a command's outcome means, unless it did its work.
 
-    Builders end well without a feed that cannot be fetched or trusted. Without a feed of the
-    request (`own`), its packages may have come from elsewhere, so that is a failure. Without one of
-    the builder's own, each package is still the right one, since no two of these feeds have it in
-    two versions; a package that only the missing feed has ends the command anyway. Beside feeds of
-    the request it is a failure, since one of those may have replaced an official package.
+    Builders end well without a feed. A feed of the request (`own`) must have been used, and beside
+    such feeds each of the builder's own, since one of the request's may have replaced its packages.
     """
-    unusable = (
-        manager.unusable_feeds(result.stderr, own.urls)
-        if own.urls and result.exit_code in MAKE_EXIT_CODES
-        else []
-    )
-    if unusable:
-        reason = " and ".join(feed.words for feed in unusable)
-        # Without any key the request itself lacks something; with a key that does not fit, the feed
-        # may be half published.
-        if not own.has_keys and all(feed.is_untrusted for feed in unusable):
-            raise FeedUntrusted(reason=reason)
-        raise FeedUnusable(reason=reason)
+    if own.urls and result.exit_code in MAKE_EXIT_CODES:
+        _check_own(manager.unusable_feeds(result.stderr, own.urls), has_keys=own.has_keys)
     if result.exit_code:
         raise failure(result, manager)
     missing = manager.failed_download(result.stderr)
@@ -68,13 +45,24 @@ def check(result: CommandResult, manager: PackageManager, own: OwnFeeds) -> None
         log.warning("a feed was left out, and no package of it was asked for: %s", missing)
 
 
-def failure(result: CommandResult, manager: PackageManager) -> AsuError:
+def _check_own(unusable: list[UnusableFeed], *, has_keys: bool) -> None:
+    if not unusable:
+        return
+    reason = " and ".join(feed.words for feed in unusable)
+    # Without any key the request itself lacks something; with a key that does not fit, the feed may
+    # be half published.
+    if not has_keys and all(feed.is_untrusted for feed in unusable):
+        raise errors.FeedUntrusted(reason=reason)
+    raise errors.FeedUnusable(reason=reason)
+
+
+def failure(result: CommandResult, manager: PackageManager) -> errors.AsuError:
     """Return the error that a failed command means."""
     text = f"{result.stdout}\n{result.stderr}"
     if result.exit_code not in MAKE_EXIT_CODES:
-        return ContainerFailed(reason="a command in it could not be run to its end")
+        return errors.ContainerFailed(reason="a command in it could not be run to its end")
     if "No space left on device" in text:
-        return StoreFailed(reason="the disk of the build container is full")
+        return errors.StoreFailed(reason="the disk of the build container is full")
     download = manager.failed_download(text)
     if download is not None:
         return _download_failed(download)
@@ -84,38 +72,41 @@ def failure(result: CommandResult, manager: PackageManager) -> AsuError:
     return (
         size_error(result.stdout, result.stderr)
         or _build_error(text)
-        or _crash(result)
-        or BuildFailed(reason=_last_words(result.stderr))
+        or _out_of_memory(result)
+        or errors.BuildFailed(reason=_last_words(result.stderr))
     )
 
 
-def _download_failed(what: str) -> DownloadFailed:
-    return DownloadFailed(reason=what or "the package server does not answer as it should")
+def _download_failed(what: str) -> errors.DownloadFailed:
+    return errors.DownloadFailed(reason=what or "the package server does not answer as it should")
 
 
-def _build_error(text: str) -> AsuError | None:
+def _build_error(text: str) -> errors.AsuError | None:
     script = _SCRIPT.search(text)
     if script:
-        return BuildFailed(reason=f"the installation script of {script[1] or script[2]} failed")
+        return errors.BuildFailed(
+            reason=f"the installation script of {script[1] or script[2]} failed"
+        )
     profile = re.search(r'Profile "([^"\n]{1,128})" does not exist!', text)
     if profile:
-        return ProfileMissingInBuilder(profile=profile[1])
+        return errors.ProfileMissingInBuilder(profile=profile[1])
     filesystem = re.search(
         r'Filesystem "([^"\n]{1,64})" is not available!\nAvailable filesystems: *(.*)', text
     )
     if filesystem:
-        return UnknownFilesystem(
-            filesystem=filesystem[1], available=", ".join(filesystem[2].split()) or "none"
-        )
+        available = ", ".join(filesystem[2].split()) or "none"
+        return errors.UnknownFilesystem(filesystem=filesystem[1], available=available)
     if "Prerequisite check failed" in text:
-        return BuildFailed(reason="its container lacks a program that it needs")
+        return errors.BuildFailed(reason="its container lacks a program that it needs")
     rule = re.search(r"No rule to make target '\S*?([^/'\s]+)'", text)
-    return BuildFailed(reason=f"it lacks {rule[1]}") if rule else None
+    return errors.BuildFailed(reason=f"it lacks {rule[1]}") if rule else None
 
 
-def _crash(result: CommandResult) -> ContainerFailed | None:
-    if re.search(rf"\bKilled\b|\] Error {TERMINATED}\b", result.stderr):
-        return ContainerFailed(reason="a program in it was killed, probably for want of memory")
+def _out_of_memory(result: CommandResult) -> errors.ContainerFailed | None:
+    if re.search(r"\bKilled\b|\] Error 137\b", result.stderr):  # 128 + SIGKILL.
+        return errors.ContainerFailed(
+            reason="a program in it was killed, probably for want of memory"
+        )
     return None
 
 

@@ -1,7 +1,7 @@
 """The container image of an ImageBuilder: its name, and what it means when it cannot be pulled.
 
-podman answers a pull with lines of JSON, mostly with status 200 whatever comes of it. The outcome
-is a line with an id, or with an error.
+podman answers a pull with lines of JSON, mostly with status 200; the outcome is a line with an id,
+or with an error.
 """
 
 import json

@@ -48,40 +48,46 @@ def copy_out(
     OutputTooLarge, StoreFailed, DiskFull.
     """
     hashes: dict[str, str] = {}
-    left = max_bytes
+    stream = cast("IO[bytes]", _PieceReader(pieces))
     try:
-        with tarfile.open(
-            fileobj=cast("IO[bytes]", _PieceReader(pieces)), mode="r|", bufsize=COPY_CHUNK
-        ) as archive:
-            for number, member in enumerate(archive):
-                left = _left_after(member, number, left, max_bytes)
-                name = member.name.rpartition("/")[2]
-                if not _is_plain(member) or FILE_NAME.fullmatch(name) is None or name in hashes:
-                    continue
-                if len(hashes) >= MAX_FILES:
-                    raise OutputTooLarge(limit=f"{MAX_FILES} files")
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=COPY_CHUNK) as archive:
+            for name, member in _wanted(archive, max_bytes):
                 expect_disk_space(directory, reserve_mb, member.size)
-                source = archive.extractfile(member)
-                hashes[name] = _write(source, directory / name, reserve_mb) if source else ""
+                source = cast("IO[bytes]", archive.extractfile(member))
+                hashes[name] = _write(source, directory / name, reserve_mb)
     except (tarfile.TarError, OSError, ValueError) as error:
         # tarfile raises ValueError for some broken headers.
         if isinstance(error, OSError) and error.errno in FULL:
             raise DiskFull(free=(free_bytes(directory) or 0) // MIB, reserve=reserve_mb) from error
-        raise StoreFailed(
-            reason=f"the images could not be copied ({type(error).__name__})"
-        ) from error
+        reason = f"the images could not be copied ({type(error).__name__})"
+        raise StoreFailed(reason=reason) from error
     return hashes
 
 
-def _left_after(member: tarfile.TarInfo, number: int, left: int, max_bytes: int) -> int:
-    """Return how many more bytes may follow a member; raises OutputTooLarge and ValueError."""
-    if member.size < 0:
-        raise ValueError(member.size)
-    if number >= MAX_MEMBERS:
-        raise OutputTooLarge(limit=f"{MAX_MEMBERS} files")
-    if member.size > left:
-        raise OutputTooLarge(limit=f"{max_bytes // MIB} MiB")
-    return left - member.size
+def _wanted(archive: tarfile.TarFile, max_bytes: int) -> Iterator[tuple[str, tarfile.TarInfo]]:
+    """Yield the plain files, each name once; raises as `_bounded`."""
+    seen: set[str] = set()
+    for member in _bounded(archive, max_bytes):
+        name = member.name.rpartition("/")[2]
+        if _is_plain(member) and FILE_NAME.fullmatch(name) and name not in seen:
+            if len(seen) >= MAX_FILES:
+                raise OutputTooLarge(limit=f"{MAX_FILES} files")
+            seen.add(name)
+            yield name, member
+
+
+def _bounded(archive: tarfile.TarFile, max_bytes: int) -> Iterator[tarfile.TarInfo]:
+    """Yield the members; raises OutputTooLarge, and ValueError for a negative size."""
+    left = max_bytes
+    for number, member in enumerate(archive):
+        if member.size < 0:
+            raise ValueError(member.size)
+        if number >= MAX_MEMBERS:
+            raise OutputTooLarge(limit=f"{MAX_MEMBERS} files")
+        left -= member.size
+        if left < 0:
+            raise OutputTooLarge(limit=f"{max_bytes // MIB} MiB")
+        yield member
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:

@@ -1,13 +1,8 @@
 """Ends a container that takes too much disk, or when the disk of all containers is nearly full.
 
-podman can bound a container's layer only on XFS with project quotas. A limit on the size of files
-bounds no sum, and cannot be set through podman's API without overriding the machine's other limits.
-A file system in memory would take from builds what they need most. So the worker looks: first at
-what podman counts of the layer, holes in files included, then at what is free on the disk, which
-also shows files that were deleted while open. Between two looks a build may exceed its limit.
-
-A failing look may be the build's own doing, for instance when it uses up all its processes. So a
-container that cannot be looked at for a while is ended, too.
+It looks first at what podman counts of the layer, holes in files included, then at what is free on
+the disk, which also shows files that were deleted while open. A look may fail because of the build,
+for instance when it uses up all its processes.
 """
 
 import logging

@@ -1,27 +1,13 @@
 """Check that a builder has the revision and the package versions that a request expects.
 
-A difference is the fault of the side with the older state. A client's list of versions grows old
-while its page is open; then the user must change the request. An ImageBuilder is published some
-hours after its sources, mirrors lag, and a newer one may be out of reach; then the request is fine
-and works later.
-
-A newer builder that was not pulled is our fault, but only for what comes with the builder. Most
-packages come from feeds, and a snapshot's image may hold only the script that fetches its builder:
-then the downloads server is behind.
+A difference is the fault of the side with the older state. Where the client is behind, its list of
+versions grew old while its page was open. Where the builder is, the request works some hours later.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from asu.errors import (
-    BuilderNotRenewed,
-    BuilderOutdated,
-    InfraError,
-    UpstreamError,
-    WrongPackageVersions,
-    WrongRevision,
-)
+from asu import errors
 from asu.resolution import is_older_package
 
 from .builder_image import BuilderImage
@@ -45,12 +31,11 @@ def check_revision(expected: str, found: str, image: BuilderImage) -> None:
         return
     wanted, had = _number(expected), _number(found)
     if image.is_moving and wanted is not None and had is not None and had < wanted:
-        raise _outdated(
-            f"Received inconsistent revision: the request expects {expected}, "
-            f"the ImageBuilder has {found}",
-            is_ours=image.may_be_old,
+        reason = f"the request expects {expected}, the ImageBuilder has {found}"
+        raise _outdated(is_ours=image.may_be_old)(
+            reason=f"Received inconsistent revision: {reason}", problems=[]
         )
-    raise WrongRevision(expected=expected, found=found)
+    raise errors.WrongRevision(expected=expected, found=found)
 
 
 def check_versions(
@@ -72,25 +57,20 @@ def check_versions(
     ]
     reason = "; ".join(problem.words for problem in problems)
     entries = [problem.entry() for problem in problems]
-    if all(
+    if not all(
         name in manifest and is_older_package(manifest[name], version)
         for name, version in different.items()
     ):
-        come_with_builder = all(map(_COMES_WITH_BUILDER.fullmatch, different))
-        raise _outdated(
-            f"Impossible package selection: {reason}",
-            entries,
-            is_ours=image.may_be_old and come_with_builder,
-        )
-    raise WrongPackageVersions(reason=reason, problems=entries)
+        raise errors.WrongPackageVersions(reason=reason, problems=entries)
+    come_with_builder = all(map(_COMES_WITH_BUILDER.fullmatch, different))
+    raise _outdated(is_ours=image.may_be_old and come_with_builder)(
+        reason=f"Impossible package selection: {reason}", problems=entries
+    )
 
 
-def _outdated(
-    reason: str, problems: Sequence[dict[str, Any]] = (), *, is_ours: bool
-) -> UpstreamError | InfraError:
-    if is_ours:
-        return BuilderNotRenewed(reason=reason, problems=list(problems))
-    return BuilderOutdated(reason=reason, problems=list(problems))
+def _outdated(*, is_ours: bool) -> type[errors.AsuError]:
+    """Return the error for an old builder; `is_ours` where a newer one was not pulled."""
+    return errors.BuilderNotRenewed if is_ours else errors.BuilderOutdated
 
 
 def _number(revision: str) -> tuple[int, int] | None:
@@ -101,7 +81,6 @@ def _number(revision: str) -> tuple[int, int] | None:
 def _difference(name: str, version: str, found: str | None) -> PackageProblem:
     if found is None:
         words = f"{name} is not in the image"
-        detail = f"{words}; version {version} was asked for."
-        return PackageProblem("missing", name, words, detail)
+        return PackageProblem("missing", name, words, f"{words}; version {version} was asked for.")
     detail = f"{name} has version {found} in this release, not {version}."
     return PackageProblem("version", name, f"{name} is {found}, not {version}", detail)

@@ -1,19 +1,14 @@
 """Which servers a build can reach, enforced by a second container that closes its network.
 
-A build runs code of package authors and of users' feeds. So it may speak to the servers that it
-fetches packages from and to nothing else: no Redis, no API, no neighbour, no metadata service of a
-cloud, and no server or name server that waits for its data. podman 4 cannot filter what its
-networks let out, and a worker may not change the host's firewall. But the network namespace of a
-container has rules of its own (`ip rule`), which CAP_NET_ADMIN sets. The second container has that
-capability in the build's namespace, no other, and no disk to write on but the build's /etc/hosts.
-It runs before the build does anything, and the build has no capability to remove the rules.
+It runs before the build does anything. It has CAP_NET_ADMIN in the build's network namespace, no
+other capability, and no disk to write on but the build's /etc/hosts.
 """
 
 import inspect
 import json
 import logging
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,12 +23,8 @@ log = logging.getLogger(__name__)
 # Marks the second container, which has the labels of the build too, so that sweeps remove both.
 LABEL_FENCE = "asu.fence"
 LAST_WORDS = 500  # Bytes of the container's output, for our own log.
-# For the whole fence. It takes a third of one, and five more where podman's name server loses a
-# request.
-SECONDS = 30
+SECONDS = 30  # It takes 0.3, and five more where podman's name server loses a request.
 INTERFACE = "eth0"  # As podman names the first, and only, one of a container.
-# It looks up all names at once: a request brings sixteen feeds at most, and a builder six.
-PIDS = 64
 # IANA's registries of special addresses, without those of the namespace itself (127.0.0.0/8, ::1).
 DENIED = (
     "10.0.0.0/8",
@@ -53,6 +44,16 @@ DENIED = (
     "fec0::/10",  # Site-local, which no new network has and old ones may.
     "ff00::/8",
 )
+_CONFINEMENT: Mapping[str, Any] = {
+    "user": "0",  # Other users could not use the capability.
+    "cap_drop": ["all"],
+    "cap_add": ["NET_ADMIN"],
+    "no_new_privileges": True,
+    "read_only_filesystem": True,
+    "image_volume_mode": "ignore",
+    # It looks up all names at once: a request brings sixteen feeds at most, and a builder six.
+    "resource_limits": {"pids": {"limit": 64}, "memory": {"limit": 128 * MIB}},
+}
 
 
 def may_be_reached(settings: Settings) -> list[str]:
@@ -62,17 +63,13 @@ def may_be_reached(settings: Settings) -> list[str]:
     address. The owner of a named feed could let its name lead anywhere, so only
     `CONTAINER_MAY_REACH` permits such a feed to be at a private address.
     """
+    downloads = settings.builder_upstream_url or settings.upstream_url
     feeds = [
         url
         for url in settings.repository_allow_list
         if re.fullmatch(r"[0-9.]+", urlsplit(url).hostname or "")
     ]
-    urls = (
-        settings.builder_upstream_url or settings.upstream_url,
-        *settings.container_may_reach,
-        *feeds,
-    )
-    return targets(urls)
+    return targets([downloads, *settings.container_may_reach, *feeds])
 
 
 def targets(urls: Iterable[str]) -> list[str]:
@@ -88,9 +85,13 @@ def loose_interface(settings: Settings) -> dict[str, str]:
     forget the container after some seconds, and downloads would stall. Nothing depends on the
     filter: what comes in is an answer, or nothing listens for it.
     """
-    if not settings.container_fence or settings.container_network == "none":
+    if not _is_fenced(settings):
         return {}
     return {f"net.ipv4.conf.{name}.rp_filter": "0" for name in ("all", INTERFACE)}
+
+
+def _is_fenced(settings: Settings) -> bool:
+    return settings.container_fence and settings.container_network != "none"
 
 
 def fence_container(
@@ -108,37 +109,16 @@ def fence_container(
     the other's /etc/hosts, needed where CONTAINER_EGRESS is `feeds`.
     """
     lists = [",".join(words) for words in (DENIED, may_be_reached(settings), targets(feeds))]
+    program = ["python3", "-I", "-S", "-c", inspect.getsource(fence)]
+    # With `z`, SELinux lets both containers read and write it.
+    pins = {"type": "bind", "source": hosts, "destination": str(fence.PINS), "options": ["rw", "z"]}
     return {
+        **_CONFINEMENT,
         "image": image,
-        "command": [
-            "python3",
-            "-I",
-            "-S",
-            "-c",
-            inspect.getsource(fence),
-            settings.container_egress,
-            *lists,
-        ],
+        "command": [*program, settings.container_egress, *lists],
         "labels": {**labels, LABEL_FENCE: "true"},
         "netns": {"nsmode": "container", "value": container},
-        "user": "0",  # Other users could not use the capability.
-        "cap_drop": ["all"],
-        "cap_add": ["NET_ADMIN"],
-        "no_new_privileges": True,
-        "read_only_filesystem": True,
-        "image_volume_mode": "ignore",
-        # With `z`, SELinux lets both containers read and write it.
-        "mounts": [
-            {
-                "type": "bind",
-                "source": hosts,
-                "destination": str(fence.PINS),
-                "options": ["rw", "z"],
-            }
-        ]
-        if hosts
-        else [],
-        "resource_limits": {"pids": {"limit": PIDS}, "memory": {"limit": 128 * MIB}},
+        "mounts": [pins] if hosts else [],
     }
 
 
@@ -157,20 +137,15 @@ def close_network(api: Any, description: dict[str, Any]) -> None:
         )
         ended.raise_for_status()
         if int(ended.text) != 0:
-            said = api.get(f"{path}/logs", params={"stdout": True, "stderr": True}).content[
-                -LAST_WORDS:
-            ]
-            log.error("a build container's network cannot be fenced in: %r", said)
+            said = api.get(f"{path}/logs", params={"stdout": True, "stderr": True}).content
+            log.error("a build container's network cannot be closed: %r", said[-LAST_WORDS:])
             raise ContainerFailed(reason="its network cannot be closed")
     finally:
         api.delete(path, params={"force": True, "v": True, "timeout": 0})
 
 
 class Fence:
-    """The fence of one running build container.
-
-    It does nothing where the settings switch it off or there is no network.
-    """
+    """The fence of one build container; it does nothing where it is off or there is no network."""
 
     def __init__(
         self, api: Any, settings: Settings, *, image: str, container: str, labels: dict[str, str]
@@ -182,21 +157,18 @@ class Fence:
     def close(self, feeds: Collection[str]) -> None:
         """Close the network except for `feeds` (URLs); raises as `close_network`."""
         self._admitted |= {*may_be_reached(self._settings), *targets(feeds)}
-        if not self._settings.container_fence or self._settings.container_network == "none":
+        if not _is_fenced(self._settings):
             return
         hosts = self._hosts_file() if self._settings.container_egress == "feeds" else ""
-        close_network(
-            self._api,
-            fence_container(
-                self._settings, self._image, self._container, self._labels, feeds=feeds, hosts=hosts
-            ),
+        description = fence_container(
+            self._settings, self._image, self._container, self._labels, feeds=feeds, hosts=hosts
         )
+        close_network(self._api, description)
 
     def admit(self, feeds: Collection[str]) -> None:
         """Open the network for `feeds` (URLs), too; raises as `close_network`."""
-        if self._settings.container_egress == "feeds" and not self._admitted.issuperset(
-            targets(feeds)
-        ):
+        is_new = not self._admitted.issuperset(targets(feeds))
+        if is_new and self._settings.container_egress == "feeds":
             self.close(feeds)
 
     def _hosts_file(self) -> str:

@@ -111,14 +111,8 @@ def image_command(request: Mapping[str, Any], packages: Sequence[str], key: str)
     """
     if _KEY.fullmatch(key) is None:
         raise BuildFailed(reason="the key of the build is malformed")
-    command = [
-        "make",
-        "image",
-        _profile(request),
-        _packages(packages),
-        f"EXTRA_IMAGE_NAME={key[:NAME_DIGITS]}",
-        f"BIN_DIR={output_directory(key)}",
-    ]
+    command = ["make", "image", _profile(request), _packages(packages)]
+    command += [f"EXTRA_IMAGE_NAME={key[:NAME_DIGITS]}", f"BIN_DIR={output_directory(key)}"]
     if request["rootfs_size_mb"]:
         command.append(f"ROOTFS_PARTSIZE={int(request['rootfs_size_mb'])}")
     if request["defaults"]:
@@ -137,8 +131,7 @@ def can_resume(makefile: str) -> bool:
     """Whether this Makefile's `make image` can be resumed after `make manifest`.
 
     Both must install in the same way, and what follows in `make image` must be the known steps,
-    which get their values under the known names. In a Makefile with anything else, packages are
-    installed twice.
+    which get their values under the known names.
     """
     image, manifest = _recipe(makefile, "_call_image"), _recipe(makefile, "_call_manifest")
     if _INSTALL not in image or f"{_INSTALL} >/dev/null" not in manifest:

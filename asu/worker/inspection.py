@@ -1,9 +1,7 @@
 """The first step in a container: unpack the ImageBuilder where needed, and ask what it can build.
 
 The container image of a release holds its whole ImageBuilder. That of a snapshot (SNAPSHOT, and
-branches from 24.10 on) holds only `setup.sh`, which fetches today's builder from the downloads
-server, checks its signature and checksum, and unpacks it. Older branches ship whole snapshots, so
-the presence of a Makefile decides.
+branches from 24.10 on) holds only `setup.sh`, which fetches, checks and unpacks today's builder.
 """
 
 from dataclasses import replace
@@ -63,14 +61,8 @@ def setup_command(image: BuilderImage, url: str) -> list[str]:
     `url` is that of the downloads server as the container reaches it.
     """
     version_path = directory(Version.parse(image.version))
-    return [
-        "env",
-        f"UPSTREAM_URL={url.rstrip('/')}",
-        f"VERSION_PATH={version_path}",
-        f"TARGET={image.target}",
-        "sh",
-        "setup.sh",
-    ]
+    source = [f"UPSTREAM_URL={url.rstrip('/')}", f"VERSION_PATH={version_path}"]
+    return ["env", *source, f"TARGET={image.target}", "sh", "setup.sh"]
 
 
 def setup_failure(result: CommandResult, image: BuilderImage) -> AsuError:
@@ -78,16 +70,11 @@ def setup_failure(result: CommandResult, image: BuilderImage) -> AsuError:
     said = f"{result.stdout}\n{result.stderr}"
     if result.exit_code == SERVER_ERROR and any(sign in said for sign in NOT_FOUND):
         return image.missing()
-    if result.exit_code == NETWORK_FAILURE:
-        return DownloadFailed(
-            reason="the snapshot's ImageBuilder, as the downloads server cannot be reached from "
-            "the build container"
-        )
-    if "setup.sh" in said and "No such file" in said:
+    if result.exit_code != NETWORK_FAILURE and "setup.sh" in said and "No such file" in said:
         return ContainerFailed(
             reason="its image holds neither an ImageBuilder nor the script that fetches one"
         )
-    return DownloadFailed(
-        reason="the snapshot's ImageBuilder, which was not whole or not signed as it should be "
-        f"(exit code {result.exit_code})"
-    )
+    reason = f"which was not whole or not signed as it should be (exit code {result.exit_code})"
+    if result.exit_code == NETWORK_FAILURE:
+        reason = "as the downloads server cannot be reached from the build container"
+    return DownloadFailed(reason=f"the snapshot's ImageBuilder, {reason}")

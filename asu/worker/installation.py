@@ -1,4 +1,4 @@
-"""The third step: `make manifest`, which installs every package and lists them."""
+"""The third and fourth step: `make manifest` installs and lists every package; make the images."""
 
 import re
 from dataclasses import replace
@@ -10,6 +10,7 @@ from . import imagebuilder
 from .build_run import BuildRun
 from .container import LOG_MOST
 from .expectations import check_versions
+from .package_managers import NO_FEEDS
 
 # Beside the indexes of the feeds lie packages and signatures. opkg names an index after its feed,
 # apk after the hash of its address.
@@ -29,11 +30,8 @@ def install(run: BuildRun) -> BuildRun:
 
     Raises as `make` does, and as `check_versions`.
     """
-    result = run.make(
-        "manifest",
-        imagebuilder.manifest_command(run.request, run.packages),
-        deadline=run.settings.manifest_deadline,
-    )
+    command = imagebuilder.manifest_command(run.request, run.packages)
+    result = run.make("manifest", command, deadline=run.settings.manifest_deadline)
     # After success stdout is the manifest, which has a key of its own.
     run.progress.keep_output(result if result.exit_code else replace(result, stdout=""))
     run.check(result)
@@ -58,3 +56,27 @@ def _read_feeds(run: BuildRun) -> tuple[Feed, ...]:
     feeds = [Feed(name=name, url=url, sha256=indexes.pop(name, "")) for name, url in urls.items()]
     feeds += [Feed(name=name, url="", sha256=digest) for name, digest in sorted(indexes.items())]
     return tuple(feeds[:MAX_FEEDS])
+
+
+def make_images(run: BuildRun) -> BuildRun:
+    """Make the images; raises as `make` does.
+
+    `make image` would install all packages a second time. So only what follows the install is run,
+    where the builder's Makefile has these steps.
+    """
+    build_command = imagebuilder.image_command(run.request, run.packages, run.attempt.key)
+    command = build_command
+    if run.can_resume:
+        command = imagebuilder.resumed_command(build_command)
+        run = replace(run, own_feeds=NO_FEEDS)  # None is read again, so none can be missing.
+    # Clients index the words of `build_cmd`; `image_cmd` is what is run.
+    run.progress.gathered |= {
+        "build_cmd": build_command,
+        "build_cmd_packages": list(run.packages),
+        "image_cmd": command,
+    }
+    run.show("building_image")
+    result = run.make("image", command, deadline=run.settings.image_deadline)
+    run.progress.keep_output(result)
+    run.check(result)
+    return run

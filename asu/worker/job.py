@@ -1,11 +1,7 @@
 """One build, from its start to its outcome.
 
-    start the container → make info → prepare it → make manifest → make image → copy out → sign →
-    publish → record
-
-The worker applies no rule and makes no decision: the plan is complete. Each step is shown to
-pollers in the words that clients know. Whatever goes wrong is one of our errors; it goes into the
-record with the ImageBuilder's own output and never with a traceback.
+start the container → make info → prepare it → make manifest → make image → copy out → sign →
+publish → record
 """
 
 import contextlib
@@ -26,9 +22,8 @@ from .audit import AuditLog
 from .build_run import BuildRun, Superseded, start_run
 from .container import ContainerEngine
 from .disk_watch import disk_watched
-from .image_making import make_images
 from .inspection import inspect_builder
-from .installation import install
+from .installation import install, make_images
 from .lease import Lease, patiently
 from .outcome_statistics import OutcomeStatistics
 from .preparation import prepare
@@ -79,8 +74,7 @@ class Builder:
         with Lease(self._records, attempt) as lease, contextlib.ExitStack() as aftermath:
             try:
                 self._build(attempt, progress, lease, aftermath)
-                record = progress.done()
-                ttl = lifetime(attempt.plan["request"], self._settings)
+                record, ttl = progress.done(), lifetime(attempt.plan["request"], self._settings)
             except Superseded:
                 log.warning("%s: superseded, nothing published", name)
                 return
@@ -108,16 +102,14 @@ class Builder:
             attempt, settings, progress, show=show, engine=self._engine, aftermath=aftermath
         )
         lease.on_loss = run.container.kill
+
+        def is_current() -> bool:
+            return patiently(lambda: self._records.renew(attempt))
+
         with disk_watched(run.container, settings):
             run = build_images(run)
-            system = patiently(self._records.system)
-            publish(
-                run,
-                self._store,
-                self._signer,
-                builder_id=settings.builder_id or f"urn:x-asu:system:{system}",
-                is_current=lambda: patiently(lambda: self._records.renew(attempt)),
-            )
+            builder = settings.builder_id or f"urn:x-asu:system:{patiently(self._records.system)}"
+            publish(run, self._store, self._signer, builder_id=builder, is_current=is_current)
 
     def _show(self, attempt: Attempt, progress: Progress, step: str) -> None:
         """Show pollers a step; raises Superseded."""
@@ -137,11 +129,11 @@ class Builder:
         if not error.is_passing or attempt.tries > len(delays):
             return False
         delay = delays[attempt.tries - 1]
-        if not patiently(lambda: self._records.retry(attempt, error.code, delay)):
-            return False
-        reason = f"{error.code} ({error.fault}): {error.detail}"
-        log.warning("%s: %s; begun again in %g s", _name(attempt), reason, delay)
-        return True
+        is_back = patiently(lambda: self._records.retry(attempt, error.code, delay))
+        if is_back:
+            reason = f"{error.code} ({error.fault}): {error.detail}"
+            log.warning("%s: %s; begun again in %g s", _name(attempt), reason, delay)
+        return is_back
 
 
 def build_images(run: BuildRun) -> BuildRun:

@@ -11,12 +11,7 @@ from asu.build_request import NAME
 from asu.errors import AsuError
 from asu.logs import where_it_failed
 from asu.records.build_record import BuildRecord, State
-from asu.statistics.build_statistics import (
-    Failure,
-    FinishedBuild,
-    Problem,
-    hour_of,
-)
+from asu.statistics.build_statistics import Failure, FinishedBuild, Problem, hour_of
 from asu.statistics.redis_statistics import RedisBuildStatistics
 
 log = logging.getLogger(__name__)
@@ -41,12 +36,9 @@ class OutcomeStatistics:
                 self._statistics.add_finished(finished_build(plan, body, at=now, seconds=seconds))
             else:
                 self._statistics.add_failure(failure(plan, body, at=now), steps_of(body))
-        except AsuError as error:
-            log.warning("build %s is missing in the statistics: %s", plan.get("key"), error.detail)
         except Exception as error:  # noqa: BLE001  # Its message may quote the request.
-            log.warning(
-                "build %s is missing in the statistics: %s", plan.get("key"), where_it_failed(error)
-            )
+            reason = error.detail if isinstance(error, AsuError) else where_it_failed(error)
+            log.warning("build %s is missing in the statistics: %s", plan.get("key"), reason)
 
 
 def finished_build(
@@ -77,9 +69,7 @@ def failure(plan: Mapping[str, Any], body: Mapping[str, Any], *, at: datetime) -
     Each field is chosen, so nothing else of request or output is counted. A field that a broken
     plan lacks is empty.
     """
-    version, target, profile = (
-        _text(plan["request"].get(name)) for name in ("version", "target", "profile")
-    )
+    request = {name: _text(plan["request"].get(name)) for name in ("version", "target", "profile")}
     problems = {
         Problem(kind=problem["kind"], package=problem["package"])
         for problem in body.get("problems", ())
@@ -90,9 +80,7 @@ def failure(plan: Mapping[str, Any], body: Mapping[str, Any], *, at: datetime) -
         hour=hour_of(at),
         code=body["code"],
         fault=body["fault"],
-        version=version,
-        target=target,
-        profile=profile,
+        **request,
         problems=tuple(sorted(problems)[:MAX_PROBLEMS]),
     )
 

@@ -1,8 +1,6 @@
 """What an operator's podman offers to a worker, for `asu check`."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from podman import PodmanClient
@@ -26,34 +24,20 @@ class PodmanCondition:
 
 def read_podman_condition(settings: Settings) -> PodmanCondition:
     """Ask podman at its socket; raises ContainerFailed."""
-    with (
-        _answers(),
-        PodmanClient(
-            base_url=f"unix://{settings.container_socket_path.absolute()}", timeout=TIMEOUT
-        ) as client,
-    ):
-        version = client.version()["Version"]  # type: ignore[no-untyped-call]  # podman-py leaves it untyped.
-        networks = client.api.get("/networks/json")
-        networks.raise_for_status()
-        images = client.api.get(
-            "/images/json",
-            params={"filters": json.dumps({"reference": [f"{settings.base_container}:*"]})},
-        )
-        images.raise_for_status()
-        return PodmanCondition(
-            version=str(version),
-            networks=tuple(str(network["name"]) for network in networks.json()),
-            builders=tuple(
-                str(name)
-                for image in images.json()
-                for name in image.get("Names") or image.get("RepoTags") or ()
-            ),
-        )
-
-
-@contextmanager
-def _answers() -> Iterator[None]:
+    socket = f"unix://{settings.container_socket_path.absolute()}"
+    of_base = json.dumps({"reference": [f"{settings.base_container}:*"]})
     try:
-        yield
+        with PodmanClient(base_url=socket, timeout=TIMEOUT) as client:
+            version = client.version()["Version"]  # type: ignore[no-untyped-call]  # podman-py leaves it untyped.
+            networks = client.api.get("/networks/json")
+            networks.raise_for_status()
+            images = client.api.get("/images/json", params={"filters": of_base})
+            images.raise_for_status()
+            names = (image.get("Names") or image.get("RepoTags") or () for image in images.json())
+            return PodmanCondition(
+                version=str(version),
+                networks=tuple(str(network["name"]) for network in networks.json()),
+                builders=tuple(str(name) for of_image in names for name in of_image),
+            )
     except (PodmanError, RequestException, OSError, KeyError, ValueError) as error:
         raise ContainerFailed(reason="podman does not answer") from error

@@ -23,7 +23,7 @@ from typing_extensions import override
 from urllib3.exceptions import HTTPError
 
 from asu.disk_space import MIB
-from asu.errors import BuildTimeout, ContainerFailed
+from asu.errors import BuildTimeout, ContainerFailed, InfraError
 
 from .container import BoundedLog, BuildContainer, CommandResult
 from .fencing import Fence
@@ -32,9 +32,7 @@ log = logging.getLogger(__name__)
 
 # Seconds for single calls; the longest, removing a container under load, was measured at 0.7 s.
 API_TIMEOUT = 60
-# Seconds for each request of a look at the disk; it takes a tenth of one, and a third with 20,000
-# files.
-LOOK_TIMEOUT = 20
+LOOK_TIMEOUT = 20  # Seconds for each request of a look at the disk; it takes 0.3 at most.
 # Blocks and their size, of the disk below the container's layer.
 _FREE_SPACE = ("/usr/bin/stat", "--file-system", "--format=%a %S", "/")
 _ROOT = "0:0"  # In the container, and without any capability.
@@ -53,10 +51,7 @@ def podman_answers(doing: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def deadline_of(seconds: float, end_it: Callable[[], object]) -> Iterator[threading.Event]:
-    """Call `end_it` from another thread if the block takes longer than `seconds`.
-
-    The yielded event says whether that happened.
-    """
+    """Call `end_it` and set the yielded event if the block takes longer than `seconds`."""
     expired = threading.Event()
 
     def expire() -> None:
@@ -103,7 +98,8 @@ class PodmanContainer(BuildContainer):
 
     @override
     def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
-        stdout, stderr = BoundedLog(), BoundedLog()
+        stdout, stderr, exit_code = BoundedLog(), BoundedLog(), None
+        failure: InfraError | None = None
         with deadline_of(deadline, self.kill) as expired:
             try:
                 with podman_answers(f"run {command[0]}"):
@@ -113,32 +109,25 @@ class PodmanContainer(BuildContainer):
                         stderr.write(err or b"")
                     exit_code = self._client.api.get(f"/exec/{exec_id}/json").json().get("ExitCode")
             except ContainerFailed as error:
-                if not expired.is_set():
-                    error.after(stdout.text(), stderr.text())
-                    raise
-                exit_code = None
+                failure = error
         if expired.is_set():
-            raise BuildTimeout(step=" ".join(command[:2]), seconds=deadline).after(
-                stdout.text(), stderr.text()
-            )
-        if self._killed.is_set():
-            raise ContainerFailed(reason="it was stopped from outside").after(
-                stdout.text(), stderr.text()
-            )
-        return CommandResult(
-            int(exit_code if exit_code is not None else -1), stdout.text(), stderr.text()
-        )
+            failure = BuildTimeout(step=" ".join(command[:2]), seconds=deadline)
+        elif failure is None and self._killed.is_set():
+            failure = ContainerFailed(reason="it was stopped from outside")
+        if failure:
+            raise failure.after(stdout.text(), stderr.text())
+        return CommandResult(-1 if exit_code is None else exit_code, stdout.text(), stderr.text())
 
     @override
     def put(self, path: str, content: bytes, mode: int) -> None:
-        with io.BytesIO() as buffer:
-            with tarfile.open(fileobj=buffer, mode="w") as archive:
-                for parent in reversed(Path(path).parents[:-1]):
-                    archive.addfile(_entry(str(parent), directory=True, mode=0o755))
-                archive.addfile(_entry(path, size=len(content), mode=mode), io.BytesIO(content))
-            with podman_answers("take a file"):
-                if not self._container.put_archive("/builder", buffer.getvalue()):
-                    raise ContainerFailed(reason="podman did not take a file")
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for parent in reversed(Path(path).parents[:-1]):
+                archive.addfile(_entry(str(parent), directory=True, mode=0o755))
+            archive.addfile(_entry(path, size=len(content), mode=mode), io.BytesIO(content))
+        with podman_answers("take a file"):
+            if not self._container.put_archive("/builder", buffer.getvalue()):
+                raise ContainerFailed(reason="podman did not take a file")
 
     @override
     def read_out(self, path: str, *, deadline: int) -> Iterator[bytes]:
@@ -153,11 +142,7 @@ class PodmanContainer(BuildContainer):
 
     @override
     def disk_taken(self) -> int:
-        # A connection of its own, as for a kill.
-        with (
-            podman_answers("measure a container"),
-            PodmanClient(base_url=self._socket, timeout=LOOK_TIMEOUT) as client,
-        ):
+        with podman_answers("measure a container"), self._connection(LOOK_TIMEOUT) as client:
             answer = client.api.get(f"/containers/{self._container.id}/json", params={"size": True})
             answer.raise_for_status()
             # podman says 0 where a file vanished while it counted, which a build can cause. What
@@ -170,10 +155,7 @@ class PodmanContainer(BuildContainer):
     def disk_free(self) -> int:
         # podman's `/info` counts space that only root may fill. So the container is asked, as root:
         # the user of builds can neither stop root's processes nor change its programs.
-        with (
-            podman_answers("measure the free disk"),
-            PodmanClient(base_url=self._socket, timeout=LOOK_TIMEOUT) as client,
-        ):
+        with podman_answers("measure the free disk"), self._connection(LOOK_TIMEOUT) as client:
             inside = PodmanContainer(client, self._container, socket=self._socket)
             pieces = inside._output(inside._exec(_FREE_SPACE, user=_ROOT), LOOK_TIMEOUT)
             words = b"".join(out or b"" for out, _ in pieces).split()
@@ -190,10 +172,9 @@ class PodmanContainer(BuildContainer):
     @override
     def kill(self) -> None:
         self._killed.set()
-        # A connection of its own: the other one is busy with the output of the running command.
         with (
             contextlib.suppress(PodmanError, RequestException, OSError),
-            PodmanClient(base_url=self._socket, timeout=API_TIMEOUT) as client,
+            self._connection(API_TIMEOUT) as client,
         ):
             client.api.post(f"/containers/{self._container.id}/kill", params={"signal": "KILL"})
 
@@ -206,6 +187,10 @@ class PodmanContainer(BuildContainer):
                 f"/containers/{self._container.id}",
                 params={"force": True, "v": True, "timeout": 0, "depend": True},
             )
+
+    def _connection(self, timeout: int) -> PodmanClient:
+        """Make another connection: the first is busy with the output of the running command."""
+        return PodmanClient(base_url=self._socket, timeout=timeout)
 
     def _output(self, exec_id: str, timeout: int) -> Iterator[tuple[bytes | None, bytes | None]]:
         """Start a prepared command and yield pieces of its standard output and error."""
@@ -220,13 +205,7 @@ class PodmanContainer(BuildContainer):
 
     def _exec(self, command: Sequence[str], *, user: str = "") -> str:
         """Prepare a command; without `user` it runs as the image's own user."""
-        order = {
-            "AttachStdout": True,
-            "AttachStderr": True,
-            "Cmd": list(command),
-            "Tty": False,
-            "User": user,
-        }
+        order = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command), "User": user}
         response = self._client.api.post(
             f"/containers/{self._container.id}/exec", data=json.dumps(order)
         )

@@ -1,13 +1,12 @@
 """Makes the containers of builds with podman.
 
-All capabilities are dropped, there are no new privileges, processes, memory and processors are
-bounded, nothing is mounted and nothing secret is inside. Before anything runs, the network is
-closed except for the way to the feeds (`fencing.py`).
+Nothing is mounted and nothing secret is inside. Before anything runs, the network is closed except
+for the way to the feeds (`fencing.py`).
 """
 
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -58,19 +57,7 @@ class PodmanEngine(ContainerEngine):
         with podman_answers("start a build container"):
             labels = {LABEL_SYSTEM: self._system, LABEL_KEY: key, LABEL_ATTEMPT: str(attempt)}
             created = self._client.containers.create(
-                pinned.id,
-                command=["sleep", str(self._settings.build_deadline)],
-                labels=labels,
-                cap_drop=["all"],
-                no_new_privileges=True,
-                image_volume_mode="ignore",
-                pids_limit=self._settings.container_pids,
-                mem_limit=f"{self._settings.container_memory_mb}m",
-                memswap_limit=f"{self._settings.container_memory_mb}m",
-                cpu_period=CPU_PERIOD,
-                cpu_quota=int(self._settings.container_cpus * CPU_PERIOD),
-                sysctls=loose_interface(self._settings),
-                **self._network(),
+                pinned.id, labels=labels, **_confinement(self._settings)
             )
             fence = Fence(
                 self._client.api,
@@ -94,44 +81,26 @@ class PodmanEngine(ContainerEngine):
             query = {"all": True, "filters": json.dumps({"label": [LABEL_SYSTEM]})}
             response = self._client.api.get("/containers/json", params=query)
             response.raise_for_status()
-            return [
-                (
-                    entry["Labels"][LABEL_KEY],
-                    int(entry["Labels"].get(LABEL_ATTEMPT) or 0),
-                    PodmanContainer(
-                        self._client,
-                        self._client.containers.prepare_model(attrs=entry),
-                        socket=self._socket,
-                    ),
-                )
-                for entry in response.json()
-                if entry["Labels"][LABEL_SYSTEM] == self._system or entry["State"] == "exited"
-            ]
+            found: list[tuple[str, int, BuildContainer]] = []
+            for entry in response.json():
+                labels, model = entry["Labels"], self._client.containers.prepare_model(attrs=entry)
+                if labels[LABEL_SYSTEM] == self._system or entry["State"] == "exited":
+                    container = PodmanContainer(self._client, model, socket=self._socket)
+                    found.append(
+                        (labels[LABEL_KEY], int(labels.get(LABEL_ATTEMPT) or 0), container)
+                    )
+            return found
 
     @override
     def close(self) -> None:
         self._client.close()  # type: ignore[no-untyped-call]  # podman-py leaves it untyped.
-
-    def _network(self) -> Mapping[str, Any]:
-        name = self._settings.container_network
-        return (
-            {"network_mode": "none"}
-            if name == "none"
-            else {"network_mode": "bridge", "networks": {name: {}}}
-        )
 
     def _ensure_image(self, image: BuilderImage) -> bool:
         """Pull the image where the policy asks for it; return whether the copy is surely current.
 
         Raises ImageBuilderMissing, ContainerFailed and BuildTimeout.
         """
-        policy = (
-            "newer"
-            if image.is_moving and self._settings.pull_policy != "never"
-            else self._settings.pull_policy
-        )
-        if image.name.startswith("localhost/"):
-            policy = "never"  # Such a name has no registry behind it.
+        policy = self._policy(image)
         exists = self._client.images.exists(image.name)
         if policy == "never" or (policy == "missing" and exists):
             if not exists:
@@ -139,12 +108,10 @@ class PodmanEngine(ContainerEngine):
             return policy == "missing" or not image.is_moving
         # podman's own policy `newer` hides that a pull failed if there is a copy. Layers that are
         # there are not fetched again.
+        policy = "always" if policy == "newer" else policy
+        deadline = self._settings.pull_deadline
         try:
-            pull(
-                lambda: self._ask_for(image, "always" if policy == "newer" else policy),
-                image,
-                deadline=self._settings.pull_deadline,
-            )
+            pull(lambda: self._ask_for(image, policy), image, deadline=deadline)
         except AsuError as error:
             if not exists:
                 raise
@@ -152,21 +119,41 @@ class PodmanEngine(ContainerEngine):
             return False
         return True
 
+    def _policy(self, image: BuilderImage) -> str:
+        policy = self._settings.pull_policy
+        if policy == "never" or image.name.startswith("localhost/"):
+            return "never"  # `localhost/` has no registry behind it.
+        return "newer" if image.is_moving else policy
+
     def _ask_for(self, image: BuilderImage, policy: str) -> str:
         """Return podman's whole answer to a pull, or an error in its form.
 
         The connection is its own, since it may be left behind. It gives up after the deadline of
         `pull`, so that the error is always that of `pull`.
         """
+        timeout = self._settings.pull_deadline + API_TIMEOUT
+        wanted = {"reference": image.name, "policy": policy, "quiet": True}
         try:
-            with PodmanClient(
-                base_url=self._socket, timeout=self._settings.pull_deadline + API_TIMEOUT
-            ) as client:
-                return str(
-                    client.api.post(
-                        "/images/pull",
-                        params={"reference": image.name, "policy": policy, "quiet": True},
-                    ).text
-                )
+            with PodmanClient(base_url=self._socket, timeout=timeout) as client:
+                return str(client.api.post("/images/pull", params=wanted).text)
         except (PodmanError, RequestException, OSError) as error:
             return json.dumps({"error": f"podman does not answer ({type(error).__name__})"})
+
+
+def _confinement(settings: Settings) -> dict[str, Any]:
+    """Return what each build container is made with, as podman-py names it."""
+    memory, network = f"{settings.container_memory_mb}m", settings.container_network
+    return {
+        "command": ["sleep", str(settings.build_deadline)],
+        "cap_drop": ["all"],
+        "no_new_privileges": True,
+        "image_volume_mode": "ignore",
+        "pids_limit": settings.container_pids,
+        "mem_limit": memory,
+        "memswap_limit": memory,
+        "cpu_period": CPU_PERIOD,
+        "cpu_quota": int(settings.container_cpus * CPU_PERIOD),
+        "sysctls": loose_interface(settings),
+        "network_mode": "none" if network == "none" else "bridge",
+        **({} if network == "none" else {"networks": {network: {}}}),
+    }

@@ -1,7 +1,6 @@
 """The second step: put what the request brings into the container.
 
-Feeds, keys, the first-boot script and the choice of a file system all come before `make manifest`,
-which downloads every package: what cannot work is found in a tenth of a second.
+It comes before `make manifest`, which downloads every package, so errors are found early.
 """
 
 from collections.abc import Mapping

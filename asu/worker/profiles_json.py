@@ -1,8 +1,6 @@
 """Read a build's profiles.json, a document that the build may have forged.
 
-The scripts of packages run beside the ImageBuilder, and feeds are anybody's: each key of the
-document may have been added, each value changed. So answers repeat only what the ImageBuilders of
-all releases write, in the shape that it has there. What this server vouches for has other names.
+So answers repeat only what the ImageBuilders of all releases write, in the shape that it has there.
 """
 
 import hashlib
@@ -64,18 +62,16 @@ def read_profiles(directory: Path, hashes: Mapping[str, str]) -> dict[str, Any]:
             path.read_text(encoding="utf-8"), parse_constant=_refused, parse_float=_finite
         )
         # A list: in a mapping, an image that is named twice would be checked only once.
-        images = [
-            (image["name"], image["sha256"], image.get("type", "")) for image in images_of(document)
-        ]
+        listed = images_of(document)
+        images = [(image["name"], image["sha256"], image.get("type", "")) for image in listed]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BuildFailed(reason="its profiles.json cannot be read") from error
     if not images:
         raise BuildFailed(reason=NO_IMAGE)
-    if not all(isinstance(value, str) for image in images for value in image) or any(
-        name in OUR_FILES for name, *_ in images
-    ):
-        raise BuildFailed(reason="its profiles.json cannot be read")
-    for name, digest, _ in images:
+    for name, digest, kind in images:
+        is_text = all(isinstance(value, str) for value in (name, digest, kind))
+        if not is_text or name in OUR_FILES:
+            raise BuildFailed(reason="its profiles.json cannot be read")
         if hashes.get(name) != digest:
             raise StoreFailed(reason=f"{name} is not what the ImageBuilder made")
     return document
@@ -92,16 +88,15 @@ def rewrite_lists(directory: Path, document: Mapping[str, Any], changed: Mapping
     Raises BuildFailed where sha256sums is too long, OSError, and ValueError where it is no text.
     """
     # One line, as the ImageBuilder writes it.
-    text = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-    (directory / "profiles.json").write_bytes(text)
+    content = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    (directory / "profiles.json").write_bytes(content)
     sums = directory / "sha256sums"
     if sums.exists():
         _expect_length(sums, MAX_SUMS)
-        hashes = {**changed, "profiles.json": hashlib.sha256(text).hexdigest()}
+        hashes = {**changed, "profiles.json": hashlib.sha256(content).hexdigest()}
         lines = sums.read_text(encoding="utf-8").splitlines()
-        sums.write_text(
-            "".join(f"{_with_hash(line, hashes)}\n" for line in lines), encoding="utf-8"
-        )
+        text = "".join(f"{_with_hash(line, hashes)}\n" for line in lines)
+        sums.write_text(text, encoding="utf-8")
 
 
 def facts_of(document: Mapping[str, Any], profile: str) -> dict[str, Any]:
@@ -131,8 +126,7 @@ def offered(images: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the images of a profile that a device can start; raises BuildFailed without any.
 
     The ImageBuilders of 25.12.0 to 25.12.4 take the archive of the root file system for a file
-    system and make disk images of it that start nothing. One switch makes both, and the archive is
-    of use, so they are left out here.
+    system and make disk images of it that start nothing.
     """
     bootable = [image for image in images if image.get("filesystem") != "targz"]
     if not bootable:

@@ -1,8 +1,4 @@
-"""What an attempt has gathered, and the answers made of it: of each step, of the end, of a failure.
-
-The one place that composes the body of a failure, whether the worker that builds has found it or
-another worker finds that the first was lost.
-"""
+"""What an attempt has gathered, and the answers made of it: of each step, of the end, of a failure."""
 
 import json
 import logging
@@ -54,9 +50,8 @@ class Progress:
         self.stdout += result.stdout
         self.stderr += result.stderr
 
-    def body(self, status: int, detail: str, step: str, *, outputs: bool) -> dict[str, Any]:
-        """Return the answer's body as it stands."""
-        body = {
+    def _body(self, status: int, detail: str, step: str) -> dict[str, Any]:
+        return {
             **self.gathered,
             "status": status,
             "detail": detail,
@@ -65,19 +60,16 @@ class Progress:
             "request_hash": self.plan["key"],
             "enqueued_at": self.plan["enqueued_at"],
         }
-        if outputs:
-            body |= {"stdout": self.stdout, "stderr": self.stderr}
-        return body
 
     def begun(self, step: str) -> bytes:
         """Return the body of the answer while a step runs."""
-        return json.dumps(self.body(202, "started", step, outputs=False)).encode()
+        return json.dumps(self._body(202, "started", step)).encode()
 
     def done(self) -> BuildRecord:
         """Return the record of a build that ended well, with both ends of the builder's output."""
-        body = self.body(200, "done", "done", outputs=True)
-        printed = {name: _ends_of(body[name], SUCCESS_HALF) for name in ("stdout", "stderr")}
-        return _record(State.DONE, "done", body | printed)
+        printed = {"stdout": self.stdout, "stderr": self.stderr}
+        ends = {name: _ends_of(text, SUCCESS_HALF) for name, text in printed.items()}
+        return _record(State.DONE, "done", self._body(200, "done", "done") | ends)
 
     def failed(self, error: AsuError) -> BuildRecord:
         """Return the record of a failed build: the reason, whose fault it is, and what is known.
@@ -91,16 +83,10 @@ class Progress:
             self.stdout += error.stdout
             self.stderr += error.stderr
         # A poll answers 500 for every failed build, whatever status the error has elsewhere.
-        body = {
-            **self.body(500, f"Error: {error.detail}", "failed", outputs=True),
-            **{
-                name: value
-                for name, value in error.body().items()
-                if name not in ("status", "detail")
-            },
-            "fault": error.fault,
-        }
-        outputs = {name: body[name] for name in ("stdout", "stderr")}
+        detail = f"Error: {error.detail}"
+        body = self._body(500, detail, "failed") | error.body()
+        body |= {"status": 500, "detail": detail, "fault": error.fault}
+        outputs = {"stdout": self.stdout, "stderr": self.stderr}
         rest = _json_size({**body, **dict.fromkeys(outputs, "")})
         body |= _ends_within(outputs, max(OUTPUTS_LEAST, ENDED_BODY_BYTES - rest))
         log.warning(

@@ -35,11 +35,7 @@ def publish(
 ) -> None:
     """Copy the images out, sign them where there is a key, and publish them with all about them.
 
-    The store asks `is_current` right before the files become visible and once more afterwards: a
-    worker that freezes in between for longer than its lease takes back what it has published. If
-    another attempt had published before, its files are gone as well, and the next poll puts the
-    build back in line as for all lost files. Only a worker that dies before it has asked again
-    leaves files that differ from those in the other attempt's record, though of the same request.
+    The store asks `is_current` right before the files become visible and once more afterwards.
 
     Raises Superseded, BuildFailed, ImageTooBig, OutputTooLarge, StoreFailed, DiskFull,
     SigningFailed, ContainerFailed and BuildTimeout.
@@ -51,9 +47,8 @@ def publish(
         document, hashes = _signed(run, workplace, signer)
         progress.gathered = _facts(document, run) | progress.gathered
         files = _published(workplace, hashes)
-        provenance = statement(files, _ingredients(run), _provenance_run(run, builder_id))
-        envelope = sealed(provenance, signer.seal if signer else _unsealed)
-        _write(workplace / PROVENANCE_FILE, envelope)
+        seal = signer.seal if signer else lambda _: ()
+        _write(workplace / PROVENANCE_FILE, sealed(_provenance(run, files, builder_id), seal))
         progress.files = {file.name: file.sha256 for file in files}
         _write(workplace / ACCOUNT, write_account(run.attempt.plan, progress.done()))
         ttl = lifetime(run.request, run.settings)
@@ -67,17 +62,11 @@ def _signed(
     run: BuildRun, directory: Path, signer: "Signer | None"
 ) -> tuple[Mapping[str, Any], dict[str, str]]:
     """Copy the images into `directory` and sign them; return profiles.json and name → SHA-256."""
-    settings, progress = run.settings, run.progress
-    pieces = run.container.read_out(
-        imagebuilder.output_directory(run.attempt.key), deadline=settings.copy_deadline
-    )
-    hashes = copy_out(
-        pieces,
-        directory,
-        max_bytes=settings.max_output_mb * MIB,
-        reserve_mb=settings.disk_reserve_mb,
-    )
-    image_sizes.check(progress.stdout, progress.stderr, hashes)
+    output, settings = imagebuilder.output_directory(run.attempt.key), run.settings
+    pieces = run.container.read_out(output, deadline=settings.copy_deadline)
+    most, reserve = settings.max_output_mb * MIB, settings.disk_reserve_mb
+    hashes = copy_out(pieces, directory, max_bytes=most, reserve_mb=reserve)
+    image_sizes.check(run.progress.stdout, run.progress.stderr, hashes)
     document = read_profiles(directory, hashes)
     if signer is None:
         return document, hashes
@@ -119,9 +108,9 @@ def _published(directory: Path, hashes: Mapping[str, str]) -> list[PublishedFile
     return [file for file in files if file.name != PROVENANCE_FILE]
 
 
-def _ingredients(run: BuildRun) -> Ingredients:
+def _provenance(run: BuildRun, files: list[PublishedFile], builder_id: str) -> dict[str, Any]:
     gathered = run.progress.gathered
-    return Ingredients(
+    ingredients = Ingredients(
         request=run.request,
         builder=Builder(name=run.image.name, digest=run.image.digest, revision=run.revision),
         command=gathered["image_cmd"],
@@ -129,20 +118,14 @@ def _ingredients(run: BuildRun) -> Ingredients:
         packages=gathered["manifest"],
         feeds=run.feeds,
     )
-
-
-def _provenance_run(run: BuildRun, builder_id: str) -> Run:
-    return Run(
+    made = Run(
         builder_id=builder_id,
         key=run.attempt.key,
         attempt=run.attempt.number,
         started=run.progress.started,
         finished=datetime.now(UTC),
     )
-
-
-def _unsealed(_: bytes) -> tuple[()]:
-    return ()
+    return statement(files, ingredients, made)
 
 
 def _write(path: Path, content: bytes) -> None:

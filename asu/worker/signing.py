@@ -9,6 +9,7 @@ The builder signs with a key that is thrown away with its container; our signatu
 one. Only an image whose hash without signature is the one in profiles.json is signed.
 """
 
+import copy
 import hashlib
 import logging
 import mmap
@@ -79,29 +80,24 @@ class Signer:
         except UnusableKey as error:
             log.error("images cannot be signed: %s", error)  # noqa: TRY400  # The words say it all.
             raise CertificateInvalid from error
+        # An image that is listed twice is signed once.
+        listed = [image for image in images_of(document) if image.get("type") in SIGNED_TYPES]
         try:
-            images = {
-                image["name"]: image
-                for image in images_of(document)
-                if image.get("type") in SIGNED_TYPES
-            }
             signed = {
                 name: self._sign_image(directory / name, image.get("sha256_unsigned"))
-                for name, image in images.items()
+                for name, image in {image["name"]: image for image in listed}.items()
             }
             changed = _with_signed(document, signed)
             rewrite_lists(directory, changed, {name: file.sha256 for name, file in signed.items()})
         except (OSError, ValueError) as error:
-            raise SigningFailed(
-                reason=f"the images could not be rewritten ({type(error).__name__})"
-            ) from error
+            reason = f"the images could not be rewritten ({type(error).__name__})"
+            raise SigningFailed(reason=reason) from error
         return changed
 
     def seal(self, message: bytes) -> list[Seal]:
         """Return the signature of a message that is not an image."""
-        return [
-            Seal(self._key.secret.public.fingerprint.hex(), self._key.secret.signature(message))
-        ]
+        secret = self._key.secret
+        return [Seal(secret.public.fingerprint.hex(), secret.signature(message))]
 
     def _sign_image(self, image: Path, unsigned: str | None) -> SignedFile:
         firmware_trailer.strip_signature(image)
@@ -111,9 +107,8 @@ class Signer:
                 checksum = zlib.crc32(piece, checksum)
                 digest.update(piece)
             if unsigned and digest.hexdigest() != unsigned:
-                raise SigningFailed(
-                    reason=f"{image.name} is not what the ImageBuilder says that it made"
-                )
+                reason = f"{image.name} is not what the ImageBuilder says that it made"
+                raise SigningFailed(reason=reason)
             # Ed25519 reads the message twice. A mapped image takes no memory of the worker.
             with (
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
@@ -129,16 +124,10 @@ class Signer:
 
 def _with_signed(document: Mapping[str, Any], signed: Mapping[str, SignedFile]) -> dict[str, Any]:
     """Return profiles.json with the hashes of the signed images, and sizes where it has sizes."""
-
-    def now(image: Mapping[str, Any]) -> dict[str, Any]:
-        file = signed.get(image["name"])
-        if file is None:
-            return dict(image)
-        size = {"size": file.size} if "size" in image else {}
-        return {**image, "sha256": file.sha256, **size}
-
-    profiles = {
-        name: {**profile, "images": [now(image) for image in profile["images"]]}
-        for name, profile in document["profiles"].items()
-    }
-    return {**document, "profiles": profiles}
+    changed = copy.deepcopy(dict(document))
+    for image in images_of(changed):
+        if file := signed.get(image["name"]):
+            image["sha256"] = file.sha256
+            if "size" in image:
+                image["size"] = file.size
+    return changed

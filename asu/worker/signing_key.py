@@ -12,9 +12,7 @@ from asu.keys.certificate import Certificate
 from asu.keys.firmware_trailer import MAX_SIGNATURE
 from asu.keys.usign import SecretKey, UnusableKey, new_secret_key, read_secret_key
 
-# Seconds, ten years. ucert gives a certificate one year, after which an authority issues the next.
-# A self-signed key has no authority; devices trust it because it lies in their /etc/opkg/keys, so
-# it may last as long as a server.
+# Seconds, ten years: a self-signed key has no authority that issues the next certificate.
 LIFETIME = 10 * 365 * 86_400
 
 Parsed = TypeVar("Parsed")
@@ -75,9 +73,8 @@ def make_signing_key(path: Path) -> list[Path]:
             raise UnusableKey(f"{file} is there already and is left as it is; name another path")
     try:
         for file, (content, mode) in contents.items():
-            with os.fdopen(
-                os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb"
-            ) as target:
+            made = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(made, "wb") as target:
                 target.write(content)
     except OSError as error:
         raise UnusableKey(f"{error.filename}: {error.strerror}") from error
@@ -89,9 +86,8 @@ def _read(path: Path, parse: Callable[[bytes], Parsed]) -> Parsed:
     try:
         return parse(path.read_bytes())
     except OSError as error:
-        raise UnusableKey(
-            f"{path}: {error.strerror}; `asu key` makes a key with its certificate"
-        ) from error
+        advice = "`asu key` makes a key with its certificate"
+        raise UnusableKey(f"{path}: {error.strerror}; {advice}") from error
     except UnusableKey as error:
         raise UnusableKey(f"{path}: {error}") from error
 

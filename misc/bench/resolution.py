@@ -80,7 +80,7 @@ def sample(jump: Jump, packages: int) -> tuple[PackageRequest, Knowledge]:
 def more_rules(rules: RuleBook) -> RuleBook:
     """Return the rules with ten times as many, the others about other packages and devices."""
     others = [_other(rule, copy) for copy in range(1, TIMES) for rule in rules.rules]
-    return RuleBook.of([*rules.rules, *others], rules.branch_off_revisions, rules.exclusives)
+    return RuleBook([*rules.rules, *others], rules.branch_off_revisions, rules.exclusives)
 
 
 def microseconds(request: PackageRequest, rules: RuleBook, knowledge: Knowledge) -> float:

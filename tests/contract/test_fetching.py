@@ -295,6 +295,15 @@ async def test_what_does_not_end_is_given_up(fetch: Fetch, kind: str) -> None:
 
 
 @both
+@pytest.mark.parametrize("kind", ["plain", "chunked", "packed", "packed to nothing"])
+async def test_too_many_bytes_are_noticed_before_the_deadline(fetch: Fetch, kind: str) -> None:
+    """They are counted as they come and as they unpack."""
+    async with peer_that_sends(ENDLESS[kind]) as peer:
+        with pytest.raises(ClientError, match="larger than"):
+            await fetch(peer.url(), deadline=60)
+
+
+@both
 @pytest.mark.parametrize(
     "pieces",
     [

@@ -226,6 +226,21 @@ def test_a_damaged_index_costs_the_forecast_only(tree: Path, document: bytes) ->
     assert found["versions"]["vim"]["new"] == "9.1.1918-r1"
 
 
+def test_modules_that_are_not_published_cost_the_forecast_only(tree: Path) -> None:
+    """A snapshot names its new kernel before the modules are there; they are not called missing."""
+    paths = {
+        str(path.relative_to(tree) / name)
+        for path in (tree / f"releases/{APK}/targets/x86/64/kmods").iterdir()
+        for name in ("packages.adb", "index.json")
+    }
+    documents = _without(TreeDocuments(tree), paths)
+    with preview_service(documents) as client:
+        found = preview(client, {"version": APK, **X86, "packages": ["vim"]})
+
+    assert (found["solved"], found["problems"]) == (False, [])
+    assert "kernel modules" in found["warnings"][-1]
+
+
 def test_an_endless_chain_costs_the_forecast_only(tree: Path) -> None:
     """Ten thousand packages of which each needs the next are beyond what opkg itself could do."""
     stanzas = "\n".join(
@@ -255,6 +270,16 @@ def test_memory_for_pools_is_bounded(tree: Path) -> None:
     with preview_service(TreeDocuments(tree), solver_memory=1) as client:
         for version in (OPKG, APK, OPKG):
             assert preview(client, {"version": version, **X86, "packages": ["vim"]})["solved"]
+
+
+def _without(documents: TreeDocuments, paths: set[str]) -> Any:
+    """Return the documents without some."""
+
+    class Fewer(TreeDocuments):
+        async def read(self, path: str, reader: Any) -> Any:
+            return await super().read("missing" if path in paths else path, reader)
+
+    return Fewer(documents._tree)  # noqa: SLF001  # One stand-in of another.
 
 
 def _changed(documents: TreeDocuments, others: dict[str, bytes]) -> Any:

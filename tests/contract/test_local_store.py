@@ -16,7 +16,7 @@ from asu.errors import StoreFailed
 from asu.stores.local import LocalStore
 from asu.stores.manifest import MANIFEST
 from asu.stores.store import Store
-from tests.contract.test_store import LIFETIMES, A, B, StoreContract, let_age, publish, read
+from tests.contract.test_store import LIFETIMES, A, B, StoreContract, gather, let_age, publish, read
 
 
 class SweptPath(PosixPath):
@@ -214,3 +214,36 @@ class TestLocalStore(StoreContract):
         with pytest.raises(StoreFailed):
             store.publish(A, tmp_path / "gone", 1000)
         assert not store.has(A)
+
+
+class OvertakenStore(LocalStore):
+    """A store in which something happens when the next workplace has been made."""
+
+    happens: Callable[[], object] | None = None
+
+    def workplace(self, key: str) -> Path:
+        """Make one, and let it happen."""
+        place = super().workplace(key)
+        happens, self.happens = self.happens, None
+        if happens:
+            happens()
+        return place
+
+
+def test_a_later_build_survives_while_an_earlier_attempt_takes_its_files_back(
+    tmp_path: Path,
+) -> None:
+    """The later one is published between the last look at the files and their removal."""
+    store, other = OvertakenStore(tmp_path / "store"), LocalStore(tmp_path / "store")
+    store.open()
+    place = gather(store, a_bin="mine")
+    answers = iter([True, False])
+
+    def is_current() -> bool:
+        is_first = next(answers)
+        if not is_first:
+            store.happens = lambda: publish(other, a_bin="later")
+        return is_first
+
+    assert not store.publish(A, place, 1000, is_current=is_current)
+    assert (store.has(A), read(store, "a.bin")) == (True, "later")

@@ -34,8 +34,8 @@ from asu.statistics.figures import (
     newest,
     per_day,
     summarise,
+    week_chart,
 )
-from asu.statistics.weekly_builds import week_chart
 from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.imitated_statistics import ImitatedStatistics
 from tests.twins.memory_fleet import MemoryFleet

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asu.errors import QueueUnavailable
-from asu.logs import JsonLines, log_fields, logged_with
+from asu.logs import JsonLines, Lines, log_fields, logged_with
 from tests.unit.job_world import SCRIPT, new_world
 from tests.unit.worlds import REQUEST, BrokenUpstream, opened
 
@@ -59,6 +59,17 @@ def test_a_line_says_when_how_bad_and_where(written: Written) -> None:
         "something\x1b[31m\nnew here",
     )
     assert line["time"].endswith("+00:00")
+
+
+def test_no_line_for_people_can_be_forged_or_coloured() -> None:
+    """Control characters are shown, and lines after the first are marked as the record's own."""
+    text = "asked for \x1b[31m\x00\u202e\nERROR a line of its own"
+    record = logging.LogRecord("asu.part", logging.INFO, "", 0, text, None, None)
+
+    assert Lines("%(levelname)s %(message)s").format(record).splitlines() == [
+        r"INFO asked for \x1b[31m\x00\u202e",
+        "  | ERROR a line of its own",
+    ]
 
 
 def test_an_exception_is_told_without_its_message(written: Written) -> None:

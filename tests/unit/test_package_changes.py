@@ -35,7 +35,7 @@ def example(rule: Rule) -> tuple[str, ...]:
 def test_each_rule_applies_to_its_own_example(rule: Rule) -> None:
     """A device that crosses the version of a rule gets what the rule says, with its reason."""
     resolution = resolve(
-        crossing(rule, example(rule)), RuleBook.of([rule], RULES.branch_off_revisions)
+        crossing(rule, example(rule)), RuleBook([rule], RULES.branch_off_revisions)
     )
 
     assert {change.rule for change in resolution.changes} == {rule.id}
@@ -58,7 +58,7 @@ def test_no_rule_applies_before_its_time(rule: Rule) -> None:
         from_version=None,
     )
 
-    assert resolve(earlier, RuleBook.of([rule], {})).packages == request.packages
+    assert resolve(earlier, RuleBook([rule], {})).packages == request.packages
 
 
 @pytest.mark.parametrize(

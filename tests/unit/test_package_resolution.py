@@ -206,7 +206,7 @@ def test_two_packages_that_become_one_do_not_contradict_each_other() -> None:
         version=Version.parse("25.12.0"), target="x86/64", profile="generic", packages=("a", "-b")
     )
 
-    assert resolve(request, RuleBook.of(merged, {})).packages == ("ab",)
+    assert resolve(request, RuleBook(merged, {})).packages == ("ab",)
 
 
 def test_a_chain_of_rules_is_followed_to_its_end() -> None:
@@ -224,7 +224,7 @@ def test_rules_in_a_circle_come_to_an_end() -> None:
         version=Version.parse("25.12.0"), target="x86/64", profile="generic", packages=("x",)
     )
 
-    assert len(resolve(request, RuleBook.of(circle, {})).packages) == 1
+    assert len(resolve(request, RuleBook(circle, {})).packages) == 1
 
 
 def test_versions_are_promised_for_the_names_that_remain() -> None:

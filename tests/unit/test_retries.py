@@ -15,12 +15,13 @@ from tests.unit.job_world import CONFLICT, World, body_of, new_world
 if TYPE_CHECKING:
     from pathlib import Path
 
-FIRST, SECOND = 5, 30
+# Seconds; long enough that the time which the test itself takes does not matter.
+FIRST, SECOND, MOMENT = 500, 3000, 100
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    """Return a world that tries as often as a server of default settings."""
+    """Return a world in which a build may fail twice."""
     return new_world(tmp_path, retry_delays=(FIRST, SECOND))
 
 
@@ -45,13 +46,13 @@ def after(world: World, seconds: float) -> State:
     ],
 )
 def test_a_failure_that_may_pass_is_tried_again(world: World, error: AsuError) -> None:
-    """After five seconds, and not before; those who poll see nothing but a build that waits, and then its image."""
+    """After its delay and not before; a poll sees a build that waits, and then its image."""
     world.script.failures["manifest"] = error
     assert world.build().state is State.QUEUED
-    assert after(world, FIRST - 0.1) is State.QUEUED
+    assert after(world, FIRST - MOMENT) is State.QUEUED
     world.script.failures.clear()
 
-    assert after(world, 0.1) is State.DONE
+    assert after(world, MOMENT) is State.DONE
     assert tried(world) == [("failed", error.code), ("done", "")]
     assert world.store.has(world.key)
 
@@ -59,9 +60,10 @@ def test_a_failure_that_may_pass_is_tried_again(world: World, error: AsuError) -
 def test_the_third_failure_is_the_last(world: World) -> None:
     """It is told with its own words, and each attempt beside it; the statistics count one failure."""
     world.script.failures["image"] = CommandResult(2, "", "Killed\n")
-    states = [world.build().state, after(world, FIRST), after(world, SECOND)]
+    states = [world.build().state, after(world, FIRST)]
+    states += [after(world, SECOND - MOMENT), after(world, MOMENT)]
 
-    assert states == [State.QUEUED, State.QUEUED, State.FAILED]
+    assert states == [State.QUEUED, State.QUEUED, State.QUEUED, State.FAILED]
     assert (body_of(world.record())["code"], world.record().fault) == ("container-failed", "infra")
     assert tried(world) == [("failed", "container-failed")] * 3
     assert world.counted_failures() == 1
@@ -145,7 +147,7 @@ def test_a_build_that_was_put_back_without_an_answer_waits(
     world.script.failures["info"] = ContainerFailed(reason="podman did not run make")
 
     assert world.build().state is State.QUEUED
-    assert "begun again in 5 s" in caplog.text
+    assert "begun again in 500 s" in caplog.text
     assert "superseded" not in caplog.text
     assert tried(world) == [("failed", "container-failed")]
     assert asyncio.run(world.records.retries()) == {"container-failed": 1}

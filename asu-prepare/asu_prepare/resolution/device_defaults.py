@@ -1,16 +1,8 @@
 """Compares an absolute list with the device's default packages.
 
-A client that sends `diff_packages` says "exactly these packages". Taken literally, that removes
-every package that became a default in the new release; without its new switch driver, a device has
-no network. So each default of the new release that the list lacks is either *new* (it was no
-default in the old release), then it is added, or it was *removed by the user* (it was one), then it
-stays away, by name.
-
-The old release is the one that the client states, or the one whose defaults differ least from the
-list. Removing too little is a nuisance; removing too much takes a device off the network. So a
-package counts as removed only if it was a default in every release that explains the list nearly as
-well as the best one. If no older release has the device, under any name and in any target, only a
-default of its whole target can have been removed; all others are added, with a warning.
+A default that the list lacks is either new, then it is added, or the user removed it, then it stays
+away. The old release is the stated one, or that whose defaults differ least from the list. Removing
+too much takes a device off the network, so every release that explains the list must agree.
 """
 
 from __future__ import annotations
@@ -32,10 +24,7 @@ EVIDENCE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a list comes from: the releases that explain it, best first, and what clients see.
-
-    `unseen` is that of Knowledge.
-    """
+    """Where a list comes from: the releases that explain it, best first; `unseen` of Knowledge."""
 
     releases: tuple[DeviceDefaults, ...]
     version: InferredVersion
@@ -108,9 +97,7 @@ class AbsoluteList:
     def explicit(self, packages: Iterable[str]) -> list[str]:
         """Return the packages with new defaults added and removed defaults as `-name`."""
         ended = self._ended()
-        kept = list(packages)
-        if ended:
-            kept = [name for name in kept if name not in ended or self._is_kept(name)]
+        kept = [name for name in packages if name not in ended or self._is_kept(name)]
         present = set(kept)
         missing = [
             name
@@ -130,7 +117,10 @@ class AbsoluteList:
             rival = self.rules.rival(name, variants)
             absence = self._absence(name, rival, by_rule)
             if absence is not None:
-                removed += self._take_away(name, absence)
+                change = f"absent-{name}"
+                if not self._is_ignored(change):
+                    self.changes.append(Change.removed(name, absence, change))
+                    removed.append(f"-{name}")
             elif rival is not None and rival not in successors:
                 successors[rival] = name
                 self._record_succession(rival, name)
@@ -139,9 +129,7 @@ class AbsoluteList:
                 self._record_addition(name, by_rule.get(name))
                 if self.origin and self.origin.is_unexplained(name):
                     self.unexplained.append(name)
-        if successors:
-            kept = [successors.get(name, name) for name in kept]
-        return [*kept, *added, *removed]
+        return [*(successors.get(name, name) for name in kept), *added, *removed]
 
     def _absence(self, name: str, rival: str | None, by_rule: Mapping[str, Rule]) -> str | None:
         """Return why a default that the list lacks stays away; None if it is to be added."""
@@ -154,22 +142,17 @@ class AbsoluteList:
             return replaced
         rule = by_rule.get(name)
         for change in (f"new-default-{name}", rule.id if rule else ""):
-            if change in self.request.ignored_changes:
-                self.ignored.append(change)
+            if self._is_ignored(change):
                 return "The request asks to ignore that it became a default package."
         return None
 
-    def _take_away(self, name: str, absence: str) -> list[str]:
-        """Return the removal of a default; nothing if the request ignores it."""
-        change = f"absent-{name}"
-        if change in self.request.ignored_changes:
-            self.ignored.append(change)
-            return []
-        self.changes.append(Change.removed(name, absence, change))
-        return [f"-{name}"]
+    def _is_ignored(self, change: str) -> bool:
+        if change not in self.request.ignored_changes:
+            return False
+        self.ignored.append(change)
+        return True
 
     def _record_succession(self, old: str, name: str) -> None:
-        """Record that one variant of a program replaced another as a default."""
         reason = (
             f"{name} took the place of {old} as a default package of this device in "
             f"{self.defaults.version.branch}."
@@ -199,8 +182,7 @@ class AbsoluteList:
     def _is_kept(self, name: str) -> bool:
         """Whether the request keeps a package that has ended; else its removal is recorded."""
         change = f"gone-default-{name}"
-        if change in self.request.ignored_changes:
-            self.ignored.append(change)
+        if self._is_ignored(change):
             return True
         old = self.origin.releases[0].version if self.origin else ""
         reason = (

@@ -5,6 +5,7 @@ Readers raise KeyError, TypeError, AttributeError or ValueError for what is not 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,10 +17,10 @@ from .package_feed import Shared
 from .request_hash import normalised_profile
 from .versions import InvalidVersionError, Version
 
-# What may become a part of a path: mips_24kc, aarch64_cortex-a53, 6.12.78~4362e98d, luci. It begins
-# with a letter or a digit, so nothing leads to another directory.
 # What a running device is flashed with; the first of them that a profile has.
-IMAGE_TYPES = ("sysupgrade", "combined-efi", "combined", "sdcard")
+_IMAGE_TYPES = ("sysupgrade", "combined-efi", "combined", "sdcard")
+# What may become a part of a path: mips_24kc, 6.12.78~4362e98d, luci. It begins with a letter or a
+# digit, so nothing leads to another directory.
 _PATH_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}")
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # In JSON; whole pairs look like that, too.
 
@@ -106,8 +107,7 @@ class TargetProfiles:
     def devices(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the profiles that a device of these names can be, the surest kind of them only.
 
-        The first name's own profile is surer than those of the others, and these are surer than
-        profiles that support one of the names.
+        The first name's own profile is surest, then those of other names, then supporting ones.
         """
         if names[0] in self.device_packages:
             return names[:1]
@@ -163,10 +163,7 @@ def index_paths(
 
 
 def read_json(raw: bytes) -> Any:
-    """Read a document; raises ValueError unless it is JSON in UTF-8 that an answer can repeat.
-
-    An answer could not repeat half of a surrogate pair.
-    """
+    """Read JSON in UTF-8; raises ValueError, also for half of a surrogate pair."""
     text = raw.decode("utf-8-sig")
     document = json.loads(text)
     if _HALF_PAIR.search(text):
@@ -189,10 +186,8 @@ def read_versions(document: Any) -> Releases:
 def _known(names: Iterable[Any]) -> set[Version]:
     known = set()
     for name in names:
-        try:
+        with contextlib.suppress(InvalidVersionError):
             known.add(Version.parse(str(name)))
-        except InvalidVersionError:
-            continue
     return known
 
 
@@ -202,10 +197,9 @@ def read_targets(document: Any) -> dict[str, str]:
 
 
 def related_targets(target: str, architecture: str, targets: Mapping[str, str]) -> list[str]:
-    """Return the other targets where a device of this one can have been before or after a move.
+    """Return the other targets (of target → architecture) where a device may have been.
 
-    They have a part of the name in common, as ipq807x/generic and qualcommax/ipq807x do, or the
-    architecture. `targets` maps targets to architectures.
+    They share a part of the name, as ipq807x/generic and qualcommax/ipq807x do, or architecture.
     """
     parts = set(target.split("/")) - {"generic"}
     return [
@@ -226,8 +220,9 @@ def read_overview(document: Any) -> dict[str, tuple[str, ...]]:
 
 def read_profiles(document: Any) -> TargetProfiles:
     """Read a target's profiles.json."""
+    entries = document["profiles"]
     aliases: dict[str, set[str]] = {}
-    for profile, entry in document["profiles"].items():
+    for profile, entry in entries.items():
         for name in entry.get("supported_devices") or ():
             aliases.setdefault(normalised_profile(str(name)), set()).add(profile)
     kernel = document.get("linux_kernel")
@@ -240,29 +235,27 @@ def read_profiles(document: Any) -> TargetProfiles:
         default_packages=tuple(map(str, document["default_packages"])),
         device_packages={
             profile: tuple(map(str, entry.get("device_packages") or ()))
-            for profile, entry in document["profiles"].items()
+            for profile, entry in entries.items()
         },
         aliases={name: tuple(sorted(profiles)) for name, profiles in aliases.items()},
         image_sizes={
             profile: sizes
-            for profile, entry in document["profiles"].items()
-            if any(sizes := (_image_size(entry), _image_limit(entry)))
+            for profile, entry in entries.items()
+            if any(sizes := _image_sizes(entry))
         },
     )
 
 
-def _image_size(entry: Mapping[str, Any]) -> int:
-    """Return the size of the official image with a squashfs that is flashed over a running one."""
+def _image_sizes(entry: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the bytes of the official image with a squashfs, and the most that may be flashed."""
     sizes = {
         str(image.get("type")): int(image.get("size") or 0)
         for image in entry.get("images") or ()
         if image.get("filesystem") == "squashfs"
     }
-    return next((sizes[kind] for kind in IMAGE_TYPES if sizes.get(kind, 0) > 0), 0)
-
-
-def _image_limit(entry: Mapping[str, Any]) -> int:
-    return max(int((entry.get("file_size_limits") or {}).get("image") or 0), 0)
+    size = next((sizes[kind] for kind in _IMAGE_TYPES if sizes.get(kind, 0) > 0), 0)
+    limit = int((entry.get("file_size_limits") or {}).get("image") or 0)
+    return size, max(limit, 0)
 
 
 def _path_part(text: object) -> str:

@@ -13,12 +13,10 @@ from .versions import Version
 class PackageRequest:
     """The part of a request that a resolution needs.
 
-    `packages` holds names to install and `-names` to take away, in the user's order, each once.
-    `packages_versions` maps names to the versions that the finished image must have. With
-    `diff_packages` the list is absolute: what is not in it is not wanted. `ignored_changes` are the
-    ids of changes that the user does not want. `feeds` names the request's own package feeds, which
-    may hold packages that no index of OpenWrt holds; with `replaces_feeds` they replace OpenWrt's.
-    With `leave_out_missing` packages that nobody has are dropped.
+    `packages` holds names to install and `-names` to take away, in the user's order, each once;
+    with `diff_packages` it is absolute: what is not in it is not wanted. `packages_versions` are
+    the versions that the image must have. `ignored_changes` are ids of unwanted changes. `feeds`
+    names the request's own package feeds, which may hold packages that no index holds.
     """
 
     version: Version
@@ -96,11 +94,10 @@ class InferredVersion(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """The outcome: packages, changes as they were applied, and what the user should know.
+    """The outcome: packages, changes in the order of their application, and what users should know.
 
-    `checked` says whether every name was looked up; without package indexes it is False and there
-    are no `problems` of missing packages. `versions` maps each package to be installed to its
-    version, as far as the indexes have it. `ignored` names the changes that the request left out.
+    Unless every name was looked up (`checked`), no package counts as missing. `versions` are those
+    of the packages to install, as far as indexes have them; `ignored` are changes left out.
     """
 
     packages: tuple[str, ...]

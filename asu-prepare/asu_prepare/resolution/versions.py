@@ -3,8 +3,7 @@
     23.05 (the branch) < 23.05.0-rc1 < 23.05.0-rc10 < 23.05.0 < 23.05.9 < 23.05.10 < 23.05-SNAPSHOT
     < 24.10 < … < SNAPSHOT
 
-Numbers compare as numbers. A bare branch is the point where the branch begins, so it sorts before
-everything in it. A branch snapshot is newer than each release of its branch; SNAPSHOT is newest.
+A bare branch is the point where the branch begins, so it sorts before everything in it.
 """
 
 from __future__ import annotations
@@ -99,9 +98,8 @@ _PATCHLEVEL = re.compile(r"-r?([0-9]+)$")
 def is_older_package(version: str, than: str) -> bool:
     """Whether one version of a package is older than another, in the order of opkg and apk.
 
-    Numbers compare as numbers, and letters come before other signs. `~` and the marks of a coming
-    version (`_rc2`) come before everything, the end included. The revision of the packaging (`-r3`,
-    `-3`) counts last.
+    Letters come before other signs; `~` and marks such as `_rc2` come before everything, even the
+    end. The revision of the packaging (`-r3`, `-3`) counts last.
     """
     return _package_rank(version) < _package_rank(than)
 

@@ -1,6 +1,7 @@
 """Keeps what has been prepared for solving, by least use and within a bound on memory."""
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 # Bytes of a package, measured with 12 000 of them: what Python holds, and libsolv beside it.
 UNIVERSE_BYTES, LIBSOLV_BYTES = 200, 470
+KEPT_SECONDS = 5.0  # As long as the decision core keeps what it has gathered.
 MAX_SOLUTIONS = 64  # Of one pool: devices of a target, with and without a web interface.
 
 
@@ -27,6 +29,7 @@ class Pool:
     universe: Universe
     apk: "ApkPool | None"
     solutions: OrderedDict[World, Solution] = field(default_factory=OrderedDict)
+    current_until: float = 0.0  # Until then its indexes are not looked at again.
 
     @property
     def size(self) -> int:
@@ -59,6 +62,14 @@ class Pools:
         """Return about how many bytes all pools take."""
         return sum(pool.size for pool in self._pools.values())
 
+    def recent(self, key: Hashable) -> Pool | None:
+        """Return a pool whose indexes were looked at a moment ago."""
+        pool = self._pools.get(key)
+        if pool is None or pool.current_until <= time.monotonic():
+            return None
+        self._pools.move_to_end(key)
+        return pool
+
     async def get(
         self, key: Hashable, feeds: tuple[PackageFeed, ...], *, is_apk: bool, patience: float
     ) -> Pool | None:
@@ -78,6 +89,7 @@ class Pools:
         if pool is None or not _are_same(pool.feeds, feeds):
             return None
         self._pools.move_to_end(key)
+        pool.current_until = time.monotonic() + KEPT_SECONDS
         return pool
 
     async def close(self) -> None:

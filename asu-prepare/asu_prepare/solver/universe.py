@@ -71,7 +71,8 @@ class Solution:
     def of(installed: Iterable[Candidate], hidden: Iterable[Obstacle] = ()) -> "Solution":
         """Return the solution that installs these packages."""
         installed = tuple(installed)
-        names = ((one.package.plain_name, one.package.version) for one in installed)
+        packages = (one.package for one in installed)
+        names = ((one.plain_name, one.version) for one in packages if one.version)
         return Solution(installed, hidden=tuple(hidden), manifest=dict(sorted(names)))
 
 
@@ -98,8 +99,7 @@ class Universe:
     def __init__(self, feeds: Sequence[PackageFeed], *, is_apk: bool) -> None:
         self.is_apk = is_apk
         self.candidates = list(_candidates(feeds))
-        if not is_apk:
-            self.candidates += _built_in(self.candidates)
+        self.candidates += _built_in(self.candidates)
         self.by_name: dict[str, list[Candidate]] = {}
         for candidate in self.candidates:
             package = candidate.package
@@ -109,6 +109,8 @@ class Universe:
         for found in self.by_name.values():
             if len(found) > 1:
                 found.sort(key=lambda one: (one.name, order(one.package.version)))
+        # While a snapshot is being published, the modules of its kernel may not be there yet.
+        self.has_modules = any(name.startswith("kmod-") for name in self.by_name)
         self._needs: dict[str, tuple[Need, ...]] = {}
 
     def needs(self, text: str) -> tuple[Need, ...]:
@@ -193,9 +195,10 @@ def _candidates(feeds: Sequence[PackageFeed]) -> Iterator[Candidate]:
 
 
 def _built_in(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
-    """Yield kernel and libc, which an opkg ImageBuilder brings along and no index lists.
+    """Yield what an ImageBuilder brings along and no index lists: kernel and libc with opkg.
 
-    Kernel modules name the version of their kernel, and libpthread is built with libc.
+    Kernel modules name the version of their kernel, and libpthread is built with libc. A version
+    that is not known stays out of the manifest.
     """
     known = {one.name: one for one in candidates}
     modules = (one.package for name, one in known.items() if name.startswith("kmod-"))
@@ -204,6 +207,7 @@ def _built_in(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
     library = next((known[name] for name in ("libpthread", "librt") if name in known), None)
     compiler = next((name for name in known if name.rstrip("0123456789") == "libgcc"), "")
     versions = {"kernel": kernel, "libc": library.package.version if library else ""}
+    versions["base-files"] = ""
     for name, version in versions.items():
         if name not in known:
             depends = (compiler,) if name == "libc" and compiler else ()

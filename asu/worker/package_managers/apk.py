@@ -1,32 +1,23 @@
 """apk, of the ImageBuilders from 25.12 on."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from typing_extensions import override
 
-from .own_feeds import UnusableFeed, key_files
+from .own_feeds import UnusableFeed
 from .problems import (
     PackageProblem,
     clash,
     conflict,
     each_once,
     missing,
-    named_by,
     other_version,
     unsuitable,
 )
 from .protocol import Mode, PackageManager
 
 INDEX = "packages.adb"
-
-_DOWNLOAD_SIGNS = (
-    r"WARNING: updating and opening (?P<what>\S+): ",
-    r"wget: exited with error",
-    r"UNTRUSTED signature",
-    r"ERROR: (?P<what>\S+): (?:ADB (?:block|schema) error|file format is invalid or inconsistent)",
-    r"ERROR: (?P<what>\S+): package mentioned in index not found",
-)
 
 _REMOTE = re.compile(r"\s*(?:@\S+\s+)?[a-z]+://")
 _LEFT_OUT = re.compile(
@@ -45,6 +36,14 @@ class Apk(PackageManager):
     """apk; its list of feeds has one address a line and no names."""
 
     repositories_path = "repositories"
+    key_kind = "pem"  # apk tries every key that it has.
+    download_signs = (
+        r"WARNING: updating and opening (?P<what>\S+): ",
+        r"wget: exited with error",
+        r"UNTRUSTED signature",
+        r"ERROR: (?P<what>\S+): (?:ADB (?:block|schema) error|file format is invalid)",
+        r"ERROR: (?P<what>\S+): package mentioned in index not found",
+    )
 
     @override
     def address(self, url: str) -> str:
@@ -64,14 +63,6 @@ class Apk(PackageManager):
     def feeds(self, listed: str) -> dict[str, str]:
         words = [line.split()[-1] for line in listed.splitlines() if _REMOTE.match(line)]
         return {address: address for address in words}
-
-    @override
-    def key_files(self, keys: Sequence[str]) -> dict[str, bytes]:
-        return key_files(keys, "pem")  # apk tries every key that it has.
-
-    @override
-    def failed_download(self, text: str) -> str | None:
-        return named_by(_DOWNLOAD_SIGNS, text)
 
     @override
     def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[UnusableFeed]:

@@ -1,37 +1,20 @@
 """opkg, of the ImageBuilders up to 24.10."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from typing_extensions import override
 
 from asu.errors import BuildFailed
 
-from .own_feeds import UnusableFeed, key_files
-from .problems import (
-    PackageProblem,
-    clash,
-    conflict,
-    each_once,
-    missing,
-    named_by,
-    other_version,
-)
+from .own_feeds import UnusableFeed
+from .problems import PackageProblem, clash, conflict, each_once, missing, other_version
 from .protocol import Mode, PackageManager
 
 LOCAL_NAME = "imagebuilder"
 # The builder's own packages: without kernel and libc there is no image.
 LOCAL = f"src {LOCAL_NAME} file:packages"
 CHECKED = "option check_signature"
-
-_DOWNLOAD_SIGNS = (
-    r"Failed to download (?!the package list)(?P<what>\S+)",
-    r"Failed to download the package list from (?P<what>\S+)",
-    r"wget returned [1-9]",
-    r"Downloading (?P<what>\S+)\nSignature check failed",
-    r"Signature check failed",
-    r"Checksum or size mismatch for package (?P<what>\S+?)\.(?:\s|$)",
-)
 
 _SOURCE = re.compile(r"^src(?:/gz)?[ \t]+(\S+)[ \t]+(\S+)", re.MULTILINE)
 _UNRESOLVED = re.compile(
@@ -58,20 +41,23 @@ class Opkg(PackageManager):
     """opkg; its list of feeds also holds settings."""
 
     repositories_path = "repositories.conf"
-
-    @override
-    def address(self, url: str) -> str:
-        return url
+    key_kind = "usign"  # opkg looks a key up by the name of its file, the key's fingerprint.
+    download_signs = (
+        r"Failed to download (?!the package list)(?P<what>\S+)",
+        r"Failed to download the package list from (?P<what>\S+)",
+        r"wget returned [1-9]",
+        r"Downloading (?P<what>\S+)\nSignature check failed",
+        r"Signature check failed",
+        r"Checksum or size mismatch for package (?P<what>\S+?)\.(?:\s|$)",
+    )
 
     @override
     def repositories(self, present: str, feeds: Mapping[str, str], mode: Mode) -> str:
         # opkg ignores a second feed of the same name, so a feed of the request replaces that of the
         # builder. Signatures are checked in every mode.
         if LOCAL_NAME in feeds:
-            raise BuildFailed(
-                reason=f"a repository is named {LOCAL_NAME}, as its own packages are; "
-                "give it another name"
-            )
+            reason = f"a repository is named {LOCAL_NAME}, as its own packages are"
+            raise BuildFailed(reason=f"{reason}; give it another name")
         kept = [line for line in present.splitlines() if not _gives_way(line, feeds, mode)]
         own = [f"src/gz {name} {url}" for name, url in feeds.items()]
         settings = [line for line in (LOCAL, CHECKED) if line not in kept]
@@ -83,15 +69,6 @@ class Opkg(PackageManager):
         return {
             name: address for name, address in reversed(_SOURCE.findall(listed)) if "://" in address
         }
-
-    @override
-    def key_files(self, keys: Sequence[str]) -> dict[str, bytes]:
-        # opkg looks a key up by the name of its file, which is the key's fingerprint.
-        return key_files(keys, "usign")
-
-    @override
-    def failed_download(self, text: str) -> str | None:
-        return named_by(_DOWNLOAD_SIGNS, text)
 
     @override
     def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[UnusableFeed]:
@@ -113,16 +90,8 @@ class Opkg(PackageManager):
         # explains it. "Packages for X found, but incompatible with the architectures configured" is
         # untrue and names nothing new.
         direct = [(package, need) for need, package in _UNRESOLVED.findall(text)]
-        deeper = [
-            (package, need)
-            for package, needs in _UNSATISFIED.findall(text)
-            for need in re.findall(r"\t([^\s*]+(?: \([^)\n]*\))?)", needs)
-        ]
-        conflicts = [
-            (package, other)
-            for package, others in _CONFLICT.findall(text)
-            for other in re.findall(r"\t([^\s*]+)", others)
-        ]
+        deeper = _pairs(_UNSATISFIED, r"\t([^\s*]+(?: \([^)\n]*\))?)", text)
+        conflicts = _pairs(_CONFLICT, r"\t([^\s*]+)", text)
         clashes = _CLASH.findall(text)
         explained = {package for package, *_ in [*direct, *deeper, *conflicts, *clashes]}
         known = {need for _, need in direct}
@@ -138,6 +107,12 @@ def _gives_way(line: str, feeds: Mapping[str, str], mode: Mode) -> bool:
     words = line.split()
     is_feed = len(words) > 1 and words[0] in {"src", "src/gz"} and words[1] != LOCAL_NAME
     return is_feed and (mode == "replace" or words[1] in feeds)
+
+
+def _pairs(complaint: re.Pattern[str], entry: str, text: str) -> list[tuple[str, str]]:
+    """Return each complaint's package with each entry of the list below it."""
+    lists = complaint.findall(text)
+    return [(package, other) for package, listed in lists for other in re.findall(entry, listed)]
 
 
 def _unmet(package: str, need: str) -> PackageProblem:

@@ -1,16 +1,14 @@
-"""The feeds and keys of a request, checked once more before they reach the builder's files.
+"""The feeds of a request, checked once more before they reach the builder's files.
 
 A name becomes a word of a line and the name of a file, a URL a word of a line. A blank or the end
 of a line in them could add a setting of the package manager, such as "check no signatures".
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from asu.errors import BuildFailed
-from asu.resolution import FeedKey, InvalidFeedError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 # The characters that the API leaves in an address; file: is for builders that hold a copy of their
@@ -51,16 +49,3 @@ def own_urls(repositories: Mapping[str, str]) -> dict[str, str]:
             raise BuildFailed(reason="the name or the address of a repository is malformed")
         feeds[name] = url.rstrip("/")
     return feeds
-
-
-def key_files(keys: Iterable[str], kind: Literal["usign", "pem"]) -> dict[str, bytes]:
-    """Return path → content of the keys of that kind; raises BuildFailed for what is no key."""
-    try:
-        parsed = [FeedKey.parse(text) for text in keys]
-    except InvalidFeedError as error:
-        raise BuildFailed(reason="the key of a repository is malformed") from error
-    return {
-        f"keys/{key.file_name}": f"{key.text}\n".encode()
-        for key in sorted(parsed, key=lambda key: key.content)
-        if key.kind == kind
-    }

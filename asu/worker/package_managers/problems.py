@@ -1,6 +1,5 @@
 """Why packages cannot be installed: the same five kinds for both package managers."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -87,12 +86,3 @@ def unsuitable(package: str) -> PackageProblem:
     """Return that a package is made for another architecture."""
     detail = f"{package} is not made for the architecture of this device."
     return PackageProblem("architecture", package, package, detail)
-
-
-def named_by(signs: Iterable[str], text: str) -> str | None:
-    """Return the group `what` of the first pattern that is found: empty without one.
-
-    None where no pattern is found. The patterns are tried in their order.
-    """
-    found = next(filter(None, (re.search(sign, text) for sign in signs)), None)
-    return (found.groupdict().get("what") or "").rstrip(",.") if found else None

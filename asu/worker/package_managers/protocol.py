@@ -1,7 +1,11 @@
 """What differs between builders with opkg and builders with apk."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
+
+from asu.errors import BuildFailed
+from asu.resolution import FeedKey, InvalidFeedError
 
 from .own_feeds import UnusableFeed
 from .problems import PackageProblem
@@ -16,9 +20,13 @@ class PackageManager(Protocol):
     """
 
     repositories_path: str  # Of the list of feeds.
+    key_kind: Literal["usign", "pem"]
+    # Of a failed download, in the order of trial; the group `what` is what could not be fetched.
+    download_signs: tuple[str, ...]
 
     def address(self, url: str) -> str:
         """Return the address of a feed as it stands in that list."""
+        return url
 
     def repositories(self, present: str, feeds: Mapping[str, str], mode: Mode) -> str:
         """Return the list of feeds with those of a request, name → URL.
@@ -33,16 +41,27 @@ class PackageManager(Protocol):
         """
 
     def key_files(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """Return path → content of the keys that it can use; raises BuildFailed."""
+        """Return path → content of the keys that it can use; raises BuildFailed for no key."""
+        try:
+            parsed = [FeedKey.parse(text) for text in keys]
+        except InvalidFeedError as error:
+            raise BuildFailed(reason="the key of a repository is malformed") from error
+        return {
+            f"keys/{key.file_name}": f"{key.text}\n".encode()
+            for key in sorted(parsed, key=lambda key: key.content)
+            if key.kind == self.key_kind
+        }
 
     def problems(self, text: str) -> list[PackageProblem]:
         """Return why packages cannot be installed, each reason once, in the order of the output."""
 
     def failed_download(self, text: str) -> str | None:
-        """Return what could not be downloaded or trusted, or None.
+        """Return what could not be downloaded or trusted, empty where it has no name, or None.
 
         A command that ends well may have left out a feed, too.
         """
+        found = next(filter(None, (re.search(sign, text) for sign in self.download_signs)), None)
+        return (found.groupdict().get("what") or "").rstrip(",.") if found else None
 
     def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[UnusableFeed]:
         """Return each of these feeds, name → URL, that was left out; the builder ends well then."""
