@@ -19,7 +19,6 @@ from asu.builds.capacity import Capacity
 from asu.builds.fleet import Fleet
 from asu.catalogue.resolver import ResolvedRequest
 from asu.records.api_records import Records
-from asu.records.build_record import BuildRecord, State
 from asu.records.redis_connections import async_redis, sync_redis
 from asu.records.worker_records import WorkerRecords
 from asu.resolution import normalised_request, request_hash
@@ -157,9 +156,7 @@ def _begin(worker: WorkerRecords) -> None:
     attempt = worker.start_next()
     assert attempt is not None  # noqa: S101 - It was queued a moment ago, and nobody else takes it.
     progress = Progress(attempt.plan, gathered={"manifest": sample.manifest()})
-    worker.progress(
-        attempt, "building_image", _body(progress, 202, "started", "building_image", outputs=False)
-    )
+    worker.progress(attempt, "building_image", progress.begun("building_image"))
 
 
 def _finish(worker: WorkerRecords, store: LocalStore, key: str) -> None:
@@ -172,17 +169,7 @@ def _finish(worker: WorkerRecords, store: LocalStore, key: str) -> None:
     store.publish(key, place, LIFETIME)
     output = sample.builder_output()
     progress = Progress(attempt.plan, gathered=_facts(key), stdout=output)
-    worker.finish(
-        attempt,
-        BuildRecord(
-            state=State.DONE, step="done", body=_body(progress, 200, "done", "done", outputs=True)
-        ),
-        LIFETIME,
-    )
-
-
-def _body(progress: Progress, status: int, detail: str, step: str, *, outputs: bool) -> bytes:
-    return json.dumps(progress.body(status, detail, step, outputs=outputs)).encode()
+    worker.finish(attempt, progress.done(), LIFETIME)
 
 
 def _facts(key: str) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Small worlds: the metadata of a few releases, and the whole API over in-memory parts."""
 
 import copy
-import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from asu.app import create_app
 from asu.catalogue.prepare_client import PrepareService
 from asu.errors import AsuError
 from asu.operations.metrics import Counts
-from asu.records.build_record import Attempt, BuildRecord, State
+from asu.records.build_record import Attempt
 from asu.services import Services, assemble
 from asu.settings import Settings
 from asu.upstream.downloads_server import Upstream
@@ -175,11 +174,7 @@ class World:
         assert attempt.key == key
         progress = Progress(attempt.plan)
         if step is not None:
-            assert self.records.progress(
-                attempt,
-                step,
-                json.dumps(progress.body(202, "started", step, outputs=False)).encode(),
-            )
+            assert self.records.progress(attempt, step, progress.begun(step))
         return attempt, progress
 
     def finish(self, key: str, files: Mapping[str, bytes] | None = None, ttl: int = 1000) -> None:
@@ -190,22 +185,12 @@ class World:
             (place / name).write_bytes(content)
         self.store.publish(key, place, ttl)
         progress.gathered |= {"bin_dir": key, "images": [], "manifest": {}, "titles": []}
-        body = json.dumps(progress.body(200, "done", "done", outputs=True)).encode()
-        assert self.records.finish(
-            attempt, BuildRecord(state=State.DONE, step="done", body=body), ttl
-        )
+        assert self.records.finish(attempt, progress.done(), ttl)
 
     def fail(self, key: str, error: AsuError, ttl: int = 1000) -> None:
         """Fail a build as a worker does."""
         attempt, progress = self.start(key)
-        body = {
-            **progress.body(500, f"Error: {error.detail}", "failed", outputs=True),
-            "code": error.code,
-        }
-        record = BuildRecord(
-            state=State.FAILED, step="failed", body=json.dumps(body).encode(), fault=error.fault
-        )
-        assert self.records.finish(attempt, record, ttl)
+        assert self.records.finish(attempt, progress.failed(error), ttl)
 
 
 def settings(**changes: Any) -> Settings:
