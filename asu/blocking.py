@@ -1,8 +1,7 @@
 """Ask something that may hang, such as a disk or a store, without holding up anything else.
 
-asyncio has a few threads for everyone. Calls that hang would take one after another, until nothing
-else gets a thread. So each thing that may hang is asked in a few threads of its own. They start
-when there is something to do and end when they are idle, and none keeps the process from ending.
+Calls that hang would take asyncio's shared threads one by one. So each such thing is asked in a few
+threads of its own, which end when they are idle and keep no process from ending.
 """
 
 import asyncio
@@ -42,7 +41,7 @@ class _Call:
 
 
 class BlockingCalls:
-    """Runs calls to one thing in at most `threads` threads, which only they use.
+    """Runs calls to one thing in at most `threads` threads of its own.
 
     A call that takes longer than `patience` seconds hangs: its caller gets an error, and it goes on
     to occupy its thread. While all threads hang, further calls are refused at once.

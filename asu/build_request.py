@@ -1,9 +1,8 @@
 """The build request, as clients send it.
 
 Patterns are anchored, ASCII only and narrower than what a shell or make could understand: make
-expands `$(…)` in the value of a variable by itself, two shells follow, and `%` is a pattern, so
-argument lists alone protect nothing. The same rules stand in asu-prepare, in its own words; the
-contract tests send the same corpus to both.
+expands `$(…)` and `%` by itself, so argument lists alone protect nothing. asu-prepare has the same
+rules; contract tests compare both.
 """
 
 import re
@@ -60,10 +59,7 @@ def _no_boolean(value: object) -> object:
 
 
 def _not_too_many(limit: int) -> BeforeValidator:
-    """Count the entries of a mapping before they are checked; pydantic counts only afterwards.
-
-    25 000 wrong entries would hold up the event loop for a quarter of a second.
-    """
+    """Count the entries of a mapping before pydantic checks them all, which can take 250 ms."""
 
     def check(value: object) -> object:
         if isinstance(value, dict) and len(value) > limit:

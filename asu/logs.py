@@ -11,15 +11,13 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar, Token
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
+
+from typing_extensions import override
 
 Fields = Mapping[str, str | int]
-_ExceptionInfo = (
-    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
-)
-_fields: ContextVar[Fields] = ContextVar("fields")
-_NO_FIELDS: Fields = {}
+_fields: ContextVar[Fields] = ContextVar("fields", default=MappingProxyType({}))
 # These report every request and every round at info; the last four report signed requests at debug.
 CHATTY = ("httpx2", "rq.worker", "boto3", "botocore", "s3transfer", "urllib3")
 
@@ -36,7 +34,7 @@ def configure_logging(level: str, style: Literal["text", "json"] = "text") -> No
 
 def log_fields() -> Fields:
     """Return the fields of lines that are logged here."""
-    return _fields.get(_NO_FIELDS)
+    return _fields.get()
 
 
 class logged_with:  # noqa: N801  # Used as a function; a generator would cost each poll 1 µs more.
@@ -58,20 +56,23 @@ class logged_with:  # noqa: N801  # Used as a function; a generator would cost e
 class Lines(logging.Formatter):
     """Lines for people. All lines of a record after the first are marked, so none can be forged."""
 
+    @override
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as printable lines."""
         return "\n  | ".join(map(_printable, super().format(record).split("\n")))
 
-    def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802  # The library names it.
-        """Return where an exception came from, without its message."""
+    @override
+    def formatException(self, ei: Any) -> str:
         return where_it_failed(ei[1]) if ei[1] else ""
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object per record, with `request_id`, `build` and `attempt` where they are known."""
+    """One JSON object per record, with `request_id`, `build` and `attempt` where they are known.
 
+    JSON escapes what could end the line or colour it.
+    """
+
+    @override
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line; JSON escapes what could end or colour it."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

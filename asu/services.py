@@ -29,7 +29,7 @@ from .operations.status import Status
 from .pages.stats_page import StatsPages
 from .records.api_records import Records
 from .records.redis_connections import async_redis, sync_redis
-from .resolution import Gatherer, RuleBook, load_rules
+from .resolution import Gatherer, load_rules
 from .settings import Settings
 from .statistics.figures import Figures
 from .statistics.redis_statistics import RedisStatistics
@@ -46,7 +46,6 @@ class Services:
     """Everything a router may use."""
 
     settings: Settings
-    rules: RuleBook
     upstream: Upstream
     catalogue: Catalogue
     devices: Devices
@@ -54,9 +53,6 @@ class Services:
     renderings: Renderings
     resolver: Resolver
     preparer: Preparer
-    records: Records
-    queue: BuildQueue
-    store: Store
     downloads: Downloads
     builds: Builds
     tally: RequestTally
@@ -98,7 +94,6 @@ def assemble(
     )
     return Services(
         settings=settings,
-        rules=rules,
         upstream=upstream,
         catalogue=catalogue,
         devices=Devices(upstream, catalogue),
@@ -106,9 +101,6 @@ def assemble(
         renderings=Renderings(ttl=settings.metadata_ttl),
         resolver=resolver,
         preparer=preparer,
-        records=records,
-        queue=queue,
-        store=store,
         downloads=Downloads(store),
         builds=Builds(
             records=records,

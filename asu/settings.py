@@ -1,8 +1,7 @@
-"""Every setting, in one frozen object.
+"""Every setting, in one frozen object, which `__main__` reads once and passes down.
 
 They come from the environment (upper case names) and from the TOML file that `ASU_CONFIG` names
-(default `asu.toml` in the working directory); the environment wins. `__main__` reads them once and
-passes them down; nothing else looks at the environment.
+(default `asu.toml`); the environment wins.
 """
 
 import json

@@ -1,10 +1,7 @@
-"""Decide which package feeds and keys of a request are admitted.
+"""Decide which package feeds and keys of a request are admitted; nothing is fetched from here.
 
-An address is compared with the operator's allow-list part by part and never fetched from here. The
-worker may rely on this: names are `[A-Za-z0-9][A-Za-z0-9_-]*` and none of the builder's own (opkg
-would skip such a feed as a duplicate); each address is `FeedUrl.text`, in the form that the
-version's package manager wants; each key is `FeedKey.text`, of the kind that it reads, and
-`FeedKey.parse(text).file_name` is the name of its file.
+The worker may rely on this: names are `RepositoryName` and none of the builder's own; each address
+is `FeedUrl.text` and each key `FeedKey.text`, in the form that the package manager wants.
 """
 
 from collections.abc import Iterable, Mapping
@@ -86,10 +83,8 @@ class FeedPolicy:
         _check_form(name, url, version)
 
     def _shown(self) -> str:
-        more = (
-            f" and {len(self.allowed) - SHOWN} more addresses" if len(self.allowed) > SHOWN else ""
-        )
-        return ", ".join(url.text for url in self.allowed[:SHOWN]) + more
+        shown, more = ", ".join(url.text for url in self.allowed[:SHOWN]), len(self.allowed) - SHOWN
+        return f"{shown} and {more} more addresses" if more > 0 else shown
 
 
 def _check_form(name: str, url: FeedUrl, version: Version) -> None:

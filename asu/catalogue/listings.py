@@ -57,49 +57,34 @@ class Listings:
         branches = sorted(
             (branch for branch in served if branch >= self._oldest_branch), reverse=True
         )
-        described = await asyncio.gather(
-            self._development(),
-            *(self._release_branch(branch, listed) for branch in branches),
-        )
+        snapshots = map(Version.parse, ("SNAPSHOT", *(f"{branch}-SNAPSHOT" for branch in branches)))
+        described = await asyncio.gather(*(self._branch(one, listed) for one in snapshots))
         return {entry["name"]: entry for entry in described}
 
-    async def _development(self) -> dict[str, Any]:
-        snapshot = Version.parse("SNAPSHOT")
-        return {
-            "path": "snapshots",
-            "enabled": True,
-            "snapshot": True,
-            "path_packages": "DEPRECATED",
-            "package_changes": self._package_changes(snapshot),
-            "versions": ["SNAPSHOT"],
-            "name": "SNAPSHOT",
-            "targets": await self._targets_or_none(snapshot),
-        }
-
-    async def _release_branch(self, branch: Version, listed: Sequence[Version]) -> dict[str, Any]:
+    async def _branch(self, snapshot: Version, listed: Sequence[Version]) -> dict[str, Any]:
         """Describe a branch. Its targets are those of its snapshot and its two newest releases.
 
         A snapshot may be missing, and a release is published target by target over hours.
         """
-        versions = [version for version in listed if version.branch == branch.text]
-        snapshot = Version.parse(f"{branch}-SNAPSHOT")
+        name = snapshot.branch
+        versions = [version for version in listed if version.branch == name]
         targets: dict[str, str] = {}
         for found in await asyncio.gather(
             *map(self._targets_or_none, (snapshot, *reversed(versions[:2])))
         ):
             targets |= found
-        entry = {
-            "path": "releases/{version}",
+        entry: dict[str, Any] = {
+            "path": "snapshots" if snapshot.is_development else "releases/{version}",
             "enabled": True,
-            "snapshot": False,
+            "snapshot": snapshot.is_development,
             "path_packages": "DEPRECATED",
             "package_changes": self._package_changes(snapshot),
             "versions": [*(version.text for version in versions), snapshot.text],
-            "name": branch.text,
+            "name": name,
             "targets": targets,
         }
-        if branch.text in self._rules.branch_off_revisions:
-            entry["branch_off_rev"] = self._rules.branch_off_revisions[branch.text]
+        if name in self._rules.branch_off_revisions:
+            entry["branch_off_rev"] = self._rules.branch_off_revisions[name]
         return entry
 
     async def _targets_or_none(self, version: Version) -> dict[str, str]:

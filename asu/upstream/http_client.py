@@ -141,24 +141,17 @@ class WebClient:
             headers={"Accept-Encoding": "gzip", **headers},
             extensions={} if may_be_private else {"trace": _refuse_private},
         )
-        async with _translated(deadline), request as response:
-            yield response
-
-
-@asynccontextmanager
-async def _translated(deadline: float) -> AsyncIterator[None]:
-    """Give an exchange `deadline` seconds, and turn what goes wrong with it into WebError."""
-    try:
-        async with asyncio.timeout(deadline):
-            yield
-    except TimeoutError:
-        raise WebError(f"no whole answer within {deadline:g} s") from None
-    except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-        raise WebConnectError(type(error).__name__) from error
-    except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
-        raise WebBrokenError(type(error).__name__) from error
-    except (httpx2.HTTPError, httpx2.InvalidURL, zlib.error, UnicodeError) as error:
-        raise WebError(type(error).__name__) from error
+        try:
+            async with asyncio.timeout(deadline), request as response:
+                yield response
+        except TimeoutError:
+            raise WebError(f"no whole answer within {deadline:g} s") from None
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise WebConnectError(type(error).__name__) from error
+        except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
+            raise WebBrokenError(type(error).__name__) from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, zlib.error, UnicodeError) as error:
+            raise WebError(type(error).__name__) from error
 
 
 async def _whole(response: httpx2.Response, max_bytes: int) -> WebAnswer:

@@ -118,7 +118,7 @@ class LastGood:
         head = json.dumps({"validators": dict(validators)}).encode()
         try:
             self._directory.mkdir(exist_ok=True)
-            _replace(file, gzip.compress(head + b"\n" + body, LEVEL))
+            _write_whole(file, gzip.compress(head + b"\n" + body, LEVEL))
             self._make_room()
             self._fails = False
         except OSError as error:
@@ -134,17 +134,17 @@ class LastGood:
 
     def _make_room(self) -> None:
         """Remove what is too old, then the oldest until all fits."""
-        found = [
-            (status.st_mtime, status.st_size, entry.path)
-            for entry in os.scandir(self._directory)
-            if (status := _status(entry))
-        ]
+        found = []
+        for file in self._directory.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # Another process removed it.
+                status = file.lstat()
+                found.append((status.st_mtime, status.st_size, file))
         left = sum(size for _, size, _ in found)
-        for changed, size, path in sorted(found):
+        for changed, size, file in sorted(found):
             is_old = time.time() - changed >= MAX_AGE
             if left <= self._max_total and not is_old:
                 break
-            Path(path).unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
             left -= size
             if not is_old:
                 self._rest_ends = self._clock() + REST
@@ -175,7 +175,7 @@ def _touch(file: Path, validators: Mapping[str, str]) -> bool:
     return is_same
 
 
-def _replace(file: Path, content: bytes) -> None:
+def _write_whole(file: Path, content: bytes) -> None:
     """Replace a file as a whole. Raise OSError, and leave nothing behind then."""
     number, name = tempfile.mkstemp(dir=file.parent)
     try:
@@ -185,10 +185,3 @@ def _replace(file: Path, content: bytes) -> None:
     except OSError:
         Path(name).unlink(missing_ok=True)
         raise
-
-
-def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    try:
-        return entry.stat(follow_symlinks=False)
-    except FileNotFoundError:  # Another process removed it.
-        return None

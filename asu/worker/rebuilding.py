@@ -140,13 +140,10 @@ def _explanations(before: Provenance, now: Provenance) -> list[str]:
 def _document(store: Store, key: str, name: str) -> bytes | None:
     file = store.find(key, name)
     content = store.content(file, 0, file.size) if file and file.size <= MAX_DOCUMENT else None
-    if file is None or content is None:
+    if content is None:
         return None
-    try:
-        pieces = iter(lambda: content.read(MAX_DOCUMENT), b"")
-        return b"".join(pieces)
-    finally:
-        content.close()
+    with contextlib.closing(content):
+        return b"".join(iter(lambda: content.read(MAX_DOCUMENT), b""))
 
 
 def _known_request(
