@@ -80,7 +80,9 @@ def _add_server_commands(parsers: "argparse._SubParsersAction[Parser]") -> None:
     key.add_argument(
         "path",
         type=Path,
-        help="file of the secret key, for BUILD_KEY; PATH.pub is for devices, PATH.ucert for images",
+        help=(
+            "file of the secret key, for BUILD_KEY; PATH.pub is for devices, PATH.ucert for images"
+        ),
     )
     rebuild = parsers.add_parser(
         "rebuild", help="server: build a published image once more; ends with 1 if it differs"

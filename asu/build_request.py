@@ -120,8 +120,10 @@ class BuildRequest(BaseModel):
     any_order: Annotated[
         bool,
         Field(
-            description="Whether the order of `packages` means nothing, as in previews of a "
-            "device's own list. It counts in releases with opkg alone."
+            description=(
+                "Whether the order of `packages` means nothing, as in previews of a "
+                "device's own list. It counts in releases with opkg alone."
+            )
         ),
     ] = False
 

@@ -1,4 +1,6 @@
-"""Values that do something when they reach a shell, make or a list of feeds; measured with the genuine ImageBuilder."""
+"""Values that do something when they reach a shell, make or a list of feeds; measured with the
+genuine ImageBuilder.
+"""
 
 CANARY = "/builder/canary"
 TOUCH = f"touch {CANARY}"

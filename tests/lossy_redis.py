@@ -1,4 +1,6 @@
-"""A connection to a real Redis on which replies get lost: Redis does what it is asked, and whoever asked does not hear of it."""
+"""A connection to a real Redis on which replies get lost: Redis does what it is asked, and whoever
+asked does not hear of it.
+"""
 
 import hashlib
 import select
@@ -14,7 +16,9 @@ CHUNK = 65_536
 
 
 class LossyRedis:
-    """A context manager that hands on what clients and the server at `server_url` say, at a `url` of its own."""
+    """A context manager that hands on what clients and the server at `server_url` say, at a `url`
+    of its own.
+    """
 
     def __init__(self, server_url: str) -> None:
         self._server_url, self._doomed = server_url, dict[bytes, int]()
@@ -35,7 +39,8 @@ class LossyRedis:
         with Redis.from_url(self._server_url) as redis:
             # Redis must do what it is asked, not answer that it does not know the script.
             redis.script_load(script)
-        self._doomed[hashlib.sha1(script.encode()).hexdigest().encode()] = times  # noqa: S324  # The name that Redis gives it.
+        # The name that Redis gives it.
+        self._doomed[hashlib.sha1(script.encode()).hexdigest().encode()] = times  # noqa: S324
 
     def still_to_lose(self) -> int:
         """Return how many replies are yet to be lost."""

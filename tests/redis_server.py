@@ -1,4 +1,6 @@
-"""A real redis-server of a test's own, on a free port, that can be stopped, frozen and started again."""
+"""A real redis-server of a test's own, on a free port, that can be stopped, frozen and started
+again.
+"""
 
 import contextlib
 import signal
@@ -16,7 +18,9 @@ PATIENCE = 60.0  # Seconds; a server on an idle machine starts within a tenth of
 
 
 class RedisServer:
-    """A context manager with a `url`; appends to disk before it answers, as every shipped deployment does."""
+    """A context manager with a `url`; appends to disk before it answers, as every shipped
+    deployment does.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._program = required_program("redis-server")

@@ -1,4 +1,6 @@
-"""A real S3-compatible server process of a test's own, and a proxy before it that can fail as networks and servers do."""
+"""A real S3-compatible server process of a test's own, and a proxy before it that can fail as
+networks and servers do.
+"""
 
 import contextlib
 import http.client
@@ -44,7 +46,10 @@ def running_s3(host: str = "127.0.0.1") -> Iterator[str]:
 def ask(url: str, method: str = "GET", data: bytes | None = None) -> tuple[Message, bytes]:
     """Ask the server past all code of ours; return headers and body."""
     # The server looks at who asks, not at the signature; objects are not for everybody.
-    signature = "AWS4-HMAC-SHA256 Credential=tester/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+    signature = (
+        "AWS4-HMAC-SHA256 Credential=tester/20260101/us-east-1/s3/aws4_request, SignedHeaders=host,"
+        " Signature=0"
+    )
     headers = {"Authorization": signature, "Content-Type": "application/octet-stream"}
     with urllib.request.urlopen(  # noqa: S310
         urllib.request.Request(url, data, headers, method=method)  # noqa: S310
@@ -137,15 +142,19 @@ class Proxy(BaseHTTPRequestHandler):
         if cut:
             self.close_connection = True
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = pass_on  # noqa: N815  # The names that http.server looks for.
+    # The names that http.server looks for.
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = pass_on  # noqa: N815
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # The signature is http.server's.
+    # The signature is http.server's.
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing."""
 
 
 @contextmanager
 def faulty(url: str) -> Iterator[tuple[str, Faults]]:
-    """Run a proxy before a server; yield its URL and what goes wrong there, which is nothing at first."""
+    """Run a proxy before a server; yield its URL and what goes wrong there, which is nothing at
+    first.
+    """
     faults = Faults()
     handler = type(
         "FaultyProxy", (Proxy,), {"faults": faults, "behind": url.removeprefix("http://")}

@@ -1,4 +1,6 @@
-"""Reads signed images by the formats alone, byte by byte, and makes unsigned ones; it shares nothing with the code under test."""
+"""Reads signed images by the formats alone, byte by byte, and makes unsigned ones; it shares
+nothing with the code under test.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ class Block:
 
 
 def blocks_of(image: bytes) -> tuple[bytes, list[Block]]:
-    """Return what an image holds before its blocks, and the blocks in their order; every checksum must be right."""
+    """Return what an image holds before its blocks, and the blocks in their order; every checksum
+    must be right.
+    """
     blocks: list[Block] = []
     while image[-16:-12] == b"FWx0":
         length = int.from_bytes(image[-4:], "big")
@@ -59,7 +63,9 @@ def blobs_of(data: bytes) -> list[tuple[int, bytes]]:
 
 @dataclass(frozen=True)
 class SignedImage:
-    """What a device finds in a signed image: what was signed, the certificates, and the text of the signature."""
+    """What a device finds in a signed image: what was signed, the certificates, and the text of the
+    signature.
+    """
 
     message: bytes
     chain: bytes
@@ -68,7 +74,9 @@ class SignedImage:
 
 
 def read_signed(image: bytes) -> SignedImage:
-    """Take a signed image apart as a device does: the last block is the signature, its last blob signs all that stands before."""
+    """Take a signed image apart as a device does: the last block is the signature, its last blob
+    signs all that stands before.
+    """
     _, blocks = blocks_of(image)
     last = blocks[-1]
     assert last.kind == 0

@@ -20,7 +20,9 @@ KERNEL = {"version": "6.12.78", "release": "1", "vermagic": "4362e98d"}
 
 @pytest.fixture
 def client() -> TestClient:
-    """Return a client of a service with default settings whose downloads server cannot be reached."""
+    """Return a client of a service with default settings whose downloads server cannot be
+    reached.
+    """
     return TestClient(
         create_app(Settings(), MemoryDocuments({}, down=True)), raise_server_exceptions=False
     )
@@ -28,7 +30,9 @@ def client() -> TestClient:
 
 @pytest.fixture
 def documents() -> MemoryDocuments:
-    """Return the metadata of a small downloads server: a Home Hub 5A and two routers that share a name, in 23.05 and 25.12."""
+    """Return the metadata of a small downloads server: a Home Hub 5A and two routers that share a
+    name, in 23.05 and 25.12.
+    """
     old = release(
         "23.05.5",
         defaults=["base-files", "dnsmasq", "netifd", "opkg", "swconfig"],
@@ -87,7 +91,10 @@ def release(
         f"{target}/profiles.json": json.dumps(profiles).encode(),
         f"{target}/packages/index.json": index("kernel", "dnsmasq", "netifd"),
         f"{target}/kmods/{'-'.join(KERNEL.values())}/index.json": index(*device),
-        f"{feeds}/feeds.conf": b"src-git base https://example.org/base.git^0\nsrc-git luci https://example.org/luci.git^0\n",
+        f"{feeds}/feeds.conf": (
+            b"src-git base https://example.org/base.git^0\nsrc-git luci"
+            b" https://example.org/luci.git^0\n"
+        ),
         f"{feeds}/base/index.json": index(*packages),
         f"{feeds}/luci/index.json": index("luci"),
     }

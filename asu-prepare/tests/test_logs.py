@@ -1,4 +1,4 @@
-"""What the service's lines look like, whoever wrote them."""
+"""What the service's lines look like, whatever they hold."""
 
 import json
 import logging
@@ -10,7 +10,9 @@ SCRIPT = "#!/bin/sh"
 
 
 def written(formatter: logging.Formatter, message: str, *, failed: bool = False) -> str:
-    """Return what a record looks like in the log, with an exception that quotes a request where one is wanted."""
+    """Return what a record looks like in the log, with an exception that quotes a request where one
+    is wanted.
+    """
     error = None
     if failed:
         try:
@@ -24,18 +26,20 @@ def written(formatter: logging.Formatter, message: str, *, failed: bool = False)
 
 def test_a_logged_exception_tells_no_message() -> None:
     """Libraries log exceptions, too; the lines say kind and place."""
-    line, told = (
+    line, shown = (
         written(Lines(), "failed", failed=True),
         json.loads(written(JsonLines(), "failed", failed=True)),
     )
 
     assert "ValueError" in line
     assert "  |   File " in line
-    assert told["traceback"].startswith("ValueError\n")
-    assert SCRIPT not in line + str(told)
+    assert shown["traceback"].startswith("ValueError\n")
+    assert SCRIPT not in line + str(shown)
 
 
 def test_nobody_forges_a_line() -> None:
-    """Control characters are shown, and what follows a line end is marked as belonging to the record."""
+    """Control characters are shown, and what follows a line end is marked as belonging to the
+    record.
+    """
     assert written(Lines(), "a\nb\x1b[1m\rc") == "a\n  | b\\x1b[1m\\rc"
     assert "\n" not in written(JsonLines(), "a\nb\x1b[1m\rc")

@@ -1,4 +1,6 @@
-"""Previews that know the downloads server's metadata: the device, its defaults, what exists, in which version."""
+"""Previews that know the downloads server's metadata: the device, its defaults, what exists, in
+which version.
+"""
 
 import gc
 import json
@@ -19,7 +21,9 @@ OLD_DEFAULTS = ["base-files", "dnsmasq", "netifd", "opkg", "swconfig", "kmod-ltq
 
 @pytest.fixture
 def upgrade() -> dict[str, Any]:
-    """Return the absolute list of a Home Hub 5A with its defaults, one of them removed, and two packages of its owner's."""
+    """Return the absolute list of a Home Hub 5A with its defaults, one of them removed, and two
+    packages of its owner's.
+    """
     packages = [*(name for name in OLD_DEFAULTS if name != "dnsmasq"), "luci", "luci-app-opkg"]
     return {
         "from_version": "23.05.5",
@@ -41,7 +45,9 @@ def prepared(client: TestClient, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_an_absolute_list_becomes_explicit(informed: TestClient, upgrade: dict[str, Any]) -> None:
-    """The new driver comes, the removed default stays away by name, an ended default goes, and the builder needs no guess."""
+    """The new driver comes, the removed default stays away by name, an ended default goes, and the
+    builder needs no guess.
+    """
     preview = prepared(informed, upgrade)
 
     assert preview["resolved_packages"] == [
@@ -77,7 +83,9 @@ def test_each_change_has_its_reason(informed: TestClient, upgrade: dict[str, Any
 def test_the_old_release_is_inferred_from_the_list(
     informed: TestClient, upgrade: dict[str, Any]
 ) -> None:
-    """A client that does not say what runs now keeps its driver too, and is told what was inferred and why."""
+    """A client that does not say what runs now keeps its driver too, and is told what was inferred
+    and why.
+    """
     del upgrade["from_version"]
     preview = prepared(informed, upgrade)
 
@@ -143,7 +151,9 @@ def test_versions_and_counts_sum_it_up(informed: TestClient) -> None:
 
 
 def test_what_a_feed_of_ones_own_may_hold_is_a_warning(informed: TestClient) -> None:
-    """Where the package is expected from, and what it means that the feeds of OpenWrt are replaced."""
+    """Where the package is expected from, and what it means that the feeds of OpenWrt are
+    replaced.
+    """
     request = {
         "version": "25.12.0",
         "target": "lantiq/xrx200",
@@ -193,7 +203,9 @@ def test_what_does_not_exist_is_told_all_at_once(
 def test_a_device_is_known_by_all_its_names(
     informed: TestClient, upgrade: dict[str, Any], name: str, profile: str
 ) -> None:
-    """Id, board name and a name that one device alone claims lead to one profile and one identity."""
+    """Id, board name and a name that one device alone claims lead to one profile and one
+    identity.
+    """
     preview = prepared(informed, {**upgrade, "profile": name})
 
     assert preview["resolved_profile"] == preview["prepared_request"]["profile"] == profile
@@ -224,7 +236,9 @@ def test_an_unknown_device_is_refused(informed: TestClient, upgrade: dict[str, A
 def test_an_unknown_place_is_answered_by_the_rules_alone(
     informed: TestClient, upgrade: dict[str, Any], place: dict[str, str]
 ) -> None:
-    """Whether a version exists is the build server's matter; here it only means that nothing can be looked up."""
+    """Whether a version exists is the build server's matter; here it only means that nothing can be
+    looked up.
+    """
     preview = prepared(informed, {**upgrade, **place, "profile": "bt,homehub-v5a"})
 
     assert preview["checked"] is False

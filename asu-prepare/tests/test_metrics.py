@@ -1,4 +1,4 @@
-"""What the service tells the operator's monitoring."""
+"""What the service shows the operator's monitoring."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ SAMPLE = re.compile(r"(?P<name>[a-z_]+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)
 
 
 def samples(client: TestClient) -> dict[str, float]:
-    """Return what is told, by name and labels."""
+    """Return what is shown, by name and labels."""
     answer = client.get("/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -30,7 +30,7 @@ def samples(client: TestClient) -> dict[str, float]:
 
 
 def series(metric: Metric, values: tuple[str, ...]) -> str:
-    """Return a name with its labels, as it is told."""
+    """Return a name with its labels, as it is shown."""
     labels = ",".join(
         f'{label}="{value}"' for label, value in zip(metric.labels, values, strict=True)
     )
@@ -40,13 +40,15 @@ def series(metric: Metric, values: tuple[str, ...]) -> str:
 def test_nothing_is_told_that_is_not_declared(
     informed: TestClient, home_hub: dict[str, Any]
 ) -> None:
-    """Names and values of labels are those of the declaration, each of them is there, and no other."""
+    """Names and values of labels are those of the declaration, each of them is there, and no
+    other.
+    """
     informed.post(PREPARE, json=home_hub)
     declared = {series(metric, values) for metric in METRICS for values in metric.combinations()}
-    told = set(samples(informed))
+    shown = set(samples(informed))
 
-    assert {name for name in told if not name.startswith("process_")} == declared
-    assert {name.removesuffix("{}") for name in told if name.startswith("process_")} <= {
+    assert {name for name in shown if not name.startswith("process_")} == declared
+    assert {name.removesuffix("{}") for name in shown if name.startswith("process_")} <= {
         metric.name for metric in PROCESS_METRICS
     }
 
@@ -55,10 +57,10 @@ def test_requests_are_counted_by_status(client: TestClient) -> None:
     """Whatever the path was."""
     for path in ("/health", "/nowhere", "/elsewhere"):
         client.get(path)
-    told = samples(client)
+    shown = samples(client)
 
-    assert told['asu_prepare_http_requests_total{status="2xx"}'] == 1
-    assert told['asu_prepare_http_requests_total{status="4xx"}'] == 2
+    assert shown['asu_prepare_http_requests_total{status="2xx"}'] == 1
+    assert shown['asu_prepare_http_requests_total{status="4xx"}'] == 2
 
 
 def test_previews_are_counted_by_outcome(informed: TestClient, home_hub: dict[str, Any]) -> None:
@@ -72,10 +74,10 @@ def test_previews_are_counted_by_outcome(informed: TestClient, home_hub: dict[st
     ):
         informed.post(PREPARE, json=request)
     informed.post(PREPARE, content="[" * 100_000, headers={"content-type": "application/json"})
-    told = samples(informed)
+    shown = samples(informed)
 
     assert {
-        outcome: told[f'asu_prepare_previews_total{{outcome="{outcome}"}}']
+        outcome: shown[f'asu_prepare_previews_total{{outcome="{outcome}"}}']
         for outcome in ("ok", "problems", "refused", "failed")
     } == {
         "ok": 2,

@@ -9,24 +9,29 @@ from starlette.testclient import TestClient
 
 PREPARE = "/api/v1/prepare"
 NASTY = [
-    "$(touch x)", "${x}", "`id`", "a;b", "a|b", "a>b", "a b", "a%b", "a\nb", "a\n", "\na", "a/b", "a:b", "a=b", "a'b", 'a"b', "a\\b", "a\x00b", "--x",
+    "$(touch x)", "${x}", "`id`", "a;b", "a|b", "a>b", "a b", "a%b", "a\nb", "a\n", "\na", "a/b",
+    "a:b", "a=b", "a'b", 'a"b', "a\\b", "a\x00b", "--x",
     "+x", ".x", "", "-", "käse", "\uff41bc", "\u0661\u0662", "x" * 129, "\u202eabc",
 ]  # fmt: skip
 SINGLE: dict[str, list[Any]] = {
     "version": ["24", "24.10.4\n", "latest", "", "24.10.4;id", None, 24.10, "9" * 40],
     "target": ["ath79", "a" * 65 + "/b", None, 1,
-               "ath79/generic/x", "ATH79/generic", "ath79/", "/generic", "ath79/gen eric", "ath79/$(id)", "ath79/generic\n"],
+               "ath79/generic/x", "ATH79/generic", "ath79/", "/generic", "ath79/gen eric",
+               "ath79/$(id)", "ath79/generic\n"],
     "profile": [*(value for value in NASTY if value != ""), "", None, 1],
     "packages": [None, "luci", {"luci": 1}, [1], [None], ["luci"] * 1_001, [["luci"]]],
-    "packages_versions": [None, [], {"luci": None}, {"luci": "1:2"}, {"luci": ""}, {"luci": "1\n"}, {"-luci": "1"}, {"a$(id)": "1"},
+    "packages_versions": [None, [], {"luci": None}, {"luci": "1:2"}, {"luci": ""}, {"luci": "1\n"},
+        {"-luci": "1"}, {"a$(id)": "1"},
                           {"luci": "$(id)"}],
     "diff_packages": [None, "perhaps", [], 2],
     "version_code": [None, "r1;id", "r1\n", "-r1", "$(id)", "x" * 65],
     "defaults": [1, [], "x" * (64 * 1024 + 1)],
     "rootfs_size_mb": ["", 0, -1, 10_241, 1.5, True, False, "many", [], "1e3", "33x"],
     "filesystem": ["", "tmpfs", 1, "squashfs\n"],
-    "repositories": [None, [], {"a b": "https://x"}, {"a": "https://x y"}, {"a": 'https://"'}, {"a": "https://ä"}, {"a": "h" * 513},
-                     {str(n): "x" for n in range(17)}, {"a.sig": "x"}, {"-a": "x"}, {"_a": "x"}, {"a" * 65: "x"}],
+    "repositories": [None, [], {"a b": "https://x"}, {"a": "https://x y"}, {"a": 'https://"'},
+        {"a": "https://ä"}, {"a": "h" * 513},
+                     {str(n): "x" for n in range(17)}, {"a.sig": "x"}, {"-a": "x"}, {"_a": "x"},
+                     {"a" * 65: "x"}],
     "repositories_mode": [None, "", "prepend"],
     "repository_keys": [None, "key", [1], ["x" * 4_097], ["k"] * 17],
     "client": [1, [], "x" * 257],
@@ -101,7 +106,9 @@ def test_a_malformed_field_is_refused(client: TestClient, field: str, value: Any
 
 @pytest.mark.parametrize("name", NASTY)
 def test_no_name_of_a_package_can_reach_a_shell(client: TestClient, name: str) -> None:
-    """Names that a shell, make or a path would understand are refused, alone and behind the removal mark."""
+    """Names that a shell, make or a path would understand are refused, alone and behind the removal
+    mark.
+    """
     assert client.post(PREPARE, json={**BASE, "packages": [name]}).status_code == 422
     assert client.post(PREPARE, json={**BASE, "packages": ["luci", f"-{name}"]}).status_code == 422
     assert client.post(PREPARE, json={**BASE, "packages_versions": {name: "1"}}).status_code == 422
@@ -109,7 +116,9 @@ def test_no_name_of_a_package_can_reach_a_shell(client: TestClient, name: str) -
 
 @pytest.mark.parametrize(("field", "value"), cases(ADMITTED))
 def test_what_clients_send_is_admitted(client: TestClient, field: str, value: Any) -> None:
-    """The spellings of real clients, and each limit itself, are fine; unknown fields are ignored."""
+    """The spellings of real clients, and each limit itself, are fine; unknown fields are
+    ignored.
+    """
     assert client.post(PREPARE, json={**BASE, field: value}).status_code == 200
 
 

@@ -14,7 +14,8 @@ from asu_prepare.resolution.request_hash import IDENTITY, LATER_IDENTITY, NOT_ID
 PREPARE = "/api/v1/prepare"
 GOLDEN = json.loads(Path(__file__).with_name("golden_hashes.json").read_text(encoding="utf-8"))
 OLD_LIST = [
-    "firewall", "libustream-wolfssl", "px5g-wolfssl", "wpad-basic-wolfssl", "auc", "luci-app-opkg", "luci-i18n-opkg-de", "luci-i18n-base-en", "opkg",
+    "firewall", "libustream-wolfssl", "px5g-wolfssl", "wpad-basic-wolfssl", "auc", "luci-app-opkg",
+    "luci-i18n-opkg-de", "luci-i18n-base-en", "opkg",
 ]  # fmt: skip
 
 
@@ -143,19 +144,27 @@ def test_the_same_request_gets_the_same_bytes(client: TestClient, home_hub: dict
     [(request, entry["hash"]) for entry in GOLDEN for request in entry["requests"]],
 )
 def test_golden_vectors(client: TestClient, request_: dict[str, Any], expected: str) -> None:
-    """The service announces the identity that the build server computes; each side reads its own copy of these vectors."""
+    """The service announces the identity that the build server computes; each side reads its own
+    copy of these vectors.
+    """
     pinned = {**request_, "from_version": request_["version"]}
 
     assert prepared(client, pinned)["request_hash"] == expected
 
 
 def test_every_field_passes_through(client: TestClient) -> None:
-    """A prepared request is complete: whatever the client sent is in it, and nothing that it did not know."""
+    """A prepared request is complete: whatever the client sent is in it, and nothing that it did
+    not know.
+    """
     request = {
-        "distro": "openwrt", "version": "24.10.4", "version_code": "r28739-d9340319c6", "target": "ath79/generic",
-        "profile": "tplink_archer-c7-v5", "packages": ["luci"], "packages_versions": {"luci": "25.1~a"}, "diff_packages": True,
-        "defaults": "uci commit\n", "rootfs_size_mb": 256, "filesystem": "squashfs", "repositories": {"extra": "https://example.org/x"},
-        "repositories_mode": "append", "repository_keys": ["key"], "client": "owut/2026.07.08-r1", "from_version": "24.10.3",
+        "distro": "openwrt", "version": "24.10.4", "version_code": "r28739-d9340319c6",
+        "target": "ath79/generic",
+        "profile": "tplink_archer-c7-v5", "packages": ["luci"],
+        "packages_versions": {"luci": "25.1~a"}, "diff_packages": True,
+        "defaults": "uci commit\n", "rootfs_size_mb": 256, "filesystem": "squashfs",
+        "repositories": {"extra": "https://example.org/x"},
+        "repositories_mode": "append", "repository_keys": ["key"], "client": "owut/2026.07.08-r1",
+        "from_version": "24.10.3",
         "ignored_changes": ["auc-owut"], "leave_out_missing": True,
         "any_order": True,
     }  # fmt: skip
@@ -183,7 +192,9 @@ def test_a_short_request_is_completed(client: TestClient) -> None:
 
 
 def test_the_names_of_versions_stand_for_packages(client: TestClient) -> None:
-    """Some clients (owut, auc) send names with versions and no list; the versions of replaced names are forgotten."""
+    """Some clients (owut, auc) send names with versions and no list; the versions of replaced names
+    are forgotten.
+    """
     preview = prepared(
         client,
         {
@@ -200,7 +211,9 @@ def test_the_names_of_versions_stand_for_packages(client: TestClient) -> None:
 
 
 def test_what_luci_really_sends_is_understood(client: TestClient) -> None:
-    """A board name with a comma, a size as text, doubled names and an undefined client version are LuCI's ways."""
+    """A board name with a comma, a size as text, doubled names and an undefined client version are
+    LuCI's ways.
+    """
     preview = prepared(
         client,
         {

@@ -1,4 +1,6 @@
-"""How the service answers as a service: errors, limits, headers, health, and its description of itself."""
+"""How the service answers as a service: errors, limits, headers, health, and its description of
+itself.
+"""
 
 import json
 import logging
@@ -66,7 +68,9 @@ def test_each_get_route_answers_get_and_head(client: TestClient, path: str) -> N
 def test_a_control_character_makes_no_second_address(
     client: TestClient, path: str, end: str
 ) -> None:
-    """A gateway that keeps `/metrics` to itself does not know `/metrics%0A`, which is the same to the framework's patterns."""
+    """A gateway that keeps `/metrics` to itself does not know `/metrics%0A`, which is the same to
+    the framework's patterns.
+    """
     for method in ("GET", "HEAD"):
         assert client.request(method, f"{path}{end}").status_code == 404
     assert client.get(f"{path}{end}").json()["code"] == "not-found"
@@ -89,7 +93,8 @@ def test_a_chunked_body_is_read(client: TestClient, home_hub: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_large_body_is_refused(client: TestClient, chunked: bool) -> None:  # noqa: FBT001  # pytest passes parameters by name.
+# pytest passes parameters by name.
+def test_a_large_body_is_refused(client: TestClient, chunked: bool) -> None:  # noqa: FBT001
     """The limit holds for what comes, not for what a header announces."""
     body = json.dumps({**BASE, "padding": "x" * 256 * 1024}).encode()
     answer = client.post(
@@ -189,7 +194,9 @@ def test_another_method_is_a_json_405(client: TestClient) -> None:
 def test_our_own_mistake_is_told_without_its_details(
     breaking: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The caller gets the id of the request, the log gets the place, and neither gets what was sent."""
+    """The caller gets the id of the request, the log gets the place, and neither gets what was
+    sent.
+    """
     answer = breaking.get("/broken", headers={"x-request-id": "abc", "origin": "http://router"})
 
     assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
@@ -231,13 +238,17 @@ def test_a_preflight_is_answered(client: TestClient, method: str) -> None:
 
 
 def test_an_answer_carries_cors_for_whoever_asks(client: TestClient) -> None:
-    """A cache must not keep an answer without it, so a caller without a page gets it too, once, on good answers and refusals."""
+    """A cache must not keep an answer without it, so a caller without a page gets it too, once, on
+    good answers and refusals.
+    """
     for path in ("/health", "/no-such", "/api/v1/prepare"):
         assert client.get(path).headers.get_list("access-control-allow-origin") == ["*"]
 
 
 def test_cors_can_be_left_to_a_proxy() -> None:
-    """Two of these headers are as bad as none, so a proxy that adds them must be able to be the only one."""
+    """Two of these headers are as bad as none, so a proxy that adds them must be able to be the
+    only one.
+    """
     client = TestClient(create_app(Settings(cors=False), MemoryDocuments({})))
 
     assert (
@@ -323,7 +334,9 @@ def test_settings_cannot_be_changed() -> None:
 
 
 def test_the_committed_description_is_current(capsys: pytest.CaptureFixture[str]) -> None:
-    """`python -m asu_prepare --openapi > openapi.json` writes the file that other services are tested against."""
+    """`python -m asu_prepare --openapi > openapi.json` writes the file that other services are
+    tested against.
+    """
     main(["--openapi"])
 
     assert capsys.readouterr().out == (HERE.parent / "openapi.json").read_text(encoding="utf-8")

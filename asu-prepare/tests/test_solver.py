@@ -1,4 +1,6 @@
-"""The rules of both package managers, apart from any index: versions, the ImageBuilder's list, pools."""
+"""The rules of both package managers, apart from any index: versions, the ImageBuilder's list,
+pools.
+"""
 
 import asyncio
 import itertools

@@ -95,7 +95,9 @@ def test_a_fresh_copy_is_not_asked_for_again() -> None:
 
 
 def test_a_stale_copy_is_revalidated() -> None:
-    """The server is asked with the validators of the copy, and a 304 makes the very same value fresh again."""
+    """The server is asked with the validators of the copy, and a 304 makes the very same value
+    fresh again.
+    """
 
     async def check() -> None:
         world = World(good([1]), Fetched(304, {}, b""))
@@ -132,7 +134,9 @@ def test_all_who_wait_share_one_exchange() -> None:
     ids=["500", "404", "302", "garbage", "too late"],
 )
 def test_the_last_good_copy_stands_in(answer: Fetched | FetchError) -> None:
-    """Whatever the server does, what was good a while ago is answered, and the server is left alone for a time."""
+    """Whatever the server does, what was good a while ago is answered, and the server is left alone
+    for a time.
+    """
 
     async def check() -> None:
         world = World(good("old"), answer, good("new"))

@@ -146,7 +146,8 @@ class Server:
             headers["Last-Event-ID"] = last
         url = self.url + path + (f"?{urlencode(query)}" if query else "")
         data = json.dumps(body).encode() if body is not None else None
-        return self._opener.open(Request(url, data, headers), timeout=TIMEOUT)  # noqa: S310 - Server() admits http and https only.
+        # Server() admits http and https only.
+        return self._opener.open(Request(url, data, headers), timeout=TIMEOUT)  # noqa: S310
 
 
 def _json_object(raw: bytes) -> Any:

@@ -1,7 +1,8 @@
 """The blocks at the end of a firmware image (metadata, signature), in the format of fwtool.
 
 Each is its data and a trailer, big endian: "FWx0" checksum:u32 kind:u8 zero[3] length:u32. `length`
-counts both. The checksum is a CRC-32 over the whole file up to the trailer, not inverted at its end.
+counts both. The checksum is a CRC-32 over the whole file up to the trailer, not inverted at its
+end.
 """
 
 import os

@@ -210,8 +210,10 @@ def _packages(ingredients: Ingredients) -> list[dict[str, Any]]:
     return [
         {
             "name": f"package/{name}",
-            "uri": f"pkg:{ingredients.manager}/openwrt/{quote(name, safe='')}"
-            f"@{quote(version, safe='')}",
+            "uri": (
+                f"pkg:{ingredients.manager}/openwrt/{quote(name, safe='')}"
+                f"@{quote(version, safe='')}"
+            ),
             "annotations": {"package": name, "version": version},
         }
         for name, version in sorted(ingredients.packages.items())

@@ -127,7 +127,7 @@ class Store(Protocol):
         """Remove a build unless it is younger than `grace` seconds; return whether it is gone."""
 
     def usage(self) -> StoreUsage | None:
-        """Sum up all that is published; None where that takes longer than a worker may be silent."""
+        """Sum up what is published; None where that takes too long for a worker to be silent."""
         builds = self.builds()
         return StoreUsage(builds=len(builds), bytes=sum(build.bytes for build in builds))
 

@@ -1,4 +1,6 @@
-"""Both services' HTTP clients behind one face, and peers of sockets that answer with whatever bytes they are told."""
+"""Both services' HTTP clients behind one face, and peers of sockets that answer with whatever bytes
+they are told.
+"""
 
 import asyncio
 import contextlib
@@ -66,7 +68,9 @@ class Peer:
 
 @asynccontextmanager
 async def peer_that_sends(pieces: Iterable[bytes], *, pause: float = 0.0) -> AsyncIterator[Peer]:
-    """Run a server that answers every connection with these bytes, with a pause before each piece, for as long as its peer listens."""
+    """Run a server that answers every connection with these bytes, with a pause before each piece,
+    for as long as its peer listens.
+    """
     peer, answers = Peer(), set[asyncio.Task[None]]()
 
     async def send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,6 @@
-"""A preview service over the stand-in's tree, and the stand-in's package managers beside it, without files."""
+"""A preview service over the stand-in's tree, and the stand-in's package managers beside it,
+without files.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ class DryInstaller(Installer):
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What the stand-in's package manager made of a list: a manifest, or what it complains about."""
+    """What the stand-in's package manager made of a list: a manifest, or what it complains
+    about.
+    """
 
     manifest: dict[str, str]
     errors: list[str]
@@ -105,7 +109,9 @@ class Builder:
         return [*overview["default_packages"], *own]
 
     def build(self, packages: Sequence[str], profile: str) -> Built:
-        """Return what `make manifest` would say: the words of the Makefile, then the package manager."""
+        """Return what `make manifest` would say: the words of the Makefile, then the package
+        manager.
+        """
         given = sorted({*self.profile(profile), "kernel"})
         given = _filtered(given)
         words = _filtered([*packages, *given])
@@ -168,7 +174,9 @@ def _manifest(packages: Sequence[Package]) -> dict[str, str]:
 
 
 def requests(builder: Builder, number: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield requests of all kinds: a few packages, some that bring trouble, some defaults taken away."""
+    """Yield requests of all kinds: a few packages, some that bring trouble, some defaults taken
+    away.
+    """
     dice = random.Random(seed)  # noqa: S311  # No secret.
     troubles = [name for name in builder.names if name.startswith("test-")]
     profiles = sorted(builder.release.overview["profiles"])

@@ -1,4 +1,6 @@
-"""An imitation of Redis for the tests of contracts; the integration ring runs the same tests on a real one."""
+"""An imitation of Redis for the tests of contracts; the integration ring runs the same tests on a
+real one.
+"""
 
 from collections.abc import AsyncIterator
 

@@ -17,7 +17,9 @@ STEPS = 80
 
 @dataclass
 class Crowd:
-    """Builds that are claimed, begun, finished, lost and tried again; `seen` is the last place told of each that waits."""
+    """Builds that are claimed, begun, finished, lost and tried again; `seen` is the last place told
+    of each that waits.
+    """
 
     sides: Sides
     chance: random.Random
@@ -65,7 +67,9 @@ class Crowd:
             assert self.sides.worker.requeue(lost.key, lost.number)
 
     async def look(self) -> None:
-        """See that nobody's place is worse than it was, and that the places of those who were never begun are 0, 1, 2 and so on."""
+        """See that nobody's place is worse than it was, and that the places of those who were never
+        begun are 0, 1, 2 and so on.
+        """
         fresh: list[int] = []
         for key in self.keys:
             record = await self.sides.api.look(key)

@@ -1,4 +1,5 @@
-"""A stand-in for asu-prepare that holds every request and every answer against that service's committed OpenAPI file.
+"""A stand-in for asu-prepare that holds every request and every answer against that service's
+committed OpenAPI file.
 
 Its answers are decided by asu's own copy of the core, so a drift of either side from the contract
 shows here: a request of the API that the file does not allow, or an answer that the file does not
@@ -26,7 +27,9 @@ PATH = "/api/v1/prepare"
 
 
 def _closed(schema: Any) -> Any:
-    """Return a schema whose objects allow no other properties than they name: what the file does not describe is a drift."""
+    """Return a schema whose objects allow no other properties than they name: what the file does
+    not describe is a drift.
+    """
     if isinstance(schema, dict):
         closed = {name: _closed(part) for name, part in schema.items()}
         if "properties" in closed:
@@ -83,7 +86,8 @@ def validating_service(resolver: Resolver, contract: Contract) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # The base class names it so.
+        # The base class names it so.
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -1,4 +1,6 @@
-"""Time for tests with Redis: what would have ended is ended, and all other times lie further back."""
+"""Time for tests with Redis: what would have ended is ended, and all other times lie further
+back.
+"""
 
 from typing import Any
 
@@ -10,7 +12,9 @@ TIMES = ("begun", "since", "due", "used")  # Of a build record, in seconds since
 
 
 def let_pass(redis: Redis, seconds: float) -> None:
-    """Let as many seconds pass for every key with a lifetime, and for the times in build records."""
+    """Let as many seconds pass for every key with a lifetime, and for the times in build
+    records.
+    """
     keys: Any = redis.keys("*")
     for key in keys:
         left: Any = redis.ttl(key)

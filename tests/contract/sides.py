@@ -28,7 +28,9 @@ A, B, C, D = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sides:
-    """Both sides of the same records; `another_api` is a second API process, `let_pass` moves the time on by seconds."""
+    """Both sides of the same records; `another_api` is a second API process, `let_pass` moves the
+    time on by seconds.
+    """
 
     api: Records
     worker: WorkerRecords

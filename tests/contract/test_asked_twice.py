@@ -1,4 +1,6 @@
-"""What becomes of a transition whose reply was lost, and of the fencing tokens when Redis goes back in time."""
+"""What becomes of a transition whose reply was lost, and of the fencing tokens when Redis goes back
+in time.
+"""
 
 import pytest
 from redis import Redis
@@ -18,7 +20,9 @@ EXACT = 9e15  # Below it Redis' scripts tell all whole numbers apart.
 
 
 class AskedTwiceContract:
-    """What every implementation answers to whoever asks again; a subclass brings the fixture `sides`."""
+    """What every implementation answers to whoever asks again; a subclass brings the fixture
+    `sides`.
+    """
 
     pytestmark = pytest.mark.anyio
 
@@ -55,7 +59,9 @@ class AskedTwiceContract:
     async def test_an_outcome_is_put_in_place_once_and_told_again(
         self, sides: Sides, outcome: BuildRecord
     ) -> None:
-        """Whoever ended the build writes it down; another outcome of the same attempt comes too late."""
+        """Whoever ended the build writes it down; another outcome of the same attempt comes too
+        late.
+        """
         attempt = await sides.begin(A)
 
         assert [sides.worker.finish(attempt, outcome, 100) for _ in range(3)] == [True] * 3
@@ -64,7 +70,9 @@ class AskedTwiceContract:
         assert await sides.tried(A) == [(1, outcome.state.value, outcome.code)]
 
     async def test_an_outcome_is_told_to_the_one_who_put_it_there(self, sides: Sides) -> None:
-        """Two sweeps that find the same build abandoned, and its own worker, would give it up with the same words: one of them does."""
+        """Two sweeps that find the same build abandoned, and its own worker, would give it up with
+        the same words: one of them does.
+        """
         attempt = await sides.begin(A)
         sides.let_pass(LEASE_SECONDS)
         [first], [second] = sides.worker.abandoned(), sides.worker.abandoned()
@@ -115,14 +123,18 @@ class AskedTwiceContract:
 
 
 class TokensContract:
-    """What Redis' scripts keep of the tokens; a subclass brings the fixtures `sides` and `redis`, which are of one server."""
+    """What Redis' scripts keep of the tokens; a subclass brings the fixtures `sides` and `redis`,
+    which are of one server.
+    """
 
     pytestmark = pytest.mark.anyio
 
     async def test_no_token_comes_again_when_the_counter_goes_back(
         self, sides: Sides, redis: Redis
     ) -> None:
-        """Redis was restored from a backup, or has lost all that it had: containers of before still carry theirs."""
+        """Redis was restored from a backup, or has lost all that it had: containers of before still
+        carry theirs.
+        """
         before = await sides.begin(A)
         redis.set(ATTEMPTS, 7)
         restored = await sides.begin(B)

@@ -1,4 +1,6 @@
-"""What both services fetch by themselves, against name servers, peers and documents that want them to fetch something else, or for ever."""
+"""What both services fetch by themselves, against name servers, peers and documents that want them
+to fetch something else, or for ever.
+"""
 
 import asyncio
 import contextlib
@@ -40,10 +42,17 @@ SPACIOUS = 8 * 1024 * 1024  # Bytes; what the library and the test take, far bel
 
 # What a name server may say that a public name has.
 INSIDE = """
-0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 100.64.0.1 127.0.0.1 127.8.8.8 169.254.169.254 169.254.170.2 172.16.0.1 172.31.255.255 192.0.0.192
-192.0.2.1 192.168.1.1 198.18.0.1 198.51.100.7 203.0.113.9 224.0.0.1 239.255.255.250 240.0.0.1 255.255.255.255
-:: ::1 ::127.0.0.1 ::ffff:127.0.0.1 ::ffff:169.254.169.254 ::ffff:10.0.0.1 64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 64:ff9b:1::1 100::1
-2002:7f00:1:: 2002:a00:1::1 2001:db8::1 2001:0:4136:e378:8000:63bf:3fff:fdd2 fc00::1 fd00:ec2::254 fe80::1 fe80::1%1 fec0::1 ff02::1 5f00::1
+0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255
+100.64.0.1 127.0.0.1 127.8.8.8 169.254.169.254 169.254.170.2
+172.16.0.1 172.31.255.255
+192.0.0.192
+192.0.2.1 192.168.1.1 198.18.0.1 198.51.100.7 203.0.113.9
+224.0.0.1 239.255.255.250 240.0.0.1 255.255.255.255
+:: ::1 ::127.0.0.1 ::ffff:127.0.0.1 ::ffff:169.254.169.254 ::ffff:10.0.0.1
+64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 64:ff9b:1::1 100::1
+2002:7f00:1:: 2002:a00:1::1 2001:db8::1
+2001:0:4136:e378:8000:63bf:3fff:fdd2 fc00::1
+fd00:ec2::254 fe80::1 fe80::1%1 fec0::1 ff02::1 5f00::1
 nonsense 127.1 0x7f000001
 """
 OUTSIDE = [
@@ -74,7 +83,9 @@ DISGUISED = [*TAKEN_FOR_US, "0177.0.0.1", "127.0.0.1."]
     "module_is_public", [is_public, prepare_addresses.is_public], ids=["asu", "prepare"]
 )
 def test_what_is_inside_is_not_public(module_is_public: Callable[[str], bool]) -> None:
-    """Loopback, private, link-local and all the rest, and what wraps one of them; the machines of this world are."""
+    """Loopback, private, link-local and all the rest, and what wraps one of them; the machines of
+    this world are.
+    """
     assert [address for address in INSIDE.split() if module_is_public(address)] == []
     assert [address for address in OUTSIDE if not module_is_public(address)] == []
 
@@ -117,7 +128,9 @@ def test_any_other_name_may_be_a_stranger_s(host: str) -> None:
 @both
 @pytest.mark.parametrize("host", DISGUISED)
 async def test_a_name_that_leads_inside_is_refused(fetch: Fetch, host: str) -> None:
-    """The connection ends before a byte is sent over it: what is behind it hears nothing, whatever the name server says the next time."""
+    """The connection ends before a byte is sent over it: what is behind it hears nothing, whatever
+    the name server says the next time.
+    """
     async with peer_that_sends([OK]) as peer:
         with pytest.raises(ClientError, match="private address" if host in TAKEN_FOR_US else None):
             await fetch(peer.url(host))
@@ -142,7 +155,9 @@ async def test_an_operator_s_own_server_is_asked(fetch: Fetch, host: str) -> Non
 async def test_the_api_asks_a_private_server_where_it_is_told_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, *, is_private: bool
 ) -> None:
-    """`UPSTREAM_IS_PRIVATE` reaches the client of the API, and its log says that this is what is missing."""
+    """`UPSTREAM_IS_PRIVATE` reaches the client of the API, and its log says that this is what is
+    missing.
+    """
     async with peer_that_sends([OK]) as peer:
         settings = Settings(
             upstream_url=peer.url("127.1"), upstream_is_private=is_private, store_path=tmp_path
@@ -204,10 +219,15 @@ async def test_asu_prepare_asks_a_private_server_where_it_is_told_so(*, is_priva
     ],
 )
 async def test_no_redirect_is_followed(fetch: Fetch, status: int, target: str) -> None:
-    """Neither to another server nor to another place on the same: a downloads server has no reason to."""
+    """Neither to another server nor to another place on the same: a downloads server has no reason
+    to.
+    """
     async with peer_that_sends([OK]) as victim:
         location = target.format(victim=victim.url(), port=victim.port)
-        head = f"HTTP/1.1 {status} Elsewhere\r\nLocation: {location}\r\nRefresh: 0; url={location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        head = (
+            f"HTTP/1.1 {status} Elsewhere\r\nLocation: {location}\r\nRefresh: 0;"
+            f" url={location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
         async with peer_that_sends([head.encode()]) as peer:
             assert (await fetch(peer.url()))[0] == status
             assert (peer.connections, victim.connections) == (1, 0)
@@ -240,7 +260,9 @@ async def test_no_redirect_is_followed(fetch: Fetch, status: int, target: str) -
     ],
 )
 async def test_a_path_leads_to_no_other_host(fetch: Fetch, path: str) -> None:
-    """Paths hold names from documents that an upstream server wrote; whatever these are, they stay on that server, in one request."""
+    """Paths hold names from documents that an upstream server wrote; whatever these are, they stay
+    on that server, in one request.
+    """
     async with peer_that_sends([OK]) as victim, peer_that_sends([OK]) as peer:
         with contextlib.suppress(*ClientError):  # What is no address is not asked for at all.
             await fetch(

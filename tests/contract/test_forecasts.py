@@ -49,7 +49,9 @@ def client(tree: Path) -> Iterator[TestClient]:
 def test_the_manifest_and_each_failure_are_foretold(
     tree: Path, client: TestClient, version: str, target: str, number: int
 ) -> None:
-    """Of 500 requests for each, every manifest is the builder's, and no failure is missed or made up."""
+    """Of 500 requests for each, every manifest is the builder's, and no failure is missed or made
+    up.
+    """
     builder = Builder(tree, version, target)
     worked = 0
     for request in requests(builder, number, seed=7):

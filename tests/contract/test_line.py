@@ -50,7 +50,9 @@ class LineContract:
         assert await sides.api.waiting() == len(sides.worker.due_keys()) == 30
 
     async def test_a_share_is_exact_however_many_claim_at_once(self, sides: Sides) -> None:
-        """One client asks for a hundred at once and gets its places; there is room for all others."""
+        """One client asks for a hundred at once and gets its places; there is room for all
+        others.
+        """
         keys = [f"{number:064x}" for number in range(100)]
         outcomes = await asyncio.gather(*(sides.claim(key, limit=30, holder=ONE) for key in keys))
 
@@ -96,7 +98,9 @@ class LineContract:
         assert await sides.claim(C, holder=ONE) is Claimed.NEW
 
     async def test_positions_follow_the_order_of_claims(self, sides: Sides) -> None:
-        """Counted from 0, only among those who wait, and as they are at the moment of the look, whichever process is asked."""
+        """Counted from 0, only among those who wait, and as they are at the moment of the look,
+        whichever process is asked.
+        """
         for key in (C, A, B):
             await sides.claim(key)
         assert [await sides.position(key) for key in (C, A, B)] == [0, 1, 2]
@@ -109,7 +113,9 @@ class LineContract:
         assert sides.worker.due_keys() == [A, B]
 
     async def test_who_comes_back_makes_nobodys_place_worse(self, sides: Sides) -> None:
-        """A build that was begun before begins before all others, and is not counted in their places."""
+        """A build that was begun before begins before all others, and is not counted in their
+        places.
+        """
         attempt = await sides.begin(A)
         lost = await sides.begin(B)
         for key in (C, D):
@@ -126,7 +132,9 @@ class LineContract:
         assert await sides.api.waiting() == 4
 
     async def test_a_retried_build_waits_until_its_time(self, sides: Sides) -> None:
-        """It is in line, and no worker may begin it before; those who poll see a build that waits."""
+        """It is in line, and no worker may begin it before; those who poll see a build that
+        waits.
+        """
         attempt = await sides.begin(A)
         assert sides.worker.retry(attempt, "download-failed", 3600)
 
@@ -251,7 +259,9 @@ class TestRedisLine(ImitatedRedis, LineContract):
 
 @pytest.mark.anyio
 async def test_the_longest_wait_is_told_in_seconds() -> None:
-    """Redis' own clock tells, whichever process put the build in line; a build of an earlier release does not say."""
+    """Redis' own clock tells, whichever process put the build in line; a build of an earlier
+    release does not say.
+    """
     server = fakeredis.FakeServer()
     async with fakeredis.FakeAsyncRedis(server=server) as redis:
         records = Records(redis)
@@ -266,7 +276,9 @@ async def test_the_longest_wait_is_told_in_seconds() -> None:
 
 @pytest.mark.anyio
 async def test_the_mean_follows_the_newest_builds() -> None:
-    """One long build among short ones moves it by a tenth of the difference; it ends when nothing was built for a week."""
+    """One long build among short ones moves it by a tenth of the difference; it ends when nothing
+    was built for a week.
+    """
     server = fakeredis.FakeServer()
     async with fakeredis.FakeAsyncRedis(server=server) as redis:
         records, worker = (
@@ -290,7 +302,9 @@ async def test_the_mean_follows_the_newest_builds() -> None:
 
 @pytest.mark.anyio
 async def test_who_asked_is_forgotten() -> None:
-    """The address goes from the record when the build begins, and from Redis a day after it was last seen."""
+    """The address goes from the record when the build begins, and from Redis a day after it was
+    last seen.
+    """
     server = fakeredis.FakeServer()
     async with fakeredis.FakeAsyncRedis(server=server) as redis:
         await Records(redis).claim(A, plan="{}", bodies=BODIES, limit=1, renew=False, holder=ONE)

@@ -20,7 +20,9 @@ from tests.contract.test_store import LIFETIMES, A, B, StoreContract, gather, le
 
 
 class SweptPath(PosixPath):
-    """A path below which `a.bin` is swept away as soon as so many questions about it are answered."""
+    """A path below which `a.bin` is swept away as soon as so many questions about it are
+    answered.
+    """
 
     left = 0
 
@@ -79,7 +81,9 @@ class TestLocalStore(StoreContract):
     def test_a_file_that_was_read_past_the_api_was_of_use(
         self, store: Store, tmp_path: Path
     ) -> None:
-        """The gateway sends files without a word; of that only the time of the last access tells."""
+        """The gateway sends files without a word; of that only the time of the last access
+        tells.
+        """
         publish(store, a_bin="x", b_bin="x")
         directory = tmp_path / "store" / A
         document = json.loads((directory / MANIFEST).read_bytes())
@@ -101,7 +105,9 @@ class TestLocalStore(StoreContract):
         assert list((tmp_path / "store" / ".incoming").iterdir()) == []
 
     def test_expiring_leaves_nothing_behind(self, store: Store, tmp_path: Path) -> None:
-        """Neither the build nor the place where it was moved to; other files of the operator stay."""
+        """Neither the build nor the place where it was moved to; other files of the operator
+        stay.
+        """
         (tmp_path / "store" / "lost+found").mkdir()
         let_age(tmp_path / "store" / "lost+found", 1_000_000)
         publish(store, lifetime=-1100, a_bin="x")
@@ -177,7 +183,9 @@ class TestLocalStore(StoreContract):
     def test_a_file_that_is_swept_away_while_it_is_looked_for_is_not_there(
         self, tmp_path: Path, questions: int
     ) -> None:
-        """Whenever that happens, the answer is that there is none, or a file that can no longer be read."""
+        """Whenever that happens, the answer is that there is none, or a file that can no longer be
+        read.
+        """
         store = LocalStore(SweptPath(tmp_path / "store"))
         store.open()
         publish(store, a_bin="x")

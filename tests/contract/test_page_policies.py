@@ -1,4 +1,6 @@
-"""What browsers are told about the pages of both services: what they may load, and who may frame them."""
+"""What browsers are told about the pages of both services: what they may load, and who may frame
+them.
+"""
 
 import base64
 import hashlib
@@ -56,7 +58,9 @@ def test_nobody_frames_a_page_or_is_told_where_its_reader_was(page: Page) -> Non
 
 
 def test_no_script_runs_that_the_page_does_not_have(page: Page) -> None:
-    """Scripts come from our own files or from where the page names them; one within is known by its hash, so a changed one would not run."""
+    """Scripts come from our own files or from where the page names them; one within is known by its
+    hash, so a changed one would not run.
+    """
     text, policy, _ = page
     allowed = policy.get("script-src", policy["default-src"])
     inline = [
@@ -76,7 +80,9 @@ def test_no_script_runs_that_the_page_does_not_have(page: Page) -> None:
 
 
 def test_a_page_needs_nobody_else(page: Page) -> None:
-    """It works without internet, and what runs in it is what was installed: neither the page nor its policy names another origin."""
+    """It works without internet, and what runs in it is what was installed: neither the page nor
+    its policy names another origin.
+    """
     text, policy, _ = page
     loaded = re.findall(r'<(?:script|link|img)[^>]* (?:src|href)="([^"]+)"', text)
 
@@ -131,7 +137,9 @@ def test_where_the_api_was_read_before_leads_to_the_page(service: str) -> None:
 
 
 def test_no_page_may_use_credentials(page: Page) -> None:
-    """Everybody may read, and nobody in another's name: CORS grants no credentials and no cookie is set."""
+    """Everybody may read, and nobody in another's name: CORS grants no credentials and no cookie is
+    set.
+    """
     headers = page[2]
 
     assert headers["access-control-allow-origin"] == "*"

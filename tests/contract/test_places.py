@@ -19,4 +19,5 @@ async def test_no_place_gets_worse(seed: int) -> None:
     server = fakeredis.FakeServer()
     async with fakeredis.FakeAsyncRedis(server=server) as asynchronous:
         with fakeredis.FakeRedis(server=server) as redis:
-            await Crowd(redis_sides(asynchronous, redis), random.Random(seed)).live()  # noqa: S311 - Chance, not secrecy.
+            # Chance, not secrecy.
+            await Crowd(redis_sides(asynchronous, redis), random.Random(seed)).live()  # noqa: S311

@@ -1,4 +1,6 @@
-"""What becomes of builds in whose records somebody wrote: they end truthfully, and stand in nobody's way."""
+"""What becomes of builds in whose records somebody wrote: they end truthfully, and stand in
+nobody's way.
+"""
 
 import asyncio
 import json
@@ -49,7 +51,9 @@ NAMES = [
 
 
 class Worker:
-    """Builds and sweeps with real records; its containers, queue, store and statistics are twins."""
+    """Builds and sweeps with real records; its containers, queue, store and statistics are
+    twins.
+    """
 
     def __init__(self, sides: Sides, directory: Path) -> None:
         self.queue, self.engine, self.statistics = (
@@ -125,7 +129,9 @@ class PoisonContract:
     async def test_it_fails_once_and_truthfully(
         self, sides: Sides, tmp_path: Path, plan: str
     ) -> None:
-        """As our fault, under its own key, in the audit log and in the statistics; no container is started."""
+        """As our fault, under its own key, in the audit log and in the statistics; no container is
+        started.
+        """
         worker = Worker(sides, tmp_path)
         await sides.api.claim(A, plan=plan, bodies=BODIES, limit=1, renew=False)
 
@@ -147,7 +153,9 @@ class PoisonContract:
     async def test_it_stands_in_no_other_builds_way(
         self, sides: Sides, tmp_path: Path, plan: str
     ) -> None:
-        """Its worker was lost for the last time: it is given up, another that was lost is, too, and one that waits gets its ticket."""
+        """Its worker was lost for the last time: it is given up, another that was lost is, too, and
+        one that waits gets its ticket.
+        """
         worker = Worker(sides, tmp_path)
         for key, its_plan in ((A, plan), (B, "{}")):
             await sides.api.claim(key, plan=its_plan, bodies=BODIES, limit=9, renew=False)

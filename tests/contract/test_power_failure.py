@@ -1,4 +1,6 @@
-"""A store on a disk whose machine lost its power: what was published is on the disk itself, and what is not whole counts as gone."""
+"""A store on a disk whose machine lost its power: what was published is on the disk itself, and
+what is not whole counts as gone.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ store.open()
 place = store.workplace({A!r})
 for name in ("a.bin", "b.bin", ACCOUNT):
     (place / name).write_text("x")
-store.publish({A!r}, place, 1000, is_current=lambda: print("asked", file=sys.stderr, flush=True) or True)
+def is_current():
+    print("asked", file=sys.stderr, flush=True)
+    return True
+store.publish({A!r}, place, 1000, is_current=is_current)
 """
 
 
@@ -75,7 +80,9 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 def test_what_a_power_failure_left_counts_as_gone(
     store: LocalStore, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    """It is not served, and a sweep takes it out of the gateway's sight; published anew it is whole."""
+    """It is not served, and a sweep takes it out of the gateway's sight; published anew it is
+    whole.
+    """
     damage(tmp_path / A)
 
     assert (store.has(A), store.find(A, "a.bin")) == (False, None)
@@ -90,7 +97,9 @@ def test_what_a_power_failure_left_counts_as_gone(
 def test_what_another_release_published_is_no_damage(
     store: LocalStore, tmp_path: Path, document: bytes | None
 ) -> None:
-    """An earlier one knew neither manifest nor account; of a later one's manifest we know nothing."""
+    """An earlier one knew neither manifest nor account; of a later one's manifest we know
+    nothing.
+    """
     (tmp_path / A / ACCOUNT).unlink()
     lose_the_manifest(tmp_path / A)
     if document is not None:

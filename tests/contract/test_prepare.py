@@ -1,4 +1,6 @@
-"""Previews: the same answer in-process and from the real asu-prepare over HTTP, and what happens when that service fails."""
+"""Previews: the same answer in-process and from the real asu-prepare over HTTP, and what happens
+when that service fails.
+"""
 
 import asyncio
 import itertools
@@ -32,7 +34,9 @@ pytestmark = pytest.mark.anyio
 
 DOCUMENTS: dict[str, Any] = {
     **metadata(),
-    "releases/24.10.4/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git^0123\n",
+    "releases/24.10.4/packages/mips_24kc/feeds.conf": (
+        "src-git base https://example.org/base.git^0123\n"
+    ),
     "releases/24.10.4/packages/mips_24kc/base/index.json": {
         "version": 2,
         "architecture": "mips_24kc",
@@ -154,7 +158,9 @@ class PreparerContract:
     async def test_preview_and_build_meet_in_one_hash(
         self, preparer: Preparer, fields: dict[str, Any]
     ) -> None:
-        """What is announced is what a direct build and the build of the prepared request lead to."""
+        """What is announced is what a direct build and the build of the prepared request lead
+        to.
+        """
         request = validated(**fields)
 
         preview = await preparer.prepare(request, "id")
@@ -229,7 +235,9 @@ def answering(
     seen: list[Mapping[str, str]] | None = None,
     broken: int = 0,
 ) -> Iterator[str]:
-    """Run a service that always gives this answer, but for the first `broken` times, when it hangs up."""
+    """Run a service that always gives this answer, but for the first `broken` times, when it hangs
+    up.
+    """
     ended, asked = threading.Event(), itertools.count()
 
     class Handler(BaseHTTPRequestHandler):
@@ -244,7 +252,8 @@ def answering(
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # The base class names it so.
+        # The base class names it so.
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass
 
     class Server(ThreadingHTTPServer):
@@ -422,7 +431,9 @@ async def test_a_state_says_what_to_do(web: WebClient) -> None:
 
 @pytest.mark.parametrize(("status", "code"), [(400, "ambiguous-profile"), (422, "invalid-request")])
 async def test_a_refusal_is_passed_on_in_its_words(web: WebClient, status: int, code: str) -> None:
-    """The user can act on it: status, title and code are theirs, and `detail` is a string as everywhere."""
+    """The user can act on it: status, title and code are theirs, and `detail` is a string as
+    everywhere.
+    """
     refusal = {
         "status": status,
         "title": "x",

@@ -15,7 +15,9 @@ pytestmark = pytest.mark.anyio
 
 @pytest.mark.parametrize("fields", REQUESTS, ids=range(len(REQUESTS)))
 async def test_every_exchange_keeps_to_the_file(fields: dict[str, Any]) -> None:
-    """What the API sends is allowed there, and what it gets back is described there, down to the last key."""
+    """What the API sends is allowed there, and what it gets back is described there, down to the
+    last key.
+    """
     contract = Contract()
     with validating_service(resolver(), contract) as url:
         async with WebClient(user_agent="test") as web:
@@ -28,7 +30,9 @@ async def test_every_exchange_keeps_to_the_file(fields: dict[str, Any]) -> None:
 
 
 async def test_a_drift_is_noticed() -> None:
-    """A key that the file does not know, a missing one, or one of another type is a violation on either side."""
+    """A key that the file does not know, a missing one, or one of another type is a violation on
+    either side.
+    """
     answer = json.loads(json.dumps(await resolver().preview(validated())))
     missing = {name: value for name, value in answer.items() if name != "request_hash"}
 

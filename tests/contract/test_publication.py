@@ -1,4 +1,6 @@
-"""Who may publish: one set of rules for the attempts of a build, held by the twin, the disk and, in the integration ring, a bucket."""
+"""Who may publish: one set of rules for the attempts of a build, held by the twin, the disk and, in
+the integration ring, a bucket.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ class PublicationContract:
         assert (read(store, "a.bin"), read(store, "mine.bin")) == ("later", None)
 
     def test_the_question_is_asked_while_nothing_is_seen(self, store: Store) -> None:
-        """The earlier build is whole until it is answered: what an attempt has to do before must not be what harms another."""
+        """The earlier build is whole until it is answered: what an attempt has to do before must
+        not be what harms another.
+        """
         publish(store, a_bin="earlier")
         seen: list[str | None] = []
 
@@ -100,7 +104,9 @@ class PublicationContract:
     def test_an_attempt_that_freezes_after_it_asked_leaves_nothing_of_its_own(
         self, store: Store, *, is_there: bool
     ) -> None:
-        """What another published meanwhile stays, or is gone and is made again; never do the files of one lie under the record of the other."""
+        """What another published meanwhile stays, or is gone and is made again; never do the files
+        of one lie under the record of the other.
+        """
         if is_there:
             publish(store, a_bin="earlier")
         thaws = (lambda: publish(store, a_bin="later"), True)

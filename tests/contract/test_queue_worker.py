@@ -1,4 +1,6 @@
-"""RQ's worker as ours needs it: what it begins, what it does besides, how it ends; the integration ring runs it on a real Redis."""
+"""RQ's worker as ours needs it: what it begins, what it does besides, how it ends; the integration
+ring runs it on a real Redis.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ class WorkerContract:
     def test_a_ticket_calls_the_workers_own_function(
         self, redis: Redis, payload: dict[str, Any]
     ) -> None:
-        """Whatever function somebody writes into Redis. A job of the release before names a build, and is a ticket too."""
+        """Whatever function somebody writes into Redis. A job of the release before names a build,
+        and is a ticket too.
+        """
         built: list[str] = []
         Queue(QUEUE, connection=redis, serializer=JSONSerializer).enqueue(
             "os.abort", kwargs={"payload": payload}, job_id=KEY
@@ -87,7 +91,9 @@ class WorkerContract:
         assert "upgrade all workers together with the API" in caplog.text
 
     def test_a_worker_sweeps_while_it_builds(self, queue: BuildQueue, redis: Redis) -> None:
-        """Where every worker builds, none would notice otherwise that another was lost; a sweep that fails ends no build."""
+        """Where every worker builds, none would notice otherwise that another was lost; a sweep
+        that fails ends no build.
+        """
         sweeps: list[str] = []
 
         def sweep() -> None:
@@ -141,7 +147,9 @@ class WorkerContract:
     def test_a_ticket_that_was_taken_too_late_goes_back(
         self, queue: BuildQueue, redis: Redis
     ) -> None:
-        """A worker may have waited long for it; by then its disk is full, and another worker gets the ticket at once."""
+        """A worker may have waited long for it; by then its disk is full, and another worker gets
+        the ticket at once.
+        """
         left: list[int] = []
         may_begin = Answers([True, False, False, True])
 
@@ -163,7 +171,9 @@ class WorkerContract:
     def test_a_worker_that_gets_a_signal_ends_whatever_it_does(
         self, queue: BuildQueue, redis: Redis, moment: str
     ) -> None:
-        """Also where the exception that RQ raises then is passed over, as those of a sweep are; and it takes no ticket along."""
+        """Also where the exception that RQ raises then is passed over, as those of a sweep are; and
+        it takes no ticket along.
+        """
         sent: list[str] = []
 
         def send(now: str) -> None:

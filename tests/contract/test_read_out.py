@@ -1,4 +1,6 @@
-"""Copying out of a container of a podman that stalls: a stand-in on a socket, since the real one cannot be made to."""
+"""Copying out of a container of a podman that stalls: a stand-in on a socket, since the real one
+cannot be made to.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,8 @@ class Podman(BaseHTTPRequestHandler):
         """Return who asks, which on such a socket is nobody."""
         return "nobody"
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # The signature is http.server's.
+    # The signature is http.server's.
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing."""
 
 

@@ -23,7 +23,9 @@ from tests.contract.sides import BODIES, DONE, A, B, C, Sides, redis_sides
 
 
 class RecordsContract:
-    """What every implementation does from a claim to an outcome; a subclass brings the fixture `sides`."""
+    """What every implementation does from a claim to an outcome; a subclass brings the fixture
+    `sides`.
+    """
 
     pytestmark = pytest.mark.anyio
 
@@ -44,7 +46,9 @@ class RecordsContract:
         assert await sides.api.waiting() == 1
 
     async def test_a_plan_is_known_as_long_as_it_may_be_needed(self, sides: Sides) -> None:
-        """While the build waits and runs, and when it is done; a failed one begins anew with the next request."""
+        """While the build waits and runs, and when it is done; a failed one begins anew with the
+        next request.
+        """
         await sides.fail(B, "user")
         await sides.claim(A)
         known = [sides.worker.plan(A)]
@@ -185,7 +189,9 @@ class RecordsContract:
         assert not sides.worker.requeue(A, attempt.number)
 
     async def test_a_build_without_lease_is_abandoned(self, sides: Sides) -> None:
-        """Its worker has died: the build goes back to its old place, before those who came later."""
+        """Its worker has died: the build goes back to its old place, before those who came
+        later.
+        """
         attempt = await sides.begin(A)
         await sides.claim(B)
         sides.let_pass(LEASE_SECONDS)
@@ -221,7 +227,9 @@ class RecordsContract:
         assert sides.worker.finish(current, DONE, 100)
 
     async def test_an_attempt_of_an_earlier_life_changes_nothing(self, sides: Sides) -> None:
-        """A worker freezes, its build is given up and asked for again: what it does when it wakes up is of the other life."""
+        """A worker freezes, its build is given up and asked for again: what it does when it wakes
+        up is of the other life.
+        """
         frozen = await sides.begin(A)
         assert sides.worker.finish(
             frozen, BuildRecord(state=State.FAILED, step="failed", body=b"{}", fault="infra"), 100
@@ -248,7 +256,9 @@ class RecordsContract:
         assert sides.worker.abandoned() == []
 
     async def test_a_build_whose_worker_is_back_is_not_given_up(self, sides: Sides) -> None:
-        """Its lease had ended when a sweep looked; then the worker renewed it, and may be publishing by now."""
+        """Its lease had ended when a sweep looked; then the worker renewed it, and may be
+        publishing by now.
+        """
         attempt = await sides.begin(A)
         sides.let_pass(LEASE_SECONDS)
         [abandoned] = sides.worker.abandoned()
@@ -313,7 +323,9 @@ def test_a_note_of_a_running_build_without_a_record_is_removed() -> None:
 def test_a_key_in_line_that_does_not_wait_keeps_nobody_from_their_turn(
     written: dict[str, str] | str | None,
 ) -> None:
-    """Somebody removed a record by hand, or wrote into it: the key goes, and the next build begins."""
+    """Somebody removed a record by hand, or wrote into it: the key goes, and the next build
+    begins.
+    """
     with fakeredis.FakeRedis() as redis:
         for key, score in ((A, 1 - RETURNING), (B, 2), (C, 3)):
             redis.zadd(WAITING, {key: score})

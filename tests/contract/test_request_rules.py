@@ -1,4 +1,6 @@
-"""What a request may hold: both services say it in their own words, so the same corpus goes to both."""
+"""What a request may hold: both services say it in their own words, so the same corpus goes to
+both.
+"""
 
 import json
 from typing import Any
@@ -27,7 +29,9 @@ METACHARACTERS = [
 
 
 def injected(field: str, character: str) -> list[dict[str, Any]]:
-    """Return requests with a metacharacter at the beginning, in the middle and at the end of a field."""
+    """Return requests with a metacharacter at the beginning, in the middle and at the end of a
+    field.
+    """
     values = [f"{character}a", f"a{character}a", f"a{character}"]
     if field == "packages_versions":
         return [{field: {value: "1"}} for value in values] + [
@@ -256,7 +260,9 @@ EDGES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("fields", EDGES, ids=lambda fields: str(fields)[:60])
 def test_both_services_say_the_same(fields: dict[str, Any]) -> None:
-    """A request that one service takes and the other refuses could be previewed and not built, or the reverse."""
+    """A request that one service takes and the other refuses could be previewed and not built, or
+    the reverse.
+    """
     assert verdict(BuildRequest, fields) == verdict(PrepareRequest, fields)
 
 

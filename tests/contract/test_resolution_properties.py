@@ -1,4 +1,6 @@
-"""What must hold for every request in every state of knowledge: ten thousand generated ones in all."""
+"""What must hold for every request in every state of knowledge: ten thousand generated ones in
+all.
+"""
 
 import random
 from dataclasses import replace
@@ -42,9 +44,12 @@ DEVICES = [
 ] + [("x86/64", "generic")]
 ADDED = sorted({name for rule in RULES.rules for name in rule.add})
 WORDS = [
-    *RULES.by_name, *ADDED, "owut", "firewall4", "apk-mbedtls", "luci-i18n-opkg-de", "luci-i18n-opkg-en", "luci-i18n-base-en", "wpad-openssl",
-    "wpad-basic-mbedtls", "wpad-mesh-wolfssl", "dnsmasq", "dnsmasq-full", "nftables", "nftables-json", "nftables-nojson", "libustream-openssl",
-    "base-files", "busybox", "kernel", "libc", "netifd", "procd", "luci", "vim", "libubox", "libubox20240329", "a", "kmod-x", "kmod-y", "kmod-z",
+    *RULES.by_name, *ADDED, "owut", "firewall4", "apk-mbedtls", "luci-i18n-opkg-de",
+    "luci-i18n-opkg-en", "luci-i18n-base-en", "wpad-openssl",
+    "wpad-basic-mbedtls", "wpad-mesh-wolfssl", "dnsmasq", "dnsmasq-full", "nftables",
+    "nftables-json", "nftables-nojson", "libustream-openssl",
+    "base-files", "busybox", "kernel", "libc", "netifd", "procd", "luci", "vim", "libubox",
+    "libubox20240329", "a", "kmod-x", "kmod-y", "kmod-z",
 ]  # fmt: skip
 GONE = {
     version: {
@@ -85,9 +90,11 @@ def situation_of(seed: int) -> tuple[dict[str, Any], Knowledge]:
         "packages": packages,
         "packages_versions": dict.fromkeys(_names(chance, 3), "1.0-r1"),
         "diff_packages": chance.random() < 0.7,
-        "from_version": begun.version.text
-        if begun and chance.random() < 0.5
-        else chance.choice((None, *VERSIONS)),
+        "from_version": (
+            begun.version.text
+            if begun and chance.random() < 0.5
+            else chance.choice((None, *VERSIONS))
+        ),
         "ignored_changes": chance.sample(CHANGES, chance.choice((0, 0, 5, 60))),
         "repositories": {"own": "https://example.org"} if chance.random() < 0.1 else {},
     }
@@ -142,7 +149,9 @@ def vetoed(request: PackageRequest, name: str) -> bool:
 @MANY
 @given(situations)
 def test_preparing_twice_is_preparing_once(situation: tuple[dict[str, Any], Knowledge]) -> None:
-    """A prepared request leads to itself, without a change and under the same hash, whatever is known."""
+    """A prepared request leads to itself, without a change and under the same hash, whatever is
+    known.
+    """
     fields, known = situation
     first = preview(fields, decide(fields, known)[1])
     again = first["prepared_request"]
@@ -158,7 +167,9 @@ def test_preparing_twice_is_preparing_once(situation: tuple[dict[str, Any], Know
 def test_the_order_is_kept_and_nothing_is_doubled(
     situation: tuple[dict[str, Any], Knowledge],
 ) -> None:
-    """What no change touches stays in the user's order; every name stands once, and not beside its own removal."""
+    """What no change touches stays in the user's order; every name stands once, and not beside its
+    own removal.
+    """
     fields, known = situation
     request, resolution = decide(fields, known)
     touched = {change.to_package for change in resolution.changes}
@@ -179,7 +190,9 @@ def test_the_order_is_kept_and_nothing_is_doubled(
 def test_every_default_is_installed_or_taken_away_by_name(
     situation: tuple[dict[str, Any], Knowledge],
 ) -> None:
-    """An explicit list leaves the builder no guess, and takes away nothing without a change that says so."""
+    """An explicit list leaves the builder no guess, and takes away nothing without a change that
+    says so.
+    """
     fields, known = situation
     request, resolution = decide(fields, known)
     removed = {name for name in resolution.packages if name.startswith("-")}
@@ -200,7 +213,9 @@ def test_every_default_is_installed_or_taken_away_by_name(
 @MANY
 @given(situations)
 def test_no_new_default_is_lost(situation: tuple[dict[str, Any], Knowledge]) -> None:
-    """What no release that the device may come from had is installed, unless the request vetoes it or holds a variant of it."""
+    """What no release that the device may come from had is installed, unless the request vetoes it
+    or holds a variant of it.
+    """
     fields, known = situation
     request, resolution = decide(fields, known)
     if (

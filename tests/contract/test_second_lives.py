@@ -1,4 +1,6 @@
-"""Records of finished builds that live on: revived, restored from a store, forgotten with their files."""
+"""Records of finished builds that live on: revived, restored from a store, forgotten with their
+files.
+"""
 
 import asyncio
 
@@ -14,7 +16,9 @@ from tests.contract.sides import BODIES, DONE, A, B, C, D, Sides, redis_sides
 
 
 class SecondLivesContract:
-    """What every implementation does with a finished build; a subclass brings the fixture `sides`."""
+    """What every implementation does with a finished build; a subclass brings the fixture
+    `sides`.
+    """
 
     pytestmark = pytest.mark.anyio
 
@@ -107,7 +111,9 @@ class SecondLivesContract:
         assert await sides.claim(A, renew=True) is Claimed.KNOWN
 
     async def test_a_finished_build_is_revived(self, sides: Sides) -> None:
-        """Its files are gone, and a poll puts it back in line: at the end, as a new life of the same plan."""
+        """Its files are gone, and a poll puts it back in line: at the end, as a new life of the
+        same plan.
+        """
         stale = await sides.begin(A)
         sides.worker.finish(stale, DONE, 100)
         await sides.claim(B)
@@ -159,7 +165,9 @@ class SecondLivesContract:
         assert sides.worker.due_keys() == [B]
 
     async def test_a_build_is_revived_only_so_often(self, sides: Sides) -> None:
-        """Its files go each time: it stays as it is until somebody asks for it anew, and then all is as at first."""
+        """Its files go each time: it stays as it is until somebody asks for it anew, and then all
+        is as at first.
+        """
         for _ in range(2):
             sides.worker.finish(await sides.begin(A, renew=True), DONE, 100)
             for _ in range(REVIVALS):

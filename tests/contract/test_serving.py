@@ -90,7 +90,9 @@ CLAIMS = [
 
 @both
 def test_who_comes_directly_is_who_he_is(options: Options) -> None:
-    """Whatever a caller claims, his address and the scheme are those of his connection, unless it comes from the gateway."""
+    """Whatever a caller claims, his address and the scheme are those of his connection, unless it
+    comes from the gateway.
+    """
     with served(tell_who_asks, lifespan="off", **options(None)) as port:
         for claims in CLAIMS:
             assert ask(port, "127.0.0.2", claims) == {
@@ -103,7 +105,9 @@ def test_who_comes_directly_is_who_he_is(options: Options) -> None:
 
 @both
 def test_the_gateway_is_believed(options: Options) -> None:
-    """It stands at this machine's own address where nothing else is said; in containers it is a network that is named."""
+    """It stands at this machine's own address where nothing else is said; in containers it is a
+    network that is named.
+    """
     claims = {"X-Forwarded-For": "198.51.100.1", "X-Forwarded-Proto": "https"}
     with served(tell_who_asks, lifespan="off", **options(None)) as port:
         assert ask(port, "127.0.0.1", claims)["client"] == "198.51.100.1"

@@ -92,7 +92,9 @@ def place(request: pytest.FixtureRequest, build: Path, server: str) -> str:
 
 
 def test_a_build_is_found_however_it_is_named(place: str) -> None:
-    """The provenance, the key that the place names, the hash of a file, and that there is no other."""
+    """The provenance, the key that the place names, the hash of a file, and that there is no
+    other.
+    """
     source = open_source(place)
 
     assert source.provenance() == b"a provenance"
@@ -108,7 +110,9 @@ def test_a_server_may_send_us_to_its_bucket(server: str) -> None:
 
 @pytest.mark.parametrize("place", [KEY, "moved"])
 def test_a_server_of_one_s_own_may_have_a_public_looking_name(server: str, place: str) -> None:
-    """Whoever verifies has written where to look; inside a company, its public name has a private address."""
+    """Whoever verifies has written where to look; inside a company, its public name has a private
+    address.
+    """
     source = open_source(f"{server.replace('127.0.0.1', '127.1')}/{place}")
 
     assert source.provenance() == b"a provenance"
@@ -117,7 +121,9 @@ def test_a_server_of_one_s_own_may_have_a_public_looking_name(server: str, place
 
 @pytest.mark.parametrize("host", ["localhost", "127.1"])
 def test_a_server_sends_nobody_to_the_inside(server: str, host: str) -> None:
-    """It may be a stranger's, and could have machines asked that it cannot reach itself; no setting of the API's is named, as none would help."""
+    """It may be a stranger's, and could have machines asked that it cannot reach itself; no setting
+    of the API's is named, as none would help.
+    """
     inside = server.removeprefix("http://").replace("127.0.0.1", host)
     Server.moved["/inwards/provenance.intoto.jsonl"] = f"http://{inside}/{KEY}/{PROVENANCE_FILE}"
 
@@ -153,7 +159,9 @@ def test_a_place_that_is_no_address_is_told(place: str) -> None:
 
 
 def test_a_directory_tells_what_else_lies_in_it(build: Path, server: str) -> None:
-    """Files and links of any name, but neither directories nor what a store keeps for itself; a server lists nothing."""
+    """Files and links of any name, but neither directories nor what a store keeps for itself; a
+    server lists nothing.
+    """
     for name in (".hidden", ACCOUNT, MANIFEST):
         (build / name).write_bytes(b"")
     (build / "directory").mkdir()

@@ -1,4 +1,6 @@
-"""The statistics in an imitation of Redis; the integration ring runs the same tests on a real one."""
+"""The statistics in an imitation of Redis; the integration ring runs the same tests on a real
+one.
+"""
 
 import json
 import threading
@@ -142,7 +144,9 @@ class StatisticsContract:
         assert await sides.api.days([TUESDAY]) == [DayCounts(failures={"user": 3})]
 
     async def test_only_so_many_packages_are_kept(self, sides: StatisticsSides) -> None:
-        """Whoever builds with ever new names drives out the rarest ones, and only the most frequent are read."""
+        """Whoever builds with ever new names drives out the rarest ones, and only the most frequent
+        are read.
+        """
         sides.worker.add_finished(BUILD)
         for part in range(4):
             names = frozenset(f"kmod-{part}-{number}" for number in range(PACKAGES_KEPT // 4))
@@ -167,7 +171,9 @@ class StatisticsContract:
         assert (await sides.api.days([TUESDAY]))[0].failures == {"user": FAILURES_KEPT + 24}
 
     async def test_totals_only_grow(self, sides: StatisticsSides) -> None:
-        """Outcomes, codes and durations of all workers are summed, each duration with the bound that it stays below."""
+        """Outcomes, codes and durations of all workers are summed, each duration with the bound
+        that it stays below.
+        """
         sides.worker.add_finished(replace(BUILD, steps={"info": 0.4, "image": 60.0}))
         sides.worker.add_finished(replace(BUILD, seconds=5000.0, steps={"image": 0.7}))
         sides.worker.add_failure(FAILURE, {"info": 0.5})
@@ -197,7 +203,9 @@ class StatisticsContract:
         assert await sides.api.hours([MONDAY]) == {}
 
     async def test_every_key_ends_by_itself(self, sides: StatisticsSides, redis: Redis) -> None:
-        """Nothing but some hundred totals is kept for ever, so Redis does not grow with the years."""
+        """Nothing but some hundred totals is kept for ever, so Redis does not grow with the
+        years.
+        """
         await sides.api.add_requests(MONDAY, requests=1, cache_hits=0)
         sides.worker.add_finished(BUILD)
         sides.worker.add_failure(FAILURE, {})
@@ -298,7 +306,9 @@ class StatisticsContract:
     async def test_totals_of_a_later_release_are_read(
         self, sides: StatisticsSides, redis: Redis
     ) -> None:
-        """A bound that this release does not have counts with the next one, and other fields are passed over."""
+        """A bound that this release does not have counts with the next one, and other fields are
+        passed over.
+        """
         redis.hset(
             "asu:statistics:totals",
             mapping={
@@ -339,7 +349,9 @@ class NotedReply(list[Any]):
 
 
 class NotingRedis(fakeredis.FakeAsyncRedis):
-    """An imitated Redis whose pipelines note in which threads their replies are gone through; it has none."""
+    """An imitated Redis whose pipelines note in which threads their replies are gone through; it
+    has none.
+    """
 
     def __init__(self) -> None:
         super().__init__()

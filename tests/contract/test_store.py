@@ -1,4 +1,6 @@
-"""The store: one set of rules, held by the in-memory twin, by the disk (test_local_store) and, in the integration ring, by an S3 server."""
+"""The store: one set of rules, held by the in-memory twin, by the disk (test_local_store) and, in
+the integration ring, by an S3 server.
+"""
 
 import os
 import time
@@ -61,7 +63,9 @@ LIFETIMES = Lifetimes(grace=1000, undocumented=5000, workplaces=100)
 
 
 class StoreContract:
-    """What every implementation does; a subclass brings `store`, and what reaches past it: `take_away` removes a file, `shorten` cuts it."""
+    """What every implementation does; a subclass brings `store`, and what reaches past it:
+    `take_away` removes a file, `shorten` cuts it.
+    """
 
     def test_what_is_published_is_found(self, store: Store) -> None:
         """With its name, its size, its content, and what HTTP tells of it."""
@@ -122,7 +126,9 @@ class StoreContract:
     def test_a_build_of_which_a_file_was_taken_away_is_not_there(
         self, store: Store, take_away: Callable[[str, str], None]
     ) -> None:
-        """Even if it was a moment ago, and though all the others are still there; published anew it is whole again."""
+        """Even if it was a moment ago, and though all the others are still there; published anew it
+        is whole again.
+        """
         publish(store, a_bin="x", b_bin="x")
         assert store.has(A)
         file = store.find(A, "a.bin")
@@ -137,7 +143,9 @@ class StoreContract:
     def test_a_build_of_which_a_file_was_shortened_is_not_there(
         self, store: Store, shorten: Callable[[str, str], None]
     ) -> None:
-        """Where it lies, so that nothing but its size tells; what is left of it is never served as the file."""
+        """Where it lies, so that nothing but its size tells; what is left of it is never served as
+        the file.
+        """
         publish(store, a_bin="image", b_bin="x")
         assert store.has(A)
         file = store.find(A, "a.bin")
@@ -169,7 +177,9 @@ class StoreContract:
         assert store.remove_damaged() == []
 
     def test_what_is_hashed_already_is_not_read_again(self, store: Store) -> None:
-        """A worker has read all files for their provenance; only what it has not is read for the manifest."""
+        """A worker has read all files for their provenance; only what it has not is read for the
+        manifest.
+        """
         place = gather(store, a_bin="image", b_bin="other")
         store.publish(A, place, 1000, {"a.bin": "f" * 64})
 
@@ -181,7 +191,9 @@ class StoreContract:
         }
 
     def test_what_a_record_can_be_made_from_lies_with_the_files(self, store: Store) -> None:
-        """Nobody can ask for it, it is no image, and it goes with the build; what is looked through is told by its keys."""
+        """Nobody can ask for it, it is no image, and it goes with the build; what is looked through
+        is told by its keys.
+        """
         place = gather(store, a_bin="image")
         (place / ACCOUNT).write_bytes(b"account")
         store.publish(A, place, 1000)
@@ -212,7 +224,9 @@ class StoreContract:
         assert (store.manifest(key), store.account(key)) == (None, None)
 
     def test_what_is_published_is_listed(self, store: Store) -> None:
-        """With its size, and for how long nobody has published or read it; what is being gathered is not."""
+        """With its size, and for how long nobody has published or read it; what is being gathered
+        is not.
+        """
         publish(store, a_bin="12345", b_bin="123")
         publish(store, B, a_bin="1")
         gather(store, "c" * 64, a_bin="x")
@@ -265,7 +279,9 @@ class StoreContract:
         assert read(store, "a.bin") == "x"
 
     def test_what_nobody_knows_any_more_is_removed_after_its_time(self, store: Store) -> None:
-        """Its own life and the grace: each build has its own, and whoever builds one again begins with nothing."""
+        """Its own life and the grace: each build has its own, and whoever builds one again begins
+        with nothing.
+        """
         publish(store, lifetime=-1100, a_bin="x")
         publish(store, B, lifetime=-900, a_bin="x")
 
@@ -368,7 +384,9 @@ class StoreContract:
         assert store.find(A, "directory") is None
 
     def test_what_is_published_is_counted(self, store: Store) -> None:
-        """Builds, and the bytes that clients may download of them; what is still being gathered is none."""
+        """Builds, and the bytes that clients may download of them; what is still being gathered is
+        none.
+        """
         assert store.usage() == StoreUsage(builds=0, bytes=0)
         publish(store, a_bin="12345", b_bin="123")
         publish(store, key=B, a_bin="1")

@@ -1,4 +1,6 @@
-"""The two services share no code: each has its own copy of the decision core, and the copies are the same bytes."""
+"""The two services share no code: each has its own copy of the decision core, and the copies are
+the same bytes.
+"""
 
 import ast
 import os
@@ -29,7 +31,9 @@ def imported_names(directory: Path) -> Iterator[tuple[Path, str]]:
 
 
 def test_the_decision_core_is_the_same_in_both_services() -> None:
-    """A preview and a build can never disagree, since both decide with the same bytes; `make sync-resolution` copies them."""
+    """A preview and a build can never disagree, since both decide with the same bytes; `make
+    sync-resolution` copies them.
+    """
     assert sources(OURS) == sources(THEIRS)
 
 
@@ -52,8 +56,13 @@ def test_no_service_imports_the_other(package: str, other: str) -> None:
 
 
 def test_the_prepare_service_loads_no_heavy_machinery() -> None:
-    """The preview needs no queue and no containers, and one HTTP client, so it stays small and starts fast."""
-    program = "import sys, asu_prepare.main, asu_prepare.__main__; print(*{name.partition('.')[0] for name in sys.modules})"
+    """The preview needs no queue and no containers, and one HTTP client, so it stays small and
+    starts fast.
+    """
+    program = (
+        "import sys, asu_prepare.main, asu_prepare.__main__; print(*{name.partition('.')[0] for"
+        " name in sys.modules})"
+    )
     loaded = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

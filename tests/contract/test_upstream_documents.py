@@ -1,4 +1,6 @@
-"""The downloads server's documents: the in-memory twin behaves as the adapter does over HTTP; and HTTP as it really goes wrong."""
+"""The downloads server's documents: the in-memory twin behaves as the adapter does over HTTP; and
+HTTP as it really goes wrong.
+"""
 
 import asyncio
 import json
@@ -99,7 +101,9 @@ class UpstreamContract:
     async def test_a_number_beyond_all_bounds_is_as_good_as_none(
         self, serve: Serve, number: str
     ) -> None:
-        """JSON has numbers that no program can hold; what a reader makes of them is no mistake of ours."""
+        """JSON has numbers that no program can hold; what a reader makes of them is no mistake of
+        ours.
+        """
         with pytest.raises(DocumentUnavailableError):
             await serve({"a/b.json": f'{{"seconds": {number}}}'}).read("a/b.json", read_time)
 
@@ -150,7 +154,9 @@ class TestDownloadsServer(UpstreamContract):
     async def test_known_versions_validate_while_the_server_fails(
         self, tree: Path, server: UpstreamServer, web: WebClient, fault: str
     ) -> None:
-        """The last good copy stands in, and the server is asked no more than once per document in the meantime."""
+        """The last good copy stands in, and the server is asked no more than once per document in
+        the meantime.
+        """
         write_documents(tree, metadata())
         catalogue = catalogue_of(DownloadsServer(web, url=server.url, ttl=0))
         request = BuildRequest(**REQUEST)
@@ -207,7 +213,9 @@ class TestDownloadsServer(UpstreamContract):
     async def test_the_overview_is_there_at_once_while_the_server_is_slow(
         self, tree: Path, server: UpstreamServer, web: WebClient
     ) -> None:
-        """A dozen documents whose copies are all stale cost a moment in all, for the first who asks and for those after."""
+        """A dozen documents whose copies are all stale cost a moment in all, for the first who asks
+        and for those after.
+        """
         write_documents(tree, metadata())
         async with DownloadsServer(web, url=server.url, ttl=0) as upstream:
             catalogue = catalogue_of(upstream)

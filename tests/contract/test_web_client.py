@@ -1,4 +1,6 @@
-"""The HTTP client against peers that lie: whatever they send, the answer is a WebError within its bounds."""
+"""The HTTP client against peers that lie: whatever they send, the answer is a WebError within its
+bounds.
+"""
 
 import asyncio
 import gzip

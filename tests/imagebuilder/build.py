@@ -5,9 +5,9 @@
 
 Every version is made for every target that the tree has for it. The images are named
 `NAME:ath79-generic-v24.10.4` (releases), `NAME:ath79-generic-openwrt-24.10` (24.10-SNAPSHOT) and
-`NAME:ath79-generic-master` (SNAPSHOT). An image whose content would be the
-same is left alone. URL is where the builder finds the feeds from inside the container: `http://HOST:PORT`, or `file:///upstream` to put the feeds into the image. With
-`--setup` the snapshot images hold only
+`NAME:ath79-generic-master` (SNAPSHOT). An image whose content would be the same is left alone. URL
+is where the builder finds the feeds from inside the container: `http://HOST:PORT`, or
+`file:///upstream` to put the feeds into the image. With `--setup` the snapshot images hold only
 `setup.sh`, which fetches the builder from URL as the genuine ones do; the archive is put into the
 tree, or the image.
 """
@@ -118,7 +118,9 @@ def _copy_feeds(release: Release, destination: Path) -> None:
 
 
 def digest_of(directory: Path, base: str) -> str:
-    """Return a digest over the paths, modes and contents of a build context, and the image below it."""
+    """Return a digest over the paths, modes and contents of a build context, and the image below
+    it.
+    """
     digest = hashlib.sha256(base.encode())
     for path in sorted(directory.rglob("*")):
         if path.is_file():

@@ -114,7 +114,9 @@ def _version_mk(release: Release, delays: Delays) -> str:
 
 
 def _as_info_prints(packages: Sequence[str]) -> list[str]:
-    """Order default packages as `make info` does: the basic ones, the board's, a router's, the manager."""
+    """Order default packages as `make info` does: the basic ones, the board's, a router's, the
+    manager.
+    """
     known = [*BASIC_PACKAGES, *ROUTER_PACKAGES, *MANAGERS]
     board = [name for name in packages if name not in known]
     order = [*BASIC_PACKAGES, *reversed(board), *ROUTER_PACKAGES, *MANAGERS]

@@ -10,7 +10,10 @@ from typing import Any
 BASE = "localhost/asu-standin-base"
 # Some machines can neither raise limits nor run the default runtime; podman works there with these
 # settings.
-FALLBACK_CONF = '[containers]\ndefault_ulimits=["nofile=4096:4096","nproc=4096:4096"]\n[engine]\nruntime="runc"\n'
+FALLBACK_CONF = (
+    '[containers]\ndefault_ulimits=["nofile=4096:4096","nproc=4096:4096"]\n'
+    '[engine]\nruntime="runc"\n'
+)
 LIFETIME_SECONDS = 1200  # A container that a killed test run left behind ends by itself.
 
 

@@ -1,4 +1,5 @@
-"""Puts the rules of the Makefile at the line numbers that the genuine one has, since error messages name them.
+"""Puts the rules of the Makefile at the line numbers that the genuine one has, since error messages
+name them.
 
 A line `##@ A B` stands before a rule: the next line gets number A in an opkg builder and B in an
 apk builder.

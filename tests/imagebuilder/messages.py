@@ -1,4 +1,6 @@
-"""What opkg of 24.10 and apk of 25.12 say about selections of the tree's test packages for x86/64 that cannot work."""
+"""What opkg of 24.10 and apk of 25.12 say about selections of the tree's test packages for x86/64
+that cannot work.
+"""
 
 TARGET_DIR = "/builder/build_dir/target-x86_64_musl/root-x86"
 CLASH_OWNER = "\tBut that file is already provided by package  * test-clash-a"
@@ -13,12 +15,18 @@ OPKG_ERRORS = {
         "opkg_install_cmd: Cannot install package test-conflict-a.",
     ],
     "test-clash-a test-clash-b": [
-        f"check_data_file_clashes: Package test-clash-b wants to install file {TARGET_DIR}/usr/bin/test-clash\n{CLASH_OWNER}",
+        (
+            "check_data_file_clashes: Package test-clash-b wants to install file"
+            f" {TARGET_DIR}/usr/bin/test-clash\n{CLASH_OWNER}"
+        ),
         "opkg_install_cmd: Cannot install package test-clash-b.",
     ],
     "test-missing-dep": [
         "pkg_hash_check_unresolved: cannot find dependency no-such-library for test-missing-dep",
-        "pkg_hash_fetch_best_installation_candidate: Packages for test-missing-dep found, but incompatible with the architectures configured",
+        (
+            "pkg_hash_fetch_best_installation_candidate: Packages for test-missing-dep found, but"
+            " incompatible with the architectures configured"
+        ),
         "opkg_install_cmd: Cannot install package test-missing-dep.",
     ],
     "test-version-dep": [
@@ -28,7 +36,10 @@ OPKG_ERRORS = {
         "opkg_install_pkg: Failed to download test-404. Perhaps you need to run 'opkg update'?"
     ],
     "test-badsum": [
-        "opkg_install_pkg: Checksum or size mismatch for package test-badsum. Either the opkg or the package index are corrupt. Try 'opkg update'.",
+        (
+            "opkg_install_pkg: Checksum or size mismatch for package test-badsum. Either the opkg"
+            " or the package index are corrupt. Try 'opkg update'."
+        ),
         "opkg_install_cmd: Cannot install package test-badsum.",
     ],
 }
@@ -48,7 +59,10 @@ APK_ERRORS = {
         "    conflicts: nftables-nojson-1.1.6-r1[nftables=1.1.6-r1]",
     ],
     "test-clash-a test-clash-b": [
-        "ERROR: test-clash-b-1.0-r1: trying to overwrite usr/bin/test-clash owned by test-clash-a-1.0-r1."
+        (
+            "ERROR: test-clash-b-1.0-r1: trying to overwrite usr/bin/test-clash owned by"
+            " test-clash-a-1.0-r1."
+        )
     ],
     "test-missing-dep": [
         "  no-such-library (no such package):",

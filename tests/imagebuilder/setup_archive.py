@@ -13,7 +13,9 @@ SETUP = Path(__file__).parent / "files" / "setup.sh"
 
 
 def move_into_archive(builder: Path, server_directory: Path) -> None:
-    """Replace a builder's files by `setup.sh`, and put their archive with its sha256sums where that looks for them."""
+    """Replace a builder's files by `setup.sh`, and put their archive with its sha256sums where that
+    looks for them.
+    """
     server_directory.mkdir(parents=True, exist_ok=True)
     archive = server_directory / ARCHIVE
     with (

@@ -71,7 +71,9 @@ class Release:
 
     @property
     def makes_targz_images(self) -> bool:
-        """The mistake of 25.12.0 to 25.12.4: for x86 the tar archive was taken for a file system."""
+        """The mistake of 25.12.0 to 25.12.4: for x86 the tar archive was taken for a file
+        system.
+        """
         return self.has_kernel_file and re.fullmatch(r"25\.12\.[0-4]", self.version) is not None
 
     @property
@@ -104,7 +106,9 @@ class Release:
 
     @property
     def own_feed(self) -> str:
-        """Path of the feed in the tree that is not OpenWrt's; no builder has it in its list, or its key."""
+        """Path of the feed in the tree that is not OpenWrt's; no builder has it in its list, or its
+        key.
+        """
         return f"own/{'apk' if self.uses_apk else 'opkg'}"
 
     def local_packages(self) -> list[Path]:

@@ -54,7 +54,9 @@ def module_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture
 def redis(module_redis: RedisServer) -> Iterator[Redis]:
-    """Return a client of the module's server, which is empty and may use all the memory there is."""
+    """Return a client of the module's server, which is empty and may use all the memory there
+    is.
+    """
     with sync_redis(module_redis.url) as redis:
         redis.config_set("maxmemory", 0)
         redis.flushall()

@@ -1,4 +1,6 @@
-"""Both services as processes of their own and a real gateway before them: three doors, to be knocked at with bytes as they are."""
+"""Both services as processes of their own and a real gateway before them: three doors, to be
+knocked at with bytes as they are.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ PATIENCE = 60.0  # Seconds for an answer that takes milliseconds.
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One of the three: where it is, which processes stand behind it, and where those write their log."""
+    """One of the three: where it is, which processes stand behind it, and where those write their
+    log.
+    """
 
     name: str
     port: int
@@ -42,7 +46,9 @@ class Door:
     log: Path
 
     def knock(self, data: bytes, *, patience: float = PATIENCE) -> bytes:
-        """Send bytes and return what comes back until the door closes, or is silent for so many seconds; a door that is slammed is no answer."""
+        """Send bytes and return what comes back until the door closes, or is silent for so many
+        seconds; a door that is slammed is no answer.
+        """
         answer = b""
         with (
             contextlib.suppress(OSError),
@@ -55,7 +61,9 @@ class Door:
         return answer
 
     def get(self, target: bytes) -> tuple[int, bytes, bytes]:
-        """Ask for a target as it is written; return status, head and body, or zero where the connection was closed without an answer."""
+        """Ask for a target as it is written; return status, head and body, or zero where the
+        connection was closed without an answer.
+        """
         answer = self.knock(b"GET %s HTTP/1.1\r\nHost: asu\r\nConnection: close\r\n\r\n" % target)
         head, _, body = answer.partition(b"\r\n\r\n")
         return (int(head.split(b" ", 2)[1]) if head.startswith(b"HTTP/") else 0), head, body
@@ -80,7 +88,9 @@ def three_doors(
     log_format: str = "text",
     upstream_url: str | None = None,
 ) -> Iterator[dict[str, Door]]:
-    """Run all of it, with one image in the store and secrets wherever a path might lead beside it."""
+    """Run all of it, with one image in the store and secrets wherever a path might lead beside
+    it.
+    """
     store = _fill_store(directory)
     with ExitStack() as stack:
         upstream = stack.enter_context(_upstream(directory / "upstream"))

@@ -115,7 +115,9 @@ class Gateway:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Records each request; answers with its service's name, or with the status that the path ends in."""
+    """Records each request; answers with its service's name, or with the status that the path ends
+    in.
+    """
 
     protocol_version = "HTTP/1.1"
     # Head and body leave together; apart, the second waits 40 ms for the first one's
@@ -139,9 +141,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
 
-    do_GET = do_HEAD = do_POST = do_OPTIONS = answer  # noqa: N815  # The names that http.server looks for.
+    # The names that http.server looks for.
+    do_GET = do_HEAD = do_POST = do_OPTIONS = answer  # noqa: N815
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # The signature is http.server's.
+    # The signature is http.server's.
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing."""
 
 

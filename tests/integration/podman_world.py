@@ -1,4 +1,6 @@
-"""A real podman of the tests' own: its service on a socket, and stand-in ImageBuilders to run in it."""
+"""A real podman of the tests' own: its service on a socket, and stand-in ImageBuilders to run in
+it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The whole API over a real redis-server and RQ, served by a real uvicorn: release day, and a Redis that goes away."""
+"""The whole API over a real redis-server and RQ, served by a real uvicorn: release day, and a Redis
+that goes away.
+"""
 
 import asyncio
 import json
@@ -113,7 +115,9 @@ def publish(directory: Path, key: str, content: bytes = b"image") -> None:
 
 
 def test_a_hundred_equal_requests_make_one_job(api: str, redis: Redis) -> None:
-    """All of them get the same answer, and of all workers one may build, in the one container of its attempt."""
+    """All of them get the same answer, and of all workers one may build, in the one container of
+    its attempt.
+    """
     answers = many(api, "POST", "/api/v1/build", 100, json=REQUEST)
 
     assert {answer.status_code for answer in answers} == {202}
@@ -132,7 +136,9 @@ def test_a_hundred_equal_requests_make_one_job(api: str, redis: Redis) -> None:
 def test_one_address_cannot_take_all_places(
     client: httpx2.Client, tmp_path: Path, redis_server: RedisServer, api: str
 ) -> None:
-    """The address is the one that the gateway saw; no answer repeats it, and the gateway's own neighbours have no share."""
+    """The address is the one that the gateway saw; no answer repeats it, and the gateway's own
+    neighbours have no share.
+    """
     settings = Settings(
         redis_url=redis_server.url,
         store_path=tmp_path / "store",
@@ -164,7 +170,9 @@ def test_one_address_cannot_take_all_places(
 
 
 def test_a_crowd_of_pollers_is_answered(api: str, client: httpx2.Client) -> None:
-    """Clients take anything but 200 and 202 for the end of their build, so nobody is refused however many ask at once."""
+    """Clients take anything but 200 and 202 for the end of their build, so nobody is refused
+    however many ask at once.
+    """
     key = client.post("/api/v1/build", json=REQUEST).json()["request_hash"]
 
     assert {answer.status_code for answer in many(api, "GET", f"/api/v1/build/{key}", 400)} == {202}
@@ -174,7 +182,9 @@ def test_a_crowd_of_pollers_is_answered(api: str, client: httpx2.Client) -> None
 def test_without_redis_callers_learn_it_in_time_and_it_heals_by_itself(
     client: httpx2.Client, redis_server: RedisServer, trouble: str
 ) -> None:
-    """Whether it is gone or hangs: 503 within two seconds, but for polls; once it is back, what was accepted is still there."""
+    """Whether it is gone or hangs: 503 within two seconds, but for polls; once it is back, what was
+    accepted is still there.
+    """
     key = client.post("/api/v1/build", json=REQUEST).json()["request_hash"]
     getattr(redis_server, trouble)()
     refused_in_time(client, "POST", "/api/v1/build")
@@ -195,7 +205,9 @@ def test_without_redis_callers_learn_it_in_time_and_it_heals_by_itself(
 def test_a_poll_waits_for_redis_to_come_back(
     client: httpx2.Client, redis_server: RedisServer, trouble: str
 ) -> None:
-    """Clients take a refusal for the end of their build, which Redis has not forgotten when it is restarted or hangs for seconds."""
+    """Clients take a refusal for the end of their build, which Redis has not forgotten when it is
+    restarted or hangs for seconds.
+    """
     key = client.post("/api/v1/build", json=REQUEST).json()["request_hash"]
     getattr(redis_server, trouble)()
     with ThreadPoolExecutor(2) as pool:
@@ -235,7 +247,9 @@ def test_the_api_starts_before_redis(tmp_path: Path, redis_server: RedisServer) 
 def test_a_build_is_followed_to_its_end(
     client: httpx2.Client, redis: Redis, tmp_path: Path
 ) -> None:
-    """Queued, running, done, through real records; HEAD has the headers of GET and no body on the wire."""
+    """Queued, running, done, through real records; HEAD has the headers of GET and no body on the
+    wire.
+    """
     key = client.post("/api/v1/build", json=REQUEST).json()["request_hash"]
     worker = WorkerRecords(redis)
     attempt = worker.start_next()
@@ -323,7 +337,9 @@ def test_bodies_in_chunks_over_the_wire(client: httpx2.Client) -> None:
 
 
 def test_a_download_over_the_wire(client: httpx2.Client, tmp_path: Path) -> None:
-    """One answer with the length of the file, not compressed and not in chunks; HEAD sends no file."""
+    """One answer with the length of the file, not compressed and not in chunks; HEAD sends no
+    file.
+    """
     key = "a" * 64
     publish(tmp_path, key, b"0" * 100_000)
     answers = [

@@ -1,4 +1,6 @@
-"""The whole API over a store in a bucket, with and without the gateway: downloads on the wire, and polls while the bucket is in trouble."""
+"""The whole API over a store in a bucket, with and without the gateway: downloads on the wire, and
+polls while the bucket is in trouble.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ BODIES = PendingBodies(
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """An API whose store is a bucket, behind a proxy that can fail; one build is finished and published."""
+    """An API whose store is a bucket, behind a proxy that can fail; one build is finished and
+    published.
+    """
 
     url: str
     settings: Settings
@@ -132,7 +136,9 @@ def world(bucket: tuple[dict[str, Any], Faults], tmp_path: Path) -> Iterator[Wor
 
 
 def test_an_image_is_streamed_whole_with_its_length(world: World) -> None:
-    """One answer as from a disk: not in chunks, not compressed, with validators; HEAD asks the bucket for no image."""
+    """One answer as from a disk: not in chunks, not compressed, with validators; HEAD asks the
+    bucket for no image.
+    """
     get, part = world.get(Accept_Encoding="gzip"), world.get(Range="bytes=1000000-1999999")
     world.faults.seen.clear()
     head, unchanged = world.get(method="HEAD"), world.get(If_None_Match=get.headers["etag"])
@@ -147,7 +153,9 @@ def test_an_image_is_streamed_whole_with_its_length(world: World) -> None:
 
 
 def test_an_image_that_breaks_off_breaks_the_connection(world: World) -> None:
-    """A client that compares lengths, or hashes, must see that it has not got all; others must not be let believe so either."""
+    """A client that compares lengths, or hashes, must see that it has not got all; others must not
+    be let believe so either.
+    """
     world.faults.breaks_off = lambda request: NAME in request.path
 
     with pytest.raises(httpx2.RemoteProtocolError):
@@ -157,7 +165,9 @@ def test_an_image_that_breaks_off_breaks_the_connection(world: World) -> None:
 
 
 def test_polls_go_on_while_the_bucket_hangs(world: World) -> None:
-    """Downloads wait for it, in threads of their own; a finished build counts as there after a little patience."""
+    """Downloads wait for it, in threads of their own; a finished build counts as there after a
+    little patience.
+    """
     world.faults.hangs = lambda _: True
     downloads = [threading.Thread(target=world.get) for _ in range(10)]
     for thread in downloads:
@@ -173,7 +183,9 @@ def test_polls_go_on_while_the_bucket_hangs(world: World) -> None:
 
 
 def test_a_poll_of_a_build_whose_objects_are_gone_puts_it_back_in_line(world: World) -> None:
-    """Asked once, the bucket says so; then the build waits, and when it is done again the answer is as it was."""
+    """Asked once, the bucket says so; then the build waits, and when it is done again the answer is
+    as it was.
+    """
     remove_all(world.store)
     gone = [world.get(f"/api/v1/build/{KEY}", method) for method in ("HEAD", "GET")]
     world.finish()
@@ -207,7 +219,9 @@ def test_clients_are_sent_to_the_bucket_where_the_operator_has_chosen_so(
 
 @pytest.mark.skipif(not CAN_RUN, reason="nginx is not installed (make install)")
 def test_the_gateway_passes_images_of_a_bucket_on(world: World, tmp_path: Path) -> None:
-    """It has no such file itself, and changes nothing about what asu answers; a broken image stays broken."""
+    """It has no such file itself, and changes nothing about what asu answers; a broken image stays
+    broken.
+    """
     port = free_port()
     asu = world.url.removeprefix("http://")
     nginx = start_nginx(

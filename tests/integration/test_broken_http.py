@@ -1,4 +1,6 @@
-"""What is no proper HTTP, knocked at both services and at the gateway: nobody fails, nobody grows, and the next one is answered."""
+"""What is no proper HTTP, knocked at both services and at the gateway: nobody fails, nobody grows,
+and the next one is answered.
+"""
 
 from __future__ import annotations
 
@@ -45,11 +47,14 @@ CORPUS: dict[str, bytes] = {
     "empty length": HEAD + b"Content-Length: \r\n\r\n{}",
     "two lengths": HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
     "a list of lengths": HEAD + b"Content-Length: 2, 3\r\n\r\n{} ",
-    "length and chunks": HEAD
-    + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: asu\r\n\r\n",
+    "length and chunks": (
+        HEAD + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /livez"
+        b" HTTP/1.1\r\nHost: asu\r\n\r\n"
+    ),
     "chunks and length": HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
-    "two encodings": HEAD
-    + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "two encodings": (
+        HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n"
+    ),
     "chunked not last": HEAD + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
     "disguised encoding": HEAD + b"Transfer-Encoding: xchunked\r\nContent-Length: 2\r\n\r\n{}",
     "encoding behind a blank": HEAD + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
@@ -64,9 +69,9 @@ CORPUS: dict[str, bytes] = {
     "chunks with extensions": CHUNKED + b"2;a=b;c\r\n{}\r\n0;x\r\n\r\n",
     "an extension without end": CHUNKED + b"2;" + b"x" * 2_000_000,
     "trailers": CHUNKED + b"2\r\n{}\r\n0\r\nContent-Length: 9\r\nHost: evil\r\n\r\n",
-    "trailers without end": CHUNKED
-    + b"2\r\n{}\r\n0\r\n"
-    + b"X: yyyyyyyyyyyyyyyyyyyy\r\n" * 100_000,
+    "trailers without end": (
+        CHUNKED + b"2\r\n{}\r\n0\r\n" + b"X: yyyyyyyyyyyyyyyyyyyy\r\n" * 100_000
+    ),
     "line ends alone": get().replace(b"\r\n", b"\n"),
     "carriage returns alone": get().replace(b"\r\n", b"\r"),
     "ten thousand headers": get(
@@ -119,34 +124,41 @@ CORPUS: dict[str, bytes] = {
     "line ends in the query": get(b"/api/v1/latest?a=%0d%0aX-Evil:%201"),
     "an escaped line end in a poll": get(b"/api/v1/build/%0d%0aX-Evil:%201"),
     "a hundred at once": get().replace(b"close", b"keep-alive") * 99 + get(),
-    "a request within a body": HEAD
-    + b"Content-Length: 60\r\nConnection: close\r\n\r\n"
-    + get().ljust(60),
-    "expectations": HEAD
-    + b"Expect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
-    "other expectations": HEAD
-    + b"Expect: miracles\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
-    "an upgrade": get(
-        headers=b"Upgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n"
-    ).replace(b"close", b"Upgrade"),
-    "an upgrade to HTTP/2": get(
-        headers=b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n"
-    ).replace(b"close", b"Upgrade, HTTP2-Settings"),
+    "a request within a body": (
+        HEAD + b"Content-Length: 60\r\nConnection: close\r\n\r\n" + get().ljust(60)
+    ),
+    "expectations": (
+        HEAD + b"Expect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+    ),
+    "other expectations": (
+        HEAD + b"Expect: miracles\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+    ),
+    "an upgrade": (
+        get(
+            headers=b"Upgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n"
+        ).replace(b"close", b"Upgrade")
+    ),
+    "an upgrade to HTTP/2": (
+        get(headers=b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n").replace(
+            b"close", b"Upgrade, HTTP2-Settings"
+        )
+    ),
     "ranges": get(
         b"/store/" + BUILD.encode() + b"/x", b"Range: bytes=-1,0-,9-1,x\r\nIf-Range: \xff\r\n"
     ),
-    "a body beyond the limit": HEAD
-    + b"Content-Length: 1000000\r\nConnection: close\r\n\r\n"
-    + b" " * 1_000_000,
-    "packed": HEAD
-    + b"Content-Encoding: gzip\r\nContent-Length: 2\r\nConnection: close\r\n\r\n\x1f\x8b",
+    "a body beyond the limit": (
+        HEAD + b"Content-Length: 1000000\r\nConnection: close\r\n\r\n" + b" " * 1_000_000
+    ),
+    "packed": (
+        HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\nConnection: close\r\n\r\n\x1f\x8b"
+    ),
     "not UTF-8": HEAD + b"Content-Length: 2\r\nConnection: close\r\n\r\n\xff\xfe",
-    "nested without end": HEAD
-    + b"Content-Length: 200000\r\nConnection: close\r\n\r\n"
-    + b"[" * 200_000,
-    "a number without end": HEAD
-    + b"Content-Length: 200000\r\nConnection: close\r\n\r\n"
-    + b"1" * 200_000,
+    "nested without end": (
+        HEAD + b"Content-Length: 200000\r\nConnection: close\r\n\r\n" + b"[" * 200_000
+    ),
+    "a number without end": (
+        HEAD + b"Content-Length: 200000\r\nConnection: close\r\n\r\n" + b"1" * 200_000
+    ),
     "a body for GET": get(headers=b"Content-Length: 5\r\n") + b"hello",
 }
 for _name in [name for name, data in CORPUS.items() if data.startswith(HEAD)]:
@@ -183,7 +195,9 @@ def knock_with_all(door: Door) -> dict[str, bytes]:
 def test_what_is_broken_is_nobody_s_mistake_but_its_sender_s(
     doors: dict[str, Door], name: str
 ) -> None:
-    """No answer says that the server failed, tells how it works, or obeys a header that was smuggled in; and all goes on."""
+    """No answer says that the server failed, tells how it works, or obeys a header that was
+    smuggled in; and all goes on.
+    """
     answers = knock_with_all(doors[name])
 
     failed = {
@@ -203,7 +217,9 @@ def test_what_is_broken_is_nobody_s_mistake_but_its_sender_s(
 
 @pytest.mark.parametrize("name", DOORS)
 def test_a_body_with_two_ends_is_refused(doors: dict[str, Door], name: str) -> None:
-    """Where two could disagree about its length, the rest would be another request: of someone else, behind a proxy."""
+    """Where two could disagree about its length, the rest would be another request: of someone
+    else, behind a proxy.
+    """
     for what in (
         "two lengths",
         "length and chunks",
@@ -227,7 +243,9 @@ def test_a_body_with_two_ends_is_refused(doors: dict[str, Door], name: str) -> N
     ],
 )
 def test_a_head_without_end_is_refused(doors: dict[str, Door], name: str, what: str) -> None:
-    """In the shape of all errors, where it is still read; neither server nor parser would end it."""
+    """In the shape of all errors, where it is still read; neither server nor parser would end
+    it.
+    """
     connection = socket.create_connection(("127.0.0.1", doors[name].port), timeout=10)
     with connection:
         connection.sendall(CORPUS[what][: 70 * 1024])
@@ -240,7 +258,9 @@ def test_a_head_without_end_is_refused(doors: dict[str, Door], name: str, what: 
 
 @pytest.mark.parametrize("name", DOORS)
 def test_slow_callers_keep_nobody_waiting(doors: dict[str, Door], name: str) -> None:
-    """A hundred connections whose requests never end, in the head or in the body, leave room for the next one."""
+    """A hundred connections whose requests never end, in the head or in the body, leave room for
+    the next one.
+    """
     with ExitStack() as stack:
         for number in range(100):
             connection = stack.enter_context(

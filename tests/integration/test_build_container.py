@@ -28,7 +28,10 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 IMAGE = builder_image(f"{BASE}:x86-64-v{OPKG}")
-EAT = "piece = bytearray(1024 * 1024)\nkept = [bytes(piece) + b'x' for _ in range(400)]\nprint('ate', len(kept))"
+EAT = (
+    "piece = bytearray(1024 * 1024)\nkept = [bytes(piece) + b'x' for _ in range(400)]\nprint('ate',"
+    " len(kept))"
+)
 FORK = """
 import os, time
 children = []
@@ -46,7 +49,10 @@ for child in children:
     os.waitpid(child, 0)
 print(len(children))
 """
-CONNECT = "import socket, sys\nfor host in sys.argv[2:]:\n    s = socket.socket(); s.settimeout(3)\n    print(s.connect_ex((host, int(sys.argv[1]))))"
+CONNECT = (
+    "import socket, sys\nfor host in sys.argv[2:]:\n    s = socket.socket(); s.settimeout(3)\n   "
+    " print(s.connect_ex((host, int(sys.argv[1]))))"
+)
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +138,13 @@ def test_no_device_of_the_host_is_there(container: BuildContainer) -> None:
 
 
 def test_the_kernels_settings_are_read_only(container: BuildContainer) -> None:
-    """What would reach the host through /proc and /sys cannot be written, nor can anything be mounted."""
-    script = "for f in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /sys/kernel/uevent_helper; do echo x > $f && echo $f; done; true"
+    """What would reach the host through /proc and /sys cannot be written, nor can anything be
+    mounted.
+    """
+    script = (
+        "for f in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /sys/kernel/uevent_helper; do"
+        " echo x > $f && echo $f; done; true"
+    )
 
     assert output(container, "bash", "-c", script) == ""
     assert container.run(["mount", "-t", "tmpfs", "none", "/mnt"], deadline=60).exit_code != 0
@@ -145,7 +156,9 @@ def test_the_builder_is_no_root(container: BuildContainer) -> None:
 
 
 def test_the_environment_is_the_images_own(podman: PodmanWorld) -> None:
-    """Nothing of what the worker or podman's service have in theirs reaches the build: no address of Redis, no key, no proxy with a password."""
+    """Nothing of what the worker or podman's service have in theirs reaches the build: no address
+    of Redis, no key, no proxy with a password.
+    """
     secret = f"http://user:{secrets.token_hex(8)}@127.0.0.1:1"
     names = {
         "REDIS_URL": secret,
@@ -216,7 +229,9 @@ def test_memory_runs_out(container: BuildContainer) -> None:
 def test_services_of_the_host_are_out_of_reach(
     container: BuildContainer, podman: PodmanWorld
 ) -> None:
-    """What listens on the host's loopback, such as Redis, cannot be reached from a build by any of the host's addresses."""
+    """What listens on the host's loopback, such as Redis, cannot be reached from a build by any of
+    the host's addresses.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         hosts = ["127.0.0.1", *([podman.podman.host_address] if podman.podman.host_address else [])]
@@ -227,7 +242,9 @@ def test_services_of_the_host_are_out_of_reach(
 
 
 def test_a_file_is_put_where_the_builder_finds_it(container: BuildContainer) -> None:
-    """The first-boot script arrives with its mode, owned by the builder, and so do its directories."""
+    """The first-boot script arrives with its mode, owned by the builder, and so do its
+    directories.
+    """
     container.put("asu-files/etc/uci-defaults/99-asu-defaults", b"echo \xc3\xa9\n", 0o755)
 
     assert (

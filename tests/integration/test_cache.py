@@ -32,7 +32,9 @@ PACKAGE = "/releases/25.12.1/packages/mips_24kc/base/tmux-3.5-r1.apk"
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Iterator[Gateway]:
-    """Run a cache that may ask one server, known under the address at which the cache itself is asked."""
+    """Run a cache that may ask one server, known under the address at which the cache itself is
+    asked.
+    """
     port, origin = free_port(), start_service("origin")
     configuration = write_configuration(
         tmp_path / "nginx",
@@ -70,7 +72,9 @@ def test_what_was_fetched_once_is_kept(cache: Gateway, path: str) -> None:
 
 
 def test_an_old_list_is_asked_for_before_it_is_handed_out(cache: Gateway) -> None:
-    """However long nobody wanted it: who gets yesterday's checksums with today's archive has a broken build."""
+    """However long nobody wanted it: who gets yesterday's checksums with today's archive has a
+    broken build.
+    """
     cache.ask("GET", LIST)
     time.sleep(LIST_SECONDS + 1)
 
@@ -96,7 +100,9 @@ def test_a_kept_file_outlives_its_server(cache: Gateway) -> None:
     ],
 )
 def test_other_servers_are_refused(cache: Gateway, target: str, host: str) -> None:
-    """It is no open proxy: a server that is not listed is not asked, in whichever way it is named."""
+    """It is no open proxy: a server that is not listed is not asked, in whichever way it is
+    named.
+    """
     answer = cache.send_raw(
         f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
     )

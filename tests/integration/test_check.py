@@ -45,7 +45,8 @@ class Upstream(BaseHTTPRequestHandler):
             json.dumps({"versions_list": ["24.10.3", "24.10.4"]}).encode() if found else b"nothing"
         )
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # The signature is the library's.
+    # The signature is the library's.
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing."""
 
 
@@ -71,7 +72,9 @@ class Operator:
         )
 
     def check(self, **changes: str) -> dict[str, tuple[str, str]]:
-        """Run `asu check` with changed settings; return level and words of what is not fine, by name."""
+        """Run `asu check` with changed settings; return level and words of what is not fine, by
+        name.
+        """
         done = self.run("check", "--json", "--port", str(self.port), **changes)
         assert done.stderr == ""
         found = {
@@ -121,7 +124,9 @@ def running(
 
 
 def test_a_server_that_is_well_has_no_problem(running: Operator) -> None:
-    """Nothing is found where nothing is wrong; a network is missing only where this machine gives containers none."""
+    """Nothing is found where nothing is wrong; a network is missing only where this machine gives
+    containers none.
+    """
     assert set(running.check()) <= (
         {"network"} if running.settings["CONTAINER_NETWORK"] == "none" else set()
     )
@@ -156,7 +161,9 @@ def test_a_wrong_network_is_found(running: Operator) -> None:
 
 
 def test_builds_that_reach_this_machine_are_found(running: Operator) -> None:
-    """Tried from inside a container: an API that listens on all addresses, without the fence and with it."""
+    """Tried from inside a container: an API that listens on all addresses, without the fence and
+    with it.
+    """
     if running.world.podman.podman.host_address is None:
         pytest.skip("containers cannot reach this machine anyway")
     with socket.create_server(("", running.port)):
@@ -184,8 +191,8 @@ def test_what_builds_can_reach_is_told(running: Operator) -> None:
 
     assert told["feeds"] == ("ok", told["feeds"][1])
     assert (
-        f"builds reach {running.settings['UPSTREAM_URL'].removeprefix('http://')}, their ImageBuilder's feeds"
-        in told["feeds"][1]
+        f"builds reach {running.settings['UPSTREAM_URL'].removeprefix('http://')}, their"
+        " ImageBuilder's feeds" in told["feeds"][1]
     )
     assert told["world"] == ("ok", told["world"][1])
     assert "all of the internet" in told["world"][1]
@@ -258,7 +265,9 @@ def test_a_store_that_cannot_be_written_is_found(running: Operator, tmp_path: Pa
     reason="to be another user takes root and setpriv",
 )
 def as_another_user(program: str, argument: Path) -> str:
-    """Return what a Python program says on its standard error that a user without rights runs; skips where he cannot even begin."""
+    """Return what a Python program says on its standard error that a user without rights runs;
+    skips where he cannot even begin.
+    """
     command = [
         "setpriv",
         "--bounding-set",
@@ -288,7 +297,10 @@ def test_a_store_of_another_user_is_found(tmp_path: Path) -> None:
     """The commonest case: the directory was made by root, and the services are not root's."""
     (tmp_path / "store").mkdir(mode=0o755)
     tmp_path.chmod(0o755)
-    probe = "import sys; from pathlib import Path; from asu.stores.local import LocalStore; LocalStore(Path(sys.argv[1])).probe()"
+    probe = (
+        "import sys; from pathlib import Path; from asu.stores.local import LocalStore;"
+        " LocalStore(Path(sys.argv[1])).probe()"
+    )
 
     assert "the store is not writable (Permission denied)" in as_another_user(
         probe, tmp_path / "store"
@@ -296,14 +308,19 @@ def test_a_store_of_another_user_is_found(tmp_path: Path) -> None:
 
 
 def test_a_socket_that_is_closed_to_the_worker_is_found() -> None:
-    """Podman is well and the worker's user lacks the socket's group: to start podman again would not help."""
+    """Podman is well and the worker's user lacks the socket's group: to start podman again would
+    not help.
+    """
     # pytest's own are closed to others as a whole.
     with socket.socket(socket.AF_UNIX) as podman, tempfile.TemporaryDirectory() as name:
         path = Path(name) / "podman.sock"
         podman.bind(str(path))
         path.chmod(0o660)
         path.parent.chmod(0o755)
-        probe = "import sys; from pathlib import Path; from asu.checking.machine import check_socket; sys.exit(repr(check_socket(Path(sys.argv[1]))))"
+        probe = (
+            "import sys; from pathlib import Path; from asu.checking.machine import check_socket;"
+            " sys.exit(repr(check_socket(Path(sys.argv[1]))))"
+        )
 
         assert "podman.sock is closed to this user" in as_another_user(probe, path)
 
@@ -411,7 +428,9 @@ def test_a_worker_that_nobody_has_heard_of_is_not_alive(running: Operator, tmp_p
 
 
 def test_a_worker_is_not_to_blame_for_redis(running: Operator) -> None:
-    """A health check that failed while Redis is away would have every worker started anew, and end builds that wait for Redis."""
+    """A health check that failed while Redis is away would have every worker started anew, and end
+    builds that wait for Redis.
+    """
     done = running.run("alive", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
 
     assert done.returncode == 0

@@ -1,4 +1,6 @@
-"""The engine of build containers with a real podman: images, a podman that goes and comes, and what stays behind."""
+"""The engine of build containers with a real podman: images, a podman that goes and comes, and what
+stays behind.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def test_a_missing_image_is_told_as_such(podman: PodmanWorld) -> None:
 
 
 def test_an_image_that_cannot_be_pulled_is_a_failure_of_ours(podman: PodmanWorld) -> None:
-    """A registry that cannot be reached says nothing about what it has; podman's own success does not count."""
+    """A registry that cannot be reached says nothing about what it has; podman's own success does
+    not count.
+    """
     image = builder_image("127.0.0.1:1/imagebuilder:x86-64-v24.10.4")
     with pytest.raises(ContainerFailed, match="cannot be pulled"):
         podman.engine(pull_policy="missing").start(image, key="0" * 64, attempt=1)
@@ -139,7 +143,9 @@ def test_a_leftover_can_be_removed(podman: PodmanWorld) -> None:
 def test_a_container_whose_system_is_gone_ends_and_is_then_removed_by_any_other(
     podman: PodmanWorld,
 ) -> None:
-    """After the longest time that a build may take a forgotten container ends, and belongs to whoever tidies."""
+    """After the longest time that a build may take a forgotten container ends, and belongs to
+    whoever tidies.
+    """
     deadlines: dict[str, Any] = {
         "pull_deadline": 1,
         "info_deadline": 1,
@@ -160,7 +166,9 @@ def test_a_container_whose_system_is_gone_ends_and_is_then_removed_by_any_other(
 
 
 def test_a_pinned_image_is_run_wherever_its_name_leads_meanwhile(podman: PodmanWorld) -> None:
-    """Another worker may pull a newer image of that name between the look at it and the start; what was written down is what runs."""
+    """Another worker may pull a newer image of that name between the look at it and the start; what
+    was written down is what runs.
+    """
     name = f"{BASE}:pinned-{secrets.token_hex(8)}"
     podman.run("tag", IMAGE.name, name)
     try:

@@ -1,4 +1,6 @@
-"""A real disk of a few MiB that fills up while a build is copied out, or while one waits for its worker."""
+"""A real disk of a few MiB that fills up while a build is copied out, or while one waits for its
+worker.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path, mib: int = 7) -> None:
-    """Write as another program does; as much as this leaves room for the image, and not for the reserve."""
+    """Write as another program does; as much as this leaves room for the image, and not for the
+    reserve.
+    """
     (disk / "other").write_bytes(bytes(mib * MIB))
 
 
@@ -85,7 +89,9 @@ def test_a_disk_that_others_fill_meanwhile_ends_the_copy(disk: Path) -> None:
 
 
 def test_a_build_that_would_fill_the_disk_fails_and_leaves_nothing(disk: Path) -> None:
-    """As a fault of the server, which is tried again; its workplace is removed, and what was published before is still there."""
+    """As a fault of the server, which is tried again; its workplace is removed, and what was
+    published before is still there.
+    """
     world = new_world(disk, disk_reserve_mb=4)
     world.script.extra.append((regular("out/extra.bin", bytes(SIZE * MIB)), bytes(SIZE * MIB)))
     world.script.before["image"] = lambda: fill(disk)
@@ -115,7 +121,9 @@ def without_room(
 def test_an_accepted_build_waits_for_room_and_is_then_made(
     without_room: WorkerWorld, disk: Path
 ) -> None:
-    """However long the disk is full: it is not begun, no try is counted, and the worker lives; soon after there is room it is built."""
+    """However long the disk is full: it is not begun, no try is counted, and the worker lives; soon
+    after there is room it is built.
+    """
     worker = without_room.start_worker()
     key = without_room.ask()
     without_room.wake_worker()

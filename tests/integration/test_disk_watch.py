@@ -58,7 +58,9 @@ while True:
 
 
 def test_the_disk_runs_out(podman: PodmanWorld) -> None:
-    """A program that writes on and on is ended once it has more than its share, and the build says so."""
+    """A program that writes on and on is ended once it has more than its share, and the build says
+    so.
+    """
     with (
         started(podman.engine(), IMAGE) as container,
         pytest.raises(ContainerTooLarge, match="more than 64 MiB of disk"),
@@ -76,7 +78,9 @@ def test_the_disk_runs_out(podman: PodmanWorld) -> None:
 
 @pytest.mark.parametrize("signal", ["SIGKILL", "SIGSTOP"])
 def test_a_build_that_ends_what_looks_at_it_is_ended(podman: PodmanWorld, signal: str) -> None:
-    """It may send signals to all processes of its user, again and again; what looks at the disk is not among them."""
+    """It may send signals to all processes of its user, again and again; what looks at the disk is
+    not among them.
+    """
     with (
         started(podman.engine(), IMAGE) as container,
         pytest.raises(ContainerTooLarge, match="more than 64 MiB of disk"),
@@ -106,7 +110,9 @@ def test_what_is_free_is_told_to_a_build_that_wants_nobody_to_know(podman: Podma
 
 
 def test_a_build_that_leaves_no_process_to_look_with_is_ended(podman: PodmanWorld) -> None:
-    """It takes all that it may have; the failure says what is known, and that it is none of the disk's."""
+    """It takes all that it may have; the failure says what is known, and that it is none of the
+    disk's.
+    """
     with (
         started(podman.engine(container_pids=64), IMAGE) as container,
         pytest.raises(ContainerFailed, match="its use of the disk could not be measured"),
@@ -124,7 +130,9 @@ def test_a_build_that_leaves_no_process_to_look_with_is_ended(podman: PodmanWorl
     ],
 )
 def test_what_a_build_writes_is_counted_wherever_it_is(podman: PodmanWorld, command: str) -> None:
-    """Podman counts the container's layer from outside; a build that hides its files hides nothing."""
+    """Podman counts the container's layer from outside; a build that hides its files hides
+    nothing.
+    """
     with started(podman.engine(), IMAGE) as container:
         before = container.disk_taken()
         output(container, "bash", "-c", command)

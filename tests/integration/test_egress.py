@@ -1,4 +1,6 @@
-"""Where a build may go, tried from inside one: to the servers of its feeds and nowhere else, though it be public, and to no name server."""
+"""Where a build may go, tried from inside one: to the servers of its feeds and nowhere else, though
+it be public, and to no name server.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ ASK = """
 import errno, socket
 servers = [line.split()[1] for line in open("/etc/resolv.conf") if line.startswith("nameserver")]
 for server in servers:
-    with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as s:
+    family = socket.AF_INET6 if ":" in server else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as s:
         s.settimeout(0.1)
         print(s.connect_ex((server, 53)))
 """
@@ -83,7 +86,9 @@ def listening(podman: PodmanWorld, network: str, name: str, script: str = LISTEN
 
 @pytest.fixture
 def public(podman: PodmanWorld) -> Iterator[str]:
-    """Put a server with two ports on a public address of this machine's own; yield the address, which a build without a fence can reach."""
+    """Put a server with two ports on a public address of this machine's own; yield the address,
+    which a build without a fence can reach.
+    """
     name = f"asu-test-{secrets.token_hex(4)}"
     if podman.podman.host_address is None:
         pytest.skip("containers cannot reach other networks of this machine")
@@ -119,7 +124,9 @@ def resolved(container: BuildContainer, name: str) -> str:
 
 
 def test_a_build_reaches_its_feeds_alone(podman: PodmanWorld, public: str) -> None:
-    """The server of a request's feed at its port, and not even another port of it; to the world, where an operator wants that."""
+    """The server of a request's feed at its port, and not even another port of it; to the world,
+    where an operator wants that.
+    """
     both = [f"{public}:{PORT}", f"{public}:{PORT + 1}"]
     with started(podman.engine(container_egress="world"), IMAGE) as container:
         assert connect(container, *both) == [0, 0]
@@ -146,7 +153,9 @@ def test_what_the_settings_name_is_reached(podman: PodmanWorld, public: str) -> 
 def test_feeds_that_the_builder_carries_are_reached(
     podman: PodmanWorld, public: str, path: str
 ) -> None:
-    """Builders of releases name OpenWrt's own server, whatever UPSTREAM_URL is; with either package manager."""
+    """Builders of releases name OpenWrt's own server, whatever UPSTREAM_URL is; with either package
+    manager.
+    """
     name = f"asu-test-{secrets.token_hex(4)}"
     line = (
         f"src/gz base http://{public}:{PORT}/base"
@@ -177,7 +186,9 @@ def test_feeds_that_the_builder_carries_are_reached(
 
 
 def test_feeds_of_a_builder_that_was_fetched_are_admitted(podman: PodmanWorld, public: str) -> None:
-    """A snapshot's are known when its fence is up already; it opens for them, and for nothing else."""
+    """A snapshot's are known when its fence is up already; it opens for them, and for nothing
+    else.
+    """
     with started(podman.engine(), builder_image(f"{BASE}:x86-64-master", "SNAPSHOT")) as container:
         assert connect(container, f"{public}:{PORT}") == [errno.EACCES]
         container.admit([f"http://{public}:{PORT}/packages.adb"])
@@ -187,7 +198,9 @@ def test_feeds_of_a_builder_that_was_fetched_are_admitted(podman: PodmanWorld, p
 
 
 def test_no_name_server_is_reached(podman: PodmanWorld) -> None:
-    """A question is a message to whoever owns the name: none leaves a build, though its names are known."""
+    """A question is a message to whoever owns the name: none leaves a build, though its names are
+    known.
+    """
     with listening(podman, podman.podman.network, f"asu-test-{secrets.token_hex(4)}") as _:
         with started(podman.engine(container_egress="world"), IMAGE) as container:
             assert "0" in output(container, "python3", "-c", ASK).split()
@@ -196,7 +209,9 @@ def test_no_name_server_is_reached(podman: PodmanWorld) -> None:
 
 
 def test_a_name_leads_where_it_led_in_the_beginning(podman: PodmanWorld) -> None:
-    """Whatever its owner says a second later: the build goes to what was let through, and to no new address."""
+    """Whatever its owner says a second later: the build goes to what was let through, and to no new
+    address.
+    """
     network, name = podman.podman.network, f"asu-test-{secrets.token_hex(4)}"
     with (
         listening(podman, network, name) as first,
@@ -216,7 +231,9 @@ def test_a_name_leads_where_it_led_in_the_beginning(podman: PodmanWorld) -> None
 
 
 def test_a_requests_feed_opens_nothing_private(podman: PodmanWorld) -> None:
-    """Its name may be somebody else's, and lead to a neighbour: it is not let through, and not even known."""
+    """Its name may be somebody else's, and lead to a neighbour: it is not let through, and not even
+    known.
+    """
     name = f"asu-test-{secrets.token_hex(4)}"
     with listening(podman, podman.podman.network, name) as address:
         with started(
@@ -231,7 +248,9 @@ def test_a_requests_feed_opens_nothing_private(podman: PodmanWorld) -> None:
 
 
 def test_what_is_closed_can_be_told_from_inside(podman: PodmanWorld) -> None:
-    """As `asu check` looks at it: whether there is a way to public addresses and to a name server, without anything being sent."""
+    """As `asu check` looks at it: whether there is a way to public addresses and to a name server,
+    without anything being sent.
+    """
     look = ("python3", "-c", inspect.getsource(reach), "world", "names")
     with started(podman.engine(container_egress="world"), IMAGE) as container:
         assert output(container, *look).split() == ["world", "names"]

@@ -1,4 +1,5 @@
-"""Builds with feeds of their own, through real make in a real container: what is in the image, and what ends the build.
+"""Builds with feeds of their own, through real make in a real container: what is in the image, and
+what ends the build.
 
 The feed is served over HTTP where containers reach this machine, else it lies in the builder.
 """
@@ -33,7 +34,9 @@ OTHER_KEYS = {OPKG: OTHER_USIGN_KEY, APK: OTHER_PEM_KEY}
 
 @dataclass(frozen=True)
 class Feed:
-    """The feed of one package manager that is not OpenWrt's; `requests` is empty where no server is needed."""
+    """The feed of one package manager that is not OpenWrt's; `requests` is empty where no server is
+    needed.
+    """
 
     root: str
     version: str
@@ -52,7 +55,8 @@ def feed(podman: PodmanWorld, version: str) -> Iterator[Feed]:
     if host is None:
         yield Feed("file:///upstream", version, [])
         return
-    with UpstreamServer(podman.tree, bind="0.0.0.0") as server:  # noqa: S104  # Containers come over the network's gateway; all of it is generated.
+    # Containers come over the network's gateway; all of it is generated.
+    with UpstreamServer(podman.tree, bind="0.0.0.0") as server:  # noqa: S104
         yield Feed(f"http://{host}:{server.port}", version, server.requests)
 
 
@@ -79,7 +83,9 @@ def build(worker: WorkerWorld, feed: Feed, **fields: Any) -> dict[str, Any]:
 
 @BOTH
 def test_an_appended_feed_is_really_used(worker: WorkerWorld, feed: Feed, tmp_path: Path) -> None:
-    """Its packages are fetched, checked against its key and installed, beside those of OpenWrt's feeds."""
+    """Its packages are fetched, checked against its key and installed, beside those of OpenWrt's
+    feeds.
+    """
     body = build(worker, feed)
 
     assert body["status"] == 200, body
@@ -96,7 +102,9 @@ def test_an_appended_feed_is_really_used(worker: WorkerWorld, feed: Feed, tmp_pa
 def test_feeds_that_replace_are_all_there_is(
     worker: WorkerWorld, feed: Feed, tmp_path: Path
 ) -> None:
-    """With OpenWrt's feeds named but one, images are made, and a package of the one that was left out is not to be had."""
+    """With OpenWrt's feeds named but one, images are made, and a package of the one that was left
+    out is not to be had.
+    """
     release = Release(worker.podman.tree, feed.version, "x86/64")
     named = {
         name: f"file:///upstream/{path}"
@@ -193,7 +201,9 @@ def test_the_same_feeds_make_the_same_image(worker: WorkerWorld, feed: Feed) -> 
 def test_a_feed_below_the_operators_list_reaches_the_image(
     worker: WorkerWorld, feed: Feed, tmp_path: Path
 ) -> None:
-    """From the request through preview, API and queue to the image, opened; a feed beside the list is refused before any of it."""
+    """From the request through preview, API and queue to the image, opened; a feed beside the list
+    is refused before any of it.
+    """
     if not feed.url.startswith("http"):
         pytest.skip("containers cannot reach this machine, and the API admits no files")
     wanted = {

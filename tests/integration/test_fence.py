@@ -1,4 +1,6 @@
-"""What build containers can reach, tried from inside one: nothing private but what the settings name."""
+"""What build containers can reach, tried from inside one: nothing private but what the settings
+name.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ PRIVATE6 = (
 
 
 def connect(container: BuildContainer, *targets: str) -> list[int]:
-    """Return the error number of a connection to each host:port from a container; 0 for one that was made."""
+    """Return the error number of a connection to each host:port from a container; 0 for one that
+    was made.
+    """
     result = container.run(["python3", "-c", CONNECT, *targets], deadline=60)
     assert result.exit_code == 0, result.stderr
     return [int(word) for word in result.stdout.split()]
@@ -81,7 +85,9 @@ def connect(container: BuildContainer, *targets: str) -> list[int]:
 
 @contextmanager
 def service(podman: PodmanWorld) -> Iterator[str]:
-    """Listen on all addresses of this machine, as a careless Redis does; yield host:port as containers find it."""
+    """Listen on all addresses of this machine, as a careless Redis does; yield host:port as
+    containers find it.
+    """
     if podman.podman.host_address is None:
         pytest.skip("containers cannot reach this machine, fenced in or not")
     with socket.create_server(("", 0)) as listener:
@@ -89,20 +95,26 @@ def service(podman: PodmanWorld) -> Iterator[str]:
 
 
 def test_private_addresses_cannot_be_reached(podman: PodmanWorld) -> None:
-    """Metadata of clouds, carriers' networks, private ranges: the kernel refuses at once, whether or not somebody is there."""
+    """Metadata of clouds, carriers' networks, private ranges: the kernel refuses at once, whether
+    or not somebody is there.
+    """
     with started(podman.engine(), IMAGE) as container:
         assert connect(container, *PRIVATE) == [errno.EACCES] * len(PRIVATE)
 
 
 @pytest.mark.parametrize("egress", ["feeds", "world"])
 def test_private_addresses_of_ipv6_cannot_be_reached(podman: PodmanWorld, egress: str) -> None:
-    """A way is not even looked for: without the fence it would be, and found where the builds' network has IPv6."""
+    """A way is not even looked for: without the fence it would be, and found where the builds'
+    network has IPv6.
+    """
     with started(podman.engine(container_egress=egress), IMAGE) as container:
         assert connect(container, *PRIVATE6) == [errno.EACCES] * len(PRIVATE6)
 
 
 def test_this_machine_cannot_be_reached(podman: PodmanWorld) -> None:
-    """What listens on every address of the machine can be reached from its own containers, and not from a build."""
+    """What listens on every address of the machine can be reached from its own containers, and not
+    from a build.
+    """
     with service(podman) as target:
         with started(podman.engine(container_fence=False), IMAGE) as open_container:
             assert connect(open_container, target) == [0], "without the fence it is there"
@@ -112,7 +124,9 @@ def test_this_machine_cannot_be_reached(podman: PodmanWorld) -> None:
 
 @contextmanager
 def neighbour(podman: PodmanWorld) -> Iterator[tuple[str, str]]:
-    """Start a container that listens in the builds' network; yield its name and address. It has no fence, and could answer."""
+    """Start a container that listens in the builds' network; yield its name and address. It has no
+    fence, and could answer.
+    """
     with started(podman.engine(container_fence=False), IMAGE):
         described = podman.inspect(podman.systems[-1])
         podman.run("exec", "--detach", described["Id"], "python3", "-c", LISTEN)
@@ -144,7 +158,9 @@ def test_the_downloads_server_is_reached_wherever_it_is(podman: PodmanWorld) -> 
 
 
 def test_a_mirror_is_found_by_its_name(podman: PodmanWorld) -> None:
-    """A name is looked up where the build looks it up: by the name server of its network, which stays within reach."""
+    """A name is looked up where the build looks it up: by the name server of its network, which
+    stays within reach.
+    """
     with (
         neighbour(podman) as (name, _),
         started(podman.engine(builder_upstream_url=f"http://{name}:{PORT}"), IMAGE) as container,
@@ -156,7 +172,9 @@ def test_a_mirror_is_found_by_its_name(podman: PodmanWorld) -> None:
     "prefix", [[], ["unshare", "--user", "--map-root-user"]], ids=["as it is", "as root of its own"]
 )
 def test_a_build_cannot_open_its_fence(podman: PodmanWorld, prefix: list[str]) -> None:
-    """Taking a rule away takes a capability over the network that the build does not have, nor can give itself."""
+    """Taking a rule away takes a capability over the network that the build does not have, nor can
+    give itself.
+    """
     with started(podman.engine(), IMAGE) as container:
         assert container.run(
             [*prefix, "python3", "-c", DELETE_RULE], deadline=60
@@ -165,13 +183,17 @@ def test_a_build_cannot_open_its_fence(podman: PodmanWorld, prefix: list[str]) -
 
 
 def test_what_put_up_the_fence_is_gone(podman: PodmanWorld) -> None:
-    """The container that had the capability has ended and is removed before the build does anything."""
+    """The container that had the capability has ended and is removed before the build does
+    anything.
+    """
     with started(podman.engine(), IMAGE):
         assert len(podman.containers(podman.systems[-1])) == 1
 
 
 def test_a_fence_that_was_left_halfway_keeps_nothing(podman: PodmanWorld) -> None:
-    """A worker that dies while the fence goes up leaves two containers, and the first can be removed nevertheless, with the second."""
+    """A worker that dies while the fence goes up leaves two containers, and the first can be
+    removed nevertheless, with the second.
+    """
     with started(podman.engine(), IMAGE) as container:
         [listed] = podman.containers(podman.systems[-1])
         label = f"--label=asu.system={podman.systems[-1]}"
@@ -190,7 +212,9 @@ def test_a_fence_that_was_left_halfway_keeps_nothing(podman: PodmanWorld) -> Non
 
 
 def test_without_a_fence_there_is_no_build(podman: PodmanWorld) -> None:
-    """An image in which the fence cannot be put up is not built with, and nothing of it stays behind."""
+    """An image in which the fence cannot be put up is not built with, and nothing of it stays
+    behind.
+    """
     name = f"asu-test-{secrets.token_hex(4)}"
     podman.run("run", f"--name={name}", "--user=0", IMAGE.name, "rm", "/usr/bin/python3")
     try:
@@ -208,7 +232,9 @@ def test_without_a_fence_there_is_no_build(podman: PodmanWorld) -> None:
 
 @contextmanager
 def filtered_return_paths() -> Iterator[None]:
-    """Let new network namespaces begin as on most distributions, where the kernel looks for the way back of what comes in."""
+    """Let new network namespaces begin as on most distributions, where the kernel looks for the way
+    back of what comes in.
+    """
     paths = [Path(f"/proc/sys/net/ipv4/conf/{name}/rp_filter") for name in ("all", "default")]
     before = [path.read_text() for path in paths]
     try:
@@ -221,7 +247,9 @@ def filtered_return_paths() -> Iterator[None]:
 
 
 def answers_its_gateway(podman: PodmanWorld) -> bool:
-    """Whether a container tells its hardware address to the gateway, which has to ask anew every half a minute or so."""
+    """Whether a container tells its hardware address to the gateway, which has to ask anew every
+    half a minute or so.
+    """
     [network] = podman.inspect(podman.systems[-1])["NetworkSettings"]["Networks"].values()
     address = network["IPAddress"]
     subprocess.run(["ip", "neigh", "flush", "to", address], check=True)

@@ -1,4 +1,6 @@
-"""A real Redis whose memory is full: what was accepted goes on and ends truthfully, and nothing new is accepted."""
+"""A real Redis whose memory is full: what was accepted goes on and ends truthfully, and nothing new
+is accepted.
+"""
 
 import asyncio
 import json
@@ -48,7 +50,9 @@ def fill(redis: Redis) -> None:
 async def test_a_build_that_was_accepted_runs_to_its_end(
     redis: Redis, sides: Sides, record: BuildRecord
 ) -> None:
-    """It begins, its steps are shown, its lease is renewed, and its outcome stands in the record, with all that was printed."""
+    """It begins, its steps are shown, its lease is renewed, and its outcome stands in the record,
+    with all that was printed.
+    """
     await sides.claim(A)
     fill(redis)
 
@@ -82,7 +86,9 @@ async def test_an_attempt_that_failed_or_was_lost_is_followed_by_another(
 
 
 async def test_a_poll_of_a_finished_build_is_answered(redis: Redis, sides: Sides) -> None:
-    """That it was of use is noted, and if its files are gone it goes back in line: no client is told an end that is none."""
+    """That it was of use is noted, and if its files are gone it goes back in line: no client is
+    told an end that is none.
+    """
     sides.worker.finish(await sides.begin(A), DONE, 100)
     fill(redis)
 
@@ -113,7 +119,9 @@ async def test_a_new_build_is_refused_and_leaves_no_trace(redis: Redis, sides: S
 async def test_a_new_build_is_refused_whatever_else_its_client_holds(
     redis: Redis, sides: Sides
 ) -> None:
-    """Places that are none any more are given back on the way, which needs no memory; the refusal comes before."""
+    """Places that are none any more are given back on the way, which needs no memory; the refusal
+    comes before.
+    """
     for key in (A, B):
         await sides.claim(key, holder=ONE_HOLDER)
         sides.worker.finish(sides.start(key), DONE, 100)
@@ -175,7 +183,9 @@ async def accept_all_that_may(sides: Sides) -> list[str]:
 async def test_new_builds_are_refused_while_there_is_memory_for_the_ends_of_the_others(
     redis: Redis, sides: Sides
 ) -> None:
-    """All that were accepted fail with all that the ImageBuilder printed, and Redis still takes in what RQ writes."""
+    """All that were accepted fail with all that the ImageBuilder printed, and Redis still takes in
+    what RQ writes.
+    """
     redis.config_set("maxmemory", LIMIT)
 
     accepted = await accept_all_that_may(sides)
@@ -207,7 +217,9 @@ async def test_how_much_memory_is_used_is_known(redis: Redis, asynchronous: Asyn
 
 
 async def test_a_full_redis_is_one_that_cannot_be_used(redis: Redis) -> None:
-    """Whoever is prepared for a Redis that does not answer is prepared for one that cannot write."""
+    """Whoever is prepared for a Redis that does not answer is prepared for one that cannot
+    write.
+    """
     fill(redis)
 
     with pytest.raises(QueueUnavailable) as caught:

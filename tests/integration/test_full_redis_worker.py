@@ -1,4 +1,6 @@
-"""A worker at a real Redis whose memory is full: it lives, is known to, sweeps, begins no build, and goes on once there is memory."""
+"""A worker at a real Redis whose memory is full: it lives, is known to, sweeps, begins no build,
+and goes on once there is memory.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,9 @@ def make_room(redis: Redis) -> None:
 
 
 class Builds:
-    """Writes down each build that was begun, in its own process; the first fills Redis if it may."""
+    """Writes down each build that was begun, in its own process; the first fills Redis if it
+    may.
+    """
 
     def __init__(self, redis: Redis, notes: Path, *, fills: bool = True) -> None:
         self._redis, self._notes, self._fills = redis, notes, fills
@@ -116,7 +120,9 @@ def new_worker(redis: Redis, **parts: Any) -> BuildWorker:
 async def test_a_worker_outlives_a_build_that_fills_redis(
     redis: Redis, queue: BuildQueue, builds: Builds
 ) -> None:
-    """It sweeps, which makes room, and begins the next build; nothing of the first is taken for one of the second."""
+    """It sweeps, which makes room, and begins the next build; nothing of the first is taken for one
+    of the second.
+    """
     seen: list[int] = []
 
     def sweep() -> None:
@@ -135,7 +141,9 @@ async def test_a_worker_outlives_a_build_that_fills_redis(
 async def test_a_worker_starts_in_a_full_redis(
     redis: Redis, queue: BuildQueue, tmp_path: Path
 ) -> None:
-    """It is known to be alive, sweeps again and again, and begins what waits once there is memory."""
+    """It is known to be alive, sweeps again and again, and begins what waits once there is
+    memory.
+    """
     builds = Builds(redis, tmp_path / "begun", fills=False)
     own, seen = FleetNotes(redis, HERE), list[tuple[int, bool]]()
 
@@ -198,7 +206,9 @@ async def test_a_worker_that_gets_a_signal_while_it_builds_waits_for_the_build(
 async def test_a_worker_sweeps_while_it_builds_in_a_full_redis(
     redis: Redis, queue: BuildQueue
 ) -> None:
-    """Its note needs no memory. Without it a live worker would count as dead, and its container would be restarted."""
+    """Its note needs no memory. Without it a live worker would count as dead, and its container
+    would be restarted.
+    """
     own = FleetNotes(redis, HERE)
     worker = new_worker(redis, build=nothing, sweep=lambda: own.note_worker(NOTE))
     worker.register_birth()

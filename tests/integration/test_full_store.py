@@ -1,4 +1,6 @@
-"""A real disk on which nothing can be made any more: what must go to make room goes, and what is wanted stays."""
+"""A real disk on which nothing can be made any more: what must go to make room goes, and what is
+wanted stays.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def store(disk: Path) -> LocalStore:
-    """Return a store with a build whose time is over, and one whose time is not, on a disk that is full."""
+    """Return a store with a build whose time is over, and one whose time is not, on a disk that is
+    full.
+    """
     store = LocalStore(disk / "store")
     store.open()
     publish(store, lifetime=-2000, a_bin="over", b_bin="over")
@@ -85,7 +89,9 @@ def test_what_must_go_goes(
 
 
 def test_what_a_crash_left_of_a_removal_is_removed(store: LocalStore, disk: Path) -> None:
-    """A directory in the way stands for the crash. The rest is served to nobody, and known as damaged."""
+    """A directory in the way stands for the crash. The rest is served to nobody, and known as
+    damaged.
+    """
     (disk / "store" / A / "b.bin").unlink()
     (disk / "store" / A / "b.bin").mkdir()
 

@@ -51,7 +51,9 @@ def gateway(running: Gateway) -> Gateway:
     ],
 )
 def test_prepare_reaches_the_prepare_service(gateway: Gateway, path: str) -> None:
-    """A preview goes to asu-prepare under its one path, however the client joined its server's URL with it."""
+    """A preview goes to asu-prepare under its one path, however the client joined its server's URL
+    with it.
+    """
     answer = gateway.ask("POST", path, body=b"{}")
 
     assert json.loads(answer.body)["service"] == "prepare"
@@ -103,7 +105,9 @@ BROKEN = [
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_metrics_are_not_for_the_public(gateway: Gateway, path: str, method: str) -> None:
-    """However the path is written, there is nothing: the operator's monitoring asks each service itself."""
+    """However the path is written, there is nothing: the operator's monitoring asks each service
+    itself.
+    """
     answer = gateway.ask(method, path)
 
     assert answer.status == 404
@@ -113,7 +117,9 @@ def test_metrics_are_not_for_the_public(gateway: Gateway, path: str, method: str
 
 @pytest.mark.parametrize("path", ["//api/v1/build", "/api/v1/build/", "//api///v1/build//"])
 def test_extra_slashes_keep_method_and_body(gateway: Gateway, path: str) -> None:
-    """A POST with doubled or trailing slashes arrives as a POST at the proper path; a redirect would lose its body."""
+    """A POST with doubled or trailing slashes arrives as a POST at the proper path; a redirect
+    would lose its body.
+    """
     answer = gateway.ask(
         "POST", path, body=b'{"a": 1}', headers={"Content-Type": "application/json"}
     )
@@ -194,7 +200,10 @@ def test_a_path_with_a_control_character_goes_no_further(
 def test_chunked_body_arrives_whole(gateway: Gateway) -> None:
     """A body without Content-Length, as owut and auc send it, reaches either service whole."""
     for path in ("/api/v1/build", "/api/v1/prepare"):
-        request = f"POST {path} HTTP/1.1\r\nHost: asu\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        request = (
+            f"POST {path} HTTP/1.1\r\nHost: asu\r\nTransfer-Encoding: chunked\r\nConnection:"
+            " close\r\n\r\n"
+        )
         answer = gateway.send_raw(request.encode() + b'6\r\n{"a": \r\n3\r\n[]}\r\n0\r\n\r\n')
         assert answer.startswith(b"HTTP/1.1 200")
 
@@ -220,7 +229,10 @@ def test_body_beyond_the_limit_is_refused(gateway: Gateway, path: str) -> None:
 def test_chunked_body_beyond_the_limit_is_refused(gateway: Gateway) -> None:
     """The limit is counted, so it holds without Content-Length too."""
     chunk = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
-    head = b"POST /api/v1/build HTTP/1.1\r\nHost: asu\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    head = (
+        b"POST /api/v1/build HTTP/1.1\r\nHost: asu\r\nTransfer-Encoding: chunked\r\nConnection:"
+        b" close\r\n\r\n"
+    )
     answer = gateway.send_raw(head + chunk * 9 + b"0\r\n\r\n")
 
     assert answer.startswith(b"HTTP/1.1 413")
@@ -253,7 +265,9 @@ def test_forwarded_headers_come_from_the_connection(gateway: Gateway) -> None:
 
 
 def test_request_id_is_made_when_absent(gateway: Gateway) -> None:
-    """Every request has an id of its own; a harmless one is kept, one that could shape a log is replaced."""
+    """Every request has an id of its own; a harmless one is kept, one that could shape a log is
+    replaced.
+    """
     for given in (None, "trace-42.a_B", "evil id\tx", "x" * 65):
         gateway.ask("GET", "/", headers={} if given is None else {"X-Request-ID": given})
 
@@ -345,7 +359,9 @@ def lonely(tmp_path: Path) -> Iterator[Gateway]:
 
 
 def test_absent_service_is_said_in_json(lonely: Gateway) -> None:
-    """While a service is down its clients get a 502 in JSON that says when to come back, whatever their method."""
+    """While a service is down its clients get a 502 in JSON that says when to come back, whatever
+    their method.
+    """
     for method in ("GET", "POST"):
         answer = lonely.ask(method, "/api/v1/build", body=b"{}" if method == "POST" else None)
         assert answer.status == 502

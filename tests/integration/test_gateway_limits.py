@@ -1,4 +1,6 @@
-"""How much one address may ask for at the gateway, seen through a real nginx with the shipped template."""
+"""How much one address may ask for at the gateway, seen through a real nginx with the shipped
+template.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ LIMITS = {
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """Run one strict gateway for all tests of this module; each test comes from addresses of its own."""
+    """Run one strict gateway for all tests of this module; each test comes from addresses of its
+    own.
+    """
     with running_gateway(tmp_path_factory.mktemp("strict"), LIMITS) as gateway:
         yield gateway
 
@@ -107,7 +111,9 @@ def test_builds_and_previews_are_counted_together(gateway: Gateway, path: str) -
     ],
 )
 def test_nothing_else_is_ever_refused(gateway: Gateway, method: str, path: str) -> None:
-    """An address that may send no more POSTs still polls, downloads and asks before it sends, as often as it likes."""
+    """An address that may send no more POSTs still polls, downloads and asks before it sends, as
+    often as it likes.
+    """
     address = {"X-Forwarded-For": "198.51.100.99"}
     while post(gateway, "198.51.100.99") != 429:
         pass
@@ -125,7 +131,9 @@ def test_one_address_does_not_use_up_another_s(gateway: Gateway) -> None:
 
 
 def test_a_network_of_ipv6_is_one_address(gateway: Gateway) -> None:
-    """Whoever has one address of IPv6 has 2^64; the neighbours' network is another, even where its bytes are a line end and a zero."""
+    """Whoever has one address of IPv6 has 2^64; the neighbours' network is another, even where its
+    bytes are a line end and a zero.
+    """
     sent = [post(gateway, f"2001:db8:0:a00::{number:x}:1") for number in range(1, ALLOWED + 2)]
 
     assert sent == [200] * ALLOWED + [429]
@@ -134,7 +142,9 @@ def test_a_network_of_ipv6_is_one_address(gateway: Gateway) -> None:
 
 
 def test_an_ipv4_address_is_itself_in_either_spelling(gateway: Gateway) -> None:
-    """A socket that takes both writes addresses of IPv4 into IPv6: all of them would be one network."""
+    """A socket that takes both writes addresses of IPv4 into IPv6: all of them would be one
+    network.
+    """
     use_up(gateway, "::ffff:198.51.100.4")
 
     assert post(gateway, "198.51.100.4") == 429
@@ -142,7 +152,9 @@ def test_an_ipv4_address_is_itself_in_either_spelling(gateway: Gateway) -> None:
 
 
 def test_who_comes_through_no_proxy_cannot_be_another(unproxied: Gateway) -> None:
-    """As it is shipped, what a client says about its address changes nothing: not who is counted, and not what the services are told."""
+    """As it is shipped, what a client says about its address changes nothing: not who is counted,
+    and not what the services are told.
+    """
     assert [post(unproxied, f"198.51.100.{number}") for number in range(ALLOWED + 1)] == [
         200
     ] * ALLOWED + [429]
@@ -160,8 +172,13 @@ def test_through_a_proxy_the_last_address_that_it_saw_counts(gateway: Gateway) -
 
 
 def test_slow_bodies_of_one_address_are_bounded(gateway: Gateway) -> None:
-    """Requests whose bodies trickle in hold connections; beyond the bound one is refused at once, while polls of the same address are answered."""
-    head = "POST /api/v1/build HTTP/1.1\r\nHost: asu\r\nX-Forwarded-For: 198.51.100.8\r\nContent-Length: 10\r\n\r\n{"
+    """Requests whose bodies trickle in hold connections; beyond the bound one is refused at once,
+    while polls of the same address are answered.
+    """
+    head = (
+        "POST /api/v1/build HTTP/1.1\r\nHost: asu\r\nX-Forwarded-For:"
+        " 198.51.100.8\r\nContent-Length: 10\r\n\r\n{"
+    )
     with ExitStack() as stack:
         slow = [
             stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=10))

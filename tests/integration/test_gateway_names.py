@@ -1,4 +1,6 @@
-"""The gateway with host names behind it, as in a container: names are looked up while requests come in."""
+"""The gateway with host names behind it, as in a container: names are looked up while requests come
+in.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ LOOKUP_SECONDS = 6.0  # The template keeps an address for five.
 
 
 class NameServer:
-    """Answers every question for an address with the addresses of the moment; none means that there is no such name."""
+    """Answers every question for an address with the addresses of the moment; none means that there
+    is no such name.
+    """
 
     def __init__(self) -> None:
         self.addresses: list[str] = []
@@ -164,7 +168,9 @@ def test_dead_replica_costs_no_preview(
 def test_replica_that_ends_costs_no_request(
     gateway: Gateway, names: NameServer, replicas: list[Service], path: str
 ) -> None:
-    """What a replica took and did not answer is given to another: a build that is asked for twice is one build."""
+    """What a replica took and did not answer is given to another: a build that is asked for twice
+    is one build.
+    """
     names.addresses = ["127.0.0.2", "127.0.0.3"]
     address = replicas[0].server.server_address
     replicas[0].server.shutdown()

@@ -136,7 +136,9 @@ def test_images_are_read_only(gateway: Gateway, method: str) -> None:
     ],
 )
 def test_what_the_store_lacks_is_left_to_asu(gateway: Gateway, path: str) -> None:
-    """No listing, no hidden file, no link: asu answers for all that is no image here, since it may lie elsewhere."""
+    """No listing, no hidden file, no link: asu answers for all that is no image here, since it may
+    lie elsewhere.
+    """
     answer = gateway.ask("GET", path)
 
     assert json.loads(answer.body)["service"] == "asu"

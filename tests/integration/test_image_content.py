@@ -1,4 +1,6 @@
-"""Builds through the real make in a real container: what is in the images, opened with unsquashfs."""
+"""Builds through the real make in a real container: what is in the images, opened with
+unsquashfs.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def opened(image: Path, directory: Path) -> Path:
 
 
 def has(root: Path, package: str) -> bool:
-    """Whether a package was installed into a root file system, by the record of either package manager."""
+    """Whether a package was installed into a root file system, by the record of either package
+    manager.
+    """
     databases = [root / "usr/lib/opkg/status", root / "lib/apk/db/installed"]
     lines = {
         line
@@ -55,7 +59,9 @@ def has(root: Path, package: str) -> bool:
 def test_the_image_holds_what_was_asked_for(
     worker: WorkerWorld, tmp_path: Path, version: str
 ) -> None:
-    """Added packages and the first-boot script are in the image, removed defaults are not, the other defaults are."""
+    """Added packages and the first-boot script are in the image, removed defaults are not, the
+    other defaults are.
+    """
     body = worker.build(
         version=version,
         target="ath79/generic",
@@ -84,7 +90,9 @@ def test_the_image_holds_what_was_asked_for(
 
 @pytest.mark.parametrize("version", [OPKG, APK])
 def test_the_manifest_is_the_image(worker: WorkerWorld, tmp_path: Path, version: str) -> None:
-    """Each package that the answer lists is in the image under that name; nothing else was asked to be."""
+    """Each package that the answer lists is in the image under that name; nothing else was asked to
+    be.
+    """
     body = worker.build(version=version, packages=["vim", "-dnsmasq"])
 
     root = opened(worker.images(body, "rootfs"), tmp_path)
@@ -101,7 +109,9 @@ def test_the_manifest_is_the_image(worker: WorkerWorld, tmp_path: Path, version:
 
 
 def test_an_absolute_list_is_all_there_is(worker: WorkerWorld, tmp_path: Path) -> None:
-    """With diff_packages no default comes back that the list does not name, unless another package needs it."""
+    """With diff_packages no default comes back that the list does not name, unless another package
+    needs it.
+    """
     body = worker.build(
         target="ath79/generic",
         profile=DEVICE,
@@ -116,7 +126,9 @@ def test_an_absolute_list_is_all_there_is(worker: WorkerWorld, tmp_path: Path) -
 
 
 def test_the_bytes_in_the_store_are_those_that_were_made(worker: WorkerWorld) -> None:
-    """Each image of the answer has the hash that the builder wrote down before it was copied out; nothing else lies about."""
+    """Each image of the answer has the hash that the builder wrote down before it was copied out;
+    nothing else lies about.
+    """
     body = worker.build(target="ath79/generic", profile=DEVICE)
 
     directory = worker.settings.store_path / body["bin_dir"]
@@ -139,7 +151,9 @@ def test_the_bytes_in_the_store_are_those_that_were_made(worker: WorkerWorld) ->
 def test_a_chosen_file_system_is_the_only_one(
     worker: WorkerWorld, version: str, filesystem: str
 ) -> None:
-    """Releases that ignore the choice by themselves make the images of that file system and no others."""
+    """Releases that ignore the choice by themselves make the images of that file system and no
+    others.
+    """
     body = worker.build(version=version, filesystem=filesystem)
 
     assert body["status"] == 200, body
@@ -149,7 +163,9 @@ def test_a_chosen_file_system_is_the_only_one(
 
 @pytest.mark.parametrize("version", [OPKG, APK])
 def test_without_a_choice_all_file_systems_are_made(worker: WorkerWorld, version: str) -> None:
-    """Who names no file system gets those that the target has; disk images of an archive, which 25.12.1 makes too, are not among them."""
+    """Who names no file system gets those that the target has; disk images of an archive, which
+    25.12.1 makes too, are not among them.
+    """
     body = worker.build(version=version)
 
     assert body["status"] == 200, body
@@ -178,7 +194,9 @@ def test_the_root_file_system_has_the_size_that_was_asked_for(
 def test_versions_and_revision_that_are_right_are_no_obstacle(
     worker: WorkerWorld, tmp_path: Path, version: str
 ) -> None:
-    """Who insists on what the release has gets it, in those versions; a made-up one fails the same request."""
+    """Who insists on what the release has gets it, in those versions; a made-up one fails the same
+    request.
+    """
     plain = worker.build(version=version, packages=["vim"])
     insisted = {name: plain["manifest"][name] for name in ("vim", "busybox", "base-files")}
     body = worker.build(
@@ -246,7 +264,9 @@ FAILURES: dict[str, tuple[dict[str, Any], str, str]] = {
 @pytest.mark.parametrize("version", [OPKG, APK])
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_failed_build_says_why(worker: WorkerWorld, version: str, name: str) -> None:
-    """With either package manager the same mistake ends in the same words, without images and with the builder's output."""
+    """With either package manager the same mistake ends in the same words, without images and with
+    the builder's output.
+    """
     fields, code, words = FAILURES[name]
 
     body = worker.build(version=version, **fields)

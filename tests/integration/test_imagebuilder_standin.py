@@ -1,4 +1,6 @@
-"""The stand-in ImageBuilder, run by real podman and real make, says and does what the genuine one does."""
+"""The stand-in ImageBuilder, run by real podman and real make, says and does what the genuine one
+does.
+"""
 
 from __future__ import annotations
 
@@ -184,7 +186,8 @@ def test_keys_are_made_in_the_first_run_only(fresh: Start) -> None:
     first, second = container.make("manifest"), container.make("manifest")
 
     assert first.stderr.startswith(
-        "Generate local signing keys...\nGenerate local certificate...\nPackage list missing or not up-to-date"
+        "Generate local signing keys...\nGenerate local certificate...\nPackage list missing or not"
+        " up-to-date"
     )
     assert "Building package index..." in first.stderr
     assert "Generate" not in second.stderr
@@ -195,7 +198,9 @@ def test_keys_are_made_in_the_first_run_only(fresh: Start) -> None:
 def test_a_manifest_is_sorted_and_can_lose_abi_versions(
     builders: dict[str, Container], tag: str
 ) -> None:
-    """`make manifest` prints `name - version` lines; STRIP_ABI=1 takes the ABI version off the names."""
+    """`make manifest` prints `name - version` lines; STRIP_ABI=1 takes the ABI version off the
+    names.
+    """
     full = (
         builders[tag]
         .make("manifest", "PACKAGES=vim -ppp -ppp-mod-pppoe -nosuch")
@@ -226,7 +231,9 @@ def test_a_manifest_is_sorted_and_can_lose_abi_versions(
 def test_package_errors_have_the_genuine_words(
     builders: dict[str, Container], tag: str, packages: str, expected: str
 ) -> None:
-    """A selection that cannot work ends with exit code 2, an empty stdout and the message of opkg or apk."""
+    """A selection that cannot work ends with exit code 2, an empty stdout and the message of opkg
+    or apk.
+    """
     done = builders[tag].make("manifest", "PROFILE=generic", f"PACKAGES={packages}")
 
     assert (done.returncode, done.stdout) == (2, "")
@@ -236,7 +243,8 @@ def test_package_errors_have_the_genuine_words(
         rf"make\[2\]: \*\*\* \[Makefile:{last[0]}: package_install\] Error \d+\n", done.stderr
     )
     assert done.stderr.endswith(
-        f"make[1]: *** [Makefile:{last[1]}: _call_manifest] Error 2\nmake: *** [Makefile:{last[2]}: manifest] Error 2\n"
+        f"make[1]: *** [Makefile:{last[1]}: _call_manifest] Error 2\nmake: *** [Makefile:{last[2]}:"
+        " manifest] Error 2\n"
     )
 
 
@@ -266,11 +274,13 @@ def test_an_unknown_profile_is_told_on_stdout(builders: dict[str, Container]) ->
     assert done.returncode == 2
     assert (
         done.stdout
-        == 'Profile "nosuch" does not exist!\nUse "make info" to get a list of available profile names.\n'
+        == 'Profile "nosuch" does not exist!\nUse "make info" to get a list of available profile'
+        " names.\n"
     )
     assert (
         done.stderr
-        == "make[1]: *** [Makefile:303: _check_profile] Error 1\nmake: *** [Makefile:347: manifest] Error 2\n"
+        == "make[1]: *** [Makefile:303: _check_profile] Error 1\nmake: *** [Makefile:347: manifest]"
+        " Error 2\n"
     )
 
 
@@ -292,7 +302,9 @@ def test_an_unknown_profile_is_told_on_stdout(builders: dict[str, Container]) ->
 def test_values_are_evaluated_as_often_as_in_the_genuine_makefile(
     builders: dict[str, Container], tag: str, argument: str
 ) -> None:
-    """Each known injection runs its command here too, so a test of the service's admission rules means something."""
+    """Each known injection runs its command here too, so a test of the service's admission rules
+    means something.
+    """
     builders[tag].shell("rm -f canary")
 
     builders[tag].make("manifest", argument)
@@ -338,12 +350,18 @@ def test_one_missing_feed_is_no_failure(fresh: Start, tag: str, file: str, words
         (
             OPKG,
             "repositories.conf",
-            " * opkg_install_cmd: Cannot install package libc.\nmake[2]: *** [Makefile:232: package_install] Error 255\n",
+            (
+                " * opkg_install_cmd: Cannot install package libc.\nmake[2]: *** [Makefile:232:"
+                " package_install] Error 255\n"
+            ),
         ),
         (
             APK,
             "repositories",
-            "ERROR: wget: exited with error 4\nWARNING: updating and opening http://no.such.host.invalid/",
+            (
+                "ERROR: wget: exited with error 4\nWARNING: updating and opening"
+                " http://no.such.host.invalid/"
+            ),
         ),
         (APK, "repositories", "  dnsmasq (no such package):\n    required by: world[dnsmasq]\n"),
     ],
@@ -362,7 +380,9 @@ def test_a_dead_mirror_looks_like_missing_packages(
 
 
 def test_a_device_image_holds_packages_and_files(fresh: Start) -> None:
-    """The squashfs of a sysupgrade image has the package's files, the files of FILES and the init links."""
+    """The squashfs of a sysupgrade image has the package's files, the files of FILES and the init
+    links.
+    """
     container = fresh(OPKG_DEVICE)
     container.shell("mkdir -p custom/etc && echo hello >custom/etc/greeting")
 
@@ -463,7 +483,8 @@ def test_image_errors_have_the_genuine_words(
     rule, inner, outer = lines
     assert f"make[2]: *** [Makefile:{inner}: {rule}] Error" in done.stderr
     assert done.stderr.endswith(
-        f"make[1]: *** [Makefile:{outer}: _call_image] Error 2\nmake: *** [Makefile:337: image] Error 2\n"
+        f"make[1]: *** [Makefile:{outer}: _call_image] Error 2\nmake: *** [Makefile:337: image]"
+        " Error 2\n"
     )
 
 
@@ -473,7 +494,8 @@ def test_the_configuration_decides_which_file_systems_are_built(fresh: Start) ->
 
     both = container.image("ROOTFS_FILESYSTEM=squashfs")
     container.shell(
-        "rm -r out; sed -i 's/^CONFIG_TARGET_ROOTFS_EXT4FS=y$/# CONFIG_TARGET_ROOTFS_EXT4FS is not set/' .config"
+        "rm -r out; sed -i 's/^CONFIG_TARGET_ROOTFS_EXT4FS=y$/# CONFIG_TARGET_ROOTFS_EXT4FS is not"
+        " set/' .config"
     )
     one = container.image()
 
@@ -485,7 +507,9 @@ def test_the_configuration_decides_which_file_systems_are_built(fresh: Start) ->
 
 
 def test_main_honours_rootfs_filesystem(fresh: Start) -> None:
-    """A snapshot of main builds the one file system asked for, and refuses one that it does not have."""
+    """A snapshot of main builds the one file system asked for, and refuses one that it does not
+    have.
+    """
     container = fresh(MAIN)
 
     refused = container.make("image", "ROOTFS_FILESYSTEM=jffs2")

@@ -1,4 +1,6 @@
-"""Payloads that came past the API: written straight into the records, as whoever has Redis could, and built by the real worker."""
+"""Payloads that came past the API: written straight into the records, as whoever has Redis could,
+and built by the real worker.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,9 @@ class WatchedEngine:
 
 
 def run(world: WorkerWorld, key: str) -> tuple[dict[str, Any], list[bool]]:
-    """Let the worker build what waits; return the answer and whether the canary was found in each container."""
+    """Let the worker build what waits; return the answer and whether the canary was found in each
+    container.
+    """
     engine = WatchedEngine(PodmanEngine(world.settings, system=world.system))
     builder: Any = world.builder
     builder(engine)(key)
@@ -98,7 +102,9 @@ def run(world: WorkerWorld, key: str) -> tuple[dict[str, Any], list[bool]]:
 
 
 def test_a_canary_would_be_seen(worker: WorkerWorld) -> None:
-    """In a container that runs and in one that was ended; else the other tests would prove nothing."""
+    """In a container that runs and in one that was ended; else the other tests would prove
+    nothing.
+    """
     engine = WatchedEngine(PodmanEngine(worker.settings, system=worker.system))
     for end in (lambda _: None, lambda container: container.kill()):
         container: Any = engine.start(
@@ -113,7 +119,9 @@ def test_a_canary_would_be_seen(worker: WorkerWorld) -> None:
 
 @pytest.mark.parametrize("name", PLANS)
 def test_a_hostile_plan_runs_nothing(worker: WorkerWorld, name: str) -> None:
-    """Whatever the field, the build fails before make sees the value, its container holds no canary, and nothing is published."""
+    """Whatever the field, the build fails before make sees the value, its container holds no
+    canary, and nothing is published.
+    """
     for fields in PLANS[name]:
         request = {**PLAIN, **fields}
         key = worker.claim(request_hash(request), request)
@@ -127,7 +135,9 @@ def test_a_hostile_plan_runs_nothing(worker: WorkerWorld, name: str) -> None:
 
 
 def test_what_goes_to_no_command_is_no_danger(worker: WorkerWorld) -> None:
-    """Fields that are not the builder's, and the script that is a file of the image, may hold anything."""
+    """Fields that are not the builder's, and the script that is a file of the image, may hold
+    anything.
+    """
     request = {**PLAIN, **HARMLESS}
     key = worker.claim(request_hash(request), request)
 

@@ -1,4 +1,6 @@
-"""Packages are installed once, for the manifest, and the images are those of a plain `make image`."""
+"""Packages are installed once, for the manifest, and the images are those of a plain `make
+image`.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +111,9 @@ def made_at_once(
 
 
 def files_of(directory: Path) -> dict[str, Any]:
-    """Return what is in each file of a build; of an image, what profiles.json says without signature."""
+    """Return what is in each file of a build; of an image, what profiles.json says without
+    signature.
+    """
     files: dict[str, Any] = {}
     profiles = json.loads((directory / "profiles.json").read_text())
     for image in images_of(profiles):

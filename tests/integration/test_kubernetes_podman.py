@@ -1,4 +1,6 @@
-"""What starts podman beside a worker on Kubernetes, run as it stands in the manifest, by a real shell with a real podman."""
+"""What starts podman beside a worker on Kubernetes, run as it stands in the manifest, by a real
+shell with a real podman.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +101,9 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) 
 
 @pytest.fixture
 def container() -> Iterator[Sidecar]:
-    """Return a container with a storage and networks of its own, in a directory that every user may enter."""
+    """Return a container with a storage and networks of its own, in a directory that every user may
+    enter.
+    """
     podman = required_program("podman")
     required_program("curl")
     with tempfile.TemporaryDirectory() as name:
@@ -146,7 +150,9 @@ def test_podman_ends_in_peace(container: Sidecar) -> None:
 
 
 def test_a_socket_that_was_left_over_does_no_harm(container: Sidecar) -> None:
-    """After a crash of podman the container ends, and starts anew in the same pod; the worker can use the new socket, too."""
+    """After a crash of podman the container ends, and starts anew in the same pod; the worker can
+    use the new socket, too.
+    """
     process = container.start()
     wait_until(lambda: container.answers(**WORKER), process)
     service = subprocess.run(

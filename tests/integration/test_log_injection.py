@@ -1,4 +1,6 @@
-"""What callers send into the logs of running services: it never becomes a line, a field or a colour of its own, and a script is never there."""
+"""What callers send into the logs of running services: it never becomes a line, a field or a colour
+of its own, and a script is never there.
+"""
 
 from __future__ import annotations
 
@@ -104,13 +106,18 @@ def send_everywhere(door: Door, payload: str) -> None:
     for body in bodies:
         content = json.dumps(body).encode()
         for path in (b"/api/v1/build", b"/api/v1/prepare"):
-            head = b"POST %s HTTP/1.1\r\nHost: asu\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            head = (
+                b"POST %s HTTP/1.1\r\nHost: asu\r\nConnection: close\r\nContent-Type:"
+                b" application/json\r\nContent-Length: %d\r\n\r\n"
+            )
             door.knock(head % (path, len(content)) + content)
 
 
 @pytest.mark.parametrize("name", ["asu", "prepare"])
 def test_nobody_writes_a_line_into_the_log(doors: dict[str, Door], name: str) -> None:
-    """Each line is one event in its format, and whatever could end, colour or turn a line stands there escaped."""
+    """Each line is one event in its format, and whatever could end, colour or turn a line stands
+    there escaped.
+    """
     lines = doors[name].log.read_bytes().decode().split("\n")[:-1]
 
     assert lines

@@ -1,4 +1,6 @@
-"""What outlives a Redis that is killed in the midst of its work, and what is made anew after one that has lost everything."""
+"""What outlives a Redis that is killed in the midst of its work, and what is made anew after one
+that has lost everything.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def client(tmp_path: Path, own_redis: RedisServer) -> Iterator[httpx2.Client]:
 def test_every_accepted_build_survives_the_crash_of_redis(
     client: httpx2.Client, own_redis: RedisServer
 ) -> None:
-    """Two hundred that wait, and whoever was told 202 while the server was being killed: each of them is still in line, in its place."""
+    """Two hundred that wait, and whoever was told 202 while the server was being killed: each of
+    them is still in line, in its place.
+    """
 
     def ask(number: int) -> str | None:
         answer = client.post("/api/v1/build", json={**REQUEST, "rootfs_size_mb": 100 + number})
@@ -133,7 +137,9 @@ def images(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str,
 def test_finished_builds_are_made_known_again_from_the_store(
     own_redis: RedisServer, images: dict[str, str]
 ) -> None:
-    """By one command, also while the API runs: the poll is answered as before, and the image is the one that the answer names."""
+    """By one command, also while the API runs: the poll is answered as before, and the image is the
+    one that the answer names.
+    """
     values: dict[str, Any] = {name.lower(): value for name, value in images.items()}
     settings = Settings(redis_url=own_redis.url, **values)
     publish(open_store(settings))

@@ -1,4 +1,6 @@
-"""Redis does what it is asked, and the connection breaks before its reply: nothing is lost by that, and nothing counted twice."""
+"""Redis does what it is asked, and the connection breaks before its reply: nothing is lost by that,
+and nothing counted twice.
+"""
 
 from __future__ import annotations
 
@@ -153,7 +155,9 @@ def test_a_build_is_begun_and_ended_once(world: World, script: str, times: int) 
 def test_a_failed_build_is_put_back_once(
     world: World, times: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It waits for its next attempt, is counted as one retry, and its worker does not think that another has taken over."""
+    """It waits for its next attempt, is counted as one retry, and its worker does not think that
+    another has taken over.
+    """
     world.script.failures["manifest"] = ContainerFailed(reason="podman did not run make")
     world.lossy.lose_replies(redis_scripts.RETRY, times)
     world.build()
@@ -175,7 +179,9 @@ def test_a_failed_build_is_put_back_once(
 def test_a_request_whose_claim_was_not_confirmed_is_in_line(
     own_redis: RedisServer, lossy: LossyRedis, tmp_path: Path
 ) -> None:
-    """The API asks again itself, and finds the one build that waits; the client hears of nothing."""
+    """The API asks again itself, and finds the one build that waits; the client hears of
+    nothing.
+    """
     write_documents(tmp_path / "upstream", metadata())
     with UpstreamServer(tmp_path / "upstream") as upstream, Redis.from_url(own_redis.url) as redis:
         settings = Settings(

@@ -1,4 +1,6 @@
-"""asu-prepare against a downloads server that is slow, broken, half published or lying: always an answer, and never a wrong one."""
+"""asu-prepare against a downloads server that is slow, broken, half published or lying: always an
+answer, and never a wrong one.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +124,9 @@ class NotingClient(WebClient):
 
 
 def service(upstream: UpstreamServer, *, ttl: float = 300, budget: float = BUDGET) -> TestClient:
-    """Return a client of a service that reads from this server; answers are decided anew each time."""
+    """Return a client of a service that reads from this server; answers are decided anew each
+    time.
+    """
     app = create_app(Settings(upstream_url=upstream.url, metadata_ttl=ttl, metadata_budget=budget))
     return TestClient(app, raise_server_exceptions=False)
 
@@ -165,7 +169,9 @@ def test_many_requests_at_once_ask_for_each_document_once(upstream: UpstreamServ
     "path", ["*", "*/profiles.json", "*/index.json", "*/feeds.conf", ".versions.json"]
 )
 def test_no_fault_makes_an_error(upstream: UpstreamServer, fault: str, path: str) -> None:
-    """Without a copy the preview says that it could not look, within the budget; what could be had is used."""
+    """Without a copy the preview says that it could not look, within the budget; what could be had
+    is used.
+    """
     upstream.faults.set([Fault(path=path, fault=fault)])
     # Only a server that hangs uses the budget up; where all else answers, a busy machine may take
     # its time.
@@ -211,7 +217,9 @@ def test_a_slow_document_is_there_for_the_next_request(upstream: UpstreamServer)
 
 
 def test_unchanged_documents_are_not_sent_again(upstream: UpstreamServer) -> None:
-    """A stale copy is revalidated with what the server said of it; that is a 304, and the same value goes on."""
+    """A stale copy is revalidated with what the server said of it; that is a 304, and the same
+    value goes on.
+    """
     client = NotingClient(user_agent="test")
     documents = DownloadsServer(client, url=upstream.url, ttl=0.0)
 
@@ -268,7 +276,8 @@ class Packed(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - The base class names it so.
+    # The base class names it so.
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Stay quiet."""
 
 

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.skipif(not CAN_RUN, reason="nginx is not installed (mak
 
 
 def test_nothing_on_the_way_stores_a_preview(tmp_path: Path, shared_redis: RedisServer) -> None:
-    """It repeats the request, a first-boot script included; the gateway hands on what the services say of it."""
+    """It repeats the request, a first-boot script included; the gateway hands on what the services
+    say of it.
+    """
     body = json.dumps(REQUEST).encode()
     told = {}
     with three_doors(tmp_path, shared_redis) as doors:
@@ -30,7 +32,10 @@ def test_nothing_on_the_way_stores_a_preview(tmp_path: Path, shared_redis: Redis
             ("gateway", "build/prepare"),
             ("gateway", "prepare"),
         ):
-            head = f"POST /api/v1/{path} HTTP/1.1\r\nHost: asu\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            head = (
+                f"POST /api/v1/{path} HTTP/1.1\r\nHost: asu\r\nContent-Type:"
+                " application/json\r\nConnection: close\r\n"
+            )
             answer = doors[name].knock(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             lines = answer.partition(b"\r\n\r\n")[0].lower().split(b"\r\n")
             told[name, path] = (

@@ -1,4 +1,6 @@
-"""Provenance and a second build with a real podman: the builder that ran, the feeds, and images that come out the same."""
+"""Provenance and a second build with a real podman: the builder that ran, the feeds, and images
+that come out the same.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def statement_of(worker: WorkerWorld, key: str) -> dict[str, Any]:
 def test_a_real_build_says_what_it_was_made_from(
     worker: WorkerWorld, version: str, feed: str
 ) -> None:
-    """Builder as podman knows it, files as they lie there, packages as installed, and the indexes that the package manager fetched."""
+    """Builder as podman knows it, files as they lie there, packages as installed, and the indexes
+    that the package manager fetched.
+    """
     body = worker.build(
         version=version, target="ath79/generic", profile="tplink_archer-c7-v5", packages=["vim"]
     )
@@ -73,7 +77,9 @@ def test_a_real_build_says_what_it_was_made_from(
 
 @pytest.mark.parametrize("version", [OPKG, APK])
 def test_a_second_build_makes_the_same_images(worker: WorkerWorld, version: str) -> None:
-    """Whatever a container makes anew for itself, such as keys, is not in what is compared; no container is left."""
+    """Whatever a container makes anew for itself, such as keys, is not in what is compared; no
+    container is left.
+    """
     body = worker.build(version=version, packages=["vim"], filesystem="squashfs")
     engine = PodmanEngine(worker.settings, system="rebuild-test")
     worker.podman.systems.append("rebuild-test")
@@ -92,7 +98,9 @@ def test_a_second_build_makes_the_same_images(worker: WorkerWorld, version: str)
 
 
 def test_the_command_compares_and_ends_well(worker: WorkerWorld) -> None:
-    """`asu rebuild KEY --verify`, as an operator types it; of another key it says that there is nothing."""
+    """`asu rebuild KEY --verify`, as an operator types it; of another key it says that there is
+    nothing.
+    """
     key = worker.build(packages=["vim"], target="ath79/generic", profile="tplink_archer-c7-v5")[
         "request_hash"
     ]

@@ -1,4 +1,6 @@
-"""An API that is started while the downloads server is away: it knows what the last one knew, and answers for builds that there are."""
+"""An API that is started while the downloads server is away: it knows what the last one knew, and
+answers for builds that there are.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ NEVER_ASKED = {**REQUEST, "packages": ["tmux"]}
 def test_a_restart_while_the_downloads_server_is_away_changes_no_answer(
     tmp_path: Path, shared_redis: RedisServer, path: str
 ) -> None:
-    """A finished build is answered with its images, to whoever polls and to whoever asks anew; even a new one is put in line."""
+    """A finished build is answered with its images, to whoever polls and to whoever asks anew; even
+    a new one is put in line.
+    """
     write_documents(tmp_path / "upstream", metadata())
     with (
         UpstreamServer(tmp_path / "upstream") as upstream,

@@ -1,4 +1,6 @@
-"""Attempts of one build that meet in a bucket: none writes where another's files lie, and the manifest alone says whose are served."""
+"""Attempts of one build that meet in a bucket: none writes where another's files lie, and the
+manifest alone says whose are served.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[str, Faults]]:
-    """Run one server for all tests of this module, behind a proxy that remembers what it was asked."""
+    """Run one server for all tests of this module, behind a proxy that remembers what it was
+    asked.
+    """
     with running_s3() as url, faulty(url) as proxy:
         yield proxy
 
@@ -70,7 +74,9 @@ def test_the_question_comes_right_before_the_manifest(
 
 
 def test_an_attempt_writes_where_no_other_does(store: Store, settings: Settings) -> None:
-    """However late it is, and whatever comes of it, the files that are served are those of the later attempt; its own go."""
+    """However late it is, and whatever comes of it, the files that are served are those of the
+    later attempt; its own go.
+    """
     publish(store, a_bin="later")
     served = names(settings)
     here: list[str] = []
@@ -164,7 +170,9 @@ def publish_as_earlier_releases_did(settings: Settings, *, lifetime: int) -> Non
 
 
 def test_a_bucket_of_an_earlier_release_is_read(store: Store, settings: Settings) -> None:
-    """Builds whose manifest names no publication are served, sent clients to, and recovered from."""
+    """Builds whose manifest names no publication are served, sent clients to, and recovered
+    from.
+    """
     publish_as_earlier_releases_did(settings, lifetime=1000)
     sent = open_store(
         settings.model_copy(update={"s3_public_url": "https://images.example.org"})

@@ -1,4 +1,6 @@
-"""The store in a bucket: the contract of all stores on a real S3-compatible server, and what is its own."""
+"""The store in a bucket: the contract of all stores on a real S3-compatible server, and what is its
+own.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,9 @@ def names(settings: Settings) -> list[str]:
 
 
 def object_of(settings: Settings, name: str, key: str = A) -> str:
-    """Return the name of the object that a published file is: it lies under the publication that the manifest names."""
+    """Return the name of the object that a published file is: it lies under the publication that
+    the manifest names.
+    """
     manifest = json.loads(ask(address(settings, f"{PREFIX}{key}/{MANIFEST}"))[1])
     return f"{PREFIX}{key}/{manifest['publication']}/{name}"
 
@@ -156,7 +160,9 @@ def test_the_manifest_comes_last_and_goes_first(store: Store, faults: Faults) ->
 def test_a_publication_that_fails_half_way_leaves_nothing_that_is_served(
     store: Store, faults: Faults, settings: Settings, name: str
 ) -> None:
-    """What the bucket does not let go at once is removed in time, unless the build is known: it may be under way again."""
+    """What the bucket does not let go at once is removed in time, unless the build is known: it may
+    be under way again.
+    """
     faults.fails = lambda request: (
         request.method == "DELETE" or (request.method == "PUT" and request.path.endswith(name))
     )
@@ -176,7 +182,9 @@ def test_a_publication_that_fails_half_way_leaves_nothing_that_is_served(
 def test_a_second_publication_that_fails_leaves_the_first_as_it_was(
     store: Store, faults: Faults, settings: Settings, name: str
 ) -> None:
-    """A mixture of two builds is never served, and what failed is removed with the next one that does not."""
+    """A mixture of two builds is never served, and what failed is removed with the next one that
+    does not.
+    """
     publish(store, a_bin="old", b_bin="old")
     faults.fails = lambda request: request.method == "PUT" and request.path.endswith(name)
     with pytest.raises(StoreFailed):
@@ -316,7 +324,9 @@ def test_a_bucket_that_takes_too_long_is_not_counted(settings: Settings) -> None
 
 
 def test_a_pass_over_known_builds_ends_in_time_as_well(settings: Settings) -> None:
-    """Looking takes time, too; the next pass goes on where the last one ended, and after the end from the beginning."""
+    """Looking takes time, too; the next pass goes on where the last one ended, and after the end
+    from the beginning.
+    """
     store = S3Store(settings)
     store.tidying_seconds = 0
     keys = [A, f"{A[1:]}b", B]
@@ -377,7 +387,9 @@ def test_clients_can_be_sent_to_the_bucket(settings: Settings, server: tuple[str
 
 
 def test_a_forked_process_has_a_connection_of_its_own(store: Store) -> None:
-    """A worker forks for each build; two processes in one connection would read each other's answers."""
+    """A worker forks for each build; two processes in one connection would read each other's
+    answers.
+    """
     publish(store, a_bin="image")
     context = multiprocessing.get_context("fork")
     children = [context.Process(target=_read_often, args=(store,)) for _ in range(3)]

@@ -1,4 +1,6 @@
-"""What the answer promises is what the gateway serves: signed images, whole, in parts and by HEAD, from a disk and from a bucket."""
+"""What the answer promises is what the gateway serves: signed images, whole, in parts and by HEAD,
+from a disk and from a bucket.
+"""
 
 from __future__ import annotations
 

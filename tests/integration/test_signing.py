@@ -1,4 +1,6 @@
-"""Signatures judged by another program of the same format, and builds in real containers that a worker signs."""
+"""Signatures judged by another program of the same format, and builds in real containers that a
+worker signs.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def served(worker: WorkerWorld, body: dict[str, Any], name: str) -> bytes:
 
 
 def test_signify_makes_the_same_signature_with_a_new_key(key: Path, tmp_path: Path) -> None:
-    """A key of ours, in the hands of another program, signs in the same bytes as in ours; so the file is in the genuine format."""
+    """A key of ours, in the hands of another program, signs in the same bytes as in ours; so the
+    file is in the genuine format.
+    """
     message, theirs, secret = (
         tmp_path / "message",
         tmp_path / "message.sig",
@@ -81,7 +85,9 @@ def test_signify_makes_the_same_signature_with_a_new_key(key: Path, tmp_path: Pa
 
 
 def test_a_key_of_signify_is_read(tmp_path: Path) -> None:
-    """A key that another program made is taken as it is, and the signature is good by its public key."""
+    """A key that another program made is taken as it is, and the signature is good by its public
+    key.
+    """
     public, secret, message, signature = (
         tmp_path / name for name in ("key.pub", "key.sec", "message", "message.sig")
     )
@@ -98,7 +104,9 @@ def test_a_key_of_signify_is_read(tmp_path: Path) -> None:
 def test_signed_images_are_what_was_built_with_a_good_signature(
     worker: WorkerWorld, key: Path, tmp_path: Path, version: str, fields: dict[str, Any]
 ) -> None:
-    """With either package manager each image to flash carries our chain and a signature that signify verifies over what was built."""
+    """With either package manager each image to flash carries our chain and a signature that
+    signify verifies over what was built.
+    """
     body = signed_build(worker, key, version=version, **fields)
 
     to_flash = [image for image in body["images"] if image["type"] in SIGNED_TYPES]
@@ -121,7 +129,9 @@ def test_signed_images_are_what_was_built_with_a_good_signature(
 def test_all_lists_tell_the_hashes_of_the_bytes_served(
     worker: WorkerWorld, key: Path, version: str
 ) -> None:
-    """The answer, profiles.json and sha256sums agree with the files, the size is the file's, and no other file lies about."""
+    """The answer, profiles.json and sha256sums agree with the files, the size is the file's, and no
+    other file lies about.
+    """
     body = signed_build(worker, key, version=version, **DEVICE)
 
     directory = worker.settings.store_path / body["bin_dir"]
@@ -147,7 +157,9 @@ def test_all_lists_tell_the_hashes_of_the_bytes_served(
 
 
 def test_the_same_request_is_signed_in_the_same_bytes(worker: WorkerWorld, key: Path) -> None:
-    """Each opkg container signs with a key of its own; ours takes its place, so two builds of one request are one image."""
+    """Each opkg container signs with a key of its own; ours takes its place, so two builds of one
+    request are one image.
+    """
     first, second = (
         {
             image["type"]: (image["sha256_unsigned"], image["sha256"])
@@ -196,5 +208,6 @@ def test_a_worker_process_does_not_start_with_an_unusable_key(key: Path) -> None
     assert ended.returncode == 1
     assert (
         ended.stderr
-        == f"asu worker: BUILD_KEY: {key}.ucert: No such file or directory; `asu key` makes a key with its certificate\n"
+        == f"asu worker: BUILD_KEY: {key}.ucert: No such file or directory; `asu key` makes a key"
+        " with its certificate\n"
     )

@@ -1,4 +1,6 @@
-"""Snapshots through real containers: images that fetch their builder themselves, with either package manager."""
+"""Snapshots through real containers: images that fetch their builder themselves, with either
+package manager.
+"""
 
 from __future__ import annotations
 

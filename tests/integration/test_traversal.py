@@ -1,4 +1,6 @@
-"""Paths that want to leave the store, at the API itself and through the gateway, sent as they are written."""
+"""Paths that want to leave the store, at the API itself and through the gateway, sent as they are
+written.
+"""
 
 from __future__ import annotations
 
@@ -198,7 +200,9 @@ def test_the_image_itself_is_served(doors: dict[str, Door], name: str) -> None:
 
 @pytest.mark.parametrize("name", ["asu", "gateway"])
 def test_nothing_but_the_image_leaves_the_store(doors: dict[str, Door], name: str) -> None:
-    """No spelling leads to a file beside it, above it or elsewhere, and none makes the server fail."""
+    """No spelling leads to a file beside it, above it or elsewhere, and none makes the server
+    fail.
+    """
     through = []
     for target in CORPUS:
         status, head, body = doors[name].get(target.encode())
@@ -213,7 +217,9 @@ def test_nothing_but_the_image_leaves_the_store(doors: dict[str, Door], name: st
 
 @pytest.mark.parametrize("name", ["asu", "prepare", "gateway"])
 def test_no_path_with_a_control_character_leads_anywhere(doors: dict[str, Door], name: str) -> None:
-    """What a gateway takes for one address and a service for another is what nobody has thought about, such as `/metrics%0A`."""
+    """What a gateway takes for one address and a service for another is what nobody has thought
+    about, such as `/metrics%0A`.
+    """
     targets = [target for target in CORPUS if _CONTROL.search(unquote(target.partition("?")[0]))]
     answers = {target: doors[name].get(target.encode())[0] for target in targets}
 

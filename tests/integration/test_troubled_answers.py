@@ -1,4 +1,6 @@
-"""What callers are told while everything behind both services is broken: that it is, and nothing of where and how they run."""
+"""What callers are told while everything behind both services is broken: that it is, and nothing of
+where and how they run.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ BODIES = [
 
 @pytest.fixture(scope="module")
 def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Door]]:
-    """Run services and gateway, with a downloads server that is away, and take Redis and the store from them."""
+    """Run services and gateway, with a downloads server that is away, and take Redis and the store
+    from them.
+    """
     directory = tmp_path_factory.mktemp("troubled")
     (directory / "redis").mkdir()
     with (
@@ -94,7 +98,10 @@ def answers(door: Door) -> Iterator[tuple[str, int, str]]:
     for path in ("/api/v1/build", "/api/v1/build/prepare", "/api/v1/prepare"):
         for request in BODIES:
             content = json.dumps(request).encode()
-            form = "POST {} HTTP/1.1\r\nHost: asu\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
+            form = (
+                "POST {} HTTP/1.1\r\nHost: asu\r\nConnection: close\r\nContent-Type:"
+                " application/json\r\nContent-Length: {}\r\n\r\n"
+            )
             answer = door.knock(form.format(path, len(content)).encode() + content).decode(
                 errors="replace"
             )
@@ -103,7 +110,9 @@ def answers(door: Door) -> Iterator[tuple[str, int, str]]:
 
 @pytest.mark.parametrize("name", ["asu", "prepare", "gateway"])
 def test_nothing_is_told_of_where_it_runs(doors: dict[str, Door], name: str) -> None:
-    """No traceback, no path of the machine, no address of what lies behind, nothing of the environment, no script and no password."""
+    """No traceback, no path of the machine, no address of what lies behind, nothing of the
+    environment, no script and no password.
+    """
     private = [
         str(ROOT),
         str(doors["asu"].log.parent),

@@ -1,4 +1,6 @@
-"""Sweeps that meet a Redis whose memory is full, or that do not hear what it did: each part is done, and each end is written down once."""
+"""Sweeps that meet a Redis whose memory is full, or that do not hear what it did: each part is
+done, and each end is written down once.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +113,9 @@ def world(own_redis: RedisServer, lossy: LossyRedis, tmp_path: Path) -> World:
 
 
 def test_a_full_redis_keeps_no_part_of_a_sweep_from_being_done(world: World) -> None:
-    """What needs no memory is done, for one build as for another; of the rest it is told that it was not."""
+    """What needs no memory is done, for one build as for another; of the rest it is told that it
+    was not.
+    """
     for key in (A, B):
         world.lose(key)
     world.ask(C)

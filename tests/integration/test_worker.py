@@ -61,7 +61,9 @@ def wait_until_no_container(world: WorkerWorld, seconds: float) -> None:
 
 
 def test_a_worker_process_builds_what_waits(lone_worker: WorkerWorld) -> None:
-    """A build put in line is taken by a worker process, ends done, and its container is gone soon after."""
+    """A build put in line is taken by a worker process, ends done, and its container is gone soon
+    after.
+    """
     lone_worker.start_worker()
     key = lone_worker.ask(packages=["vim"])
     lone_worker.wake_worker()
@@ -77,7 +79,9 @@ def test_a_worker_process_builds_what_waits(lone_worker: WorkerWorld) -> None:
 def test_a_worker_process_publishes_into_a_bucket(
     podman: PodmanWorld, shared_redis: RedisServer, tmp_path: Path
 ) -> None:
-    """Each build runs in a process of its own, which has to find its own way to the bucket; on the disk nothing is left."""
+    """Each build runs in a process of its own, which has to find its own way to the bucket; on the
+    disk nothing is left.
+    """
     with running_s3() as url, ExitStack() as stack:
         make_bucket(url, "images")
         values = {
@@ -107,7 +111,9 @@ def test_a_worker_process_publishes_into_a_bucket(
 
 
 def test_a_build_survives_the_death_of_its_worker(lone_worker: WorkerWorld) -> None:
-    """A worker killed in mid-build is noticed, another starts the build again, and one publishes."""
+    """A worker killed in mid-build is noticed, another starts the build again, and one
+    publishes.
+    """
     first = lone_worker.start_worker()
     key = lone_worker.ask(packages=["luci"])
     lone_worker.wake_worker()
@@ -142,7 +148,9 @@ def test_a_worker_told_to_end_finishes_its_build_first(lone_worker: WorkerWorld)
 
 
 def test_a_dead_workers_images_are_not_left_in_the_store(lone_worker: WorkerWorld) -> None:
-    """The build process dies with its worker: nothing is published by a process that nobody watches."""
+    """The build process dies with its worker: nothing is published by a process that nobody
+    watches.
+    """
     first = lone_worker.start_worker()
     key = lone_worker.ask()
     lone_worker.wake_worker()
@@ -179,7 +187,9 @@ def test_redis_may_restart_while_the_image_is_made(lone_worker: WorkerWorld) -> 
 
 
 def test_a_worker_outlives_a_restart_of_redis_in_mid_build(lone_worker: WorkerWorld) -> None:
-    """A worker whose signs of life find no Redis for seconds goes on with its build, and is there for the next one."""
+    """A worker whose signs of life find no Redis for seconds goes on with its build, and is there
+    for the next one.
+    """
     process = lone_worker.start_worker()
     first = lone_worker.ask()
     lone_worker.wake_worker()
@@ -214,7 +224,9 @@ def test_podman_away_fails_the_build_at_once_and_the_next_attempt_works(
 def test_a_build_is_begun_again_when_podman_is_back(
     podman: PodmanWorld, shared_redis: RedisServer, tmp_path: Path
 ) -> None:
-    """Without podman an attempt fails, and nobody has to ask again: the build waits, no worker with it, until its next attempt goes well."""
+    """Without podman an attempt fails, and nobody has to ask again: the build waits, no worker with
+    it, until its next attempt goes well.
+    """
     with ExitStack() as stack:
         world = WorkerWorld(podman, shared_redis, tmp_path, stack, {"retry_delays": (3, 3)})
         with podman.away():
@@ -252,9 +264,11 @@ def test_a_build_that_lacks_memory_says_so(worker: WorkerWorld) -> None:
         with_settings=worker.settings.model_copy(update={"container_memory_mb": 16}),
     )
 
-    assert (body["status"], body["code"], body["fault"]) == (500, "container-failed", "infra"), (
-        body["detail"]
-    )
+    assert (body["status"], body["code"], body["fault"]) == (
+        500,
+        "container-failed",
+        "infra",
+    ), body["detail"]
     assert "killed" in body["detail"]
     wait_until_no_container(worker, 10)
 

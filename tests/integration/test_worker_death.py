@@ -1,4 +1,6 @@
-"""Workers that die, freeze or are told to end in the midst of a build, with a real Redis and a real podman."""
+"""Workers that die, freeze or are told to end in the midst of a build, with a real Redis and a real
+podman.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +113,9 @@ def begin(world: WorkerWorld) -> tuple[subprocess.Popen[bytes], str]:
 
 @pytest.mark.parametrize("successor", ["another worker", "started again"])
 def test_a_killed_worker_costs_one_attempt(lone_worker: WorkerWorld, successor: str) -> None:
-    """Its build process dies with it, its container soon after, the build waits or runs again, and is published once."""
+    """Its build process dies with it, its container soon after, the build waits or runs again, and
+    is published once.
+    """
     worker, key = begin(lone_worker)
     first, horses = lone_worker.attempt(key), work_horses(worker)
     assert horses
@@ -149,7 +153,9 @@ def test_a_killed_worker_costs_one_attempt(lone_worker: WorkerWorld, successor: 
 
 
 def test_a_frozen_worker_publishes_nothing_when_it_thaws(lone_worker: WorkerWorld) -> None:
-    """Stopped for longer than its lease, it finds another attempt in its place: what it has is dropped, and its build too."""
+    """Stopped for longer than its lease, it finds another attempt in its place: what it has is
+    dropped, and its build too.
+    """
     worker, key = begin(lone_worker)
     first, frozen = lone_worker.attempt(key), [worker.pid, *work_horses(worker)]
     signal_all(frozen, signal.SIGSTOP)
@@ -175,7 +181,9 @@ def test_a_frozen_worker_publishes_nothing_when_it_thaws(lone_worker: WorkerWorl
 
 
 def test_a_short_freeze_costs_nothing(lone_worker: WorkerWorld) -> None:
-    """A worker that stands still for less than its lease goes on with its build, and no other takes it."""
+    """A worker that stands still for less than its lease goes on with its build, and no other takes
+    it.
+    """
     worker, key = begin(lone_worker)
     first, frozen = lone_worker.attempt(key), [worker.pid, *work_horses(worker)]
     lone_worker.start_worker()

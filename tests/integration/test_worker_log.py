@@ -1,4 +1,6 @@
-"""What a worker writes down of a build that fails in a way nobody foresaw: where, and none of the error's words."""
+"""What a worker writes down of a build that fails in a way nobody foresaw: where, and none of the
+error's words.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def on_its_way_out():
     raise SystemExit(f"ends over {CANARY}")
 
 configure_logging("debug", sys.argv[4])
-BuildWorker(Redis.from_url(sys.argv[1]), build=globals()[sys.argv[3]], sweep=lambda: None).work(burst=True, logging_level=None)
+redis = Redis.from_url(sys.argv[1])
+worker = BuildWorker(redis, build=globals()[sys.argv[3]], sweep=lambda: None)
+worker.work(burst=True, logging_level=None)
 """
 
 
@@ -59,7 +63,9 @@ BuildWorker(Redis.from_url(sys.argv[1]), build=globals()[sys.argv[3]], sweep=lam
 def test_a_build_that_fails_unforeseen_is_quoted_nowhere(
     shared_redis: RedisServer, failure: str, style: str
 ) -> None:
-    """Neither in the log of a real worker, whoever writes there, nor in what RQ keeps; RQ hears of a failed job all the same."""
+    """Neither in the log of a real worker, whoever writes there, nor in what RQ keeps; RQ hears of
+    a failed job all the same.
+    """
     with Redis.from_url(shared_redis.url) as client:
         client.flushall()
         BuildQueue(client, deadline=60).put()

@@ -1,4 +1,6 @@
-"""A worker with everything real around it: podman, Redis, a store on disk; in this process, or in one of its own."""
+"""A worker with everything real around it: podman, Redis, a store on disk; in this process, or in
+one of its own.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,9 @@ class WorkerWorld:
         self.podman.systems.append(self.system)
 
     def ask(self, **fields: Any) -> str:
-        """Put a build in line and return its key; it is built anew, whatever became of it before."""
+        """Put a build in line and return its key; it is built anew, whatever became of it
+        before.
+        """
         request = BuildRequest.model_validate(
             {"version": "24.10.4", "target": "x86/64", "profile": "generic", **fields}
         ).normalised()
@@ -90,7 +94,9 @@ class WorkerWorld:
         return hashlib.sha256(secrets.token_bytes(16)).hexdigest()
 
     def claim(self, key: str, request: dict[str, Any]) -> str:
-        """Put a plan in line as it is, whatever it holds, and return its key; a worker builds it if it leads to that key."""
+        """Put a plan in line as it is, whatever it holds, and return its key; a worker builds it if
+        it leads to that key.
+        """
         if not self._forget(key):
             # Another test on the same Redis may ask for the same.
             self.stack.callback(self._forget, key)
@@ -105,7 +111,9 @@ class WorkerWorld:
         return key
 
     def _forget(self, key: str) -> bool:
-        """Drop all that Redis knows of a build; False if it knew nothing, or is not there any more."""
+        """Drop all that Redis knows of a build; False if it knew nothing, or is not there any
+        more.
+        """
         with suppress(RedisAwayError):
             self.client.zrem(WAITING, key)
             self.client.srem(RUNNING, key)
@@ -213,7 +221,9 @@ class WorkerWorld:
         )
 
     def counted_builds(self, *, seconds: float) -> tuple[int, dict[bytes, float]]:
-        """Return how many finished builds the statistics know, and their packages; a worker counts when a build has its outcome."""
+        """Return how many finished builds the statistics know, and their packages; a worker counts
+        when a build has its outcome.
+        """
         give_up = time.monotonic() + seconds
         while not self.client.keys(f"{STATISTICS}packages:*") and time.monotonic() < give_up:
             time.sleep(0.05)

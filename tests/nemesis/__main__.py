@@ -1,4 +1,5 @@
-"""The command behind `make nemesis`: a system of its own comes up, the storm goes over it, and the judge speaks.
+"""The command behind `make nemesis`: a system of its own comes up, the storm goes over it, and the
+judge speaks.
 
     SEED=1 NEMESIS_SECONDS=180 python -m tests.nemesis
     python -m tests.nemesis HISTORY.jsonl
@@ -52,7 +53,8 @@ def main(arguments: Sequence[str]) -> int:
         return _judge(Path(arguments[0]))
     if os.geteuid() != 0:
         _say(
-            "make nemesis: podman's root and a file system of its own are needed; run it as root or with sudo"
+            "make nemesis: podman's root and a file system of its own are needed; run it as root or"
+            " with sudo"
         )
         return 1
     seed, seconds = (
@@ -89,7 +91,8 @@ def _run(settings: Settings, schedule: Schedule) -> Path:
     path = settings.run_dir / f"history-{schedule.seed}.jsonl"
     (settings.run_dir / f"plan-{schedule.seed}.json").write_text(schedule.to_json())
     _say(
-        f"seed {schedule.seed}, {schedule.seconds:.0f} s: {len(schedule.asks)} requests, {len(schedule.strikes)} faults"
+        f"seed {schedule.seed}, {schedule.seconds:.0f} s: {len(schedule.asks)} requests,"
+        f" {len(schedule.strikes)} faults"
     )
     deployment = Deployment(settings, _say)
     with deployment.up():
@@ -114,7 +117,8 @@ def _storm_over(deployment: Deployment, schedule: Schedule, recorder: Recorder) 
         storm.blow(schedule.strikes, schedule.seconds)
         storm.calm_down()
         _say(
-            f"{recorder.now():6.1f}  all faults are healed; {sum(client.is_alive() for client in clients)} clients are still waiting"
+            f"{recorder.now():6.1f}  all faults are healed;"
+            f" {sum(client.is_alive() for client in clients)} clients are still waiting"
         )
         _settle(clients, storm)
     finally:

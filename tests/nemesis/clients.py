@@ -1,4 +1,5 @@
-"""The clients: each asks for one build, polls until it has ended, tries again where it is told to, and checks what it downloads.
+"""The clients: each asks for one build, polls until it has ended, tries again where it is told to,
+and checks what it downloads.
 
 They come from addresses of their own, as devices do, and say only what they saw; whether that was
 right is for the judge.
@@ -39,7 +40,9 @@ class Line:
         file: str = "",
         key: str = "",
     ) -> tuple[Exchange, dict[str, Any]]:
-        """Send one request and write down what came of it; return that, and the JSON that was answered."""
+        """Send one request and write down what came of it; return that, and the JSON that was
+        answered.
+        """
         began = self._recorder.now()
         status, content = self._send(path, body)
         answer = _json(content) if purpose != "file" else {}
@@ -60,9 +63,11 @@ class Line:
             )[:300],
             retry_after=int(answer.get("retry_after") or 0),
             place=answer.get("queue_position"),
-            promised={image["name"]: image["sha256"] for image in answer.get("images", ())}
-            if status == OK
-            else {},
+            promised=(
+                {image["name"]: image["sha256"] for image in answer.get("images", ())}
+                if status == OK
+                else {}
+            ),
             file=file,
             sha256=hashlib.sha256(content).hexdigest() if file and status == OK else "",
         )
@@ -70,7 +75,9 @@ class Line:
         return exchange, answer
 
     def fetch(self, key: str, promised: Mapping[str, str]) -> bool:
-        """Download all files of a build, whether one of them fails or not; say whether each came with an answer of 200."""
+        """Download all files of a build, whether one of them fails or not; say whether each came
+        with an answer of 200.
+        """
         statuses = [
             self.ask("file", f"/store/{key}/{name}", file=name, key=key)[0].status
             for name in promised
@@ -98,7 +105,9 @@ class Line:
 
 
 class Client(threading.Thread):
-    """One client, from its request until it has its files, or knows that it cannot have them, or is sent away."""
+    """One client, from its request until it has its files, or knows that it cannot have them, or is
+    sent away.
+    """
 
     def __init__(self, ask: Ask, recorder: Recorder, port: int, leave: threading.Event) -> None:
         super().__init__(name=f"client-{ask.session}", daemon=True)
@@ -153,7 +162,9 @@ class Client(threading.Thread):
         return exchange
 
     def _poll(self, key: str) -> Exchange:
-        """Ask until some answer comes: who is left without one while the API starts again polls on."""
+        """Ask until some answer comes: who is left without one while the API starts again polls
+        on.
+        """
         while True:
             exchange, _ = self._line.ask("poll", f"/api/v1/build/{key}", key=key)
             if exchange.status not in {None, 502, 503, 504} or self._leave.wait(

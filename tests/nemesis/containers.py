@@ -1,4 +1,5 @@
-"""Never two live containers for one build, but for the time that it takes to find out that the older one's owner has gone.
+"""Never two live containers for one build, but for the time that it takes to find out that the
+older one's owner has gone.
 
 What an older attempt leaves is removed by the sweep of any worker: once every 15 s, found due by a
 look at its duties every 5 s, and then podman lists and removes, for which a busy machine is given
@@ -42,11 +43,16 @@ def two_containers(history: History) -> Iterator[str]:
                 yield f"build {key} attempt {older} has two containers at {sample.at:.1f}"
             elif sample.at - since[pair] > SWEPT_AFTER:
                 told.add(pair)
-                yield f"build {key}: the container of attempt {older} has lived beside that of {younger} for {SWEPT_AFTER:.0f} s at {sample.at:.1f}"
+                yield (
+                    f"build {key}: the container of attempt {older} has lived beside that of"
+                    f" {younger} for {SWEPT_AFTER:.0f} s at {sample.at:.1f}"
+                )
 
 
 def longest_overlap(history: History) -> float:
-    """Return for how many seconds, as sampled, containers of two attempts of one build lived beside each other at most."""
+    """Return for how many seconds, as sampled, containers of two attempts of one build lived beside
+    each other at most.
+    """
     seen: dict[tuple[str, int, int], list[float]] = defaultdict(list)
     for sample in history.samples:
         for pair in _pairs(sample):

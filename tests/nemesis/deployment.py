@@ -1,4 +1,5 @@
-"""The system of a run: every part a process of its own on a port of its own, the store on a small file system that can be filled.
+"""The system of a run: every part a process of its own on a port of its own, the store on a small
+file system that can be filled.
 
 The parts are those of `make up`, made from the same pieces; here each can be killed, frozen and
 started alone.
@@ -43,7 +44,9 @@ ENVIRONMENT = {
 
 
 class Deployment:
-    """All processes of a run, by name: redis, podman, upstream, prepare, asu, worker-1, worker-2, gateway."""
+    """All processes of a run, by name: redis, podman, upstream, prepare, asu, worker-1, worker-2,
+    gateway.
+    """
 
     def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
         self.settings = settings
@@ -85,7 +88,9 @@ class Deployment:
         return self._processes.running(name) is not None
 
     def is_healthy(self, name: str) -> bool:
-        """Whether a part does its work again, as far as can be asked; a worker is well when it runs."""
+        """Whether a part does its work again, as far as can be asked; a worker is well when it
+        runs.
+        """
         settings = self.settings
         checks: dict[str, Callable[[], bool]] = {
             "redis": self._redis_answers,
@@ -107,7 +112,9 @@ class Deployment:
         return record is not None
 
     def send_to_family(self, name: str, number: signal.Signals) -> bool:
-        """Send a signal to a part and all that it has begotten: a worker's build is a process of its own."""
+        """Send a signal to a part and all that it has begotten: a worker's build is a process of
+        its own.
+        """
         record = self._processes.running(name)
         for pid in [] if record is None else _family(record.pid):
             try:
@@ -121,7 +128,8 @@ class Deployment:
         return [str(entry["Id"]) for entry in self.containers() if entry["State"] == "running"]
 
     def containers(self) -> list[dict[str, Any]]:
-        """Return what podman lists of this system's containers, ended ones too; asked past the service, which may be away.
+        """Return what podman lists of this system's containers, ended ones too; asked past the
+        service, which may be away.
 
         Raises Trouble where podman does not list: no containers and no answer are two things.
         """
@@ -195,7 +203,8 @@ class Deployment:
         ):
             if not web.is_free("127.0.0.1", port):
                 raise Trouble(
-                    f"port {port} is taken by another program; choose another one: {name}_PORT={port + 1000}"
+                    f"port {port} is taken by another program; choose another one:"
+                    f" {name}_PORT={port + 1000}"
                 )
         self._programs = {program.name: program for program in self._describe(described)}
 
@@ -262,7 +271,9 @@ class Deployment:
         yield Program(name="gateway", command=gateway.nginx_command(configuration))
 
     def _clear(self) -> None:
-        """End all processes, remove all containers, and leave nothing but histories, logs and what takes time to make."""
+        """End all processes, remove all containers, and leave nothing but histories, logs and what
+        takes time to make.
+        """
         for name in reversed(self._processes.names()):
             self.send_to_family(name, signal.SIGCONT)
             # Killed, not drained: nobody waits for its build any more, and the build dies with it.
@@ -284,13 +295,16 @@ class Deployment:
 
 @contextmanager
 def _alone(run_dir: Path) -> Iterator[None]:
-    """Let one run at a time use the directory; another one would begin with taking this one down."""
+    """Let one run at a time use the directory; another one would begin with taking this one
+    down.
+    """
     with (run_dir / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Trouble(
-                f"another run is going on in {run_dir}; choose another directory and other ports, or wait"
+                f"another run is going on in {run_dir}; choose another directory and other ports,"
+                " or wait"
             ) from None
         yield
 

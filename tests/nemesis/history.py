@@ -1,4 +1,6 @@
-"""What happened, line by line: written while it happens, read by the judge. All times are seconds since the run began."""
+"""What happened, line by line: written while it happens, read by the judge. All times are seconds
+since the run began.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEnd:
-    """A client has what it came for, was told that it cannot have it, or was sent away when the run ended."""
+    """A client has what it came for, was told that it cannot have it, or was sent away when the run
+    ended.
+    """
 
     session: int
     wish: str
@@ -90,7 +94,9 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """A change of a build's record, in the order in which Redis wrote them down; `state` is `gone` for one that was deleted."""
+    """A change of a build's record, in the order in which Redis wrote them down; `state` is `gone`
+    for one that was deleted.
+    """
 
     key: str
     state: str
@@ -99,7 +105,9 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """How things stood when all faults were healed and every client had ended or had waited long enough."""
+    """How things stood when all faults were healed and every client had ended or had waited long
+    enough.
+    """
 
     at: float
     records: Mapping[str, str]  # Key → state.
@@ -146,7 +154,9 @@ KINDS: dict[str, type[Event]] = {
 
 
 class Recorder:
-    """Writes events from several threads, each at once, so that a run that is broken off leaves what it saw."""
+    """Writes events from several threads, each at once, so that a run that is broken off leaves
+    what it saw.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file: TextIO = path.open("w", encoding="utf-8")

@@ -1,4 +1,5 @@
-"""What Redis wrote down of the build records: its append-only file holds every change in its order, those of the Lua scripts included.
+"""What Redis wrote down of the build records: its append-only file holds every change in its order,
+those of the Lua scripts included.
 
 It is the one witness that misses nothing: a sample of the records would not see a failure that a
 new request replaced at once. The file ends where the process was killed, which may be in the middle
@@ -19,7 +20,9 @@ DIRECTORY = "appendonlydir"
 
 
 def read_transitions(redis_directory: Path) -> list[Transition]:
-    """Return every change of state of every build, in order; the base, a snapshot from before the run, is empty."""
+    """Return every change of state of every build, in order; the base, a snapshot from before the
+    run, is empty.
+    """
     directory = redis_directory / DIRECTORY
     [manifest] = directory.glob("*.manifest")
     entries = [line.split() for line in manifest.read_text().splitlines()]
@@ -33,7 +36,9 @@ def read_transitions(redis_directory: Path) -> list[Transition]:
 
 
 def transitions_of(content: bytes) -> Iterator[Transition]:
-    """Yield the changes of state that commands make: hashes of builds that get a state, or are deleted."""
+    """Yield the changes of state that commands make: hashes of builds that get a state, or are
+    deleted.
+    """
     known: set[str] = set()
     for command in commands_of(io.BytesIO(content)):
         name, *arguments = command
@@ -56,7 +61,9 @@ def transitions_of(content: bytes) -> Iterator[Transition]:
 
 
 def commands_of(stream: BinaryIO) -> Iterator[Sequence[bytes]]:
-    """Yield the commands of an append-only file: `*COUNT`, then `$LENGTH` and the bytes of each word; lines with `#` are notes."""
+    """Yield the commands of an append-only file: `*COUNT`, then `$LENGTH` and the bytes of each
+    word; lines with `#` are notes.
+    """
     while (line := stream.readline()).endswith(b"\n"):
         if line.startswith(b"#"):
             continue

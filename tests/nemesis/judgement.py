@@ -1,4 +1,5 @@
-"""The judge: what a history must not hold. A pure function, so that it can be shown to find each kind of violation.
+"""The judge: what a history must not hold. A pure function, so that it can be shown to find each
+kind of violation.
 
 Each check yields one sentence per violation. What a fault excuses is written down beside the check
 that excuses it, and nothing else is.
@@ -59,11 +60,16 @@ def nothing_dies(history: History) -> Iterator[str]:
 
 
 def every_request_ends(history: History) -> Iterator[str]:
-    """Find clients without the image, or the failure, that their request deserves, and what still waits or runs when all is quiet."""
+    """Find clients without the image, or the failure, that their request deserves, and what still
+    waits or runs when all is quiet.
+    """
     for end in history.ends:
         expected = "user" if BY_NAME[end.wish].code else "done"
         if end.outcome != expected:
-            yield f"client {end.session} ({end.wish}, build {end.key or 'never accepted'}) ended as {end.outcome} at {end.at:.1f}, not as {expected}"
+            yield (
+                f"client {end.session} ({end.wish}, build {end.key or 'never accepted'}) ended as"
+                f" {end.outcome} at {end.at:.1f}, not as {expected}"
+            )
     answered = {exchange.session for exchange in history.exchanges} - {0}
     for session in sorted(answered - {end.session for end in history.ends}):
         yield f"client {session} never came to an end"
@@ -79,7 +85,9 @@ def every_request_ends(history: History) -> Iterator[str]:
 
 
 def nobody_is_blamed(history: History) -> Iterator[str]:
-    """Find failures of fine requests that are called the user's, and bad requests that end as an image or as something else than they are."""
+    """Find failures of fine requests that are called the user's, and bad requests that end as an
+    image or as something else than they are.
+    """
     for exchange in history.exchanges:
         wish = BY_NAME.get(exchange.wish)
         if wish is None or exchange.purpose == "file":
@@ -99,7 +107,9 @@ def nobody_is_blamed(history: History) -> Iterator[str]:
 
 
 def polls_are_answered(history: History) -> Iterator[str]:
-    """Find polls of accepted builds that are told neither 200, 202 nor how the build failed, while the API was not away."""
+    """Find polls of accepted builds that are told neither 200, 202 nor how the build failed, while
+    the API was not away.
+    """
     for exchange in history.exchanges:
         if exchange.purpose != "poll" or exchange.status in {OK, ACCEPTED}:
             continue
@@ -109,7 +119,9 @@ def polls_are_answered(history: History) -> Iterator[str]:
 
 
 def requests_are_answered(history: History) -> Iterator[str]:
-    """Find requests that are neither taken, told how they failed, nor put off; a mistake of the server's own is never an answer."""
+    """Find requests that are neither taken, told how they failed, nor put off; a mistake of the
+    server's own is never an answer.
+    """
     for exchange in history.exchanges:
         if exchange.code == OWN_MISTAKE:
             yield f"{_told(exchange)}: a mistake of the server's own"
@@ -122,7 +134,9 @@ def requests_are_answered(history: History) -> Iterator[str]:
 
 
 def files_are_as_promised(history: History) -> Iterator[str]:
-    """Find files of finished builds that do not come through the gateway, or with another sha256 than the client had been told."""
+    """Find files of finished builds that do not come through the gateway, or with another sha256
+    than the client had been told.
+    """
     promised: dict[tuple[int, str, str], str] = {}
     for exchange in history.exchanges:
         promised |= {
@@ -133,13 +147,18 @@ def files_are_as_promised(history: History) -> Iterator[str]:
             continue
         wanted = promised.get((exchange.session, exchange.key, exchange.file), "nothing")
         if exchange.status == OK and exchange.sha256 != wanted:
-            yield f"{_told(exchange)}: {exchange.file} has sha256 {exchange.sha256}, promised was {wanted}"
+            yield (
+                f"{_told(exchange)}: {exchange.file} has sha256 {exchange.sha256}, promised was"
+                f" {wanted}"
+            )
         if exchange.status != OK and not _is_excused(history, exchange):
             yield f"{_told(exchange)}: {exchange.file} does not come"
 
 
 def promises_are_kept(history: History) -> Iterator[str]:
-    """Find finished builds that show another sha256 than before: no fault takes files away, so nothing is legitimately built anew."""
+    """Find finished builds that show another sha256 than before: no fault takes files away, so
+    nothing is legitimately built anew.
+    """
     shown: dict[tuple[str, str], str] = {}
     for exchange in history.exchanges:
         for name, digest in exchange.promised.items():
@@ -149,7 +168,9 @@ def promises_are_kept(history: History) -> Iterator[str]:
 
 
 def one_build_each(history: History) -> Iterator[str]:
-    """Find equal requests that are two builds, unlike ones that are one, and builds that nobody asked for."""
+    """Find equal requests that are two builds, unlike ones that are one, and builds that nobody
+    asked for.
+    """
     wishes: dict[str, set[str]] = defaultdict(set)
     for exchange in history.exchanges:
         if exchange.purpose == "post" and exchange.key:
@@ -172,7 +193,9 @@ def one_build_each(history: History) -> Iterator[str]:
 
 
 def records_end_once(history: History) -> Iterator[str]:
-    """Find what was done and did not stay so, failures of the user's that did not (they outlive a run), and ends without a beginning."""
+    """Find what was done and did not stay so, failures of the user's that did not (they outlive a
+    run), and ends without a beginning.
+    """
     records: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for transition in history.transitions:
         records[transition.key].append((transition.state, transition.fault))
@@ -187,7 +210,9 @@ def records_end_once(history: History) -> Iterator[str]:
 
 
 def store_and_records_agree(history: History) -> Iterator[str]:
-    """Find files without a record, finished records without their files as they were promised, and containers that are left over."""
+    """Find files without a record, finished records without their files as they were promised, and
+    containers that are left over.
+    """
     if history.survey is None:
         return
     records, store = history.survey.records, history.survey.store
@@ -204,9 +229,15 @@ def store_and_records_agree(history: History) -> Iterator[str]:
             yield f"build {key} is done and nobody was ever shown its images"
         for name, digest in promised.get(key, {}).items():
             if key in store and store[key].get(name) != digest:
-                yield f"build {key}: {name} in the store has sha256 {store[key].get(name)}, promised was {digest}"
+                yield (
+                    f"build {key}: {name} in the store has sha256 {store[key].get(name)}, promised"
+                    f" was {digest}"
+                )
     for container in history.survey.containers:
-        yield f"a container of build {container.key} attempt {container.attempt} is left over ({container.state})"
+        yield (
+            f"a container of build {container.key} attempt {container.attempt} is left over"
+            f" ({container.state})"
+        )
 
 
 def metrics_agree(history: History) -> Iterator[str]:
@@ -236,9 +267,14 @@ def metrics_agree(history: History) -> Iterator[str]:
         yield f"{doubled} ends are counted too often, at most {by_redis} may be: {told}"
     failures = sum(value for outcome, value in counted.items() if outcome != "done")
     if failures != history.survey.failures:
-        yield f"the metrics count {failures} failures by fault and {history.survey.failures} by code"
+        yield (
+            f"the metrics count {failures} failures by fault and {history.survey.failures} by code"
+        )
     if history.survey.waiting or history.survey.running:
-        yield f"the metrics say that {history.survey.waiting} builds wait and {history.survey.running} run when all have ended"
+        yield (
+            f"the metrics say that {history.survey.waiting} builds wait and"
+            f" {history.survey.running} run when all have ended"
+        )
 
 
 def summary(history: History) -> Iterator[str]:
@@ -254,15 +290,23 @@ def summary(history: History) -> Iterator[str]:
     )
     yield f"failures  {dict(failures)} as polls were told"
     states = Counter(f"{one.state} {one.fault}".strip() for one in history.transitions)
-    yield f"records   {dict(states)} written by Redis, {dict(history.survey.counted) if history.survey else {}} counted by the metrics"
+    yield (
+        f"records   {dict(states)} written by Redis,"
+        f" {dict(history.survey.counted) if history.survey else {}} counted by the metrics"
+    )
     most = max((len(one.containers) for one in history.samples), default=0)
     overlap = longest_overlap(history)
-    yield f"samples   {len(history.samples)}, at most {most} containers at once, two of one build for at most {overlap:.0f} s"
+    yield (
+        f"samples   {len(history.samples)}, at most {most} containers at once, two of one build for"
+        f" at most {overlap:.0f} s"
+    )
     yield f"places    {compared_places(history)} polls were told one"
 
 
 def _is_put_off(exchange: Exchange) -> bool:
-    """Whether a request is to come again later: by its status, or since its answer says when and is no mistake of the server's own."""
+    """Whether a request is to come again later: by its status, or since its answer says when and is
+    no mistake of the server's own.
+    """
     return exchange.status in TRY_AGAIN or (
         exchange.retry_after > 0 and exchange.code != OWN_MISTAKE
     )
@@ -305,6 +349,6 @@ def _told(exchange: Exchange) -> str:
         else "no answer"
     )
     return (
-        f"client {exchange.session} at {exchange.began:.1f}-{exchange.ended:.1f}, {exchange.purpose} of {exchange.key or exchange.wish}: "
-        f"{what} ({exchange.detail})"
+        f"client {exchange.session} at {exchange.began:.1f}-{exchange.ended:.1f},"
+        f" {exchange.purpose} of {exchange.key or exchange.wish}: {what} ({exchange.detail})"
     )

@@ -30,7 +30,10 @@ def places_never_rise(history: History) -> Iterator[str]:
             and _is_worse(poll, before)
             and not _is_posted_between(posts, before, poll)
         ):
-            yield f"client {poll.session}, build {poll.key}: place {before.place} at {before.ended:.1f} became {poll.place} at {poll.began:.1f}"
+            yield (
+                f"client {poll.session}, build {poll.key}: place {before.place} at"
+                f" {before.ended:.1f} became {poll.place} at {poll.began:.1f}"
+            )
 
 
 def compared_places(history: History) -> int:

@@ -1,4 +1,5 @@
-"""What happens when: the requests and the faults of a run, as a pure function of its seed and length.
+"""What happens when: the requests and the faults of a run, as a pure function of its seed and
+length.
 
 A run can be replayed as far as its plan goes. How the system's processes interleave is the
 machine's, so a violation may need several runs of the same seed to come again; the history tells
@@ -51,7 +52,9 @@ BREAKS = ("500", "503", "truncated", "slow")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """A client begins: when, for what (the name of a wish), how often it polls, and whether it looks at a preview first."""
+    """A client begins: when, for what (the name of a wish), how often it polls, and whether it
+    looks at a preview first.
+    """
 
     session: int
     at: float
@@ -63,7 +66,9 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strike:
-    """A fault begins: when, what kind, where, for how many seconds, and `how` where there are several ways."""
+    """A fault begins: when, what kind, where, for how many seconds, and `how` where there are
+    several ways.
+    """
 
     at: float
     kind: str
@@ -89,7 +94,8 @@ class Schedule:
 def make_schedule(seed: int, seconds: float) -> Schedule:
     """Return the run of a seed that lasts so long."""
     # Apart from each other, so that neither changes when the other draws one number more.
-    for_asks, for_strikes = random.Random(f"asks {seed}"), random.Random(f"strikes {seed}")  # noqa: S311  # It must be foreseeable.
+    # It must be foreseeable.
+    for_asks, for_strikes = random.Random(f"asks {seed}"), random.Random(f"strikes {seed}")  # noqa: S311
     return Schedule(
         seed=seed,
         seconds=seconds,
@@ -131,7 +137,9 @@ def _asks(rng: random.Random, seconds: float) -> tuple[Ask, ...]:
 
 
 def _strikes(rng: random.Random, seconds: float) -> tuple[Strike, ...]:
-    """Break one thing after another: each kind once before any comes again, and nothing that is broken already."""
+    """Break one thing after another: each kind once before any comes again, and nothing that is
+    broken already.
+    """
     strikes: list[Strike] = []
     busy: dict[str, float] = {}
     bag: list[str] = []

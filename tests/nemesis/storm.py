@@ -1,4 +1,5 @@
-"""The storm: carries the strikes of a schedule out and heals them, and writes down for how long each part was really away.
+"""The storm: carries the strikes of a schedule out and heals them, and writes down for how long
+each part was really away.
 
 One thread does it all, in small steps: several faults may be on at once, and none may keep another
 waiting.
@@ -87,11 +88,13 @@ class Storm:
     def _begin(self, strike: Strike) -> None:
         if any(fault.strike.target == strike.target for fault in self._faults):
             self._say(
-                f"{self._recorder.now():6.1f}  {strike.kind} {strike.target}: it has not come back from the last fault yet; left alone"
+                f"{self._recorder.now():6.1f}  {strike.kind} {strike.target}: it has not come back"
+                " from the last fault yet; left alone"
             )
             return
         self._say(
-            f"{self._recorder.now():6.1f}  {strike.kind} {strike.target} {strike.how} {strike.seconds:.1f} s"
+            f"{self._recorder.now():6.1f}  {strike.kind} {strike.target} {strike.how}"
+            f" {strike.seconds:.1f} s"
         )
         fault = _Fault(strike, self._recorder.now())
         self._faults.append(fault)
@@ -158,7 +161,9 @@ def _fill(path: Path) -> None:
 
 
 def _break(path: Path, how: str) -> None:
-    """Break every answer of the downloads server; the file is put in place whole, since it is read at each request."""
+    """Break every answer of the downloads server; the file is put in place whole, since it is read
+    at each request.
+    """
     draft = path.with_suffix(".new")
     draft.write_text(
         json.dumps(

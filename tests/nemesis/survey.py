@@ -1,4 +1,6 @@
-"""What is looked at beside the clients: the containers all the time, and everything once more when the run is over."""
+"""What is looked at beside the clients: the containers all the time, and everything once more when
+the run is over.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ class Sampler(threading.Thread):
 
 
 def builds_of(deployment: Deployment) -> tuple[Container, ...]:
-    """Return the containers in which builds run, without those that close their networks for a moment at the beginning."""
+    """Return the containers in which builds run, without those that close their networks for a
+    moment at the beginning.
+    """
     return tuple(
         _container(entry) for entry in deployment.containers() if LABEL_FENCE not in entry["Labels"]
     )
@@ -66,7 +70,9 @@ def _container(entry: Mapping[str, Any]) -> Container:
 
 
 def survey(deployment: Deployment, recorder: Recorder) -> Survey:
-    """Look at everything, once the last leftovers have been swept or should have been, and let a last client fetch every image."""
+    """Look at everything, once the last leftovers have been swept or should have been, and let a
+    last client fetch every image.
+    """
     give_up = time.monotonic() + LEFTOVERS_SECONDS
     while containers_of(deployment) and time.monotonic() < give_up:
         time.sleep(PAUSE)

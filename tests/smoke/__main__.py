@@ -1,4 +1,6 @@
-"""Start the compose files for real, use them, scale them, replace their parts under load, and take everything down."""
+"""Start the compose files for real, use them, scale them, replace their parts under load, and take
+everything down.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +119,9 @@ def _clear_up(*deployments: Deployment) -> None:
 
 
 def _free_port() -> int:
-    """Return a port that nobody listens on; a random one, so that runs at the same time do not choose alike."""
+    """Return a port that nobody listens on; a random one, so that runs at the same time do not
+    choose alike.
+    """
     return next(port for port in random.sample(PORTS, len(PORTS)) if is_free("127.0.0.1", port))
 
 

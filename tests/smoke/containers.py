@@ -1,4 +1,6 @@
-"""What holds of running containers: no rights, limits, nothing to write, walls between the networks, and little memory."""
+"""What holds of running containers: no rights, limits, nothing to write, walls between the
+networks, and little memory.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ for target in sys.argv[1:]:
 
 
 def check_settings(deployment: Deployment) -> str:
-    """Return a line for the report; raises SmokeError when `asu check` finds a problem, as the API and the worker see it."""
+    """Return a line for the report; raises SmokeError when `asu check` finds a problem, as the API
+    and the worker see it.
+    """
     for part in ("api", "worker"):
         deployment.engine.podman(
             "exec", deployment.containers(part)[0], "asu", "check", "--part", part
@@ -39,7 +43,9 @@ def check_settings(deployment: Deployment) -> str:
 
 
 def check_containers(deployment: Deployment) -> str:
-    """Return a line for the report; raises SmokeError when a container may do more than it needs."""
+    """Return a line for the report; raises SmokeError when a container may do more than it
+    needs.
+    """
     names = [name for name in deployment.containers() if _service(deployment, name) not in STANDINS]
     for name in names:
         found = deployment.inspect(name)
@@ -59,11 +65,16 @@ def check_containers(deployment: Deployment) -> str:
         }
         if wrong := [what for what, holds in complaints.items() if holds]:
             raise SmokeError(f"{name} {', '.join(wrong)}")
-    return f"{len(names)} containers: none is root, has capabilities or can write into its image; all have limits"
+    return (
+        f"{len(names)} containers: none is root, has capabilities or can write into its image; all"
+        " have limits"
+    )
 
 
 def check_ports(deployment: Deployment, door: str) -> str:
-    """Return a line for the report; raises SmokeError when anything but the door publishes a port, or to other machines."""
+    """Return a line for the report; raises SmokeError when anything but the door publishes a port,
+    or to other machines.
+    """
     for name in deployment.containers():
         for binding in (
             binding
@@ -78,7 +89,9 @@ def check_ports(deployment: Deployment, door: str) -> str:
 def check_walls(
     deployment: Deployment, network: str, image: str, services: Sequence[tuple[str, int]]
 ) -> str:
-    """Return a line for the report; raises SmokeError when a container where builds run reaches one of the services, or podman."""
+    """Return a line for the report; raises SmokeError when a container where builds run reaches one
+    of the services, or podman.
+    """
     targets = [
         f"{address}:{port}"
         for service, port in services
@@ -89,7 +102,8 @@ def check_walls(
     reached = deployment.engine.podman(*probe, CONNECT, "upstream:8002", *targets).split()
     if reached != ["upstream:8002"]:
         raise SmokeError(
-            f"from the builds' network, {reached or 'nothing'} can be reached; it should be upstream:8002 alone"
+            f"from the builds' network, {reached or 'nothing'} can be reached; it should be"
+            " upstream:8002 alone"
         )
     if deployment.engine.succeeds(*probe, "import os; os.stat('/run/podman/podman.sock')"):
         raise SmokeError("a build can see podman's socket")
@@ -97,7 +111,9 @@ def check_walls(
 
 
 def idle_footprint(deployment: Deployment) -> list[str]:
-    """Return lines about the memory that each container takes, shared pages shared out; raises SmokeError when it is too much."""
+    """Return lines about the memory that each container takes, shared pages shared out; raises
+    SmokeError when it is too much.
+    """
     figures = {
         name: _memory(deployment, name)
         for name in deployment.containers()

@@ -50,7 +50,9 @@ class Deployment:
         return self.engine.run(["podman-compose", *self.options, *before, *arguments])
 
     def up(self, *services: str) -> None:
-        """Start everything, or these services and what they depend on, and wait until it is healthy."""
+        """Start everything, or these services and what they depend on, and wait until it is
+        healthy.
+        """
         self.compose("up", "-d", "--no-build", *services)
         self.wait_until_healthy()
 
@@ -61,7 +63,9 @@ class Deployment:
         return self.containers(service)
 
     def with_replicas(self, **replicas: int) -> Deployment:
-        """Have that many replicas of each service, in one call and for good: the numbers go where an operator writes them, into .env."""
+        """Have that many replicas of each service, in one call and for good: the numbers go where
+        an operator writes them, into .env.
+        """
         settings = {
             **self.settings,
             **{f"{service.upper()}_REPLICAS": str(number) for service, number in replicas.items()},
@@ -114,7 +118,9 @@ class Deployment:
         }
 
     def wait_until_healthy(self) -> None:
-        """Run each container's own health check until it is content, as systemd would have it run."""
+        """Run each container's own health check until it is content, as systemd would have it
+        run.
+        """
         deadline = time.monotonic() + HEALTH_SECONDS
         for name in self.containers(everything=True):
             if not self.inspect(name)["Config"].get("Healthcheck"):

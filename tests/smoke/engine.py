@@ -1,4 +1,6 @@
-"""A podman of the smoke test's own: storage, settings and service apart from the machine's, so that stand-ins fool nobody else."""
+"""A podman of the smoke test's own: storage, settings and service apart from the machine's, so that
+stand-ins fool nobody else.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ class Engine:
         input_from: Any = None,
         extra: Mapping[str, str] | None = None,
     ) -> str:
-        """Run a command from the checkout, return what it prints; raises SmokeError with its output when it fails."""
+        """Run a command from the checkout, return what it prints; raises SmokeError with its output
+        when it fails.
+        """
         environment = {**self.environment, **(extra or {})}
         done = subprocess.run(
             command,
@@ -61,7 +65,8 @@ class Engine:
         )
         if done.returncode:
             raise SmokeError(
-                f"`{' '.join(command)}` ended with {done.returncode}:\n{(done.stdout + done.stderr)[-TAIL:]}"
+                f"`{' '.join(command)}` ended with"
+                f" {done.returncode}:\n{(done.stdout + done.stderr)[-TAIL:]}"
             )
         return done.stdout
 
@@ -81,7 +86,9 @@ class Engine:
 
     @contextmanager
     def service(self) -> Iterator[None]:
-        """Run the service that workers build with; its socket is root's and open to root's group, as systemd makes it."""
+        """Run the service that workers build with; its socket is root's and open to root's group,
+        as systemd makes it.
+        """
         self.socket.unlink(missing_ok=True)
         command = ["podman", "system", "service", "--time=0", f"unix://{self.socket}"]
         with (self.directory / "podman.log").open("wb") as log:
@@ -98,7 +105,8 @@ class Engine:
             while not self.socket.exists():
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise SmokeError(
-                        f"podman's service did not start: {(self.directory / 'podman.log').read_text()[-TAIL:]}"
+                        "podman's service did not start:"
+                        f" {(self.directory / 'podman.log').read_text()[-TAIL:]}"
                     )
                 time.sleep(0.05)
             self.socket.chmod(0o660)
@@ -109,7 +117,9 @@ class Engine:
 
 
 def make_engine(directory: Path) -> Engine:
-    """Return an engine whose storage lies below `directory`; what an earlier run left there is kept."""
+    """Return an engine whose storage lies below `directory`; what an earlier run left there is
+    kept.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     storage = directory / "storage"
     storage.mkdir(exist_ok=True)
@@ -147,7 +157,9 @@ def _storage_settings(storage: Path, run_root: str) -> str:
 
 
 def fetch_builder_base(engine: Engine) -> None:
-    """Copy the stand-in builders' base from the machine's own podman, where other tests have it, too."""
+    """Copy the stand-in builders' base from the machine's own podman, where other tests have it,
+    too.
+    """
     subprocess.run([ROOT / "tests" / "imagebuilder" / "make_base"], check=True, capture_output=True)
     wanted = subprocess.run(
         ["podman", "image", "inspect", "--format", "{{.Id}}", BUILDER_BASE],
@@ -166,7 +178,8 @@ def fetch_builder_base(engine: Engine) -> None:
 
 
 def package_index_options(engine: Engine) -> list[str]:
-    """Return options of `podman build` with which pip inside finds what it finds here, by this machine's own settings.
+    """Return options of `podman build` with which pip inside finds what it finds here, by this
+    machine's own settings.
 
     They are mounted while the build runs, and so are the files that they name; nothing of them
     stays in the image.

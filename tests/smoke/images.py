@@ -37,7 +37,8 @@ def has(name):
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:
         return False
-print(json.dumps([name for name in modules if has(name)] + [name for name in tools if shutil.which(name)]))
+found = [name for name in modules if has(name)]
+print(json.dumps(found + [name for name in tools if shutil.which(name)]))
 """
 
 
@@ -92,7 +93,9 @@ def revision() -> str:
 
 
 def check_images(engine: Engine) -> list[str]:
-    """Return lines about the sizes; raises SmokeError when an image is too large, runs as root or holds what it should not."""
+    """Return lines about the sizes; raises SmokeError when an image is too large, runs as root or
+    holds what it should not.
+    """
     lines = []
     base = _size(engine, PYTHON)
     for image, most in MOST_ADDED.items():

@@ -1,4 +1,6 @@
-"""Workers on another machine: two deployments that have in common a bucket, and a network with nothing in it but Redis."""
+"""Workers on another machine: two deployments that have in common a bucket, and a network with
+nothing in it but Redis.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ SITE = {
 
 @contextmanager
 def bucket(engine: Engine) -> Iterator[dict[str, str]]:
-    """Make the network between the machines, and a bucket on this one; yield the settings that name both."""
+    """Make the network between the machines, and a bucket on this one; yield the settings that name
+    both.
+    """
     if not engine.succeeds("network", "exists", BETWEEN):
         engine.podman("network", "create", "--opt", "isolate=true", BETWEEN)
     gateway = json.loads(engine.podman("network", "inspect", BETWEEN))[0]["subnets"][0]["gateway"]
@@ -57,7 +61,9 @@ def bucket(engine: Engine) -> Iterator[dict[str, str]]:
 def try_many_machines(
     here: Deployment, there: Deployment, port: int, say: Callable[[str], None]
 ) -> None:
-    """Build on one machine what was asked for on the other; raises SmokeError at the first thing that does not hold."""
+    """Build on one machine what was asked for on the other; raises SmokeError at the first thing
+    that does not hold.
+    """
     here.up(*HERE)
     there.up()
     if here.containers("worker"):
@@ -76,7 +82,8 @@ def try_many_machines(
     key = request_build(client)
     build = await_build(client, key)
     say(
-        f"asked for here, built there, fetched from the bucket: {len(build['images'])} images, {download(client, build)} bytes"
+        f"asked for here, built there, fetched from the bucket: {len(build['images'])} images,"
+        f" {download(client, build)} bytes"
     )
     _, listing = ask(f"{here.settings['SMOKE_BUCKET']}?list-type=2")
     # Each publication has a place of its own.

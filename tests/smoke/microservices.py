@@ -1,4 +1,6 @@
-"""The microservices deployment: used, scaled, and its parts stopped and replaced while clients go on."""
+"""The microservices deployment: used, scaled, and its parts stopped and replaced while clients go
+on.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,8 @@ def try_microservices(
     key = request_build(client)
     build = await_build(client, key)
     say(
-        f"preview, build and download through the gateway: {len(build['images'])} images, {download(client, build)} bytes"
+        f"preview, build and download through the gateway: {len(build['images'])} images,"
+        f" {download(client, build)} bytes"
     )
     _scale(deployment, port, say)
     _stop_one(deployment, port, say)
@@ -75,7 +78,9 @@ def try_microservices(
 
 
 def _scale(deployment: Deployment, port: int, say: Callable[[str], None]) -> None:
-    """Start more replicas: they are found without a restart, take their part, and bring more throughput."""
+    """Start more replicas: they are found without a restart, take their part, and bring more
+    throughput.
+    """
     one = _throughput(port)
     deployment.scale("prepare", 2)
     time.sleep(LOOKUP_SECONDS)
@@ -94,7 +99,8 @@ def _scale(deployment: Deployment, port: int, say: Callable[[str], None]) -> Non
             f"of the replicas at {sorted(expected)} only those at {sorted(answered)} answered"
         )
     say(
-        f"scaled to {len(replicas)} replicas of prepare, and each has answered: {', '.join(sorted(answered))}"
+        f"scaled to {len(replicas)} replicas of prepare, and each has answered:"
+        f" {', '.join(sorted(answered))}"
     )
 
 
@@ -106,7 +112,8 @@ def _scale_for_good(deployment: Deployment, say: Callable[[str], None]) -> None:
     untouched = before <= {grown.inspect(name)["Id"] for name in grown.containers()}
     if counts != {"prepare": 4, "worker": 2} or not untouched:
         raise SmokeError(
-            f"PREPARE_REPLICAS=4 WORKER_REPLICAS=2 led to {counts}, and what ran before is {'' if untouched else 'not '}there"
+            f"PREPARE_REPLICAS=4 WORKER_REPLICAS=2 led to {counts}, and what ran before is"
+            f" {'' if untouched else 'not '}there"
         )
     say("scaled to 4 replicas of prepare and 2 workers in one call, and nothing was restarted")
 
@@ -131,7 +138,9 @@ def _stop_one(deployment: Deployment, port: int, say: Callable[[str], None]) -> 
 def _replace(
     deployment: Deployment, port: int, key: str, network: str, say: Callable[[str], None]
 ) -> None:
-    """Replace both services by new containers while clients poll, ask for previews and for builds, and builds come and go."""
+    """Replace both services by new containers while clients poll, ask for previews and for builds,
+    and builds come and go.
+    """
 
     def ask(client: Client, number: int) -> tuple[int, bytes]:
         if number % 10 == 0:
@@ -150,19 +159,23 @@ def _replace(
             deployment.replace(service)
         say(
             load.must_be_flawless(
-                f"polls, previews and requests for a build while every replica of {service} was replaced"
+                f"polls, previews and requests for a build while every replica of {service} was"
+                " replaced"
             )
         )
 
 
 def _replace_worker(deployment: Deployment, key: str, say: Callable[[str], None]) -> None:
-    """Replace the worker by a new container, which knows from the audit log of a build that the old one made."""
+    """Replace the worker by a new container, which knows from the audit log of a build that the old
+    one made.
+    """
     before = _audited(deployment, key)
     deployment.replace("worker")
     after = _audited(deployment, key)
     if not before or before != after:
         raise SmokeError(
-            f"the audit log tells of the build {before!r}, and after the worker was replaced {after!r}"
+            f"the audit log tells of the build {before!r}, and after the worker was replaced"
+            f" {after!r}"
         )
     say("the audit log tells of the build, and goes on doing so after the worker was replaced")
 
@@ -180,7 +193,9 @@ def _audited(deployment: Deployment, key: str) -> list[str]:
 
 @contextmanager
 def _coming_and_going(deployment: Deployment, network: str) -> Iterator[None]:
-    """Have one container after another in the builds' network, as builds are: podman's name server loses questions meanwhile."""
+    """Have one container after another in the builds' network, as builds are: podman's name server
+    loses questions meanwhile.
+    """
     over = threading.Event()
 
     def start_one_after_another() -> None:

@@ -1,4 +1,6 @@
-"""The profile `monitoring`: Prometheus finds every replica, understands every panel, and calls when it should."""
+"""The profile `monitoring`: Prometheus finds every replica, understands every panel, and calls when
+it should.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,15 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0  # Seconds; names are looked up, replicas asked and rules applied every 15.
 CASES = ROOT / "tests" / "smoke" / "alert_cases.yml"
-ASK = "import sys, urllib.request; print(urllib.request.urlopen('http://prometheus:9090/api/v1/' + sys.argv[1], timeout=5).read().decode())"
+ASK = (
+    "import sys, urllib.request; print(urllib.request.urlopen('http://prometheus:9090/api/v1/' +"
+    " sys.argv[1], timeout=5).read().decode())"
+)
 
 
 def try_monitoring(deployment: Deployment, say: Callable[[str], None]) -> None:
-    """Start Prometheus and wait until it has asked every replica; raises SmokeError when one is missing or a question is not understood.
+    """Start Prometheus and wait until it has asked every replica; raises SmokeError when one is
+    missing or a question is not understood.
 
     Grafana is left out: no distribution has it, so nothing can stand in for its image.
     """
@@ -42,7 +48,8 @@ def try_monitoring(deployment: Deployment, say: Callable[[str], None]) -> None:
     ):
         if time.monotonic() > deadline:
             raise SmokeError(
-                f"Prometheus has read {asked} of the replicas at {sorted(wanted)}; it wrote:\n{_last_words(deployment)}"
+                f"Prometheus has read {asked} of the replicas at {sorted(wanted)}; it"
+                f" wrote:\n{_last_words(deployment)}"
             )
         time.sleep(1)
     rules = [rule for group in _ask(deployment, "rules")["groups"] for rule in group["rules"]]
@@ -62,14 +69,17 @@ def try_monitoring(deployment: Deployment, say: Callable[[str], None]) -> None:
         *("--entrypoint=promtool", images.PROMETHEUS, "test", "rules", "/cases.yml"),
     )
     say(
-        f"Prometheus reads all {asked} replicas and understands {len(rules)} alerts and {len(expressions) - len(rules)} panels"
+        f"Prometheus reads all {asked} replicas and understands {len(rules)} alerts and"
+        f" {len(expressions) - len(rules)} panels"
     )
     _lose_a_service(deployment, deadline=time.monotonic() + PATIENCE)
     say("an alert is on its way once no asu-prepare is left")
 
 
 def _lose_a_service(deployment: Deployment, deadline: float) -> None:
-    """Stop all of asu-prepare: its name leads nowhere then, and what is not there cannot be found to be down."""
+    """Stop all of asu-prepare: its name leads nowhere then, and what is not there cannot be found
+    to be down.
+    """
     for name in deployment.containers("prepare"):
         deployment.engine.podman("stop", "--time", "5", name)
     while "AsuPrepareDown" not in {

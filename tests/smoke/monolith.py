@@ -26,5 +26,6 @@ def try_monolith(
     client = Client(port)
     build = await_build(client, request_build(client))
     say(
-        f"preview, build and download: {len(build['images'])} images, {download(client, build)} bytes"
+        f"preview, build and download: {len(build['images'])} images, {download(client, build)}"
+        " bytes"
     )

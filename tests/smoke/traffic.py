@@ -1,4 +1,6 @@
-"""Requests as clients send them: one upgrade from the preview to the file, and many at once, of which none may fail."""
+"""Requests as clients send them: one upgrade from the preview to the file, and many at once, of
+which none may fail.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ class Client:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
-        """Send one request and return status and body; a status of 0 means that there was no answer."""
+        """Send one request and return status and body; a status of 0 means that there was no
+        answer.
+        """
         content = None if body is None else json.dumps(body).encode()
         try:
             self.connection.request(
@@ -72,7 +76,8 @@ class Client:
         status, content = self.ask(method, path, body)
         if status not in expected:
             raise SmokeError(
-                f"{method} {path} was answered with {status}: {content[:2000].decode(errors='replace')}"
+                f"{method} {path} was answered with {status}:"
+                f" {content[:2000].decode(errors='replace')}"
             )
         return json.loads(content)
 
@@ -141,7 +146,10 @@ class Load:
             raise SmokeError(
                 f"{what}: {len(self.failures)} of {self.sent} requests failed: {self.failures[:5]}"
             )
-        return f"{what}: 0 of {self.sent} requests failed ({self.sent / self.seconds:.0f} a second), the slowest took {self.slowest:.2f} s"
+        return (
+            f"{what}: 0 of {self.sent} requests failed ({self.sent / self.seconds:.0f} a second),"
+            f" the slowest took {self.slowest:.2f} s"
+        )
 
 
 @contextmanager
@@ -153,7 +161,9 @@ def under_load(
     clients: int,
     rate: float = 0,
 ) -> Iterator[Load]:
-    """Have clients ask for as long as the block lasts, `rate` times a second in all, or as fast as they can."""
+    """Have clients ask for as long as the block lasts, `rate` times a second in all, or as fast as
+    they can.
+    """
     load, over, lock, numbers = Load(), threading.Event(), threading.Lock(), itertools.count(1)
 
     def keep_asking() -> None:

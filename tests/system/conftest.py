@@ -1,4 +1,6 @@
-"""What the tests of clients share: one system that was started with `make up`, for two releases and two targets."""
+"""What the tests of clients share: one system that was started with `make up`, for two releases and
+two targets.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def clients_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeSystem]:
-    """Run one system that takes first-boot scripts, with 23.05.5 to come from and 24.10.4 to go to."""
+    """Run one system that takes first-boot scripts, with 23.05.5 to come from and 24.10.4 to go
+    to.
+    """
     if not CAN_RUN:
         pytest.skip("needs root, podman, redis-server and debootstrap (make install)")
     wanted = {

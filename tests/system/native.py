@@ -1,4 +1,6 @@
-"""The documented commands, run as a person would run them: nothing of the project is imported here."""
+"""The documented commands, run as a person would run them: nothing of the project is imported
+here.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +118,9 @@ class NativeSystem:
                 return Answer(error.code, _lower(error.headers), error.read())
 
     def follow(self, answer: Answer) -> list[Answer]:
-        """Poll a build until it has ended, as a client does; return every answer, the first included."""
+        """Poll a build until it has ended, as a client does; return every answer, the first
+        included.
+        """
         answers = [answer]
         deadline = time.monotonic() + BUILD_SECONDS
         while answers[-1].status == 202 and time.monotonic() < deadline:

@@ -107,7 +107,9 @@ class Replay:
             self._learn(exchange["answer"], answer)
 
     def _sent_until_it_is_time(self, exchange: Mapping[str, Any]) -> Answer:
-        """Send an exchange; one that was answered with a finished build is repeated until it is finished, as the client does."""
+        """Send an exchange; one that was answered with a finished build is repeated until it is
+        finished, as the client does.
+        """
         answer = self._send(exchange)
         deadline = time.monotonic() + BUILD_SECONDS
         is_poll = "/api/v1/build/" in exchange["path"] and exchange["method"] in ("GET", "HEAD")

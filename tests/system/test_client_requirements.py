@@ -1,4 +1,5 @@
-"""The twenty things that are easiest to break for clients in the field, each with its number, on the whole system.
+"""The twenty things that are easiest to break for clients in the field, each with its number, on
+the whole system.
 
 A client cannot be updated for a server. What is tested here is what one of them was seen to fail
 without.
@@ -45,7 +46,9 @@ def raw(
     headers: Mapping[str, str] | None = None,
     body: Iterable[bytes] | bytes | None = None,
 ) -> tuple[http.client.HTTPResponse, bytes]:
-    """Send a request with these headers and no others; an iterable body goes in chunks, without a length."""
+    """Send a request with these headers and no others; an iterable body goes in chunks, without a
+    length.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", int(system.environment[port]), timeout=60)
     connection.putrequest(method, path, skip_accept_encoding=True)
     is_chunked = body is not None and not isinstance(body, bytes)
@@ -157,7 +160,9 @@ def test_05_head_tells_the_same_as_get(
 def test_06_an_image_comes_at_once_whole_and_as_it_is(
     clients_system: NativeSystem, build: dict[str, Any], port: str
 ) -> None:
-    """With its length, no encoding and no redirect, whatever the client says that it takes; auc compares lengths."""
+    """With its length, no encoding and no redirect, whatever the client says that it takes; auc
+    compares lengths.
+    """
     image = build["images"][0]
     headers = {"Accept-Encoding": "gzip, deflate, br, zstd"}
     response, body = raw(
@@ -242,7 +247,9 @@ def test_08_detail_is_a_text(clients_system: NativeSystem, request_: object) -> 
 def test_09_10_11_a_running_build_speaks_the_closed_vocabulary(
     clients_system: NativeSystem,
 ) -> None:
-    """LuCI's dialog freezes at a word that it does not know, shows a place in the line for as long as there is one, and no poll fails."""
+    """LuCI's dialog freezes at a word that it does not know, shows a place in the line for as long
+    as there is one, and no poll fails.
+    """
     answers = clients_system.follow(clients_system.ask(BUILD, {**X86, "packages": ["htop"]}))
 
     assert {answer.status for answer in answers} == {200, 202}
@@ -260,7 +267,9 @@ def test_09_10_11_a_running_build_speaks_the_closed_vocabulary(
 
 
 def test_12_asking_again_is_answered_with_the_present_state(clients_system: NativeSystem) -> None:
-    """LuCI of 22.03 never polls; it asks anew every five seconds, and must meet one build, not many."""
+    """LuCI of 22.03 never polls; it asks anew every five seconds, and must meet one build, not
+    many.
+    """
     request = {**C7, "packages": ["htop", "tmux"]}
     answers = [clients_system.ask(BUILD, request)]
     while answers[-1].status == 202:
@@ -281,7 +290,9 @@ def test_12_asking_again_is_answered_with_the_present_state(clients_system: Nati
     ids=range(4),
 )
 def test_13_14_oddities_are_taken(clients_system: NativeSystem, oddity: dict[str, Any]) -> None:
-    """Sizes as texts, board names with a comma, fields of other answers: clients send them all, and the Firmware Selector its empty fields."""
+    """Sizes as texts, board names with a comma, fields of other answers: clients send them all, and
+    the Firmware Selector its empty fields.
+    """
     request = {**C7, "packages": ["vim"], "rootfs_size_mb": 256, "filesystem": "squashfs"}
     empty = {"defaults": "", "repositories": {}, "repository_keys": []}
     plain, odd = (
@@ -294,7 +305,9 @@ def test_13_14_oddities_are_taken(clients_system: NativeSystem, oddity: dict[str
 
 
 def test_15_branches_have_all_that_clients_insist_on(clients_system: NativeSystem) -> None:
-    """An object in the one document, an array of the same in the other; auc skips a branch without `path_packages`."""
+    """An object in the one document, an array of the same in the other; auc skips a branch without
+    `path_packages`.
+    """
     overview = clients_system.ask("/json/v1/overview.json").json()
     branches = json.loads(clients_system.ask("/json/v1/branches.json").body)
 
@@ -314,7 +327,9 @@ def test_15_branches_have_all_that_clients_insist_on(clients_system: NativeSyste
 
 
 def test_16_the_two_indexes_have_two_shapes(clients_system: NativeSystem) -> None:
-    """That of a target is nested and holds the kernel modules, that of an architecture is flat; names are free of ABI versions."""
+    """That of a target is nested and holds the kernel modules, that of an architecture is flat;
+    names are free of ABI versions.
+    """
     target = clients_system.ask("/json/v1/releases/24.10.4/targets/ath79/generic/index.json").json()
     flat = clients_system.ask("/json/v1/releases/24.10.4/packages/mips_24kc-index.json").json()
 
@@ -352,7 +367,9 @@ def test_18_the_manifest_has_the_versions_of_the_index(
 
 
 def test_19_a_finished_build_has_every_field_at_the_top(build: dict[str, Any]) -> None:
-    """The Firmware Selector throws without titles; a client in Go reads both times with their zone."""
+    """The Firmware Selector throws without titles; a client in Go reads both times with their
+    zone.
+    """
     assert {
         "titles",
         "images",
@@ -388,9 +405,10 @@ def test_20_older_addresses_lead_on(clients_system: NativeSystem, port: str) -> 
         "//api/v1/overview/": "overview",
     }.items():
         response, _ = raw(clients_system, port, "GET", path)
-        assert (response.status, response.headers["Location"]) == (301, f"/json/v1/{place}.json"), (
-            path
-        )
+        assert (response.status, response.headers["Location"]) == (
+            301,
+            f"/json/v1/{place}.json",
+        ), path
 
 
 @BY_GATEWAY_AND_WITHOUT

@@ -1,4 +1,6 @@
-"""Sessions as real clients have them, replayed against the whole system: through the gateway, and to the API without it."""
+"""Sessions as real clients have them, replayed against the whole system: through the gateway, and
+to the API without it.
+"""
 
 from __future__ import annotations
 

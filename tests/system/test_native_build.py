@@ -1,4 +1,6 @@
-"""One device's upgrade through a system that was started with `make up`, seen from outside over HTTP alone."""
+"""One device's upgrade through a system that was started with `make up`, seen from outside over
+HTTP alone.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def preview(system: NativeSystem) -> Answer:
 
 @pytest.fixture(scope="module")
 def answers(system: NativeSystem, preview: Answer) -> list[Answer]:
-    """Return every answer about the build of the prepared request, from the first to the finished image."""
+    """Return every answer about the build of the prepared request, from the first to the finished
+    image.
+    """
     first = system.ask(
         "/api/v1/build?skip_package_resolution=true", preview.json()["prepared_request"]
     )
@@ -135,7 +139,9 @@ def test_images_can_be_downloaded(system: NativeSystem, answers: list[Answer]) -
 def test_gateway_and_asu_send_the_same_headers_with_an_image(
     system: NativeSystem, answers: list[Answer]
 ) -> None:
-    """A client cannot tell whether the gateway or asu serves an image, except by the form of its ETag."""
+    """A client cannot tell whether the gateway or asu serves an image, except by the form of its
+    ETag.
+    """
     build = answers[-1].json()
     path = f"/store/{build['bin_dir']}/{build['images'][0]['name']}"
     by_gateway, by_asu = (system.ask(path, port=port) for port in ("GATEWAY_PORT", "ASU_PORT"))
@@ -180,7 +186,9 @@ def test_finished_build_is_polled_with_head(system: NativeSystem, answers: list[
 def test_a_hundred_equal_requests_at_once_are_one_build(
     system: NativeSystem, preview: Answer
 ) -> None:
-    """Whoever asks, and however many at the same moment: one container builds, and all are told of the same images."""
+    """Whoever asks, and however many at the same moment: one container builds, and all are told of
+    the same images.
+    """
     prepared = preview.json()["prepared_request"]
     # podman remembers the containers of other runs, so this run has a wish of its own.
     own_size = 100 + secrets.randbelow(900)
@@ -201,7 +209,9 @@ def test_a_hundred_equal_requests_at_once_are_one_build(
 
 
 def builders_made(key: str) -> list[str]:
-    """Return the containers that podman has made for a build, those that close the network of another aside."""
+    """Return the containers that podman has made for a build, those that close the network of
+    another aside.
+    """
     command = [
         "podman",
         "events",

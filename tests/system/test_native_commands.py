@@ -1,4 +1,6 @@
-"""What `make up` and `make down` promise: start once, say what is in the way, end exactly what was started."""
+"""What `make up` and `make down` promise: start once, say what is in the way, end exactly what was
+started.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,9 @@ def test_fewer_workers_are_fewer(short_lived: NativeSystem) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give privileges up")
 def test_redis_needs_no_root() -> None:
-    """Where others may enter the run directory, Redis and nginx's workers run as an unprivileged user; the run directory stays root's."""
+    """Where others may enter the run directory, Redis and nginx's workers run as an unprivileged
+    user; the run directory stays root's.
+    """
     with tempfile.TemporaryDirectory(prefix="asu-native-") as directory:
         Path(directory).chmod(0o755)
         with running_system(Path(directory) / "run") as system:

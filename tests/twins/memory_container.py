@@ -21,13 +21,19 @@ from asu.worker.container import BuildContainer, CommandResult, ContainerEngine
 from asu.worker.imagebuilder import BUILDER
 
 PIECE = 512  # Bytes; small, so that readers meet members that lie across pieces.
-NOISE = "Generate local signing keys...\nPackage list missing or not up-to-date, generating it.\n\nBuilding package index...\n"
+NOISE = (
+    "Generate local signing keys...\nPackage list missing or not up-to-date, generating"
+    " it.\n\nBuilding package index...\n"
+)
 # What commands lead to before `setup.sh` has fetched the builder.
 NOT_UNPACKED = {
     "test": CommandResult(1, "", ""),
     "info": CommandResult(2, "", "make: *** No rule to make target 'info'.  Stop.\n"),
 }
-REPOSITORIES = "src/gz openwrt_base https://mirror.example/base\nsrc imagebuilder file:packages\noption check_signature\n"
+REPOSITORIES = (
+    "src/gz openwrt_base https://mirror.example/base\nsrc imagebuilder file:packages\noption"
+    " check_signature\n"
+)
 # What of the genuine Makefile says how images are made.
 MAKEFILE = """\
 _call_image: staging_dir/host/.prereq-build
@@ -57,7 +63,10 @@ image:
 """
 ROOMY = 2**40  # Bytes.
 # What opkg says of a feed that it uses; apk says nothing.
-USED = "Downloading {0}/Packages.gz\nUpdated list of available packages in dl\nDownloading {0}/Packages.sig\nSignature check passed.\n"
+USED = (
+    "Downloading {0}/Packages.gz\nUpdated list of available packages in dl\nDownloading"
+    " {0}/Packages.sig\nSignature check passed.\n"
+)
 
 
 @dataclass(slots=True)
@@ -242,10 +251,15 @@ class MemoryContainer(BuildContainer):
             for name, own in self._script.profiles.items()
         )
         defaults = " ".join(self._script.defaults)
-        return f'Current Revision: "{self._script.revision}"\nDefault Packages: {defaults}\nAvailable Profiles:\n\n{profiles}'
+        return (
+            f'Current Revision: "{self._script.revision}"\nDefault Packages: {defaults}\nAvailable'
+            f" Profiles:\n\n{profiles}"
+        )
 
     def _installed(self, arguments: Mapping[str, str]) -> dict[str, str]:
-        """Return name and version of all that would be installed: removals apply to defaults and to the request itself."""
+        """Return name and version of all that would be installed: removals apply to defaults and to
+        the request itself.
+        """
         words = [*self._script.defaults, *self._script.profiles[arguments["PROFILE"]]]
         kept = [
             word for word in words if not word.startswith("-") and f"-{word}" not in words
@@ -366,7 +380,9 @@ class MemoryEngine(ContainerEngine):
 
 
 def goal_of(command: Sequence[str]) -> str:
-    """Return what a command is for: a goal of make, where resumed images are `image`, or a program."""
+    """Return what a command is for: a goal of make, where resumed images are `image`, or a
+    program.
+    """
     if command[0] != "make":
         return command[0]
     return "image" if command[1:] and command[1] == "-s" else command[1]

@@ -12,7 +12,9 @@ from asu.upstream.http_client import UNREADABLE
 
 
 class MemoryUpstream(Upstream):
-    """Documents from a mapping of path to text, or to what JSON holds. When `down`, none is there."""
+    """Documents from a mapping of path to text, or to what JSON holds. When `down`, none is
+    there.
+    """
 
     def __init__(self, documents: Mapping[str, Any], *, down: bool = False) -> None:
         self._documents, self._down = documents, down

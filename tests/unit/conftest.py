@@ -10,7 +10,8 @@ from asu.settings import Settings
 
 def _no_network(*_: object) -> NoReturn:
     pytest.fail(
-        "A unit test opened a network connection; it belongs to the contract or the integration ring."
+        "A unit test opened a network connection; it belongs to the contract or the integration"
+        " ring."
     )
 
 

@@ -46,7 +46,9 @@ make: *** [Makefile:349: manifest] Error 2
 
 
 class WatchedRecords(ImitatedRecords):
-    """Records that remember each step that was shown, and that can be away for some calls; `deaf` to as many replies of each."""
+    """Records that remember each step that was shown, and that can be away for some calls; `deaf`
+    to as many replies of each.
+    """
 
     def __init__(self) -> None:
         super().__init__()

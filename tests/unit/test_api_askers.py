@@ -1,4 +1,6 @@
-"""Several who ask for one image: what one of them said of himself is told to none, whichever of them came first."""
+"""Several who ask for one image: what one of them said of himself is told to none, whichever of
+them came first.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def world() -> Iterator[World]:
 
 
 def told(answer: Any) -> dict[str, Any]:
-    """Return what an answer says was asked for, and see that the first one's words are nowhere in it."""
+    """Return what an answer says was asked for, and see that the first one's words are nowhere in
+    it.
+    """
     assert not any(word in answer.text for word in ("EVIL", "23.05.9", "evil-rule"))
     request: dict[str, Any] = answer.json()["request"]
     return {name: request[name] for name in FIRST}
@@ -66,7 +70,9 @@ def test_the_words_of_whoever_came_first_are_told_to_nobody(world: World) -> Non
 
 
 def test_a_worker_is_not_told_who_asked(world: World) -> None:
-    """What is kept of a build, in records and beside its files, has nothing that only one of its askers said."""
+    """What is kept of a build, in records and beside its files, has nothing that only one of its
+    askers said.
+    """
     attempt, _ = world.start(world.key({**REQUEST, **FIRST}, "?skip_package_resolution=true"))
 
     assert attempt.plan["request"].items() >= NOBODYS.items()

@@ -1,4 +1,6 @@
-"""Whatever a caller sends: a 4xx in the one JSON shape, nothing enqueued, nothing repeated that was sent."""
+"""Whatever a caller sends: a 4xx in the one JSON shape, nothing enqueued, nothing repeated that was
+sent.
+"""
 
 import json
 from collections.abc import Iterator
@@ -75,7 +77,9 @@ def test_what_is_no_request(world: World, path: str, content: bytes) -> None:
     ],
 )
 def test_what_breaks_parsers(world: World, content: bytes) -> None:
-    """Nesting without end, numbers without end, and bytes that are no text: our server makes no mistake of its own."""
+    """Nesting without end, numbers without end, and bytes that are no text: our server makes no
+    mistake of its own.
+    """
     answer = world.client.post("/api/v1/build", content=content, headers=JSON)
 
     assert answer.status_code in (400, 422)
@@ -161,7 +165,9 @@ def test_a_field_of_the_wrong_kind(world: World, field: str, value: object) -> N
 
 
 def test_all_mistakes_are_told_at_once(world: World) -> None:
-    """Nobody corrects a request one field at a time; the sentence stays short, the list is complete."""
+    """Nobody corrects a request one field at a time; the sentence stays short, the list is
+    complete.
+    """
     body = refusal(world.post({"packages": ["!", "?"], "filesystem": "x"}), 422)
 
     assert len(body["errors"]) == 6
@@ -258,7 +264,9 @@ def test_an_option_of_the_wrong_kind(world: World) -> None:
 
 
 def test_a_mistake_of_ours_is_no_answer_to_anybody() -> None:
-    """A crash below the routers is a 500 in the same shape, with CORS, and names nothing of its cause."""
+    """A crash below the routers is a 500 in the same shape, with CORS, and names nothing of its
+    cause.
+    """
     with opened(upstream=BrokenUpstream()) as world:
         answer = world.client.post(
             "/api/v1/build", json=REQUEST, headers={"Origin": "http://192.168.1.1"}

@@ -37,7 +37,9 @@ def marks(answer: Any) -> tuple[int, str | None, str | None]:
 
 
 def test_a_new_build_is_queued(world: World) -> None:
-    """The answer has what every client needs to go on, and no step, which only a running build has."""
+    """The answer has what every client needs to go on, and no step, which only a running build
+    has.
+    """
     answer = world.post(REQUEST)
 
     body = answer.json()
@@ -71,7 +73,9 @@ def test_a_second_build_waits_behind_the_first(world: World) -> None:
     ],
 )
 def test_a_running_build_shows_its_step(world: World, step: str) -> None:
-    """LuCI translates the step, and takes any `queue_position` for a sign that the build still waits."""
+    """LuCI translates the step, and takes any `queue_position` for a sign that the build still
+    waits.
+    """
     key = world.key({**REQUEST, "client": "owut/2026"})
     world.start(key, None if step == "init" else step)
 
@@ -129,7 +133,9 @@ def test_a_failed_build_says_why(world: World) -> None:
     "key", [UNKNOWN, "x", UNKNOWN[1:], "A" * 64, "%20", "%C2%80", "asu:waiting"]
 )
 def test_an_unknown_build_is_not_found(world: World, key: str) -> None:
-    """In the words that clients know, whatever stands in the path; but for control characters, which no address has."""
+    """In the words that clients know, whatever stands in the path; but for control characters,
+    which no address has.
+    """
     answer = poll(world, key)
 
     body = answer.json()
@@ -225,7 +231,9 @@ def test_that_no_worker_has_room_is_said() -> None:
 
 
 def test_an_attempt_that_failed_is_told_and_is_no_end(world: World) -> None:
-    """While the build waits for its next attempt, clients see what they know: a build that waits."""
+    """While the build waits for its next attempt, clients see what they know: a build that
+    waits.
+    """
     key = world.key(REQUEST)
     attempt, _ = world.start(key)
     assert world.records.retry(attempt, "download-failed", 5)
@@ -246,7 +254,9 @@ def test_an_attempt_that_failed_is_told_and_is_no_end(world: World) -> None:
 
 
 def test_asking_again_changes_nothing(world: World) -> None:
-    """Early LuCI asks with POST for ever: each answer is the present state, and there is one job."""
+    """Early LuCI asks with POST for ever: each answer is the present state, and there is one
+    job.
+    """
     key = world.key(REQUEST)
     answers = [world.post(REQUEST)]
     world.start(key, "building_image")
@@ -283,7 +293,9 @@ def test_a_poll_never_leads_to_files_that_are_gone(world: World, method: str) ->
     [(ImpossibleSelection(reason="never"), 500), (ContainerFailed(reason="podman"), 202)],
 )
 def test_only_failures_of_others_are_tried_again(world: World, error: Any, status: int) -> None:
-    """A selection that cannot work is not built twice; a fault of the server is never held against the user."""
+    """A selection that cannot work is not built twice; a fault of the server is never held against
+    the user.
+    """
     key = world.key(REQUEST)
     world.fail(key, error)
 
@@ -366,7 +378,9 @@ def test_a_timestamp_does_not_change_the_build(world: World) -> None:
 
 
 def test_the_same_image_by_any_name(world: World) -> None:
-    """Alias, comma, doubles and empty fields meet in one build; so does any order, if it is none."""
+    """Alias, comma, doubles and empty fields meet in one build; so does any order, if it is
+    none.
+    """
     variants: list[dict[str, Any]] = [
         {},
         {"profile": "tplink,archer-c7-v5"},

@@ -1,4 +1,6 @@
-"""Downloads through the API, whatever the store: what stands in the answers, and what clients may ask about a file."""
+"""Downloads through the API, whatever the store: what stands in the answers, and what clients may
+ask about a file.
+"""
 
 from collections.abc import Iterator
 from hashlib import sha256
@@ -213,7 +215,9 @@ def test_a_part_of_another_file_is_not_gone_on_with(world: World, path: str) -> 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_clients_are_sent_elsewhere_where_the_operator_has_chosen_so(method: str) -> None:
-    """To an address without a query and with the same last part, or auc would fail; with CORS, or browsers would."""
+    """To an address without a query and with the same last part, or auc would fail; with CORS, or
+    browsers would.
+    """
     with opened(store=MemoryStore("https://images.example.org")) as world:
         key = world.key(REQUEST)
         world.finish(key, {NAME: CONTENT})
@@ -252,7 +256,9 @@ def test_a_store_that_is_away_is_told_in_json() -> None:
 
 
 def test_a_file_that_breaks_off_is_let_go_of() -> None:
-    """No connection to a store stays open for a download that has failed; nothing is made up for what is missing."""
+    """No connection to a store stays open for a download that has failed; nothing is made up for
+    what is missing.
+    """
     store = TroubledStore("short")
     with opened(store=store) as world:
         key = world.key(REQUEST)

@@ -1,4 +1,6 @@
-"""What owut and auc read before they ask: profiles and package lists, in the shapes that they know."""
+"""What owut and auc read before they ask: profiles and package lists, in the shapes that they
+know.
+"""
 
 from typing import Any
 
@@ -18,7 +20,9 @@ BASE = "releases/24.10.4"
 
 
 def documents() -> dict[str, Any]:
-    """Return a downloads server with indexes: modules split off in 24.10.4, an index of the first shape in 23.05.10."""
+    """Return a downloads server with indexes: modules split off in 24.10.4, an index of the first
+    shape in 23.05.10.
+    """
     profiles = {
         **ATH79,
         "linux_kernel": KERNEL,
@@ -36,9 +40,14 @@ def documents() -> dict[str, Any]:
     return {
         **metadata(),
         f"{BASE}/targets/ath79/generic/profiles.json": profiles,
-        f"{BASE}/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git^01\nsrc-git luci https://example.org/luci.git^02\n",
+        f"{BASE}/packages/mips_24kc/feeds.conf": (
+            "src-git base https://example.org/base.git^01\nsrc-git luci"
+            " https://example.org/luci.git^02\n"
+        ),
         "snapshots/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git^01\n",
-        "releases/23.05.10/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git^01\n",
+        "releases/23.05.10/packages/mips_24kc/feeds.conf": (
+            "src-git base https://example.org/base.git^01\n"
+        ),
         "releases/23.05.10/packages/mips_24kc/base/index.json": {
             "architecture": "mips_24kc",
             "packages": {"libubox20230523": "2023"},
@@ -57,7 +66,9 @@ def get(path: str, **changes: Any) -> Any:
 
 
 def test_a_profile_has_its_own_facts_and_those_of_its_target() -> None:
-    """Auc reads images, architecture, target and version from one object, and takes no other types."""
+    """Auc reads images, architecture, target and version from one object, and takes no other
+    types.
+    """
     answer = get("/json/v1/releases/24.10.4/targets/ath79/generic/tplink_archer-c7-v5.json").json()
 
     assert {
@@ -72,7 +83,9 @@ def test_a_profile_has_its_own_facts_and_those_of_its_target() -> None:
 
 
 def test_a_board_name_finds_its_profile_and_an_unknown_one_nothing() -> None:
-    """The reference answers an empty object for what it does not know, which auc takes as "not in this version"."""
+    """The reference answers an empty object for what it does not know, which auc takes as "not in
+    this version".
+    """
     assert (
         get("/json/v1/releases/24.10.4/targets/ath79/generic/tplink,archer-c7-v5.json").json()["id"]
         == "tplink_archer-c7-v5"
@@ -101,7 +114,9 @@ def test_an_architectures_index_is_flat_and_holds_all_feeds() -> None:
 
 
 def test_old_indexes_tell_names_without_their_abi() -> None:
-    """Clients ask for `libubox`, whatever version of its interface an old index carries in the name."""
+    """Clients ask for `libubox`, whatever version of its interface an old index carries in the
+    name.
+    """
     assert (
         get("/json/v1/releases/23.05.10/packages/mips_24kc-index.json").json()["libubox"] == "2023"
     )

@@ -28,7 +28,9 @@ def overview(documents: dict[str, Any], **changes: Any) -> Any:
 
 
 def test_latest_is_newest_first(world: World) -> None:
-    """Upcoming, stable and old stable, in numeric order; old LuCI takes the server's order as it is."""
+    """Upcoming, stable and old stable, in numeric order; old LuCI takes the server's order as it
+    is.
+    """
     assert world.client.get("/json/v1/latest.json").json() == {
         "latest": ["25.12.0-rc1", "24.10.4", "23.05.10"]
     }
@@ -124,7 +126,9 @@ def test_one_broken_document_hides_no_branch() -> None:
 
 
 def test_a_branch_of_which_nothing_is_there_is_listed_without_targets() -> None:
-    """LuCI looks its own branch up before every build, whatever becomes of it; owut and auc pass over one without targets."""
+    """LuCI looks its own branch up before every build, whatever becomes of it; owut and auc pass
+    over one without targets.
+    """
     branch = overview(metadata(), oldest_branch="21.02")["branches"]["22.03"]
 
     assert (branch["targets"], branch["versions"]) == ({}, ["22.03-SNAPSHOT"])
@@ -141,7 +145,9 @@ def test_the_oldest_branch_is_the_operators_choice() -> None:
 
 
 def test_the_overview_says_what_the_server_allows(world: World) -> None:
-    """A device's owut asks the user accordingly, and takes the address of the downloads server from here."""
+    """A device's owut asks the user accordingly, and takes the address of the downloads server from
+    here.
+    """
     body = world.client.get("/json/v1/overview.json").json()
 
     assert body["upstream_url"] == "https://downloads.example.org"
@@ -248,7 +254,9 @@ def test_without_upstream_there_is_nothing_to_tell(path: str) -> None:
     ],
 )
 def test_what_is_current_is_not_sent_again(world: World, path: str) -> None:
-    """Whoever has a document asks with its ETag and is told in a few bytes that it still holds; any other gets it whole."""
+    """Whoever has a document asks with its ETag and is told in a few bytes that it still holds; any
+    other gets it whole.
+    """
     first = world.client.get(f"/json/v1/{path}")
     again = world.client.get(
         f"/json/v1/{path}?1795421294847",
@@ -263,7 +271,9 @@ def test_what_is_current_is_not_sent_again(world: World, path: str) -> None:
 
 
 def test_devices_are_told_the_public_address() -> None:
-    """With owut the device itself fetches from `upstream_url`; a cache of ours would be out of its reach."""
+    """With owut the device itself fetches from `upstream_url`; a cache of ours would be out of its
+    reach.
+    """
     with opened(public_upstream_url="https://public.example.org") as public, opened() as plain:
         told = [
             world.client.get("/json/v1/overview.json").json()["upstream_url"]

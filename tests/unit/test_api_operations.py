@@ -1,4 +1,6 @@
-"""Health, figures, pages, downloads and what every answer carries, through the whole application."""
+"""Health, figures, pages, downloads and what every answer carries, through the whole
+application.
+"""
 
 from collections.abc import Iterator
 
@@ -16,7 +18,8 @@ ORIGIN = {"Origin": "http://192.168.1.1"}
 class AbsentRecords(ImitatedRecords):
     """Records in a Redis that is down."""
 
-    async def look(self, key: str) -> BuildRecord | None:  # noqa: ARG002  # The signature is the protocol's.
+    # The signature is the protocol's.
+    async def look(self, key: str) -> BuildRecord | None:  # noqa: ARG002
         """See Records."""
         raise QueueUnavailable
 
@@ -45,7 +48,9 @@ def world() -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def idle() -> Iterator[World]:
-    """Return an API over in-memory parts that all tests of this module share, as none changes it."""
+    """Return an API over in-memory parts that all tests of this module share, as none changes
+    it.
+    """
     with opened() as world:
         yield world
 
@@ -116,7 +121,9 @@ def test_figures(world: World) -> None:
 
 
 def test_a_download(world: World) -> None:
-    """Whole, unencoded, with its length and name: auc compares lengths and old owut follows no redirect."""
+    """Whole, unencoded, with its length and name: auc compares lengths and old owut follows no
+    redirect.
+    """
     key = world.key(REQUEST)
     world.finish(key, {"openwrt-1.0-squashfs.bin": b"0123456789"})
 
@@ -260,7 +267,9 @@ def test_cors_can_be_left_to_a_proxy(path: str) -> None:
     "path", ["//api/v1/build", "/api//v1//build", "/api/v1/build/", "//api/v1/build/?1795421294847"]
 )
 def test_a_post_survives_extra_slashes(world: World, path: str) -> None:
-    """Old LuCI and auc join addresses with two slashes; a redirect would turn the POST into a GET."""
+    """Old LuCI and auc join addresses with two slashes; a redirect would turn the POST into a
+    GET.
+    """
     assert world.client.post(f"http://testserver{path}", json=REQUEST).status_code == 202
 
 

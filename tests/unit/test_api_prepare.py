@@ -68,7 +68,9 @@ def world() -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[World]:
-    """Return an API over in-memory parts for the tests that leave nothing in it, or nothing that matters."""
+    """Return an API over in-memory parts for the tests that leave nothing in it, or nothing that
+    matters.
+    """
     with opened(
         allow_defaults=True, repository_allow_list=["https://feeds.example.org/own"]
     ) as world:
@@ -161,7 +163,9 @@ def test_the_cache_is_seen(world: World) -> None:
     ],
 )
 def test_preview_and_builds_meet_in_one_hash(shared: World, fields: dict[str, Any]) -> None:
-    """What was previewed is what is built, directly and from the prepared request, with and without another resolution."""
+    """What was previewed is what is built, directly and from the prepared request, with and without
+    another resolution.
+    """
     preview = prepare(shared, **fields).json()
 
     prepared = preview["prepared_request"]
@@ -174,7 +178,9 @@ def test_preview_and_builds_meet_in_one_hash(shared: World, fields: dict[str, An
 
 
 def test_spellings_of_one_feed_and_one_key_are_one_build(shared: World) -> None:
-    """Case, the usual port, encoded letters, a slash at the end, a comment: none of them makes another image."""
+    """Case, the usual port, encoded letters, a slash at the end, a comment: none of them makes
+    another image.
+    """
     plain = {
         **REQUEST,
         "repositories": {"mine": "https://feeds.example.org/own/x"},
@@ -190,10 +196,14 @@ def test_spellings_of_one_feed_and_one_key_are_one_build(shared: World) -> None:
 
 
 def test_a_package_of_a_feed_of_ones_own_is_no_problem() -> None:
-    """Nobody here knows what the feed holds, so the preview says where the package is expected from."""
+    """Nobody here knows what the feed holds, so the preview says where the package is expected
+    from.
+    """
     documents = {
         **metadata(),
-        "releases/24.10.4/packages/mips_24kc/feeds.conf": "src-git base https://example.org/base.git^0123\n",
+        "releases/24.10.4/packages/mips_24kc/feeds.conf": (
+            "src-git base https://example.org/base.git^0123\n"
+        ),
         "releases/24.10.4/packages/mips_24kc/base/index.json": {
             "version": 2,
             "architecture": "mips_24kc",

@@ -203,7 +203,9 @@ def test_without_redis_there_are_no_figures(path: str) -> None:
 
 
 def test_requests_are_counted() -> None:
-    """Each answered request counts, those whose image is there as hits too; polls, previews and refused requests do not."""
+    """Each answered request counts, those whose image is there as hits too; polls, previews and
+    refused requests do not.
+    """
     with opened() as world:
         key = world.key(REQUEST)
         world.post(REQUEST)

@@ -1,4 +1,6 @@
-"""The audit log: what it keeps of each build that ended, what it never tells, and that it harms none."""
+"""The audit log: what it keeps of each build that ended, what it never tells, and that it harms
+none.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,9 @@ def test_a_finished_build_leaves_a_line(world: World, path: Path, tmp_path: Path
 def test_a_build_whose_outcome_was_not_confirmed_leaves_one_line(
     world: World, path: Path, call: str
 ) -> None:
-    """Redis did what it was asked, and the worker did not hear of it: the build ends well, at its first try, and is written down and counted once."""
+    """Redis did what it was asked, and the worker did not hear of it: the build ends well, at its
+    first try, and is written down and counted once.
+    """
     world.records.deaf[call] = 2
     record = world.build()
 

@@ -1,4 +1,6 @@
-"""What a build request may hold; the corpus that both services refuse stands in the contract tests."""
+"""What a build request may hold; the corpus that both services refuse stands in the contract
+tests.
+"""
 
 from typing import Any
 

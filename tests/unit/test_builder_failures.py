@@ -48,7 +48,9 @@ SELECTIONS = {
     "apk-missing-dependency": "missing (no-such-library)",
     "apk-version": "other version needed (wants-new-curl needs curl (>= 99.0))",
     "apk-conflict": "conflicts (wpad-basic-mbedtls with wpad-openssl)",
-    "apk-provides": "conflicts (nftables-json with nftables-nojson, nftables-json with nftables-tiny)",
+    "apk-provides": (
+        "conflicts (nftables-json with nftables-nojson, nftables-json with nftables-tiny)"
+    ),
     "apk-clash": "same file in two packages (/usr/bin/tool of second and first)",
     "apk-wrong-architecture": "not made for this device (built-for-another)",
 }
@@ -144,7 +146,9 @@ def text_of(name: str) -> str:
 
 
 def manager_of(name: str) -> PackageManager:
-    """Return the package manager that a fixture is of; those of the image say the same with either."""
+    """Return the package manager that a fixture is of; those of the image say the same with
+    either.
+    """
     return Apk() if "apk" in name else Opkg()
 
 
@@ -164,7 +168,9 @@ def test_an_impossible_selection_is_explained_by_name(name: str, reason: str) ->
 
 @pytest.mark.parametrize(("name", "problems"), PROBLEMS.items())
 def test_each_problem_is_told_to_programs(name: str, problems: list[tuple[str, str, str]]) -> None:
-    """Beside the sentence stands a list in the shape of a preview's problems, one entry for each."""
+    """Beside the sentence stands a list in the shape of a preview's problems, one entry for
+    each.
+    """
     told: list[dict[str, Any]] = failed(name).body()["problems"]
 
     assert [(problem["package"], problem["kind"]) for problem in told] == [
@@ -194,7 +200,9 @@ def test_a_failed_download_is_never_the_users_fault(name: str, what: str) -> Non
 def test_other_failures_have_their_own_class(
     name: str, expected: type[AsuError], words: str, manager: PackageManager
 ) -> None:
-    """Each way to fail has its class and says what happened, whichever package manager the builder has."""
+    """Each way to fail has its class and says what happened, whichever package manager the builder
+    has.
+    """
     error = failure(CommandResult(2, "", text_of(name)), manager)
 
     assert type(error) is expected
@@ -209,7 +217,9 @@ def test_every_fixture_is_expected_to_mean_something() -> None:
 
 
 def test_a_profile_that_is_not_there_is_told_on_standard_output() -> None:
-    """The builder complains about the profile on stdout; the server lists it, so the user is not to blame."""
+    """The builder complains about the profile on stdout; the server lists it, so the user is not to
+    blame.
+    """
     error = failure(
         CommandResult(
             2, 'Profile "nosuch" does not exist!\n', "make: *** [Makefile:347: manifest] Error 2\n"
@@ -224,7 +234,9 @@ def test_a_profile_that_is_not_there_is_told_on_standard_output() -> None:
 
 @pytest.mark.parametrize("exit_code", [-1, 125, 126, 127, 137])
 def test_a_command_without_an_end_of_its_own_is_our_trouble(exit_code: int) -> None:
-    """A command that was killed, or that podman could not even start, says nothing about the request or its feeds."""
+    """A command that was killed, or that podman could not even start, says nothing about the
+    request or its feeds.
+    """
     result = CommandResult(
         exit_code,
         "",
@@ -248,7 +260,9 @@ def test_a_failure_without_words_says_so() -> None:
 )
 @pytest.mark.parametrize("exit_code", [0, 2])
 def test_a_feed_of_the_request_that_is_left_out_ends_the_build(name: str, exit_code: int) -> None:
-    """The builder goes on without it and takes packages from elsewhere; that is told as the feed's failure, whatever came of it."""
+    """The builder goes on without it and takes packages from elsewhere; that is told as the feed's
+    failure, whatever came of it.
+    """
     with pytest.raises(FeedUnusable) as raised:
         check(CommandResult(exit_code, "", text_of(name)), manager_of(name), FEEDS)
 

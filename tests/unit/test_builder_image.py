@@ -10,7 +10,10 @@ from asu.worker.builder_image import BuilderImage, failure
 IMAGE = BuilderImage(
     name="registry.example/openwrt/imagebuilder:x86-64-v24.10.9", version="24.10.9", target="x86/64"
 )
-READING = "initializing source docker://registry.example/openwrt/imagebuilder:x: reading manifest x in registry.example/openwrt/imagebuilder: "
+READING = (
+    "initializing source docker://registry.example/openwrt/imagebuilder:x: reading manifest x in"
+    " registry.example/openwrt/imagebuilder: "
+)
 
 
 def test_an_id_is_a_success() -> None:
@@ -42,7 +45,10 @@ def test_an_image_that_the_registry_does_not_have_is_upstreams(said: str) -> Non
     [
         json.dumps(
             {
-                "error": "pinging container registry registry.example: Get: dial tcp: connect: connection refused"
+                "error": (
+                    "pinging container registry registry.example: Get: dial tcp: connect:"
+                    " connection refused"
+                )
             }
         ),
         json.dumps({"error": READING + "received unexpected HTTP status: 503 Service Unavailable"}),

@@ -149,7 +149,9 @@ async def test_a_build_is_in_line_although_its_ticket_could_not_be_added() -> No
 
 
 async def test_a_failure_of_the_users_making_is_kept() -> None:
-    """The same request would fail again, so nobody builds it again while the failure is remembered."""
+    """The same request would fail again, so nobody builds it again while the failure is
+    remembered.
+    """
     parts = Parts()
     await parts.builds.request(A, "r1")
     parts.finish(A.key, state=State.FAILED, fault="user")
@@ -191,7 +193,9 @@ async def finished_and_gone(parts: Parts) -> None:
 
 
 async def test_a_poll_of_a_build_whose_files_are_gone_puts_it_back_in_line() -> None:
-    """Its client is told that it waits, instead of being sent to files that are not there; and it is built from the same plan."""
+    """Its client is told that it waits, instead of being sent to files that are not there; and it
+    is built from the same plan.
+    """
     parts = Parts()
     await finished_and_gone(parts)
 
@@ -243,7 +247,9 @@ async def vanish(parts: Parts) -> None:
 
 
 async def test_a_build_whose_files_vanish_each_time_is_not_built_without_end() -> None:
-    """API and workers see different stores: those who poll learn it, and nothing is put in line for them."""
+    """API and workers see different stores: those who poll learn it, and nothing is put in line for
+    them.
+    """
     parts = Parts()
     await finished_and_gone(parts)
     for _ in range(REVIVALS):
@@ -272,7 +278,9 @@ async def test_a_request_builds_again_what_has_vanished_too_often_for_polls() ->
 
 
 async def test_a_store_that_cannot_be_asked_takes_nothing_away() -> None:
-    """Neither from those who poll nor from those who ask again: an error would end their build, and another build would not help."""
+    """Neither from those who poll nor from those who ask again: an error would end their build, and
+    another build would not help.
+    """
     parts = Parts()
     await parts.builds.request(A, "r1")
     parts.finish(A.key)
@@ -344,7 +352,9 @@ async def test_records_that_contradict_themselves_end_in_an_error() -> None:
 
 
 async def test_one_client_holds_no_more_than_its_share() -> None:
-    """It is told how many that are and when to come again; others, and those of whom nobody knows who they are, are served."""
+    """It is told how many that are and when to come again; others, and those of whom nobody knows
+    who they are, are served.
+    """
     builds = Parts(limit=4, share=0.25).builds
     await builds.request(A, "r1", "5.9.0.1")
     with pytest.raises(

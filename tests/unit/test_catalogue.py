@@ -131,13 +131,17 @@ async def test_what_is_half_published_is_not_the_users_fault(version: str, targe
 
 
 async def test_a_branch_without_a_snapshot_has_none() -> None:
-    """No list names snapshots, so one that is nowhere is not about to be published; asking again would change nothing."""
+    """No list names snapshots, so one that is nowhere is not about to be published; asking again
+    would change nothing.
+    """
     with pytest.raises(UnsupportedVersion, match=r"25\.12-SNAPSHOT"):
         await validate(version="25.12-SNAPSHOT")
 
 
 async def test_a_snapshot_whose_list_of_targets_is_missing_is_built() -> None:
-    """What the target itself has is enough; the list is one document among many, and may be broken for days."""
+    """What the target itself has is enough; the list is one document among many, and may be broken
+    for days.
+    """
     documents = metadata()
     del documents["releases/24.10-SNAPSHOT/.targets.json"]
 
@@ -207,7 +211,9 @@ async def test_without_upstream_and_copy_nothing_is_valid() -> None:
 async def test_limits_of_the_operator(
     changes: dict[str, Any], fields: dict[str, Any], error: type[AsuError]
 ) -> None:
-    """First-boot scripts (counted in bytes), file system sizes and foreign repositories are the operator's to allow."""
+    """First-boot scripts (counted in bytes), file system sizes and foreign repositories are the
+    operator's to allow.
+    """
     with pytest.raises(error):
         await validate(catalogue(**changes), **fields)
 

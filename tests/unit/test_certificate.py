@@ -9,7 +9,10 @@ from asu.keys.usign import SecretKey, UnusableKey, read_public_key
 from tests.signed_images import blobs_of
 
 KEY = SecretKey(bytes(range(32)), bytes.fromhex("84bfc88a17166577"))
-PUBLIC_TEXT = "untrusted comment: public key 84bfc88a17166577\nRWSEv8iKFxZldwOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4\n"
+PUBLIC_TEXT = (
+    "untrusted comment: public key"
+    " 84bfc88a17166577\nRWSEv8iKFxZldwOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4\n"
+)
 
 # Counted by hand from the format: each line a field, its header with length first. What the
 # signature is, the test fills in.
@@ -38,7 +41,9 @@ def blob(kind: int, content: bytes) -> bytes:
 
 
 def test_a_certificate_is_written_as_it_stands_in_the_format() -> None:
-    """A certificate of a known key equals the bytes counted by hand, with a signature over the bytes within the payload."""
+    """A certificate of a known key equals the bytes counted by hand, with a signature over the
+    bytes within the payload.
+    """
     signature = KEY.sign(TABLE)
 
     written = self_signed(KEY, valid_from=VALID_FROM, expires_at=EXPIRES_AT)
@@ -112,7 +117,9 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_no_chain_is_refused(name: str) -> None:
-    """Devices would refuse every image with such a certificate, so the operator hears of it first."""
+    """Devices would refuse every image with such a certificate, so the operator hears of it
+    first.
+    """
     data, words = BAD[name]
 
     with pytest.raises(UnusableKey, match=words):

@@ -205,7 +205,9 @@ def test_a_store_is_not_made_by_looking_at_it(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_found(tmp_path: Path) -> None:
-    """Below the reserve counts as full, and a store that is not there yet lies on the disk of its parents."""
+    """Below the reserve counts as full, and a store that is not there yet lies on the disk of its
+    parents.
+    """
     assert (
         machine.check_disk(Settings(store_path=tmp_path / "store", disk_reserve_mb=0)).level
         is Level.OK
@@ -222,7 +224,9 @@ def test_a_key_that_cannot_be_used_is_found(tmp_path: Path) -> None:
 
 
 def test_one_check_does_not_stop_the_others() -> None:
-    """One hangs, one fails in a way that nobody thought of; the rest is told in its order, and no message that may hold a secret."""
+    """One hangs, one fails in a way that nobody thought of; the rest is told in its order, and no
+    message that may hold a secret.
+    """
     hanging = threading.Event()
 
     def hang() -> Finding:
@@ -304,7 +308,9 @@ def test_each_part_of_a_server_has_its_checks() -> None:
 
 
 def test_what_builds_must_not_reach_is_tried_from_inside() -> None:
-    """Redis by its address, or through the way out of the network where it listens on this machine; the API; metadata of clouds."""
+    """Redis by its address, or through the way out of the network where it listens on this machine;
+    the API; metadata of clouds.
+    """
     far = isolation.targets(["10.1.2.3"], 7000, 8000, "203.0.113.5")
     near = isolation.targets(["127.0.0.1"], 6379, 8000, "")
 
@@ -366,7 +372,9 @@ def test_a_file_of_settings_that_cannot_be_read_is_told(
 def test_an_audit_log_that_cannot_be_written_is_found_before_a_build_is_missing_in_it(
     tmp_path: Path,
 ) -> None:
-    """A directory that is not there, or a link in the place of the file; nothing is written by the check."""
+    """A directory that is not there, or a link in the place of the file; nothing is written by the
+    check.
+    """
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     paths = (None, tmp_path / "audit.jsonl", tmp_path / "none" / "audit.jsonl", tmp_path / "link")
 

@@ -69,7 +69,8 @@ def test_what_is_no_openwrt_device_is_said_in_a_sentence(output: str) -> None:
 
 def test_what_inspect_writes_prepare_reads(tmp_path: Path) -> None:
     """The file goes through unchanged."""
-    node = Node(name="a", model="b", profile="c", target="d/e", version="23.05.5", filesystem=None, packages={"vim": "1"})  # fmt: skip
+    node = Node(name="a", model="b", profile="c", target="d/e", version="23.05.5", filesystem=None,
+    packages={"vim": "1"})  # fmt: skip
     file = tmp_path / "a.json"
     file.write_text(node.as_json())
 

@@ -15,7 +15,9 @@ from asu.web.client_address import client_of
     ],
 )
 def test_a_public_address_is_a_client(host: str, client: str) -> None:
-    """Whichever way it is written; of IPv6 the network that a provider gives out, whose addresses are its customer's to choose."""
+    """Whichever way it is written; of IPv6 the network that a provider gives out, whose addresses
+    are its customer's to choose.
+    """
     assert client_of(host) == client
 
 
@@ -35,5 +37,7 @@ def test_a_public_address_is_a_client(host: str, client: str) -> None:
     ],
 )
 def test_any_other_is_nobody(host: str) -> None:
-    """Behind it may be everybody: a gateway that is not believed, a container network, a provider's NAT."""
+    """Behind it may be everybody: a gateway that is not believed, a container network, a provider's
+    NAT.
+    """
     assert client_of(host) == ""

@@ -38,7 +38,9 @@ def defaults() -> dict[str, set[str]]:
 
 
 def test_every_variable_is_explained() -> None:
-    """What the compose files read stands in .env.example, and what stands there is read by them or by the services."""
+    """What the compose files read stands in .env.example, and what stands there is read by them or
+    by the services.
+    """
     explained = {name for name, _ in EXAMPLE.findall((ROOT / ".env.example").read_text())}
     settings = {name.upper() for name in Settings.model_fields}
 
@@ -59,7 +61,9 @@ def test_one_variable_has_one_default() -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_worker_may_finish_its_longest_build(name: str) -> None:
-    """A stop waits longer than a build can take, signed and copied to a bucket, and longer than RQ lets it go on."""
+    """A stop waits longer than a build can take, signed and copied to a bucket, and longer than RQ
+    lets it go on.
+    """
     minutes = services(name)["worker"]["stop_grace_period"].removesuffix("m")
     longest = Settings(build_key=Path("key"), s3_bucket="images").build_deadline + PATIENCE
 
@@ -83,7 +87,9 @@ def test_every_service_is_bounded(name: str) -> None:
     ("name", "doors"), [(FILES[0], {"api"}), (FILES[1], {"gateway", "grafana"}), (FILES[2], set())]
 )
 def test_only_the_door_is_published(name: str, doors: set[str]) -> None:
-    """Whatever else listens is for containers; and the doors are this machine's until the operator says otherwise."""
+    """Whatever else listens is for containers; and the doors are this machine's until the operator
+    says otherwise.
+    """
     published = {
         service: found["ports"] for service, found in services(name).items() if "ports" in found
     }
@@ -94,7 +100,9 @@ def test_only_the_door_is_published(name: str, doors: set[str]) -> None:
 
 @pytest.mark.parametrize("name", FILES[:2])
 def test_redis_keeps_what_it_was_given(name: str) -> None:
-    """Redis writes every accepted build down before it is answered, into a volume, and forgets none when its memory is full."""
+    """Redis writes every accepted build down before it is answered, into a volume, and forgets none
+    when its memory is full.
+    """
     redis = services(name)["redis"]
 
     assert "--appendonly yes --appendfsync always" in redis["command"]
@@ -105,7 +113,9 @@ def test_redis_keeps_what_it_was_given(name: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_audit_log_outlives_its_container(name: str) -> None:
-    """Workers write it into a named volume, at a place that the image makes theirs: a new volume takes over its owner."""
+    """Workers write it into a named volume, at a place that the image makes theirs: a new volume
+    takes over its owner.
+    """
     worker = services(name)["worker"]
     [place] = [
         volume.partition(":")[2] for volume in worker["volumes"] if volume.startswith("audit:")
@@ -138,7 +148,9 @@ def test_the_audit_log_is_the_operators_to_place_and_to_leave_out(
 
 @pytest.mark.parametrize("name", FILES[:2])
 def test_redis_is_found_without_a_name_server(name: str) -> None:
-    """The name server of podman loses questions while builds come and go; a poll that waits for Redis would be answered with an error."""
+    """The name server of podman loses questions while builds come and go; a poll that waits for
+    Redis would be answered with an error.
+    """
     found = services(name)
     address = found["redis"]["networks"]["backend"]["ipv4_address"]
 
@@ -163,7 +175,9 @@ def test_the_base_is_the_same_everywhere(name: str) -> None:
 
 
 def test_the_gateway_is_told_all_that_its_template_asks() -> None:
-    """The gateway does not start with a variable that nobody sets; the name servers are the image's to find out."""
+    """The gateway does not start with a variable that nobody sets; the name servers are the image's
+    to find out.
+    """
     asked = set(
         re.findall(r"\$\{([A-Z_]+)\}", (ROOT / "misc/nginx/gateway.conf.template").read_text())
     ) - {"NGINX_LOCAL_RESOLVERS"}

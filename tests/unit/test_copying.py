@@ -1,4 +1,6 @@
-"""What a finished ImageBuilder leaves: what is copied out of its container, and what is read from it."""
+"""What a finished ImageBuilder leaves: what is copied out of its container, and what is read from
+it.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def written(size: int, name: str, kind: bytes = tarfile.REGTYPE) -> bytes:
 
 
 def sparse(real_size: int) -> bytes:
-    """Return a member of GNU's old kind of sparse files: one byte, and a hole of `real_size` before it."""
+    """Return a member of GNU's old kind of sparse files: one byte, and a hole of `real_size` before
+    it.
+    """
     header = bytearray(written(512, "out/holes", tarfile.GNUTYPE_SPARSE))
     header[386:398], header[398:410] = b"%011o\0" % (real_size - 1), b"%011o\0" % 1
     header[483:495] = b"%011o\0" % real_size
@@ -66,7 +70,9 @@ def plain(name: str, content: bytes = b"x") -> tuple[tarfile.TarInfo, bytes]:
 
 
 def test_images_are_copied_with_their_hashes(tmp_path: Path) -> None:
-    """Regular files arrive as they are, and their SHA-256 is that of the bytes that were written."""
+    """Regular files arrive as they are, and their SHA-256 is that of the bytes that were
+    written.
+    """
     content = bytes(range(256)) * 30
 
     hashes = copy_out(
@@ -175,7 +181,9 @@ def test_what_is_passed_over_counts_too(tmp_path: Path) -> None:
 
 
 def test_too_many_names_are_refused_whatever_they_are(tmp_path: Path) -> None:
-    """Each directory of an archive is remembered while it is read; a million of them would fill our memory."""
+    """Each directory of an archive is remembered while it is read; a million of them would fill our
+    memory.
+    """
     with pytest.raises(OutputTooLarge, match="more than this server takes of one"):
         copy_out(
             archive(
@@ -189,7 +197,9 @@ def test_too_many_names_are_refused_whatever_they_are(tmp_path: Path) -> None:
 @given(st.lists(st.tuples(st.integers(0, 4095), st.integers(0, 255)), min_size=1, max_size=8))
 @settings(max_examples=60)
 def test_a_damaged_archive_is_a_failure_at_worst(changes: list[tuple[int, int]]) -> None:
-    """Whatever the bytes are, they end as files in the directory or as a failure of ours, never as an error that nobody thought of."""
+    """Whatever the bytes are, they end as files in the directory or as a failure of ours, never as
+    an error that nobody thought of.
+    """
     data = bytearray(
         b"".join(
             archive(
@@ -209,7 +219,9 @@ def test_a_damaged_archive_is_a_failure_at_worst(changes: list[tuple[int, int]])
 
 
 def test_a_large_file_takes_little_memory(tmp_path: Path) -> None:
-    """Images are written as they come; what is held at once is a few pieces, whatever the size of all."""
+    """Images are written as they come; what is held at once is a few pieces, whatever the size of
+    all.
+    """
     piece = bytes(1024 * 1024)
 
     def stream() -> Iterator[bytes]:
@@ -298,7 +310,9 @@ def test_a_build_without_usable_images_has_failed(content: str, words: str, tmp_
 
 
 def test_disk_images_of_an_archive_are_not_offered() -> None:
-    """25.12.0 to 25.12.4 make images that start nothing; those that do, and artifacts without a file system, stay."""
+    """25.12.0 to 25.12.4 make images that start nothing; those that do, and artifacts without a
+    file system, stay.
+    """
     images = [
         {"name": "a", "filesystem": "targz"},
         {"name": "b", "filesystem": "squashfs"},
@@ -322,7 +336,9 @@ def test_the_reserve_of_the_disk_is_not_written_into(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_says_that_it_is_full_is_told_as_such(tmp_path: Path) -> None:
-    """Others may fill it between the question and the write, or a quota may know less room than the disk."""
+    """Others may fill it between the question and the write, or a quota may know less room than the
+    disk.
+    """
 
     def pieces() -> Iterator[bytes]:
         yield next(archive([plain("out/image.bin")]))

@@ -1,4 +1,6 @@
-"""An absolute list and the defaults: what became default arrives, what the user removed stays away, what is gone is dropped."""
+"""An absolute list and the defaults: what became default arrives, what the user removed stays away,
+what is gone is dropped.
+"""
 
 import pytest
 
@@ -33,7 +35,9 @@ def rules_of(resolution: Resolution) -> list[str]:
 
 @SINCE
 def test_a_home_hub_keeps_its_network(since: str | None) -> None:
-    """The switch driver and both firmware packages that became defaults in 25.12 arrive, each with its rule and its reason."""
+    """The switch driver and both firmware packages that became defaults in 25.12 arrive, each with
+    its rule and its reason.
+    """
     request = absolute(["luci", *HUB_THEN.defaults], "25.12.5", since=since, device=HOME_HUB)
 
     resolution = resolve(
@@ -54,7 +58,9 @@ def test_a_home_hub_keeps_its_network(since: str | None) -> None:
 
 
 def test_a_mikrotik_keeps_its_ethernet_driver() -> None:
-    """The driver that ath79/mikrotik has as a package of its own since 25.12 arrives with its reason."""
+    """The driver that ath79/mikrotik has as a package of its own since 25.12 arrives with its
+    reason.
+    """
     then, now = defaults("24.10.7", *COMMON), defaults("25.12.5", *COMMON, "kmod-ag71xx-legacy")
     request = absolute(
         COMMON,
@@ -70,7 +76,9 @@ def test_a_mikrotik_keeps_its_ethernet_driver() -> None:
 
 
 def test_an_e8450_keeps_its_upgrades() -> None:
-    """The tool without which mediatek/mt7622 cannot upgrade from 24.10 on arrives with its reason."""
+    """The tool without which mediatek/mt7622 cannot upgrade from 24.10 on arrives with its
+    reason.
+    """
     own = (*COMMON, "kmod-mt7622-firmware")
     then, now = defaults("23.05.6", *own), defaults("24.10.7", *own, "fitblk")
     request = absolute(own, "24.10.7", device=("mediatek/mt7622", "linksys_e8450-ubi"))
@@ -99,7 +107,9 @@ def test_a_new_default_that_no_rule_knows_arrives(since: str | None) -> None:
 
 @SINCE
 def test_what_the_user_removed_stays_removed(since: str | None) -> None:
-    """A default of both releases that the list lacks was removed on purpose and becomes an explicit removal."""
+    """A default of both releases that the list lacks was removed on purpose and becomes an explicit
+    removal.
+    """
     wanted = [name for name in PC_THEN.defaults if name not in ("dnsmasq", "dropbear")]
 
     resolution = resolve(
@@ -114,7 +124,9 @@ def test_what_the_user_removed_stays_removed(since: str | None) -> None:
 
 
 def test_a_default_that_is_only_a_dependency_now_is_left_alone() -> None:
-    """24.10 lists busybox and procd no longer, yet they are packages; neither is dropped, taken away or warned of."""
+    """24.10 lists busybox and procd no longer, yet they are packages; neither is dropped, taken
+    away or warned of.
+    """
     then, now = (
         defaults("23.05.6", *COMMON),
         defaults("24.10.7", *(name for name in COMMON if name not in ("busybox", "procd"))),
@@ -196,7 +208,8 @@ def test_the_origin_is_inferred_with_its_evidence() -> None:
     assert (told.version, told.inferred) == ("24.10.7", True)
     assert (
         told.evidence
-        == "The list holds 13 of the 13 default packages of 24.10.7 for this device, more like it than any other."
+        == "The list holds 13 of the 13 default packages of 24.10.7 for this device, more like it"
+        " than any other."
     )
 
 
@@ -224,7 +237,9 @@ def test_the_order_of_the_candidates_does_not_matter(order: tuple[object, ...]) 
 
 
 def test_where_two_releases_explain_a_list_nearly_as_well_a_driver_is_kept() -> None:
-    """A list that lacks one default of the newest release may come from the release before it, so that package is installed."""
+    """A list that lacks one default of the newest release may come from the release before it, so
+    that package is installed.
+    """
     resolution = resolve(
         absolute([name for name in PC_NOW.defaults if name != "kmod-new"], "25.12.5"),
         RULES,
@@ -238,7 +253,9 @@ def test_where_two_releases_explain_a_list_nearly_as_well_a_driver_is_kept() -> 
 
 
 def test_without_evidence_the_list_is_honoured_as_it_stands() -> None:
-    """A list that holds hardly any default of any release is taken literally, with a warning and with every removal named."""
+    """A list that holds hardly any default of any release is taken literally, with a warning and
+    with every removal named.
+    """
     resolution = resolve(
         absolute(["luci", "vim"], "25.12.5"), RULES, knowing(PC_NOW, PC_NOW, PC_THEN)
     )
@@ -273,7 +290,9 @@ def test_without_metadata_the_builder_is_left_to_subtract() -> None:
     ],
 )
 def test_removing_what_the_device_needs_is_warned_of(name: str, consequence: str) -> None:
-    """The warning names the package and what its absence means, in an absolute list and in a relative one."""
+    """The warning names the package and what its absence means, in an absolute list and in a
+    relative one.
+    """
     now = defaults("25.12.5", *COMMON, "kernel", own=HUB_OWN)
     lists = (
         absolute(
@@ -298,7 +317,9 @@ def test_removing_anything_else_is_the_users_own_business() -> None:
 
 
 def test_the_users_own_variant_takes_the_place_of_a_new_default() -> None:
-    """Who has wpad-openssl does not get wpad-basic-mbedtls beside it, which could not be installed together."""
+    """Who has wpad-openssl does not get wpad-basic-mbedtls beside it, which could not be installed
+    together.
+    """
     then, now = (
         defaults("22.03.7", *COMMON[:-1], "wpad-basic-wolfssl"),
         defaults("23.05.6", *COMMON),
@@ -348,7 +369,9 @@ def test_within_a_branch_nothing_that_is_missing_comes_back() -> None:
 
 
 def test_from_a_snapshot_to_the_next_the_origin_is_inferred() -> None:
-    """SNAPSHOT does not tell how old it is: what its defaults are now is no proof that the user removed the newest of them."""
+    """SNAPSHOT does not tell how old it is: what its defaults are now is no proof that the user
+    removed the newest of them.
+    """
     old, now = defaults("25.12.5", *COMMON), defaults("SNAPSHOT", *COMMON, "kmod-newest")
 
     resolution = resolve(
@@ -370,7 +393,9 @@ def test_doubled_defaults_count_once() -> None:
 
 
 def test_a_profile_may_take_a_default_away() -> None:
-    """Realtek switches have no dnsmasq: it is no default there, so lacking it is no removal and nothing installs it."""
+    """Realtek switches have no dnsmasq: it is no default there, so lacking it is no removal and
+    nothing installs it.
+    """
     now = defaults("25.12.5", *COMMON, own=("-dnsmasq", "kmod-switch"))
     wanted = [name for name in COMMON if name != "dnsmasq"]
 
@@ -402,7 +427,9 @@ def test_a_version_is_not_promised_for_a_variant_that_gave_way() -> None:
     ],
 )
 def test_a_variant_in_the_list_explains_why_the_default_is_not(default: str, variant: str) -> None:
-    """Lists of installed packages name nftables-json where lists of defaults say nftables; the user removed nothing."""
+    """Lists of installed packages name nftables-json where lists of defaults say nftables; the user
+    removed nothing.
+    """
     common = [name for name in COMMON if name not in ("nftables-json", default)]
     then, now = defaults("24.10.7", *common, default), defaults("25.12.5", *common, default)
 

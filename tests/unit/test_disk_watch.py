@@ -1,4 +1,6 @@
-"""A build that fills the disk is ended, and told apart from one that was stopped for another reason."""
+"""A build that fills the disk is ended, and told apart from one that was stopped for another
+reason.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,9 @@ def make_image(container: BuildContainer) -> None:
 def test_a_build_that_fills_the_disk_is_ended(
     taken: int | AsuError, free: int | AsuError, error: type[AsuError], words: str
 ) -> None:
-    """Beyond its limit, with half of the reserve used up by whomever, or if nobody can tell; the running command ends with the reason."""
+    """Beyond its limit, with half of the reserve used up by whomever, or if nobody can tell; the
+    running command ends with the reason.
+    """
     container = Filling(taken, free)
     with pytest.raises(error, match=words), disk_watched(container, SETTINGS, pause=0.01):
         make_image(container)

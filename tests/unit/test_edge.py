@@ -69,7 +69,9 @@ def client(app: ASGIApp = echo) -> TestClient:
     ],
 )
 def test_slashes_too_many_mean_nothing(method: str, asked: str, means: str) -> None:
-    """Clients of old join a server's address and a path with two slashes; a redirect would lose their POST."""
+    """Clients of old join a server's address and a path with two slashes; a redirect would lose
+    their POST.
+    """
     seen: list[str] = []
 
     async def note(scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,7 +108,9 @@ def test_the_query_is_left_alone() -> None:
 )
 @pytest.mark.parametrize("chunked", [True, False])
 def test_a_body_is_counted(size: int, status: int, *, chunked: bool) -> None:
-    """The limit holds with Content-Length and without, as owut and auc send it; what is within arrives whole."""
+    """The limit holds with Content-Length and without, as owut and auc send it; what is within
+    arrives whole.
+    """
 
     def pieces() -> Iterator[bytes]:
         yield b"x" * (size // 2)
@@ -189,7 +193,9 @@ def test_any_other_id_is_replaced(sent: str | None) -> None:
 
 
 def test_a_mistake_of_ours_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """Clients get the common shape and an id; the log has the same id, the kind and the place, but not the message."""
+    """Clients get the common shape and an id; the log has the same id, the kind and the place, but
+    not the message.
+    """
     with caplog.at_level(logging.ERROR):
         answer = client(crash).get("/", headers={"X-Request-ID": "found-again"})
 
@@ -202,7 +208,9 @@ def test_a_mistake_of_ours_tells_nothing(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_a_logged_exception_tells_no_message() -> None:
-    """Whoever logs an exception, the lines say kind and place of it and of its cause, and no message."""
+    """Whoever logs an exception, the lines say kind and place of it and of its cause, and no
+    message.
+    """
     try:
         try:
             int(SCRIPT)
@@ -218,7 +226,9 @@ def test_a_logged_exception_tells_no_message() -> None:
 
 
 def test_nobody_forges_a_log_line() -> None:
-    """Control characters are shown, and what follows a line end is marked as belonging to the record."""
+    """Control characters are shown, and what follows a line end is marked as belonging to the
+    record.
+    """
     assert written("a\nb\x1b[1m\rc") == "logger: a\n  | b\\x1b[1m\\rc"
 
 
@@ -230,7 +240,9 @@ def written(message: str, error: Any = None) -> str:
 
 
 def test_a_known_error_keeps_its_face() -> None:
-    """What was raised beyond the application's own handlers still has its status and its time to try again."""
+    """What was raised beyond the application's own handlers still has its status and its time to
+    try again.
+    """
     answer = client(overload).post("/")
 
     assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (
@@ -253,7 +265,9 @@ def test_every_answer_may_be_read_by_any_page(app: ASGIApp, headers: dict[str, s
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
 @pytest.mark.parametrize("wanted", ["content-type", "content-type,cache-control", None])
 def test_a_preflight_is_granted(method: str, wanted: str | None) -> None:
-    """Browsers ask first for every request with JSON, polls included; any other status than 2xx is a refusal."""
+    """Browsers ask first for every request with JSON, polls included; any other status than 2xx is
+    a refusal.
+    """
     headers = {**ORIGIN, "Access-Control-Request-Method": method}
     if wanted:
         headers["Access-Control-Request-Headers"] = wanted

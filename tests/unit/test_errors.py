@@ -1,4 +1,6 @@
-"""The tree of errors: drawn in full, each with a code of its own and a message that can be filled in where it is raised."""
+"""The tree of errors: drawn in full, each with a code of its own and a message that can be filled
+in where it is raised.
+"""
 
 import ast
 import json
@@ -100,7 +102,9 @@ def test_each_error_gets_the_values_of_its_message() -> None:
 
 
 def test_no_error_quotes_an_exception() -> None:
-    """The words of an exception may hold a path, an address with a password, or what was sent; only an error of ours may pass its words on."""
+    """The words of an exception may hold a path, an address with a password, or what was sent; only
+    an error of ours may pass its words on.
+    """
     quoting = []
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,4 +1,6 @@
-"""What those who wait may expect: read seldom, never a reason to refuse a poll, and never more than is known."""
+"""What those who wait may expect: read seldom, never a reason to refuse a poll, and never more than
+is known.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,9 @@ async def test_without_redis_nothing_is_known() -> None:
 def test_a_waiting_build_ends_after_those_before_it(
     pace: EtaEstimate, live: LiveFacts, seconds: int | None
 ) -> None:
-    """They are shared by the workers; one that comes back later is that much later; without workers or capacity, nobody knows."""
+    """They are shared by the workers; one that comes back later is that much later; without workers
+    or capacity, nobody knows.
+    """
     assert pace.until_finished(live, is_running=False) == seconds
 
 

@@ -1,4 +1,6 @@
-"""What cannot work: every name that does not exist, with what became of it, and packages that exclude one another."""
+"""What cannot work: every name that does not exist, with what became of it, and packages that
+exclude one another.
+"""
 
 from typing import Any
 
@@ -40,7 +42,9 @@ def only_problem(resolution: Resolution) -> Problem:
 
 
 def test_what_exists_is_no_problem() -> None:
-    """A list of existing packages and removals is checked and fine, removals of unknown names included."""
+    """A list of existing packages and removals is checked and fine, removals of unknown names
+    included.
+    """
     resolution = checked("luci", "libopenssl", "-dnsmasq", "-no-such-package")
 
     assert (resolution.problems, resolution.checked) == ((), True)
@@ -121,8 +125,9 @@ def test_a_name_that_only_the_old_release_has_was_removed() -> None:
     problem = only_problem(resolve(request, RULES, known))
 
     assert (problem.kind, problem.suggestion) == ("removed", None)
-    assert problem.detail == (
-        "luci-app-old was in the release that the device runs and does not exist in 25.12.5 "
+    assert (
+        problem.detail
+        == "luci-app-old was in the release that the device runs and does not exist in 25.12.5 "
         "any more."
     )
 
@@ -217,8 +222,14 @@ def test_with_repositories_unknown_names_are_warnings() -> None:
 
     assert (resolution.problems, resolution.checked) == ((), True)
     assert resolution.warnings == (
-        "There is no package nonsense in 25.12.5 for x86/64. nonsense is expected from the feed mine.",
-        "auc was replaced by owut. (since 24.10, rule auc-owut) auc is expected from the feed mine.",
+        (
+            "There is no package nonsense in 25.12.5 for x86/64. nonsense is expected from the feed"
+            " mine."
+        ),
+        (
+            "auc was replaced by owut. (since 24.10, rule auc-owut) auc is expected from the feed"
+            " mine."
+        ),
     )
 
 
@@ -247,11 +258,14 @@ def test_a_feed_of_ones_own_may_keep_a_promise(feeds: tuple[str, ...], beginning
 
 
 def test_feeds_in_the_place_of_openwrts_are_told() -> None:
-    """Replacing is what a request means that does not say; the index that was looked at is then not the one that is used."""
+    """Replacing is what a request means that does not say; the index that was looked at is then not
+    the one that is used.
+    """
     [warning] = checked("luci", feeds=("mine",), replaces_feeds=True).warnings
 
-    assert warning == (
-        "OpenWrt's own feeds are not used, as repositories_mode is replace: what the ImageBuilder lacks must come from the feed mine."
+    assert (
+        warning == "OpenWrt's own feeds are not used, as repositories_mode is replace: what the"
+        " ImageBuilder lacks must come from the feed mine."
     )
 
 
@@ -307,7 +321,9 @@ def test_defaults_of_the_device_exist() -> None:
 
 
 def test_a_variant_beside_the_default_one_is_a_conflict() -> None:
-    """A relative request with wpad-openssl also gets the default wpad-basic-mbedtls; the answer says how to take it away."""
+    """A relative request with wpad-openssl also gets the default wpad-basic-mbedtls; the answer
+    says how to take it away.
+    """
     problem = only_problem(checked("wpad-openssl"))
 
     assert (problem.package, problem.kind, problem.suggestion) == (
@@ -357,7 +373,9 @@ def test_an_absolute_list_has_no_defaults_beside_it() -> None:
 
 
 def test_a_vetoed_removal_can_bring_a_conflict() -> None:
-    """A default that the request does not want taken away stands beside the user's variant of it."""
+    """A default that the request does not want taken away stands beside the user's variant of
+    it.
+    """
     wanted = ["wpad-openssl" if name == "wpad-basic-mbedtls" else name for name in COMMON]
     request = absolute(
         wanted, "25.12.5", since="25.12.5", ignored_changes=["absent-wpad-basic-mbedtls"]
@@ -380,7 +398,9 @@ def test_a_list_of_inventions_costs_few_searches() -> None:
 
 
 def test_the_versions_of_a_resolution_are_those_of_the_index() -> None:
-    """Each package to be installed has the version that it will have; removals and unknown names have none."""
+    """Each package to be installed has the version that it will have; removals and unknown names
+    have none.
+    """
     known = PackageIndex(({"luci": "25.1", "vim": "9.1-r1"}, {"vim": "9.0-r1"}))
 
     assert checked("luci", "vim", "nonsense", "-dnsmasq", known=known).versions == {

@@ -1,4 +1,6 @@
-"""An ImageBuilder that is not what the request expects: whoever has the older of the two is to blame."""
+"""An ImageBuilder that is not what the request expects: whoever has the older of the two is to
+blame.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,16 @@ def world(tmp_path: Path) -> World:
     "expected", ["r28960-0425664679", "r100000-0425664679", "r28959+1-0425664679", "r28960"]
 )
 def test_a_builder_older_than_what_is_expected_is_upstreams(world: World, expected: str) -> None:
-    """The user has the newer list of versions, so reloading it would not help; the failure is soon forgotten, and asking again later does."""
+    """The user has the newer list of versions, so reloading it would not help; the failure is soon
+    forgotten, and asking again later does.
+    """
     record = world.build(version=MOVING, version_code=expected)
 
     body = body_of(record)
     assert (record.fault, body["code"], body["status"]) == ("upstream", "builder-outdated", 500)
     assert (
-        f"Received inconsistent revision: the request expects {expected}, the ImageBuilder has {HAD};"
-        in body["detail"]
+        f"Received inconsistent revision: the request expects {expected}, the ImageBuilder has"
+        f" {HAD};" in body["detail"]
     )
     assert "reload" not in body["detail"]
     assert body["retry_after"] == 600
@@ -63,7 +67,8 @@ def test_a_list_of_yesterday_is_the_users(world: World, version: str, expected: 
 
 
 @pytest.mark.parametrize("pull_fails", [False, True])
-def test_a_release_is_never_another_later(world: World, pull_fails: bool) -> None:  # noqa: FBT001  # As below.
+# As below.
+def test_a_release_is_never_another_later(world: World, pull_fails: bool) -> None:  # noqa: FBT001
     """Whoever expects a newer revision of it asks for what there is not."""
     world.engine.pull_fails = pull_fails
 
@@ -86,7 +91,9 @@ def test_a_builder_that_does_not_say_how_old_it_is_blames_nobody_else(
 
 
 def test_a_builder_that_could_not_be_renewed_is_ours(world: World) -> None:
-    """The old copy is better than nothing for most, and who needs the newer one learns why there is none."""
+    """The old copy is better than nothing for most, and who needs the newer one learns why there is
+    none.
+    """
     world.engine.pull_fails = True
 
     record = world.build(version=MOVING, version_code="r28960-0425664679")
@@ -94,14 +101,16 @@ def test_a_builder_that_could_not_be_renewed_is_ours(world: World) -> None:
     body = body_of(record)
     assert (record.fault, body["code"], body["status"]) == ("infra", "builder-not-renewed", 500)
     assert (
-        f"the ImageBuilder has {HAD}; the ImageBuilder at hand is old, and a newer one was not pulled"
-        in body["detail"]
+        f"the ImageBuilder has {HAD}; the ImageBuilder at hand is old, and a newer one was not"
+        " pulled" in body["detail"]
     )
     assert world.records.lifetimes == [world.settings.retry_failure_ttl]
 
 
 def test_a_snapshot_that_fetches_its_builder_is_upstreams(world: World) -> None:
-    """However old the image is that only fetches it, and whether or not it could be pulled anew: what it fetched is today's."""
+    """However old the image is that only fetches it, and whether or not it could be pulled anew:
+    what it fetched is today's.
+    """
     world.script.needs_setup, world.engine.pull_fails = True, True
 
     assert (
@@ -148,7 +157,8 @@ def test_versions_that_are_not_there_yet_are_no_fault_of_the_user(
     fault: str,
     code: str,
 ) -> None:
-    """Where each package is older in the image than its user has seen it; what cannot be had at all is left out by the user alone.
+    """Where each package is older in the image than its user has seen it; what cannot be had at all
+    is left out by the user alone.
 
     That a newer builder was not pulled explains only what comes with the builder; the feeds are
     upstream's.

@@ -106,7 +106,8 @@ def test_another_variant_is_not_neither() -> None:
 
 @pytest.mark.parametrize("exists", [True, False])
 @pytest.mark.parametrize(("old", "new"), PAIRS.items(), ids=PAIRS)
-def test_no_change_leaves_neither(old: str, new: str, exists: bool) -> None:  # noqa: FBT001  # pytest passes parameters by name.
+# pytest passes parameters by name.
+def test_no_change_leaves_neither(old: str, new: str, exists: bool) -> None:  # noqa: FBT001
     """Whatever the request wants of a pair, one of it is installed."""
     for entries in ((old,), (new,), (old, new), (f"-{old}", new)):
         for since in (None, "21.02.7", "23.05.5"):

@@ -38,7 +38,9 @@ def admit(*keys: str, version: str = "24.10.4") -> None:
     ids=range(7),
 )
 def test_a_usign_key_has_one_spelling(text: str) -> None:
-    """The comment is made anew, so nothing travels in it; the file is called what opkg looks for."""
+    """The comment is made anew, so nothing travels in it; the file is called what opkg looks
+    for.
+    """
     key = FeedKey.parse(text)
 
     assert (key.kind, key.text, key.file_name) == ("usign", USIGN, FINGERPRINT)
@@ -169,7 +171,9 @@ def test_a_private_key_is_called_what_it_is(text: str, version: str) -> None:
     | st.binary(max_size=90).map(feed_keys.pem)
 )
 def test_no_text_breaks_the_reader(text: str) -> None:
-    """Whatever is read has a spelling that is read as the same key; all else is refused in words."""
+    """Whatever is read has a spelling that is read as the same key; all else is refused in
+    words.
+    """
     try:
         key = FeedKey.parse(text)
     except InvalidFeedError:

@@ -313,7 +313,9 @@ ADDRESSES = st.lists(PARTS, max_size=8).map("".join) | st.tuples(
 
 @given(ADDRESSES)
 def test_whatever_is_admitted_lies_below_an_entry_for_others_too(url: str) -> None:
-    """Another reader of addresses finds the same server and a path below the entry's, in letters without any meaning."""
+    """Another reader of addresses finds the same server and a path below the entry's, in letters
+    without any meaning.
+    """
     try:
         admit(url)
     except RepositoryNotAllowed:

@@ -50,13 +50,15 @@ def test_apk_takes_indexes_and_pem_keys(version: str) -> None:
     "url", [DIRECTORY, f"{DIRECTORY}/", f"{DIRECTORY}/Packages.gz", f"{DIRECTORY}/packages.ADB"]
 )
 def test_a_directory_is_no_feed_for_apk(version: str, url: str) -> None:
-    """Apk would read it as a repository of another kind and go on without it; the refusal says what to give."""
+    """Apk would read it as a repository of another kind and go on without it; the refusal says what
+    to give.
+    """
     error = refusal({"mine": url}, version)
 
     assert error.code == "malformed-repository"
     assert (
-        f"mine has no index for apk, which {version} installs with; give the address of its packages.adb"
-        in error.detail
+        f"mine has no index for apk, which {version} installs with; give the address of its"
+        " packages.adb" in error.detail
     )
 
 
@@ -76,8 +78,8 @@ def test_a_file_is_no_feed_for_opkg(version: str, url: str) -> None:
 
     assert error.code == "malformed-repository"
     assert (
-        f"mine is no directory for opkg, which {version} installs with; give the address of the directory"
-        in error.detail
+        f"mine is no directory for opkg, which {version} installs with; give the address of the"
+        " directory" in error.detail
     )
 
 
@@ -124,9 +126,11 @@ def test_a_refusal_says_what_is_admitted() -> None:
     policy = FeedPolicy.of([f"https://feeds.example.org/{number}" for number in range(7)])
     error = refusal({"mine": "https://feeds.example.org/" + "x" * 480}, policy=policy)
 
-    assert error.detail == (
-        f"Repository not allowed: https://feeds.example.org/{'x' * 102}; this server admits what lies below https://feeds.example.org/0, "
-        "https://feeds.example.org/1, https://feeds.example.org/2 and 4 more addresses"
+    assert (
+        error.detail
+        == f"Repository not allowed: https://feeds.example.org/{'x' * 102}; this server admits what"
+        " lies below https://feeds.example.org/0, https://feeds.example.org/1,"
+        " https://feeds.example.org/2 and 4 more addresses"
     )
 
 
@@ -144,22 +148,34 @@ def test_each_feed_is_looked_at() -> None:
         (
             USIGN,
             "25.12.0",
-            "is usign's public key; 25.12.0 installs with apk, so send a PEM file with an EC public key.",
+            (
+                "is usign's public key; 25.12.0 installs with apk, so send a PEM file with an EC"
+                " public key."
+            ),
         ),
         (
             USIGN,
             "SNAPSHOT",
-            "is usign's public key; SNAPSHOT installs with apk, so send a PEM file with an EC public key.",
+            (
+                "is usign's public key; SNAPSHOT installs with apk, so send a PEM file with an EC"
+                " public key."
+            ),
         ),
         (
             PEM,
             "24.10.4",
-            "is a PEM file with an EC public key; 24.10.4 installs with opkg, so send usign's public key.",
+            (
+                "is a PEM file with an EC public key; 24.10.4 installs with opkg, so send usign's"
+                " public key."
+            ),
         ),
         (
             PEM,
             "24.10-SNAPSHOT",
-            "is a PEM file with an EC public key; 24.10-SNAPSHOT installs with opkg, so send usign's public key.",
+            (
+                "is a PEM file with an EC public key; 24.10-SNAPSHOT installs with opkg, so send"
+                " usign's public key."
+            ),
         ),
     ],
 )

@@ -1,4 +1,6 @@
-"""From what build containers are kept, and what they may reach nevertheless; the integration ring tries it from inside one."""
+"""From what build containers are kept, and what they may reach nevertheless; the integration ring
+tries it from inside one.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ ROUTES6 = f"""\
     ],
 )
 def test_the_settings_name_what_may_be_reached(values: dict[str, Any], expected: list[str]) -> None:
-    """The downloads server as builds reach it, and the servers that the operator adds, each at its port, or at that of https beside http."""
+    """The downloads server as builds reach it, and the servers that the operator adds, each at its
+    port, or at that of https beside http.
+    """
     assert may_be_reached(Settings(**values)) == expected
 
 
@@ -86,7 +90,9 @@ def test_public_addresses_are_not(address: str) -> None:
 
 
 def test_the_fence_has_one_capability() -> None:
-    """What closes the network holds nothing else that a hostile image could use, and is tidied away as the build's own is."""
+    """What closes the network holds nothing else that a hostile image could use, and is tidied away
+    as the build's own is.
+    """
     described = fence_container(Settings(), "image", "1234", {"asu.build": "key"})
 
     assert (described["cap_drop"], described["cap_add"], described["read_only_filesystem"]) == (
@@ -130,7 +136,9 @@ def test_without_a_word_of_the_operator_only_feeds_are_reached() -> None:
 
 
 def test_the_fence_is_told_what_is_trusted_and_what_is_not() -> None:
-    """Servers of the settings may be anywhere, those of feeds may not; of the build's files it holds one."""
+    """Servers of the settings may be anywhere, those of feeds may not; of the build's files it
+    holds one.
+    """
     settings = Settings(
         builder_upstream_url="http://cache:8080", container_may_reach=("https://feeds.lan/x",)
     )
@@ -160,8 +168,13 @@ def test_the_fence_is_told_what_is_trusted_and_what_is_not() -> None:
 
 
 def test_the_builders_own_feeds_are_read() -> None:
-    """From the list of either package manager; what is in a remark or in the builder itself is none."""
-    opkg = "## https://no.example\nsrc/gz base https://downloads.openwrt.org/releases/base\nsrc imagebuilder file:packages\noption check_signature\n"
+    """From the list of either package manager; what is in a remark or in the builder itself is
+    none.
+    """
+    opkg = (
+        "## https://no.example\nsrc/gz base https://downloads.openwrt.org/releases/base\nsrc"
+        " imagebuilder file:packages\noption check_signature\n"
+    )
     apk = "https://downloads.openwrt.org/releases/packages.adb\nhttp://mirror.example:8080/packages.adb\npackages/packages.adb\n"
 
     assert fence.feeds_of(opkg) == ["downloads.openwrt.org:443"]
@@ -173,7 +186,9 @@ def test_the_builders_own_feeds_are_read() -> None:
 
 
 def test_a_server_may_send_to_its_own_https() -> None:
-    """Feeds given as http, which the server sends to https, are many; anything else that a redirect leads to is another server."""
+    """Feeds given as http, which the server sends to https, are many; anything else that a redirect
+    leads to is another server.
+    """
     described = fence_container(
         Settings(),
         "image",
@@ -224,14 +239,18 @@ FOUND = {
 def test_names_of_feeds_open_nothing_private(
     servers: list[str], feeds: list[str], expected: list[tuple[str, str, int]]
 ) -> None:
-    """Each server is let through at its port and at the addresses that it has now; a private one only where the settings name it."""
+    """Each server is let through at its port and at the addresses that it has now; a private one
+    only where the settings name it.
+    """
     wanted = [(name, ip_network(address), port) for name, address, port in expected]
 
     assert fence.admitted(servers, feeds, FOUND, PRIVATE) == wanted
 
 
 def test_names_are_pinned_to_what_was_let_through() -> None:
-    """One line for an address, whatever the number of ports; an address in numbers needs none, and nothing strange becomes a line."""
+    """One line for an address, whatever the number of ports; an address in numbers needs none, and
+    nothing strange becomes a line.
+    """
     reached = fence.admitted(
         ["cache:80", "cache:81"],
         ["feeds.example:443", "192.0.2.9:80", "[2001:db8::9]:81"],

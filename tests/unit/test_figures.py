@@ -1,4 +1,6 @@
-"""The figures that are made of the counts: totals, days, weeks, packages, failures; and that many readers cost one reading."""
+"""The figures that are made of the counts: totals, days, weeks, packages, failures; and that many
+readers cost one reading.
+"""
 
 import asyncio
 import threading
@@ -116,7 +118,8 @@ class NotingCounts(dict[str, int]):
         super().__init__(counts)
         self.threads = threads
 
-    def items(self) -> ItemsView[str, int]:  # type: ignore[override] # dict's own view is a class that nobody can name.
+    # dict's own view is a class that nobody can name.
+    def items(self) -> ItemsView[str, int]:  # type: ignore[override]
         """Return the counts as dict does."""
         self.threads.add(threading.get_ident())
         return super().items()
@@ -266,7 +269,9 @@ def test_weeks_by_branch() -> None:
 
 
 def test_weeks_by_version_of_a_branch() -> None:
-    """Versions sort as numbers; other branches stay away, and a branch that nobody builds has none."""
+    """Versions sort as numbers; other branches stay away, and a branch that nobody builds has
+    none.
+    """
     chart = weeks_of(VERSIONS, "24.10")
 
     assert [(series.label, series.data[-2:]) for series in chart.datasets] == [

@@ -25,7 +25,9 @@ def image(tmp_path: Path) -> Path:
 
 
 def test_a_block_is_written_as_it_stands_in_the_format() -> None:
-    """The check value of this CRC-32 is known for the text 123456789 (JAMCRC: 340bc6d9); the rest is counted by hand."""
+    """The check value of this CRC-32 is known for the text 123456789 (JAMCRC: 340bc6d9); the rest
+    is counted by hand.
+    """
     assert signature_block(b"6789", before=zlib.crc32(b"12345")) == b"6789FWx0" + bytes.fromhex(
         "340bc6d9 00 000000 00000014"
     )
@@ -35,7 +37,9 @@ def test_a_block_is_written_as_it_stands_in_the_format() -> None:
     "unsigned", [IMAGE, WITH_METADATA, b"", with_block(WITH_METADATA, SIGNATURE, b"an older one")]
 )
 def test_only_the_last_signature_is_taken_off(image: Path, unsigned: bytes) -> None:
-    """What stood before the signature is there again, byte for byte: metadata, and what fwtool leaves there as well."""
+    """What stood before the signature is there again, byte for byte: metadata, and what fwtool
+    leaves there as well.
+    """
     image.write_bytes(with_block(unsigned, SIGNATURE, b"signed by a throw-away key"))
 
     assert strip_signature(image)

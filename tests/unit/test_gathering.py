@@ -45,7 +45,9 @@ def packages(*names: str) -> str:
 
 
 def world() -> dict[str, str]:
-    """Return all documents about one device in three releases; modules are split off in the newest."""
+    """Return all documents about one device in three releases; modules are split off in the
+    newest.
+    """
     return {
         ".versions.json": json.dumps(
             {
@@ -112,7 +114,9 @@ def test_a_stated_origin_is_all_that_is_looked_at() -> None:
 
 @pytest.mark.parametrize("origin", ["24.10.9", "24.11.0", "24.11-SNAPSHOT", "24.10.7-rc1"])
 def test_an_invented_origin_is_not_looked_for(origin: str) -> None:
-    """Documents of versions that no list names would only displace others; where the device comes from is inferred instead."""
+    """Documents of versions that no list names would only displace others; where the device comes
+    from is inferred instead.
+    """
     documents = FewDocuments(world())
 
     knowledge = asyncio.run(Gatherer(documents).gather(hub(since=origin)))
@@ -152,7 +156,8 @@ def test_invented_origins_are_one_to_what_is_kept() -> None:
 
     asyncio.run(flood())
 
-    assert len(gatherer._kept) == 1  # noqa: SLF001 - The bound is on memory, which nothing else shows.
+    # The bound is on memory, which nothing else shows.
+    assert len(gatherer._kept) == 1  # noqa: SLF001
 
 
 def test_without_an_origin_each_older_branch_is_a_candidate() -> None:
@@ -166,7 +171,9 @@ def test_without_an_origin_each_older_branch_is_a_candidate() -> None:
 def test_an_origin_whose_metadata_is_missing_is_inferred_from_the_list(
     unavailable: tuple[str, ...],
 ) -> None:
-    """A release may be gone from the server; its branch tells nearly the same, and the answer still names what the client said."""
+    """A release may be gone from the server; its branch tells nearly the same, and the answer still
+    names what the client said.
+    """
     resolution = decide(hub(since="24.10.1"), world(), unavailable)
 
     assert "kmod-new" in resolution.packages
@@ -225,7 +232,9 @@ def test_everything_at_hand_makes_a_checked_answer() -> None:
 
 @pytest.mark.parametrize("path", [TARGET_INDEX, KMODS_INDEX, FEEDS, BASE_INDEX])
 def test_any_index_that_cannot_be_had_leaves_the_answer_unchecked(path: str) -> None:
-    """What was not looked up everywhere may exist; nothing is called unknown and nothing dropped."""
+    """What was not looked up everywhere may exist; nothing is called unknown and nothing
+    dropped.
+    """
     resolution = decide(hub(names=[*COMMON, "kmod-old", "nonsense"]), world(), [path])
 
     assert (resolution.checked, resolution.problems) == (False, ())
@@ -279,7 +288,9 @@ def test_a_damaged_index_of_the_package_manager_leaves_the_plain_one() -> None:
 
 
 def test_an_unknown_name_is_looked_for_on_other_targets() -> None:
-    """Only then are other targets looked at: their modules, and the feeds of another architecture."""
+    """Only then are other targets looked at: their modules, and the feeds of another
+    architecture.
+    """
     elsewhere = {
         f"{NEW}/targets/x86/64/profiles.json": profiles(
             architecture="x86_64", profile="generic", kernel=KERNEL
@@ -312,7 +323,9 @@ def test_other_targets_are_not_looked_at_without_need() -> None:
 
 
 def test_knowledge_is_put_together_once_for_many_requests() -> None:
-    """Thousands of requests on release day concern a handful of devices; after some seconds all is looked up anew."""
+    """Thousands of requests on release day concern a handful of devices; after some seconds all is
+    looked up anew.
+    """
     now = [0.0]
     documents = FewDocuments(world())
     gatherer = Gatherer(documents, clock=lambda: now[0])
@@ -350,7 +363,8 @@ def test_what_could_not_be_had_is_asked_for_again_at_once() -> None:
 @pytest.mark.parametrize(
     ("request_", "kind"),
     [
-        (absolute([*COMMON, "kmod-old", "luci-app-old"], "25.12.5", since="24.10.7", device=HUB), "removed"),
+        (absolute([*COMMON, "kmod-old", "luci-app-old"], "25.12.5", since="24.10.7", device=HUB),
+        "removed"),
         (absolute([*COMMON, "kmod-old", "luci-app-old"], "25.12.5", device=HUB), "removed"),
         (relative(["luci-app-old"], "25.12.5", since="24.10.7", device=HUB), "removed"),
         (relative(["luci-app-old"], "25.12.5", since="24.10.5", device=HUB), "unknown"),
@@ -403,7 +417,8 @@ def test_what_is_kept_is_bounded() -> None:
 
     asyncio.run(flood())
 
-    assert 0 < len(gatherer._kept) <= KEPT_ENTRIES  # noqa: SLF001 - The bound is on memory, which nothing else shows.
+    # The bound is on memory, which nothing else shows.
+    assert 0 < len(gatherer._kept) <= KEPT_ENTRIES  # noqa: SLF001
 
 
 def test_profiles_and_releases_can_be_asked_for() -> None:

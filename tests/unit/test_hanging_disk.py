@@ -125,7 +125,9 @@ async def test_what_waits_to_be_written_is_bounded(disk: Path) -> None:
 
 
 async def test_a_disk_that_is_slow_is_not_taken_for_one_that_hangs(disk: Path) -> None:
-    """After a restart many documents are looked for at once, and the last one waits for all others."""
+    """After a restart many documents are looked for at once, and the last one waits for all
+    others.
+    """
     kept = LastGood(disk, URL)
     for name in range(MANY):
         await kept.keep(f"{name}", b"{}", {})

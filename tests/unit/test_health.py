@@ -50,7 +50,9 @@ def test_all_is_well(tmp_path: Path) -> None:
     [(1, None), (0, "no worker is alive: accepted builds wait until one starts")],
 )
 def test_that_nobody_works_is_said_without_being_asked(workers: int, notice: str | None) -> None:
-    """With 200: taken out of a load balancer, no API would answer polls and downloads any more, which need no worker."""
+    """With 200: taken out of a load balancer, no API would answer polls and downloads any more,
+    which need no worker.
+    """
     with opened() as world:
         world.fleet.workers = dict(list(world.fleet.workers.items())[:workers])
         answers = [world.client.get(path) for path in ("/readyz", "/readyz?verbose", "/health")]
@@ -103,7 +105,9 @@ def test_a_disk_below_its_reserve_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_the_memory_of_redis_is_told(use: MemoryUse | None, said: str) -> None:
-    """And what it means when there is too little; requests for what is known are served all the same."""
+    """And what it means when there is too little; requests for what is known are served all the
+    same.
+    """
     with opened() as world:
         world.records.memory_use = use
 

@@ -1,4 +1,6 @@
-"""Whatever JSON a downloads server answers with, the API does not fail by it, and hands on nothing that is no JSON."""
+"""Whatever JSON a downloads server answers with, the API does not fail by it, and hands on nothing
+that is no JSON.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,9 @@ def with_value(place: tuple[str, tuple[str | int, ...]], text: str) -> dict[str,
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_document_makes_the_api_fail(name: str) -> None:
-    """It says that the server cannot be had, or answers with what it has; a page and a build request alike."""
+    """It says that the server cannot be had, or answers with what it has; a page and a build
+    request alike.
+    """
     failed = []
     for place in PLACES:
         with opened(upstream=MemoryUpstream(with_value(place, HOSTILE[name]))) as world:

@@ -41,18 +41,28 @@ SIZES: dict[str, list[dict[str, Any]]] = {
 }
 
 WORDS = {
-    "image-check-size": f"{CARAMBOLA} has 25427972 bytes, 9043972 more than the 16384000 that fit; ask for fewer packages.",
+    "image-check-size": (
+        f"{CARAMBOLA} has 25427972 bytes, 9043972 more than the 16384000 that fit; ask for fewer"
+        " packages."
+    ),
     "image-check-size-alone": f"{ARCHER} has more than the 15728640 bytes that fit; ask",
     "image-mktplinkfw": "an image has 17501967 bytes more than fit; ask",
     "image-tplink-safeloader": "has more than the 12842208 bytes that fit; ask",
-    "image-ext4": "the ext4 root file system has at least 58376192 bytes more than fit; ask for fewer packages, a larger `rootfs_size_mb`, or",
-    "image-several": f"{SEVERAL}factory.bin has 17501967 bytes more than fit; {SEVERAL}factory-us.bin has 300",
+    "image-ext4": (
+        "the ext4 root file system has at least 58376192 bytes more than fit; ask for fewer"
+        " packages, a larger `rootfs_size_mb`, or"
+    ),
+    "image-several": (
+        f"{SEVERAL}factory.bin has 17501967 bytes more than fit; {SEVERAL}factory-us.bin has 300"
+    ),
 }
 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_each_image_is_told_with_all_that_is_known(name: str) -> None:
-    """Name, file system and sizes stand beside the sentence, null where the tool does not tell; no image stands there twice."""
+    """Name, file system and sizes stand beside the sentence, null where the tool does not tell; no
+    image stands there twice.
+    """
     error = size_error("", text_of(name))
 
     assert error is not None
@@ -105,5 +115,7 @@ def test_images_that_were_left_out_without_a_word_are_named() -> None:
 
 
 def test_an_image_that_is_missing_beside_others_means_nothing_by_itself() -> None:
-    """A device without an image to upgrade with is not told that something is too big when nobody says so."""
+    """A device without an image to upgrade with is not told that something is too big when nobody
+    says so.
+    """
     check(text_of("image-left-out"), "", {"x-squashfs-combined.img.gz", "profiles.json"})

@@ -178,7 +178,9 @@ def test_packages_are_handed_on_once_and_in_the_order_of_their_identity(
 
 
 def test_an_absolute_list_removes_each_default_that_it_lacks() -> None:
-    """With diff_packages all defaults of target and device are named that are not to be installed."""
+    """With diff_packages all defaults of target and device are named that are not to be
+    installed.
+    """
     wanted = ["base-files", "ca-bundle", "dropbear", "opkg", "kmod-usb2", "vim"]
 
     packages = selection(request(packages=wanted, diff_packages=True), parse_info(INFO))
@@ -189,7 +191,9 @@ def test_an_absolute_list_removes_each_default_that_it_lacks() -> None:
 
 
 def test_a_default_that_the_device_takes_away_needs_no_removal() -> None:
-    """A device's own removal of a default stands already; and what the request removes is not removed twice."""
+    """A device's own removal of a default stands already; and what the request removes is not
+    removed twice.
+    """
     packages = selection(
         request(profile="generic", packages=["kmod-usb2", "-opkg"], diff_packages=True),
         parse_info(INFO),
@@ -215,7 +219,9 @@ def test_a_profile_that_the_builder_lacks_is_refused() -> None:
 @pytest.mark.parametrize("payload", PAYLOADS)
 @pytest.mark.parametrize("mark", ["", "-"])
 def test_no_odd_package_name_reaches_make(payload: str, mark: str) -> None:
-    """Every name that a make or a shell could understand is refused, as an addition and as a removal."""
+    """Every name that a make or a shell could understand is refused, as an addition and as a
+    removal.
+    """
     hostile = mark + payload
     info = BuilderInfo("r1", (), {"tplink_archer-c7-v5": ()})
 
@@ -253,7 +259,9 @@ def test_only_a_number_is_a_size(size: object) -> None:
 
 
 def test_the_commands_have_the_order_that_clients_index() -> None:
-    """Packages stand fourth, the root file system's size seventh; the first-boot script is a directory."""
+    """Packages stand fourth, the root file system's size seventh; the first-boot script is a
+    directory.
+    """
     wanted = request(rootfs_size_mb=256, defaults="echo hi")
 
     assert manifest_command(wanted, ["-ppp", "vim"]) == [
@@ -275,7 +283,10 @@ def test_the_commands_have_the_order_that_clients_index() -> None:
     ]
 
 
-CONFIG = "CONFIG_TARGET_ROOTFS_EXT4FS=y\nCONFIG_TARGET_ROOTFS_PARTSIZE=104\nCONFIG_TARGET_ROOTFS_SQUASHFS=y\nCONFIG_TARGET_ROOTFS_TARGZ=y\n"
+CONFIG = (
+    "CONFIG_TARGET_ROOTFS_EXT4FS=y\nCONFIG_TARGET_ROOTFS_PARTSIZE=104\n"
+    "CONFIG_TARGET_ROOTFS_SQUASHFS=y\nCONFIG_TARGET_ROOTFS_TARGZ=y\n"
+)
 
 
 def test_a_chosen_file_system_switches_the_others_off() -> None:

@@ -1,4 +1,6 @@
-"""Snapshot builders that unpack themselves: when that is asked for, with what, and what it means when it fails."""
+"""Snapshot builders that unpack themselves: when that is asked for, with what, and what it means
+when it fails.
+"""
 
 from pathlib import Path
 
@@ -21,7 +23,9 @@ IMAGE = BuilderImage(
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    """Return a worker whose builder has to be unpacked first, with a downloads server for containers."""
+    """Return a worker whose builder has to be unpacked first, with a downloads server for
+    containers.
+    """
     world = new_world(
         tmp_path / "store",
         upstream_url="http://cache.example",
@@ -35,7 +39,9 @@ def world(tmp_path: Path) -> World:
     ("version", "path"), [("SNAPSHOT", "snapshots"), ("24.10-SNAPSHOT", "releases/24.10-SNAPSHOT")]
 )
 def test_a_snapshot_is_unpacked_before_it_is_asked(world: World, version: str, path: str) -> None:
-    """The builder comes from where containers find the downloads server, for the target that is wanted."""
+    """The builder comes from where containers find the downloads server, for the target that is
+    wanted.
+    """
     record = world.build(version=version)
 
     assert record.state is State.DONE
@@ -56,7 +62,9 @@ def test_a_snapshot_is_unpacked_before_it_is_asked(world: World, version: str, p
 
 
 def test_feeds_of_a_builder_that_was_fetched_may_be_reached(world: World) -> None:
-    """Nobody knew them when the container was started; they are let in before anything is downloaded, and those of the request were before."""
+    """Nobody knew them when the container was started; they are let in before anything is
+    downloaded, and those of the request were before.
+    """
     reached: list[list[str]] = []
     world.script.before["manifest"] = lambda: reached.append(list(world.engine.containers[0].feeds))
 
@@ -98,7 +106,9 @@ def test_without_an_address_of_their_own_containers_use_the_servers(tmp_path: Pa
 
 
 def test_a_failure_to_unpack_tells_what_was_said(world: World) -> None:
-    """Whoever looks for the reason finds the script's words; nothing is built, and the next request tries again."""
+    """Whoever looks for the reason finds the script's words; nothing is built, and the next request
+    tries again.
+    """
     world.script.failures["env"] = CommandResult(4, "", "failed: Network is unreachable.\n")
     body = body_of(world.build(version="SNAPSHOT"))
 

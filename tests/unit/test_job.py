@@ -62,7 +62,9 @@ def test_each_step_is_a_complete_answer(world: World) -> None:
 
 
 def test_the_answer_has_all_that_clients_read(world: World) -> None:
-    """Every field that a known client reads from a finished build is there, in the type that it expects."""
+    """Every field that a known client reads from a finished build is there, in the type that it
+    expects.
+    """
     body = body_of(world.build(packages=["vim", "-dnsmasq"], version_code="r28959-29397011cc"))
 
     assert body["status"] == 200
@@ -96,7 +98,9 @@ def test_the_answer_has_all_that_clients_read(world: World) -> None:
 
 
 def test_of_what_a_good_build_printed_the_two_ends_are_kept(world: World) -> None:
-    """The rest would fill the memory of Redis for a day; a failure keeps all of it, for the mistake may lie anywhere."""
+    """The rest would fill the memory of Redis for a day; a failure keeps all of it, for the mistake
+    may lie anywhere.
+    """
     printed = [f"Installing package {number}" for number in range(4_000)]
     world.script.noise = "\n".join(printed)
     good = body_of(world.build())
@@ -143,7 +147,9 @@ def test_the_container_is_removed_after_the_outcome_stands(world: World) -> None
 
 
 def test_the_first_boot_script_is_a_file_and_is_never_told(world: World) -> None:
-    """The script reaches the image as an executable file, and neither a step nor the answer repeats it."""
+    """The script reaches the image as an executable file, and neither a step nor the answer repeats
+    it.
+    """
     record = world.build(defaults=SCRIPT)
 
     assert world.engine.containers[0].files == {
@@ -211,7 +217,9 @@ def test_packages_are_installed_once(world: World) -> None:
 def test_a_builder_with_another_makefile_runs_make_image(
     world: World, line: str, other: str
 ) -> None:
-    """What is not known of a builder's steps is left to the builder; packages are installed twice."""
+    """What is not known of a builder's steps is left to the builder; packages are installed
+    twice.
+    """
     assert line in world.script.makefile
     world.script.makefile = world.script.makefile.replace(line, other)
 

@@ -1,4 +1,6 @@
-"""One build that does not end well: whose fault it is, what is told, and that nothing half done stays behind."""
+"""One build that does not end well: whose fault it is, what is told, and that nothing half done
+stays behind.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def test_a_file_system_that_the_builder_lacks_fails_before_anything_is_built(wor
 
 
 def test_a_failed_selection_is_told_to_programs_too(world: World) -> None:
-    """The body of a failure lists the packages that cannot be installed, beside the sentence that clients show."""
+    """The body of a failure lists the packages that cannot be installed, beside the sentence that
+    clients show.
+    """
     world.script.failures["manifest"] = CommandResult(2, "", CONFLICT)
 
     body = body_of(world.build())
@@ -89,7 +93,8 @@ def test_the_version_tells_whose_words_are_understood(world: World) -> None:
     world.script.failures["manifest"] = CommandResult(
         2,
         "",
-        "ERROR: unable to select packages:\n  nope (no such package):\n    required by: world[nope]\n",
+        "ERROR: unable to select packages:\n  nope (no such package):\n    required by:"
+        " world[nope]\n",
     )
 
     body = body_of(world.build(version="25.12.1"))
@@ -174,7 +179,9 @@ FAILURES: dict[str, tuple[str, CommandResult | AsuError, str, str, int]] = {
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_failure_tells_whose_it_is_and_how_long_it_is_kept(world: World, name: str) -> None:
-    """Each failure ends in a 500 with the reason first, its outputs, and a life as long as its fault wants."""
+    """Each failure ends in a 500 with the reason first, its outputs, and a life as long as its
+    fault wants.
+    """
     goal, result, code, fault, ttl = FAILURES[name]
     world.script.failures[goal] = result
 
@@ -229,8 +236,8 @@ def test_a_step_that_takes_too_long_is_stopped(world: World, step: str, deadline
     record = world.build()
 
     assert (
-        body_of(record)["detail"] == f"Error: `make {step}` took longer than {deadline} s "
-        "and was stopped; try again later."
+        body_of(record)["detail"]
+        == f"Error: `make {step}` took longer than {deadline} s and was stopped; try again later."
     )
     assert body_of(record)["stderr"].endswith(world.script.noise), "its output shows where it hung"
     assert record.fault == "infra"
@@ -292,7 +299,9 @@ def test_an_image_that_changed_on_the_way_is_not_published(world: World) -> None
 
 
 def test_more_output_than_the_store_takes_is_refused_once(tmp_path: Path) -> None:
-    """A build cannot fill the disk; the next try would leave as much, so there is none until somebody asks again."""
+    """A build cannot fill the disk; the next try would leave as much, so there is none until
+    somebody asks again.
+    """
     world = new_world(tmp_path, max_output_mb=1, retry_delays=(5, 30))
     big = tarfile.TarInfo(f"{world.key}/big.bin")
     big.size = 2 * 1024 * 1024
@@ -323,7 +332,9 @@ def test_a_store_that_fails_leaves_no_half_build(tmp_path: Path) -> None:
 def test_a_mistake_of_ours_is_told_without_a_traceback(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever nobody thought of ends as an internal error; the log tells where, and no message, which may quote the user."""
+    """Whatever nobody thought of ends as an internal error; the log tells where, and no message,
+    which may quote the user.
+    """
 
     def explode() -> None:
         raise ZeroDivisionError(f"secret {SCRIPT} /srv/asu")
@@ -342,7 +353,9 @@ def test_a_mistake_of_ours_is_told_without_a_traceback(
 
 @pytest.mark.parametrize("goal", ["info", "manifest", "image"])
 def test_a_superseded_attempt_publishes_nothing(world: World, goal: str) -> None:
-    """When its lease ran out and another began, the older attempt changes neither record nor store."""
+    """When its lease ran out and another began, the older attempt changes neither record nor
+    store.
+    """
 
     def lose() -> None:
         world.records.lose(world.key)
@@ -406,7 +419,9 @@ def test_nothing_odd_from_the_records_reaches_the_container(world: World) -> Non
 def test_a_plan_that_does_not_lead_to_its_key_is_not_built(
     tmp_path: Path, plan: dict[str, Any]
 ) -> None:
-    """Whoever can write it, into Redis or into a store that records are made from, has nothing else built under somebody's key."""
+    """Whoever can write it, into Redis or into a store that records are made from, has nothing else
+    built under somebody's key.
+    """
     world = new_world(tmp_path, retry_delays=(1.0,))
     world.claim(plan, key=KEY)
 

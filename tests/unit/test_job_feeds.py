@@ -1,4 +1,6 @@
-"""One build with feeds of its own: where they and their keys are put, and what happens when one cannot be used."""
+"""One build with feeds of its own: where they and their keys are put, and what happens when one
+cannot be used.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def world(tmp_path: Path) -> World:
 
 
 def test_feeds_and_keys_are_in_their_places_before_anything_is_downloaded(world: World) -> None:
-    """The builder's list is read, completed and written back, and each key has a file, before the manifest."""
+    """The builder's list is read, completed and written back, and each key has a file, before the
+    manifest.
+    """
     key = "RWQBI0VniavN7wABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 
     record = world.build(
@@ -73,7 +77,9 @@ def test_apks_feeds_stand_in_apks_list(world: World) -> None:
 
 
 def test_a_feed_that_cannot_be_used_ends_the_build(world: World) -> None:
-    """Packages from elsewhere are not what was asked for, although the builder is content with them."""
+    """Packages from elsewhere are not what was asked for, although the builder is content with
+    them.
+    """
     world.script.unusable_feeds = ("own",)
 
     record = world.build(
@@ -142,7 +148,9 @@ def test_a_builder_without_a_list_of_feeds_is_our_trouble(world: World) -> None:
 
 
 def test_the_builders_own_keys_stay_as_they_are(world: World) -> None:
-    """By those OpenWrt's feeds are trusted; anybody may write their fingerprint into another key."""
+    """By those OpenWrt's feeds are trusted; anybody may write their fingerprint into another
+    key.
+    """
     key = "RWQBI0VniavN7wABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
     world.script.keys = ("0123456789abcdef", "d310c6f2833e97f7")
 

@@ -1,4 +1,6 @@
-"""What the container's profiles.json cannot say: a package's script may write anything there, and only known facts get into an answer."""
+"""What the container's profiles.json cannot say: a package's script may write anything there, and
+only known facts get into an answer.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,9 @@ def provenance_of(world: World, key: str) -> Provenance:
 
 @pytest.mark.parametrize("place", ["target_facts", "profile_facts"])
 def test_what_the_server_says_is_not_for_a_script_to_say(tmp_path: Path, place: str) -> None:
-    """Answer, audit log and provenance are those of an honest build, whatever stands in profiles.json, at its top or in its profile."""
+    """Answer, audit log and provenance are those of an honest build, whatever stands in
+    profiles.json, at its top or in its profile.
+    """
     honest, hostile = (
         new_world(tmp_path / name, audit_log=tmp_path / f"{name}.jsonl")
         for name in ("honest", "hostile")
@@ -129,7 +133,9 @@ def test_no_key_stands_twice_in_an_answer(world: World) -> None:
 
 @pytest.mark.parametrize("name", [*OF_TARGET, *OF_PROFILE])
 def test_a_known_fact_in_a_shape_that_it_never_has_is_left_out(world: World, name: str) -> None:
-    """Clients and statistics meet either what they know or nothing; all else of the build is as it was."""
+    """Clients and statistics meet either what they know or nothing; all else of the build is as it
+    was.
+    """
     if name in OF_TARGET:
         world.script.target_facts[name] = OF_TARGET[name]
     else:
@@ -167,7 +173,9 @@ def test_an_image_has_nothing_but_what_images_have(world: World, facts: dict[str
     ],
 )
 def test_an_image_that_is_none_fails_the_build(world: World, facts: dict[str, Any]) -> None:
-    """By the ImageBuilder's fault, or of what ran in it: no other worker would see another outcome."""
+    """By the ImageBuilder's fault, or of what ran in it: no other worker would see another
+    outcome.
+    """
     world.script.image_facts.update(facts)
 
     body = body_of(world.build())
@@ -224,7 +232,9 @@ def test_a_list_of_checksums_that_is_too_long_ends_the_build_at_once(tmp_path: P
 
 
 def test_a_list_of_packages_with_a_hole_in_it_is_none(tmp_path: Path) -> None:
-    """Of an output that is too long the middle is dropped; a manifest and a provenance without some packages would be false."""
+    """Of an output that is too long the middle is dropped; a manifest and a provenance without some
+    packages would be false.
+    """
     world = new_world(tmp_path, retry_delays=(1.0,))
     world.script.failures["manifest"] = CommandResult(
         0, "".join(f"package-{number} - 1.0-r1\n" for number in range(10_000)), ""
@@ -240,7 +250,9 @@ def test_a_list_of_packages_with_a_hole_in_it_is_none(tmp_path: Path) -> None:
 
 
 def test_a_feed_is_not_silently_without_its_hash(world: World) -> None:
-    """Where the indexes cannot be hashed, the build ends by our fault, and may go better next time."""
+    """Where the indexes cannot be hashed, the build ends by our fault, and may go better next
+    time.
+    """
     world.script.failures["find"] = CommandResult(
         1, "", "sha256sum: dl/openwrt_base: Permission denied\n"
     )

@@ -1,4 +1,6 @@
-"""A build and its provenance: which builder ran, what is published beside the images, and who signed it."""
+"""A build and its provenance: which builder ran, what is published beside the images, and who
+signed it.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def provenance_of(world: World) -> Provenance:
 
 
 def test_the_builder_is_pinned_for_the_attempt(world: World) -> None:
-    """The name is looked up once; what is run, told and written down is the image that it led to then."""
+    """The name is looked up once; what is run, told and written down is the image that it led to
+    then.
+    """
     world.script.before["start"] = lambda: setattr(world.script, "revision", "r1-another")
     body = body_of(world.build())
 
@@ -58,7 +62,9 @@ def test_a_failed_build_tells_its_builder_too(world: World) -> None:
 
 
 def test_every_published_file_is_a_subject(world: World, tmp_path: Path) -> None:
-    """The provenance names all files but itself, with their hashes; the store's manifest knows it as one more."""
+    """The provenance names all files but itself, with their hashes; the store's manifest knows it
+    as one more.
+    """
     body = body_of(world.build())
 
     manifest = read_manifest((tmp_path / world.key / MANIFEST).read_bytes(), world.key)
@@ -78,7 +84,9 @@ def test_the_answer_tells_of_it_and_offers_it_as_no_image(world: World) -> None:
 
 
 def test_it_says_what_was_built_from_what(world: World) -> None:
-    """Packages as the answer lists them, feeds with the hash of their index, the attempt, and the builder's name."""
+    """Packages as the answer lists them, feeds with the hash of their index, the attempt, and the
+    builder's name.
+    """
     body = body_of(world.build())
     provenance = provenance_of(world)
 
@@ -92,7 +100,9 @@ def test_it_says_what_was_built_from_what(world: World) -> None:
 
 
 def test_an_index_without_a_known_feed_stands_for_itself(world: World) -> None:
-    """Copies of indexes that apk names by a hash of the address; they are told, though not of which feed each is."""
+    """Copies of indexes that apk names by a hash of the address; they are told, though not of which
+    feed each is.
+    """
     world.script.repositories, world.script.indexes = (
         "https://feeds.example/packages.adb\n",
         ("APKINDEX.0123abcd.tar.gz",),
@@ -120,7 +130,9 @@ def test_without_a_key_it_is_not_signed(world: World) -> None:
 
 
 def test_with_a_key_it_is_signed_by_it(tmp_path: Path) -> None:
-    """The signature is that of the images' key, which is named by its number, and the hashes are those of the signed images."""
+    """The signature is that of the images' key, which is named by its number, and the hashes are
+    those of the signed images.
+    """
     make_signing_key(tmp_path / "key")
     key = read_public_key((tmp_path / "key.pub").read_text())
     world = new_world(tmp_path / "store", build_key=tmp_path / "key")

@@ -1,4 +1,6 @@
-"""An attempt that loses its lease while it publishes: what is served stays what the record names."""
+"""An attempt that loses its lease while it publishes: what is served stays what the record
+names.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ class RacingWorld(World):
         assert self.records.start_next()
 
     def be_overtaken(self) -> None:
-        """Let the first attempt's lease end, and another worker build all of it, which looks different."""
+        """Let the first attempt's lease end, and another worker build all of it, which looks
+        different.
+        """
         self.store.meanwhile = lambda: None
         self.records.lose(KEY)
         self.script.versions["vim"] = "9.1-r2"
@@ -119,7 +123,9 @@ def test_a_copy_that_does_not_end_fails_the_build(world: RacingWorld) -> None:
 
 
 def test_a_worker_that_freezes_while_it_hashes_replaces_nothing(world: RacingWorld) -> None:
-    """When it thaws, another has published and finished: those files stay, and so does the record that names them."""
+    """When it thaws, another has published and finished: those files stay, and so does the record
+    that names them.
+    """
     world.store.meanwhile = world.be_overtaken
     record = world.build()
 

@@ -38,7 +38,9 @@ def published(world: World, name: str) -> bytes:
 
 
 def test_the_answer_tells_the_hash_of_the_signed_image(world: World) -> None:
-    """What clients compare their download with are the bytes that they get; what was built is told beside it."""
+    """What clients compare their download with are the bytes that they get; what was built is told
+    beside it.
+    """
     body = body_of(world.build())
 
     assert {image["type"] for image in body["images"]} == {"sysupgrade", "factory"}
@@ -59,7 +61,9 @@ def test_the_published_list_says_what_the_answer_says(world: World) -> None:
 
 
 def test_a_build_that_cannot_be_signed_publishes_nothing(world: World) -> None:
-    """An image that is not what its builder says is never served; the failure is ours and is tried again."""
+    """An image that is not what its builder says is never served; the failure is ours and is tried
+    again.
+    """
     world.script.wrong_unsigned_hash = True
 
     record = world.build()
@@ -70,7 +74,9 @@ def test_a_build_that_cannot_be_signed_publishes_nothing(world: World) -> None:
 
 
 def test_the_key_is_in_no_answer_and_in_no_container(world: World, key: Path) -> None:
-    """The builder, which runs what others wrote, gets nothing of the key; neither does anybody who asks."""
+    """The builder, which runs what others wrote, gets nothing of the key; neither does anybody who
+    asks.
+    """
     record = world.build()
 
     told = b"".join([*world.records.bodies, record.body]).decode()

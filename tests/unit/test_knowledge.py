@@ -1,4 +1,6 @@
-"""What the downloads server tells, as plain values: a device's defaults, and what can be installed."""
+"""What the downloads server tells, as plain values: a device's defaults, and what can be
+installed.
+"""
 
 import pytest
 

@@ -58,7 +58,9 @@ def oldest_version() -> str:
 
 
 def leads_to(path: str) -> str:
-    """Return the service that an ingress controller sends a request to, by Kubernetes' rules: exact ones first, then the longest prefix."""
+    """Return the service that an ingress controller sends a request to, by Kubernetes' rules: exact
+    ones first, then the longest prefix.
+    """
     wanted = [element for element in path.split("/") if element]
     found: list[tuple[bool, int, str]] = []
     for rule in manifest("Ingress", "asu")["spec"]["rules"][0]["http"]["paths"]:
@@ -76,7 +78,9 @@ def leads_to(path: str) -> str:
     ids=lambda found: f"{found['kind']}-{found['metadata']['name']}",
 )
 def test_a_manifest_is_valid(found: dict[str, Any], version: str) -> None:
-    """Kubernetes would take it, and knows each field of it, in the oldest version that is promised and in the latest."""
+    """Kubernetes would take it, and knows each field of it, in the oldest version that is promised
+    and in the latest.
+    """
     kubernetes_validate.validate(found, version, strict=True)
 
 
@@ -105,7 +109,9 @@ def test_scaling_in_never_ends_a_build() -> None:
 
 
 def test_a_worker_that_hangs_is_not_waited_for() -> None:
-    """The time to finish a build is for those that are told to stop, not for those that a probe has found dead."""
+    """The time to finish a build is for those that are told to stop, not for those that a probe has
+    found dead.
+    """
     containers = [*pod("worker")["initContainers"], *pod("worker")["containers"]]
     probes = [
         container[probe]
@@ -119,7 +125,9 @@ def test_a_worker_that_hangs_is_not_waited_for() -> None:
 
 
 def test_workers_scale_by_all_builds_there_are() -> None:
-    """Those that run count, too: else workers would be told to stop as soon as nothing waits. The metrics are ones that the API tells."""
+    """Those that run count, too: else workers would be told to stop as soon as nothing waits. The
+    metrics are ones that the API tells.
+    """
     scaled = manifest("ScaledObject", "worker")["spec"]
     named = set(re.findall(r"\basu_\w+", scaled["triggers"][0]["metadata"]["query"]))
 
@@ -129,7 +137,9 @@ def test_workers_scale_by_all_builds_there_are() -> None:
 
 
 def test_workers_are_not_ended_at_once() -> None:
-    """What delays scaling in down to one worker is the autoscaler's own window; KEDA's cooldown is for scaling down to none."""
+    """What delays scaling in down to one worker is the autoscaler's own window; KEDA's cooldown is
+    for scaling down to none.
+    """
     scaled = manifest("ScaledObject", "worker")["spec"]
 
     assert scaled["minReplicaCount"] >= 1
@@ -152,13 +162,17 @@ def test_nothing_known_is_not_no_builds() -> None:
 
 @pytest.mark.parametrize("name", pods())
 def test_no_pod_is_told_of_services_by_variables(name: str) -> None:
-    """A Service called prepare would become PREPARE_PORT=tcp://… in each pod, which asu-prepare reads as its setting and refuses."""
+    """A Service called prepare would become PREPARE_PORT=tcp://… in each pod, which asu-prepare
+    reads as its setting and refuses.
+    """
     assert pods()[name]["enableServiceLinks"] is False
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/metrics/"])
 def test_metrics_are_closed_to_the_world(path: str) -> None:
-    """However the API would understand the path, the ingress sends it to a service that does not exist."""
+    """However the API would understand the path, the ingress sends it to a service that does not
+    exist.
+    """
     services = {found["metadata"]["name"] for found in manifests() if found["kind"] == "Service"}
 
     assert leads_to(path) not in services
@@ -179,7 +193,9 @@ def test_requests_reach_their_service(path: str, service: str) -> None:
 
 
 def test_worker_and_podman_share_a_socket() -> None:
-    """The worker looks for the socket where podman is told to make it, in a volume of both, and is of the group that may use it."""
+    """The worker looks for the socket where podman is told to make it, in a volume of both, and is
+    of the group that may use it.
+    """
     [podman], [worker] = pod("worker")["initContainers"], pod("worker")["containers"]
     socket = next(entry["value"] for entry in podman["env"] if entry["name"] == "SOCKET")
 
@@ -192,7 +208,9 @@ def test_worker_and_podman_share_a_socket() -> None:
 
 
 def test_builds_have_limits() -> None:
-    """The image of podman makes containers without cgroups unless it is told otherwise; then no build could be given its memory and processes."""
+    """The image of podman makes containers without cgroups unless it is told otherwise; then no
+    build could be given its memory and processes.
+    """
     configuration = tomllib.loads(manifest("ConfigMap", "podman")["data"]["asu.conf"])
 
     assert configuration["containers"]["cgroups"] == "enabled"
@@ -204,7 +222,9 @@ def test_builds_have_limits() -> None:
 
 
 def test_builds_are_fenced_in() -> None:
-    """Builds leave the pod under its address, which may reach Redis; nothing here switches off what the worker keeps each of them from."""
+    """Builds leave the pod under its address, which may reach Redis; nothing here switches off what
+    the worker keeps each of them from.
+    """
     assert manifest("ConfigMap", "asu")["data"].get("CONTAINER_FENCE", "true") == "true"
     assert "CONTAINER_FENCE" not in {
         entry["name"] for entry in pod("worker")["containers"][0]["env"]

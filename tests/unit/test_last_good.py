@@ -1,4 +1,6 @@
-"""What an API leaves on disk of the downloads server's documents, and what the next one makes of it."""
+"""What an API leaves on disk of the downloads server's documents, and what the next one makes of
+it.
+"""
 
 import asyncio
 import gzip
@@ -71,7 +73,9 @@ def spoil(disk: Path, start: bytes, end: int) -> None:
 
 
 async def test_a_document_outlives_the_process(disk: Path) -> None:
-    """An API that is restarted while the server is away knows what the last one knew, however old within a week."""
+    """An API that is restarted while the server is away knows what the last one knew, however old
+    within a week.
+    """
     await Life(disk, ok()).read()
     age_by(disk, MAX_AGE - 100)
 
@@ -96,7 +100,9 @@ async def test_a_reading_of_its_own_has_the_same_document(disk: Path) -> None:
 
 
 async def test_the_server_is_asked_whether_it_is_current(disk: Path) -> None:
-    """If so, it is as good as new, for the processes to come as well; it has not to be sent again."""
+    """If so, it is as good as new, for the processes to come as well; it has not to be sent
+    again.
+    """
     await Life(disk, ok(etag='"a"')).read()
     age_by(disk, MAX_AGE - 100)
     life = Life(disk, WebAnswer(304, {}, b""))
@@ -130,7 +136,9 @@ async def test_its_age_is_told(disk: Path) -> None:
 
 
 async def test_what_is_not_there_any_more_is_forgotten(disk: Path) -> None:
-    """A snapshot that was taken down is missing, as it would be for a process that never knew it."""
+    """A snapshot that was taken down is missing, as it would be for a process that never knew
+    it.
+    """
     await Life(disk, ok()).read()
     age_by(disk, TTL)
     with pytest.raises(DocumentMissingError):

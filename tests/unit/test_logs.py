@@ -1,4 +1,6 @@
-"""Lines for programs: one JSON object each, with what they belong to, and nothing that a request held."""
+"""Lines for programs: one JSON object each, with what they belong to, and nothing that a request
+held.
+"""
 
 from __future__ import annotations
 
@@ -127,7 +129,9 @@ def test_the_plan_carries_the_request_and_the_key_does_not(written: Written) -> 
 
 
 def test_lines_of_a_build_carry_request_build_and_attempt(written: Written, tmp_path: Path) -> None:
-    """From its beginning to its outcome, those of other modules included; and nothing of the first-boot script."""
+    """From its beginning to its outcome, those of other modules included; and nothing of the
+    first-boot script.
+    """
     world = new_world(tmp_path, allow_defaults=True)
     world.script.failures["manifest"] = QueueUnavailable()
     world.ask(defaults=SCRIPT)

@@ -146,7 +146,9 @@ def test_a_document_of_another_shape_is_refused(broken: Any) -> None:
     ],
 )
 def test_what_becomes_a_part_of_a_path_can_lead_nowhere_else(part: Any) -> None:
-    """A server that lies about its architecture or kernel is a broken server, not a way to other documents."""
+    """A server that lies about its architecture or kernel is a broken server, not a way to other
+    documents.
+    """
     for lie in ({"arch_packages": part}, {"linux_kernel": {**KERNEL, "version": f"/{part}"}}):
         with pytest.raises(ValueError, match="part of a path"):
             profiles(**lie)
@@ -224,8 +226,9 @@ def test_targets_have_an_architecture() -> None:
 def test_feeds_are_the_second_word_of_their_lines() -> None:
     """Comments are none, and a name that would lead to another directory is none either."""
     text = (
-        "# feeds\nsrc-git luci https://example.org/luci.git^1\nsrc-git-full packages https://example.org/p.git\n"
-        "src-git ../../x https://e\nsrc-git .. https://e\nsrc-git a?b https://e\nsrc-git a\0b https://e\nsrc-git\n"
+        "# feeds\nsrc-git luci https://example.org/luci.git^1\nsrc-git-full packages"
+        " https://example.org/p.git\nsrc-git ../../x https://e\nsrc-git .. https://e\nsrc-git a?b"
+        " https://e\nsrc-git a\0b https://e\nsrc-git\n"
     )
 
     assert read_feeds(text) == ("luci", "packages")

@@ -71,7 +71,9 @@ def statistics() -> ImitatedStatistics:
 
 
 def test_nothing_is_told_that_is_not_declared() -> None:
-    """No name, label or value of a label beside those that are declared; and all that is declared is told."""
+    """No name, label or value of a label beside those that are declared; and all that is declared
+    is told.
+    """
     with opened(statistics=statistics()) as world:
         world.fleet.workers["a"] = WorkerNote(trouble="", disk_free=1)
         world.fleet.note_store(StoreUsage(builds=1, bytes=1))

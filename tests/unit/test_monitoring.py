@@ -37,7 +37,9 @@ def panel_targets() -> list[dict[str, str]]:
 
 
 def labels_of(name: str) -> dict[str, tuple[str, ...] | None]:
-    """Return the labels of a series with their values, None where any will do; raises KeyError for one that is not declared."""
+    """Return the labels of a series with their values, None where any will do; raises KeyError for
+    one that is not declared.
+    """
     if name == "up":
         return {**OF_PROMETHEUS}
     for histogram in HISTOGRAMS:
@@ -71,14 +73,18 @@ def mistakes(expression: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("rule", alert_rules(), ids=lambda rule: rule["alert"])
 def test_alerts_are_about_metrics_that_exist(rule: dict[str, str]) -> None:
-    """An alert on a name that nobody exposes never fires; each says what is wrong and what it means."""
+    """An alert on a name that nobody exposes never fires; each says what is wrong and what it
+    means.
+    """
     assert list(mistakes(rule["expr"])) == []
     assert {"summary", "description"} <= set(rule["annotations"])
 
 
 @pytest.mark.parametrize("target", panel_targets(), ids=lambda target: target["legendFormat"])
 def test_panels_show_metrics_that_exist(target: dict[str, str]) -> None:
-    """A panel without data looks like a quiet server; legends name labels that are grouped by or there at all."""
+    """A panel without data looks like a quiet server; legends name labels that are grouped by or
+    there at all.
+    """
     assert list(mistakes(target["expr"])) == []
     grouped = {
         name for names in GROUPING.findall(target["expr"]) for name in names.split(", ")

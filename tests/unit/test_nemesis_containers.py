@@ -1,4 +1,6 @@
-"""Two containers of one build are found, unless the older one's owner has gone and no sweep could be yet."""
+"""Two containers of one build are found, unless the older one's owner has gone and no sweep could
+be yet.
+"""
 
 from tests.nemesis.containers import SWEPT_AFTER, longest_overlap, two_containers
 from tests.nemesis.history import History, Sample, Window
@@ -21,7 +23,9 @@ def found(samples: tuple[Sample, ...], *windows: Window) -> list[str]:
 
 
 def test_an_older_container_may_live_until_it_is_swept() -> None:
-    """What a dead attempt leaves is excused for as long as the sweep needs, and not a second longer."""
+    """What a dead attempt leaves is excused for as long as the sweep needs, and not a second
+    longer.
+    """
     assert found(beside_each_other(SWEPT_AFTER)) == []
     [violation] = found(beside_each_other(SWEPT_AFTER + 2))
     assert "attempt 1 has lived beside that of 2" in violation

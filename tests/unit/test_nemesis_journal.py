@@ -1,4 +1,6 @@
-"""The changes of records are read from what Redis appends to its file, and histories from what a run wrote down."""
+"""The changes of records are read from what Redis appends to its file, and histories from what a
+run wrote down.
+"""
 
 from pathlib import Path
 
@@ -19,7 +21,9 @@ def commands(*lines: str) -> bytes:
 
 
 def test_changes_of_state_are_read_in_order() -> None:
-    """Hashes of builds that get a state, and those that are deleted, are told; all else is passed over."""
+    """Hashes of builds that get a state, and those that are deleted, are told; all else is passed
+    over.
+    """
     written = commands(
         "SELECT 0",
         f"DEL {NAME}",

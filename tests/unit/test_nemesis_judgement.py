@@ -1,4 +1,6 @@
-"""The judge of fault runs finds each kind of violation, and nothing in a run in which all is well."""
+"""The judge of fault runs finds each kind of violation, and nothing in a run in which all is
+well.
+"""
 
 from dataclasses import replace
 
@@ -232,7 +234,9 @@ def test_what_a_fault_excuses_is_no_violation(excused: History) -> None:
 
 
 def test_a_kill_of_a_worker_may_lose_one_count() -> None:
-    """A build that ended in the moment of a kill may be missing in the metrics; a second one may not."""
+    """A build that ended in the moment of a kill may be missing in the metrics; a second one may
+    not.
+    """
     killed = (window("kill-worker", 4.0, 9.0, "worker-1"),)
 
     assert judge(replace(surveyed(counted={"done": 0, "user": 1}), windows=killed)) == []

@@ -1,4 +1,6 @@
-"""A fault run is a pure function of its seed, and of a shape in which every kind of fault meets work to disturb."""
+"""A fault run is a pure function of its seed, and of a shape in which every kind of fault meets
+work to disturb.
+"""
 
 from collections import Counter
 
@@ -29,7 +31,9 @@ def test_each_wish_is_asked_for(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_there_is_something_new_to_build_all_along(seed: int) -> None:
-    """No half minute passes without a build that nobody has asked for before, until the asking ends."""
+    """No half minute passes without a build that nobody has asked for before, until the asking
+    ends.
+    """
     first = {ask.wish: ask.at for ask in reversed(make_schedule(seed, 180).asks)}
 
     assert {int(at // 30) for at in first.values()} >= {0, 1, 2, 3, 4}

@@ -51,8 +51,9 @@ def test_half_a_key_is_refused_at_the_start(tmp_path: Path) -> None:
 def test_a_server_with_a_local_store_does_not_load_boto3(tmp_path: Path) -> None:
     """It would cost every process memory and the start a part of a second."""
     program = (
-        "import sys, asu.services, asu.app, asu.worker.process; from asu.stores import open_store; from asu.settings import Settings\n"
-        "open_store(Settings()); print({'boto3', 'botocore'} & set(sys.modules))"
+        "import sys, asu.services, asu.app, asu.worker.process; from asu.stores import open_store;"
+        " from asu.settings import Settings\nopen_store(Settings()); print({'boto3', 'botocore'} &"
+        " set(sys.modules))"
     )
     environment = {"STORE_PATH": str(tmp_path), "ASU_CONFIG": str(tmp_path / "none.toml")}
     result = subprocess.run(

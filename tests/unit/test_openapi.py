@@ -106,7 +106,9 @@ def test_every_error_can_be_shown(kind: type[AsuError]) -> None:
 
 
 def test_every_error_is_in_the_file() -> None:
-    """Whoever writes a client finds each code where it may come; a method or a path that there is not needs no description."""
+    """Whoever writes a client finds each code where it may come; a method or a path that there is
+    not needs no description.
+    """
     told = {
         code
         for _, operation in OPERATIONS

@@ -1,4 +1,6 @@
-"""What the statistics hear of a build's outcome: enough to see what is built and why it fails, and nothing of whose it was."""
+"""What the statistics hear of a build's outcome: enough to see what is built and why it fails, and
+nothing of whose it was.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,8 @@ class AbsentStatistics(ImitatedStatistics):
         super().__init__()
         self.trouble = trouble
 
-    def add_finished(self, build: FinishedBuild) -> None:  # noqa: ARG002  # The signature is the protocol's.
+    # The signature is the protocol's.
+    def add_finished(self, build: FinishedBuild) -> None:  # noqa: ARG002
         """See BuildStatistics."""
         raise self.trouble
 
@@ -88,7 +91,9 @@ def failed_body(**more: Any) -> dict[str, Any]:
 
 
 def test_of_a_finished_build_the_chosen_packages_are_counted() -> None:
-    """Not what the device has by itself, not what was to be removed, not a name that no package of the image has."""
+    """Not what the device has by itself, not what was to be removed, not a name that no package of
+    the image has.
+    """
     body = {
         "default_packages": ["base-files", "dnsmasq"],
         "device_packages": ["kmod-usb2"],
@@ -105,7 +110,9 @@ def test_of_a_finished_build_the_chosen_packages_are_counted() -> None:
 
 
 def test_a_failure_tells_nothing_of_whose_it_was() -> None:
-    """Device, version, code and the packages that cannot be, in a rounded hour; no more of request, output or identity."""
+    """Device, version, code and the packages that cannot be, in a rounded hour; no more of request,
+    output or identity.
+    """
     problems = [
         {
             "package": "nothing",
@@ -143,7 +150,9 @@ def test_only_names_are_told_of_problems(odd: str | None) -> None:
 
 
 def test_problems_are_bounded_and_in_one_order() -> None:
-    """Equal failures are counted as one, in whatever order the package manager complained, and none is larger than others."""
+    """Equal failures are counted as one, in whatever order the package manager complained, and none
+    is larger than others.
+    """
     problems = [{"package": f"p{number:03}", "kind": "missing"} for number in range(200)]
     told = failure(PLAN, failed_body(problems=problems), at=AT)
 

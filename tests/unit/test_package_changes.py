@@ -10,7 +10,9 @@ every_rule = pytest.mark.parametrize("rule", RULES.rules, ids=lambda rule: rule.
 
 
 def crossing(rule: Rule, packages: tuple[str, ...]) -> PackageRequest:
-    """Return a request of a device that the rule concerns, upgraded from before the rule to its first version."""
+    """Return a request of a device that the rule concerns, upgraded from before the rule to its
+    first version.
+    """
     profile = min(rule.profiles) if rule.profiles else "some_device"
     version = rule.since or Version.parse("25.12.0")
     return PackageRequest(
@@ -140,7 +142,8 @@ def test_an_id_that_stands_twice_is_refused() -> None:
     """A change is told by the id of its rule, so two rules cannot share one."""
     with pytest.raises(ValueError, match="unique"):
         read_rules(
-            'branch_off_revision = {}\nrule = [{id = "a", remove = "x", reason = "R."}, {id = "a", remove = "y", reason = "R."}]'
+            'branch_off_revision = {}\nrule = [{id = "a", remove = "x", reason = "R."}, {id = "a",'
+            ' remove = "y", reason = "R."}]'
         )
 
 
@@ -169,7 +172,9 @@ def test_every_branch_of_a_rule_is_a_known_one() -> None:
 def test_a_variant_finds_its_rival_whatever_the_order(
     name: str, others: list[str], rival: str | None
 ) -> None:
-    """Variants of one program take each other's place, and that of the name which all of them provide."""
+    """Variants of one program take each other's place, and that of the name which all of them
+    provide.
+    """
     assert RULES.rival(name, RULES.variants(others)) == rival
 
 

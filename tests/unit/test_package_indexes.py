@@ -95,7 +95,9 @@ def test_opkgs_index_is_read_whole() -> None:
 
 
 def test_each_name_has_its_version() -> None:
-    """Packages, libraries by both names, and what is provided, with its own version if it has one."""
+    """Packages, libraries by both names, and what is provided, with its own version if it has
+    one.
+    """
     apk = read_apk_index(adb_bytes([LIBUBOX, WGET]), Shared())
     opkg = read_opkg_index(gzip.compress(OPKG.encode()), Shared())
 

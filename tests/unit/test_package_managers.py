@@ -123,15 +123,19 @@ class TestPackageManager:
 
 
 def test_opkg_finds_the_feeds_where_it_looks() -> None:
-    """One line each, sorted by name as they were admitted, before those of the builder; the signature is always checked."""
+    """One line each, sorted by name as they were admitted, before those of the builder; the
+    signature is always checked.
+    """
     replaced = Opkg().repositories(
         "src/gz openwrt_core https://mirror.example/x\n",
         own_urls(dict(reversed(FEEDS.items()))),
         "replace",
     )
 
-    assert replaced == (
-        "src/gz a https://feeds.example/a\nsrc/gz b https://feeds.example/b\nsrc imagebuilder file:packages\noption check_signature\n"
+    assert (
+        replaced
+        == "src/gz a https://feeds.example/a\nsrc/gz b https://feeds.example/b\nsrc imagebuilder"
+        " file:packages\noption check_signature\n"
     )
 
 
@@ -154,7 +158,9 @@ def test_the_name_of_the_builders_own_packages_is_taken() -> None:
 
 
 def test_apk_is_given_indexes() -> None:
-    """A directory is completed, since apk would read it as another kind of repository; an index stays as it is."""
+    """A directory is completed, since apk would read it as another kind of repository; an index
+    stays as it is.
+    """
     feeds = {"a": "https://feeds.example/a", "b": "https://feeds.example/b/own.adb"}
 
     assert (
@@ -224,11 +230,17 @@ def test_errors_in_the_middle_of_a_line_hide_no_feed() -> None:
     [
         (
             "feed-apk-missing",
-            "own (https://feeds.example/own/packages.adb) cannot be downloaded or is no feed for apk (unexpected end of file); check",
+            (
+                "own (https://feeds.example/own/packages.adb) cannot be downloaded or is no feed"
+                " for apk (unexpected end of file); check"
+            ),
         ),
         (
             "feed-apk-untrusted",
-            "own (https://feeds.example/own/packages.adb) has no signature by a known key; `repository_keys` must hold its key in PEM",
+            (
+                "own (https://feeds.example/own/packages.adb) has no signature by a known key;"
+                " `repository_keys` must hold its key in PEM"
+            ),
         ),
     ],
 )
@@ -269,7 +281,9 @@ def test_apk_says_why_it_left_a_feed_out(name: str, words: str) -> None:
     ],
 )
 def test_no_odd_address_reaches_the_builder(url: str) -> None:
-    """An address is one word of a line and nothing that a line, a shell or a make could understand."""
+    """An address is one word of a line and nothing that a line, a shell or a make could
+    understand.
+    """
     with pytest.raises(BuildFailed, match="malformed"):
         own_urls({"own": url})
 

@@ -1,4 +1,6 @@
-"""What a request leads to: real upgrades, the user's removals, and what must hold for every request."""
+"""What a request leads to: real upgrades, the user's removals, and what must hold for every
+request.
+"""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,8 @@ from asu.resolution import PackageRequest, Resolution, Rule, RuleBook, Version, 
 RULES = load_rules()
 TOUCHED = ["-" + name for name in RULES.by_name] + list(RULES.by_name)
 OLD_LIST = (
-    "firewall", "libustream-wolfssl", "px5g-wolfssl", "wpad-basic-wolfssl", "auc", "luci-app-opkg", "luci-i18n-opkg-de", "luci-i18n-base-en", "opkg",
+    "firewall", "libustream-wolfssl", "px5g-wolfssl", "wpad-basic-wolfssl", "auc", "luci-app-opkg",
+    "luci-i18n-opkg-de", "luci-i18n-base-en", "opkg",
 )  # fmt: skip
 
 names = st.one_of(
@@ -100,7 +103,9 @@ def upgrade(
 
 
 def test_a_home_hub_keeps_its_network() -> None:
-    """The drivers that xrx200 lost to packages of their own in 25.12 are added, each with its reason."""
+    """The drivers that xrx200 lost to packages of their own in 25.12 are added, each with its
+    reason.
+    """
     resolution = upgrade(
         "luci", "opkg", to="25.12.0", since="24.10.4", device=("lantiq/xrx200", "bt_homehub-v5a")
     )
@@ -135,11 +140,14 @@ def test_an_e8450_gets_fitblk() -> None:
 
 
 def test_a_jump_over_four_releases_applies_every_rule_on_its_way() -> None:
-    """From 21.02 to 25.12 each old name is migrated or removed, each with a reason, in one answer."""
+    """From 21.02 to 25.12 each old name is migrated or removed, each with a reason, in one
+    answer.
+    """
     resolution = upgrade(*OLD_LIST, to="25.12.0", since="21.02.7")
 
     assert resolution.packages == (
-        "firewall4", "libustream-mbedtls", "px5g-mbedtls", "wpad-basic-mbedtls", "owut", "luci-app-package-manager",
+        "firewall4", "libustream-mbedtls", "px5g-mbedtls", "wpad-basic-mbedtls", "owut",
+        "luci-app-package-manager",
         "luci-i18n-package-manager-de", "apk-mbedtls",
     )  # fmt: skip
     assert [change.package for change in resolution.changes] == list(OLD_LIST)
@@ -241,7 +249,9 @@ def test_versions_are_promised_for_the_names_that_remain() -> None:
 
 
 def test_versions_do_not_become_wishes() -> None:
-    """A request whose packages all fall away does not begin to ask for those whose versions it knows."""
+    """A request whose packages all fall away does not begin to ask for those whose versions it
+    knows.
+    """
     request = PackageRequest(
         version=Version.parse("24.10.0"),
         target="x86/64",
@@ -301,7 +311,9 @@ def test_the_order_is_kept_and_nothing_is_doubled(request: PackageRequest) -> No
 
 @given(requests())
 def test_every_difference_has_its_change(request: PackageRequest) -> None:
-    """Nothing comes and nothing goes without a change that says why, and a change names nothing that did not happen."""
+    """Nothing comes and nothing goes without a change that says why, and a change names nothing
+    that did not happen.
+    """
     resolution = resolve(request, RULES)
     gone, come = (
         set(request.packages) - set(resolution.packages),
@@ -319,7 +331,9 @@ def test_every_difference_has_its_change(request: PackageRequest) -> None:
 
 @given(requests())
 def test_what_is_taken_away_stays_away(request: PackageRequest) -> None:
-    """No rule installs a package that the request takes away, unless the request asks for it itself."""
+    """No rule installs a package that the request takes away, unless the request asks for it
+    itself.
+    """
     refused = {name[1:] for name in request.packages if name.startswith("-")}
     arrived = set(resolve(request, RULES).packages) - set(request.packages)
 

@@ -1,4 +1,6 @@
-"""The pages for people: complete without a script, nothing from elsewhere, and safe whatever was counted."""
+"""The pages for people: complete without a script, nothing from elsewhere, and safe whatever was
+counted.
+"""
 
 import asyncio
 import html
@@ -30,7 +32,9 @@ FAILURE = Failure(
 
 
 class Page(HTMLParser):
-    """What a browser finds in a page: every element with its attributes, and the text of tables by row."""
+    """What a browser finds in a page: every element with its attributes, and the text of tables by
+    row.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -94,7 +98,9 @@ def page(world: World, path: str) -> Page:
 
 @pytest.mark.parametrize("path", ["/", "/stats", "/stats?branch=24.10"])
 def test_a_page_is_well_formed(busy: World, path: str) -> None:
-    """Every element is closed, and the page has a language, a title, one main heading and a way past the links."""
+    """Every element is closed, and the page has a language, a title, one main heading and a way
+    past the links.
+    """
     found = page(busy, path)
 
     assert (found.unbalanced, found.open) == ([], [])
@@ -110,7 +116,9 @@ def test_a_page_is_well_formed(busy: World, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/stats"])
 def test_a_page_loads_only_what_is_ours(busy: World, path: str) -> None:
-    """The policy forbids all else, and the page needs nothing else: no inline script or style, no other host, nothing missing."""
+    """The policy forbids all else, and the page needs nothing else: no inline script or style, no
+    other host, nothing missing.
+    """
     answer = busy.client.get(path)
     found = Page(answer.text)
     loaded = [script["src"] for script in found.all("script")] + [
@@ -219,7 +227,9 @@ def test_failures_of_servers_are_not_put_down_to_openwrt_alone(busy: World) -> N
 
 
 def test_a_crowd_before_the_page_costs_one_reading() -> None:
-    """Whoever opens it gets what was drawn a moment ago, whatever branch is asked for that does not exist."""
+    """Whoever opens it gets what was drawn a moment ago, whatever branch is asked for that does not
+    exist.
+    """
     statistics = WatchedStatistics()
     with opened(statistics=statistics) as world:
         pages = {world.client.get(f"/stats?branch={number}").text for number in range(20)}

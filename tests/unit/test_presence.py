@@ -16,7 +16,9 @@ A, B = "a" * 64, "b" * 64
 
 
 class FarStore(MemoryStore):
-    """A store far away: it counts the questions, and can be away, or so slow that it does not answer until it is let go on."""
+    """A store far away: it counts the questions, and can be away, or so slow that it does not
+    answer until it is let go on.
+    """
 
     answers_last = 60.0
 
@@ -144,7 +146,9 @@ def test_a_store_that_hangs_does_not_hold_up_the_end_of_the_server() -> None:
 
 
 async def test_what_is_remembered_is_bounded() -> None:
-    """Whatever keys are asked for, the memory of a server is not filled; the oldest are forgotten."""
+    """Whatever keys are asked for, the memory of a server is not filled; the oldest are
+    forgotten.
+    """
     world = World()
     world.store.away = True
     for number in range(REMEMBERED + 1):

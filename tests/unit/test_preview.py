@@ -1,4 +1,6 @@
-"""The answer as clients receive it: each part of it, and that a prepared request is as good as prepared."""
+"""The answer as clients receive it: each part of it, and that a prepared request is as good as
+prepared.
+"""
 
 import json
 from typing import Any
@@ -159,7 +161,9 @@ def test_the_counts_sum_an_answer_up() -> None:
 
 
 def test_versions_that_a_build_would_insist_on_in_vain_are_told() -> None:
-    """The worker holds the manifest against `packages_versions`; that it must fail is known before the queue."""
+    """The worker holds the manifest against `packages_versions`; that it must fail is known before
+    the queue.
+    """
     [warning] = answer(packages=["nano"], packages_versions={"nano": "9"})["warnings"]
 
     assert "nano is " in warning
@@ -204,7 +208,9 @@ def test_preparing_a_prepared_request_changes_nothing(fields: dict[str, Any]) ->
 
 
 def test_a_veto_is_told_and_is_no_part_of_the_identity() -> None:
-    """What it left out is named; a veto of something that would not have happened changes no hash."""
+    """What it left out is named; a veto of something that would not have happened changes no
+    hash.
+    """
     plain, idle = (
         answer(packages=["auc"]),
         answer(packages=["auc"], ignored_changes=["firewall-firewall4"]),
@@ -233,7 +239,9 @@ def test_a_veto_gives_the_hash_of_the_list_that_it_leads_to() -> None:
 
 
 def test_the_versions_of_the_device_are_no_wish() -> None:
-    """A name that only packages_versions holds is wanted when packages is empty, and promised its version otherwise."""
+    """A name that only packages_versions holds is wanted when packages is empty, and promised its
+    version otherwise.
+    """
     assert answer(packages_versions={"vim": "9.0"})["resolved_packages"] == ["vim"]
     assert answer(packages=["nano"], packages_versions={"vim": "9.0"})["resolved_packages"] == [
         "nano"

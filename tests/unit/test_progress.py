@@ -1,4 +1,6 @@
-"""The record of a failed build holds what was printed, and never more than it may take of Redis' memory."""
+"""The record of a failed build holds what was printed, and never more than it may take of Redis'
+memory.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The provenance as a document: its envelope, its signature, what it says and what it never says."""
+"""The provenance as a document: its envelope, its signature, what it says and what it never
+says.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ def made(**fields: Any) -> dict[str, Any]:
 
 
 def test_a_statement_is_that_of_slsa() -> None:
-    """The types are in-toto's and SLSA's of version 1, and the subjects are the files by name and hash."""
+    """The types are in-toto's and SLSA's of version 1, and the subjects are the files by name and
+    hash.
+    """
     document = made()
 
     assert (document["_type"], document["predicateType"]) == (
@@ -109,7 +113,9 @@ def test_dependencies_are_builder_feeds_and_packages() -> None:
 
 
 def test_the_request_leads_to_the_key() -> None:
-    """Without a first-boot script the request in a provenance has the hash that names the build; who asked is not in it."""
+    """Without a first-boot script the request in a provenance has the hash that names the build;
+    who asked is not in it.
+    """
     external = made()["predicate"]["buildDefinition"]["externalParameters"]
 
     assert request_hash(external["request"]) == external["requestHash"] == request_hash(request())

@@ -1,4 +1,6 @@
-"""The Quadlet units: each key is one that podman's generator knows, and each value agrees with the code."""
+"""The Quadlet units: each key is one that podman's generator knows, and each value agrees with the
+code.
+"""
 
 import re
 from ipaddress import IPv4Network, ip_address
@@ -92,7 +94,9 @@ def test_what_a_unit_names_exists(path: Path) -> None:
     "path", [path for path in UNITS if path.suffix == ".container"], ids=lambda path: path.name
 )
 def test_a_container_has_no_rights_and_limits(path: Path) -> None:
-    """As in the compose files: a read-only root, no capabilities, bounded memory and processors, only this machine's ports."""
+    """As in the compose files: a read-only root, no capabilities, bounded memory and processors,
+    only this machine's ports.
+    """
     values = {key: value for _, key, value in entries(path)}
 
     assert (values["ReadOnly"], values["DropCapability"], values["NoNewPrivileges"]) == (
@@ -128,7 +132,9 @@ def test_settings_are_settings(name: str) -> None:
 
 
 def test_the_audit_log_outlives_its_container() -> None:
-    """Workers write it into a volume of its own; no unit says where, which would hold against what the operator's file says."""
+    """Workers write it into a volume of its own; no unit says where, which would hold against what
+    the operator's file says.
+    """
     [log] = re.findall(
         r"grep -q \^AUDIT_LOG= (?P<file>\S+) \|\| echo AUDIT_LOG=(\S+) >> (?P=file)$",
         (DIRECTORY / "README.md").read_text(),
@@ -146,7 +152,9 @@ def test_the_audit_log_outlives_its_container() -> None:
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
 def test_a_file_of_settings_is_named_as_quadlet_reads_it(path: Path) -> None:
-    """Quadlet takes what does not begin with a slash for a file beside the unit; podman starts nothing without it, so the README makes it."""
+    """Quadlet takes what does not begin with a slash for a file beside the unit; podman starts
+    nothing without it, so the README makes it.
+    """
     made = re.findall(r"^touch ([^#]*)", (DIRECTORY / "README.md").read_text(), re.MULTILINE)
 
     for file in values_of(path.name, "EnvironmentFile"):
@@ -156,7 +164,9 @@ def test_a_file_of_settings_is_named_as_quadlet_reads_it(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["asu-api.container", "asu-worker@.container"])
 def test_a_restart_of_redis_restarts_nothing_else(name: str) -> None:
-    """What requires a service, systemd stops before it restarts that; a worker would first finish its build."""
+    """What requires a service, systemd stops before it restarts that; a worker would first finish
+    its build.
+    """
     assert "asu-redis.service" not in values_of(name, "Requires")
     assert "asu-redis.service" in values_of(name, "Wants")
     assert "asu-redis.service" in values_of(name, "After")
@@ -164,7 +174,9 @@ def test_a_restart_of_redis_restarts_nothing_else(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["asu-api.container", "asu-worker@.container"])
 def test_redis_is_found_without_a_name_server(name: str) -> None:
-    """The name server of podman loses questions while builds come and go; a poll that waits for Redis would be answered with an error."""
+    """The name server of podman loses questions while builds come and go; a poll that waits for
+    Redis would be answered with an error.
+    """
     [address] = values_of("asu-redis.container", "IP")
 
     assert f"--add-host=redis:{address}" in values_of(name, "PodmanArgs")
@@ -172,7 +184,9 @@ def test_redis_is_found_without_a_name_server(name: str) -> None:
 
 
 def test_nobody_else_is_given_the_address_of_redis() -> None:
-    """It lies in the network, and apart from the addresses that podman hands out while Redis is away."""
+    """It lies in the network, and apart from the addresses that podman hands out while Redis is
+    away.
+    """
     [address], [subnet], [handed_out] = (
         values_of("asu-redis.container", "IP"),
         values_of("asu-backend.network", "Subnet"),

@@ -1,4 +1,6 @@
-"""Whether a worker may begin a build: by the disk where it gathers images, and the memory of Redis."""
+"""Whether a worker may begin a build: by the disk where it gathers images, and the memory of
+Redis.
+"""
 
 from functools import partial
 from pathlib import Path
@@ -36,7 +38,9 @@ def test_below_the_reserve_none_is_begun_and_the_log_says_so_once(
 
 
 def test_a_disk_that_cannot_be_looked_at_stops_nothing(tmp_path: Path) -> None:
-    """A worker that has not made its directory yet, and a disk that is away, whose build says what is wrong."""
+    """A worker that has not made its directory yet, and a disk that is away, whose build says what
+    is wrong.
+    """
     assert ready(tmp_path / "gone", TOO_MUCH)()
 
 

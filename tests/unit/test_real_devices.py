@@ -1,4 +1,6 @@
-"""Every device of eight real targets, over every jump between three releases: nothing that became default is lost."""
+"""Every device of eight real targets, over every jump between three releases: nothing that became
+default is lost.
+"""
 
 import pytest
 
@@ -38,7 +40,9 @@ def test_an_upgrade_loses_nothing_that_became_default(jump: Jump, *, stated: boo
 @TOLD
 @JUMPS
 def test_an_unchanged_list_takes_nothing_away(jump: Jump, *, stated: bool) -> None:
-    """A user who removed nothing is told of no removal but that of packages which exist no more, and of no problem."""
+    """A user who removed nothing is told of no removal but that of packages which exist no more,
+    and of no problem.
+    """
     for case in cases(jump, left_out=0, stated=stated):
         assert not [name for name in case.resolution.packages if name.startswith("-")], case.device
         assert {
@@ -50,7 +54,9 @@ def test_an_unchanged_list_takes_nothing_away(jump: Jump, *, stated: bool) -> No
 
 @JUMPS
 def test_what_a_user_left_out_stays_away_where_the_origin_is_told(jump: Jump) -> None:
-    """With from_version each of five removed defaults comes back as an explicit removal, and no driver is lost."""
+    """With from_version each of five removed defaults comes back as an explicit removal, and no
+    driver is lost.
+    """
     found = list(cases(jump, left_out=LEFT_OUT, stated=True))
 
     assert [(case.device, case.lost, case.back) for case in found if case.lost or case.back] == []
@@ -59,7 +65,9 @@ def test_what_a_user_left_out_stays_away_where_the_origin_is_told(jump: Jump) ->
 
 @JUMPS
 def test_what_a_user_left_out_rarely_misleads_where_the_origin_is_inferred(jump: Jump) -> None:
-    """Without from_version a list can look like another release's: who removed just what tells two apart. That is rare."""
+    """Without from_version a list can look like another release's: who removed just what tells two
+    apart. That is rare.
+    """
     found = list(cases(jump, left_out=LEFT_OUT, stated=False))
 
     assert sum(bool(case.lost) for case in found) <= MAX_LOST * len(found)
@@ -69,7 +77,9 @@ def test_what_a_user_left_out_rarely_misleads_where_the_origin_is_inferred(jump:
 
 @TOLD
 def test_what_exists_nowhere_any_more_is_dropped_with_a_reason(*, stated: bool) -> None:
-    """A literal list of these two devices fails to build; the answer drops what is gone and says why."""
+    """A literal list of these two devices fails to build; the answer drops what is gone and says
+    why.
+    """
     found = {
         case.device: case for case in cases(Jump("23.05.6", "24.10.7"), left_out=0, stated=stated)
     }
@@ -86,7 +96,9 @@ def test_what_exists_nowhere_any_more_is_dropped_with_a_reason(*, stated: bool) 
 
 @JUMPS
 def test_most_origins_are_inferred_rightly(jump: Jump) -> None:
-    """Where releases have the same defaults for a device, the older one is taken, which has more to gain."""
+    """Where releases have the same defaults for a device, the older one is taken, which has more to
+    gain.
+    """
     for case in cases(jump, left_out=0, stated=False):
         told = case.resolution.from_version
         assert told is not None

@@ -1,4 +1,6 @@
-"""A build that is made once more to be compared: what is the same, what is told of a difference, and that nothing else hears of it."""
+"""A build that is made once more to be compared: what is the same, what is told of a difference,
+and that nothing else hears of it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 class AbsentRecords(ImitatedRecords):
     """Records in a Redis that is down."""
 
-    def plan(self, key: str) -> Mapping[str, Any] | None:  # noqa: ARG002  # The signature is the protocol's.
+    # The signature is the protocol's.
+    def plan(self, key: str) -> Mapping[str, Any] | None:  # noqa: ARG002
         """See WorkerRecords."""
         raise QueueUnavailable
 
@@ -120,7 +123,9 @@ def test_an_image_that_is_not_made_any_more_differs(world: World) -> None:
 def test_nothing_else_hears_of_it(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Published files, records, statistics and the audit log stay as they were, and no workplace is left."""
+    """Published files, records, statistics and the audit log stay as they were, and no workplace is
+    left.
+    """
     caplog.set_level(logging.DEBUG)
     key = published(world, defaults=SCRIPT)
     files = {path: path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()}

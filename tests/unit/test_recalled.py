@@ -1,4 +1,6 @@
-"""What an API believes of documents that an earlier one has left, until the server has said whether they hold."""
+"""What an API believes of documents that an earlier one has left, until the server has said whether
+they hold.
+"""
 
 import asyncio
 import json
@@ -43,7 +45,9 @@ UNKNOWN = [
 
 
 class WholeServer(ScriptedClient):
-    """A client that is answered with the documents of a whole server, or that they are still what they were."""
+    """A client that is answered with the documents of a whole server, or that they are still what
+    they were.
+    """
 
     def __init__(self) -> None:
         super().__init__(ok())
@@ -102,7 +106,9 @@ async def left_by_another(disk: Path, *, age: float) -> None:
 async def test_what_an_old_document_lacks_is_not_called_the_users_fault(
     disk: Path, fields: dict[str, Any], refused: type[AsuError]
 ) -> None:
-    """A release may have come meanwhile; what is confirmed or was a moment ago tells, and refuses for good."""
+    """A release may have come meanwhile; what is confirmed or was a moment ago tells, and refuses
+    for good.
+    """
     await left_by_another(disk, age=6 * 86_400)
     life = Life(disk, asking(AWAY))
     await life.validate()
@@ -140,7 +146,9 @@ async def test_an_old_document_waits_for_a_server_that_is_slow(disk: Path) -> No
 
 
 async def test_a_document_that_is_not_kept_is_fetched_whole(disk: Path) -> None:
-    """A disk may have been full, or somebody tidied; else the next API would never know it, since this one is told that it is still the same."""
+    """A disk may have been full, or somebody tidied; else the next API would never know it, since
+    this one is told that it is still the same.
+    """
     life = Life(disk, asking(ok(etag='"a"'), WebAnswer(304, {}, b""), ok(NEWER, etag='"b"')))
     await life.read()
     shutil.rmtree(disk)
@@ -153,7 +161,9 @@ async def test_a_document_that_is_not_kept_is_fetched_whole(disk: Path) -> None:
 
 
 async def test_another_document_is_not_confirmed(disk: Path) -> None:
-    """What is kept may be older than what this process knows: that the newer one holds says nothing of it."""
+    """What is kept may be older than what this process knows: that the newer one holds says nothing
+    of it.
+    """
     life = Life(
         disk,
         asking(

@@ -37,7 +37,9 @@ def look(records: ImitatedRecords, key: str) -> BuildRecord | None:
 
 
 def test_a_finished_build_is_answered_as_before(world: World) -> None:
-    """Word for word, but for the order of keys; and when its files vanish it is built again from the same request."""
+    """Word for word, but for the order of keys; and when its files vanish it is built again from
+    the same request.
+    """
     before, records = world.build(packages=["vim"]), ImitatedRecords()
 
     told = recovered(world, records)
@@ -148,7 +150,9 @@ def name_another_build_in_the_account(world: World) -> None:
 
 
 def ask_for_something_else_in_the_account(world: World) -> None:
-    """Let the right key stand over another request, which would be built should the images vanish."""
+    """Let the right key stand over another request, which would be built should the images
+    vanish.
+    """
     path = world.settings.store_path / world.key / ACCOUNT
     values = json.loads(path.read_bytes())
     values["plan"]["request"]["packages"] = ["backdoor"]

@@ -7,7 +7,10 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from asu.errors import MemoryFull, QueueUnavailable
 from asu.records.redis_connections import redis_errors_translated
 
-OLDER = "Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed when used memory > 'maxmemory'."
+OLDER = (
+    "Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed"
+    " when used memory > 'maxmemory'."
+)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_reference_is_current() -> None:
-    """REFERENCE.md holds every setting, route, metric and error as they are now; `python -m misc.reference > REFERENCE.md` writes it anew."""
+    """REFERENCE.md holds every setting, route, metric and error as they are now; `python -m
+    misc.reference > REFERENCE.md` writes it anew.
+    """
     assert (ROOT / "REFERENCE.md").read_text(encoding="utf-8") == reference()
 
 
 def test_the_readme_names_only_settings_that_exist() -> None:
-    """A name in capitals in the README's table of settings stands in the reference or belongs to the native system."""
+    """A name in capitals in the README's table of settings stands in the reference or belongs to
+    the native system.
+    """
     native = {
         "GATEWAY_HOST",
         "GATEWAY_PORT",

@@ -1,4 +1,6 @@
-"""Metadata is put together once and answered from memory; nobody waits where an answer is at hand."""
+"""Metadata is put together once and answered from memory; nobody waits where an answer is at
+hand.
+"""
 
 import asyncio
 import json
@@ -49,7 +51,9 @@ async def settle() -> None:
 
 
 async def test_thousands_share_one_rendering() -> None:
-    """All who ask while the first is being made get that one, and so do those who come within seconds."""
+    """All who ask while the first is being made get that one, and so do those who come within
+    seconds.
+    """
     source = Source({"a": 1})
     renderings = Renderings(ttl=TTL)
     answers = await asyncio.gather(*(renderings.get("x", source) for _ in range(1000)))
@@ -60,7 +64,9 @@ async def test_thousands_share_one_rendering() -> None:
 
 
 async def test_an_older_one_is_answered_while_a_newer_one_is_made() -> None:
-    """Within METADATA_TTL nobody waits, however long the newer one takes; the next who asks gets it."""
+    """Within METADATA_TTL nobody waits, however long the newer one takes; the next who asks gets
+    it.
+    """
     clock, source = Clock(), Source(1)
     renderings = Renderings(ttl=TTL, clock=clock)
     await renderings.get("x", source)
@@ -76,7 +82,9 @@ async def test_an_older_one_is_answered_while_a_newer_one_is_made() -> None:
 
 
 async def test_what_is_too_old_is_not_answered() -> None:
-    """After hours without a caller the first one waits for today's overview instead of being told yesterday's."""
+    """After hours without a caller the first one waits for today's overview instead of being told
+    yesterday's.
+    """
     clock, source = Clock(), Source(1)
     renderings = Renderings(ttl=TTL, clock=clock)
     await renderings.get("x", source)
@@ -85,7 +93,9 @@ async def test_what_is_too_old_is_not_answered() -> None:
 
 
 async def test_the_last_good_one_stands_in() -> None:
-    """While the downloads server is away, what was known stays to be read; without anything the failure is told."""
+    """While the downloads server is away, what was known stays to be read; without anything the
+    failure is told.
+    """
     clock, source = Clock(), Source(1)
     renderings = Renderings(ttl=TTL, clock=clock)
     await renderings.get("x", source)
@@ -125,7 +135,9 @@ async def test_a_caller_who_leaves_ends_nothing_for_the_others() -> None:
 
 
 async def test_memory_is_bounded() -> None:
-    """What was asked for longest ago goes first; what is larger than all the room is still answered."""
+    """What was asked for longest ago goes first; what is larger than all the room is still
+    answered.
+    """
     # Three of them, with their quotes, have room.
     sources = {name: Source("x" * (MAX_BYTES // 3 - 2)) for name in "abcd"}
     renderings = Renderings(ttl=TTL)

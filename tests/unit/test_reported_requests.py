@@ -1,4 +1,6 @@
-"""Upgrades that failed for real users: the preview names what went wrong, before anything is built."""
+"""Upgrades that failed for real users: the preview names what went wrong, before anything is
+built.
+"""
 
 import tomllib
 from pathlib import Path
@@ -26,14 +28,18 @@ VERSION = "1.0-r1"
 
 
 def listed(report: dict[str, Any]) -> list[str]:
-    """Return what the device lists: its defaults without those that it lacks, and its own packages."""
+    """Return what the device lists: its defaults without those that it lacks, and its own
+    packages.
+    """
     return sorted(
         {*report["before"].split(), *report["own"].split()} - set(report.get("lacks", "").split())
     )
 
 
 def known(report: dict[str, Any], *, told: bool) -> Knowledge:
-    """Return what the downloads server tells: both releases' defaults, and an index of all but what is missing."""
+    """Return what the downloads server tells: both releases' defaults, and an index of all but what
+    is missing.
+    """
     before = defaults(report["came_from"], *report["before"].split())
     now = defaults(report["version"], *report.get("now", report["before"]).split())
     changed = [
@@ -100,7 +106,9 @@ def test_every_change_is_told_with_its_rule_and_its_reason(report: dict[str, Any
 
 @every_report
 def test_what_can_be_built_remains(report: dict[str, Any]) -> None:
-    """Each default that is left and each package that the user added is asked for, and just what was left out is taken away."""
+    """Each default that is left and each package that the user added is asked for, and just what
+    was left out is taken away.
+    """
     found = answer(report)
     packages = set(found["resolved_packages"])
 

@@ -55,7 +55,9 @@ def test_golden_vectors(request_: dict[str, Any], expected: str) -> None:
 
 
 def test_requests_that_differ_in_meaning_differ_in_hash() -> None:
-    """No two entries share a hash; moving a character over the boundary of a field is one of the differences."""
+    """No two entries share a hash; moving a character over the boundary of a field is one of the
+    differences.
+    """
     assert len({entry["hash"] for entry in GOLDEN}) == len(GOLDEN)
 
 
@@ -181,7 +183,9 @@ def test_line_ends_of_windows_become_those_of_unix() -> None:
     ],
 )
 def test_what_is_no_address_and_no_key_stays_as_it_is(text: str) -> None:
-    """Nothing is made of what nobody understands; to refuse it is the part of whoever admits requests."""
+    """Nothing is made of what nobody understands; to refuse it is the part of whoever admits
+    requests.
+    """
     fields = normalised_request(
         {**PLAIN, "repositories": {"mine": text}, "repository_keys": [text]}
     )

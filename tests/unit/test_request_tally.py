@@ -1,4 +1,6 @@
-"""Requests are counted beside their way: once a second, at the end, and never at a cost to anybody."""
+"""Requests are counted beside their way: once a second, at the end, and never at a cost to
+anybody.
+"""
 
 import asyncio
 import logging
@@ -43,7 +45,8 @@ class HeardStatistics(ImitatedStatistics):
 class HangingStatistics(ImitatedStatistics):
     """Statistics that never answer."""
 
-    async def add_requests(self, day: date, *, requests: int, cache_hits: int) -> None:  # noqa: ARG002  # The signature is the protocol's.
+    # The signature is the protocol's.
+    async def add_requests(self, day: date, *, requests: int, cache_hits: int) -> None:  # noqa: ARG002
         """See RedisStatistics."""
         await asyncio.Event().wait()
 
@@ -102,7 +105,9 @@ async def test_the_end_does_not_wait_for_a_redis_that_hangs() -> None:
 async def test_what_cannot_be_handed_over_is_dropped(
     trouble: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is raised and nothing piles up; what comes later is counted, and no message of an exception is logged."""
+    """Nothing is raised and nothing piles up; what comes later is counted, and no message of an
+    exception is logged.
+    """
     caplog.set_level(logging.DEBUG)
     statistics = TroubledStatistics()
     tally = RequestTally(counts := Counts(), statistics)

@@ -138,7 +138,9 @@ def test_a_build_that_comes_into_use_at_the_last_moment_stays(world: World) -> N
 
 
 def test_a_record_goes_before_its_files(world: World) -> None:
-    """A poll in between finds neither, instead of a record whose files are gone, which would have the build made again."""
+    """A poll in between finds neither, instead of a record whose files are gone, which would have
+    the build made again.
+    """
     seen: list[bool] = []
 
     class WatchedStore(MemoryStore):

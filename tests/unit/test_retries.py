@@ -1,4 +1,6 @@
-"""What happens to a build that fails, and not by its user's fault: it is begun again, and everybody may see it."""
+"""What happens to a build that fails, and not by its user's fault: it is begun again, and everybody
+may see it.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def test_a_failure_that_may_pass_is_tried_again(world: World, error: AsuError) -
 
 
 def test_the_third_failure_is_the_last(world: World) -> None:
-    """It is told with its own words, and each attempt beside it; the statistics count one failure."""
+    """It is told with its own words, and each attempt beside it; the statistics count one
+    failure.
+    """
     world.script.failures["image"] = CommandResult(2, "", "Killed\n")
     states = [world.build().state, after(world, FIRST)]
     states += [after(world, SECOND - MOMENT), after(world, MOMENT)]
@@ -142,7 +146,9 @@ def test_a_short_absence_of_redis_costs_no_attempt(world: World, absences: int) 
 def test_a_build_that_was_put_back_without_an_answer_waits(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is told and counted as one that is begun again, not as one that another worker has taken over."""
+    """It is told and counted as one that is begun again, not as one that another worker has taken
+    over.
+    """
     world.records.deaf["retry"] = 2
     world.script.failures["info"] = ContainerFailed(reason="podman did not run make")
 

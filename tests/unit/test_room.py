@@ -62,7 +62,9 @@ def test_below_the_reserve_everything_else_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_poll_of_a_build_whose_files_are_gone_is_not_refused_for_the_disk(tmp_path: Path) -> None:
-    """Its client would take that for the end; the worker finds out whether there is room by then."""
+    """Its client would take that for the end; the worker finds out whether there is room by
+    then.
+    """
     with opened(store_path=tmp_path, disk_reserve_mb=TOO_MUCH) as world:
         with opened(
             store_path=tmp_path,
@@ -80,7 +82,9 @@ def test_a_poll_of_a_build_whose_files_are_gone_is_not_refused_for_the_disk(tmp_
 
 @pytest.mark.parametrize(("free", "status"), [([10, 200], 202), ([10, 20], 529), ([], 202)])
 def test_with_a_bucket_the_disks_of_the_workers_count(free: list[int], status: int) -> None:
-    """While any of them has room a build may find it; workers that have told nothing keep no build away."""
+    """While any of them has room a build may find it; workers that have told nothing keep no build
+    away.
+    """
     with opened(s3_bucket="images", disk_reserve_mb=100) as world:
         for number, mib in enumerate(free):
             # Has not made its directory yet.
@@ -162,7 +166,9 @@ def test_with_a_redis_that_is_nearly_full_everything_else_goes_on() -> None:
 
 
 def test_each_build_that_waits_needs_room_for_its_end() -> None:
-    """An eighth of a MiB for what it may have printed, beside the tenth that stays free for all else."""
+    """An eighth of a MiB for what it may have printed, beside the tenth that stays free for all
+    else.
+    """
     use = MemoryUse(used=79 * MIB, limit=100 * MIB)
 
     assert [use.has_room(pending) for pending in (0, 11 * 8 - 1, 11 * 8)] == [True, True, False]

@@ -125,7 +125,9 @@ def test_no_feed_is_allowed_unless_said() -> None:
 def test_a_broken_list_stops_the_start_with_words(
     text: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An entry that was passed over would refuse what its operator meant to admit; no password gets into a log."""
+    """An entry that was passed over would refuse what its operator meant to admit; no password gets
+    into a log.
+    """
     monkeypatch.setenv("REPOSITORY_ALLOW_LIST", text)
 
     with pytest.raises(ValidationError, match="repository_allow_list") as caught:
@@ -159,7 +161,9 @@ def test_an_attempt_has_time_to_upload_what_it_made() -> None:
 
 
 def test_an_attempt_may_take_as_long_as_its_steps_together() -> None:
-    """RQ's limit for a job follows the deadlines of the steps, or it would end builds that are in time."""
+    """RQ's limit for a job follows the deadlines of the steps, or it would end builds that are in
+    time.
+    """
     settings = Settings(
         pull_deadline=1,
         info_deadline=10,

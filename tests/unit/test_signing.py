@@ -85,7 +85,9 @@ def output(tmp_path: Path) -> Output:
 def test_a_signed_image_is_the_unsigned_one_with_certificate_and_signature(
     output: Output, content: bytes
 ) -> None:
-    """The metadata stays, a builder's own signature is replaced, and the key of the certificate proves what stands before it."""
+    """The metadata stays, a builder's own signature is replaced, and the key of the certificate
+    proves what stands before it.
+    """
     output.put("a.bin", content, "sysupgrade", unsigned=WITH_METADATA)
 
     output.sign()
@@ -107,7 +109,9 @@ def test_a_signed_image_is_the_unsigned_one_with_certificate_and_signature(
 
 
 def test_the_lists_tell_of_the_signed_bytes(output: Output) -> None:
-    """Hash and size are those of the bytes that are served, in the answer, in profiles.json and in sha256sums alike."""
+    """Hash and size are those of the bytes that are served, in the answer, in profiles.json and in
+    sha256sums alike.
+    """
     output.put("a.bin", THROW_AWAY, "sysupgrade", unsigned=WITH_METADATA, size=len(THROW_AWAY))
     kernel = f"{sha256(b'kernel')} *kernel.bin"
     (output.directory / "sha256sums").write_text(
@@ -176,7 +180,9 @@ def test_parts_of_images_are_left_alone(output: Output, kind: str) -> None:
 
 
 def test_the_same_image_is_signed_in_the_same_bytes(output: Output) -> None:
-    """The same request leads to the same image again, although the builder's own signature differs from container to container."""
+    """The same request leads to the same image again, although the builder's own signature differs
+    from container to container.
+    """
     output.put("a.bin", THROW_AWAY, "sysupgrade", unsigned=WITH_METADATA)
     output.put(
         "b.bin",
@@ -229,7 +235,9 @@ def test_a_certificate_that_has_ended_signs_nothing(output: Output) -> None:
 
 
 def test_files_that_cannot_be_written_are_our_failure(output: Output) -> None:
-    """A file that is gone, or a disk that is full, ends in words and not in a mistake of the server."""
+    """A file that is gone, or a disk that is full, ends in words and not in a mistake of the
+    server.
+    """
     output.put("a.bin", CONTENT, "sysupgrade")
     (output.directory / "a.bin").unlink()
 

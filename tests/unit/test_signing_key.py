@@ -68,7 +68,9 @@ def test_a_new_secret_key_is_for_its_owner_alone(path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["", ".pub", ".ucert"])
 def test_no_file_is_ever_overwritten(tmp_path: Path, suffix: str) -> None:
-    """A key that devices trust already cannot be had back, so what is there stays, and nothing is put beside it."""
+    """A key that devices trust already cannot be had back, so what is there stays, and nothing is
+    put beside it.
+    """
     taken = tmp_path / f"key{suffix}"
     taken.write_text("precious")
 
@@ -189,7 +191,9 @@ def _not_yet(path: Path) -> None:
 def test_a_worker_does_not_start_with_a_key_of_no_use(
     path: Path, spoil: Callable[[Path], None], words: str
 ) -> None:
-    """Instead of images that every device refuses, the operator gets a sentence that names the file and what to do."""
+    """Instead of images that every device refuses, the operator gets a sentence that names the file
+    and what to do.
+    """
     secret = path.read_text().splitlines()[1]
     spoil(path)
 

@@ -33,7 +33,9 @@ def failed(
 
 
 def test_the_status_in_json() -> None:
-    """Workers, queue, what ended in this hour, the last failure, the version: one look shows whether the server is well."""
+    """Workers, queue, what ended in this hour, the last failure, the version: one look shows
+    whether the server is well.
+    """
     statistics, now = ImitatedStatistics(), datetime.now(UTC)
     statistics.add_finished(
         FinishedBuild(at=now, version="24.10.4", seconds=1.0, packages=frozenset())
@@ -147,7 +149,9 @@ def test_hours_without_a_build_are_one_row() -> None:
     [(True, "Images are being built."), (False, "No image is being built right now.")],
 )
 def test_the_page_says_what_the_server_does(started: bool, words: str) -> None:  # noqa: FBT001
-    """A build that waits, for a worker or for its next attempt, is not shown as one that is made."""
+    """A build that waits, for a worker or for its next attempt, is not shown as one that is
+    made.
+    """
     with opened() as world:
         key = world.key(REQUEST)
         if started:

@@ -1,4 +1,6 @@
-"""What this server is made of: the locks, what an audit of them means, and the bill of materials."""
+"""What this server is made of: the locks, what an audit of them means, and the bill of
+materials.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ other==2.0 ; sys_platform == 'win32' \\
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.relative_to(ROOT)))
 def test_every_requirement_is_pinned_by_hash(lock: Path) -> None:
-    """What is installed is what was looked at, wherever it is fetched from: no lock names a place."""
+    """What is installed is what was looked at, wherever it is fetched from: no lock names a
+    place.
+    """
     text = lock.read_text()
 
     assert len(read_lock(text)) > 5
@@ -75,7 +79,9 @@ def test_what_is_not_pinned_is_found(line: str) -> None:
 
 
 def test_an_audit_that_nobody_answered_is_not_a_good_one() -> None:
-    """Without the advisory data pip-audit calls each package unknown and ends well; or it says nothing at all."""
+    """Without the advisory data pip-audit calls each package unknown and ends well; or it says
+    nothing at all.
+    """
     nobody = json.dumps(
         {"dependencies": [{"name": "one", "skip_reason": "not found"}], "fixes": []}
     )
@@ -101,7 +107,9 @@ def test_a_vulnerable_package_is_named_with_its_cure() -> None:
 
 
 def test_a_bill_names_all_that_an_image_holds() -> None:
-    """The base, each Python package with its hashes, and each Debian package, as CycloneDX has them."""
+    """The base, each Python package with its hashes, and each Debian package, as CycloneDX has
+    them.
+    """
     bom = bill(
         "asu", CONTAINERFILES["asu"].read_text(), [ONE, OTHER], [("libc6", "2.41-12", "amd64")]
     )

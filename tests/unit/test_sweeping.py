@@ -233,7 +233,9 @@ def test_containers_are_not_listed_all_the_time(world: World) -> None:
 
 
 def test_the_container_of_a_dead_worker_goes_with_its_attempt(world: World) -> None:
-    """It builds on for nobody and takes the processors of those that follow, so it does not wait for its turn."""
+    """It builds on for nobody and takes the processors of those that follow, so it does not wait
+    for its turn.
+    """
     sweep = world.new_sweep()
     sweep()
     world.begin()
@@ -326,7 +328,9 @@ def test_a_sweep_tells_what_it_could_not_do() -> None:
 
 
 def test_a_disk_that_is_not_there_yet_stops_no_sweep(tmp_path: Path) -> None:
-    """A worker with a bucket makes its directory with its first build; nobody knows until then how much room there is."""
+    """A worker with a bucket makes its directory with its first build; nobody knows until then how
+    much room there is.
+    """
     world = World(settings=Settings(store_path=tmp_path / "later"))
 
     assert world.sweep().troubles == []

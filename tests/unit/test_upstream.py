@@ -33,7 +33,9 @@ def ok(document: Any = DOCUMENT, **headers: str) -> WebAnswer:
 
 
 class ScriptedClient(WebClient):
-    """A client that answers what it was told, the last answer for ever, and notes what it was asked."""
+    """A client that answers what it was told, the last answer for ever, and notes what it was
+    asked.
+    """
 
     def __init__(self, *answers: WebAnswer | WebError) -> None:
         super().__init__(user_agent="test")
@@ -195,7 +197,9 @@ async def test_the_cache_is_bounded() -> None:
 
 
 async def test_a_stale_copy_is_not_held_back_for_long() -> None:
-    """While a slow server is asked for a newer copy, the old one is answered; who comes later in the exchange does not wait at all."""
+    """While a slow server is asked for a newer copy, the old one is answered; who comes later in
+    the exchange does not wait at all.
+    """
     downloads = Downloads(ok(), ok({"stable_version": "24.10.5"}))
     await downloads.read()
     downloads.now += TTL
@@ -210,7 +214,9 @@ async def test_a_stale_copy_is_not_held_back_for_long() -> None:
 
 
 async def test_what_was_missing_is_not_waited_for_either() -> None:
-    """Branches without a snapshot are looked at for each overview; a slow or broken server makes them no more there."""
+    """Branches without a snapshot are looked at for each overview; a slow or broken server makes
+    them no more there.
+    """
     downloads = Downloads(WebAnswer(404, {}, b""), WebError("down"))
     with pytest.raises(DocumentMissingError):
         await downloads.read()
@@ -253,7 +259,9 @@ async def test_a_server_that_is_gone_is_left_alone_as_a_whole() -> None:
 
 
 async def test_invented_names_displace_no_copy() -> None:
-    """Thousands of documents that do not exist leave the copies where they are, and are themselves bounded."""
+    """Thousands of documents that do not exist leave the copies where they are, and are themselves
+    bounded.
+    """
     downloads = Downloads(ok(), WebAnswer(404, {}, b""))
     await downloads.read()
     for number in range(MAX_ABSENCES + 1):
@@ -269,7 +277,9 @@ async def test_invented_names_displace_no_copy() -> None:
 
 
 async def test_exchanges_at_a_time_are_bounded() -> None:
-    """A slow server and many invented names cannot pile up exchanges; leaving ends those under way."""
+    """A slow server and many invented names cannot pile up exchanges; leaving ends those under
+    way.
+    """
     downloads = Downloads(ok())
     downloads.client.open.clear()
     async with downloads.server:

@@ -13,7 +13,10 @@ from asu.keys.usign import UnusableKey, new_secret_key, read_public_key, read_se
 # The first test vector of RFC 8032, section 7.1.
 SEED = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
 POINT = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
-SIGNED_NOTHING = "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b"
+SIGNED_NOTHING = (
+    "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155"
+    "5fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b"
+)
 FINGERPRINT = bytes.fromhex("0123456789abcdef")
 
 
@@ -44,7 +47,9 @@ def secret_file(
 
 
 def test_a_signature_is_that_of_the_standard() -> None:
-    """A known key gives the signature that RFC 8032 tells, under the fingerprint that its file tells."""
+    """A known key gives the signature that RFC 8032 tells, under the fingerprint that its file
+    tells.
+    """
     key = read_secret_key(secret_file())
 
     comment, text, end = key.sign(b"").decode().split("\n")

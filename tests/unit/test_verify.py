@@ -1,4 +1,6 @@
-"""`asu verify` on files of this machine: what it confirms, and that nothing that differs gets past it."""
+"""`asu verify` on files of this machine: what it confirms, and that nothing that differs gets past
+it.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def differences(build: Path, *files: Path, key: Path | None = None) -> list[str]
 
 
 def reseal(build: Path, change: Callable[[Any], None]) -> None:
-    """Write another statement in the place of the provenance, without a signature, as somebody would who has no key."""
+    """Write another statement in the place of the provenance, without a signature, as somebody
+    would who has no key.
+    """
     statement = json.loads(read_envelope((build / PROVENANCE_FILE).read_bytes()).payload)
     change(statement)
     (build / PROVENANCE_FILE).write_bytes(sealed(statement, lambda _: []))
@@ -168,7 +172,9 @@ def test_a_provenance_of_nothing_is_none(build: Path) -> None:
 
 
 def test_a_false_statement_does_not_pass_the_key(build: Path) -> None:
-    """The payload exchanged under the old signature, no signature, and the signature of somebody else."""
+    """The payload exchanged under the old signature, no signature, and the signature of somebody
+    else.
+    """
     key = build.parents[1] / "key.pub"
     envelope = json.loads((build / PROVENANCE_FILE).read_bytes())
     statement = json.loads(read_envelope((build / PROVENANCE_FILE).read_bytes()).payload)

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from asu.resolution import InvalidVersionError, Version, is_older_package
 
 OLDEST_FIRST = [
-    "21.02.7", "22.03", "23.05", "23.05.0-rc1", "23.05.0-rc2", "23.05.0-rc10", "23.05.0", "23.05.5", "23.05.9", "23.05.10", "23.05-SNAPSHOT",
-    "24.10", "24.10.0-rc7", "24.10.0", "24.10.4", "24.10-SNAPSHOT", "25.12.0-rc1", "25.12.0", "SNAPSHOT",
+    "21.02.7", "22.03", "23.05", "23.05.0-rc1", "23.05.0-rc2", "23.05.0-rc10", "23.05.0",
+    "23.05.5", "23.05.9", "23.05.10", "23.05-SNAPSHOT",
+    "24.10", "24.10.0-rc7", "24.10.0", "24.10.4", "24.10-SNAPSHOT", "25.12.0-rc1", "25.12.0",
+    "SNAPSHOT",
 ]  # fmt: skip
 
 numbers = st.integers(min_value=0, max_value=999)
@@ -26,7 +28,9 @@ version_names = st.one_of(
 
 @pytest.mark.parametrize(("older", "newer"), list(itertools.pairwise(OLDEST_FIRST)))
 def test_versions_are_ordered_by_age(older: str, newer: str) -> None:
-    """Numbers count as numbers, candidates come before their release, a branch's snapshot after its releases, SNAPSHOT last."""
+    """Numbers count as numbers, candidates come before their release, a branch's snapshot after its
+    releases, SNAPSHOT last.
+    """
     assert Version.parse(older) < Version.parse(newer)
 
 
@@ -61,7 +65,9 @@ def test_a_version_knows_its_branch(name: str, branch: str) -> None:
 
 
 def test_snapshots_are_told_from_releases() -> None:
-    """Both kinds of snapshot move on under their name; only SNAPSHOT itself is the development branch."""
+    """Both kinds of snapshot move on under their name; only SNAPSHOT itself is the development
+    branch.
+    """
     assert Version.parse("24.10-SNAPSHOT").is_snapshot
     assert not Version.parse("24.10-SNAPSHOT").is_development
     assert Version.parse("SNAPSHOT").is_development

@@ -20,7 +20,9 @@ VETOES = {
 
 @pytest.mark.parametrize("veto", VETOES)
 def test_each_change_can_be_vetoed(veto: str) -> None:
-    """A change whose id the request ignores is left out, the answer says so, and all others remain."""
+    """A change whose id the request ignores is left out, the answer says so, and all others
+    remain.
+    """
     then = defaults("24.10.7", *HUB_THEN.defaults, "kmod-old")
     known = knowing(HUB_NOW, then, index=index(*HUB_NOW.defaults, "opkg"))
     plain = resolve(
@@ -43,7 +45,9 @@ def test_each_change_can_be_vetoed(veto: str) -> None:
 
 
 def test_a_removal_can_be_vetoed() -> None:
-    """Who does not want the default to stay away gets it back: the list takes nothing away and the default is installed."""
+    """Who does not want the default to stay away gets it back: the list takes nothing away and the
+    default is installed.
+    """
     wanted = [name for name in PC_NOW.defaults if name != "dnsmasq"]
 
     request = absolute(wanted, "25.12.5", since="25.12.1", ignored_changes=["absent-dnsmasq"])

@@ -1,4 +1,6 @@
-"""Writes apk's index `packages.adb` in the binary form of apk-tools 3: values first, then what points to them."""
+"""Writes apk's index `packages.adb` in the binary form of apk-tools 3: values first, then what
+points to them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Package files: a gzip'd tar of debian-binary, control.tar.gz and data.tar.gz, made byte for byte the same every time."""
+"""Package files: a gzip'd tar of debian-binary, control.tar.gz and data.tar.gz, made byte for byte
+the same every time.
+"""
 
 from __future__ import annotations
 

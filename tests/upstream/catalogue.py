@@ -1,4 +1,6 @@
-"""The stand-in's data as values: releases, targets with their devices, and package recipes, read from the TOML files here."""
+"""The stand-in's data as values: releases, targets with their devices, and package recipes, read
+from the TOML files here.
+"""
 
 from __future__ import annotations
 
@@ -153,7 +155,9 @@ def _profile(name: str, raw: Mapping[str, Any], images: list[str], series: str) 
 
 
 def _columns(text: str) -> dict[str, str]:
-    """Split "a | b | c [| d]" into series; one column means all of them, three mean that main is like the third."""
+    """Split "a | b | c [| d]" into series; one column means all of them, three mean that main is
+    like the third.
+    """
     cells = [cell.strip() for cell in text.split("|")]
     if len(cells) == 1:
         # OpenWrt 23.05 still wrote the package release without the letter.

@@ -1,4 +1,5 @@
-"""Faults that a test switches on while the server runs: a JSON file with a list of rules, read anew at each request.
+"""Faults that a test switches on while the server runs: a JSON file with a list of rules, read anew
+at each request.
 
     [{"path": "releases/24.10.4/*", "fault": "500", "times": 2}, {"path": "*.json", "fault": "slow",
     "seconds": 3}]
@@ -46,7 +47,8 @@ class Fault:
     def __post_init__(self) -> None:
         if self.fault not in KINDS and not (self.fault.isdigit() and len(self.fault) == 3):
             raise ValueError(
-                f"unknown fault {self.fault!r}: a status of three digits, or one of {', '.join(KINDS)}"
+                f"unknown fault {self.fault!r}: a status of three digits, or one of"
+                f" {', '.join(KINDS)}"
             )
 
     @classmethod
@@ -56,7 +58,9 @@ class Fault:
 
 
 class Faults:
-    """The rules in force: those of the file, if there is one, then those that were set from Python."""
+    """The rules in force: those of the file, if there is one, then those that were set from
+    Python.
+    """
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file

@@ -1,4 +1,6 @@
-"""Feed indexes: Packages, Packages.gz and Packages.sig, packages.adb, and index.json in its two versions."""
+"""Feed indexes: Packages, Packages.gz and Packages.sig, packages.adb, and index.json in its two
+versions.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def _checksum(built: Built) -> str:
 
 
 def adb_entry(built: Built) -> Entry:
-    """Return the entry of apk's index; versions stand behind a sign there, and conflicts are dependencies."""
+    """Return the entry of apk's index; versions stand behind a sign there, and conflicts are
+    dependencies.
+    """
     package = built.package
     depends = [_without_brackets(need) for need in package.depends]
     provides = [_without_brackets(name) for name in package.provides]
@@ -71,7 +75,9 @@ def _without_brackets(need: str) -> str:
 
 
 def index_files(packages: Iterable[Built], *, apk: bool, key: str = "") -> dict[str, bytes]:
-    """Return the index files that a package manager reads, by name; signed by OpenWrt's key unless another is named."""
+    """Return the index files that a package manager reads, by name; signed by OpenWrt's key unless
+    another is named.
+    """
     if apk:
         entries = [adb_entry(built) for built in packages]
         return {"packages.adb": adb_bytes(entries, signature=key.encode())}
@@ -85,7 +91,9 @@ def index_files(packages: Iterable[Built], *, apk: bool, key: str = "") -> dict[
 
 
 def index_json(packages: Iterable[Built], arch: str, version: int) -> bytes:
-    """Return index.json: ABI suffixes stay in the names of version 1, and version 1 does not name itself."""
+    """Return index.json: ABI suffixes stay in the names of version 1, and version 1 does not name
+    itself.
+    """
     if version == 1:
         content: dict[str, Any] = {
             "architecture": arch,

@@ -1,4 +1,6 @@
-"""Write the stand-in's tree: `python3 -m tests.upstream.make_tree OUT_DIR`, from the root of the repository."""
+"""Write the stand-in's tree: `python3 -m tests.upstream.make_tree OUT_DIR`, from the root of the
+repository.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,9 @@ class Writer:
 
 
 def write_target(writer: Writer, shop: Shop, target: Target) -> None:
-    """Write one target of a release: profiles.json, its packages, its kmods, and what an ImageBuilder brings along."""
+    """Write one target of a release: profiles.json, its packages, its kmods, and what an
+    ImageBuilder brings along.
+    """
     release = shop.release
     top = f"{release.path}/targets/{target.name}"
     own, kmods = shop.target_packages(target), shop.kmods(target)
@@ -179,7 +183,8 @@ def main() -> int:
     )
     out = parser.parse_args().out
     try:
-        written = make_tree(Path(os.path.abspath(out)))  # noqa: PTH100 -- A symlink to a directory stays what it is.
+        # A symlink to a directory stays what it is.
+        written = make_tree(Path(os.path.abspath(out)))  # noqa: PTH100
     except OSError as error:
         sys.stderr.write(f"make_tree: {error}\n")
         return 1

@@ -22,7 +22,9 @@ def json_bytes(content: object) -> bytes:
 
 
 def versions_json(catalogue: Catalogue) -> bytes:
-    """Return .versions.json: releases only, branch snapshots are not listed in the real one either."""
+    """Return .versions.json: releases only, branch snapshots are not listed in the real one
+    either.
+    """
     content = {
         "stable_version": catalogue.stable,
         "oldstable_version": catalogue.oldstable,
@@ -75,7 +77,9 @@ def profiles_json(release: Release, target: Target) -> bytes:
 
 
 def feeds_conf(release: Release) -> bytes:
-    """Return feeds.conf; its commits are made up, its form is that of `scripts/feeds list -s -f`."""
+    """Return feeds.conf; its commits are made up, its form is that of `scripts/feeds list -s
+    -f`.
+    """
     lines = []
     for feed in FEEDS:
         commit = hashlib.sha256(f"{release.series} {feed}".encode()).hexdigest()[:40]

@@ -1,4 +1,5 @@
-"""Feeds that are not OpenWrt's, `own/opkg` and `own/apk`, each signed with a key of its own that no ImageBuilder brings along.
+"""Feeds that are not OpenWrt's, `own/opkg` and `own/apk`, each signed with a key of its own that no
+ImageBuilder brings along.
 
 They hold a package that is nowhere else, and a `vim` newer than any other: an image with another
 vim was made without the feed.
@@ -20,7 +21,10 @@ EVERYWHERE: Final = {"opkg": "all", "apk": "noarch"}
 NEWEST_VIM: Final = "99.0-r1"
 
 # Public keys of the genuine forms; nobody has kept the other halves. The other two sign nothing.
-USIGN_KEY: Final = "untrusted comment: stand-in key of a feed of its own\nRWTynKV70k5OboTTHcSUN8NXeWup1dMOkCZ5TAYLb90GXxtoW02SL7lh"
+USIGN_KEY: Final = (
+    "untrusted comment: stand-in key of a feed of its"
+    " own\nRWTynKV70k5OboTTHcSUN8NXeWup1dMOkCZ5TAYLb90GXxtoW02SL7lh"
+)
 OTHER_USIGN_KEY: Final = "RWTj7x1qV+twFNZG87+yQ8b9DO4o90gQVC9rHJj60w3iWb/nS2OwhdeK"
 PEM_KEY: Final = """\
 -----BEGIN PUBLIC KEY-----
@@ -37,7 +41,9 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEHywpcLzbDeThYjx1d/xNgkqdYGEB
 
 
 def key_name(form: Format) -> str:
-    """Return how a signature of the stand-in names the key: usign's fingerprint, or the first digits of the key's SHA-256."""
+    """Return how a signature of the stand-in names the key: usign's fingerprint, or the first
+    digits of the key's SHA-256.
+    """
     if form == "opkg":
         return base64.b64decode(USIGN_KEY.splitlines()[1])[2:10].hex()
     return hashlib.sha256(PEM_KEY.encode()).hexdigest()[:16]

@@ -80,7 +80,9 @@ class Shop:
         self.recipes = catalogue.in_series(release.series)
 
     def full_name(self, plain_name: str) -> str:
-        """Return the name with its ABI suffix; a name that ends in a digit is kept apart by a hyphen."""
+        """Return the name with its ABI suffix; a name that ends in a digit is kept apart by a
+        hyphen.
+        """
         recipe = self.recipes.get(plain_name)
         abi = recipe.abi.get(self.release.series, "") if recipe else ""
         return f"{plain_name}-{abi}" if abi and plain_name[-1].isdigit() else f"{plain_name}{abi}"
@@ -96,7 +98,9 @@ class Shop:
         ]
 
     def target_packages(self, target: Target) -> list[Package]:
-        """Return the packages that belong to the target itself: base-files, kernel, libc and the like."""
+        """Return the packages that belong to the target itself: base-files, kernel, libc and the
+        like.
+        """
         return self._of_target("target", target)
 
     def kmods(self, target: Target) -> list[Package]:
@@ -142,13 +146,17 @@ class Shop:
             files=self._files(recipe, version, target),
             postinst=recipe.postinst,
             trouble=recipe.trouble,
-            priority=(recipe.priority or (ABI_PRIORITY if name != recipe.name else 0))
-            if self.release.format == "apk"
-            else 0,
+            priority=(
+                (recipe.priority or (ABI_PRIORITY if name != recipe.name else 0))
+                if self.release.format == "apk"
+                else 0
+            ),
         )
 
     def _provided(self, name: str, version: str) -> str:
-        """Return a provided name as the index has it; apk's have a version unless they begin with @."""
+        """Return a provided name as the index has it; apk's have a version unless they begin with
+        @.
+        """
         if self.release.format == "opkg" or name.startswith("@") or "(" in name:
             return name.removeprefix("@")
         return f"{name} (= {version})"
@@ -215,7 +223,10 @@ def _init_script(recipe: Recipe) -> tuple[File, ...]:
     if recipe.init is None:
         return ()
     start, service = recipe.init
-    script = f"#!/bin/sh /etc/rc.common\n\nSTART={start:02d}\nUSE_PROCD=1\n\nstart_service() {{\n\t:\n}}\n"
+    script = (
+        f"#!/bin/sh /etc/rc.common\n\nSTART={start:02d}\nUSE_PROCD=1\n\nstart_service()"
+        " {\n\t:\n}\n"
+    )
     return (File(path=f"/etc/init.d/{service}", content=script.encode()),)
 
 

@@ -1,4 +1,6 @@
-"""Serve the stand-in's tree: `python3 -m tests.upstream.serve DIR`, from the root of the repository."""
+"""Serve the stand-in's tree: `python3 -m tests.upstream.serve DIR`, from the root of the
+repository.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ IDLE_SECONDS: Final = 30  # A kept connection that says nothing for so long is c
 
 
 class UpstreamServer:
-    """The server for tests: a context manager with a `url`, the `requests` it has seen, and `faults` to switch.
+    """The server for tests: a context manager with a `url`, the `requests` it has seen, and
+    `faults` to switch.
 
     Port 0 takes a free one. `requests` holds (method, path) in order of arrival.
     """
@@ -132,7 +135,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer as to GET, without the body."""
         self.do_GET()
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- The base class names it so.
+    # The base class names it so.
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Log only when asked to."""
         if self.server.upstream.log:
             super().log_message(format, *args)
@@ -240,7 +244,8 @@ def main() -> int:
     options = parser.parse_args()
     if not options.directory.is_dir():
         sys.stderr.write(
-            f"serve: {options.directory} is not a directory; make it with python3 -m tests.upstream.make_tree\n"
+            f"serve: {options.directory} is not a directory; make it with python3 -m"
+            " tests.upstream.make_tree\n"
         )
         return 1
     signal.signal(signal.SIGTERM, _stop)

@@ -1,4 +1,6 @@
-"""The stand-in for downloads.openwrt.org agrees with itself, and differs between releases as the real one does."""
+"""The stand-in for downloads.openwrt.org agrees with itself, and differs between releases as the
+real one does.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ each_whole_release = pytest.mark.parametrize("version", WHOLE)
 
 @pytest.fixture(scope="session")
 def tree() -> Iterator[Path]:
-    """Make one tree for all tests; none of them writes to it. It is removed at once: pytest would keep three, of 90 MB each."""
+    """Make one tree for all tests; none of them writes to it. It is removed at once: pytest would
+    keep three, of 90 MB each.
+    """
     with tempfile.TemporaryDirectory(prefix="upstream-") as directory:
         out = Path(directory) / "tree"
         make_tree(out)
@@ -112,7 +116,9 @@ def all_names(tree: Path, version: str, target: str = "x86/64") -> set[str]:
 
 @each_release
 def test_index_entries_match_their_files(tree: Path, version: str) -> None:
-    """Size and checksum of an index entry are those of the file, but for the two packages that are broken on purpose."""
+    """Size and checksum of an index entry are those of the file, but for the two packages that are
+    broken on purpose.
+    """
     for index in indexes(top_of(tree, version)):
         for stanza in stanzas(index):
             if stanza["Package"] in TROUBLE:
@@ -145,7 +151,9 @@ def test_control_files_match_the_index(tree: Path, version: str) -> None:
 
 @each_release
 def test_both_kinds_of_index_agree(tree: Path, version: str) -> None:
-    """index.json has the packages and versions of Packages or packages.adb, with ABI suffixes in version 1 only."""
+    """index.json has the packages and versions of Packages or packages.adb, with ABI suffixes in
+    version 1 only.
+    """
     for path in top_of(tree, version).rglob("index.json"):
         content = read_json(path)
         (index,) = indexes_of_feed(path.parent)
@@ -166,7 +174,9 @@ def indexes_of_feed(feed: Path) -> list[Path]:
 
 @each_whole_release
 def test_every_default_and_device_package_can_be_installed(tree: Path, version: str) -> None:
-    """A name in profiles.json is in that release's indexes, as a name without ABI suffix or as something provided."""
+    """A name in profiles.json is in that release's indexes, as a name without ABI suffix or as
+    something provided.
+    """
     for target in RELEASES[version].targets:
         content = read_json(top_of(tree, version) / "targets" / target / "profiles.json")
         names = all_names(tree, version, target)
@@ -178,7 +188,9 @@ def test_every_default_and_device_package_can_be_installed(tree: Path, version: 
 
 @each_whole_release
 def test_dependencies_exist(tree: Path, version: str) -> None:
-    """Every dependency has somebody who provides it, but for the package whose purpose is to have none."""
+    """Every dependency has somebody who provides it, but for the package whose purpose is to have
+    none.
+    """
     for target in RELEASES[version].targets:
         everything = available(tree, version, target)
         names = {name for stanza in everything for name in names_of(stanza)}
@@ -269,7 +281,9 @@ def test_defaults_change_between_releases(
 
 
 def test_xrx200_phy_firmware_becomes_a_device_package(tree: Path) -> None:
-    """In 25.12 a Home Hub 5A needs firmware packages for the PHYs that were part of the kernel before."""
+    """In 25.12 a Home Hub 5A needs firmware packages for the PHYs that were part of the kernel
+    before.
+    """
     gained = device(tree, "25.12.1", "lantiq/xrx200", "bt_homehub-v5a") - device(
         tree, "24.10.4", "lantiq/xrx200", "bt_homehub-v5a"
     )
@@ -304,7 +318,9 @@ def test_packages_come_and_go(tree: Path, package: str, versions: list[str]) -> 
 
 @each_whole_release
 def test_kmods_lie_where_the_release_puts_them(tree: Path, version: str) -> None:
-    """From 23.05.6 on kmods have a directory of their own that linux_kernel names; in 23.05.5 they lie in packages/."""
+    """From 23.05.6 on kmods have a directory of their own that linux_kernel names; in 23.05.5 they
+    lie in packages/.
+    """
     release = RELEASES[version]
     for target in release.targets:
         top = top_of(tree, version) / "targets" / target

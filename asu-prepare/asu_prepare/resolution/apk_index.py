@@ -84,7 +84,8 @@ class _Index:
         slots = self._values.slots(value)
         name = self._values.text(slots[0])
         version = self._values.text(slots[1]) if len(slots) > 1 else ""
-        match = self._values.integer(slots[2]) if len(slots) > 2 else 0  # noqa: PLR2004  # The third.
+        # The third.
+        match = self._values.integer(slots[2]) if len(slots) > 2 else 0  # noqa: PLR2004
         match = match or (_EQUAL if version else _ANY)
         sign = "!" if match & _CONFLICT else ""
         text = f"{sign}{name}{_relation(match) if version else ''}{version}"

@@ -76,7 +76,7 @@ class _Run:
         *,
         beforehand: bool = False,
     ) -> None:
-        """Add what must be installed before a package to `needed`, and what does not exist to `lost`."""
+        """Add what a package needs installed to `needed`, and what does not exist to `lost`."""
         looked_at = self._looked_at[beforehand]
         if one.name in looked_at:
             return

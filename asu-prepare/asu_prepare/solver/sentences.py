@@ -41,7 +41,7 @@ def hidden_conflict(obstacle: Obstacle) -> str:
 
 
 def shared_files(members: Sequence[str], reason: str, wanted: Collection[str]) -> Problem:
-    """Return the problem of packages that have the same files, which opkg finds while it installs."""
+    """Return the problem of packages with the same files; opkg finds it while it installs."""
     first = next((name for name in members if name in wanted), members[0])
     # What is there although it was taken away is needed by something else.
     other = next((one for one in members if not {one, f"-{one}"} & set(wanted)), "")

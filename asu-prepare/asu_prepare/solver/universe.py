@@ -25,7 +25,7 @@ class Need(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A package that can be installed, with its sizes in bytes; `feed` is the place of its index."""
+    """A package that can be installed, sizes in bytes; `feed` is the place of its index."""
 
     package: Package
     size: int

@@ -1,4 +1,5 @@
-"""A stand-in for apk as the ImageBuilder calls it: initdb (with an update of the indexes), add, manifest.
+"""A stand-in for apk as the ImageBuilder calls it: initdb (with an update of the indexes), add,
+manifest.
 
 Its archives have the layout of an ipk, the index of the builder's own packages is text, and a feed
 counts as signed by the distribution unless its index has a signature: that holds the first digits
@@ -24,8 +25,8 @@ from .standin_root import Archive, FileClash, Root
 from .standin_solver import Solver
 
 CACHE_SECONDS = 4 * 3600  # An index that apk downloaded is good for four hours.
-# Bytes. Damage in the start of an archive, or a cut to very few bytes, breaks its schema; other damage
-# breaks a block.
+# Bytes. Damage in the start of an archive, or a cut to very few bytes, breaks its schema; other
+# damage breaks a block.
 START, CUT_SHORT = 400, 100
 
 
@@ -167,7 +168,9 @@ class Apk:
         return None
 
     def manifest(self, queries: int, *, strip_abi: bool) -> int:
-        """Print what is installed. The genuine builder asks for each package by itself, so each query warns of broken feeds."""
+        """Print what is installed. The genuine builder asks for each package by itself, so each
+        query warns of broken feeds.
+        """
         broken = [url for url in self.repositories if not self._cached(url).exists()]
         for _ in range(queries):
             for url in broken:
@@ -196,7 +199,9 @@ def _damage(content: bytes) -> str:
 
 
 def _with_spread_version(names: list[str]) -> list[str]:
-    """Give the version of `name=version` to all names after it, as the genuine builder's list formatter does by mistake."""
+    """Give the version of `name=version` to all names after it, as the genuine builder's list
+    formatter does by mistake.
+    """
     version, spread = "", []
     for name in names:
         if "=" in name:

@@ -28,7 +28,8 @@ def main(root: Path, image: Path, size: int) -> int:
         sys.stderr.write("Need size of filesystem\n")
         return 1
     print(
-        f"Creating filesystem with parameters:\n    Size: {size}\n    Block size: {BLOCK}\n    Label: rootfs\n    Blocks: {size // BLOCK}"
+        f"Creating filesystem with parameters:\n    Size: {size}\n    Block size: {BLOCK}\n   "
+        f" Label: rootfs\n    Blocks: {size // BLOCK}"
     )
     image.unlink(missing_ok=True)
     epoch = os.environ["SOURCE_DATE_EPOCH"]
@@ -78,7 +79,8 @@ def main(root: Path, image: Path, size: int) -> int:
         )
         blocks = max(used - size // BLOCK, 1)
         sys.stderr.write(
-            f"error: ext4_allocate_best_fit_partial: failed to allocate {blocks} blocks, out of space?\n"
+            f"error: ext4_allocate_best_fit_partial: failed to allocate {blocks} blocks, out of"
+            " space?\n"
         )
         return 1
     _make_reproducible(image, int(epoch))

@@ -46,7 +46,8 @@ class Builder:
     def build(self, profile: str, prefix: str) -> None:
         """Make all images of a profile, and a JSON file for each one that fits."""
         device = self.config["profiles"][profile]
-        kernel = random.Random(self.config["version_code"]).randbytes(KERNEL_BYTES)  # noqa: S311 - Filler, no secret.
+        # Filler, no secret.
+        kernel = random.Random(self.config["version_code"]).randbytes(KERNEL_BYTES)  # noqa: S311
         for image in device["images"]:
             filesystem = image.get("filesystem")
             if filesystem is not None and filesystem not in self.filesystems:
@@ -76,7 +77,9 @@ class Builder:
         )
 
     def _compressed_root(self, root: Path) -> bytes:
-        """Return the root file system, filled up to its partition, as gzip members; made once and used by several images."""
+        """Return the root file system, filled up to its partition, as gzip members; made once and
+        used by several images.
+        """
         compressed = root.with_suffix(f"{root.suffix}.gz")
         if not compressed.exists() or compressed.stat().st_mtime < root.stat().st_mtime:
             filling = self.partsize * MEBIBYTE - root.stat().st_size
@@ -122,7 +125,9 @@ class Builder:
         )
 
     def _fits(self, name: str, content: bytes, kind: str, device: dict[str, Any]) -> bool:
-        """Say what the genuine tools of such a device say when an image is larger than its flash."""
+        """Say what the genuine tools of such a device say when an image is larger than its
+        flash.
+        """
         limit = device.get("limit")
         if not limit or len(content) <= limit["bytes"]:
             return True
@@ -135,10 +140,12 @@ class Builder:
             )
             if kind == "sysupgrade":
                 sys.stderr.write(
-                    f"stat: cannot statx '{path}': No such file or directory\nbash: line 1: [: {limit['bytes']}: unary operator expected\n"
+                    f"stat: cannot statx '{path}': No such file or directory\nbash: line 1: [:"
+                    f" {limit['bytes']}: unary operator expected\n"
                 )
                 sys.stderr.write(
-                    f"    WARNING: Image file {path} is too big:  > {limit['bytes']}\nFailed to open firmware file\n"
+                    f"    WARNING: Image file {path} is too big:  > {limit['bytes']}\nFailed to"
+                    " open firmware file\n"
                 )
                 sys.stderr.write(f"sha256sum: {path}: No such file or directory\n")
             sys.stderr.write(f"cp: cannot stat '{path}': No such file or directory\n")

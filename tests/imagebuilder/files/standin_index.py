@@ -104,7 +104,9 @@ class Package:
         return self.name.removesuffix(self.fields.get("ABIVersion") or "\n")
 
     def satisfies(self, dependency: Dependency) -> bool:
-        """Whether this package is, or provides, what is needed; apk takes a name without version for any."""
+        """Whether this package is, or provides, what is needed; apk takes a name without version
+        for any.
+        """
         if self.name == dependency.name:
             return dependency.accepts(self.version)
         return any(
@@ -188,7 +190,8 @@ def write_local_index(directory: Path, flavour: str) -> None:
     for archive in sorted(directory.glob(f"*.{suffix}")):
         data = archive.read_bytes()
         stanzas.append(
-            f"{read_control(archive)}\nFilename: {archive.name}\nSize: {len(data)}\nSHA256sum: {hashlib.sha256(data).hexdigest()}\n"
+            f"{read_control(archive)}\nFilename: {archive.name}\nSize: {len(data)}\nSHA256sum:"
+            f" {hashlib.sha256(data).hexdigest()}\n"
         )
     text = "\n".join(stanzas)
     if flavour == "apk":

@@ -43,7 +43,8 @@ class Opkg:
             if words[:1] in (["src/gz"], ["src"]) and len(words) > 2:
                 if words[1] in sources:
                     self.errors.append(
-                        f"opkg_conf_parse_file: Duplicate src declaration ({words[1]} {words[2]}). Skipping."
+                        f"opkg_conf_parse_file: Duplicate src declaration ({words[1]} {words[2]})."
+                        " Skipping."
                     )
                 else:
                     sources[words[1]] = words[2]
@@ -100,7 +101,9 @@ class Opkg:
         return trusted
 
     def _has_key(self, fingerprint: str) -> bool:
-        """Look for a key: it counts only in a file named by its fingerprint, which is bytes 2 to 10 of the decoded key."""
+        """Look for a key: it counts only in a file named by its fingerprint, which is bytes 2 to 10
+        of the decoded key.
+        """
         try:
             encoded = (self.top / "keys" / fingerprint).read_text().split("\n")[1]
             return base64.b64decode(encoded)[2:10].hex() == fingerprint
@@ -143,7 +146,8 @@ class Opkg:
         return FAILED if failed else 0
 
     def list_installed(self, *, strip_abi: bool, quiet: bool) -> int:
-        """Print the manifest. The target's own feed list is read as well, which is why each feed seems declared twice.
+        """Print the manifest. The target's own feed list is read as well, which is why each feed
+        seems declared twice.
 
         The feeds of a tree need not have a base-files with that list; the builder brings a copy.
         """
@@ -153,7 +157,8 @@ class Opkg:
             words = line.split()
             if words[:1] == ["src/gz"] and words[1] in self.sources and not quiet:
                 self.errors.append(
-                    f"opkg_conf_parse_file: Duplicate src declaration ({words[1]} {words[2]}). Skipping."
+                    f"opkg_conf_parse_file: Duplicate src declaration ({words[1]} {words[2]})."
+                    " Skipping."
                 )
         return 0
 

@@ -1,4 +1,6 @@
-"""How the stand-in opkg installs: depth first, in the order of the list, naming everything that fails."""
+"""How the stand-in opkg installs: depth first, in the order of the list, naming everything that
+fails.
+"""
 
 # ruff: noqa: T201 - The genuine program prints, and so does this one.
 
@@ -71,7 +73,9 @@ class Installer:
         return True
 
     def _from_file(self, wanted: str) -> Package | None:
-        """Read a package from an archive of the command line; its path or URL is unsigned, and opkg does not mind."""
+        """Read a package from an archive of the command line; its path or URL is unsigned, and opkg
+        does not mind.
+        """
         path = self.directory.parent / "wanted.ipk"
         try:
             path.write_bytes(fetch(wanted if "://" in wanted else f"file://{wanted}"))
@@ -117,7 +121,9 @@ class Installer:
         )
 
     def _candidate(self, dependency: Dependency) -> Package | None:
-        """Find the best package for a dependency: of that name, named by the user, last in the alphabet."""
+        """Find the best package for a dependency: of that name, named by the user, last in the
+        alphabet.
+        """
         for one in dependency.alternatives():
             fits = [package for package in self._sorted(one.name) if one.accepts(package.version)]
             if fits:
@@ -135,15 +141,19 @@ class Installer:
         )
 
     def _resolvable(self, package: Package) -> bool:
-        """Whether the direct dependencies exist. The second message misleads; it is the genuine one."""
+        """Whether the direct dependencies exist. The second message misleads; it is the genuine
+        one.
+        """
         missing = [need for need in package.depends if self._is_missing(need)]
         for need in missing:
             self.errors.append(
-                f"pkg_hash_check_unresolved: cannot find dependency {need.opkg()} for {package.name}"
+                f"pkg_hash_check_unresolved: cannot find dependency {need.opkg()} for"
+                f" {package.name}"
             )
         if missing:
             self.errors.append(
-                f"pkg_hash_fetch_best_installation_candidate: Packages for {package.name} found, but incompatible with the architectures configured"
+                f"pkg_hash_fetch_best_installation_candidate: Packages for {package.name} found,"
+                " but incompatible with the architectures configured"
             )
         return not missing
 
@@ -184,7 +194,8 @@ class Installer:
         needed = self._needed_first(package, {package.name}, unsatisfied)
         if unsatisfied:
             self.errors.append(
-                f"satisfy_dependencies_for: Cannot satisfy the following dependencies for {package.name}:"
+                "satisfy_dependencies_for: Cannot satisfy the following dependencies for"
+                f" {package.name}:"
             )
             self.errors += [f" * \t{name}" for name in unsatisfied]
             return False
@@ -203,7 +214,9 @@ class Installer:
         return content is not None and self._unpack(package, content)
 
     def _has_conflict(self, package: Package) -> bool:
-        """Look at the conflicts of the new package only, never at those of the others: so does opkg."""
+        """Look at the conflicts of the new package only, never at those of the others: so does
+        opkg.
+        """
         known = {one.name: one for one in self.fresh} | self.installed
         found = [
             conflict.name
@@ -221,7 +234,8 @@ class Installer:
 
     def _download(self, package: Package) -> bytes | None:
         if "LocalFile" in package.fields:
-            with open(package.fields["LocalFile"], "rb") as file:  # noqa: PTH123 - The path comes as text; nothing else is done with it.
+            # The path comes as text; nothing else is done with it.
+            with open(package.fields["LocalFile"], "rb") as file:  # noqa: PTH123
                 return file.read()
         cached = self.cache / os.path.basename(package.url)  # noqa: PTH119 - A URL is no path.
         content = cached.read_bytes() if cached.exists() else None
@@ -257,7 +271,8 @@ class Installer:
             if problem.code == NETWORK_FAILURE:
                 self.errors.append("opkg_download: Check your network settings and connectivity.\n")
         self.errors.append(
-            f"opkg_install_pkg: Failed to download {package.name}. Perhaps you need to run 'opkg update'?"
+            f"opkg_install_pkg: Failed to download {package.name}. Perhaps you need to run 'opkg"
+            " update'?"
         )
 
     def _unpack(self, package: Package, content: bytes) -> bool:
@@ -266,7 +281,8 @@ class Installer:
             files = self.root.unpack(package.name, archive)
         except FileClash as clash:
             self.errors.append(
-                f"check_data_file_clashes: Package {package.name} wants to install file {self.directory}/{clash.path}"
+                f"check_data_file_clashes: Package {package.name} wants to install file"
+                f" {self.directory}/{clash.path}"
             )
             self.errors.append(f"\tBut that file is already provided by package  * {clash.owner}")
             return False

@@ -1,4 +1,6 @@
-"""The root file system that packages are unpacked into, and the list of which file belongs to which package."""
+"""The root file system that packages are unpacked into, and the list of which file belongs to which
+package.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ class Root:
         self.owners: dict[str, str] = {}
 
     def unpack(self, owner: str, archive: Archive) -> list[str]:
-        """Unpack the data of a package; return its files. Nothing is written when one belongs to another package."""
+        """Unpack the data of a package; return its files. Nothing is written when one belongs to
+        another package.
+        """
         with tarfile.open(fileobj=io.BytesIO(archive.data)) as data:
             members = [(member, member.name.removeprefix("./").strip("/")) for member in data]
             files = [name for member, name in members if not member.isdir() and name != "."]

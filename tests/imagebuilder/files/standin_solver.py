@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Explanation:
-    """Why no selection is possible: entries as apk prints them, and how many errors apk would count."""
+    """Why no selection is possible: entries as apk prints them, and how many errors apk would
+    count.
+    """
 
     missing: dict[str, list[str]] = field(default_factory=dict)
     entries: list[str] = field(default_factory=list)
@@ -68,7 +70,9 @@ class Solver:
         self._later: list[tuple[Dependency, str]] = []
 
     def solve(self, world: Iterable[Dependency]) -> Explanation:
-        """Select all that the world needs, dependencies first; `order` and `selected` hold the result."""
+        """Select all that the world needs, dependencies first; `order` and `selected` hold the
+        result.
+        """
         wanted = sorted(set(world), key=lambda need: need.name)
         unwanted = [need for need in wanted if need.name.startswith("!")]
         needs = [need for need in wanted if not need.name.startswith("!")]
@@ -90,7 +94,9 @@ class Solver:
         return [package for package in self.by_name.get(need.name, []) if package.satisfies(need)]
 
     def _best(self, candidates: list[Package], need: Dependency) -> Package:
-        """Choose one that is there or was asked for, then the newest under that name, by priority, the first."""
+        """Choose one that is there or was asked for, then the newest under that name, by priority,
+        the first.
+        """
         best = candidates[0]
         for package in candidates[1:]:
             order = self._age(package, best, need.name)
@@ -111,11 +117,15 @@ class Solver:
 
     @staticmethod
     def _age(package: Package, best: Package, name: str) -> int:
-        """Compare the versions that two packages have under a name, then their own if they are one."""
+        """Compare the versions that two packages have under a name, then their own if they are
+        one.
+        """
         versions = [
-            one.version
-            if one.name == name
-            else next((other.version for other in one.provides if other.name == name), "")
+            (
+                one.version
+                if one.name == name
+                else next((other.version for other in one.provides if other.name == name), "")
+            )
             for one in (package, best)
         ]
         order = compare_versions(*versions) if all(versions) else 0
@@ -134,7 +144,9 @@ class Solver:
         )
 
     def _is_choosable(self, package: Package, name: str) -> bool:
-        """Whether apk takes a package for a name by itself: not where that has neither version nor priority."""
+        """Whether apk takes a package for a name by itself: not where that has neither version nor
+        priority.
+        """
         return (
             package.name in self.selected
             or self._is_wanted(package)
@@ -230,7 +242,9 @@ class Solver:
                         self._explain_conflict(one, other, Dependency(name))
 
     def _explain_conflict(self, package: Package, other: Package, conflict: Dependency) -> None:
-        """Variants that provide one name exclude each other by that name; any other pair by the conflict itself."""
+        """Variants that provide one name exclude each other by that name; any other pair by the
+        conflict itself.
+        """
         shared = {provided.name for provided in package.provides if provided.version} & {
             provided.name for provided in other.provides if provided.version
         }

@@ -30,11 +30,16 @@ def metadata(supported_devices: list[str], version: dict[str, str]) -> bytes:
     """Return the metadata of a device, spaced like the genuine one."""
     devices = ",".join(f'"{device}"' for device in supported_devices)
     words = ", ".join(f'"{key}": "{value}"' for key, value in version.items())
-    text = f'{{  "metadata_version": "1.1", "compat_version": "1.0",   "supported_devices":[{devices}], "version": {{ {words} }} }}\n'
+    text = (
+        '{  "metadata_version": "1.1", "compat_version": "1.0",  '
+        f' "supported_devices":[{devices}], "version": {{ {words} }} }}\n'
+    )
     return text.encode()
 
 
 def signature(image: bytes, key: bytes) -> bytes:
-    """Return a signature with this container's throw-away key: the same image is signed differently in every container."""
+    """Return a signature with this container's throw-away key: the same image is signed differently
+    in every container.
+    """
     digest = hashlib.sha512(key + hashlib.sha256(image).digest()).hexdigest()
     return f"untrusted comment: signed by the stand-in builder\n{digest}\n".encode()
