@@ -99,8 +99,8 @@ class ContainerEngine(Protocol):
     def leftovers(self) -> list[tuple[str, int, BuildContainer]]:
         """Return key, attempt and container of each build container of this system.
 
-        Several systems may share a podman. Of the others, only containers that have ended are
-        listed, since their system may be gone.
+        Systems that share a podman see nothing of one another. A rebuild is listed once it has
+        ended.
         """
 
     def close(self) -> None:

@@ -80,7 +80,8 @@ class PodmanEngine(ContainerEngine):
             found: list[tuple[str, int, BuildContainer]] = []
             for entry in response.json():
                 labels, model = entry["Labels"], self._client.containers.prepare_model(attrs=entry)
-                if labels[LABEL_SYSTEM] == self._system or entry["State"] == "exited":
+                system, _, rebuild = labels[LABEL_SYSTEM].partition("/")
+                if system == self._system and (not rebuild or entry["State"] == "exited"):
                     container = PodmanContainer(self._client, model, socket=self._socket)
                     found.append(
                         (labels[LABEL_KEY], int(labels.get(LABEL_ATTEMPT) or 0), container)

@@ -99,12 +99,19 @@ def recover_once(settings: Settings) -> Recovered:
 def rebuild_once(settings: Settings, key: str) -> Comparison:
     """Build what is published under a key again and compare; raise CannotRebuild, StoreFailed."""
     with sync_redis(settings.redis_url) as redis:
+        records = WorkerRecords(redis)
+        # Below the system's own name, so its sweeps remove the container once it has ended.
+        try:
+            own = records.system()
+        except QueueUnavailable:  # The provenance may hold all that a rebuild needs.
+            own = "unknown"
+        system = f"{own}/rebuild-{secrets.token_hex(8)}"
         return rebuild(
             settings,
             key,
-            records=WorkerRecords(redis),
+            records=records,
             store=open_store(settings),
-            engine=lambda: PodmanEngine(settings, system=f"rebuild-{secrets.token_hex(8)}"),
+            engine=lambda: PodmanEngine(settings, system=system),
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from asu.errors import BuildTimeout, ContainerFailed, ImageBuilderMissing
+from asu.worker.podman_engine import PodmanEngine
 from tests.integration.podman_world import (
     APK,
     BASE,
@@ -140,11 +141,11 @@ def test_a_leftover_can_be_removed(podman: PodmanWorld) -> None:
     assert podman.containers(podman.systems[-1]) == []
 
 
-def test_a_container_whose_system_is_gone_ends_and_is_then_removed_by_any_other(
+def test_a_container_of_another_system_is_left_alone_even_when_it_has_ended(
     podman: PodmanWorld,
 ) -> None:
-    """After the longest time that a build may take a forgotten container ends, and belongs to
-    whoever tidies.
+    """Only its own system can prove that its attempt is dead; it ends by itself after its longest
+    time.
     """
     deadlines: dict[str, Any] = {
         "pull_deadline": 1,
@@ -153,16 +154,35 @@ def test_a_container_whose_system_is_gone_ends_and_is_then_removed_by_any_other(
         "image_deadline": 1,
         "max_output_mb": 1,
     }
-    forgotten, other = podman.engine(**deadlines), podman.engine()
+    foreign, mine = podman.engine(**deadlines), podman.engine()
     key = secrets.token_hex(32)
-    forgotten.start(IMAGE, key=key, attempt=2)
+    foreign.start(IMAGE, key=key, attempt=2)
     [listed] = podman.containers(podman.systems[-2])
     assert listed["Command"] == ["sleep", str(podman.settings(**deadlines).build_deadline)]
 
     podman.run("kill", listed["Id"])
     podman.run("wait", listed["Id"])
 
-    assert (key, 2) in [(found, number) for found, number, _ in other.leftovers()]
+    assert (key, 2) not in [(found, number) for found, number, _ in mine.leftovers()]
+    assert (key, 2) in [(found, number) for found, number, _ in foreign.leftovers()]
+
+
+def test_a_rebuild_of_this_system_is_removed_once_it_has_ended(podman: PodmanWorld) -> None:
+    """While it runs, a sweep leaves it alone, since no record knows it."""
+    mine = podman.engine()
+    rebuild = PodmanEngine(podman.settings(), system=f"{podman.systems[-1]}/rebuild-1")
+    key = secrets.token_hex(32)
+    rebuild.start(IMAGE, key=key, attempt=1)
+    [listed] = podman.containers(f"{podman.systems[-1]}/rebuild-1")
+
+    running = [found for found, _, _ in mine.leftovers()]
+    podman.run("kill", listed["Id"])
+    podman.run("wait", listed["Id"])
+    [ended] = [container for found, _, container in mine.leftovers() if found == key]
+    ended.remove()
+
+    assert key not in running
+    assert podman.containers(f"{podman.systems[-1]}/rebuild-1") == []
 
 
 def test_a_pinned_image_is_run_wherever_its_name_leads_meanwhile(podman: PodmanWorld) -> None:
