@@ -70,6 +70,9 @@ def _add_server_commands(parsers: "argparse._SubParsersAction[Parser]") -> None:
         help="what this machine has of a server (default: all)",
     )
     check.add_argument("--json", action="store_true", help="answer in JSON")
+    check.add_argument(
+        "--seconds", type=float, default=5.0, help="longest time of each check (default: 5)"
+    )
     parsers.add_parser("alive", help="server: end with 0 if a worker lives here (health check)")
     parsers.add_parser("openapi", help="server: print the OpenAPI document")
     parsers.add_parser("sweep", help="server: tidy once, as workers do all the time")

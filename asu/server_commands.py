@@ -75,7 +75,8 @@ def _check(settings: Settings, options: argparse.Namespace) -> None:
     checks = check_command.checks_for(
         settings, part=options.part, host=options.host, port=options.port
     )
-    found = findings.run_checks(checks, longer={"isolation": isolation.PATIENCE})
+    longer = {"isolation": max(isolation.PATIENCE, options.seconds)}
+    found = findings.run_checks(checks, seconds=options.seconds, longer=longer)
     check_command.show(found, as_json=options.json)
 
 

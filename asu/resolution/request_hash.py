@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .feeds import FeedKey, FeedUrl, one_spelling
-from .versions import Version
+from .versions import InvalidVersionError, Version
 
 # Always in the canonical form.
 IDENTITY = (
@@ -89,10 +89,18 @@ def ordered_packages(fields: Mapping[str, Any]) -> list[str]:
     """
     packages = fields["packages"]
     has_no_order = fields["diff_packages"] or fields["packages_versions"] or fields["any_order"]
-    if has_no_order or Version.parse(fields["version"]).has_apk:
+    if has_no_order or not _is_for_opkg(fields["version"]):
         return sorted(packages)
     removals = sorted(name for name in packages if name.startswith("-"))
     return [*removals, *(name for name in packages if not name.startswith("-"))]
+
+
+def _is_for_opkg(version: str) -> bool:
+    """Whether a version installs with opkg; a plan that somebody changed may hold no version."""
+    try:
+        return not Version.parse(version).has_apk
+    except InvalidVersionError:
+        return False
 
 
 def canonical_request(

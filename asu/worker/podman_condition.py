@@ -11,7 +11,7 @@ from requests.exceptions import RequestException
 from asu.errors import ContainerFailed
 from asu.settings import Settings
 
-TIMEOUT = 4  # Seconds; a check has five in all.
+TIMEOUT = 60  # Seconds; a check ends long before, and a busy podman is not called absent.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,14 +68,14 @@ class Operator:
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
 
     def check(self, **changes: str) -> dict[str, tuple[str, str]]:
         """Run `asu check` with changed settings; return level and words of what is not fine, by
         name.
         """
-        done = self.run("check", "--json", "--port", str(self.port), **changes)
+        done = self.run("check", "--json", "--seconds=45", "--port", str(self.port), **changes)
         assert done.stderr == ""
         found = {
             entry["name"]: (entry["level"], f"{entry['detail']} {entry['advice']}")
@@ -130,7 +130,7 @@ def test_a_server_that_is_well_has_no_problem(running: Operator) -> None:
     assert set(running.check()) <= (
         {"network"} if running.settings["CONTAINER_NETWORK"] == "none" else set()
     )
-    assert "PROBLEM" not in running.run("check", "--port", str(running.port)).stdout
+    assert "PROBLEM" not in running.run("check", "--seconds=45", "--port", str(running.port)).stdout
 
 
 def test_no_socket_is_found(running: Operator, tmp_path: Path) -> None:

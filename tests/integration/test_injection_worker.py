@@ -97,7 +97,7 @@ def run(world: WorkerWorld, key: str) -> tuple[dict[str, Any], list[bool]]:
     """
     engine = WatchedEngine(PodmanEngine(world.settings, system=world.system))
     builder: Any = world.builder
-    builder(engine)(key)
+    builder(engine)()
     return world.body(key), engine.seen
 
 
