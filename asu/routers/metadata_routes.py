@@ -167,7 +167,9 @@ async def revision(request: Request, version: str, target: str, subtarget: str) 
 
 
 @router.get(
-    "/api/v1/devices", summary="Search devices", responses=answers(models.DevicesAnswer, *UNKNOWN)
+    "/api/v1/devices",
+    summary="Search devices",
+    responses=answers(models.DevicesAnswer, *UNKNOWN, errors.InvalidRequest),
 )
 async def devices(
     request: Request,
