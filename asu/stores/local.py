@@ -118,8 +118,11 @@ class LocalStore(Store):
             (directory / MANIFEST).write_bytes(manifest.to_json())
             # Gateway and API read the files under other users' names.
             directory.chmod(0o755)
+            # The gateway sends a file's own time as Last-Modified, the API that of the manifest.
+            modified = int(manifest.published.timestamp())
             for path in directory.iterdir():
                 path.chmod(0o644)
+                os.utime(path, (modified, modified))
             disk.sync_build(directory)
             if not self._put_in_place(key, directory, is_current):
                 return False

@@ -140,6 +140,17 @@ class TestLocalStore(StoreContract):
             for path in (directory, directory / "a.bin", directory / MANIFEST)
         ] == [0o755, 0o644, 0o644]
 
+    def test_gateway_and_api_date_a_file_alike(self, store: Store, tmp_path: Path) -> None:
+        """A download that one began and the other goes on with compares the Last-Modified."""
+        place = store.workplace(A)
+        (place / "a.bin").write_bytes(b"image")
+        let_age(place / "a.bin", 1000)
+        store.publish(A, place, 1000)
+
+        file = store.find(A, "a.bin")
+        assert file
+        assert file.modified == (tmp_path / "store" / A / "a.bin").stat().st_mtime
+
     def test_the_manifest_tells_all_that_a_build_is(self, store: Store, tmp_path: Path) -> None:
         """Enough to make a lost record anew: key, times and files."""
         publish(store, lifetime=86_400, a_bin="image")
