@@ -5,15 +5,16 @@ publish → record
 """
 
 import contextlib
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asu.errors import AsuError, InternalError, PlanUnusable, QueueUnavailable
 from asu.logs import logged_with, where_it_failed
 from asu.records.build_plan import is_plan_of, safe_plan
-from asu.records.build_record import Attempt, new_nonce
+from asu.records.build_record import Attempt, BuildRecord, new_nonce
 from asu.records.worker_records import WorkerRecords
 from asu.settings import Settings
 from asu.stores.store import Store
@@ -23,6 +24,7 @@ from .build_run import BuildRun, Superseded, start_run
 from .builder_steps import inspect_builder, install, make_images, prepare
 from .container import ContainerEngine
 from .disk_watch import disk_watched
+from .forecast_check import check_forecast
 from .lease import Lease, patiently
 from .outcome_statistics import OutcomeStatistics
 from .progress import Progress
@@ -88,6 +90,13 @@ class Builder:
             log.info("%s: %s", name, record.state)
             self._audit.note(attempt, record, seconds=progress.seconds, files=progress.files)
             self._statistics.note(progress.plan, record, seconds=progress.seconds)
+            if self._settings.prepare_service_url:
+                self._check_forecast(self._settings.prepare_service_url, progress.plan, record)
+
+    def _check_forecast(self, url: str, plan: Mapping[str, Any], record: BuildRecord) -> None:
+        result = check_forecast(url, plan, json.loads(record.body))
+        if result is not None:
+            self._statistics.note_forecast(result)
 
     def _build(
         self, attempt: Attempt, progress: Progress, lease: Lease, aftermath: contextlib.ExitStack
