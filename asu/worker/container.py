@@ -1,6 +1,6 @@
 """What a build runs in, and what makes it: one container per build, thrown away afterwards."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,12 +43,22 @@ class CommandResult:
     stderr: str
 
 
+Listener = Callable[[bytes], object]
+
+
+def ignored(_: bytes) -> None:
+    """Take a piece of output that nobody follows."""
+
+
 class BuildContainer(Protocol):
     """The running container of one build."""
 
-    def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
+    def run(
+        self, command: Sequence[str], *, deadline: int, heard: Listener = ignored
+    ) -> CommandResult:
         """Run an argument list; when `deadline` seconds have passed, the container is killed.
 
+        `heard` gets each piece of both outputs as it comes.
         Raises BuildTimeout and ContainerFailed, which hold what the command had printed.
         """
 

@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError
 from asu.disk_space import MIB
 from asu.errors import BuildTimeout, ContainerFailed, InfraError
 
-from .container import BoundedLog, BuildContainer, CommandResult
+from .container import BoundedLog, BuildContainer, CommandResult, Listener, ignored
 from .fencing import Fence
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,9 @@ class PodmanContainer(BuildContainer):
         self._killed = threading.Event()
 
     @override
-    def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
+    def run(
+        self, command: Sequence[str], *, deadline: int, heard: Listener = ignored
+    ) -> CommandResult:
         stdout, stderr, exit_code = BoundedLog(), BoundedLog(), None
         failure: InfraError | None = None
         with deadline_of(deadline, self.kill) as expired:
@@ -107,6 +109,7 @@ class PodmanContainer(BuildContainer):
                     for out, err in self._output(exec_id, deadline + API_TIMEOUT):
                         stdout.write(out or b"")
                         stderr.write(err or b"")
+                        heard(out or err or b"")
                     exit_code = self._client.api.get(f"/exec/{exec_id}/json").json().get("ExitCode")
             except ContainerFailed as error:
                 failure = error

@@ -17,7 +17,13 @@ from typing_extensions import override
 
 from asu.errors import AsuError, BuildTimeout, ContainerFailed
 from asu.worker.builder_image import BuilderImage
-from asu.worker.container import BuildContainer, CommandResult, ContainerEngine
+from asu.worker.container import (
+    BuildContainer,
+    CommandResult,
+    ContainerEngine,
+    Listener,
+    ignored,
+)
 from asu.worker.imagebuilder import BUILDER
 
 PIECE = 512  # Bytes; small, so that readers meet members that lie across pieces.
@@ -139,7 +145,15 @@ class MemoryContainer(BuildContainer):
         self._output: dict[str, bytes] = {}
 
     @override
-    def run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
+    def run(
+        self, command: Sequence[str], *, deadline: int, heard: Listener = ignored
+    ) -> CommandResult:
+        result = self._run(command, deadline=deadline)
+        heard(result.stdout.encode())
+        heard(result.stderr.encode())
+        return result
+
+    def _run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
         self.commands.append(list(command))
         goal = goal_of(command)
         self._script.before.get(goal, lambda: None)()
