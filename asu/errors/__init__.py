@@ -39,6 +39,7 @@ AsuError
     ├── UnsupportedTarget
     ├── UnsupportedProfile
     │   └── AmbiguousProfile
+    ├── DeviceMoved
     ├── DefaultsNotAllowed
     ├── DefaultsTooLong
     ├── RootfsTooLarge
