@@ -22,7 +22,8 @@ AsuError
 │   ├── UpstreamUnreachable
 │   ├── HalfPublished
 │   ├── ImageBuilderMissing
-│   ├── ProfileMissingInBuilder found by the worker, as all below
+│   ├── BuilderIncomplete       found by the worker, as all below
+│   ├── ProfileMissingInBuilder
 │   ├── BuilderOutdated
 │   ├── FeedUnusable
 │   └── DownloadFailed

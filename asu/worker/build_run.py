@@ -59,7 +59,9 @@ class BuildRun:
         """Run one of the builder's long commands; its seconds go under `make_seconds`."""
         began = time.monotonic()
         try:
-            result = self.container.run(command, deadline=deadline)
+            feeds = self.own_feeds.urls
+            stop_at = self.manager.refusal_of(feeds) if feeds else ""
+            result = self.container.run(command, deadline=deadline, stop_at=stop_at)
         except BuildTimeout as error:
             # People know the builder's own words, whatever part of `make image` is run.
             name = "setup.sh" if step == "setup" else f"make {step}"
