@@ -5,6 +5,7 @@ AsuError
 │   ├── Overloaded
 │   │   └── ShareExceeded
 │   ├── DiskFull
+│   ├── TooManyListeners
 │   ├── QueueUnavailable
 │   │   └── MemoryFull
 │   ├── ContainerFailed

@@ -49,6 +49,13 @@ class DiskFull(InfraError):
     retry_after = 600  # Finished builds expire over hours, but an operator may free room sooner.
 
 
+class TooManyListeners(InfraError):
+    """Too many people watch builds through this server at the moment; poll the build instead."""
+
+    status, title = 503, "Service Unavailable"
+    retry_after = 30
+
+
 class QueueUnavailable(InfraError):
     """The build queue does not answer; nothing was lost, try again in a moment."""
 

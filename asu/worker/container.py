@@ -1,6 +1,6 @@
 """What a build runs in, and what makes it: one container per build, thrown away afterwards."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,14 +48,30 @@ class CommandResult:
     stderr: str
 
 
+Listener = Callable[[bytes], object]
+
+
+def ignored(_: bytes) -> None:
+    """Take a piece of output that nobody follows."""
+
+
 class BuildContainer(Protocol):
     """The running container of one build."""
 
-    def run(self, command: Sequence[str], *, deadline: int, stop_at: str = "") -> CommandResult:
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        deadline: int,
+        heard: Listener = ignored,
+        stop_at: str = "",
+    ) -> CommandResult:
         """Run an argument list; when `deadline` seconds have passed, the container is killed.
 
-        Where the pattern `stop_at` is found in the beginning of stderr, the command is not waited
-        for: its exit code is `GIVEN_UP`, and the container is good for nothing any more.
+        `heard` gets each piece of both outputs as it comes. Where the pattern `stop_at` is found in
+        the beginning of stderr, the command is not waited for: its exit code is `GIVEN_UP`, and the
+        container is good for nothing any more.
+
         Raises BuildTimeout and ContainerFailed, which hold what the command had printed.
         """
 

@@ -26,7 +26,7 @@ from urllib3.exceptions import HTTPError
 from asu.disk_space import MIB
 from asu.errors import BuildTimeout, ContainerFailed, InfraError
 
-from .container import GIVEN_UP, BoundedLog, BuildContainer, CommandResult
+from .container import GIVEN_UP, BoundedLog, BuildContainer, CommandResult, Listener, ignored
 from .fencing import Fence
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,14 @@ class PodmanContainer(BuildContainer):
         self._killed = threading.Event()
 
     @override
-    def run(self, command: Sequence[str], *, deadline: int, stop_at: str = "") -> CommandResult:
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        deadline: int,
+        heard: Listener = ignored,
+        stop_at: str = "",
+    ) -> CommandResult:
         stdout, stderr, exit_code = BoundedLog(), BoundedLog(), None
         failure: InfraError | None = None
         with deadline_of(deadline, self.kill) as expired:
@@ -108,6 +115,7 @@ class PodmanContainer(BuildContainer):
                     for out, err in self._output(exec_id, deadline + API_TIMEOUT):
                         stdout.write(out or b"")
                         stderr.write(err or b"")
+                        heard(out or err or b"")
                         if stop_at and err and re.search(stop_at, stderr.beginning()):
                             return CommandResult(GIVEN_UP, stdout.text(), stderr.text())
                     exit_code = self._client.api.get(f"/exec/{exec_id}/json").json().get("ExitCode")

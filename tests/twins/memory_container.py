@@ -18,7 +18,14 @@ from typing_extensions import override
 
 from asu.errors import AsuError, BuildTimeout, ContainerFailed
 from asu.worker.builder_image import BuilderImage
-from asu.worker.container import GIVEN_UP, BuildContainer, CommandResult, ContainerEngine
+from asu.worker.container import (
+    GIVEN_UP,
+    BuildContainer,
+    CommandResult,
+    ContainerEngine,
+    Listener,
+    ignored,
+)
 from asu.worker.imagebuilder import BUILDER
 
 PIECE = 512  # Bytes; small, so that readers meet members that lie across pieces.
@@ -140,7 +147,22 @@ class MemoryContainer(BuildContainer):
         self._output: dict[str, bytes] = {}
 
     @override
-    def run(self, command: Sequence[str], *, deadline: int, stop_at: str = "") -> CommandResult:
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        deadline: int,
+        heard: Listener = ignored,
+        stop_at: str = "",
+    ) -> CommandResult:
+        result = self._run(command, deadline=deadline)
+        heard(result.stdout.encode())
+        heard(result.stderr.encode())
+        if stop_at and re.search(stop_at, result.stderr):
+            return replace(result, exit_code=GIVEN_UP)
+        return result
+
+    def _run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
         self.commands.append(list(command))
         goal = goal_of(command)
         self._script.before.get(goal, lambda: None)()
@@ -155,8 +177,6 @@ class MemoryContainer(BuildContainer):
         if isinstance(failure, AsuError):
             raise failure
         if failure is not None:
-            if stop_at and re.search(stop_at, failure.stderr):
-                return replace(failure, exit_code=GIVEN_UP)
             return failure
         if not self._is_unpacked and goal in NOT_UNPACKED:
             return NOT_UNPACKED[goal]
