@@ -155,3 +155,4 @@ def echo(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 BUILD_KEY = re.compile(r"[0-9a-f]{64}")
+KEY_DIGITS = re.compile(r"[0-9a-f]{12,64}")  # File names have twelve; people may type those.

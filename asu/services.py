@@ -10,6 +10,7 @@ from functools import partial
 from fastapi import Request
 
 from . import __version__
+from .builds.build_events import BuildEvents
 from .builds.build_queue import BuildQueue
 from .builds.build_requests import Builds
 from .builds.capacity import Capacity
@@ -55,6 +56,7 @@ class Services:
     preparer: Preparer
     downloads: Downloads
     builds: Builds
+    events: BuildEvents
     tally: RequestTally
     counts: Counts
     scrape: Scrape
@@ -92,6 +94,15 @@ def assemble(
     figures = Figures(
         statistics=statistics, records=records, fleet=fleet, public_names=PublicNames(gatherer)
     )
+    builds = Builds(
+        records=records,
+        queue=queue,
+        store=store,
+        capacity=Capacity(settings, fleet, records),
+        limit=settings.max_pending_jobs,
+        share=settings.client_share,
+        patience=settings.poll_patience,
+    )
     return Services(
         settings=settings,
         upstream=upstream,
@@ -102,15 +113,8 @@ def assemble(
         resolver=resolver,
         preparer=preparer,
         downloads=Downloads(store),
-        builds=Builds(
-            records=records,
-            queue=queue,
-            store=store,
-            capacity=Capacity(settings, fleet, records),
-            limit=settings.max_pending_jobs,
-            share=settings.client_share,
-            patience=settings.poll_patience,
-        ),
+        builds=builds,
+        events=BuildEvents(builds, records),
         tally=RequestTally(counts, statistics),
         counts=counts,
         scrape=Scrape(

@@ -102,7 +102,8 @@ class Settings(BaseSettings):
     base_container: str = "ghcr.io/openwrt/imagebuilder"
     """Name of the ImageBuilder's container images, without tag."""
     prepare_service_url: str | None = None
-    """The asu-prepare service; unset, the API makes all previews itself."""
+    """The asu-prepare service; unset, the API makes all previews itself, and no worker compares
+    what was foretold with what was built."""
     prepare_deadline: PositiveFloat = 3.0
     """Seconds until the API makes a preview itself because asu-prepare does not answer."""
     build_key: Path | None = None

@@ -6,11 +6,16 @@ and a look for the files of a finished build; if they are gone, the build goes b
 
 import asyncio
 import contextlib
+import gzip
 import json
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
-from asu.blocking import BlockingCalls
+from asu.blocking import BlockingCalls, NoAnswerError
+from asu.build_request import BUILD_KEY, KEY_DIGITS
 from asu.caching import TtlCache
 from asu.catalogue.resolver import ResolvedRequest
 from asu.errors import (
@@ -43,6 +48,8 @@ VANISHING = (
 )
 ROUNDS = 3  # A record may change between the look and what follows from it.
 
+T = TypeVar("T")
+
 
 class Builds:
     """Requests for builds."""
@@ -60,6 +67,7 @@ class Builds:
     ) -> None:
         self._records, self._queue, self._capacity = records, queue, capacity
         self._presence = Presence(store)
+        self._store, self._store_calls = store, BlockingCalls("failures", threads=4, patience=10.0)
         self._queue_calls = BlockingCalls("the queue", threads=4, patience=TICKET_PATIENCE)
         self._noted_uses = TtlCache[str, bool](NOTED_SECONDS, max_size=NOTED_BUILDS)
         self._limit, self._patience = limit, patience
@@ -138,6 +146,48 @@ class Builds:
             if revived is Revived.QUEUED:
                 await self._wake_worker()
         raise UnknownBuild
+
+    async def find(self, digits: str) -> str:
+        """Return the key of the one build that begins with these twelve digits or more.
+
+        A kept failure counts as well. Raises UnknownBuild also where several builds begin so.
+        """
+        if BUILD_KEY.fullmatch(digits):
+            return digits
+        if KEY_DIGITS.fullmatch(digits) is None:
+            raise UnknownBuild
+        keys = await self._records.keys_like(digits)
+        if not keys:
+            keys = await self._ask_store(partial(self._store.failed_keys, digits))
+        if len(keys) != 1:
+            raise UnknownBuild
+        return keys.pop()
+
+    async def known(self, digits: str) -> dict[str, Any]:
+        """Return the answer of a build, also of one that failed and that polls know no more.
+
+        Raises as `find` and `look`.
+        """
+        key = await self.find(digits)
+        try:
+            body: dict[str, Any] = json.loads((await self.look(key)).body)
+        except UnknownBuild:
+            kept = await self.failure(key)
+            if kept is None:
+                raise
+            return kept
+        return body
+
+    async def failure(self, key: str) -> dict[str, Any] | None:
+        """Return the answer of a failed build that the queue has forgotten; None without one."""
+        document = await self._ask_store(partial(self._store.failure, key))
+        return json.loads(gzip.decompress(document)) if document else None
+
+    async def _ask_store(self, question: Callable[[], T]) -> T:
+        try:
+            return await self._store_calls.run(question)
+        except NoAnswerError:
+            raise StoreFailed(reason="it does not answer") from None
 
     async def _wake_worker(self) -> None:
         """Add a ticket for a build in line; if that fails, the next sweep adds one."""

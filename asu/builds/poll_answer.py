@@ -5,6 +5,7 @@ nothing is parsed, since every client polls.
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -56,6 +57,30 @@ def widened(body: bytes, added: bytes) -> bytes:
     """Return a JSON object with further members at its end."""
     kept = body.rstrip()[:-1].rstrip()
     return b"%b%b%b}" % (kept, b"" if kept == b"{" else b", ", added)
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Compare the answers of two builds: the packages of their images, and their requests."""
+    before, after = old.get("manifest") or {}, new.get("manifest") or {}
+    asked, asks = old.get("request") or {}, new.get("request") or {}
+    return {
+        "packages": {
+            "added": {name: after[name] for name in sorted(after.keys() - before.keys())},
+            "removed": {name: before[name] for name in sorted(before.keys() - after.keys())},
+            "changed": _changed(before, after, before.keys() & after.keys()),
+        },
+        "request": _changed(asked, asks, asked.keys() | asks.keys()),
+    }
+
+
+def _changed(
+    old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"old": old.get(name), "new": new.get(name)}
+        for name in sorted(names)
+        if old.get(name) != new.get(name)
+    }
 
 
 @lru_cache(1024)  # Most are the empty one, others some hundred bytes.

@@ -74,9 +74,8 @@ class Catalogue:
         """Return the releases that the server lists; raise UpstreamUnreachable."""
         try:
             return await self._gatherer.releases()
-        except DocumentMissingError:
-            return Releases((), ())
-        except DocumentUnavailableError as error:
+        except (DocumentMissingError, DocumentUnavailableError) as error:
+            # The server always has this list. A mirror without it is broken, not the request.
             raise errors.UpstreamUnreachable(document=error) from None
 
     async def known_targets(self, version: Version) -> Mapping[str, str]:

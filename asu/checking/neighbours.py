@@ -13,7 +13,7 @@ from asu.disk_space import MIB
 from asu.errors import QueueUnavailable
 from asu.operations.health import memory_words
 from asu.operations.redis_condition import RedisCondition
-from asu.records.redis_memory import ENDING_BYTES, RESERVED_PART, MemoryUse, reserve
+from asu.records.redis_memory import PENDING_BYTES, RESERVED_PART, MemoryUse, reserve
 from asu.upstream.http_client import WebAnswer, WebClient, WebError, WebPrivateError
 
 from .findings import Finding, fine, problem, warning
@@ -80,7 +80,7 @@ def judge_memory(places: int, condition: RedisCondition) -> Finding:
             "Raise `maxmemory` (REDIS_MEMORY with the compose files), or shorten BUILD_TTL.",
         )
     if use.limit and reserve(use.limit, places) > use.limit / 2:
-        enough = math.ceil(places * ENDING_BYTES / (0.5 - RESERVED_PART) / MIB)
+        enough = math.ceil(places * PENDING_BYTES / (0.5 - RESERVED_PART) / MIB)
         return warning(
             f"{memory_words(use)}, too few for MAX_PENDING_JOBS={places}: new builds may be "
             "refused although there are places in line",

@@ -5,6 +5,7 @@ AsuError
 │   ├── Overloaded
 │   │   └── ShareExceeded
 │   ├── DiskFull
+│   ├── TooManyListeners
 │   ├── QueueUnavailable
 │   │   └── MemoryFull
 │   ├── ContainerFailed
@@ -22,7 +23,8 @@ AsuError
 │   ├── UpstreamUnreachable
 │   ├── HalfPublished
 │   ├── ImageBuilderMissing
-│   ├── ProfileMissingInBuilder found by the worker, as all below
+│   ├── BuilderIncomplete       found by the worker, as all below
+│   ├── ProfileMissingInBuilder
 │   ├── BuilderOutdated
 │   ├── FeedUnusable
 │   └── DownloadFailed

@@ -20,6 +20,9 @@ class AsuError(Exception):
     fault: ClassVar[str] = "infra"
     # Seconds until trying again may help; None where it cannot.
     retry_after: ClassVar[int | None] = None
+    # What clients receive in place of a message that speaks of this server's parts, which is for
+    # the log and for operators.
+    plain: ClassVar[str] = ""
     # Whether a worker begins the build again by itself after some seconds.
     is_passing: ClassVar[bool] = False
 
@@ -42,12 +45,17 @@ class AsuError(Exception):
         """The message with its values filled in."""
         return self.message().format(**self.values)
 
+    @property
+    def words(self) -> str:
+        """The message as clients receive it."""
+        return self.plain or self.detail
+
     def body(self) -> dict[str, Any]:
         """Return the error as clients receive it; `detail` is always a string."""
         body: dict[str, Any] = {
             "status": self.status,
             "title": self.title,
-            "detail": self.detail,
+            "detail": self.words,
             "code": self.code,
         }
         body |= self.details

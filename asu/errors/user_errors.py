@@ -137,7 +137,7 @@ class FeedUntrusted(UserError):
     """Of the repositories that were asked for, {reason}; nothing was built, since packages would
     have come from elsewhere.
 
-    The request brings no key that its package manager reads, so every later try fails as well.
+    Every later try with the same keys fails as well.
     """
 
     status, title = 500, "Build failed"

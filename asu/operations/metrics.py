@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from asu.errors import error_classes
-from asu.statistics.build_totals import Durations
+from asu.statistics.build_totals import FORECASTS, Durations
 
 Kind = Literal["counter", "gauge", "histogram"]
 # For each metric its values, by those of its labels.
@@ -134,6 +134,12 @@ BUILD_FAILURES = Metric(
     "counter",
     "Builds that failed, by the code of the error.",
     {"code": error_codes()},
+)
+FORECASTS_COMPARED = Metric(
+    "asu_forecasts_total",
+    "counter",
+    "Forecasts of asu-prepare, by how they compare with the build that followed.",
+    {"result": FORECASTS},
 )
 BUILD_RETRIES = Metric(
     "asu_build_retries_total",

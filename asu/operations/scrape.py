@@ -76,6 +76,7 @@ class Scrape:
             metrics.BUILDS_RUNNING: {(): await records.running()},
             metrics.BUILDS: _known(metrics.BUILDS, totals.outcomes),
             metrics.BUILD_FAILURES: _known(metrics.BUILD_FAILURES, totals.codes),
+            metrics.FORECASTS_COMPARED: _known(metrics.FORECASTS_COMPARED, totals.forecasts),
             metrics.BUILD_RETRIES: _known(metrics.BUILD_RETRIES, retries),
             metrics.STEP_SECONDS: {
                 (step,): totals.durations.get(step, NOTHING) for step in metrics.STEPS

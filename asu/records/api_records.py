@@ -1,5 +1,6 @@
 """The API's side of the build records: one Lua script per transition (`redis_scripts.py`)."""
 
+import asyncio
 from functools import cache
 from typing import Any
 
@@ -9,6 +10,7 @@ from redis.exceptions import ResponseError
 from . import redis_scripts as scripts
 from .build_record import (
     HOLDER,
+    LOG,
     PACE,
     PREFIX,
     RETRIES,
@@ -37,6 +39,7 @@ class Records:
 
     def __init__(self, redis: Redis) -> None:
         self._redis, self._script = redis, cache(redis.register_script)
+        self._looking_through = asyncio.Lock()
 
     async def _run(self, script: str, keys: list[str], *args: str | bytes | int) -> Any:
         with redis_errors_translated():
@@ -56,6 +59,26 @@ class Records:
             fault=fault.decode(),
             live=live,
         )
+
+    async def log_after(self, key: str, entry: str) -> list[tuple[str, str]]:
+        """Return id and lines of what the attempt has printed after an entry; "0" for all."""
+        with redis_errors_translated():
+            found: Any = await self._redis.xrange(LOG + key, f"({entry}")
+        return [(number.decode(), fields[b"text"].decode()) for number, fields in found]
+
+    async def keys_like(self, prefix: str) -> set[str]:
+        """Return at most two of the keys that begin so.
+
+        It looks at all keys, so only one caller at a time does.
+        """
+        found: set[str] = set()
+        async with self._looking_through:
+            with redis_errors_translated():
+                async for name in self._redis.scan_iter(f"{PREFIX}{prefix}*", count=1000):
+                    found.add(name.decode().removeprefix(PREFIX))
+                    if len(found) > 1:
+                        break
+        return found
 
     async def claim(
         self,

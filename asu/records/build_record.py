@@ -27,6 +27,8 @@ from typing import Any
 # Renewed every 5 s, so three renewals may be missed; a dead worker is noticed within half a minute.
 LEASE_SECONDS = 20
 REVIVALS = 3  # Files that are lost after each build would be lost after another one, too.
+LOG_SECONDS = 1800  # Since its last line. The longest step prints something within that time.
+LOG_ENDED_SECONDS = 120  # People who watched a build get its last lines.
 HISTORY = 10  # Attempts shown of a build; by default none is begun more than three times.
 NEWEST_PART = 0.1  # Weight of the newest build in the mean duration: about the last ten count.
 
@@ -34,6 +36,7 @@ PREFIX = "asu:build:"
 WAITING = "asu:waiting"
 RUNNING = "asu:running"
 SYSTEM = "asu:system"
+LOG = "asu:log:"  # With a key: the stream of what the running attempt prints.
 LEASE = "asu:lease:"
 HOLDER = "asu:holder:"  # With a client's address: the keys that it has put in line.
 PACE = "asu:pace"  # How many seconds builds took lately.

@@ -10,6 +10,9 @@ RESERVED_PART = 0.1
 # Redis rounds a value of 124 KiB up to 128, and that is all that an accepted build may still add.
 ENDED_BODY_BYTES = 124 * 1024
 ENDING_BYTES = 128 * 1024
+# What people can follow of a running build's output, and what Redis itself needs for a stream.
+LOG_BYTES = 64 * 1024
+PENDING_BYTES = ENDING_BYTES + LOG_BYTES + 16 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +29,7 @@ class MemoryUse:
 
 def reserve(limit: int, pending: int) -> int:
     """Return how many bytes must be free below a limit for so many builds to end."""
-    return int(limit * RESERVED_PART) + pending * ENDING_BYTES
+    return int(limit * RESERVED_PART) + pending * PENDING_BYTES
 
 
 def memory_use(info: Mapping[str, Any]) -> MemoryUse | None:

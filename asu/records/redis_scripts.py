@@ -13,7 +13,7 @@ Times are seconds since 1970 by Redis' own clock, so machines cannot disagree ab
 whose first write needs no memory runs to its end in a full Redis (docs/decisions/0006).
 """
 
-from .build_record import HISTORY, NEWEST_PART
+from .build_record import HISTORY, LOG_SECONDS, NEWEST_PART
 
 # Subtracted from the score of a build that was begun before, so it stands before all that were not,
 # in the old order. Redis keeps whole numbers exactly up to 9e15.
@@ -211,6 +211,15 @@ redis.call('HSET', KEYS[1], 'ended', ended)
 RENEW = _IF_CURRENT + "redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2]) return 1"
 
 PROGRESS = _IF_CURRENT + "redis.call('HSET', KEYS[1], 'step', ARGV[2], 'body', ARGV[3]) return 1"
+
+# Without the write that would let it run in a full Redis: a log is the first that may be missing.
+APPEND_LOG = f"""
+local current = redis.call('HMGET', KEYS[1], 'state', 'attempt')
+if current[1] ~= 'running' or current[2] ~= ARGV[1] then return 0 end
+redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], '*', 'text', ARGV[2])
+redis.call('EXPIRE', KEYS[2], {LOG_SECONDS})
+return 1
+"""
 
 # A finished build keeps its plan, since its files may vanish before its record ends.
 FINISH = f"""{_ended("ARGV[2]", "ARGV[9]")}{_NOTE}

@@ -15,6 +15,8 @@ from .build_plan import read_plan
 from .build_record import (
     LEASE,
     LEASE_SECONDS,
+    LOG,
+    LOG_ENDED_SECONDS,
     PACE,
     PREFIX,
     RETRIES,
@@ -80,6 +82,22 @@ class WorkerRecords:
     def progress(self, attempt: Attempt, step: str, body: bytes) -> bool:
         """Show a step in the answers to polls."""
         return bool(self._do(scripts.PROGRESS, [PREFIX + attempt.key], attempt.number, step, body))
+
+    def append_log(self, attempt: Attempt, text: str, kept: int) -> bool:
+        """Append lines to the log of the build, of which the newest `kept` entries stay."""
+        keys = [PREFIX + attempt.key, LOG + attempt.key]
+        return bool(self._do(scripts.APPEND_LOG, keys, attempt.number, text, kept))
+
+    def end_log(self, key: str) -> None:
+        """Let the log of a build end soon, since nothing is added to it any more."""
+        with redis_errors_translated():
+            self._connection.expire(LOG + key, LOG_ENDED_SECONDS)
+
+    def tried(self, key: str) -> bytes:
+        """Return the attempts that have ended, as `LiveFacts.tried`."""
+        with redis_errors_translated():
+            found: Any = self._connection.hget(PREFIX + key, "tried")
+        return b"[%b]" % (found or b"")
 
     def finish(self, attempt: Attempt, record: BuildRecord, ttl: int) -> bool:
         """Keep the outcome for `ttl` seconds.

@@ -279,6 +279,29 @@ class PreviewAnswer(Answer):
     manifest_diff: ManifestDiff | None = None
 
 
+class ChangedValue(Answer):
+    """What something was and is."""
+
+    old: Any
+    new: Any
+
+
+class PackageDifference(Answer):
+    """How the packages of two images differ, by name."""
+
+    added: dict[str, str]
+    removed: dict[str, str]
+    changed: dict[str, ChangedValue]
+
+
+class DifferenceAnswer(Answer):
+    """How two builds differ."""
+
+    packages: PackageDifference
+    request: dict[str, ChangedValue]
+    """The fields of the request that differ."""
+
+
 class HealthAnswer(Answer):
     """Whether requests can be served."""
 

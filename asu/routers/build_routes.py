@@ -1,13 +1,15 @@
 """Preview an image, ask for it, and ask how far it is."""
 
+import re
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from asu import errors
-from asu.build_request import BUILD_KEY, BuildRequest
-from asu.builds.poll_answer import BuildAnswer
+from asu.build_request import BuildRequest
+from asu.builds.poll_answer import BuildAnswer, difference
 from asu.catalogue.resolver import as_it_stands
 from asu.operations.metrics import BUILD_REQUESTS, PREVIEWS
 from asu.services import Services, services_of
@@ -55,6 +57,24 @@ PREVIEW = answered(
     errors.InternalError,
 )
 NOT_KNOWN = failures(errors.UnknownBuild, errors.QueueUnavailable)
+EVENTS: Responses = {
+    200: {
+        "description": "Server-sent events, until the build has ended.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    **failures(
+        errors.UnknownBuild,
+        errors.QueueUnavailable,
+        errors.TooManyListeners,
+        errors.StoreFailed,
+        errors.InvalidRequest,
+    ),
+}
+DIFFERENCE = answered(
+    answers.DifferenceAnswer, errors.UnknownBuild, errors.QueueUnavailable, errors.StoreFailed
+)
+ENTRY = r"^[0-9]{1,16}(-[0-9]{1,16})?$"  # An id of a Redis stream.
+EVENT_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 @router.post("/build", summary="Ask for an image", responses={**STATES, **NOT_QUEUED})
@@ -79,9 +99,41 @@ async def request_build(
 )
 async def look_at_build(request: Request, request_hash: str) -> Response:
     """Answer from the build record alone; it is as cheap as can be, since every client polls."""
-    if BUILD_KEY.fullmatch(request_hash) is None:
-        raise errors.UnknownBuild
-    return _response(await services_of(request).builds.look(request_hash))
+    builds = services_of(request).builds
+    return _response(await builds.look(await builds.find(request_hash)))
+
+
+@router.get(
+    "/build/{request_hash}/events",
+    summary="Watch a build",
+    response_class=StreamingResponse,
+    responses=EVENTS,
+)
+async def watch_build(
+    request: Request,
+    request_hash: str,
+    after: Annotated[str, Query(pattern=ENTRY, description="As Last-Event-ID.")] = "0",
+) -> Response:
+    """Send what happens to a build until it has ended: `state`, `step`, `log` and `end`.
+
+    Each line of the log comes once; a stream that breaks is resumed with `Last-Event-ID`.
+    """
+    services = services_of(request)
+    key = await services.builds.find(request_hash)
+    last = request.headers.get("Last-Event-ID", after)
+    events = await services.events.listen(key, last if re.fullmatch(ENTRY, last) else after)
+    if request.method == "HEAD":  # Nothing is watched for it.
+        return Response(None, 200, EVENT_HEADERS, "text/event-stream")
+    return StreamingResponse(events, 200, EVENT_HEADERS, "text/event-stream")
+
+
+@router.get(
+    "/build/{request_hash}/diff/{other_hash}", summary="Compare two builds", responses=DIFFERENCE
+)
+async def compare(request: Request, request_hash: str, other_hash: str) -> dict[str, Any]:
+    """Say what the second build has otherwise: packages with their versions, and the request."""
+    builds = services_of(request).builds
+    return difference(await builds.known(request_hash), await builds.known(other_hash))
 
 
 @previews.post("/build/prepare", summary="Preview a request", responses=PREVIEW)

@@ -57,10 +57,26 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forecasts:
+    """How many forecasts of asu-prepare the builds agreed with.
+
+    `differs`: other packages were installed. `false_problem`: the build succeeded nevertheless.
+    `missed_problem`: its packages could not be installed. `unknown`: there was no forecast.
+    """
+
+    agrees: int
+    differs: int
+    false_problem: int
+    missed_problem: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary(Totals):
     """The totals, and how busy the server is; `builds_24h` were finished in the last 24 hours."""
 
     builds_24h: int
+    forecasts: Forecasts
     queue_length: int
     builds_running: int
     workers_alive: int

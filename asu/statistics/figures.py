@@ -30,12 +30,14 @@ from .build_statistics import (
     week_of,
     weeks_up_to,
 )
+from .build_totals import FORECASTS
 from .figure_shapes import (
     BuildSeconds,
     ColouredSeries,
     DayChart,
     FailureCount,
     Failures,
+    Forecasts,
     PackageCount,
     QueueFigures,
     Series,
@@ -91,7 +93,9 @@ class Figures:
         days = await self._day_figures()
         done = (days.hours.get(hour, {}) for hour in hours_up_to(datetime.now(UTC), HOURS_SHOWN))
         builds_24h = sum(hour.get("done", 0) for hour in done)
-        return summarise(days.totals, await self.queue(), builds_24h)
+        counted = (await self._statistics.totals()).forecasts
+        forecasts = Forecasts(**{result: counted.get(result, 0) for result in FORECASTS})
+        return summarise(days.totals, await self.queue(), builds_24h, forecasts)
 
     async def hours(self) -> Mapping[str, Mapping[str, int]]:
         """Return the builds that ended in each hour of the last two days, by outcome."""
@@ -180,10 +184,10 @@ def add_up(days: Mapping[date, DayCounts]) -> Totals:
     )
 
 
-def summarise(totals: Totals, now: QueueFigures, builds_24h: int) -> Summary:
-    """Return totals and queue as one."""
+def summarise(totals: Totals, now: QueueFigures, builds_24h: int, forecasts: Forecasts) -> Summary:
+    """Return all of them as one."""
     of_totals = {name: getattr(totals, name) for name in Totals.__dataclass_fields__}
-    return Summary(**of_totals, **asdict(now), builds_24h=builds_24h)
+    return Summary(**of_totals, **asdict(now), builds_24h=builds_24h, forecasts=forecasts)
 
 
 def per_day(days: Mapping[date, DayCounts]) -> DayChart:

@@ -44,7 +44,7 @@ from .build_statistics import (
     hour_of,
     week_of,
 )
-from .build_totals import WHOLE, BuildTotals, increments, read_totals
+from .build_totals import WHOLE, BuildTotals, Forecast, increments, read_totals
 
 PREFIX = "asu:statistics:"
 TOTALS = f"{PREFIX}totals"
@@ -147,6 +147,10 @@ class RedisBuildStatistics:
             *_ranked(failures, [failure.encoded()], FAILURES_KEPT, FAILURE_DAYS),
             *_ended(failure.hour, failure.fault, failure.code, steps),
         )
+
+    def add_forecast(self, result: Forecast) -> None:
+        """Count how a forecast of asu-prepare compares with the build."""
+        self._count(("HINCRBY", TOTALS, f"forecast:{result}", 1))
 
     def _count(self, *commands: Command) -> None:
         with redis_errors_translated(), self._blocking.pipeline(transaction=True) as pipeline:

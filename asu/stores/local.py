@@ -15,7 +15,17 @@ from asu.errors import StoreFailed
 from . import directory as disk
 from .directory import Workplaces, bytes_in, is_older, manifest_in
 from .manifest import ACCOUNT, FILE_NAME, KEY, MANIFEST, Manifest, StoredFile, describe_build
-from .store import NO_HASHES, Content, Lifetimes, Store, StoredBuild, without_rival
+from .store import (
+    NO_HASHES,
+    Content,
+    Lifetimes,
+    Store,
+    StoredBuild,
+    outdated,
+    without_rival,
+)
+
+FAILURES = ".failures"  # Beside the builds; the dot keeps the gateway from serving it.
 
 
 class LocalStore(Store):
@@ -139,6 +149,7 @@ class LocalStore(Store):
     @override
     def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
         self._workplaces.expire(lifetimes.workplaces)
+        self._expire_failures()
 
         def is_over(directory: Path) -> bool:
             manifest = manifest_in(directory)
@@ -188,6 +199,40 @@ class LocalStore(Store):
         self._workplaces.probe()
         if not os.access(self._root, os.W_OK | os.X_OK):
             raise StoreFailed(reason="the store is not writable (no build can be put there)")
+
+    @override
+    def keep_failure(self, key: str, document: bytes) -> None:
+        failures = self._root / FAILURES
+        try:
+            failures.mkdir(mode=0o755, exist_ok=True)
+            place = failures / f".{key}"
+            place.write_bytes(document)
+            place.chmod(0o644)
+            place.replace(failures / key)
+        except OSError as error:
+            raise StoreFailed(reason=f"a failure was not kept ({error.strerror})") from error
+
+    @override
+    def failure(self, key: str) -> bytes | None:
+        try:
+            return (self._root / FAILURES / key).read_bytes() if KEY.fullmatch(key) else None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreFailed(reason=f"a failure cannot be read ({error.strerror})") from error
+
+    @override
+    def failed_keys(self, prefix: str) -> set[str]:
+        paths = (self._root / FAILURES).glob(f"{prefix}*")
+        return {path.name for path in paths if KEY.fullmatch(path.name)}
+
+    def _expire_failures(self) -> None:
+        ages = {}
+        for path in (self._root / FAILURES).glob("*"):
+            with contextlib.suppress(FileNotFoundError):  # Another worker was faster.
+                ages[path.name] = time.time() - path.stat().st_mtime
+        for name in outdated(ages):
+            (self._root / FAILURES / name).unlink(missing_ok=True)
 
     def _directories(self) -> list[Path]:
         try:

@@ -2,6 +2,7 @@
 
 {prefix}{key}/.asu-build.json       the manifest: uploaded last, removed first
 {prefix}{key}/{publication}/{name}  files; {prefix}{key}/{name} in buckets of earlier releases
+{prefix}failures/{key}              what is kept of a failed build
 """
 
 import contextlib
@@ -23,7 +24,18 @@ from . import manifest as manifests
 from .directory import Workplaces
 from .manifest import ACCOUNT, FILE_NAME, KEY, MANIFEST, Manifest, StoredFile
 from .s3_bucket import HASTY, PATIENT, Bucket, S3Content, age_of, translated
-from .store import NO_HASHES, Content, Lifetimes, Store, StoredBuild, StoreUsage, without_rival
+from .store import (
+    NO_HASHES,
+    Content,
+    Lifetimes,
+    Store,
+    StoredBuild,
+    StoreUsage,
+    outdated,
+    without_rival,
+)
+
+FAILURES = "failures"
 
 
 class S3Store(Store):
@@ -155,6 +167,9 @@ class S3Store(Store):
         removed: list[str] = []
         end = time.monotonic() + self.tidying_seconds
         with translated("old builds were not removed"):
+            if not self._tidied:
+                old = outdated(self._failures())
+                self._hasty.delete(self._name(FAILURES, name) for name in old)
             for name, age in self._hasty.groups(self._prefix, self._tidied):
                 self._tidied = name
                 # Asking Redis costs less than reading a manifest, and most builds are known.
@@ -171,6 +186,22 @@ class S3Store(Store):
     def remove_damaged(self) -> list[str]:
         """Do nothing: objects do not change, and the API compares sizes before it serves one."""
         return []
+
+    @override
+    def keep_failure(self, key: str, document: bytes) -> None:
+        with translated("a failure was not kept"):
+            self._hasty.put(self._name(FAILURES, key), document, "application/gzip")
+
+    @override
+    def failure(self, key: str) -> bytes | None:
+        with translated("a failure cannot be read"):
+            answer = self._hasty.get(self._name(FAILURES, key)) if KEY.fullmatch(key) else None
+            return bytes(answer["Body"].read()) if answer else None
+
+    @override
+    def failed_keys(self, prefix: str) -> set[str]:
+        with translated("it does not answer"):
+            return set(self._failures(prefix))
 
     @override
     def builds(self) -> list[StoredBuild]:
@@ -241,6 +272,13 @@ class S3Store(Store):
         if (directory / ACCOUNT).exists():
             account = (directory / ACCOUNT).read_bytes()
             self._bucket.put(self._name(key, ACCOUNT, publication), account, "application/json")
+
+    def _failures(self, prefix: str = "") -> dict[str, float]:
+        place = self._name(FAILURES, "")
+        return {
+            str(found["Key"]).removeprefix(place): age_of(found)
+            for found in self._hasty.objects(place + prefix)
+        }
 
     def _look_through(self) -> tuple[Counter[str], dict[str, float]] | None:
         """Return bytes by key, and seconds since each manifest; None if that takes too long."""

@@ -9,6 +9,9 @@ from typing import Protocol
 
 from .manifest import Manifest, StoredFile
 
+# A person who comes back after a holiday still finds why a build failed.
+FAILURE_SECONDS = 14 * 86_400
+FAILURES_MOST = 2_000  # At 20 KiB each, a packed output of the ImageBuilder.
 NO_HASHES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -29,6 +32,13 @@ class Lifetimes:
     grace: float  # Builds, beyond their own end.
     undocumented: float  # Builds without a manifest, which an earlier release published.
     workplaces: float  # Unpublished files that nobody has touched.
+
+
+def outdated(ages: Mapping[str, float]) -> list[str]:
+    """Return the names of kept failures that go, by the seconds since each was kept."""
+    by_age = sorted(ages, key=ages.__getitem__)
+    old = (name for name in by_age[:FAILURES_MOST] if ages[name] > FAILURE_SECONDS)
+    return [*by_age[FAILURES_MOST:], *old]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +129,18 @@ class Store(Protocol):
 
         Known builds are removed too: a gateway would serve what is left.
         """
+
+    def keep_failure(self, key: str, document: bytes) -> None:
+        """Keep what is known of a failed build, in the place of what was kept of it before.
+
+        `expire` removes it after FAILURE_SECONDS, and the oldest beyond FAILURES_MOST.
+        """
+
+    def failure(self, key: str) -> bytes | None:
+        """Return what was kept of a failed build; None if nothing is."""
+
+    def failed_keys(self, prefix: str) -> set[str]:
+        """Return the keys of kept failures that begin so."""
 
     def builds(self) -> list[StoredBuild]:
         """Return all that is published."""

@@ -39,6 +39,7 @@ MUST_BE: Mapping[str, str] = {
     "branch": "a branch such as 24.10 or SNAPSHOT",
     "limit": "a whole number from 1 to 100",
     "n": "a whole number from 1 to 100",
+    "after": "the id of an event of a build's log, such as 1767225600000-0",
     "q": "at most 100 characters long",
 }
 # What a text under a field is not, and what is allowed.

@@ -47,6 +47,13 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     @override
+    def shutdown(self) -> None:
+        # A stream of events has no end; its listeners come back to the next process.
+        if self.cycle is not None and self.scope["path"].endswith("/events"):
+            self.transport.close()
+        super().shutdown()
+
+    @override
     def send_400_response(self, msg: str) -> None:  # Not `msg`, but the shape of all errors.
         head = (
             "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"

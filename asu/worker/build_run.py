@@ -16,7 +16,14 @@ from asu.settings import Settings
 
 from . import builder_failures
 from .builder_image import BuilderImage, builder_image
-from .container import LOG_HALF, BuildContainer, CommandResult, ContainerEngine
+from .container import (
+    LOG_HALF,
+    BuildContainer,
+    CommandResult,
+    ContainerEngine,
+    Listener,
+    ignored,
+)
 from .package_managers import NO_FEEDS, OwnFeeds, PackageManager, own_urls, package_manager_for
 from .progress import Progress
 
@@ -41,6 +48,7 @@ class BuildRun:
     image: BuilderImage
     container: BuildContainer
     manager: PackageManager
+    heard: Listener = ignored  # Gets what long commands print.
     was_fetched: bool = False  # By setup.sh, so nobody knew its feeds when the container started.
     revision: str = ""  # Of the ImageBuilder.
     packages: tuple[str, ...] = ()  # For make: names to add, `-name` to remove.
@@ -58,8 +66,12 @@ class BuildRun:
     def make(self, step: str, command: Sequence[str], *, deadline: int) -> CommandResult:
         """Run one of the builder's long commands; its seconds go under `make_seconds`."""
         began = time.monotonic()
+        # `make info` prints all profiles of the target, which nobody wants to read.
+        heard = ignored if step == "info" else self.heard
         try:
-            result = self.container.run(command, deadline=deadline)
+            feeds = self.own_feeds.urls
+            stop_at = self.manager.refusal_of(feeds) if feeds else ""
+            result = self.container.run(command, deadline=deadline, heard=heard, stop_at=stop_at)
         except BuildTimeout as error:
             # People know the builder's own words, whatever part of `make image` is run.
             name = "setup.sh" if step == "setup" else f"make {step}"

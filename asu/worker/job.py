@@ -5,15 +5,17 @@ publish → record
 """
 
 import contextlib
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asu.errors import AsuError, InternalError, PlanUnusable, QueueUnavailable
 from asu.logs import logged_with, where_it_failed
 from asu.records.build_plan import is_plan_of, safe_plan
-from asu.records.build_record import Attempt, new_nonce
+from asu.records.build_record import Attempt, BuildRecord, State, new_nonce
 from asu.records.worker_records import WorkerRecords
 from asu.settings import Settings
 from asu.stores.store import Store
@@ -23,7 +25,10 @@ from .build_run import BuildRun, Superseded, start_run
 from .builder_steps import inspect_builder, install, make_images, prepare
 from .container import ContainerEngine
 from .disk_watch import disk_watched
+from .forecast_check import check_forecast
+from .kept_failures import keep_failure
 from .lease import Lease, patiently
+from .live_log import LiveLog
 from .outcome_statistics import OutcomeStatistics
 from .progress import Progress
 from .publication import failure_lifetime, lifetime, publish
@@ -86,8 +91,19 @@ class Builder:
                 log.warning("%s: superseded, outcome dropped", name)
                 return
             log.info("%s: %s", name, record.state)
+            with contextlib.suppress(QueueUnavailable):
+                self._records.end_log(attempt.key)
             self._audit.note(attempt, record, seconds=progress.seconds, files=progress.files)
             self._statistics.note(progress.plan, record, seconds=progress.seconds)
+            if record.state is State.FAILED:
+                keep_failure(record, attempt, self._store, self._records)
+            if self._settings.prepare_service_url:
+                self._check_forecast(self._settings.prepare_service_url, progress.plan, record)
+
+    def _check_forecast(self, url: str, plan: Mapping[str, Any], record: BuildRecord) -> None:
+        result = check_forecast(url, plan, json.loads(record.body))
+        if result is not None:
+            self._statistics.note_forecast(result)
 
     def _build(
         self, attempt: Attempt, progress: Progress, lease: Lease, aftermath: contextlib.ExitStack
@@ -104,8 +120,10 @@ class Builder:
         def is_current() -> bool:
             return patiently(lambda: self._records.renew(attempt))
 
+        printed = LiveLog(partial(self._records.append_log, attempt), run.request["defaults"])
         with disk_watched(run.container, settings):
-            run = build_images(run)
+            with printed:
+                run = build_images(replace(run, heard=printed.write))
             builder = settings.builder_id or f"urn:x-asu:system:{patiently(self._records.system)}"
             publish(run, self._store, self._signer, builder_id=builder, is_current=is_current)
 

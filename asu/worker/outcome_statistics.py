@@ -12,6 +12,7 @@ from asu.errors import AsuError
 from asu.logs import where_it_failed
 from asu.records.build_record import BuildRecord, State
 from asu.statistics.build_statistics import Failure, FinishedBuild, Problem, hour_of
+from asu.statistics.build_totals import Forecast
 from asu.statistics.redis_statistics import RedisBuildStatistics
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,13 @@ class OutcomeStatistics:
         except Exception as error:  # noqa: BLE001  # Its message may quote the request.
             reason = error.detail if isinstance(error, AsuError) else where_it_failed(error)
             log.warning("build %s is missing in the statistics: %s", plan.get("key"), reason)
+
+    def note_forecast(self, result: Forecast) -> None:
+        """Count how a forecast compares with a build; never raises."""
+        try:
+            self._statistics.add_forecast(result)
+        except AsuError as error:
+            log.warning("a forecast is missing in the statistics: %s", error.detail)
 
 
 def finished_build(

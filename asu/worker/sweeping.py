@@ -23,6 +23,7 @@ from asu.stores.store import Lifetimes, Store
 
 from .audit import AuditLog
 from .container import ContainerEngine
+from .kept_failures import keep_failure
 from .outcome_statistics import OutcomeStatistics
 from .progress import Progress
 from .retention import keep_within
@@ -137,6 +138,7 @@ class Sweep:
             swept.given_up.append(attempt.key)
             self._audit.note(attempt, record, seconds=0, files={})
             self._statistics.note(plan, record, seconds=0)
+            keep_failure(record, attempt, self._store, self._records)
 
     def _remove_containers(self, swept: Swept) -> None:
         before = len(swept.troubles)

@@ -45,6 +45,36 @@ class RecordsContract:
         )
         assert await sides.api.waiting() == 1
 
+    async def test_what_the_running_attempt_prints_can_be_followed(self, sides: Sides) -> None:
+        """Each entry comes once, in order; only the newest are kept, and a lost attempt adds none.
+
+        A log lives as long as something is added to it, and a while beyond the end.
+        """
+        lost = await sides.begin(A)
+        assert sides.worker.append_log(lost, "of the first", 9)
+        sides.let_pass(LEASE_SECONDS + 1)
+        assert sides.worker.requeue(A, lost.number)
+        attempt = sides.start(A)
+
+        assert not sides.worker.append_log(lost, "too late", 9)
+        for kept, text in enumerate(("one\ntwo", "three", "four"), 1):
+            assert sides.worker.append_log(attempt, text, min(kept, 2))
+        entries = await sides.api.log_after(A, "0")
+        assert [text for _, text in entries] == ["three", "four"]
+        assert await sides.api.log_after(A, entries[0][0]) == entries[1:]
+        assert await sides.api.log_after(B, "0") == []
+
+    async def test_a_build_is_found_by_its_first_digits(self, sides: Sides) -> None:
+        """Where several begin so, two are named."""
+        keys = [f"{'1' * 12}{digit * 52}" for digit in "abc"]
+        for key in (*keys, A):
+            await sides.claim(key)
+
+        assert await sides.api.keys_like("a" * 12) == {A}
+        assert await sides.api.keys_like(f"{'1' * 12}b") == {keys[1]}
+        assert len(await sides.api.keys_like("1" * 12)) == 2
+        assert await sides.api.keys_like("2" * 12) == set()
+
     async def test_a_plan_is_known_as_long_as_it_may_be_needed(self, sides: Sides) -> None:
         """While the build waits and runs, and when it is done; a failed one begins anew with the
         next request.

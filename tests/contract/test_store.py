@@ -383,6 +383,24 @@ class StoreContract:
         assert store.find(A, "link.bin") is None
         assert store.find(A, "directory") is None
 
+    def test_a_failure_is_kept_beside_the_builds(self, store: Store) -> None:
+        """It is found by its key or its first digits, the last one counts, and no file is served.
+
+        Tidying leaves it for two weeks, and takes it for no build.
+        """
+        assert (store.failure(A), store.failed_keys("")) == (None, set())
+        store.keep_failure(A, b"old")
+        store.keep_failure(A, b"packed")
+        store.keep_failure(B, b"other")
+        publish(store, B, image="x")
+
+        assert store.expire(Lifetimes(grace=0, undocumented=0, workplaces=0), lambda _: True) == []
+        assert (store.failure(A), store.failure(B)) == (b"packed", b"other")
+        assert store.failed_keys("a" * 12) == {A}
+        assert store.failed_keys("c" * 12) == set()
+        assert set(store.published_keys()) == {B}
+        assert store.usage() == StoreUsage(builds=1, bytes=1)
+
     def test_what_is_published_is_counted(self, store: Store) -> None:
         """Builds, and the bytes that clients may download of them; what is still being gathered is
         none.

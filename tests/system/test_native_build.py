@@ -8,6 +8,7 @@ import hashlib
 import json
 import secrets
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,22 @@ def test_build_has_what_was_previewed(preview: Answer, answers: list[Answer]) ->
     assert not {name[1:] for name in wanted if name.startswith("-")} & installed
     assert build["version_number"] == VERSION
     assert build["target"] == TARGET
+
+
+def test_forecast_is_compared_with_the_build(
+    system: NativeSystem, preview: Answer, answers: list[Answer]
+) -> None:
+    """asu-prepare foretold the manifest, and the worker counts that it was right."""
+    assert preview.json()["solved"] is True
+    assert preview.json()["manifest"] == answers[-1].json()["manifest"]
+
+    deadline = time.monotonic() + 60  # The worker asks when the build has ended.
+    while (
+        'asu_forecasts_total{result="agrees"} 1'
+        not in system.ask("/metrics", port="ASU_PORT").body.decode()
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(1)
 
 
 def test_images_can_be_downloaded(system: NativeSystem, answers: list[Answer]) -> None:

@@ -53,6 +53,7 @@ class MemoryStore(Store):
         self._workplaces.open()
         self._public_url = public_url
         self.published: dict[str, Published] = {}
+        self.failures: dict[str, bytes] = {}
 
     @override
     def open(self) -> None:
@@ -137,6 +138,18 @@ class MemoryStore(Store):
         for key in removed:
             del self.published[key]
         return removed
+
+    @override
+    def keep_failure(self, key: str, document: bytes) -> None:
+        self.failures[key] = document
+
+    @override
+    def failure(self, key: str) -> bytes | None:
+        return self.failures.get(key)
+
+    @override
+    def failed_keys(self, prefix: str) -> set[str]:
+        return {key for key in self.failures if key.startswith(prefix)}
 
     @override
     def builds(self) -> list[StoredBuild]:

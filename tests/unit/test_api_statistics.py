@@ -51,6 +51,7 @@ def busy() -> Iterator[World]:
     )
     for _ in range(2):
         statistics.add_failure(failure, {})
+    statistics.add_forecast("agrees")
     asyncio.run(statistics.add_requests(today(), requests=8, cache_hits=2))
     upstream = MemoryUpstream(indexed("vim", "luci", "nano"))
     with opened(statistics=statistics, upstream=upstream) as world:
@@ -74,6 +75,13 @@ def test_summary(busy: World) -> None:
         "cache_hit_ratio": 0.25,
         "builds": 3,
         "builds_24h": 3,
+        "forecasts": {
+            "agrees": 1,
+            "differs": 0,
+            "false_problem": 0,
+            "missed_problem": 0,
+            "unknown": 0,
+        },
         "failures": {"user": 2, "upstream": 0, "infra": 0},
         "build_seconds": {"median": pytest.approx(60.0, rel=0.05), "mean": 60.0},
         "queue_length": 0,

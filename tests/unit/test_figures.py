@@ -25,7 +25,7 @@ from asu.statistics.build_statistics import (
     seconds_of,
     today,
 )
-from asu.statistics.figure_shapes import BuildSeconds, Failures, QueueFigures, WeekChart
+from asu.statistics.figure_shapes import BuildSeconds, Failures, Forecasts, QueueFigures, WeekChart
 from asu.statistics.figures import (
     DAYS_SHOWN,
     FAILURES_SHOWN,
@@ -47,6 +47,7 @@ from tests.unit.worlds import indexed
 pytestmark = pytest.mark.anyio
 
 NOW = QueueFigures(queue_length=3, builds_running=2, workers_alive=4)
+FORESEEN = Forecasts(agrees=9, differs=1, false_problem=0, missed_problem=0, unknown=2)
 WEDNESDAY = date(2026, 10, 28)
 FAILURE = Failure(
     hour="2026-10-27T12:00:00Z",
@@ -174,7 +175,7 @@ def test_totals() -> None:
         ),
     }
 
-    totals = summarise(add_up(counted(days)), NOW, 7)
+    totals = summarise(add_up(counted(days)), NOW, 7, FORESEEN)
 
     assert (totals.since, totals.days_kept) == (date(2026, 9, 1), KEPT_DAYS)
     assert (totals.requests, totals.cache_hits, totals.cache_hit_ratio, totals.builds) == (
@@ -187,11 +188,12 @@ def test_totals() -> None:
     assert totals.build_seconds.mean == 31.0
     assert (totals.queue_length, totals.builds_running, totals.workers_alive) == (3, 2, 4)
     assert totals.builds_24h == 7
+    assert totals.forecasts == FORESEEN
 
 
 def test_totals_of_nothing() -> None:
     """A new server has no ratio, no duration and no beginning, rather than a division by zero."""
-    totals = summarise(add_up(counted({})), NOW, 0)
+    totals = summarise(add_up(counted({})), NOW, 0, FORESEEN)
 
     assert (totals.since, totals.cache_hit_ratio, totals.build_seconds) == (
         None,
