@@ -228,6 +228,13 @@ class ErrorAnswer(_Answer):
     errors: Annotated[
         list[MistakeAnswer], Field(description="All mistakes of an invalid request.")
     ] = []
+    suggested: Annotated[
+        dict[str, str] | None,
+        Field(
+            description="`target` and `profile` to ask for instead: sure with the code "
+            "`device-moved`, else a guess that a person must confirm."
+        ),
+    ] = None
 
 
 class RulesAnswer(_Answer):

@@ -23,7 +23,8 @@ AsuError
 │   ├── UpstreamUnreachable
 │   ├── HalfPublished
 │   ├── ImageBuilderMissing
-│   ├── ProfileMissingInBuilder found by the worker, as all below
+│   ├── BuilderIncomplete       found by the worker, as all below
+│   ├── ProfileMissingInBuilder
 │   ├── BuilderOutdated
 │   ├── FeedUnusable
 │   └── DownloadFailed
@@ -40,6 +41,7 @@ AsuError
     ├── UnsupportedTarget
     ├── UnsupportedProfile
     │   └── AmbiguousProfile
+    ├── DeviceMoved
     ├── DefaultsNotAllowed
     ├── DefaultsTooLong
     ├── RootfsTooLarge

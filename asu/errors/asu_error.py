@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-# What an error may list for programs, beside its message: the mistakes of an invalid request, the
-# packages that cannot be installed, the images that do not fit.
-LISTS = ("errors", "problems", "too_big")
+# What an error may hold for programs, beside its message: the mistakes of an invalid request, the
+# packages that cannot be installed, the images that do not fit, the device to ask for instead.
+DETAILS = ("errors", "problems", "too_big", "suggested")
 
 
 class AsuError(Exception):
@@ -20,6 +20,9 @@ class AsuError(Exception):
     fault: ClassVar[str] = "infra"
     # Seconds until trying again may help; None where it cannot.
     retry_after: ClassVar[int | None] = None
+    # What clients receive in place of a message that speaks of this server's parts, which is for
+    # the log and for operators.
+    plain: ClassVar[str] = ""
     # Whether a worker begins the build again by itself after some seconds.
     is_passing: ClassVar[bool] = False
 
@@ -28,7 +31,7 @@ class AsuError(Exception):
             cls.code = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", cls.__name__).lower()
 
     def __init__(self, **values: Any) -> None:
-        self.lists = {name: found for name in LISTS if (found := values.pop(name, None))}
+        self.details = {name: found for name in DETAILS if (found := values.pop(name, None))}
         self.values = values
         super().__init__(self.detail)
 
@@ -42,15 +45,20 @@ class AsuError(Exception):
         """The message with its values filled in."""
         return self.message().format(**self.values)
 
+    @property
+    def words(self) -> str:
+        """The message as clients receive it."""
+        return self.plain or self.detail
+
     def body(self) -> dict[str, Any]:
         """Return the error as clients receive it; `detail` is always a string."""
         body: dict[str, Any] = {
             "status": self.status,
             "title": self.title,
-            "detail": self.detail,
+            "detail": self.words,
             "code": self.code,
         }
-        body |= self.lists
+        body |= self.details
         if self.retry_after is not None:
             body["retry_after"] = self.retry_after
         return body

@@ -76,6 +76,8 @@ class MemoryFull(QueueUnavailable):
 class ContainerFailed(InfraError):
     """The build container failed: {reason}; your request is not the cause, try again."""
 
+    plain = "The server could not run the build; your request is not the cause, try again."
+
 
 class ContainerTooLarge(InfraError):
     """The build took more than {limit_mb} MiB of disk and was stopped; ask for fewer packages or a
@@ -98,8 +100,8 @@ class OutputTooLarge(InfraError):
 
 
 class BuilderNotRenewed(InfraError):
-    """{reason}; the ImageBuilder at hand is old, and a newer one was not pulled: your request is
-    not the cause, try again later.
+    """{reason}; this server's ImageBuilder is old, and a newer one could not be had: your request
+    is not the cause, try again later.
     """
 
 
@@ -116,6 +118,8 @@ class PlanUnusable(InfraError):
     build again.
     """
 
+    plain = "The server lost what was to be built, so nothing was built; ask for the build again."
+
     # Another attempt would get the same plan; a new request brings a new one.
     is_passing = False
 
@@ -123,9 +127,16 @@ class PlanUnusable(InfraError):
 class StoreFailed(InfraError):
     """The store of the images failed: {reason}; try again later."""
 
+    plain = (
+        "The server could not keep or read the images; your request is not the cause, try again "
+        "later."
+    )
+
 
 class SigningFailed(InfraError):
     """The images could not be signed: {reason}; your request is not the cause, try again later."""
+
+    plain = "The images could not be signed; your request is not the cause, try again later."
 
 
 class CertificateInvalid(SigningFailed):
@@ -133,6 +144,7 @@ class CertificateInvalid(SigningFailed):
     operator has to renew it.
     """
 
+    plain = ""  # People may write to the operator.
     # Each try before the renewal would build the whole image in vain.
     is_passing, retry_after = False, 600
 

@@ -41,6 +41,14 @@ class ImageBuilderMissing(UpstreamError):
     retry_after: ClassVar[int] = 600
 
 
+class BuilderIncomplete(UpstreamError):
+    """OpenWrt's ImageBuilder for this target is not complete: {reason}; your request is not the
+    cause, try again when OpenWrt has mended it.
+    """
+
+    is_passing, retry_after = False, 600  # As above.
+
+
 class ProfileMissingInBuilder(UpstreamError):
     """The ImageBuilder has no profile {profile}, which the download server lists: one of them is
     newer than the other; try again later.

@@ -63,15 +63,19 @@ class UnsupportedBranch(UserError):
 
 
 class UnsupportedTarget(UserError):
-    """Unsupported target: {target}"""
+    """Unsupported target: {target}{hint}"""
 
 
 class UnsupportedProfile(UserError):
-    """Unsupported profile: {profile}"""
+    """Unsupported profile: {profile}{hint}"""
 
 
 class AmbiguousProfile(UnsupportedProfile):
     """Unsupported profile: {profile} is claimed by more than one; ask for one of {candidates}"""
+
+
+class DeviceMoved(UserError):
+    """Unsupported {field}: {value}{place}"""
 
 
 class DefaultsNotAllowed(UserError):
@@ -133,7 +137,7 @@ class FeedUntrusted(UserError):
     """Of the repositories that were asked for, {reason}; nothing was built, since packages would
     have come from elsewhere.
 
-    The request brings no key that its package manager reads, so every later try fails as well.
+    Every later try with the same keys fails as well.
     """
 
     status, title = 500, "Build failed"

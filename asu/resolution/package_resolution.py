@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from .device_advice import shown
 from .device_defaults import AbsoluteList, Origin, find_origin
 from .existence import conflicts, missing_packages
-from .knowledge import NOTHING_KNOWN, Knowledge
+from .knowledge import NOTHING_KNOWN, Knowledge, PackageIndex
 from .outcome import Change, InferredVersion, PackageRequest, Problem, Resolution
 from .package_changes import RuleBook
 from .rule_application import RuleApplication
@@ -71,6 +72,7 @@ def resolve(
             *_neither_of_a_pair(request, packages, removed, rules),
             *_broken_promises(promised, versions, request),
             *_expected_from_feeds(lenient, request),
+            *_unchecked(request, index),
         ),
         from_version=_from_version(request, origin),
         checked=index is not None and index.complete,
@@ -137,6 +139,14 @@ def _warnings(
                 f"WITHOUT {name}, which this device needs for its own hardware, some of it will "
                 "not work."
             )
+
+
+def _unchecked(request: PackageRequest, index: PackageIndex | None) -> Iterable[str]:
+    if index is None or not index.complete:
+        yield (
+            f"Not all package lists of {request.version} for {shown(request.target)} can be had at "
+            "the moment, so it was not checked whether the wanted packages exist."
+        )
 
 
 def _unexplained(names: Sequence[str]) -> Iterable[str]:

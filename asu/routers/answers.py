@@ -61,6 +61,10 @@ class ErrorAnswer(Answer):
     """Stable, for programs."""
     errors: list[dict[str, Any]] = []
     """All mistakes of an invalid request, each with `loc` and `msg`."""
+    suggested: dict[str, str] | None = None
+    """`target` and `profile` to ask for instead: sure with the code `device-moved`, else a guess
+    that a person must confirm.
+    """
     retry_after: int = 0
     """Seconds until trying again may help."""
 

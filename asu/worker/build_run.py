@@ -69,7 +69,9 @@ class BuildRun:
         # `make info` prints all profiles of the target, which nobody wants to read.
         heard = ignored if step == "info" else self.heard
         try:
-            result = self.container.run(command, deadline=deadline, heard=heard)
+            feeds = self.own_feeds.urls
+            stop_at = self.manager.refusal_of(feeds) if feeds else ""
+            result = self.container.run(command, deadline=deadline, heard=heard, stop_at=stop_at)
         except BuildTimeout as error:
             # People know the builder's own words, whatever part of `make image` is run.
             name = "setup.sh" if step == "setup" else f"make {step}"

@@ -12,7 +12,7 @@ from asu import errors
 
 from .container import CommandResult
 from .image_sizes import size_error
-from .package_managers import OwnFeeds, PackageManager
+from .package_managers import NO_FEEDS, OwnFeeds, PackageManager
 from .package_managers.own_feeds import UnusableFeed
 from .package_managers.problems import impossible_selection
 
@@ -20,11 +20,22 @@ log = logging.getLogger(__name__)
 
 # make knows no others; podman says 125 to 127 when it cannot start a command, a kill makes 137.
 MAKE_EXIT_CODES = (0, 1, 2)
+REPLACED = (
+    "the repositories of the request replace those of OpenWrt, so what only OpenWrt has is missing;"
+    " set `repositories_mode` to append to keep both"
+)
 LAST_WORDS = 200  # Characters; the whole output stands beside the reason.
 
 _SCRIPT = re.compile(
     r"postinst script \S*?/(?:([^/\s]+)\.postinst"
     r"|([^/\s]+?)-[0-9][^-/\s]*(?:-r[0-9]+)?\.X[0-9a-f]+\.post-install) has failed"
+)
+# make and shells end with "Error 127" where a program is not there.
+_NO_RULE = re.compile(r"No rule to make target '([^'\s]{1,512})'")
+_NO_PROGRAM = re.compile(
+    r"(?:^|[ /])([A-Za-z0-9_.+-]{1,64}): "
+    r"(?:No such file or directory|not found|command not found)$",
+    re.MULTILINE,
 )
 
 
@@ -35,9 +46,9 @@ def check(result: CommandResult, manager: PackageManager, own: OwnFeeds) -> None
     such feeds each of the builder's own, since one of the request's may have replaced its packages.
     """
     if own.urls and result.exit_code in MAKE_EXIT_CODES:
-        _check_own(manager.unusable_feeds(result.stderr, own.urls), has_keys=own.has_keys)
+        _check_own(manager.unusable_feeds(result.stderr, own.urls))
     if result.exit_code:
-        raise failure(result, manager)
+        raise failure(result, manager, own)
     missing = manager.failed_download(result.stderr)
     if missing is not None and own.urls:
         raise _download_failed(missing)
@@ -45,18 +56,18 @@ def check(result: CommandResult, manager: PackageManager, own: OwnFeeds) -> None
         log.warning("a feed was left out, and no package of it was asked for: %s", missing)
 
 
-def _check_own(unusable: list[UnusableFeed], *, has_keys: bool) -> None:
-    if not unusable:
-        return
-    reason = " and ".join(feed.words for feed in unusable)
-    # Without any key the request itself lacks something; with a key that does not fit, the feed may
-    # be half published.
-    if not has_keys and all(feed.is_untrusted for feed in unusable):
-        raise errors.FeedUntrusted(reason=reason)
-    raise errors.FeedUnusable(reason=reason)
+def _check_own(unusable: list[UnusableFeed]) -> None:
+    # The command ends at the first feed without a fitting signature, so others may not be read yet.
+    untrusted = [feed.words for feed in unusable if feed.is_untrusted]
+    if untrusted:
+        raise errors.FeedUntrusted(reason=" and ".join(untrusted))
+    if unusable:
+        raise errors.FeedUnusable(reason=" and ".join(feed.words for feed in unusable))
 
 
-def failure(result: CommandResult, manager: PackageManager) -> errors.AsuError:
+def failure(
+    result: CommandResult, manager: PackageManager, own: OwnFeeds = NO_FEEDS
+) -> errors.AsuError:
     """Return the error that a failed command means."""
     text = f"{result.stdout}\n{result.stderr}"
     if result.exit_code not in MAKE_EXIT_CODES:
@@ -68,7 +79,7 @@ def failure(result: CommandResult, manager: PackageManager) -> errors.AsuError:
         return _download_failed(download)
     problems = manager.problems(text)
     if problems:
-        return impossible_selection(problems)
+        return impossible_selection(problems, REPLACED if own.urls and own.replace else "")
     return (
         size_error(result.stdout, result.stderr)
         or _build_error(text)
@@ -97,9 +108,11 @@ def _build_error(text: str) -> errors.AsuError | None:
         available = ", ".join(filesystem[2].split()) or "none"
         return errors.UnknownFilesystem(filesystem=filesystem[1], available=available)
     if "Prerequisite check failed" in text:
-        return errors.BuildFailed(reason="its container lacks a program that it needs")
-    rule = re.search(r"No rule to make target '\S*?([^/'\s]+)'", text)
-    return errors.BuildFailed(reason=f"it lacks {rule[1]}") if rule else None
+        return errors.BuilderIncomplete(reason="it lacks a program that it needs")
+    lacking = _NO_RULE.search(text) or ("Error 127" in text and _NO_PROGRAM.search(text))
+    if lacking:
+        return errors.BuilderIncomplete(reason=f"it lacks {lacking[1].rpartition('/')[2]}")
+    return None
 
 
 def _out_of_memory(result: CommandResult) -> errors.ContainerFailed | None:

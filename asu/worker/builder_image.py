@@ -83,7 +83,7 @@ def pull(ask: Callable[[], str], image: BuilderImage, *, deadline: int) -> None:
     try:
         answer = answers.get(timeout=deadline)
     except queue.Empty:
-        raise BuildTimeout(step="podman pull", seconds=deadline) from None
+        raise BuildTimeout(step="fetching the ImageBuilder", seconds=deadline) from None
     error = failure(answer, image)
     if error:
         log.warning("pulling %s: %s", image.name, answer[-1000:])  # Its last lines are the reason.

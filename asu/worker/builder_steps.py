@@ -119,7 +119,7 @@ def prepare(run: BuildRun) -> BuildRun:
         _choose_filesystem(run, request["filesystem"])
     return replace(
         run,
-        own_feeds=OwnFeeds(feeds, has_keys=bool(keys)),
+        own_feeds=OwnFeeds(feeds, replace=request["repositories_mode"] == "replace"),
         feed_list=listed,
         can_resume=imagebuilder.can_resume(makefile),
     )

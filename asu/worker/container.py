@@ -9,6 +9,7 @@ from .builder_image import BuilderImage
 # Bytes kept from either end of an output; a whole x86 build prints about 75 KiB.
 LOG_HALF = 64 * 1024
 LOG_MOST = 2 * LOG_HALF  # Bytes of an output of which nothing was dropped.
+GIVEN_UP = 1
 
 
 class BoundedLog:
@@ -25,6 +26,10 @@ class BoundedLog:
         self._tail += piece[left:] if left > 0 else piece
         if len(self._tail) > 2 * self._half:
             del self._tail[: -self._half]
+
+    def beginning(self) -> str:
+        """Return what was written, or nothing once that is more than one end holds."""
+        return bytes(self._head).decode("utf-8", errors="replace") if not self._tail else ""
 
     def text(self) -> str:
         """Return what was kept; bytes that are not UTF-8 are replaced."""
@@ -54,11 +59,19 @@ class BuildContainer(Protocol):
     """The running container of one build."""
 
     def run(
-        self, command: Sequence[str], *, deadline: int, heard: Listener = ignored
+        self,
+        command: Sequence[str],
+        *,
+        deadline: int,
+        heard: Listener = ignored,
+        stop_at: str = "",
     ) -> CommandResult:
         """Run an argument list; when `deadline` seconds have passed, the container is killed.
 
-        `heard` gets each piece of both outputs as it comes.
+        `heard` gets each piece of both outputs as it comes. Where the pattern `stop_at` is found in
+        the beginning of stderr, the command is not waited for: its exit code is `GIVEN_UP`, and the
+        container is good for nothing any more.
+
         Raises BuildTimeout and ContainerFailed, which hold what the command had printed.
         """
 

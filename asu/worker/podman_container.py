@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import logging
+import re
 import tarfile
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -25,7 +26,7 @@ from urllib3.exceptions import HTTPError
 from asu.disk_space import MIB
 from asu.errors import BuildTimeout, ContainerFailed, InfraError
 
-from .container import BoundedLog, BuildContainer, CommandResult, Listener, ignored
+from .container import GIVEN_UP, BoundedLog, BuildContainer, CommandResult, Listener, ignored
 from .fencing import Fence
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def pieces_of(response: Any, deadline: int) -> Iterator[bytes]:
             if not expired.is_set():
                 raise
     if expired.is_set():  # What was cut off may look like an end.
-        raise BuildTimeout(step="podman cp", seconds=deadline)
+        raise BuildTimeout(step="copying the images", seconds=deadline)
 
 
 class PodmanContainer(BuildContainer):
@@ -98,7 +99,12 @@ class PodmanContainer(BuildContainer):
 
     @override
     def run(
-        self, command: Sequence[str], *, deadline: int, heard: Listener = ignored
+        self,
+        command: Sequence[str],
+        *,
+        deadline: int,
+        heard: Listener = ignored,
+        stop_at: str = "",
     ) -> CommandResult:
         stdout, stderr, exit_code = BoundedLog(), BoundedLog(), None
         failure: InfraError | None = None
@@ -110,6 +116,8 @@ class PodmanContainer(BuildContainer):
                         stdout.write(out or b"")
                         stderr.write(err or b"")
                         heard(out or err or b"")
+                        if stop_at and err and re.search(stop_at, stderr.beginning()):
+                            return CommandResult(GIVEN_UP, stdout.text(), stderr.text())
                     exit_code = self._client.api.get(f"/exec/{exec_id}/json").json().get("ExitCode")
             except ContainerFailed as error:
                 failure = error

@@ -79,7 +79,7 @@ class Progress:
             self.stdout += error.stdout
             self.stderr += error.stderr
         # A poll answers 500 for every failed build, whatever status the error has elsewhere.
-        detail = f"Error: {error.detail}"
+        detail = f"Error: {error.words}"
         body = self._body(500, detail, "failed") | error.body()
         body |= {"status": 500, "detail": detail, "fault": error.fault}
         outputs = {"stdout": self.stdout, "stderr": self.stderr}

@@ -102,7 +102,7 @@ def test_an_archive_that_does_not_end_is_given_up(
     """After the deadline, and as a failure of ours, whether it stands still or never quite does."""
     with (
         container_of(tmp_path, goes_on) as container,
-        pytest.raises(BuildTimeout, match="`podman cp` took longer than 1 s") as caught,
+        pytest.raises(BuildTimeout, match="`copying the images` took longer than 1 s") as caught,
     ):
         b"".join(container.read_out("/builder/out", deadline=1))
 

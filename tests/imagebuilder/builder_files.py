@@ -84,6 +84,10 @@ def write_builder(
     (directory / ".config").write_text(_config(release))
     (directory / ".profiles.mk").write_text(_profiles_mk(release.overview["profiles"]))
     _write_repositories(release, feeds_url, directory)
+    linux = f"build_dir/target-{release.arch}_musl/linux-{release.target.replace('/', '_')}"
+    (directory / linux).mkdir(parents=True)
+    for profile in release.overview["profiles"]:
+        (directory / linux / f"{profile}-kernel.bin").touch()
 
 
 def _version_mk(release: Release, delays: Delays) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asu.errors import BuildTimeout, ContainerFailed
+from asu.worker.container import GIVEN_UP
 from tests.integration.podman_world import BASE, OPKG, PodmanWorld, builder_image, output, started
 
 if TYPE_CHECKING:
@@ -300,6 +301,15 @@ def test_a_deadline_ends_the_command(podman: PodmanWorld) -> None:
         [listed] = podman.containers(podman.systems[-1])
         podman.run("wait", listed["Id"])
         assert [entry["State"] for entry in podman.containers(podman.systems[-1])] == ["exited"]
+
+
+def test_a_command_is_given_up_at_the_words_that_end_it(container: BuildContainer) -> None:
+    """What it does after them would be for nothing, so nobody waits for it."""
+    script = "echo first >&2; echo 'key unknown' >&2; sleep 600"
+
+    result = container.run(["bash", "-c", script], deadline=60, stop_at="key (?:un)?known")
+
+    assert (result.exit_code, result.stderr) == (GIVEN_UP, "first\nkey unknown\n")
 
 
 def test_a_deadline_leaves_a_quick_command_alone(container: BuildContainer) -> None:

@@ -148,9 +148,7 @@ def test_a_feed_that_is_not_trusted_ends_the_build(
 
     body = build(worker, feed, repository_keys=other[keys], packages_versions={})
 
-    assert (body["code"], body["fault"]) == (
-        ("feed-unusable", "upstream") if keys == "another" else ("feed-untrusted", "user")
-    ), body
+    assert (body["code"], body["fault"]) == ("feed-untrusted", "user"), body
     assert "own (" in body["detail"]
     assert "no signature by a known key; `repository_keys` must hold its" in body["detail"]
     assert not worker.store.has(body["request_hash"])

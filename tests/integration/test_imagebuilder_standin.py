@@ -14,6 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from asu.errors import BuilderIncomplete
+from asu.worker.builder_failures import failure
+from asu.worker.container import CommandResult
+from asu.worker.package_managers import Opkg
 from tests.imagebuilder.containers import FALLBACK_CONF, Container, starts
 from tests.imagebuilder.messages import APK_ERRORS, OPKG_ERRORS
 
@@ -22,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 BUILDER = "localhost/asu-standin/imagebuilder/test"
 OPKG, APK, MAIN = "x86-64-v24.10.4", "x86-64-v25.12.0", "x86-64-master"
 OPKG_DEVICE, APK_DEVICE = "ath79-generic-v24.10.4", "ath79-generic-v25.12.0"
+DEVICE = "tplink_archer-c7-v5"
 Start = Callable[[str], Container]
 
 
@@ -486,6 +491,18 @@ def test_image_errors_have_the_genuine_words(
         f"make[1]: *** [Makefile:{outer}: _call_image] Error 2\nmake: *** [Makefile:337: image]"
         " Error 2\n"
     )
+
+
+def test_a_builder_without_the_kernel_of_a_device_is_not_complete(fresh: Start) -> None:
+    """Make names the file; the cause is whoever published the builder, not the selection."""
+    container = fresh(OPKG_DEVICE)
+    container.shell("rm build_dir/target-*/linux-*/*-kernel.bin")
+    done = container.make("image", f"PROFILE={DEVICE}")
+
+    error = failure(CommandResult(done.returncode, done.stdout, done.stderr), Opkg())
+
+    assert isinstance(error, BuilderIncomplete), done.stderr
+    assert f"it lacks {DEVICE}-kernel.bin" in error.detail
 
 
 def test_the_configuration_decides_which_file_systems_are_built(fresh: Start) -> None:

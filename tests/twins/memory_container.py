@@ -7,6 +7,7 @@ it was asked, and fails where a test wants it to.
 import hashlib
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from typing_extensions import override
 from asu.errors import AsuError, BuildTimeout, ContainerFailed
 from asu.worker.builder_image import BuilderImage
 from asu.worker.container import (
+    GIVEN_UP,
     BuildContainer,
     CommandResult,
     ContainerEngine,
@@ -146,11 +148,18 @@ class MemoryContainer(BuildContainer):
 
     @override
     def run(
-        self, command: Sequence[str], *, deadline: int, heard: Listener = ignored
+        self,
+        command: Sequence[str],
+        *,
+        deadline: int,
+        heard: Listener = ignored,
+        stop_at: str = "",
     ) -> CommandResult:
         result = self._run(command, deadline=deadline)
         heard(result.stdout.encode())
         heard(result.stderr.encode())
+        if stop_at and re.search(stop_at, result.stderr):
+            return replace(result, exit_code=GIVEN_UP)
         return result
 
     def _run(self, command: Sequence[str], *, deadline: int) -> CommandResult:
@@ -200,7 +209,7 @@ class MemoryContainer(BuildContainer):
     @override
     def read_out(self, path: str, *, deadline: int) -> Iterator[bytes]:
         if self._script.seconds.get("copy", 0) > deadline:
-            raise BuildTimeout(step="podman cp", seconds=deadline)
+            raise BuildTimeout(step="copying the images", seconds=deadline)
         buffer = io.BytesIO()
         directory = PurePosixPath(path).name
         with tarfile.open(fileobj=buffer, mode="w") as archive:

@@ -6,6 +6,7 @@ The fixtures are short texts in the form of genuine outputs, one for each way to
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,11 @@ import pytest
 
 from asu.errors import (
     AsuError,
+    BuilderIncomplete,
     BuildFailed,
     ContainerFailed,
     DownloadFailed,
+    FeedUntrusted,
     FeedUnusable,
     ImageTooBig,
     ImpossibleSelection,
@@ -24,7 +27,7 @@ from asu.errors import (
     UnknownFilesystem,
 )
 from asu.worker.builder_failures import check, failure
-from asu.worker.container import CommandResult
+from asu.worker.container import GIVEN_UP, CommandResult
 from asu.worker.image_sizes import size_error
 from asu.worker.package_managers import Apk, Opkg, OwnFeeds
 
@@ -106,6 +109,8 @@ DOWNLOADS = {
     "opkg-feed-missing-and-unknown": "luci/Packages.gz;",
     "apk-package-404": ": vim-9.1-r1;",
     "apk-checksum": ": vim-9.1-r1;",
+    "apk-schema": ": vim-9.1-r1;",
+    "apk-no-package": ": vim-9.1-r1;",
     "apk-mirror-down": BASE_FEED + "packages.adb;",
     "apk-key-unknown": BASE_FEED + "packages.adb;",
 }
@@ -118,9 +123,11 @@ OTHERS: dict[str, tuple[type[AsuError], str]] = {
         UnknownFilesystem,
         "makes no jffs2 images; it makes squashfs, ext4",
     ),
-    "image-no-kernel": (BuildFailed, "it lacks 8dev_lima-kernel.bin"),
-    "image-no-makefile": (BuildFailed, "it lacks info"),
-    "image-prerequisites": (BuildFailed, "its container lacks a program"),
+    "image-no-kernel": (BuilderIncomplete, "it lacks 8dev_lima-kernel.bin;"),
+    "image-no-tool": (BuilderIncomplete, "it lacks padjffs2;"),
+    "image-no-tool-shell": (BuilderIncomplete, "it lacks padjffs2;"),
+    "image-no-makefile": (BuilderIncomplete, "it lacks info;"),
+    "image-prerequisites": (BuilderIncomplete, "it lacks a program"),
     "image-odd": (BuildFailed, "something quite unexpected"),
     "image-ext4": (ImageTooBig, "the ext4 root file system has at least"),
     "image-check-size": (ImageTooBig, "25427972 bytes, 9043972 more"),
@@ -255,9 +262,7 @@ def test_a_failure_without_words_says_so() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["feed-opkg-missing", "feed-apk-missing", "feed-opkg-untrusted", "feed-apk-untrusted"]
-)
+@pytest.mark.parametrize("name", ["feed-opkg-missing", "feed-apk-missing"])
 @pytest.mark.parametrize("exit_code", [0, 2])
 def test_a_feed_of_the_request_that_is_left_out_ends_the_build(name: str, exit_code: int) -> None:
     """The builder goes on without it and takes packages from elsewhere; that is told as the feed's
@@ -268,6 +273,48 @@ def test_a_feed_of_the_request_that_is_left_out_ends_the_build(name: str, exit_c
 
     assert "own (https://feeds.example/own" in raised.value.detail
     assert raised.value.fault == "upstream"
+
+
+@pytest.mark.parametrize(
+    "name", ["feed-opkg-untrusted", "feed-opkg-unsigned", "feed-apk-untrusted"]
+)
+@pytest.mark.parametrize("exit_code", [0, 2, GIVEN_UP])
+def test_a_feed_without_a_fitting_signature_is_refused(name: str, exit_code: int) -> None:
+    """No later try with the same keys can go better, so none is made.
+
+    The command ends at that feed. What comes after it is not read yet, and is not to blame.
+    """
+    manager = manager_of(name)
+    feeds = {**FEEDS.urls, "later": "https://feeds.example/later"}
+    text = text_of(name)
+    refusal = re.search(manager.refusal_of(feeds), text)
+
+    assert refusal is not None
+    with pytest.raises(FeedUntrusted) as raised:
+        check(CommandResult(exit_code, "", text[: refusal.end()]), manager, OwnFeeds(feeds))
+    assert "own (https://feeds.example/own" in raised.value.detail
+    assert "later" not in raised.value.detail
+    assert not raised.value.is_passing
+
+
+@pytest.mark.parametrize("name", ["feed-opkg-used", "feed-apk-used", "feed-opkg-missing"])
+def test_words_about_other_feeds_refuse_none(name: str) -> None:
+    """A build goes on until the builder has said that a feed of the request is not trusted."""
+    assert re.search(manager_of(name).refusal_of(FEEDS.urls), text_of(name)) is None
+
+
+@pytest.mark.parametrize(("replace", "named"), [(True, True), (False, False)])
+@pytest.mark.parametrize("name", ["opkg-missing-dependency", "apk-missing-dependency"])
+def test_a_package_that_only_openwrt_has_names_the_mode(
+    name: str, *, replace: bool, named: bool
+) -> None:
+    """Feeds in place of OpenWrt's lack all that only OpenWrt has; that is rarely meant."""
+    own = OwnFeeds({"own": "https://feeds.example/else"}, replace=replace)
+
+    error = failure(CommandResult(2, "", text_of(name)), manager_of(name), own)
+
+    assert isinstance(error, ImpossibleSelection)
+    assert ("set `repositories_mode` to append" in error.detail) is named
 
 
 @pytest.mark.parametrize("name", ["feed-opkg-official-missing", "feed-apk-official-missing"])

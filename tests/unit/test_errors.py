@@ -4,6 +4,7 @@ in where it is raised.
 
 import ast
 import json
+import re
 import string
 from collections import Counter
 from collections.abc import Iterator
@@ -15,9 +16,14 @@ import pytest
 
 from asu import errors
 from asu.errors import AsuError, InvalidRequest, Overloaded, UnknownBuild, UserError
-from asu.errors.asu_error import LISTS
+from asu.errors.asu_error import DETAILS
 
 PACKAGE = Path(errors.__file__).parents[1]
+# What only people who run servers have words for.
+JARGON = re.compile(
+    r"podman|container|redis|\bstore\b|\blease\b|bucket|S3|\bplan\b|exec\b|pulled|/builder|\.config",
+    re.IGNORECASE,
+)
 BRANCHES = ("AsuError", "UserError", "UpstreamError", "InfraError")  # Never raised themselves.
 
 
@@ -48,7 +54,9 @@ def uses() -> list[tuple[str, type[AsuError], set[str]]]:
             where = f"{path.name}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Call) and (kind := named(node.func)):
                 # Lists are no part of the message.
-                found.append((where, kind, {word.arg or "**" for word in node.keywords} - {*LISTS}))
+                found.append(
+                    (where, kind, {word.arg or "**" for word in node.keywords} - {*DETAILS})
+                )
             if isinstance(node, ast.Raise) and (kind := named(node.exc)):
                 found.append((where, kind, set()))
     return found
@@ -143,12 +151,27 @@ def test_no_error_is_dead() -> None:
 def test_the_message_is_the_docstring_with_its_values() -> None:
     """The detail is one line without placeholders left, and the whole body is JSON."""
     for error in RAISED:
-        body = error(**{name: f"<{name}>" for name in placeholders(error)}).body()
+        made = error(**{name: f"<{name}>" for name in placeholders(error)})
+        body = made.body()
 
-        assert all(f"<{name}>" in body["detail"] for name in placeholders(error)), error
+        assert all(f"<{name}>" in made.detail for name in placeholders(error)), error
         assert "\n" not in body["detail"], error
         assert {type(body[key]) for key in ("title", "detail", "code")} == {str}, error
         assert json.loads(json.dumps(body))["status"] == error.status, error
+
+
+def test_people_read_nothing_of_the_servers_parts() -> None:
+    """They read whose fault it is and what to do; the reason is for the log and for operators."""
+    reason = "podman did not look at the ImageBuilder's image"
+    for error in RAISED:
+        values = dict.fromkeys(placeholders(error), "7")
+        hidden = {"reason": reason} if error.plain else {}
+        made = error(**values | hidden)
+
+        assert JARGON.search(made.body()["detail"]) is None, made.body()["detail"]
+        if error.plain and "reason" in values:
+            assert reason in made.detail, "the log needs it"
+            assert "your request is not the cause" in made.body()["detail"]
 
 
 @pytest.mark.parametrize("value", ["{limit}", "{0}", "{", "}", "%s", "{__class__}"])

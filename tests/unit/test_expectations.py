@@ -101,8 +101,8 @@ def test_a_builder_that_could_not_be_renewed_is_ours(world: World) -> None:
     body = body_of(record)
     assert (record.fault, body["code"], body["status"]) == ("infra", "builder-not-renewed", 500)
     assert (
-        f"the ImageBuilder has {HAD}; the ImageBuilder at hand is old, and a newer one was not"
-        " pulled" in body["detail"]
+        f"the ImageBuilder has {HAD}; this server's ImageBuilder is old, and a newer one could"
+        " not be had" in body["detail"]
     )
     assert world.records.lifetimes == [world.settings.retry_failure_ttl]
 

@@ -169,9 +169,9 @@ FAILURES: dict[str, tuple[str, CommandResult | AsuError, str, str, int]] = {
     "info": (
         "info",
         CommandResult(2, "", "make: *** No rule to make target 'info'.  Stop.\n"),
-        "build-failed",
-        "user",
-        600,
+        "builder-incomplete",
+        "upstream",
+        60,
     ),
     "odd info": ("info", CommandResult(0, "no such thing", ""), "build-failed", "user", 600),
 }

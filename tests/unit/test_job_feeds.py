@@ -168,3 +168,18 @@ def test_keys_without_feeds_reach_no_builder(world: World) -> None:
     world.build(repository_keys=["RWQBI0VniavN7wABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"])
 
     assert not any(path.startswith("keys/") for path in world.engine.containers[0].files)
+
+
+def test_a_feed_with_another_key_is_tried_once_and_not_waited_for(world: World) -> None:
+    """The words stand in the builder's output before it installs anything."""
+    world.script.failures["manifest"] = CommandResult(
+        0,
+        "",
+        "Downloading https://feeds.example/own/Packages.gz\nUpdated list of available packages\n"
+        "Downloading https://feeds.example/own/Packages.sig\nSignature check failed.\n",
+    )
+
+    record = world.build(repositories={"own": "https://feeds.example/own"})
+
+    assert (body_of(record)["code"], record.fault) == ("feed-untrusted", "user")
+    assert len(world.engine.containers) == 1

@@ -249,7 +249,9 @@ def test_a_list_of_packages_with_a_hole_in_it_is_none(tmp_path: Path) -> None:
     assert world.goals() == ["info", "manifest"]
 
 
-def test_a_feed_is_not_silently_without_its_hash(world: World) -> None:
+def test_a_feed_is_not_silently_without_its_hash(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     """Where the indexes cannot be hashed, the build ends by our fault, and may go better next
     time.
     """
@@ -260,4 +262,5 @@ def test_a_feed_is_not_silently_without_its_hash(world: World) -> None:
     body = body_of(world.build())
 
     assert (body["code"], body["fault"]) == ("container-failed", "infra")
-    assert "feeds cannot be hashed" in body["detail"]
+    assert "feeds cannot be hashed" in caplog.text
+    assert "your request is not the cause" in body["detail"]

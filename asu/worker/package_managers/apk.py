@@ -65,6 +65,11 @@ class Apk(PackageManager):
         return {address: address for address in words}
 
     @override
+    def refusal_of(self, feeds: Mapping[str, str]) -> str:
+        addresses = "|".join(re.escape(self.address(url)) for url in feeds.values())
+        return rf"opening (?:{addresses}): UNTRUSTED signature"
+
+    @override
     def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[UnusableFeed]:
         # apk is silent about the feeds that it uses and warns of each that it leaves out.
         reasons = dict(reversed(_LEFT_OUT.findall(stderr)))

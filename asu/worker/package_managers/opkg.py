@@ -71,6 +71,14 @@ class Opkg(PackageManager):
         }
 
     @override
+    def refusal_of(self, feeds: Mapping[str, str]) -> str:
+        addresses = "|".join(map(re.escape, feeds.values()))
+        return (
+            rf"Downloading (?:{addresses})/Packages\.sig\n"
+            "(?:Signature (?:check|file download) failed|Remove wrong Signature)"
+        )
+
+    @override
     def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[UnusableFeed]:
         # A feed counts as used only if opkg says that it has its list and trusts it.
         heard = dict(_DOWNLOAD.findall(_COLLECTED.sub("", stderr)))

@@ -21,10 +21,10 @@ _URL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class OwnFeeds:
-    """The feeds of a request, name → URL, and whether it brings a key for the package manager."""
+    """The feeds of a request, name → URL; `replace` where they stand in place of OpenWrt's."""
 
     urls: Mapping[str, str] = field(default_factory=dict)
-    has_keys: bool = True
+    replace: bool = False
 
 
 NO_FEEDS = OwnFeeds()

@@ -39,14 +39,18 @@ class PackageProblem:
         }
 
 
-def impossible_selection(problems: Iterable[PackageProblem]) -> ImpossibleSelection:
-    """Return all problems in one error."""
+def impossible_selection(
+    problems: Iterable[PackageProblem], why_missing: str = ""
+) -> ImpossibleSelection:
+    """Return all problems in one error; `why_missing` is added where a package is missing."""
     known = list(problems)
     named = {
         kind: ", ".join(problem.words for problem in known if problem.kind == kind)
         for kind in _HEADINGS
     }
     reason = ", ".join(f"{_HEADINGS[kind]} ({words})" for kind, words in named.items() if words)
+    if why_missing and named["missing"]:
+        reason = f"{reason}; {why_missing}"
     return ImpossibleSelection(reason=reason, problems=[problem.entry() for problem in known])
 
 

@@ -63,5 +63,11 @@ class PackageManager(Protocol):
         found = next(filter(None, (re.search(sign, text) for sign in self.download_signs)), None)
         return (found.groupdict().get("what") or "").rstrip(",.") if found else None
 
+    def refusal_of(self, feeds: Mapping[str, str]) -> str:
+        """Return the pattern of its words when one of these feeds has no signature by a known key.
+
+        They come before anything is installed.
+        """
+
     def unusable_feeds(self, stderr: str, feeds: Mapping[str, str]) -> list[UnusableFeed]:
         """Return each of these feeds, name → URL, that was left out; the builder ends well then."""

@@ -8,6 +8,8 @@ space:=$(empty) $(empty)
 tolower=$(shell echo "$(1)" | tr A-Z a-z)
 sanitize=$(call tolower,$(subst _,-,$(subst $(space),-,$(1))))
 IMG_PREFIX:=$(VERSION_PREFIX)$(if $(EXTRA_IMAGE_NAME),$(call sanitize,$(EXTRA_IMAGE_NAME))-)$(BOARD)-$(SUBTARGET)
+# The kernel of each device lies in the builder.
+KERNELS:=$(foreach p,$(patsubst DEVICE_%,%,$(PROFILE)),$(LINUX_DIR)/$(p)-kernel.bin)
 ROOT_IMAGES:=$(foreach fs,$(filter-out targz,$(BUILT_FILESYSTEMS)) $(if $(CONFIG_TARGET_ROOTFS_TARGZ),targz),$(LINUX_DIR)/root.$(fs))
 IMAGES:=$(PYTHON) scripts.standin_images
 
@@ -15,7 +17,7 @@ IMAGES:=$(PYTHON) scripts.standin_images
 FORCE: ;
 .PHONY: FORCE
 
-install: $(ROOT_IMAGES)
+install: $(KERNELS) $(ROOT_IMAGES)
 	mkdir -p $(BIN_DIR)
 	for profile in $(patsubst DEVICE_%,%,$(PROFILE)); do \
 		$(if $(CONFIG_USE_APK),$(APK) manifest,$(OPKG) --quiet list-installed) >$(BIN_DIR)/$(IMG_PREFIX)-$$profile.manifest; \

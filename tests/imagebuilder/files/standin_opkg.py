@@ -88,7 +88,8 @@ class Opkg:
             words = self._fetch(url).decode(errors="replace").split()
         except (FetchError, OSError) as problem:
             self._say_not_downloaded(url, problem)
-            words = []
+            print("Signature file download failed.\nRemove wrong Signature file.")
+            return False
         trusted = words[2:3] == [hashlib.sha256(text).hexdigest()] and (
             self._has_key(words[3] if len(words) > 3 else DISTRIBUTION_KEY)
             or not url.startswith(("http", "file:/"))
