@@ -16,16 +16,21 @@ ACTIONS = (("replace", "Replaced"), ("remove", "Removed"), ("add", "Added"))
 
 
 async def device_of(devices: Devices, form: UpgradeForm) -> Mapping[str, Any] | None:
-    """Return the device that a form names; None if the search does not know it."""
+    """Return the device that a form names; None if the search does not know it.
+
+    A device that has moved to another target since is known by its profile, if that is its alone.
+    """
     if not form.profile:
         return None
     found = await devices.search(form.profile, None, 100)
     names = {form.profile, form.profile.replace(",", "_")}
-    for device in found:
-        for release in device["releases"]:
-            if release["profile"] in names and release["target"] == form.target:
-                return device
-    return None
+    named = [
+        (device, {release["target"] for release in device["releases"]})
+        for device in found
+        if any(release["profile"] in names for release in device["releases"])
+    ]
+    here = [device for device, targets in named if form.target in targets]
+    return next(iter(here), named[0][0] if len(named) == 1 else None)
 
 
 async def completed(
