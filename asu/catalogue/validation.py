@@ -50,7 +50,7 @@ class Catalogue:
         """Return the request with its exact profile; raise UserError and UpstreamError."""
         version = Version.parse(request.version)
         self._check_limits(request, version)
-        await self._check_version(version)
+        await self.expect_served(version)
         await self._check_target(version, request.target)
         profiles = await self.profiles(version, request.target)
         return ValidatedRequest(
@@ -60,7 +60,7 @@ class Catalogue:
     async def revision(self, version_text: str, target: str) -> str:
         """Return the revision of a target, such as r28739-d9340319c6; raise as `validate`."""
         version = self.parsed(version_text)
-        await self._check_version(version)
+        await self.expect_served(version)
         await self._check_target(version, target)
         return (await self.profiles(version, target)).version_code
 
@@ -74,7 +74,7 @@ class Catalogue:
 
     async def known_targets(self, version: Version) -> Mapping[str, str]:
         """Return target → architecture, as `targets`; raise UserError for a version not served."""
-        await self._check_version(version)
+        await self.expect_served(version)
         try:
             return await self.targets(version)
         except errors.HalfPublished:
@@ -84,7 +84,7 @@ class Catalogue:
 
     async def has_target(self, version: Version, target: str) -> bool:
         """Whether a version has a target; raise as `known_targets`."""
-        await self._check_version(version)
+        await self.expect_served(version)
         try:
             await self._check_target(version, target)
         except errors.UnsupportedTarget:
@@ -108,7 +108,8 @@ class Catalogue:
         except InvalidVersionError:
             raise errors.UnsupportedVersion(version=text[:32]) from None
 
-    async def _check_version(self, version: Version) -> None:
+    async def expect_served(self, version: Version) -> None:
+        """Raise UnsupportedVersion or UnsupportedBranch for a version that is not served."""
         if version.is_development:
             return
         if version < self._oldest_branch:

@@ -14,6 +14,7 @@ from .metadata import (
     TargetProfiles,
     UnknownProfileError,
     directory,
+    feeds_path,
     overview_path,
     profiles_path,
     read_json,
