@@ -11,21 +11,21 @@ PREPARE = "/api/v1/prepare"
 NASTY = [
     "$(touch x)", "${x}", "`id`", "a;b", "a|b", "a>b", "a b", "a%b", "a\nb", "a\n", "\na", "a/b",
     "a:b", "a=b", "a'b", 'a"b', "a\\b", "a\x00b", "--x",
-    "+x", ".x", "", "-", "käse", "\uff41bc", "\u0661\u0662", "x" * 129, "\u202eabc",
+    "+x", ".x", "-", "käse", "\uff41bc", "\u0661\u0662", "x" * 129, "\u202eabc",
 ]  # fmt: skip
 SINGLE: dict[str, list[Any]] = {
     "version": ["24", "24.10.4\n", "latest", "", "24.10.4;id", None, 24.10, "9" * 40],
     "target": ["ath79", "a" * 65 + "/b", None, 1,
                "ath79/generic/x", "ATH79/generic", "ath79/", "/generic", "ath79/gen eric",
                "ath79/$(id)", "ath79/generic\n"],
-    "profile": [*(value for value in NASTY if value != ""), "", None, 1],
+    "profile": [*NASTY, "", None, 1],
     "packages": [None, "luci", {"luci": 1}, [1], [None], ["luci"] * 1_001, [["luci"]]],
     "packages_versions": [None, [], {"luci": None}, {"luci": "1:2"}, {"luci": ""}, {"luci": "1\n"},
         {"-luci": "1"}, {"a$(id)": "1"},
                           {"luci": "$(id)"}],
     "diff_packages": [None, "perhaps", [], 2],
     "version_code": [None, "r1;id", "r1\n", "-r1", "$(id)", "x" * 65],
-    "defaults": [1, [], "x" * (64 * 1024 + 1)],
+    "defaults": [1, [], "(withheld)", "x" * (64 * 1024 + 1)],
     "rootfs_size_mb": ["", 0, -1, 10**10, 1.5, True, False, "many", [], "1e3", "33x"],
     "filesystem": ["", "tmpfs", 1, "squashfs\n"],
     "repositories": [None, [], {"a b": "https://x"}, {"a": "https://x y"}, {"a": 'https://"'},
@@ -53,6 +53,7 @@ ADMITTED: dict[str, list[Any]] = {
     ],
     "packages": [
         [],
+        ["", "luci,vim"],
         ["libstdc++6", "-ppp", "kmod-usb2", "perl-www.x", "luci", "luci"],
         ["a"] * 1_000,
         ["x" * 128, "-" + "x" * 128],

@@ -41,6 +41,7 @@ AsuError
     ├── UnsupportedTarget
     ├── UnsupportedProfile
     │   └── AmbiguousProfile
+    ├── DeviceMoved
     ├── DefaultsNotAllowed
     ├── DefaultsTooLong
     ├── RootfsTooLarge

@@ -1,10 +1,11 @@
 """Pages from Jinja2 templates; every value is escaped, unless a macro of a template made it."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import groupby
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -12,6 +13,8 @@ from asu import __version__
 from asu.operations.status import HourCounts
 
 PACKAGE = "asu"
+KIB = 1024
+TITLE = ("vendor", "model", "variant")
 CAUSES = {"user": "the selection", "upstream": "OpenWrt's servers", "infra": "this server"}
 
 
@@ -38,7 +41,8 @@ def _environment() -> Environment:
     )
     environment.globals |= {"asset": asset, "version": __version__}
     environment.filters |= {
-        "cause": CAUSES.__getitem__,
+        "bytes": in_bytes,
+        "cause": lambda fault: CAUSES.get(fault, "something unknown"),
         "day": lambda label: label.rstrip("Z"),
         "duration": duration,
         "folded": folded,
@@ -57,6 +61,24 @@ def folded(hours: Iterable[HourCounts]) -> Iterator[tuple[HourCounts, HourCounts
             yield together[0], together[-1]
         else:
             yield from ((hour, None) for hour in together)
+
+
+def in_bytes(number: float) -> str:
+    """Return a size in words."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if abs(number) < KIB:
+            return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
+        number /= KIB
+    return f"{number:.1f} GiB"
+
+
+def device_name(titles: Sequence[Mapping[str, Any]], profile: str) -> str:
+    """Return the name under which a device is sold, or its profile."""
+    for title in titles:
+        words = [title.get("title")] if title.get("title") else map(title.get, TITLE)
+        if name := " ".join(str(word) for word in words if word):
+            return name
+    return profile or "a device"
 
 
 def duration(seconds: float) -> str:

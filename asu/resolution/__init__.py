@@ -4,7 +4,8 @@ Pure standard library; its only input is the rule file beside it, and its values
 services carry a byte-identical copy (`make sync-resolution`), so preview and build cannot disagree.
 """
 
-from .documents import DocumentMissingError, Documents, DocumentUnavailableError
+from .device_advice import Advice, advise, shown
+from .documents import ABSENT, DocumentMissingError, Documents, DocumentUnavailableError
 from .feeds import FeedKey, FeedUrl, InvalidFeedError
 from .gathering import Gatherer
 from .knowledge import NOTHING_KNOWN, DeviceDefaults, Knowledge, PackageIndex

@@ -1,8 +1,12 @@
 """Pages for people; they load nothing from elsewhere and run no script but our own file."""
 
 import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -10,10 +14,16 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
-from asu.errors import QueueUnavailable
+from asu.builds.poll_answer import difference
+from asu.errors import AsuError, QueueUnavailable
+from asu.operations.metrics import BUILD_REQUESTS
+from asu.pages.build_page import build_view
 from asu.pages.swagger import policy_of, swagger_page
 from asu.pages.templating import render
-from asu.services import services_of
+from asu.pages.upgrade_form import UnreadableForm, UpgradeForm, read_form
+from asu.pages.upgrade_page import SHOWN, completed, device_of, preview_view
+from asu.services import Services, services_of
+from asu.web.client_address import client_of
 
 from .documentation import Router
 
@@ -26,6 +36,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
+FORM_POLICY = HEADERS["Content-Security-Policy"].replace("form-action 'none'", "form-action 'self'")
 
 
 class StaticAssets(StaticFiles):
@@ -89,6 +100,119 @@ async def status(request: Request) -> HTMLResponse:
         response = await _page("unavailable.html", 503, name="Status")
     response.headers["Refresh"] = "30"  # Seconds, as the page says.
     return response
+
+
+@router.get("/upgrade", summary="Preview an upgrade, for people")
+async def upgrade(
+    request: Request,
+    q: Annotated[str, Query(max_length=100)] = "",
+    target: str = "",
+    profile: str = "",
+) -> HTMLResponse:
+    """Search a device, or show the form of the chosen one."""
+    services = services_of(request)
+    found = await services.devices.search(q, None, SHOWN) if q else []
+    form = UpgradeForm(target=target, profile=profile)
+    return await _upgrade_page(services, form, words=q, found=found)
+
+
+@router.post("/upgrade", summary="Preview an upgrade, for people")
+async def preview(request: Request) -> HTMLResponse:
+    """Show what the request in the form leads to."""
+    services = services_of(request)
+    try:
+        form = read_form(await request.body())
+    except UnreadableForm as error:
+        return await _upgrade_page(services, UpgradeForm(), trouble=str(error), code=422)
+    try:
+        form = await _completed(services, form)
+        validated = await services.catalogue.validate(form.request())
+        made = await services.preparer.prepare(validated, request.state.request_id)
+        is_ready = await services.builds.is_cached(made["request_hash"])
+    except AsuError as error:
+        return await _upgrade_page(services, form, trouble=error.detail, code=error.status)
+    return await _upgrade_page(
+        services, form, preview=preview_view({**made, "cache_available": is_ready})
+    )
+
+
+@router.post("/upgrade/build", summary="Build what was previewed, for people")
+async def build_upgrade(request: Request) -> Response:
+    """Ask for the build in the form, and lead to its page."""
+    services = services_of(request)
+    try:
+        form = read_form(await request.body())
+    except UnreadableForm as error:
+        return await _upgrade_page(services, UpgradeForm(), trouble=str(error), code=422)
+    try:
+        validated = await services.catalogue.validate(form.request())
+        resolved = await services.resolver.resolve(validated)
+        client = client_of(request.client.host if request.client else "")
+        answer = await services.builds.request(resolved, request.state.request_id, client)
+    except AsuError as error:
+        return await _upgrade_page(services, form, trouble=error.detail, code=error.status)
+    services.counts.add(BUILD_REQUESTS, "hit" if answer.status == HTTPStatus.OK else "miss")
+    return RedirectResponse(f"/build/{resolved.key}", HTTPStatus.SEE_OTHER)
+
+
+async def _completed(services: Services, form: UpgradeForm) -> UpgradeForm:
+    device = await device_of(services.devices, form)
+    return await completed(form, device, services.catalogue)
+
+
+async def _upgrade_page(
+    services: Services,
+    form: UpgradeForm,
+    *,
+    trouble: str = "",
+    code: int = 200,
+    preview: dict[str, Any] | None = None,
+    words: str = "",
+    found: Sequence[Mapping[str, Any]] = (),
+) -> HTMLResponse:
+    device = None
+    with contextlib.suppress(AsuError):  # Then the page says so, or only offers less.
+        device = await device_of(services.devices, form)
+        form = await completed(form, device, services.catalogue) if form.profile else form
+    versions = [each["version"] for each in device["releases"]] if device else []
+    answer = await _page(
+        "upgrade.html",
+        code,
+        form=form,
+        device_title=device["title"] if device else form.profile,
+        versions=list(dict.fromkeys([*versions, form.version])),
+        trouble=trouble,
+        preview=preview,
+        words=words,
+        found=found,
+        allow_defaults=services.settings.allow_defaults,
+    )
+    # It repeats the request, the first-boot script included.
+    answer.headers["Cache-Control"] = "no-store"
+    answer.headers["Content-Security-Policy"] = FORM_POLICY
+    return answer
+
+
+@router.get("/build/{digits}", summary="One build, for people")
+async def build(
+    request: Request, digits: str, other: Annotated[str, Query(alias="with")] = ""
+) -> HTMLResponse:
+    """Show how far a build is, its files, or why it failed; `with` compares it with another."""
+    services = services_of(request)
+    body = await services.builds.known(digits)
+    key = str(body["request_hash"])
+    entries = await services.events.log(key) if body["status"] == HTTPStatus.ACCEPTED else []
+    files = await services.downloads.files(key) if body["status"] == HTTPStatus.OK else ()
+    compared = difference(body, await services.builds.known(other)) if other else None
+    answer = await _page(
+        "build.html",
+        **build_view(body, files),
+        log="\n".join(text for _, text in entries),
+        after=entries[-1][0] if entries else "0",
+        difference=compared,
+    )
+    answer.headers["Content-Security-Policy"] = FORM_POLICY
+    return answer
 
 
 @router.get("/docs", summary="The API, to be read and tried")
