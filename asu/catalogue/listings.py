@@ -140,7 +140,8 @@ class Listings:
                 if rule.mandatory:
                     entry["mandatory"] = True
                 changes.append(entry)
-        return sorted(changes, key=lambda change: int(change["revision"]))
+        # Replacements first, each kind in the order of its making.
+        return sorted(changes, key=lambda one: ("target" not in one, int(one["revision"])))
 
     async def profile(self, version_text: str, target: str, name: str) -> Rendering:
         """Return a profile with the metadata of its target; `{}` if there is no such profile."""

@@ -180,7 +180,7 @@ def filesystem_command(config: str, filesystem: str) -> list[str]:
     others = [_CONFIG_SYMBOLS[name] for name in offered if name != filesystem]
     edit = "s/^CONFIG_TARGET_ROOTFS_{0}=y$/# CONFIG_TARGET_ROOTFS_{0} is not set/"
     edits = [part for symbol in others for part in ("-e", edit.format(symbol))]
-    return ["sed", "-i", *edits, f"{BUILDER}/.config"]
+    return ["sed", "-i", *edits, f"{BUILDER}/.config"] if edits else ["true"]
 
 
 def _admitted(packages: Iterable[str]) -> Iterable[str]:

@@ -312,6 +312,11 @@ def test_every_file_system_of_a_builder_can_be_chosen(symbol: str) -> None:
     ]
 
 
+def test_the_only_file_system_needs_no_edit() -> None:
+    """An editor without an order ends with an error."""
+    assert filesystem_command("CONFIG_TARGET_ROOTFS_SQUASHFS=y\n", "squashfs") == ["true"]
+
+
 def test_names_joined_with_commas_are_one_name_that_nobody_has() -> None:
     """As the package manager says of them; there is none to take away either."""
     with pytest.raises(ImpossibleSelection, match=r"missing \(luci,vim\)"):
