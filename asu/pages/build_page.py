@@ -29,7 +29,7 @@ ADVICE = {
 _FAILING = tuple(
     re.compile(pattern, re.MULTILINE)
     for pattern in (
-        r"^.*(?:Cannot install|conflict|unsatisfiable|unable to select|No space left|too big).*$",
+        r"^.*(?:Cannot install|no such package|breaks:|conflict|No space left|too big).*$",
         r"^.*(?:ERROR|[Ee]rror:|Killed|failed).*$",
         r"^make(?:\[\d+\])?: \*\*\* .*$",
     )

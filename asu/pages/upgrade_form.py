@@ -136,16 +136,15 @@ def counts_in_words(preview: Mapping[str, Any]) -> str:
     """Return how much a preview changes, in one sentence."""
     counts = preview["counts"]
     parts = [
-        f"{counts[name]} {word}"
-        for name, word in (
-            ("problems", "problems"),
-            ("warnings", "warnings"),
-            ("replaced", "packages replaced"),
-            ("added", "added"),
-            ("removed", "removed"),
-            ("downgrades", "older than now"),
+        f"{counts[name]} {one if counts[name] == 1 else more}"
+        for name, one, more in (
+            ("problems", "problem", "problems"),
+            ("warnings", "warning", "warnings"),
+            ("replaced", "package is replaced", "packages are replaced"),
+            ("added", "is added", "are added"),
+            ("removed", "is removed", "are removed"),
+            ("downgrades", "is older than now", "are older than now"),
         )
         if counts.get(name)
     ]
-    kept = f"{counts['installed']} packages are asked for"
-    return f"{kept}: {', '.join(parts)}." if parts else f"{kept}; nothing changes."
+    return f"{', '.join(parts)}." if parts else "Nothing changes in what you asked for."

@@ -173,5 +173,7 @@ function fromFragment() {
 }
 
 addEventListener("hashchange", fromFragment);
+if (!document.querySelector("#request[data-known]")) {
+  fromFragment();
+}
 begin();
-fromFragment();
