@@ -12,8 +12,8 @@ into the paths that follow.
 
 from __future__ import annotations
 
-import hashlib
 import gzip
+import hashlib
 import http.client
 import json
 import re
