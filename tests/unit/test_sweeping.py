@@ -208,7 +208,7 @@ def test_a_build_that_loses_every_worker_fails_in_the_end(world: World) -> None:
         "version": "24.10.4",
         "target": "x86/64",
         "profile": "generic",
-        "defaults": "",
+        "defaults": "(withheld)",
     }
 
 
