@@ -131,7 +131,8 @@ class Settings(BaseSettings):
     container_socket_path: Path = Path("/run/podman/podman.sock")
     """Socket of the podman service that runs the builds."""
     container_network: str = "asu-build"
-    """podman network of the build containers; `none` gives them no network."""
+    """podman network after whose example each worker makes one for its builds; `none` gives them no
+    network."""
     container_fence: bool = True
     """Whether builds are kept from what CONTAINER_EGRESS does not name; off where a firewall of the
     machine does so."""

@@ -56,7 +56,15 @@ class ProblemAnswer(_Answer):
 
     package: str
     kind: Annotated[
-        Literal["unknown", "removed", "renamed", "conflict", "elsewhere", "missing-dependency"],
+        Literal[
+            "unknown",
+            "removed",
+            "renamed",
+            "conflict",
+            "elsewhere",
+            "missing-dependency",
+            "version",
+        ],
         Field(
             description="`missing-dependency` and `conflict` come from the forecast, with the "
             "chain of packages that leads there."

@@ -83,7 +83,8 @@ class FleetNotes:
     """The side of one worker, which runs on `host`. Each method raises QueueUnavailable."""
 
     def __init__(self, redis: Redis, host: str) -> None:
-        self._connection, self._name = redis, f"{host}/{secrets.token_hex(8)}"
+        self.word = secrets.token_hex(8)  # Of this worker alone, also for its builds' network.
+        self._connection, self._name = redis, f"{host}/{self.word}"
         self._note_worker = redis.register_script(_NOTE_WORKER)
         self._note_store = redis.register_script(_NOTE)
 
@@ -108,10 +109,18 @@ class FleetNotes:
 
 def live_workers(redis: Redis) -> list[str]:
     """Return the host of each worker that is alive, in no order; raises QueueUnavailable."""
+    return [name.rpartition("/")[0] for name in _live_names(redis)]
+
+
+def live_words(redis: Redis) -> set[str]:
+    """Return the random word of each worker that is alive; raises QueueUnavailable."""
+    return {name.rpartition("/")[2] for name in _live_names(redis)}
+
+
+def _live_names(redis: Redis) -> list[str]:
     with redis_errors_translated():
         names: Any = redis.smembers(NAMES)
-        alive = [name.decode() for name in names if redis.exists(NOTE + name.decode())]
-    return [name.rpartition("/")[0] for name in alive]
+        return [name.decode() for name in names if redis.exists(NOTE + name.decode())]
 
 
 def has_live_worker(redis: Redis, host: str) -> bool:

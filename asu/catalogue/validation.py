@@ -54,7 +54,7 @@ class Catalogue:
         """Return the request with its exact profile; raise UserError and UpstreamError."""
         version = Version.parse(request.version)
         self._check_limits(request, version)
-        await self._check_version(version)
+        await self.expect_served(version)
         try:
             await self._check_target(version, request.target)
             profiles = await self.profiles(version, request.target)
@@ -66,7 +66,7 @@ class Catalogue:
     async def revision(self, version_text: str, target: str) -> str:
         """Return the revision of a target, such as r28739-d9340319c6; raise as `validate`."""
         version = self.parsed(version_text)
-        await self._check_version(version)
+        await self.expect_served(version)
         await self._check_target(version, target)
         return (await self.profiles(version, target)).version_code
 
@@ -80,7 +80,7 @@ class Catalogue:
 
     async def known_targets(self, version: Version) -> Mapping[str, str]:
         """Return target → architecture, as `targets`; raise UserError for a version not served."""
-        await self._check_version(version)
+        await self.expect_served(version)
         try:
             return await self.targets(version)
         except errors.HalfPublished:
@@ -90,7 +90,7 @@ class Catalogue:
 
     async def has_target(self, version: Version, target: str) -> bool:
         """Whether a version has a target; raise as `known_targets`."""
-        await self._check_version(version)
+        await self.expect_served(version)
         try:
             await self._check_target(version, target)
         except errors.UnsupportedTarget:
@@ -128,7 +128,8 @@ class Catalogue:
             )
         return type(error)(**{field: value}, hint=advice.hint, suggested=advice.suggested)
 
-    async def _check_version(self, version: Version) -> None:
+    async def expect_served(self, version: Version) -> None:
+        """Raise UnsupportedVersion or UnsupportedBranch for a version that is not served."""
         if version.is_development:
             return
         if version < self._oldest_branch:

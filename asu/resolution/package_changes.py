@@ -64,6 +64,24 @@ class Rule:
             return self.with_package
         return self.with_package + package[len(self.replace_prefix or "") :]
 
+    def sources(self, names: AbstractSet[str]) -> list[str]:
+        """Return the plain names that this rule replaces or removes, sorted.
+
+        Of a prefix or pattern these are the ones among `names`, and those which lead to such a one:
+        of `a-*-en` also `a-b-en` where there is an `a-b-de`, and of a prefix the old name of each
+        new one.
+        """
+        if name := self.replace or self.remove:
+            return [name]
+        shape, head = _shape(self), _head(self)
+        found = {name for name in names if shape.match(name)}
+        if new := self.with_package:
+            found |= {head + name.removeprefix(new) for name in names if name.startswith(new)}
+        elif tail := (self.remove_pattern or "").rpartition("-")[2]:
+            others = (name.rpartition("-")[0] for name in names if name.startswith(head))
+            found |= {name for other in others if shape.match(name := f"{other}-{tail}")}
+        return sorted(found)
+
     def lies_between(self, old: Version | None, new: Version) -> bool:
         """Whether an upgrade crosses this rule; from an unknown age, it crosses all up to `new`."""
         if self.until is not None and self.until <= new:
@@ -146,6 +164,16 @@ class RuleBook:
         """Return the rules that add packages to a device, in the order of the file."""
         places = ((None, None), (None, profile), (target, None), (target, profile))
         return self._in_order([rule for place in places for rule in self._by_place.get(place, ())])
+
+    def since(self, rule: Rule) -> int:
+        """Return the revision from which a rule holds; unknown, it is the first of its branch.
+
+        Development follows the newest branch.
+        """
+        if rule.revision is not None or rule.since is None:
+            return rule.revision or 1
+        newest = max(self.branch_off_revisions.values(), default=0) + 1
+        return self.branch_off_revisions.get(rule.since.branch, newest)
 
     def variants(self, names: Iterable[str]) -> list[str]:
         """Return the names that may be exclusive; one lookup a name."""

@@ -42,8 +42,8 @@ class ProblemAnswer(Answer):
 
     package: str
     kind: str
-    """In previews unknown, removed, renamed, conflict, elsewhere, missing-dependency; of a failed
-    build missing, conflict, …
+    """In previews unknown, removed, renamed, conflict, elsewhere, missing-dependency, version; of
+    a failed build missing, conflict, …
     """
     suggestion: str | None
     detail: str

@@ -38,6 +38,12 @@ class BranchAnswer(Answer):
     branch_off_rev: int = 0
 
 
+class ReleasesAnswer(LatestAnswer):
+    """The current releases, and all releases that are served, newest first."""
+
+    versions: list[str]
+
+
 class OverviewAnswer(LatestAnswer):
     """Releases, branches by name, and what this server allows."""
 

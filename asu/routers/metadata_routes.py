@@ -54,13 +54,13 @@ documents = Router(tags=["metadata"], route_class=DirectRoute)
 
 
 @documents.get(
-    "/json/v1/latest.json", summary="The newest releases", responses=_listing(models.LatestAnswer)
+    "/json/v1/latest.json", summary="The newest releases", responses=_listing(models.ReleasesAnswer)
 )
 async def latest(request: Request) -> Response:
-    """Upcoming, stable and old stable release, newest first."""
+    """Upcoming, stable and old stable release, and all that are served, newest first."""
 
     async def render() -> dict[str, Any]:
-        return {"latest": list((await services_of(request).catalogue.releases()).latest)}
+        return await services_of(request).listings.latest()
 
     return await _rendered(request, "latest", render)
 

@@ -7,7 +7,7 @@ build fails, the others are done nevertheless.
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from asu.builds.build_queue import BuildQueue
@@ -80,8 +80,10 @@ class Sweep:
         store: Store,
         engine: Callable[[], ContainerEngine],
         statistics: OutcomeStatistics,
+        live_workers: Callable[[], Collection[str]],
         notes: FleetNotes | None = None,
     ) -> None:
+        self._live_workers = live_workers
         self._settings, self._records, self._queue = settings, records, queue
         self._store, self._engine, self._statistics = store, engine, statistics
         self._notes, self._audit, self._trouble = notes, AuditLog(settings.audit_log), ""
@@ -150,6 +152,7 @@ class Sweep:
                     )
                     container.remove()
                     swept.containers.append(key)
+            engine.remove_networks(self._live_workers())
         trouble = "".join(swept.troubles[before:]).removeprefix("containers: ")
         if trouble != self._trouble:
             self._trouble = trouble

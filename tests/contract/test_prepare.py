@@ -116,7 +116,7 @@ REQUESTS: list[dict[str, Any]] = [
 
 def resolver() -> Resolver:
     """Return what decides in this process."""
-    return Resolver(Gatherer(MemoryUpstream(DOCUMENTS)), load_rules())
+    return Resolver(Gatherer(MemoryUpstream(DOCUMENTS)), load_rules(), lambda: False)
 
 
 def validated(**fields: Any) -> ValidatedRequest:

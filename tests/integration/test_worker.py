@@ -44,6 +44,7 @@ def sweep_of(world: WorkerWorld) -> Sweep:
     queue = BuildQueue(world.client, deadline=world.settings.build_deadline)
     return Sweep(
         world.settings,
+        live_workers=frozenset,
         records=world.records,
         queue=queue,
         store=world.store,

@@ -138,6 +138,8 @@ def _deployment(engine: Engine, kind: str, port: int, **more: str) -> Deployment
         "BACKEND_SUBNET": "10.89.251.0/24",
         "BACKEND_RANGE": "10.89.251.128/25",
         "REDIS_ADDRESS": "10.89.251.2",
+        "SMOKE_MIRROR": images.MIRROR,
+        "SMOKE_MIRROR_SUBNET": "10.89.252.0/24",
         "PODMAN_SOCKET": str(engine.socket),
         "GATEWAY_PORT": str(port),
         # All requests come from this machine.

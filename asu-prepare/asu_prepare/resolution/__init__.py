@@ -15,6 +15,7 @@ from .metadata import (
     TargetProfiles,
     UnknownProfileError,
     directory,
+    feeds_path,
     overview_path,
     profiles_path,
     read_json,
