@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from podman import PodmanClient
+from podman.domain.containers import Container
 from podman.errors import PodmanError
 from requests.exceptions import RequestException
 from typing_extensions import override
@@ -25,6 +26,7 @@ from .container import BuildContainer, ContainerEngine
 from .fencing import Fence, interface_settings
 from .podman_container import API_TIMEOUT, PodmanContainer, podman_answers
 from .podman_network import LABEL_SYSTEM, BuildNetwork, remove_networks
+from .podman_profile import forget_profile, profile_path
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +62,7 @@ class PodmanEngine(ContainerEngine):
         pinned = image if image.id else self.pin(image)
         with podman_answers("start a build container"):
             labels = {LABEL_SYSTEM: self._system, LABEL_KEY: key, LABEL_ATTEMPT: str(attempt)}
-            created = self._client.containers.create(
-                pinned.id, labels=labels, **_confinement(self._settings), **self._connection()
-            )
+            created = self._create(pinned.id, labels)
             fence = Fence(
                 self._client.api, self._settings, pinned.id, str(created.id), labels=labels
             )
@@ -101,6 +101,18 @@ class PodmanEngine(ContainerEngine):
     def remove_network(self) -> None:
         with contextlib.suppress(ContainerFailed), podman_answers("remove a worker's network"):
             self._network.remove()
+
+    def _create(self, image: str, labels: dict[str, str]) -> Container:
+        confinement = {**_confinement(self._settings), **self._connection()}
+        path = profile_path(self._client.api, image)
+        try:
+            return self._client.containers.create(
+                image, labels=labels, seccomp_profile_path=path, **confinement
+            )
+        except PodmanError as error:
+            if "seccomp" in str(error):
+                forget_profile(self._client.api)
+            raise
 
     def _connection(self) -> dict[str, Any]:
         """Return what a build container's network is made with, as podman-py names it."""

@@ -181,17 +181,12 @@ def test_a_mirror_is_found_by_its_name(podman: PodmanWorld) -> None:
         assert connect(container, f"{name}:{PORT}", f"{name}:{PORT + 1}") == [0, errno.EACCES]
 
 
-@pytest.mark.parametrize(
-    "prefix", [[], ["unshare", "--user", "--map-root-user"]], ids=["as it is", "as root of its own"]
-)
-def test_a_build_cannot_open_its_fence(podman: PodmanWorld, prefix: list[str]) -> None:
-    """Taking a rule away takes a capability over the network that the build does not have, nor can
-    give itself.
-    """
+def test_a_build_cannot_open_its_fence(podman: PodmanWorld) -> None:
+    """Taking a rule away takes a capability over the network that the build does not have."""
     with started(podman.engine(), IMAGE) as container:
-        assert container.run(
-            [*prefix, "python3", "-c", DELETE_RULE], deadline=60
-        ).stdout.strip() == str(errno.EPERM)
+        assert container.run(["python3", "-c", DELETE_RULE], deadline=60).stdout.strip() == str(
+            errno.EPERM
+        )
         assert connect(container, PRIVATE[0]) == [errno.EACCES]
 
 
