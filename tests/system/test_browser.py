@@ -125,6 +125,16 @@ def test_by_keyboard_alone(browser: Browser, home: str) -> None:
     browser.tab_to("a[data-sha256]")
 
 
+def test_in_german(home: str, tmp_path: Path) -> None:
+    """A browser gets the language that it asks for, in the parts that a script draws, too."""
+    with opened_browser(tmp_path, language="de") as browser:
+        browser.open(f"{home}/upgrade#target=lantiq/xrx200&profile=bt_homehub-v5a&packages=luci")
+        browser.wait_for("Image bauen")
+        browser.click("button[data-focus=build]")
+        browser.wait_for("Ihr Image ist fertig")
+        assert browser.barriers() == []
+
+
 def test_without_a_script(home: str, tmp_path: Path) -> None:
     """The pages load themselves again, and a download is a link."""
     with opened_browser(tmp_path, script=False) as browser:
