@@ -33,7 +33,15 @@ from pydantic_settings import (
 
 from .resolution import FeedUrl, InvalidFeedError
 
+CONFIG = "asu.toml"  # Where ASU_CONFIG names no other file.
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 COPY_MB_PER_SECOND = 20  # MiB; an old hard disk does as much while others use it, too.
+
+
+def _seconds(value: object) -> object:
+    """Return the seconds in a text such as 90, 30m, 24h or 7d."""
+    found = re.fullmatch(r" *([0-9]{1,9}) *([smhdw]) *", str(value))
+    return int(found[1]) * UNITS[found[2]] if found else value
 
 
 def _listed(value: object) -> object:
@@ -61,6 +69,7 @@ def _addresses(entries: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(addresses)
 
 
+Seconds = Annotated[PositiveInt, BeforeValidator(_seconds)]
 DelayList = Annotated[tuple[NonNegativeFloat, ...], NoDecode, BeforeValidator(_listed)]
 HttpUrlText = Annotated[str, Field(pattern=r"^https?://[^\s?#]+$")]
 AddressList = Annotated[
@@ -177,20 +186,21 @@ class Settings(BaseSettings):
     """Seconds for pulling an ImageBuilder image, and for unpacking a snapshot's."""
     max_output_mb: PositiveInt = 4096
     """Most that a build may put into the store, in MiB; beyond, `output-too-large`."""
-    build_ttl: PositiveInt = 86_400
-    """Seconds that a finished build of a release is remembered and its files are kept."""
-    build_ttl_unversioned: PositiveInt = 3_600
+    build_ttl: Seconds = 86_400
+    """Seconds that a finished build of a release is remembered and its files are kept; also 90s,
+    30m, 24h or 7d, as all settings that end in TTL."""
+    build_ttl_unversioned: Seconds = 3_600
     """Seconds that a finished build of `SNAPSHOT` or a branch's snapshot is remembered."""
-    build_defaults_ttl: PositiveInt = 1_800
+    build_defaults_ttl: Seconds = 1_800
     """Most seconds that a finished build with a first-boot script is remembered: only one device
     has a use for it."""
-    build_failure_ttl: PositiveInt = 600
+    build_failure_ttl: Seconds = 600
     """Seconds that a failure of the user's making is remembered."""
-    retry_failure_ttl: PositiveInt = 60
+    retry_failure_ttl: Seconds = 60
     """Seconds that polls still see a failure that a new request would retry."""
     store_budget_mb: NonNegativeInt = 0
     """MiB that the store may hold; beyond, builds that were unused for longest go first. 0: any."""
-    metadata_ttl: PositiveInt = 300
+    metadata_ttl: Seconds = 300
     """Seconds until a document of the downloads server is revalidated."""
     oldest_branch: str = "21.02"
     """The oldest branch that is served."""
@@ -218,7 +228,10 @@ class Settings(BaseSettings):
     files; each machine has its own."""
     log_format: Literal["text", "json"] = "text"
     """Lines for people, or one JSON object per line."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        BeforeValidator(lambda value: str(value).lower()),
+    ] = "info"
     """Least severity that is logged."""
 
     @classmethod
@@ -234,7 +247,7 @@ class Settings(BaseSettings):
         return (
             init_settings,
             env_settings,
-            TomlConfigSettingsSource(settings_cls, Path(os.environ.get("ASU_CONFIG", "asu.toml"))),
+            TomlConfigSettingsSource(settings_cls, Path(os.environ.get("ASU_CONFIG", CONFIG))),
         )
 
     @property

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt
+from pydantic import AliasChoices, BeforeValidator, Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -25,6 +25,7 @@ class Settings(BaseSettings):
     ] = 8001
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
+        BeforeValidator(lambda value: str(value).lower()),
         Field(
             description="Least severity that is logged; `debug` logs every request. "
             "`LOG_LEVEL` works too.",

@@ -6,6 +6,7 @@ AsuError
 │   │   └── ShareExceeded
 │   ├── DiskFull
 │   ├── TooManyListeners
+│   ├── NoWorker
 │   ├── QueueUnavailable
 │   │   └── MemoryFull
 │   ├── ContainerFailed

@@ -47,6 +47,7 @@ NOT_QUEUED = failures(
     errors.Overloaded,
     errors.ShareExceeded,
     errors.DiskFull,
+    errors.NoWorker,
     errors.MemoryFull,
 )
 PREVIEW = answered(

@@ -382,3 +382,20 @@ def test_an_audit_log_that_cannot_be_written_is_found_before_a_build_is_missing_
 
     assert levels == [Level.OK, Level.OK, Level.PROBLEM, Level.PROBLEM]
     assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+@pytest.mark.parametrize(
+    ("written", "level"), [("job_timeout = '10m'", "warning"), ("build_ttl = 7", "ok")]
+)
+def test_settings_that_nothing_reads_are_named(
+    written: str, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They came with the file of another server, or are misspelt."""
+    path = tmp_path / "asu.toml"
+    path.write_text(f"{written}\n")
+    monkeypatch.setenv("ASU_CONFIG", str(path))
+
+    found = checks_for(Settings(), part="api", host="127.0.0.1", port=8000)["settings"]()
+
+    assert found.level == level
+    assert ("job_timeout in asu.toml has no effect here" in found.detail) is (level == "warning")
