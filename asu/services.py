@@ -17,6 +17,7 @@ from .builds.capacity import Capacity
 from .builds.fleet import Fleet
 from .catalogue.devices import Devices
 from .catalogue.listings import Listings
+from .catalogue.package_search import PackageSearch
 from .catalogue.prepare_client import Preparer, PrepareService
 from .catalogue.public_names import PublicNames
 from .catalogue.renderings import Renderings
@@ -50,6 +51,7 @@ class Services:
     upstream: Upstream
     catalogue: Catalogue
     devices: Devices
+    packages: PackageSearch
     listings: Listings
     renderings: Renderings
     resolver: Resolver
@@ -108,6 +110,7 @@ def assemble(
         upstream=upstream,
         catalogue=catalogue,
         devices=Devices(upstream, catalogue),
+        packages=PackageSearch(upstream, gatherer, catalogue),
         listings=Listings(upstream, gatherer, catalogue, rules, settings.oldest_branch),
         renderings=Renderings(ttl=settings.metadata_ttl),
         resolver=resolver,

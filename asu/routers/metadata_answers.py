@@ -103,3 +103,34 @@ class DevicesAnswer(Answer):
     """Devices that have every word of the search, best first."""
 
     devices: list[DeviceAnswer]
+
+
+class PackageAnswer(Answer):
+    """A package that can be installed."""
+
+    name: str
+    version: str
+    size: int
+    """Bytes of its file."""
+    description: str
+    """Empty where the index has none."""
+
+
+class PackagesAnswer(Answer):
+    """Packages that have every word of the search, those with it in the name first."""
+
+    packages: list[PackageAnswer]
+
+
+class StoredFileAnswer(Answer):
+    """A file of a build."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class ListingAnswer(Answer):
+    """The files of a build."""
+
+    files: list[StoredFileAnswer]

@@ -181,6 +181,23 @@ async def devices(
     return {"devices": await services_of(request).devices.search(q, version, limit)}
 
 
+@router.get(
+    "/api/v1/packages",
+    summary="Search packages",
+    responses=answers(models.PackagesAnswer, *UNKNOWN, errors.InvalidRequest),
+)
+async def packages(
+    request: Request,
+    version: str,
+    target: str,
+    q: Annotated[str, Query(max_length=100, description="Words of name and description.")] = "",
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> dict[str, Any]:
+    """Search what a target can install in a version, by name and description."""
+    search = services_of(request).packages.search
+    return {"packages": await search(q, version, target, limit)}
+
+
 @router.get("/overview", include_in_schema=False)
 @router.get("/api/overview", include_in_schema=False)
 @router.get(

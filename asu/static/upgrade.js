@@ -65,11 +65,26 @@ function beginForm(form) {
     event.preventDefault();
     preview(fieldsOf(form, button)).catch(() => form.submit());
   });
+  if (form.elements.add) {
+    form.elements.add.addEventListener("input", () => suggest(form, form.elements.add));
+  }
   form.addEventListener("change", (event) => {
     if (event.target.dataset.redraws !== undefined) {
       form.requestSubmit();
     }
   });
+}
+
+// What is typed into `add` is searched, a moment after the last key.
+let typing = 0;
+
+function suggest(form, input) {
+  clearTimeout(typing);
+  typing = setTimeout(async () => {
+    const asked = new URLSearchParams({ q: input.value, version: form.elements.version.value, target: form.elements.target.value });
+    const found = input.value.length > 1 ? (await (await fetch("/api/v1/packages?" + asked)).json()).packages : [];
+    document.getElementById("packages").replaceChildren(...(found || []).map((each) => new Option(each.description, each.name)));
+  }, 250);
 }
 
 // --- A build that runs ---
