@@ -135,6 +135,8 @@ def _deployment(engine: Engine, kind: str, port: int, **more: str) -> Deployment
         "BUILD_NETWORK": NETWORK,
         # These are apart from the defaults, which a real system on this machine has.
         "FRONTEND_SUBNET": "10.89.248.0/24",
+        "FRONTEND_RANGE": "10.89.248.128/25",
+        "GATEWAY_ADDRESS": "10.89.248.2",
         "BACKEND_SUBNET": "10.89.251.0/24",
         "BACKEND_RANGE": "10.89.251.128/25",
         "REDIS_ADDRESS": "10.89.251.2",
