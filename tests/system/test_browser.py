@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING
 
 import pytest
@@ -181,3 +182,15 @@ def test_nothing_hostile_runs(browser: Browser, home: str) -> None:
 
     assert "<script>" in browser.run("return document.querySelector('[name=packages]').value")
     assert browser.run("return document.querySelectorAll('main img, main script').length") == 0
+
+
+def test_text_is_compressed(system: NativeSystem) -> None:
+    """Pages, their files and lists, for all who ask for it and for nobody else."""
+    port = int(system.environment["GATEWAY_PORT"])
+    paths = ("/stats", "/static/style.css", "/static/upgrade.js", "/json/v1/overview.json")
+    for path in paths:
+        for wanted, encoding in (("gzip", "gzip"), ("identity", None)):
+            connection = HTTPConnection("127.0.0.1", port, timeout=60)
+            connection.request("GET", path, headers={"Accept-Encoding": wanted})
+            assert connection.getresponse().getheader("Content-Encoding") == encoding, path
+            connection.close()
