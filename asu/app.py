@@ -105,8 +105,10 @@ async def _shown(request: Request, answer: Response) -> Response:
     if "text/html" not in request.headers.get("Accept", ""):
         return answer
     values = {"retry_after": None, **json.loads(bytes(answer.body))}
-    page = await asyncio.to_thread(render, "error.html", error=values)
-    answer.headers.update({**page_routes.HEADERS, "Vary": "Accept"})
+    page = await asyncio.to_thread(
+        render, "error.html", page_routes.language_of(request), error=values
+    )
+    answer.headers.update({**page_routes.HEADERS, "Vary": "Accept, Accept-Language"})
     del answer.headers["Content-Length"], answer.headers["Content-Type"]
     return HTMLResponse(page, answer.status_code, answer.headers)
 

@@ -31,7 +31,7 @@ from .operations.status import Status
 from .pages.stats_page import StatsPages
 from .records.api_records import Records
 from .records.redis_connections import async_redis, sync_redis
-from .resolution import Gatherer, load_rules
+from .resolution import LOOK_SECONDS, Gatherer, LiveRules, RuleSource
 from .settings import Settings
 from .statistics.figures import Figures
 from .statistics.redis_statistics import RedisStatistics
@@ -86,9 +86,9 @@ def assemble(
     statistics: RedisStatistics,
     fleet: Fleet,
     counts: Counts,
+    rules: RuleSource,
 ) -> Services:
     """Put the parts together; without a prepare service, all previews are made in this process."""
-    rules = load_rules()
     gatherer = Gatherer(upstream)
     resolver = Resolver(gatherer, rules, upstream.has_unconfirmed)
     catalogue = Catalogue(upstream, gatherer, settings, rules)
@@ -135,6 +135,7 @@ def assemble(
             fleet=fleet,
             upstream=upstream,
             preparer=preparer,
+            rules=rules,
         ),
         figures=figures,
         stats_pages=StatsPages(figures),
@@ -148,6 +149,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(SHARED_THREADS))
     redis, blocking = async_redis(settings.redis_url), sync_redis(settings.redis_url)
     store, counts = open_store(settings), Counts()
+    rules = LiveRules(settings.package_changes_dir)
+    looking = asyncio.create_task(_look_again(rules))
     try:
         async with (
             _web_client(settings.upstream_url if settings.upstream_is_private else None) as web,
@@ -176,10 +179,19 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 statistics=RedisStatistics(redis),
                 fleet=Fleet(redis),
                 counts=counts,
+                rules=rules,
             )
     finally:
+        looking.cancel()
         await redis.aclose()
         blocking.close()
+
+
+async def _look_again(rules: LiveRules) -> None:
+    """Read an operator's rules again when they change."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.to_thread(rules.look)
 
 
 def _web_client(private_url: str | None) -> WebClient:

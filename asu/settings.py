@@ -220,6 +220,9 @@ class Settings(BaseSettings):
     trusted_proxies: str = "127.0.0.1"
     """Addresses or networks, comma separated, that may name a caller's address (`X-Forwarded-For`):
     the gateway's."""
+    package_changes_dir: Path | None = None
+    """Directory of further package rules: files `*.toml` in the form of package_changes.toml, read
+    again when they change. asu-prepare needs the same ones."""
     disk_reserve_mb: NonNegativeInt = 1024
     """MiB that stay free where images are kept and made. Below, new builds are refused (529),
     accepted ones wait, all else goes on; `/readyz?verbose`, `asu check` and a metric report it."""

@@ -282,6 +282,9 @@ class HealthAnswer(_Answer):
     """The service answers."""
 
     status: Literal["ok"]
+    notice: Annotated[
+        str, Field(description="What to know although previews are made: a file of rules is wrong.")
+    ] = ""
 
 
 class VersionAnswer(_Answer):

@@ -1,5 +1,6 @@
 """What an operator can set: one frozen object that `__main__` reads from the environment."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, PositiveFloat, PositiveInt
@@ -73,6 +74,15 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[
         PositiveInt, Field(description="Largest request body; a larger one is answered with 413.")
     ] = 256 * 1024
+    package_changes_dir: Annotated[
+        Path | None,
+        Field(
+            description="Directory of further package rules: files `*.toml` in the form of "
+            "package_changes.toml, read again when they change. The API needs the same ones. "
+            "`PACKAGE_CHANGES_DIR` works too.",
+            validation_alias=AliasChoices("PREPARE_PACKAGE_CHANGES_DIR", "PACKAGE_CHANGES_DIR"),
+        ),
+    ] = None
     cors: Annotated[
         bool,
         Field(

@@ -22,7 +22,7 @@ from .prepare_request import PrepareRequest
 from .resolution import (
     ABSENT,
     Gatherer,
-    RuleBook,
+    RuleSource,
     UnknownProfileError,
     Version,
     advise,
@@ -45,7 +45,7 @@ class Previews:
 
     gatherer: Gatherer
     forecasts: Forecasts
-    rules: RuleBook
+    rules: RuleSource
     budget: float
     counts: Counts
 
@@ -72,7 +72,7 @@ class Previews:
             profile = await self._profile(request)
             fields = {**normalised_request(dict(request)), "profile": profile}
             wanted = package_request(fields)
-            resolution = await self.gatherer.decide(wanted, self.rules)
+            resolution = await self.gatherer.decide(wanted, self.rules.current)
             found = preview(fields, resolution) | PREPARED_BY
             return await self.forecasts.add_to(found, wanted, resolution) if solve else found
 
@@ -102,7 +102,11 @@ class Previews:
         raise await self._refusal(refused, version, request)
 
     def _check_version(self, version: Version, listed: Sequence[Version]) -> None:
-        branches = {*self.rules.branch_off_revisions, *(one.branch for one in listed), "SNAPSHOT"}
+        branches = {
+            *self.rules.current.branch_off_revisions,
+            *(one.branch for one in listed),
+            "SNAPSHOT",
+        }
         if version.branch not in branches:
             raise UnsupportedBranchError(branch=version.branch)
         if not version.is_snapshot and version not in listed:

@@ -18,7 +18,7 @@ from asu.resolution import (
     Gatherer,
     InvalidVersionError,
     PackageIndex,
-    RuleBook,
+    RuleSource,
     Version,
     feeds_path,
     normalised_profile,
@@ -46,7 +46,7 @@ class Listings:
         upstream: Upstream,
         gatherer: Gatherer,
         catalogue: Catalogue,
-        rules: RuleBook,
+        rules: RuleSource,
         oldest_branch: str,
     ) -> None:
         self._upstream, self._gatherer, self._catalogue = upstream, gatherer, catalogue
@@ -65,7 +65,9 @@ class Listings:
         branch up before every build and fails without it.
         """
         listed = (await self._catalogue.releases()).versions
-        names = {version.branch for version in listed} | set(self._rules.branch_off_revisions)
+        names = {version.branch for version in listed} | set(
+            self._rules.current.branch_off_revisions
+        )
         served = [Version.parse(name) for name in names]
         branches = sorted(
             (branch for branch in served if branch >= self._oldest_branch), reverse=True
@@ -113,8 +115,8 @@ class Listings:
             "name": name,
             "targets": targets,
         }
-        if name in self._rules.branch_off_revisions:
-            entry["branch_off_rev"] = self._rules.branch_off_revisions[name]
+        if name in self._rules.current.branch_off_revisions:
+            entry["branch_off_rev"] = self._rules.current.branch_off_revisions[name]
         return entry
 
     async def _targets_or_none(self, version: Version) -> dict[str, str]:
@@ -129,12 +131,15 @@ class Listings:
 
         Clients know no patterns: a rule with one gets an entry for each name that a release has.
         """
-        changes = []
-        for rule in self._rules.rules:
+        changes, rules = [], self._rules.current
+        for rule in rules.rules:
             if rule.add or rule.target or rule.profiles or not rule.lies_between(None, version):
                 continue
             for source in rule.sources(names):
-                entry: dict[str, Any] = {"source": source, "revision": self._rules.since(rule)}
+                entry: dict[str, Any] = {
+                    "source": source,
+                    "revision": rules.since(rule),
+                }
                 if target := rule.successor_of(source):
                     entry["target"] = target
                 if rule.mandatory:

@@ -8,7 +8,8 @@ from asu.errors import AsuError, ImpossibleSelection
 from asu.resolution import (
     Gatherer,
     Problem,
-    RuleBook,
+    Resolution,
+    RuleSource,
     package_request,
     preview,
     request_hash,
@@ -46,14 +47,20 @@ class Resolver:
     """Decides what requests lead to."""
 
     def __init__(
-        self, gatherer: Gatherer, rules: RuleBook, has_unconfirmed: Callable[[], bool]
+        self, gatherer: Gatherer, rules: RuleSource, has_unconfirmed: Callable[[], bool]
     ) -> None:
         self._gatherer, self._rules = gatherer, rules
         self._has_unconfirmed = has_unconfirmed
 
+    async def _decide(self, request: ValidatedRequest) -> Resolution:
+        wanted = package_request(request.fields)
+        return await self._gatherer.decide(wanted, self._rules.current)
+
     async def resolve(self, request: ValidatedRequest) -> ResolvedRequest:
         """Return the request that is to be built."""
-        resolution = await self._gatherer.decide(package_request(request.fields), self._rules)
+        resolution = await self._gatherer.decide(
+            package_request(request.fields), self._rules.current
+        )
         fields = resolved_fields(request.fields, resolution)
         return ResolvedRequest(fields, request_hash(fields), self._refusal(resolution.problems))
 
@@ -71,5 +78,7 @@ class Resolver:
 
     async def preview(self, request: ValidatedRequest) -> dict[str, Any]:
         """Return the preview, without what only the builds know."""
-        resolution = await self._gatherer.decide(package_request(request.fields), self._rules)
+        resolution = await self._gatherer.decide(
+            package_request(request.fields), self._rules.current
+        )
         return preview(request.fields, resolution)

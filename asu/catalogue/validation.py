@@ -15,7 +15,7 @@ from asu.resolution import (
     Gatherer,
     InvalidVersionError,
     Releases,
-    RuleBook,
+    RuleSource,
     TargetProfiles,
     UnknownProfileError,
     Version,
@@ -43,7 +43,7 @@ class Catalogue:
     """Answers from the downloads server's metadata."""
 
     def __init__(
-        self, upstream: Upstream, gatherer: Gatherer, settings: Settings, rules: RuleBook
+        self, upstream: Upstream, gatherer: Gatherer, settings: Settings, rules: RuleSource
     ) -> None:
         self._upstream, self._gatherer = upstream, gatherer
         self._settings, self._rules = settings, rules
@@ -135,7 +135,7 @@ class Catalogue:
         if version < self._oldest_branch:
             raise errors.UnsupportedBranch(branch=version.branch)
         listed = (await self.releases()).versions
-        branch_exists = version.branch in self._rules.branch_off_revisions or any(
+        branch_exists = version.branch in self._rules.current.branch_off_revisions or any(
             version.branch == other.branch for other in listed
         )
         if branch_exists and (version in listed or version.is_snapshot):

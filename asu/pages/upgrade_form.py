@@ -14,6 +14,15 @@ from asu.errors import InvalidRequest
 from asu.web.request_mistakes import described, summary
 
 MAX_FIELDS = 2 * MAX_PACKAGES
+# What a preview counts, and the words for one and for several.
+COUNTED = (
+    ("problems", "problem", "problems"),
+    ("warnings", "warning", "warnings"),
+    ("replaced", "package is replaced", "packages are replaced"),
+    ("added", "is added", "are added"),
+    ("removed", "is removed", "are removed"),
+    ("downgrades", "is older than now", "are older than now"),
+)
 _WORDS = re.compile(r"[\s,]+")
 _APK = re.compile(r"([\w.+-]+?)-[0-9][\w.+~]*(?:-r[0-9]+)?")
 
@@ -132,19 +141,11 @@ def _once(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in words if word))
 
 
-def counts_in_words(preview: Mapping[str, Any]) -> str:
-    """Return how much a preview changes, in one sentence."""
+def counted(preview: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """Return how much a preview changes: numbers, and the words that follow them."""
     counts = preview["counts"]
-    parts = [
-        f"{counts[name]} {one if counts[name] == 1 else more}"
-        for name, one, more in (
-            ("problems", "problem", "problems"),
-            ("warnings", "warning", "warnings"),
-            ("replaced", "package is replaced", "packages are replaced"),
-            ("added", "is added", "are added"),
-            ("removed", "is removed", "are removed"),
-            ("downgrades", "is older than now", "are older than now"),
-        )
-        if counts.get(name)
+    return [
+        (count, one if count == 1 else more)
+        for name, one, more in COUNTED
+        if (count := counts.get(name))
     ]
-    return f"{', '.join(parts)}." if parts else "Nothing changes in what you asked for."

@@ -22,7 +22,7 @@ from .metadata import (
     targets_path,
 )
 from .outcome import Change, InferredVersion, PackageRequest, Problem, Resolution
-from .package_changes import Rule, RuleBook, load_rules
+from .package_changes import Rule, RuleBook, RuleSource
 from .package_resolution import resolve
 from .preview import package_request, preview, resolved_fields
 from .request_hash import (
@@ -32,4 +32,5 @@ from .request_hash import (
     ordered_packages,
     request_hash,
 )
+from .rule_files import LOOK_SECONDS, LiveRules, load_rules
 from .versions import InvalidVersionError, Version, is_older_package

@@ -307,7 +307,8 @@ class HealthAnswer(Answer):
 
     status: Literal["ok", "unavailable"]
     notice: str = ""
-    """What to know although requests can be served: that no worker is alive."""
+    """What to know although requests can be served: that no worker is alive, or that a file of
+    PACKAGE_CHANGES_DIR is wrong."""
     checks: dict[str, Any] = {}
     """Only with `?verbose`."""
 

@@ -165,7 +165,7 @@ def test_a_failed_build_is_found_again_when_polls_have_forgotten_it(world: World
     assert polled.status_code == 404
     for text in (fresh, answer.text):
         assert "<mark> * opkg_install_cmd: Cannot install package luci.</mark>" in text
-        assert "use luci-ssl instead" in text
+        assert "Use luci-ssl instead" in text
         assert "impossible-selection" in text
     again_key = world.client.post("/upgrade/build", data=again).headers["location"]
     assert again_key == f"/build/{key}"
@@ -234,5 +234,5 @@ def test_browsers_get_errors_as_pages_and_programs_as_json(world: World) -> None
         shown, told = world.client.get(path, headers=browser), world.client.get(path)
         found = page(shown, told.status_code)
         assert "/" in [link["href"] for link in found.all("a")]
-        assert shown.headers["vary"] == "Accept"
+        assert shown.headers["vary"] == "Accept, Accept-Language"
         assert told.json()["detail"]

@@ -14,6 +14,7 @@ from asu.catalogue.prepare_client import PrepareService
 from asu.errors import AsuError
 from asu.operations.metrics import Counts
 from asu.records.build_record import Attempt
+from asu.resolution import RuleSource, load_rules
 from asu.services import Services, assemble
 from asu.settings import Settings
 from asu.upstream.downloads_server import Upstream
@@ -212,6 +213,7 @@ def opened(
     statistics: ImitatedStatistics | None = None,
     store: MemoryStore | None = None,
     fleet: MemoryFleet | None = None,
+    rules: RuleSource | None = None,
     **changes: Any,
 ) -> Iterator[World]:
     """Run the API over in-memory parts, or over those that are given."""
@@ -235,6 +237,7 @@ def opened(
             statistics=counted,
             fleet=noted,
             counts=Counts(),
+            rules=rules or load_rules(),
         )
 
     app = create_app(wanted, open_services)
