@@ -132,7 +132,7 @@ async def preview(request: Request) -> HTMLResponse:
         form = await completed(form, device, services.catalogue)
         made = await preview_of(request, form.request())
     except AsuError as error:
-        return await _upgrade_page(request, form, trouble=error.detail, code=error.status)
+        return await _upgrade_page(request, form, trouble=error.body()["detail"], code=error.status)
     return await _upgrade_page(request, form, preview=preview_view(made))
 
 
@@ -144,7 +144,7 @@ async def build_upgrade(request: Request) -> Response:
         form = read_form(await request.body())
         answer = await ask_for(request, form.request())
     except AsuError as error:
-        return await _upgrade_page(request, form, trouble=error.detail, code=error.status)
+        return await _upgrade_page(request, form, trouble=error.body()["detail"], code=error.status)
     key = json.loads(answer.body)["request_hash"]
     return RedirectResponse(f"/build/{key}", HTTPStatus.SEE_OTHER)
 

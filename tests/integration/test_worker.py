@@ -258,8 +258,10 @@ def test_a_build_that_takes_too_long_is_stopped(worker: WorkerWorld) -> None:
     wait_until_no_container(worker, 10)
 
 
-def test_a_build_that_lacks_memory_says_so(worker: WorkerWorld) -> None:
-    """What the kernel killed is told as such, and not as a mistake of the user's packages."""
+def test_a_build_that_lacks_memory_says_so(
+    worker: WorkerWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says what the kernel killed; the user reads that the selection is not the cause."""
     body = worker.build(
         packages=["luci"],
         with_settings=worker.settings.model_copy(update={"container_memory_mb": 16}),
@@ -270,7 +272,8 @@ def test_a_build_that_lacks_memory_says_so(worker: WorkerWorld) -> None:
         "container-failed",
         "infra",
     ), body["detail"]
-    assert "killed" in body["detail"]
+    assert "your request is not the cause" in body["detail"]
+    assert "a program in it was killed" in caplog.text
     wait_until_no_container(worker, 10)
 
 
