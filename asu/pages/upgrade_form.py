@@ -27,10 +27,6 @@ _WORDS = re.compile(r"[\s,]+")
 _APK = re.compile(r"([\w.+-]+?)-[0-9][\w.+~]*(?:-r[0-9]+)?")
 
 
-class UnreadableForm(Exception):
-    """What was sent is no form; the message says what to do."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpgradeForm:
     """What the person chose so far. Names are those of the request's fields."""
@@ -83,11 +79,11 @@ class UpgradeForm:
 
 
 def read_form(body: bytes) -> UpgradeForm:
-    """Read what a browser sends; raises UnreadableForm."""
+    """Read what a browser sends; raises InvalidRequest."""
     try:
         fields = parse_qs(body.decode(), max_num_fields=MAX_FIELDS)
     except ValueError as error:  # Also UnicodeDecodeError.
-        raise UnreadableForm("The form cannot be read. Go back and send it again.") from error
+        raise InvalidRequest(reason="The form cannot be read; send it again.") from error
     one = {name: values[-1].strip() for name, values in fields.items()}
     form = UpgradeForm(
         **{name: one.get(name, "") for name in _TEXTS},
@@ -110,7 +106,7 @@ _TEXTS = ("target", "profile", "version", "from_version", "filesystem", "rootfs_
 
 
 def _pasted(form: UpgradeForm, text: str) -> UpgradeForm:
-    """Take device, release and packages from what the device printed; raises UnreadableForm."""
+    """Take device, release and packages from what the device printed; raises InvalidRequest."""
     try:
         board, end = json.JSONDecoder().raw_decode(text[text.index("{") :])
         return replace(
@@ -123,8 +119,8 @@ def _pasted(form: UpgradeForm, text: str) -> UpgradeForm:
             diff_packages=True,
         )
     except (ValueError, LookupError, TypeError, RecursionError):
-        raise UnreadableForm(
-            "This is not what the command prints. Copy all of its output, from the first { on."
+        raise InvalidRequest(
+            reason="This is not what the command prints. Copy all of its output."
         ) from None
 
 

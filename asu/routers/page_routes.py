@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -16,16 +17,15 @@ from typing_extensions import override
 
 from asu.builds.poll_answer import difference
 from asu.errors import AsuError, QueueUnavailable
-from asu.operations.metrics import BUILD_REQUESTS
 from asu.pages.build_page import build_view
 from asu.pages.swagger import policy_of, swagger_page
 from asu.pages.templating import render
 from asu.pages.translations import ENGLISH, wanted_language
-from asu.pages.upgrade_form import UnreadableForm, UpgradeForm, read_form
+from asu.pages.upgrade_form import UpgradeForm, read_form
 from asu.pages.upgrade_page import SHOWN, completed, device_of, preview_view
-from asu.services import Services, services_of
-from asu.web.client_address import client_of
+from asu.services import services_of
 
+from .build_routes import ask_for, preview_of
 from .documentation import Router
 
 router = Router(include_in_schema=False)
@@ -125,45 +125,28 @@ async def upgrade(
 @router.post("/upgrade", summary="Preview an upgrade, for people")
 async def preview(request: Request) -> HTMLResponse:
     """Show what the request in the form leads to."""
-    services = services_of(request)
+    form, services = UpgradeForm(), services_of(request)
     try:
         form = read_form(await request.body())
-    except UnreadableForm as error:
-        return await _upgrade_page(request, UpgradeForm(), trouble=str(error), code=422)
-    try:
-        form = await _completed(services, form)
-        validated = await services.catalogue.validate(form.request())
-        made = await services.preparer.prepare(validated, request.state.request_id)
-        is_ready = await services.builds.is_cached(made["request_hash"])
+        device = await device_of(services.devices, form)
+        form = await completed(form, device, services.catalogue)
+        made = await preview_of(request, form.request())
     except AsuError as error:
         return await _upgrade_page(request, form, trouble=error.detail, code=error.status)
-    return await _upgrade_page(
-        request, form, preview=preview_view({**made, "cache_available": is_ready})
-    )
+    return await _upgrade_page(request, form, preview=preview_view(made))
 
 
 @router.post("/upgrade/build", summary="Build what was previewed, for people")
 async def build_upgrade(request: Request) -> Response:
     """Ask for the build in the form, and lead to its page."""
-    services = services_of(request)
+    form = UpgradeForm()
     try:
         form = read_form(await request.body())
-    except UnreadableForm as error:
-        return await _upgrade_page(request, UpgradeForm(), trouble=str(error), code=422)
-    try:
-        validated = await services.catalogue.validate(form.request())
-        resolved = await services.resolver.resolve(validated)
-        client = client_of(request.client.host if request.client else "")
-        answer = await services.builds.request(resolved, request.state.request_id, client)
+        answer = await ask_for(request, form.request())
     except AsuError as error:
         return await _upgrade_page(request, form, trouble=error.detail, code=error.status)
-    services.counts.add(BUILD_REQUESTS, "hit" if answer.status == HTTPStatus.OK else "miss")
-    return RedirectResponse(f"/build/{resolved.key}", HTTPStatus.SEE_OTHER)
-
-
-async def _completed(services: Services, form: UpgradeForm) -> UpgradeForm:
-    device = await device_of(services.devices, form)
-    return await completed(form, device, services.catalogue)
+    key = json.loads(answer.body)["request_hash"]
+    return RedirectResponse(f"/build/{key}", HTTPStatus.SEE_OTHER)
 
 
 async def _upgrade_page(
