@@ -30,6 +30,8 @@ from .settings import Settings
 from .web.edge import Cors, Edge, error_response, plain_error
 from .web.request_mistakes import described, summary
 
+# As readers of /docs need them.
+TAGS = ("builds", "prepare", "store", "metadata", "statistics", "operations")
 # The framework raises 400 only for a body that it cannot decode.
 BROKEN_BODY = (
     "The request body cannot be read: it must be JSON in UTF-8, not nested without end, "
@@ -51,6 +53,7 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
         summary="OpenWrt firmware images on demand",
         license_info={"name": "GPL-2.0-only"},
         lifespan=lifespan,
+        openapi_tags=[{"name": name} for name in TAGS],
         redirect_slashes=False,
         docs_url=None,  # Ours have a policy (page_routes).
         redoc_url=None,
@@ -105,8 +108,10 @@ async def _shown(request: Request, answer: Response) -> Response:
     if "text/html" not in request.headers.get("Accept", ""):
         return answer
     values = {"retry_after": None, **json.loads(bytes(answer.body))}
-    page = await asyncio.to_thread(render, "error.html", error=values)
-    answer.headers.update({**page_routes.HEADERS, "Vary": "Accept"})
+    page = await asyncio.to_thread(
+        render, "error.html", page_routes.language_of(request), error=values
+    )
+    answer.headers.update({**page_routes.HEADERS, "Vary": "Accept, Accept-Language"})
     del answer.headers["Content-Length"], answer.headers["Content-Type"]
     return HTMLResponse(page, answer.status_code, answer.headers)
 

@@ -12,15 +12,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from asu import __version__
 from asu.operations.status import HourCounts
 
+from .translations import ENGLISH, catalogue
+
 PACKAGE = "asu"
 KIB = 1024
 TITLE = ("vendor", "model", "variant")
 CAUSES = {"user": "the selection", "upstream": "OpenWrt's servers", "infra": "this server"}
 
 
-def render(template: str, **values: object) -> str:
-    """Return a page; raises UndefinedError for a name that has no value."""
-    return _environment().get_template(template).render(values)
+def render(template: str, language: str = ENGLISH, /, **values: object) -> str:
+    """Return a page in a language; raises UndefinedError for a name that has no value."""
+    return _environment(language).get_template(template).render(values)
 
 
 @cache
@@ -31,15 +33,25 @@ def asset(name: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _environment(language: str) -> Environment:
     environment = Environment(
         loader=PackageLoader(PACKAGE),
+        extensions=["jinja2.ext.i18n"],
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         auto_reload=False,
     )
-    environment.globals |= {"asset": asset, "version": __version__}
+    environment.policies["ext.i18n.trimmed"] = True
+    texts = catalogue(language)
+    # Not the newer style of the extension, which would not escape a value that has no translation.
+    environment.globals |= {
+        "_": lambda text: texts.get(text, text),
+        "gettext": lambda text: texts.get(text, text),
+        "language": language,
+        "asset": asset,
+        "version": __version__,
+    }
     environment.filters |= {
         "bytes": in_bytes,
         "cause": lambda fault: CAUSES.get(fault, "something unknown"),

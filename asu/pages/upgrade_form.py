@@ -14,12 +14,17 @@ from asu.errors import InvalidRequest
 from asu.web.request_mistakes import described, summary
 
 MAX_FIELDS = 2 * MAX_PACKAGES
+# What a preview counts, and the words for one and for several.
+COUNTED = (
+    ("problems", "problem", "problems"),
+    ("warnings", "warning", "warnings"),
+    ("replaced", "package is replaced", "packages are replaced"),
+    ("added", "is added", "are added"),
+    ("removed", "is removed", "are removed"),
+    ("downgrades", "is older than now", "are older than now"),
+)
 _WORDS = re.compile(r"[\s,]+")
 _APK = re.compile(r"([\w.+-]+?)-[0-9][\w.+~]*(?:-r[0-9]+)?")
-
-
-class UnreadableForm(Exception):
-    """What was sent is no form; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +79,11 @@ class UpgradeForm:
 
 
 def read_form(body: bytes) -> UpgradeForm:
-    """Read what a browser sends; raises UnreadableForm."""
+    """Read what a browser sends; raises InvalidRequest."""
     try:
         fields = parse_qs(body.decode(), max_num_fields=MAX_FIELDS)
     except ValueError as error:  # Also UnicodeDecodeError.
-        raise UnreadableForm("The form cannot be read. Go back and send it again.") from error
+        raise InvalidRequest(reason="The form cannot be read; send it again.") from error
     one = {name: values[-1].strip() for name, values in fields.items()}
     form = UpgradeForm(
         **{name: one.get(name, "") for name in _TEXTS},
@@ -101,7 +106,7 @@ _TEXTS = ("target", "profile", "version", "from_version", "filesystem", "rootfs_
 
 
 def _pasted(form: UpgradeForm, text: str) -> UpgradeForm:
-    """Take device, release and packages from what the device printed; raises UnreadableForm."""
+    """Take device, release and packages from what the device printed; raises InvalidRequest."""
     try:
         board, end = json.JSONDecoder().raw_decode(text[text.index("{") :])
         return replace(
@@ -114,8 +119,8 @@ def _pasted(form: UpgradeForm, text: str) -> UpgradeForm:
             diff_packages=True,
         )
     except (ValueError, LookupError, TypeError, RecursionError):
-        raise UnreadableForm(
-            "This is not what the command prints. Copy all of its output, from the first { on."
+        raise InvalidRequest(
+            reason="This is not what the command prints. Copy all of its output."
         ) from None
 
 
@@ -132,19 +137,11 @@ def _once(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in words if word))
 
 
-def counts_in_words(preview: Mapping[str, Any]) -> str:
-    """Return how much a preview changes, in one sentence."""
+def counted(preview: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """Return how much a preview changes: numbers, and the words that follow them."""
     counts = preview["counts"]
-    parts = [
-        f"{counts[name]} {one if counts[name] == 1 else more}"
-        for name, one, more in (
-            ("problems", "problem", "problems"),
-            ("warnings", "warning", "warnings"),
-            ("replaced", "package is replaced", "packages are replaced"),
-            ("added", "is added", "are added"),
-            ("removed", "is removed", "are removed"),
-            ("downgrades", "is older than now", "are older than now"),
-        )
-        if counts.get(name)
+    return [
+        (count, one if count == 1 else more)
+        for name, one, more in COUNTED
+        if (count := counts.get(name))
     ]
-    return f"{', '.join(parts)}." if parts else "Nothing changes in what you asked for."

@@ -8,7 +8,7 @@ from asu.catalogue.devices import Devices
 from asu.catalogue.validation import Catalogue
 from asu.resolution import Version
 
-from .upgrade_form import UpgradeForm, counts_in_words
+from .upgrade_form import UpgradeForm, counted
 
 SHOWN = 12  # Devices of a search.
 # In the order of harm.
@@ -65,7 +65,7 @@ def preview_view(preview: Mapping[str, Any]) -> dict[str, Any]:
             for each in diff[kind]
         ]
     return {
-        "sentence": counts_in_words(preview),
+        "counts": counted(preview),
         "groups": [
             (title, group)
             for action, title in ACTIONS

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -16,15 +17,15 @@ from typing_extensions import override
 
 from asu.builds.poll_answer import difference
 from asu.errors import AsuError, QueueUnavailable
-from asu.operations.metrics import BUILD_REQUESTS
 from asu.pages.build_page import build_view
 from asu.pages.swagger import policy_of, swagger_page
 from asu.pages.templating import render
-from asu.pages.upgrade_form import UnreadableForm, UpgradeForm, read_form
+from asu.pages.translations import ENGLISH, wanted_language
+from asu.pages.upgrade_form import UpgradeForm, read_form
 from asu.pages.upgrade_page import SHOWN, completed, device_of, preview_view
-from asu.services import Services, services_of
-from asu.web.client_address import client_of
+from asu.services import services_of
 
+from .build_routes import ask_for, preview_of
 from .documentation import Router
 
 router = Router(include_in_schema=False)
@@ -37,6 +38,11 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 FORM_POLICY = HEADERS["Content-Security-Policy"].replace("form-action 'none'", "form-action 'self'")
+
+
+def language_of(request: Request) -> str:
+    """Return the language that the reader's browser asks for."""
+    return wanted_language(request.headers.get("Accept-Language", ""))
 
 
 class StaticAssets(StaticFiles):
@@ -113,55 +119,38 @@ async def upgrade(
     services = services_of(request)
     found = await services.devices.search(q, None, SHOWN) if q else []
     form = UpgradeForm(target=target, profile=profile)
-    return await _upgrade_page(services, form, words=q, found=found)
+    return await _upgrade_page(request, form, words=q, found=found)
 
 
 @router.post("/upgrade", summary="Preview an upgrade, for people")
 async def preview(request: Request) -> HTMLResponse:
     """Show what the request in the form leads to."""
-    services = services_of(request)
+    form, services = UpgradeForm(), services_of(request)
     try:
         form = read_form(await request.body())
-    except UnreadableForm as error:
-        return await _upgrade_page(services, UpgradeForm(), trouble=str(error), code=422)
-    try:
-        form = await _completed(services, form)
-        validated = await services.catalogue.validate(form.request())
-        made = await services.preparer.prepare(validated, request.state.request_id)
-        is_ready = await services.builds.is_cached(made["request_hash"])
+        device = await device_of(services.devices, form)
+        form = await completed(form, device, services.catalogue)
+        made = await preview_of(request, form.request())
     except AsuError as error:
-        return await _upgrade_page(services, form, trouble=error.detail, code=error.status)
-    return await _upgrade_page(
-        services, form, preview=preview_view({**made, "cache_available": is_ready})
-    )
+        return await _upgrade_page(request, form, trouble=error.detail, code=error.status)
+    return await _upgrade_page(request, form, preview=preview_view(made))
 
 
 @router.post("/upgrade/build", summary="Build what was previewed, for people")
 async def build_upgrade(request: Request) -> Response:
     """Ask for the build in the form, and lead to its page."""
-    services = services_of(request)
+    form = UpgradeForm()
     try:
         form = read_form(await request.body())
-    except UnreadableForm as error:
-        return await _upgrade_page(services, UpgradeForm(), trouble=str(error), code=422)
-    try:
-        validated = await services.catalogue.validate(form.request())
-        resolved = await services.resolver.resolve(validated)
-        client = client_of(request.client.host if request.client else "")
-        answer = await services.builds.request(resolved, request.state.request_id, client)
+        answer = await ask_for(request, form.request())
     except AsuError as error:
-        return await _upgrade_page(services, form, trouble=error.detail, code=error.status)
-    services.counts.add(BUILD_REQUESTS, "hit" if answer.status == HTTPStatus.OK else "miss")
-    return RedirectResponse(f"/build/{resolved.key}", HTTPStatus.SEE_OTHER)
-
-
-async def _completed(services: Services, form: UpgradeForm) -> UpgradeForm:
-    device = await device_of(services.devices, form)
-    return await completed(form, device, services.catalogue)
+        return await _upgrade_page(request, form, trouble=error.detail, code=error.status)
+    key = json.loads(answer.body)["request_hash"]
+    return RedirectResponse(f"/build/{key}", HTTPStatus.SEE_OTHER)
 
 
 async def _upgrade_page(
-    services: Services,
+    request: Request,
     form: UpgradeForm,
     *,
     trouble: str = "",
@@ -170,7 +159,7 @@ async def _upgrade_page(
     words: str = "",
     found: Sequence[Mapping[str, Any]] = (),
 ) -> HTMLResponse:
-    device = None
+    services, device = services_of(request), None
     with contextlib.suppress(AsuError):  # Then the page says so, or only offers less.
         device = await device_of(services.devices, form)
         form = await completed(form, device, services.catalogue) if form.profile else form
@@ -178,6 +167,7 @@ async def _upgrade_page(
     answer = await _page(
         "upgrade.html",
         code,
+        language_of(request),
         form=form,
         device_title=device["title"] if device else form.profile,
         versions=list(dict.fromkeys([*versions, form.version])),
@@ -190,6 +180,7 @@ async def _upgrade_page(
     # It repeats the request, the first-boot script included.
     answer.headers["Cache-Control"] = "no-store"
     answer.headers["Content-Security-Policy"] = FORM_POLICY
+    answer.headers["Vary"] = "Accept-Language"
     return answer
 
 
@@ -206,12 +197,14 @@ async def build(
     compared = difference(body, await services.builds.known(other)) if other else None
     answer = await _page(
         "build.html",
+        language=language_of(request),
         **build_view(body, files),
         log="\n".join(text for _, text in entries),
         after=entries[-1][0] if entries else "0",
         difference=compared,
     )
     answer.headers["Content-Security-Policy"] = FORM_POLICY
+    answer.headers["Vary"] = "Accept-Language"
     return answer
 
 
@@ -228,6 +221,10 @@ async def redoc() -> RedirectResponse:
     return RedirectResponse("/docs", 308)
 
 
-async def _page(template: str, code: int = 200, **values: object) -> HTMLResponse:
+async def _page(
+    template: str, code: int = 200, language: str = ENGLISH, **values: object
+) -> HTMLResponse:
     # The first use of a template compiles it, which takes tens of milliseconds.
-    return HTMLResponse(await asyncio.to_thread(render, template, **values), code, HEADERS)
+    return HTMLResponse(
+        await asyncio.to_thread(render, template, language, **values), code, HEADERS
+    )

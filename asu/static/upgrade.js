@@ -100,7 +100,7 @@ function text(id, value) {
 
 function duration(seconds) {
   if (seconds === null || seconds === undefined) {
-    return "not known";
+    return document.getElementById("eta").dataset.unknown;
   }
   const minutes = Math.floor(seconds / 60);
   return minutes ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
@@ -144,12 +144,12 @@ function watch(build) {
 
 async function download(link) {
   const verdict = link.parentElement.querySelector(".verdict");
-  verdict.textContent = "Downloading…";
+  verdict.textContent = verdict.dataset.loading;
   const content = await (await fetch(link.href)).arrayBuffer();
   const digest = [...new Uint8Array(await crypto.subtle.digest("SHA-256", content))]
     .map((byte) => byte.toString(16).padStart(2, "0")).join("");
   if (digest !== link.dataset.sha256) {
-    verdict.textContent = "What arrived is not what was built. Do not install it; try again.";
+    verdict.textContent = verdict.dataset.wrong;
     verdict.classList.add("red");
     return;
   }
@@ -157,7 +157,7 @@ async function download(link) {
   saved.href = URL.createObjectURL(new Blob([content]));
   saved.download = link.download;
   saved.click();
-  verdict.textContent = "Downloaded, SHA-256 is right.";
+  verdict.textContent = verdict.dataset.right;
 }
 
 function begin() {

@@ -166,6 +166,8 @@ class Sweep:
                 self._notes.note_worker(WorkerNote(trouble=self._trouble, disk_free=free))
 
     def _remove_files(self, swept: Swept) -> None:
+        with _alone("first-boot scripts", swept):
+            self._records.erase_scripts()
         usage = None
         with _alone("files", swept):
             for key in self._store.expire(self._lifetimes, self._records.is_known):

@@ -226,7 +226,16 @@ class Deployment:
         )
         # Never rewritten: it is the judge's witness.
         yield Program(
-            name="redis", command=("redis-server", *redis, "--auto-aof-rewrite-percentage", "0")
+            name="redis",
+            command=(
+                "redis-server",
+                *redis,
+                "--auto-aof-rewrite-percentage",
+                "0",
+                "--rename-command",
+                "BGREWRITEAOF",
+                "",
+            ),
         )
         service = ("podman", "system", "service", "--time=0", f"unix://{settings.podman_socket}")
         yield Program(name="podman", command=service, environment=self.podman.environment)

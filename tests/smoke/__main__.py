@@ -127,7 +127,11 @@ def _free_port() -> int:
 
 def _deployment(engine: Engine, kind: str, port: int, **more: str) -> Deployment:
     settings = {
+        # Without digests, which no stand-in has.
         "PYTHON_IMAGE": images.PYTHON,
+        "NGINX_IMAGE": images.NGINX,
+        "REDIS_IMAGE": images.REDIS,
+        "PROMETHEUS_IMAGE": images.PROMETHEUS,
         "ASU_TAG": "smoke",
         "REVISION": images.revision(),
         "UPSTREAM_URL": images.FEEDS,

@@ -127,7 +127,9 @@ class Browser:
 
 
 @contextmanager
-def opened_browser(downloads: Path, *, script: bool = True) -> Iterator[Browser]:
+def opened_browser(
+    downloads: Path, *, script: bool = True, language: str = "en"
+) -> Iterator[Browser]:
     """Open a browser whose downloads go to a directory, until the end of the `with`."""
     driver = subprocess.Popen(
         ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -139,7 +141,10 @@ def opened_browser(downloads: Path, *, script: bool = True) -> Iterator[Browser]
             for line in driver.stdout
             if "started successfully on port" in line
         )
-        preferences: dict[str, object] = {"download.default_directory": str(downloads)}
+        preferences: dict[str, object] = {
+            "download.default_directory": str(downloads),
+            "intl.accept_languages": language,
+        }
         if not script:
             preferences["profile.managed_default_content_settings.javascript"] = 2
         options = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING
 
 import pytest
@@ -125,6 +126,16 @@ def test_by_keyboard_alone(browser: Browser, home: str) -> None:
     browser.tab_to("a[data-sha256]")
 
 
+def test_in_german(home: str, tmp_path: Path) -> None:
+    """A browser gets the language that it asks for, in the parts that a script draws, too."""
+    with opened_browser(tmp_path, language="de") as browser:
+        browser.open(f"{home}/upgrade#target=lantiq/xrx200&profile=bt_homehub-v5a&packages=luci")
+        browser.wait_for("Image bauen")
+        browser.click("button[data-focus=build]")
+        browser.wait_for("Ihr Image ist fertig")
+        assert browser.barriers() == []
+
+
 def test_without_a_script(home: str, tmp_path: Path) -> None:
     """The pages load themselves again, and a download is a link."""
     with opened_browser(tmp_path, script=False) as browser:
@@ -171,3 +182,15 @@ def test_nothing_hostile_runs(browser: Browser, home: str) -> None:
 
     assert "<script>" in browser.run("return document.querySelector('[name=packages]').value")
     assert browser.run("return document.querySelectorAll('main img, main script').length") == 0
+
+
+def test_text_is_compressed(system: NativeSystem) -> None:
+    """Pages, their files and lists, for all who ask for it and for nobody else."""
+    port = int(system.environment["GATEWAY_PORT"])
+    paths = ("/stats", "/static/style.css", "/static/upgrade.js", "/json/v1/overview.json")
+    for path in paths:
+        for wanted, encoding in (("gzip", "gzip"), ("identity", None)):
+            connection = HTTPConnection("127.0.0.1", port, timeout=60)
+            connection.request("GET", path, headers={"Accept-Encoding": wanted})
+            assert connection.getresponse().getheader("Content-Encoding") == encoding, path
+            connection.close()

@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from asu.errors import BuildFailed, ImpossibleSelection
+from asu.errors import BuildFailed, ImpossibleSelection, InvalidRequest
 from asu.pages.build_page import marked
-from asu.pages.upgrade_form import UnreadableForm, UpgradeForm, read_form
+from asu.pages.upgrade_form import UpgradeForm, read_form
 from tests.twins.memory_upstream import MemoryUpstream
 from tests.unit.test_pages import Page
 from tests.unit.worlds import REQUEST, World, indexed, opened
@@ -165,7 +165,7 @@ def test_a_failed_build_is_found_again_when_polls_have_forgotten_it(world: World
     assert polled.status_code == 404
     for text in (fresh, answer.text):
         assert "<mark> * opkg_install_cmd: Cannot install package luci.</mark>" in text
-        assert "use luci-ssl instead" in text
+        assert "Use luci-ssl instead" in text
         assert "impossible-selection" in text
     again_key = world.client.post("/upgrade/build", data=again).headers["location"]
     assert again_key == f"/build/{key}"
@@ -195,7 +195,7 @@ def test_a_pasted_device_is_understood() -> None:
         diff_packages=True,
     )
     for wrong in (b"pasted=nothing", b"pasted={}", b"pasted={%5B", b"\xff=%ff&a", b"a=1&" * 5000):
-        with pytest.raises(UnreadableForm):
+        with pytest.raises(InvalidRequest):
             read_form(wrong)
 
 
@@ -231,8 +231,8 @@ def test_browsers_get_errors_as_pages_and_programs_as_json(world: World) -> None
     """With the same status; what may be cached depends on who asks."""
     browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     for path in ("/nothing", f"/build/{'0' * 64}", "/store/x/y", "/api/v1/devices?limit=0"):
-        shown, told = world.client.get(path, headers=browser), world.client.get(path)
-        found = page(shown, told.status_code)
+        shown, plain = world.client.get(path, headers=browser), world.client.get(path)
+        found = page(shown, plain.status_code)
         assert "/" in [link["href"] for link in found.all("a")]
-        assert shown.headers["vary"] == "Accept"
-        assert told.json()["detail"]
+        assert shown.headers["vary"] == "Accept, Accept-Language"
+        assert plain.json()["detail"]
