@@ -6,8 +6,7 @@ compare them with a manifest.
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +17,7 @@ from asu.resolution import (
     Gatherer,
     InvalidVersionError,
     PackageIndex,
+    RuleBook,
     RuleSource,
     Version,
     feeds_path,
@@ -75,24 +75,29 @@ class Listings:
         snapshots = [Version.parse(f"{branch}-SNAPSHOT") for branch in branches]
         snapshots.insert(0, Version.parse("SNAPSHOT"))
         held = await asyncio.gather(*(self._names(one, listed) for one in snapshots))
-        packages: frozenset[str] = frozenset().union(*held)
+        rules = self._rules.current
+        # Going through all names takes 20 ms, in which no poll would be answered.
+        sources = await asyncio.to_thread(_sources, rules, held)
         described = await asyncio.gather(
-            *(self._branch(one, listed, packages) for one in snapshots)
+            *(self._branch(one, listed, rules, sources) for one in snapshots)
         )
         return {entry["name"]: entry for entry in described}
 
-    async def _names(self, snapshot: Version, listed: Sequence[Version]) -> frozenset[str]:
-        """Return the package names of a branch's newest release, or of its snapshot, if known."""
+    async def _names(self, snapshot: Version, listed: Sequence[Version]) -> PackageIndex:
+        """Return the packages of a branch's newest release, or of its snapshot, as far as known."""
         releases = (one for one in listed if one.branch == snapshot.branch)
         version = next((one for one in releases if not one.is_candidate), snapshot)
         try:
-            index = await self._gatherer.feed_packages(version, NAMED_BY)
+            return await self._gatherer.feed_packages(version, NAMED_BY)
         except (DocumentMissingError, DocumentUnavailableError):
-            return frozenset()
-        return frozenset(name for part in index.parts for name in part)
+            return PackageIndex(())
 
     async def _branch(
-        self, snapshot: Version, listed: Sequence[Version], names: AbstractSet[str]
+        self,
+        snapshot: Version,
+        listed: Sequence[Version],
+        rules: RuleBook,
+        sources: Mapping[str, Sequence[str]],
     ) -> dict[str, Any]:
         """Describe a branch. Its targets are those of its snapshot and its two newest releases.
 
@@ -110,7 +115,7 @@ class Listings:
             "enabled": True,
             "snapshot": snapshot.is_development,
             "path_packages": "DEPRECATED",
-            "package_changes": self._package_changes(snapshot, names),
+            "package_changes": _package_changes(snapshot, rules, sources),
             "versions": [*(version.text for version in versions), snapshot.text],
             "name": name,
             "targets": targets,
@@ -125,28 +130,6 @@ class Listings:
             return dict(await self._catalogue.targets(version))
         except UpstreamError:
             return {}
-
-    def _package_changes(self, version: Version, names: AbstractSet[str]) -> list[dict[str, Any]]:
-        """Return the rules that clients apply by themselves, one entry for each plain name.
-
-        Clients know no patterns: a rule with one gets an entry for each name that a release has.
-        """
-        changes, rules = [], self._rules.current
-        for rule in rules.rules:
-            if rule.add or rule.target or rule.profiles or not rule.lies_between(None, version):
-                continue
-            for source in rule.sources(names):
-                entry: dict[str, Any] = {
-                    "source": source,
-                    "revision": rules.since(rule),
-                }
-                if target := rule.successor_of(source):
-                    entry["target"] = target
-                if rule.mandatory:
-                    entry["mandatory"] = True
-                changes.append(entry)
-        # Replacements first, each kind in the order of its making.
-        return sorted(changes, key=lambda one: ("target" not in one, int(one["revision"])))
 
     async def profile(self, version_text: str, target: str, name: str) -> Rendering:
         """Return a profile with the metadata of its target; `{}` if there is no such profile."""
@@ -196,6 +179,33 @@ class Listings:
         if not await self._catalogue.has_target(version, target):
             raise NotFound
         return version
+
+
+def _sources(rules: RuleBook, indexes: Iterable[PackageIndex]) -> dict[str, list[str]]:
+    """Return the plain names that each rule replaces or removes, by its id.
+
+    Clients know no patterns: a rule with one has each name that some release has.
+    """
+    names = frozenset(name for index in indexes for part in index.parts for name in part)
+    general = (rule for rule in rules.rules if not (rule.add or rule.target or rule.profiles))
+    return {rule.id: rule.sources(names) for rule in general}
+
+
+def _package_changes(
+    version: Version, rules: RuleBook, sources: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """Return the changes that clients apply by themselves, one entry for each name."""
+    changes = []
+    for rule in rules.rules:
+        for source in sources.get(rule.id, ()) if rule.lies_between(None, version) else ():
+            entry: dict[str, Any] = {"source": source, "revision": rules.since(rule)}
+            if target := rule.successor_of(source):
+                entry["target"] = target
+            if rule.mandatory:
+                entry["mandatory"] = True
+            changes.append(entry)
+    # Replacements first, each kind in the order of its making.
+    return sorted(changes, key=lambda one: ("target" not in one, int(one["revision"])))
 
 
 def _merged(index: PackageIndex, name: str) -> dict[str, str]:

@@ -79,6 +79,11 @@ def check_network(settings: Settings) -> Finding:
         )
     if (condition := _podman(settings)) is None:
         return NO_PODMAN
+    return judge_network(name, condition)
+
+
+def judge_network(name: str, condition: "PodmanCondition") -> Finding:
+    """Say whether podman has the network, and whether bridges keep their hardware addresses."""
     netavark = f"netavark {condition.netavark or 'of an unknown version'}"
     if name not in condition.networks:
         return problem(

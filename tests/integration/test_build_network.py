@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asu.worker.fencing import NEIGHBOURS
+from asu.worker.podman_condition import read_podman_condition
 from tests.integration.podman_world import output, started
 from tests.integration.test_fence import IMAGE, PATIENCE, PORT, connect, made_network
 
@@ -221,3 +222,16 @@ def test_neighbours_are_asked_for_often_and_there_is_no_ipv6(podman: PodmanWorld
         assert output(container, "cat", *paths).split() == list(NEIGHBOURS.values())
         if socket.has_ipv6 and Path("/proc/net/if_inet6").exists():
             assert output(container, "cat", "/proc/net/if_inet6") == ""
+
+
+def test_a_bridge_that_changes_its_address_is_found(podman: PodmanWorld) -> None:
+    """Two containers on one bridge, which netavark leaves to the kernel before 1.9."""
+    with made_network(podman) as network:
+        settings = podman.settings(container_network=network)
+        with started(podman.engine(container_network=network), IMAGE):
+            assert read_podman_condition(settings).unsteady == ()
+            with started(podman.engine(container_network=network), IMAGE):
+                condition = read_podman_condition(settings)
+
+    version = [int(part) for part in condition.netavark.split(".")]
+    assert bool(condition.unsteady) == (version < [1, 9])

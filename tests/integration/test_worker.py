@@ -148,6 +148,26 @@ def test_a_worker_told_to_end_finishes_its_build_first(lone_worker: WorkerWorld)
     wait_until_no_container(lone_worker, 10)
 
 
+def test_a_worker_has_one_network_for_its_time(lone_worker: WorkerWorld) -> None:
+    """It is made for the first build, stays for the next, and is gone when the worker has ended."""
+    if lone_worker.settings.container_network == "none":
+        pytest.skip("containers have no network here")
+    process = lone_worker.start_worker()
+    seen = []
+    for packages in (["vim"], ["tmux"]):
+        key = lone_worker.ask(packages=packages)
+        lone_worker.wake_worker()
+        lone_worker.wait_until_ended(key, seconds=BUILD_SECONDS)
+        seen.append(lone_worker.podman.networks(lone_worker.system))
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(BUILD_SECONDS) == 0
+    assert len(seen[0]) == 1
+    assert seen[0] == seen[1]
+    assert lone_worker.podman.networks(lone_worker.system) == []
+
+
 def test_a_dead_workers_images_are_not_left_in_the_store(lone_worker: WorkerWorld) -> None:
     """The build process dies with its worker: nothing is published by a process that nobody
     watches.
