@@ -33,7 +33,7 @@ BASE_INDEX = f"releases/{VERSION}/packages/mips_24kc/base/index.json"
 # Seconds: far more than a local answer takes, far less than a fault lasts; and what a test can
 # stand.
 BUDGET, PATIENT = 0.4, 5.0
-HANGING = 1.5  # Seconds for what does not hang beside what does.
+HANGING = 4.0  # Seconds for what does not hang beside what does.
 DEVICES = {
     "bt_homehub-v5a": {
         "device_packages": ["kmod-dsa-gswip"],
