@@ -62,6 +62,9 @@ fuzz: install ## Send what the OpenAPI files allow, and much that they do not, t
 audit: install ## Look for known vulnerabilities in what the locks pin; AUDIT_ARGS=--strict fails where nobody can tell
 	@$(VENV)/python -m misc.supply audit $(AUDIT_ARGS)
 
+pin: install ## Pin the container images of the deployment files to the digests that their tags have today
+	@$(VENV)/python -m misc.supply pin
+
 sbom: install ## Write what both container images hold to .run/sbom (CycloneDX)
 	@$(VENV)/python -m misc.supply sbom .run/sbom
 

@@ -1,17 +1,21 @@
 """The application: routers, the edge, and the one place where errors become HTTP."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from . import __version__, errors
 from .pages import swagger
+from .pages.templating import render
 from .routers import (
     build_routes,
     health_routes,
@@ -26,6 +30,8 @@ from .settings import Settings
 from .web.edge import Cors, Edge, error_response, plain_error
 from .web.request_mistakes import described, summary
 
+# As readers of /docs need them.
+TAGS = ("builds", "prepare", "store", "metadata", "statistics", "operations")
 # The framework raises 400 only for a body that it cannot decode.
 BROKEN_BODY = (
     "The request body cannot be read: it must be JSON in UTF-8, not nested without end, "
@@ -47,6 +53,7 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
         summary="OpenWrt firmware images on demand",
         license_info={"name": "GPL-2.0-only"},
         lifespan=lifespan,
+        openapi_tags=[{"name": name} for name in TAGS],
         redirect_slashes=False,
         docs_url=None,  # Ours have a policy (page_routes).
         redoc_url=None,
@@ -91,28 +98,42 @@ def _count(scope: Scope, status: int) -> None:
     services.counts.add_request(route, scope["method"], status)
 
 
-async def _asu_error(_: Request, error: Exception) -> Response:
+async def _asu_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.AsuError)  # noqa: S101  # The handler is only for this class.
-    return error_response(error)
+    return await _shown(request, error_response(error))
 
 
-async def _invalid_request(_: Request, error: Exception) -> Response:
+async def _shown(request: Request, answer: Response) -> Response:
+    """Return an error as a page if a browser opened this address; programs get it as JSON."""
+    if "text/html" not in request.headers.get("Accept", ""):
+        return answer
+    values = {"retry_after": None, **json.loads(bytes(answer.body))}
+    page = await asyncio.to_thread(
+        render, "error.html", page_routes.language_of(request), error=values
+    )
+    answer.headers.update({**page_routes.HEADERS, "Vary": "Accept, Accept-Language"})
+    del answer.headers["Content-Length"], answer.headers["Content-Type"]
+    return HTMLResponse(page, answer.status_code, answer.headers)
+
+
+async def _invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     found = error.errors()
     mistakes = described(found)
     reason = summary(mistakes, len(found))
-    return error_response(errors.InvalidRequest(reason=reason, errors=mistakes))
+    answer = error_response(errors.InvalidRequest(reason=reason, errors=mistakes))
+    return await _shown(request, answer)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return error_response(errors.NotFound())
+        return await _shown(request, error_response(errors.NotFound()))
     headers = Headers(error.headers)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = headers.get("Allow", "other methods")
         response = error_response(errors.MethodNotAllowed(method=request.method, allowed=allowed))
         response.headers.update(headers)
-        return response
+        return await _shown(request, response)
     detail = BROKEN_BODY if error.status_code == HTTPStatus.BAD_REQUEST else None
-    return plain_error(error.status_code, detail, headers)
+    return await _shown(request, plain_error(error.status_code, detail, headers))

@@ -23,23 +23,45 @@ from .resolution import InvalidVersionError, Version, normalised_request
 
 MAX_PACKAGES = 1_000  # The largest request of a real device seen has 372 packages.
 MAX_REPOSITORIES = 16
+MAX_NUMBER = 1_000_000_000
+# What answers show in place of a first-boot script; owut reports a script that it does not see.
+WITHHELD = "(withheld)"
 
-NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}"
+# Names joined with commas are one name, which no index has. An empty one means nothing.
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.,+-]{0,127}"
 # pydantic's regular expressions match `$` only at the very end, so a trailing newline is refused.
-PackageName = Annotated[str, StringConstraints(pattern=rf"^-?{NAME}$", max_length=129)]
+PackageName = Annotated[str, StringConstraints(pattern=rf"^(?:-?{NAME})?$", max_length=129)]
 InstalledName = Annotated[str, StringConstraints(pattern=rf"^{NAME}$", max_length=128)]
 PackageVersion = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+,~-]{1,128}$")]
 TARGET = r"[a-z0-9_-]{1,64}/[a-z0-9_-]{1,64}"
 Target = Annotated[str, StringConstraints(pattern=rf"^{TARGET}$")]
 Profile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.,+-]{0,127}$")]
 VersionCode = Annotated[str, StringConstraints(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9_.+-]{0,63})?$")]
-# The name of a file for opkg, beside NAME.sig and the packages themselves: no dots. Never an
-# option: no dash before it.
-RepositoryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 # Printable ASCII but quotes and backslash.
 RepositoryUrl = Annotated[str, StringConstraints(pattern=r"^[!#-&(-\[\]-~]{1,512}$")]
 # Ids of rules, and of changes that concern one package: new-default-NAME, gone-default-NAME.
 ChangeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,159}$")]
+
+
+def _no_file_of_others(name: str) -> str:
+    """Refuse names of files that opkg keeps beside the list of a feed, which has its name."""
+    if name.endswith((".sig", ".ipk", ".apk")):
+        raise ValueError("must not be the name of another file")
+    return name
+
+
+# Never an option: no dash before it.
+RepositoryName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"),
+    AfterValidator(_no_file_of_others),
+]
+
+
+def _no_placeholder(script: str | None) -> str | None:
+    if script == WITHHELD:
+        raise ValueError("must be the script itself")
+    return script
 
 
 def _version(text: str) -> str:
@@ -94,11 +116,17 @@ class BuildRequest(BaseModel):
         _not_too_many(MAX_PACKAGES),
     ] = {}
     diff_packages: bool = False
-    defaults: Annotated[str | None, Field(max_length=65_536)] = None
+    defaults: Annotated[str | None, Field(max_length=65_536), AfterValidator(_no_placeholder)] = (
+        None
+    )
+    # The largest is a setting; this bound is for what is no size at all.
     rootfs_size_mb: Annotated[
-        Annotated[int, Field(ge=1, le=10_240)] | None, BeforeValidator(_no_boolean)
+        Annotated[int, Field(ge=1, le=MAX_NUMBER)] | None, BeforeValidator(_no_boolean)
     ] = None
-    filesystem: Literal["squashfs", "ext4", "ubifs", "jffs2"] | None = None
+    filesystem: (
+        Literal["squashfs", "ext4", "ubifs", "erofs", "jffs2", "jffs2-nand", "targz", "cpiogz"]
+        | None
+    ) = None
     repositories: Annotated[
         dict[RepositoryName, RepositoryUrl],
         Field(max_length=MAX_REPOSITORIES),
@@ -149,9 +177,9 @@ def without_asker(request: Mapping[str, Any]) -> dict[str, Any]:
 def echo(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return a request as answers show it, without the first-boot script and `ASKERS_OWN`.
 
-    Where there is a script, `defaults` is "", since clients know it as a text.
+    Where there is a script, `defaults` is a fixed text, which no request may bring.
     """
-    return {**without_asker(request), "defaults": "" if request.get("defaults") else None}
+    return {**without_asker(request), "defaults": WITHHELD if request.get("defaults") else None}
 
 
 BUILD_KEY = re.compile(r"[0-9a-f]{64}")

@@ -6,6 +6,7 @@ Each imports what it needs when it runs: the processes are smaller, and start fa
 import argparse
 import gc
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from pathlib import Path
 from .errors import AsuError
 from .logs import configure_logging
 from .settings import Settings, UnusableSettings, read_settings
+from .unread_settings import unread_settings
+
+log = logging.getLogger(__name__)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -34,6 +38,9 @@ def run(options: argparse.Namespace) -> None:
             _show_mistakes(error.mistakes, options)
         raise SystemExit("\n".join(f"asu: {mistake}" for mistake in error.mistakes)) from None
     configure_logging(settings.log_level, settings.log_format)
+    if options.command in {"api", "worker"}:
+        for sentence in unread_settings():
+            log.warning("%s", sentence)
     _COMMANDS[options.command](settings, options)
 
 

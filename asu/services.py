@@ -17,6 +17,7 @@ from .builds.capacity import Capacity
 from .builds.fleet import Fleet
 from .catalogue.devices import Devices
 from .catalogue.listings import Listings
+from .catalogue.package_search import PackageSearch
 from .catalogue.prepare_client import Preparer, PrepareService
 from .catalogue.public_names import PublicNames
 from .catalogue.renderings import Renderings
@@ -30,7 +31,7 @@ from .operations.status import Status
 from .pages.stats_page import StatsPages
 from .records.api_records import Records
 from .records.redis_connections import async_redis, sync_redis
-from .resolution import Gatherer, load_rules
+from .resolution import LOOK_SECONDS, Gatherer, LiveRules, RuleSource
 from .settings import Settings
 from .statistics.figures import Figures
 from .statistics.redis_statistics import RedisStatistics
@@ -50,6 +51,7 @@ class Services:
     upstream: Upstream
     catalogue: Catalogue
     devices: Devices
+    packages: PackageSearch
     listings: Listings
     renderings: Renderings
     resolver: Resolver
@@ -84,11 +86,11 @@ def assemble(
     statistics: RedisStatistics,
     fleet: Fleet,
     counts: Counts,
+    rules: RuleSource,
 ) -> Services:
     """Put the parts together; without a prepare service, all previews are made in this process."""
-    rules = load_rules()
     gatherer = Gatherer(upstream)
-    resolver = Resolver(gatherer, rules)
+    resolver = Resolver(gatherer, rules, upstream.has_unconfirmed)
     catalogue = Catalogue(upstream, gatherer, settings, rules)
     preparer = Preparer(resolver, prepare_service, partial(counts.add, PREVIEW_FALLBACKS))
     figures = Figures(
@@ -108,6 +110,7 @@ def assemble(
         upstream=upstream,
         catalogue=catalogue,
         devices=Devices(upstream, catalogue),
+        packages=PackageSearch(upstream, gatherer, catalogue),
         listings=Listings(upstream, gatherer, catalogue, rules, settings.oldest_branch),
         renderings=Renderings(ttl=settings.metadata_ttl),
         resolver=resolver,
@@ -132,6 +135,7 @@ def assemble(
             fleet=fleet,
             upstream=upstream,
             preparer=preparer,
+            rules=rules,
         ),
         figures=figures,
         stats_pages=StatsPages(figures),
@@ -145,6 +149,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(SHARED_THREADS))
     redis, blocking = async_redis(settings.redis_url), sync_redis(settings.redis_url)
     store, counts = open_store(settings), Counts()
+    rules = LiveRules(settings.package_changes_dir)
+    looking = asyncio.create_task(_look_again(rules))
     try:
         async with (
             _web_client(settings.upstream_url if settings.upstream_is_private else None) as web,
@@ -173,10 +179,19 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 statistics=RedisStatistics(redis),
                 fleet=Fleet(redis),
                 counts=counts,
+                rules=rules,
             )
     finally:
+        looking.cancel()
         await redis.aclose()
         blocking.close()
+
+
+async def _look_again(rules: LiveRules) -> None:
+    """Read an operator's rules again when they change."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.to_thread(rules.look)
 
 
 def _web_client(private_url: str | None) -> WebClient:

@@ -33,7 +33,15 @@ from pydantic_settings import (
 
 from .resolution import FeedUrl, InvalidFeedError
 
+CONFIG = "asu.toml"  # Where ASU_CONFIG names no other file.
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 COPY_MB_PER_SECOND = 20  # MiB; an old hard disk does as much while others use it, too.
+
+
+def _seconds(value: object) -> object:
+    """Return the seconds in a text such as 90, 30m, 24h or 7d."""
+    found = re.fullmatch(r" *([0-9]{1,9}) *([smhdw]) *", str(value))
+    return int(found[1]) * UNITS[found[2]] if found else value
 
 
 def _listed(value: object) -> object:
@@ -61,6 +69,7 @@ def _addresses(entries: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(addresses)
 
 
+Seconds = Annotated[PositiveInt, BeforeValidator(_seconds)]
 DelayList = Annotated[tuple[NonNegativeFloat, ...], NoDecode, BeforeValidator(_listed)]
 HttpUrlText = Annotated[str, Field(pattern=r"^https?://[^\s?#]+$")]
 AddressList = Annotated[
@@ -131,7 +140,8 @@ class Settings(BaseSettings):
     container_socket_path: Path = Path("/run/podman/podman.sock")
     """Socket of the podman service that runs the builds."""
     container_network: str = "asu-build"
-    """podman network of the build containers; `none` gives them no network."""
+    """podman network after whose example each worker makes one for its builds; `none` gives them no
+    network."""
     container_fence: bool = True
     """Whether builds are kept from what CONTAINER_EGRESS does not name; off where a firewall of the
     machine does so."""
@@ -176,20 +186,21 @@ class Settings(BaseSettings):
     """Seconds for pulling an ImageBuilder image, and for unpacking a snapshot's."""
     max_output_mb: PositiveInt = 4096
     """Most that a build may put into the store, in MiB; beyond, `output-too-large`."""
-    build_ttl: PositiveInt = 86_400
-    """Seconds that a finished build of a release is remembered and its files are kept."""
-    build_ttl_unversioned: PositiveInt = 3_600
+    build_ttl: Seconds = 86_400
+    """Seconds that a finished build of a release is remembered and its files are kept; also 90s,
+    30m, 24h or 7d, as all settings that end in TTL."""
+    build_ttl_unversioned: Seconds = 3_600
     """Seconds that a finished build of `SNAPSHOT` or a branch's snapshot is remembered."""
-    build_defaults_ttl: PositiveInt = 1_800
+    build_defaults_ttl: Seconds = 1_800
     """Most seconds that a finished build with a first-boot script is remembered: only one device
     has a use for it."""
-    build_failure_ttl: PositiveInt = 600
+    build_failure_ttl: Seconds = 600
     """Seconds that a failure of the user's making is remembered."""
-    retry_failure_ttl: PositiveInt = 60
+    retry_failure_ttl: Seconds = 60
     """Seconds that polls still see a failure that a new request would retry."""
     store_budget_mb: NonNegativeInt = 0
     """MiB that the store may hold; beyond, builds that were unused for longest go first. 0: any."""
-    metadata_ttl: PositiveInt = 300
+    metadata_ttl: Seconds = 300
     """Seconds until a document of the downloads server is revalidated."""
     oldest_branch: str = "21.02"
     """The oldest branch that is served."""
@@ -209,6 +220,9 @@ class Settings(BaseSettings):
     trusted_proxies: str = "127.0.0.1"
     """Addresses or networks, comma separated, that may name a caller's address (`X-Forwarded-For`):
     the gateway's."""
+    package_changes_dir: Path | None = None
+    """Directory of further package rules: files `*.toml` in the form of package_changes.toml, read
+    again when they change. asu-prepare needs the same ones."""
     disk_reserve_mb: NonNegativeInt = 1024
     """MiB that stay free where images are kept and made. Below, new builds are refused (529),
     accepted ones wait, all else goes on; `/readyz?verbose`, `asu check` and a metric report it."""
@@ -217,7 +231,10 @@ class Settings(BaseSettings):
     files; each machine has its own."""
     log_format: Literal["text", "json"] = "text"
     """Lines for people, or one JSON object per line."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        BeforeValidator(lambda value: str(value).lower()),
+    ] = "info"
     """Least severity that is logged."""
 
     @classmethod
@@ -233,7 +250,7 @@ class Settings(BaseSettings):
         return (
             init_settings,
             env_settings,
-            TomlConfigSettingsSource(settings_cls, Path(os.environ.get("ASU_CONFIG", "asu.toml"))),
+            TomlConfigSettingsSource(settings_cls, Path(os.environ.get("ASU_CONFIG", CONFIG))),
         )
 
     @property

@@ -56,7 +56,15 @@ class ProblemAnswer(_Answer):
 
     package: str
     kind: Annotated[
-        Literal["unknown", "removed", "renamed", "conflict", "elsewhere", "missing-dependency"],
+        Literal[
+            "unknown",
+            "removed",
+            "renamed",
+            "conflict",
+            "elsewhere",
+            "missing-dependency",
+            "version",
+        ],
         Field(
             description="`missing-dependency` and `conflict` come from the forecast, with the "
             "chain of packages that leads there."
@@ -228,6 +236,13 @@ class ErrorAnswer(_Answer):
     errors: Annotated[
         list[MistakeAnswer], Field(description="All mistakes of an invalid request.")
     ] = []
+    suggested: Annotated[
+        dict[str, str] | None,
+        Field(
+            description="`target` and `profile` to ask for instead: sure with the code "
+            "`device-moved`, else a guess that a person must confirm."
+        ),
+    ] = None
 
 
 class RulesAnswer(_Answer):
@@ -267,6 +282,9 @@ class HealthAnswer(_Answer):
     """The service answers."""
 
     status: Literal["ok"]
+    notice: Annotated[
+        str, Field(description="What to know although previews are made: a file of rules is wrong.")
+    ] = ""
 
 
 class VersionAnswer(_Answer):

@@ -1,8 +1,9 @@
 """What an operator can set: one frozen object that `__main__` reads from the environment."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt
+from pydantic import AliasChoices, BeforeValidator, Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -25,6 +26,7 @@ class Settings(BaseSettings):
     ] = 8001
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
+        BeforeValidator(lambda value: str(value).lower()),
         Field(
             description="Least severity that is logged; `debug` logs every request. "
             "`LOG_LEVEL` works too.",
@@ -72,6 +74,15 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[
         PositiveInt, Field(description="Largest request body; a larger one is answered with 413.")
     ] = 256 * 1024
+    package_changes_dir: Annotated[
+        Path | None,
+        Field(
+            description="Directory of further package rules: files `*.toml` in the form of "
+            "package_changes.toml, read again when they change. The API needs the same ones. "
+            "`PACKAGE_CHANGES_DIR` works too.",
+            validation_alias=AliasChoices("PREPARE_PACKAGE_CHANGES_DIR", "PACKAGE_CHANGES_DIR"),
+        ),
+    ] = None
     cors: Annotated[
         bool,
         Field(

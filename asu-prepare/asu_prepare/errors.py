@@ -3,8 +3,12 @@
 PrepareError
 ├── InvalidRequestError        a field is missing or malformed, or the body is no JSON
 ├── UnsupportedDistroError
+├── UnsupportedBranchError
+├── UnsupportedVersionError
+├── UnsupportedTargetError     the version has no such target
 ├── UnsupportedProfileError    the target has no such device
 ├── AmbiguousProfileError      several devices of the target claim the name
+├── DeviceMovedError           the version has the device in another target
 ├── BodyTooLargeError
 ├── NotFoundError
 ├── MethodNotAllowedError
@@ -38,10 +42,11 @@ class PrepareError(Exception):
         self,
         *,
         errors: Iterable[Mapping[str, Any]] = (),
+        suggested: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         **values: object,
     ) -> None:
-        self.errors = list(errors)
+        self.details = {"errors": list(errors), "suggested": suggested}
         self.headers = headers
         self.detail = " ".join((type(self).__doc__ or "").split()).format(**values)
         super().__init__(self.code)
@@ -57,8 +62,7 @@ class PrepareError(Exception):
             "detail": self.detail,
             "code": self.code,
         }
-        if self.errors:
-            body["errors"] = self.errors
+        body |= {name: value for name, value in self.details.items() if value}
         return Response(to_json(body), self.status, self.headers, "application/json")
 
 
@@ -74,14 +78,38 @@ class UnsupportedDistroError(PrepareError):
     code, status, title = "unsupported-distro", 400, "Bad Request"
 
 
+class UnsupportedBranchError(PrepareError):
+    """Unsupported branch: {branch}"""
+
+    code, status, title = "unsupported-branch", 400, "Bad Request"
+
+
+class UnsupportedVersionError(PrepareError):
+    """Unsupported version: {version}"""
+
+    code, status, title = "unsupported-version", 400, "Bad Request"
+
+
+class UnsupportedTargetError(PrepareError):
+    """Unsupported target: {value}{hint}"""
+
+    code, status, title = "unsupported-target", 400, "Bad Request"
+
+
 class UnsupportedProfileError(PrepareError):
-    """Unsupported profile: {profile} is not a device of {target} in {version}; check its name."""
+    """Unsupported profile: {value}{hint}"""
 
     code, status, title = "unsupported-profile", 400, "Bad Request"
 
 
+class DeviceMovedError(PrepareError):
+    """Unsupported {field}: {value}{hint}"""
+
+    code, status, title = "device-moved", 400, "Bad Request"
+
+
 class AmbiguousProfileError(PrepareError):
-    """Unsupported profile: {profile} is claimed by several devices; ask for one of {candidates}."""
+    """Unsupported profile: {profile} is claimed by more than one; ask for one of {candidates}"""
 
     code, status, title = "ambiguous-profile", 400, "Bad Request"
 

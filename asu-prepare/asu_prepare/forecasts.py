@@ -15,7 +15,7 @@ from .resolution import (
     Gatherer,
     PackageRequest,
     Resolution,
-    RuleBook,
+    RuleSource,
     TargetProfiles,
     Version,
 )
@@ -42,7 +42,7 @@ class Forecasts:
 
     gatherer: Gatherer
     pools: Pools
-    rules: RuleBook
+    rules: RuleSource
 
     async def add_to(
         self, preview: dict[str, Any], request: PackageRequest, resolution: Resolution
@@ -109,7 +109,7 @@ class Forecasts:
             wanted=wanted,
             named=frozenset(one["package"] for one in known if one["kind"] != "conflict"),
         )
-        for exclusive in () if request.version.has_apk else self.rules.exclusives:
+        for exclusive in () if request.version.has_apk else self.rules.current.exclusives:
             names = (one.package.plain_name for one in solution.installed)
             members = sorted(name for name in names if exclusive.members.fullmatch(name))
             if len(members) > 1:

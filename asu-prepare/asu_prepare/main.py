@@ -1,5 +1,6 @@
 """The application: routes, errors and what surrounds them. Nothing happens at import."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,7 +24,7 @@ from .forecasts import Forecasts
 from .metrics import FETCHES, PREVIEWS, Counts
 from .middleware import Edge
 from .previews import Previews
-from .resolution import Gatherer, load_rules
+from .resolution import LOOK_SECONDS, Gatherer, LiveRules
 from .routes import (
     add_documentation_routes,
     add_metrics_route,
@@ -47,7 +48,7 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
 
     Without `documents` those of the downloads server are used.
     """
-    rules, counts = load_rules(), Counts()
+    rules, counts = LiveRules(settings.package_changes_dir), Counts()
     if documents is None:
         private = [settings.upstream_url] if settings.upstream_is_private else []
         client = WebClient(user_agent=f"asu-prepare/{__version__}", private_urls=private)
@@ -68,7 +69,9 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        looking = asyncio.create_task(_look_again(rules))
         yield
+        looking.cancel()
         await pools.close()
         await documents.close()
 
@@ -100,6 +103,13 @@ def create_app(settings: Settings, documents: CachedDocuments | None = None) -> 
     add_documentation_routes(app)
     _add_error_handlers(app, counts)
     return app
+
+
+async def _look_again(rules: LiveRules) -> None:
+    """Read an operator's rules again when they change."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.to_thread(rules.look)
 
 
 def _add_error_handlers(app: FastAPI, counts: Counts) -> None:

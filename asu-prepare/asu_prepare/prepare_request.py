@@ -22,24 +22,44 @@ MAX_PACKAGES = 1_000  # The largest list seen from a real device has 372 names.
 MAX_REPOSITORIES = 16  # A release has five feeds of its own.
 # Far above what the API admits by its own setting; this service only passes the script on.
 MAX_DEFAULTS = 64 * 1024
-MAX_ROOTFS_MB = 10 * 1024  # Beyond any flash; the API has its own, smaller limit.
+MAX_ROOTFS_MB = 1_000_000_000  # For what is no size at all; the API has its own, smaller limit.
+WITHHELD = "(withheld)"  # What answers of the API show in place of a script.
 
 # In pydantic `$` matches at the very end only, so a trailing newline is refused.
-_NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}"
-PackageEntry = Annotated[str, StringConstraints(pattern=rf"^-?{_NAME}$")]
+# Names joined with commas are one name, which no index has. An empty one means nothing.
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.,+-]{0,127}"
+PackageEntry = Annotated[str, StringConstraints(pattern=rf"^(?:-?{_NAME})?$")]
 PackageName = Annotated[str, StringConstraints(pattern=rf"^{_NAME}$")]
 PackageVersion = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+,~-]{1,128}$")]
 Target = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}/[a-z0-9_-]{1,64}$")]
 Profile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.,+-]{0,127}$")]
 VersionCode = Annotated[str, StringConstraints(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9_.+-]{0,63})?$")]
-# The name of a file for opkg, beside NAME.sig and the packages themselves: no dots. Never an
-# option: no dash before it.
-RepositoryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 # Printable ASCII without the space, both quotes and the backslash.
 RepositoryUrl = Annotated[str, StringConstraints(pattern=r"^[!#-&(-\[\]-~]{1,512}$")]
 RepositoryKey = Annotated[str, StringConstraints(max_length=4_096)]
 # The id of a rule, or of a change from the defaults: new-default-NAME, gone-default-NAME.
 ChangeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,159}$")]
+
+
+def _no_file_of_others(name: str) -> str:
+    """Refuse names of files that opkg keeps beside the list of a feed, which has its name."""
+    if name.endswith((".sig", ".ipk", ".apk")):
+        raise ValueError("a feed's name does not end in .sig, .ipk or .apk")
+    return name
+
+
+# Never an option: no dash before it.
+RepositoryName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"),
+    AfterValidator(_no_file_of_others),
+]
+
+
+def _no_placeholder(script: str | None) -> str | None:
+    if script == WITHHELD:
+        raise ValueError(f"{WITHHELD} stands for a script that is not shown; send the script")
+    return script
 
 
 def _a_version(text: str) -> str:
@@ -107,12 +127,17 @@ class PrepareRequest(BaseModel):
         Field(description="Whether `packages` is the whole list of the device, defaults included."),
     ] = False
     defaults: Annotated[
-        str | None, Field(max_length=MAX_DEFAULTS, description="A script for the first boot.")
+        str | None,
+        Field(max_length=MAX_DEFAULTS, description="A script for the first boot."),
+        AfterValidator(_no_placeholder),
     ] = None
     rootfs_size_mb: Annotated[
         Annotated[int, Field(ge=1, le=MAX_ROOTFS_MB)] | None, BeforeValidator(_no_boolean)
     ] = None
-    filesystem: Literal["squashfs", "ext4", "ubifs", "jffs2"] | None = None
+    filesystem: (
+        Literal["squashfs", "ext4", "ubifs", "erofs", "jffs2", "jffs2-nand", "targz", "cpiogz"]
+        | None
+    ) = None
     repositories: Annotated[
         dict[RepositoryName, RepositoryUrl], Field(max_length=MAX_REPOSITORIES)
     ] = {}

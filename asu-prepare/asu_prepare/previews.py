@@ -1,31 +1,38 @@
 """Makes the preview of a request from the downloads server's metadata and the rules."""
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic_core import to_json
 
 from .errors import (
     AmbiguousProfileError,
+    DeviceMovedError,
     PrepareError,
+    UnsupportedBranchError,
     UnsupportedDistroError,
     UnsupportedProfileError,
+    UnsupportedTargetError,
+    UnsupportedVersionError,
 )
 from .forecasts import Forecasts
 from .metrics import PREVIEWS, Counts
 from .prepare_request import PrepareRequest
-from .resolution import AmbiguousProfileError as SeveralProfilesError
 from .resolution import (
-    DocumentMissingError,
-    DocumentUnavailableError,
+    ABSENT,
     Gatherer,
-    RuleBook,
+    RuleSource,
     UnknownProfileError,
     Version,
+    advise,
     normalised_profile,
     normalised_request,
     package_request,
     preview,
+    shown,
 )
+from .resolution import AmbiguousProfileError as SeveralProfilesError
 from .upstream import patience
 
 # Which service made a preview; the API answers with its own name when this service is away.
@@ -38,7 +45,7 @@ class Previews:
 
     gatherer: Gatherer
     forecasts: Forecasts
-    rules: RuleBook
+    rules: RuleSource
     budget: float
     counts: Counts
 
@@ -65,22 +72,60 @@ class Previews:
             profile = await self._profile(request)
             fields = {**normalised_request(dict(request)), "profile": profile}
             wanted = package_request(fields)
-            resolution = await self.gatherer.decide(wanted, self.rules)
+            resolution = await self.gatherer.decide(wanted, self.rules.current)
             found = preview(fields, resolution) | PREPARED_BY
             return await self.forecasts.add_to(found, wanted, resolution) if solve else found
 
     async def _profile(self, request: PrepareRequest) -> str:
-        """Return the id of the device; its name in an id's spelling if the profiles are unknown."""
+        """Return the id of the device; its name in an id's spelling if the profiles are unknown.
+
+        Raises PrepareError for a version, target or profile that the downloads server does not
+        list. What it cannot be asked for passes.
+        """
+        version = Version.parse(request.version)
+        refused: type[PrepareError] = UnsupportedTargetError
+        with contextlib.suppress(*ABSENT):
+            self._check_version(version, (await self.gatherer.releases()).versions)
         try:
-            profiles = await self.gatherer.profiles(Version.parse(request.version), request.target)
-            return profiles.find(request.profile)
-        except (DocumentMissingError, DocumentUnavailableError):
+            if await self._may_have_target(version, request.target):
+                refused = UnsupportedProfileError
+                profiles = await self.gatherer.profiles(version, request.target)
+                return profiles.find(request.profile)
+        except ABSENT:
             return normalised_profile(request.profile)
-        except UnknownProfileError:
-            raise UnsupportedProfileError(
-                profile=request.profile, target=request.target, version=request.version
-            ) from None
         except SeveralProfilesError as error:
             raise AmbiguousProfileError(
-                profile=request.profile, candidates=", ".join(error.candidates)
+                profile=shown(request.profile), candidates=", ".join(error.candidates[:3])
             ) from None
+        except UnknownProfileError:
+            pass
+        raise await self._refusal(refused, version, request)
+
+    def _check_version(self, version: Version, listed: Sequence[Version]) -> None:
+        branches = {
+            *self.rules.current.branch_off_revisions,
+            *(one.branch for one in listed),
+            "SNAPSHOT",
+        }
+        if version.branch not in branches:
+            raise UnsupportedBranchError(branch=version.branch)
+        if not version.is_snapshot and version not in listed:
+            raise UnsupportedVersionError(version=version)
+
+    async def _may_have_target(self, version: Version, target: str) -> bool:
+        """Whether a target exists, as far as that can be known, or is about to be published."""
+        with contextlib.suppress(*ABSENT):
+            if target not in await self.gatherer.targets(version):
+                return await self.gatherer.is_being_published(version, target)
+        return True
+
+    async def _refusal(
+        self, kind: type[PrepareError], version: Version, request: PrepareRequest
+    ) -> PrepareError:
+        """Return the refusal of a target or profile that says what to ask for instead."""
+        advice = await advise(self.gatherer, version, request.target, request.profile)
+        field = "target" if kind is UnsupportedTargetError else "profile"
+        value = shown(request.target if field == "target" else request.profile)
+        return (DeviceMovedError if advice.is_moved else kind)(
+            field=field, value=value, hint=advice.hint, suggested=advice.suggested
+        )

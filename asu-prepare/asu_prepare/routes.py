@@ -20,7 +20,7 @@ from .exposition import CONTENT_TYPE, Exposition
 from .metrics import METADATA_AGE, Counts
 from .prepare_request import PrepareRequest
 from .previews import Previews
-from .resolution import RuleBook, Version
+from .resolution import RuleBook, RuleSource, Version
 from .upstream import CachedDocuments
 
 _MOVED = 308
@@ -60,9 +60,8 @@ def add_prepare_route(app: FastAPI, previews: Previews) -> None:
         return Response(answer, headers=_PREVIEW_HEADERS, media_type="application/json")
 
 
-def add_operation_routes(app: FastAPI, rules: RuleBook, documents: CachedDocuments) -> None:
+def add_operation_routes(app: FastAPI, rules: RuleSource, documents: CachedDocuments) -> None:
     """Add the routes for operators: what runs, and whether it is well."""
-    status = _status(rules)
 
     @app.get("/", tags=["operations"], summary="What this is")
     async def index() -> dict[str, str]:
@@ -78,6 +77,8 @@ def add_operation_routes(app: FastAPI, rules: RuleBook, documents: CachedDocumen
 
     async def health() -> HealthAnswer:
         """Answer; the rules are read before the port opens, and nothing else is needed."""
+        if rules.trouble:
+            return HealthAnswer(status="ok", notice=rules.trouble)
         return HealthAnswer(status="ok")
 
     for path, question in (
@@ -85,7 +86,14 @@ def add_operation_routes(app: FastAPI, rules: RuleBook, documents: CachedDocumen
         ("/livez", "Does the process answer"),
         ("/readyz", "Can it take requests"),
     ):
-        app.add_api_route(path, health, tags=["operations"], summary=question, name=path[1:])
+        app.add_api_route(
+            path,
+            health,
+            tags=["operations"],
+            summary=question,
+            name=path[1:],
+            response_model_exclude_unset=True,
+        )
 
     @app.get("/version", tags=["operations"], summary="Which version runs")
     async def version() -> VersionAnswer:
@@ -93,7 +101,7 @@ def add_operation_routes(app: FastAPI, rules: RuleBook, documents: CachedDocumen
 
     @app.get("/api/v1/status", tags=["operations"], summary="What runs, and with which rules")
     async def service_status() -> StatusAnswer:
-        return status.model_copy(update={"metadata_age": round(documents.age())})
+        return _status(rules.current).model_copy(update={"metadata_age": round(documents.age())})
 
 
 def add_metrics_route(app: FastAPI, counts: Counts, documents: CachedDocuments) -> None:

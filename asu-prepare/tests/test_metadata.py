@@ -138,14 +138,14 @@ def test_versions_and_counts_sum_it_up(informed: TestClient) -> None:
     assert preview["versions"]["vim"] == {"new": "2-r1", "old": "9-r1", "downgrade": True}
     assert preview["versions"]["luci"] == {"new": "2-r1", "old": "1-r1", "downgrade": False}
     assert preview["versions"]["kmod-dsa-gswip"] == {"new": "2-r1"}
-    assert "vim is 2-r1, not 9-r1" in preview["warnings"][0]
+    assert [problem["kind"] for problem in preview["problems"]] == ["version", "version"]
     assert preview["counts"] == {
         "installed": 5,
         "added": 3,
         "replaced": 0,
         "removed": 0,
-        "problems": 0,
-        "warnings": 2,  # The other one: an index.json has no dependencies to solve.
+        "problems": 2,
+        "warnings": 1,  # An index.json has no dependencies to solve.
         "downgrades": 1,
     }
 
@@ -232,19 +232,41 @@ def test_an_unknown_device_is_refused(informed: TestClient, upgrade: dict[str, A
     assert (answer.status_code, answer.json()["code"]) == (400, "unsupported-profile")
 
 
-@pytest.mark.parametrize("place", [{"version": "25.12.9"}, {"target": "lantiq/none"}])
-def test_an_unknown_place_is_answered_by_the_rules_alone(
-    informed: TestClient, upgrade: dict[str, Any], place: dict[str, str]
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"version": "25.12.9"}, "unsupported-version"),
+        ({"version": "26.10.1"}, "unsupported-branch"),
+        ({"target": "lantiq/none", "profile": "no-such"}, "unsupported-target"),
+        ({"target": "lantiq/none"}, "device-moved"),
+    ],
+)
+def test_what_the_downloads_server_does_not_list_is_refused(
+    documents: MemoryDocuments, upgrade: dict[str, Any], fields: dict[str, str], code: str
 ) -> None:
-    """Whether a version exists is the build server's matter; here it only means that nothing can be
-    looked up.
-    """
-    preview = prepared(informed, {**upgrade, **place, "profile": "bt,homehub-v5a"})
+    """A preview of what can never be built helps nobody; the API refuses the same."""
+    documents.documents["releases/25.12.0/.targets.json"] = b'{"lantiq/xrx200": "mips_24kc"}'
+    client = TestClient(create_app(Settings(), documents))
 
-    assert preview["checked"] is False
-    assert preview["prepared_request"]["diff_packages"] is True
+    answer = client.post(PREPARE, json={**upgrade, **fields})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+
+
+@pytest.mark.parametrize("gone", [".versions.json", "releases/25.12.0/.targets.json", "profiles"])
+def test_what_cannot_be_looked_up_is_said(
+    documents: MemoryDocuments, upgrade: dict[str, Any], gone: str
+) -> None:
+    """A preview that checked less says what it did not check."""
+    for path in [path for path in documents.documents if gone in path]:
+        del documents.documents[path]
+    client = TestClient(create_app(Settings(), documents))
+
+    preview = prepared(client, {**upgrade, "profile": "bt,homehub-v5a"})
+
     assert preview["resolved_profile"] == "bt_homehub-v5a"
-    assert preview["warnings"]
+    assert preview["checked"] or "not checked" in " ".join(preview["warnings"])
+    assert preview["checked"] is (gone != "profiles")
 
 
 @pytest.mark.parametrize(

@@ -358,3 +358,28 @@ def test_each_error_is_documented(error: type[PrepareError]) -> None:
 def test_each_route_is_documented(path: str) -> None:
     """The table of routes in the README is complete."""
     assert f"{path}`" in README
+
+
+def test_an_operators_rules_are_used(documents: MemoryDocuments, tmp_path: Path) -> None:
+    """From a directory of files; one that is wrong is named, and the shipped rules stay."""
+    (tmp_path / "own.toml").write_text(
+        '[[rule]]\nid = "own"\nreplace = "old-tool"\nwith = "vim"\nreason = "Renamed."\n'
+    )
+    request = {
+        "version": "25.12.0",
+        "target": "lantiq/xrx200",
+        "profile": "bt_homehub-v5a",
+        "packages": ["old-tool", "auc"],
+    }
+    settings = Settings(package_changes_dir=tmp_path)
+    good = TestClient(create_app(settings, documents))
+    preview = good.post("/api/v1/prepare", json=request).json()
+    (tmp_path / "more.toml").write_text("[[rule")
+    broken = TestClient(create_app(settings, documents))
+    without = broken.post("/api/v1/prepare", json=request).json()
+
+    applied = {change["rule"] for change in preview["changes"]}
+    assert applied - {change["rule"] for change in without["changes"]} == {"own"}
+    assert "auc-owut" in applied
+    assert good.get("/readyz").json() == {"status": "ok"}
+    assert "more.toml" in broken.get("/readyz").json()["notice"]

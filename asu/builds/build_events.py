@@ -49,7 +49,7 @@ class Listener:
 
 @dataclass(eq=False, slots=True)
 class Watch:
-    """A build that is watched: what was last seen of it, and by whom it is watched."""
+    """A build that is watched: what was last seen of it, and its listeners."""
 
     listeners: set[Listener] = field(default_factory=set)
     seen: dict[str, bytes] = field(default_factory=dict)

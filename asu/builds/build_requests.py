@@ -79,9 +79,9 @@ class Builds:
     ) -> BuildAnswer:
         """Answer with the build of a resolved request, put in line if it is new.
 
-        Raises Overloaded, ShareExceeded, DiskFull, MemoryFull, QueueUnavailable, but never for a
-        build that is known. `client` is who asks, empty if that is unknown. The request id goes
-        into the plan, so log lines of worker, API and gateway can be matched.
+        Raises its refusal, Overloaded, ShareExceeded, DiskFull, MemoryFull, QueueUnavailable, but
+        never for a build that is known. `client` is who asks, empty if that is unknown. The request
+        id goes into the plan, so log lines of worker, API and gateway can be matched.
         """
         key = resolved.key
         holder = Holder(client, self._places) if client else None
@@ -94,6 +94,8 @@ class Builds:
             )
             if record is not None and not record.is_retried and not gone:
                 return await self._answer(key, record)
+            if resolved.refusal is not None:
+                raise resolved.refusal
             await self._capacity.expect()
             plan = new_plan(key, resolved.fields, request_id)
             claimed = await self._records.claim(

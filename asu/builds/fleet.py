@@ -1,6 +1,7 @@
 """Notes of workers: which are alive, how they do, and what the store holds, which only workers see.
 
     asu:worker:NAME    JSON of a note, which ends by itself; NAME is host, "/" and a random word
+    asu:workers:seen   there for five minutes after the last note of any worker
     asu:workers        the names; a reader removes those whose note has ended
     asu:store          JSON of what the store holds
 
@@ -23,7 +24,8 @@ from asu.stores.store import StoreUsage
 
 NOTE_SECONDS = 60  # A worker sweeps, and writes its note, every 5 s, whether it builds or not.
 USAGE_SECONDS = 900  # A worker looks through the store every minute, through a bucket every five.
-NAMES, NOTE, STORE = "asu:workers", "asu:worker:", "asu:store"
+GONE_SECONDS = 300  # A worker that is updated, or whose machine restarts, is back by then.
+NAMES, NOTE, STORE, SEEN = "asu:workers", "asu:worker:", "asu:store", "asu:workers:seen"
 
 # Each script begins with a write that needs no memory, so it also runs in a full Redis.
 _NOTE = """
@@ -35,6 +37,7 @@ _NOTE_WORKER = (
     + """
 redis.call('SADD', KEYS[2], ARGV[3])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
+redis.call('SET', KEYS[3], '1', 'EX', ARGV[4])
 """
 )
 
@@ -72,6 +75,11 @@ class Fleet:
                 await self._redis.srem(NAMES, *silent)
         return [WorkerNote(**json.loads(text)) for text in found if text is not None]
 
+    async def is_deserted(self) -> bool:
+        """Whether no worker has lived for `GONE_SECONDS`; so says an empty Redis, too."""
+        with redis_errors_translated():
+            return not await self._redis.exists(SEEN)
+
     async def store_usage(self) -> StoreUsage | None:
         """Return what the store held at a worker's last look; None if that is too long ago."""
         with redis_errors_translated():
@@ -83,7 +91,8 @@ class FleetNotes:
     """The side of one worker, which runs on `host`. Each method raises QueueUnavailable."""
 
     def __init__(self, redis: Redis, host: str) -> None:
-        self._connection, self._name = redis, f"{host}/{secrets.token_hex(8)}"
+        self.word = secrets.token_hex(8)  # Of this worker alone, also for its builds' network.
+        self._connection, self._name = redis, f"{host}/{self.word}"
         self._note_worker = redis.register_script(_NOTE_WORKER)
         self._note_store = redis.register_script(_NOTE)
 
@@ -91,8 +100,8 @@ class FleetNotes:
         """Say that this worker is alive, and how it does."""
         with redis_errors_translated():
             self._note_worker(
-                keys=[NOTE + self._name, NAMES],
-                args=[json.dumps(asdict(note)), NOTE_SECONDS, self._name],
+                keys=[NOTE + self._name, NAMES, SEEN],
+                args=[json.dumps(asdict(note)), NOTE_SECONDS, self._name, GONE_SECONDS],
             )
 
     def withdraw(self) -> None:
@@ -108,10 +117,18 @@ class FleetNotes:
 
 def live_workers(redis: Redis) -> list[str]:
     """Return the host of each worker that is alive, in no order; raises QueueUnavailable."""
+    return [name.rpartition("/")[0] for name in _live_names(redis)]
+
+
+def live_words(redis: Redis) -> set[str]:
+    """Return the random word of each worker that is alive; raises QueueUnavailable."""
+    return {name.rpartition("/")[2] for name in _live_names(redis)}
+
+
+def _live_names(redis: Redis) -> list[str]:
     with redis_errors_translated():
         names: Any = redis.smembers(NAMES)
-        alive = [name.decode() for name in names if redis.exists(NOTE + name.decode())]
-    return [name.rpartition("/")[0] for name in alive]
+        return [name.decode() for name in names if redis.exists(NOTE + name.decode())]
 
 
 def has_live_worker(redis: Redis, host: str) -> bool:

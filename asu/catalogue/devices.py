@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asu.errors import AsuError, UpstreamUnreachable
+from asu.errors import AsuError, HalfPublished, UpstreamUnreachable
 from asu.resolution import Version, overview_path, read_json
 from asu.upstream.downloads_server import Upstream
 
@@ -77,16 +77,12 @@ class Devices:
 
     async def _over_releases(self) -> Sequence[Device]:
         releases = await self._catalogue.releases()
-        newest: dict[str, Version] = {}
-        for version in releases.versions:
-            newest[version.branch] = max(version, newest.get(version.branch, version))
-        versions = sorted(newest.values(), reverse=True)[:RELEASES]
-        found = await asyncio.gather(*map(self._entries, versions), return_exceptions=True)
-        lists = [
-            (version.text, entries)
-            for version, entries in zip(versions, found, strict=True)
-            if not isinstance(entries, BaseException)
-        ]
+        branches: dict[str, list[Version]] = {}
+        for version in sorted(releases.versions, reverse=True):
+            branches.setdefault(version.branch, []).append(version)
+        newest = list(branches.values())[:RELEASES]
+        found = await asyncio.gather(*map(self._newest, newest), return_exceptions=True)
+        lists = [one for one in found if not isinstance(one, BaseException)]
         if not lists:
             raise next(
                 (error for error in found if isinstance(error, AsuError)),
@@ -96,6 +92,15 @@ class Devices:
         if lists != self._lists:
             self._lists, self._devices = lists, merged(lists)
         return self._devices
+
+    async def _newest(self, versions: Sequence[Version]) -> tuple[str, Sequence[Entry]]:
+        """Return the newest of these with its devices; the one before while that is published."""
+        try:
+            return versions[0].text, await self._entries(versions[0])
+        except HalfPublished:
+            if len(versions) == 1:
+                raise
+            return versions[1].text, await self._entries(versions[1])
 
     async def _entries(self, version: Version) -> Sequence[Entry]:
         # The fragment names another reading of the document than the resolver's; it is not sent.

@@ -38,6 +38,11 @@ MAX_BYTES = 4 * 1024 * 1024
 PAUSES = (0.1, 0.3)
 # What a preview may change.
 DECIDED = ("packages", "packages_versions", "diff_packages", "any_order")
+# What the API has checked before it asks: a service that lags behind may not know it yet.
+KNOWN_HERE = (
+    *("unsupported-branch", "unsupported-version", "unsupported-target"),
+    *("unsupported-profile", "device-moved"),
+)
 LISTS = ("changes", "problems", "warnings", "resolved_packages")
 
 Fallback = Literal["unanswered", "wrong"]
@@ -154,7 +159,10 @@ def _mistake(sent: Mapping[str, Any], preview: Mapping[str, Any]) -> str:
 def _read(answer: WebAnswer) -> dict[str, Any]:
     """Return a preview; raise InvalidRequest for a refusal, WebError or UNREADABLE."""
     if answer.status in {400, 422}:
-        raise _refusal(answer.status, json.loads(answer.body))
+        refusal = _refusal(answer.status, json.loads(answer.body))
+        if refusal.code in KNOWN_HERE:
+            raise WebError(f"it does not know what exists ({refusal.code})")
+        raise refusal
     if answer.status != HTTPStatus.OK:
         raise WebError(f"status {answer.status}")
     return dict(json.loads(answer.body))

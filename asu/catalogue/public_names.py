@@ -49,16 +49,18 @@ class PublicNames:
                 newest.setdefault(version.branch, version)
         found = await asyncio.gather(
             *(
-                self._index(version, target, feeds=feeds)
+                self._indexes_of(version, target)
                 for version in list(newest.values())[:BRANCHES]
                 for target in TARGETS
-                for feeds in (False, True)
             )
         )
-        return [index for index in found if index is not None]
+        return [index for indexes in found for index in indexes]
 
-    async def _index(self, version: Version, target: str, *, feeds: bool) -> PackageIndex | None:
-        try:
-            return await self._gatherer.packages(version, target, feeds=feeds)
-        except (DocumentMissingError, DocumentUnavailableError):
-            return None
+    async def _indexes_of(self, version: Version, target: str) -> list[PackageIndex]:
+        """Return the indexes of a target and of its architecture, as far as they can be had."""
+        found = []
+        with contextlib.suppress(DocumentMissingError, DocumentUnavailableError):
+            profiles = await self._gatherer.profiles(version, target)
+            found.append(await self._gatherer.target_packages(version, target, profiles))
+            found.append(await self._gatherer.feed_packages(version, profiles.architecture))
+        return found

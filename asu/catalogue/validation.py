@@ -15,17 +15,21 @@ from asu.resolution import (
     Gatherer,
     InvalidVersionError,
     Releases,
-    RuleBook,
+    RuleSource,
     TargetProfiles,
     UnknownProfileError,
     Version,
+    advise,
     profiles_path,
+    shown,
     targets_path,
 )
 from asu.settings import Settings
 from asu.upstream.downloads_server import Upstream
 
 from .feed_policy import FeedPolicy
+
+MAX_TEXT = 256  # Characters; each of them may be escaped.
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Catalogue:
     """Answers from the downloads server's metadata."""
 
     def __init__(
-        self, upstream: Upstream, gatherer: Gatherer, settings: Settings, rules: RuleBook
+        self, upstream: Upstream, gatherer: Gatherer, settings: Settings, rules: RuleSource
     ) -> None:
         self._upstream, self._gatherer = upstream, gatherer
         self._settings, self._rules = settings, rules
@@ -50,17 +54,19 @@ class Catalogue:
         """Return the request with its exact profile; raise UserError and UpstreamError."""
         version = Version.parse(request.version)
         self._check_limits(request, version)
-        await self._check_version(version)
-        await self._check_target(version, request.target)
-        profiles = await self.profiles(version, request.target)
-        return ValidatedRequest(
-            {**request.normalised(), "profile": self._profile(profiles, request, version)}
-        )
+        await self.expect_served(version)
+        try:
+            await self._check_target(version, request.target)
+            profiles = await self.profiles(version, request.target)
+            profile = self._profile(profiles, request, version)
+        except (errors.UnsupportedTarget, errors.UnsupportedProfile) as error:
+            raise await self._advised(error, request, version) from None
+        return ValidatedRequest({**request.normalised(), "profile": profile})
 
     async def revision(self, version_text: str, target: str) -> str:
         """Return the revision of a target, such as r28739-d9340319c6; raise as `validate`."""
         version = self.parsed(version_text)
-        await self._check_version(version)
+        await self.expect_served(version)
         await self._check_target(version, target)
         return (await self.profiles(version, target)).version_code
 
@@ -74,7 +80,7 @@ class Catalogue:
 
     async def known_targets(self, version: Version) -> Mapping[str, str]:
         """Return target → architecture, as `targets`; raise UserError for a version not served."""
-        await self._check_version(version)
+        await self.expect_served(version)
         try:
             return await self.targets(version)
         except errors.HalfPublished:
@@ -84,7 +90,7 @@ class Catalogue:
 
     async def has_target(self, version: Version, target: str) -> bool:
         """Whether a version has a target; raise as `known_targets`."""
-        await self._check_version(version)
+        await self.expect_served(version)
         try:
             await self._check_target(version, target)
         except errors.UnsupportedTarget:
@@ -108,13 +114,28 @@ class Catalogue:
         except InvalidVersionError:
             raise errors.UnsupportedVersion(version=text[:32]) from None
 
-    async def _check_version(self, version: Version) -> None:
+    async def _advised(
+        self, error: errors.UserError, request: BuildRequest, version: Version
+    ) -> errors.UserError:
+        """Return the refusal of a target or profile that says what to ask for instead."""
+        if isinstance(error, errors.AmbiguousProfile):
+            return error
+        advice = await advise(self._gatherer, version, request.target, request.profile)
+        (field, value), *_ = error.values.items()
+        if advice.is_moved:
+            return errors.DeviceMoved(
+                field=field, value=value, place=advice.hint, suggested=advice.suggested
+            )
+        return type(error)(**{field: value}, hint=advice.hint, suggested=advice.suggested)
+
+    async def expect_served(self, version: Version) -> None:
+        """Raise UnsupportedVersion or UnsupportedBranch for a version that is not served."""
         if version.is_development:
             return
         if version < self._oldest_branch:
             raise errors.UnsupportedBranch(branch=version.branch)
         listed = (await self.releases()).versions
-        branch_exists = version.branch in self._rules.branch_off_revisions or any(
+        branch_exists = version.branch in self._rules.current.branch_off_revisions or any(
             version.branch == other.branch for other in listed
         )
         if branch_exists and (version in listed or version.is_snapshot):
@@ -138,7 +159,7 @@ class Catalogue:
                 raise
             # Nothing has checked this text yet, and it becomes a part of a path below.
             if re.fullmatch(TARGET, target) is None:
-                raise errors.UnsupportedTarget(target=ascii(target[:64])) from None
+                raise errors.UnsupportedTarget(target=_printable(target), hint="") from None
             try:
                 await self.profiles(version, target)
             except errors.HalfPublished:
@@ -146,18 +167,20 @@ class Catalogue:
             return
         if target not in targets:
             self.expect_confirmed(targets_path(version))
-            raise errors.UnsupportedTarget(target=target)
+            if await self._gatherer.is_being_published(version, target):
+                raise errors.HalfPublished(version=version, target=target)
+            raise errors.UnsupportedTarget(target=_printable(target), hint="")
 
     def _profile(self, profiles: TargetProfiles, request: BuildRequest, version: Version) -> str:
         try:
             return profiles.find(request.profile)
         except AmbiguousProfileError as error:
             raise errors.AmbiguousProfile(
-                profile=request.profile, candidates=", ".join(error.candidates)
+                profile=shown(request.profile), candidates=", ".join(error.candidates[:3])
             ) from None
         except UnknownProfileError:
             self.expect_confirmed(profiles_path(version, request.target))
-            raise errors.UnsupportedProfile(profile=request.profile) from None
+            raise errors.UnsupportedProfile(profile=shown(request.profile), hint="") from None
 
     def expect_confirmed(self, document: str) -> None:
         """Raise UpstreamUnreachable if a document is too uncertain to call something unknown.
@@ -180,6 +203,11 @@ class Catalogue:
         if size and size > most:
             raise errors.RootfsTooLarge(size=size, limit=most)
         self._feeds.admit(request.repositories, request.repository_keys, version)
+
+
+def _printable(text: str) -> str:
+    """Return a text of a path as a sentence can hold it."""
+    return shown(ascii(text[:MAX_TEXT])[1:-1])
 
 
 def _is_branch_snapshot(version: Version) -> bool:

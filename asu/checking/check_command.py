@@ -12,10 +12,11 @@ from asu.errors import QueueUnavailable
 from asu.operations.redis_condition import read_condition
 from asu.records.redis_connections import sync_redis
 from asu.settings import Settings
+from asu.unread_settings import unread_settings
 
 from . import isolation, machine
 from . import neighbours as services
-from .findings import Check, Finding, Level, problem
+from .findings import Check, Finding, Level, fine, problem, warning
 
 Part = Literal["all", "api", "worker"]
 MARKS = {Level.OK: "ok     ", Level.WARNING: "WARNING", Level.PROBLEM: "PROBLEM"}
@@ -28,6 +29,7 @@ def checks_for(settings: Settings, *, part: Part, host: str, port: int) -> Mappi
         return partial(_judge_redis, settings, judge)
 
     common: dict[str, Check] = {
+        "settings": _check_settings,
         "redis": of_redis(services.judge_redis),
         "redis-persistence": of_redis(services.judge_persistence),
         "redis-eviction": of_redis(services.judge_eviction),
@@ -97,6 +99,13 @@ def _judge_redis(settings: Settings, judge: services.Judge) -> Finding:
             "REDIS_URL is not the address of a Redis",
             "Set REDIS_URL to an address such as redis://127.0.0.1:6379/0.",
         )
+
+
+def _check_settings() -> Finding:
+    unread = unread_settings()
+    if unread:
+        return warning(" ".join(unread), "Remove it, or write the setting that is meant.")
+    return fine("each one that is written is known")
 
 
 def _check_workers(settings: Settings) -> Finding:

@@ -92,7 +92,8 @@ def _look(settings: Settings, image: str, wanted: list[str]) -> list[str]:
     # The check changes nothing, and has no time for a download.
     unchanged = settings.model_copy(update={"pull_policy": "never", **SHORT})
     # With a system name of its own, workers remove its container only after it has ended.
-    with closing(PodmanEngine(unchanged, system=f"check-{secrets.token_hex(8)}")) as engine:
+    name = f"check-{secrets.token_hex(8)}"
+    with closing(PodmanEngine(unchanged, system=name, worker="check")) as engine:
         container = engine.start(BuilderImage(name=image, version="", target=""), key="", attempt=0)
         try:
             result = container.run(
@@ -100,6 +101,7 @@ def _look(settings: Settings, image: str, wanted: list[str]) -> list[str]:
             )
         finally:
             container.remove()
+            engine.remove_network()
     if result.exit_code:
         raise ContainerFailed(reason="the program that tries it failed in the container")
     return result.stdout.split()

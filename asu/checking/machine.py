@@ -70,7 +70,7 @@ def _podman(settings: Settings) -> "PodmanCondition | None":
 
 
 def check_network(settings: Settings) -> Finding:
-    """Say whether the network of the build containers exists."""
+    """Say whether networks for builds can be made after an example, and are steady."""
     name = settings.container_network
     if name == "none":
         return warning(
@@ -79,12 +79,25 @@ def check_network(settings: Settings) -> Finding:
         )
     if (condition := _podman(settings)) is None:
         return NO_PODMAN
-    if name in condition.networks:
-        return fine(f"{name} exists")
-    return problem(
-        f"podman has no network {name}",
-        f"Create it with `podman network create {name}`, or name another in CONTAINER_NETWORK.",
-    )
+    return judge_network(name, condition)
+
+
+def judge_network(name: str, condition: "PodmanCondition") -> Finding:
+    """Say whether podman has the network, and whether bridges keep their hardware addresses."""
+    netavark = f"netavark {condition.netavark or 'of an unknown version'}"
+    if name not in condition.networks:
+        return problem(
+            f"podman has no network {name}",
+            f"Create it with `podman network create {name}`, or name another in CONTAINER_NETWORK.",
+        )
+    if bridges := ", ".join(condition.unsteady):
+        return warning(
+            f"{bridges} gets another hardware address when one of its containers comes or goes "
+            f"(addr_assign_type 1, {netavark}); the others lose packets for up to a minute",
+            "Upgrade netavark to 1.9 or newer, or set the address: `ip link set dev "
+            f"{condition.unsteady[0]} address 02:00:00:00:00:01`; each bridge needs its own.",
+        )
+    return fine(f"each worker makes its own like {name}, by {netavark}")
 
 
 def check_builders(settings: Settings) -> Finding:

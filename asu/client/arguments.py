@@ -13,6 +13,10 @@ def add_client_commands(parsers: "argparse._SubParsersAction[P]") -> None:
     devices = _command(parsers, "devices", "search devices by vendor, model, board name or profile")
     devices.add_argument("words", nargs="+", metavar="WORD")
     devices.add_argument("--to", metavar="VERSION", help="only devices of this release")
+    packages = _command(parsers, "packages", "search packages by name")
+    packages.add_argument("words", nargs="+", metavar="WORD")
+    packages.add_argument("--device", required=True, help="profile or board name of the device")
+    packages.add_argument("--to", required=True, metavar="VERSION", help="the release")
     inspect = _command(parsers, "inspect", "read board and packages of a device over ssh")
     inspect.add_argument("host", metavar="HOST", help="as for ssh: root@192.168.1.1")
     prepare = _command(
@@ -35,7 +39,10 @@ def add_client_commands(parsers: "argparse._SubParsersAction[P]") -> None:
     _add_output(download)
     _add_keys(_command(parsers, "status", "show how far builds are"))
     _add_keys(_command(parsers, "log", "show what the ImageBuilder prints"))
-    for parser in (devices, prepare):
+    diff = _command(parsers, "diff", "compare packages and requests of two builds")
+    diff.add_argument("old", metavar="KEY")
+    diff.add_argument("new", metavar="KEY")
+    for parser in (devices, packages, prepare, diff):
         parser.add_argument("--json", action="store_true", help="print JSON")
 
 

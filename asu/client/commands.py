@@ -64,6 +64,25 @@ def _devices(options: argparse.Namespace, terminal: Terminal) -> int:
     return UNCHANGED if found else FAILED
 
 
+def _packages(options: argparse.Namespace, terminal: Terminal) -> int:
+    server = _server(options)
+    where = server.expect("/api/v1/devices", q=options.device, version=options.to)["devices"]
+    if not where:
+        raise ClientError(f'no device "{options.device}" in {options.to}; `asu devices` searches')
+    found = server.expect(
+        "/api/v1/packages",
+        q=" ".join(options.words),
+        version=options.to,
+        target=where[0]["target"],
+    )["packages"]
+    if options.json:
+        return _print_json(found)
+    terminal.table(
+        (entry["name"], entry["version"], entry.get("description") or "") for entry in found
+    )
+    return UNCHANGED if found else FAILED
+
+
 def _inspect(options: argparse.Namespace, _: Terminal) -> int:
     sys.stdout.write(inspect(options.host).as_json())
     return UNCHANGED
@@ -137,6 +156,22 @@ def _log(options: argparse.Namespace, terminal: Terminal) -> int:
     return UNCHANGED
 
 
+def _diff(options: argparse.Namespace, terminal: Terminal) -> int:
+    found = _server(options).expect(f"/api/v1/build/{options.old}/diff/{options.new}")
+    if options.json:
+        return _print_json(found)
+    packages = found["packages"]
+    for name, version in packages["added"].items():
+        terminal.line(f"+ {name} {version}")
+    for name, version in packages["removed"].items():
+        terminal.line(f"- {name} {version}")
+    for name, change in packages["changed"].items():
+        terminal.line(f"~ {name} {change['old']} -> {change['new']}")
+    for field, change in found["request"].items():
+        terminal.line(f"{field}: {json.dumps(change['old'])} -> {json.dumps(change['new'])}")
+    return UNCHANGED
+
+
 def _request(options: argparse.Namespace) -> Mapping[str, Any]:
     return read_node(options.node).request(options.to, ignore=options.ignore)
 
@@ -170,6 +205,7 @@ def plain_json(value: Any) -> str:
 COMMANDS: Mapping[str, Callable[[argparse.Namespace, Terminal], int]] = {
     "versions": _versions,
     "devices": _devices,
+    "packages": _packages,
     "inspect": _inspect,
     "prepare": _prepare,
     "build": _build,
@@ -177,4 +213,5 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Terminal], int]] = {
     "fleet": _fleet,
     "status": _status,
     "log": _log,
+    "diff": _diff,
 }

@@ -6,6 +6,7 @@ AsuError
 │   │   └── ShareExceeded
 │   ├── DiskFull
 │   ├── TooManyListeners
+│   ├── NoWorker
 │   ├── QueueUnavailable
 │   │   └── MemoryFull
 │   ├── ContainerFailed
@@ -41,6 +42,7 @@ AsuError
     ├── UnsupportedTarget
     ├── UnsupportedProfile
     │   └── AmbiguousProfile
+    ├── DeviceMoved
     ├── DefaultsNotAllowed
     ├── DefaultsTooLong
     ├── RootfsTooLarge

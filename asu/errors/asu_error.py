@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-# What an error may list for programs, beside its message: the mistakes of an invalid request, the
-# packages that cannot be installed, the images that do not fit.
-LISTS = ("errors", "problems", "too_big")
+# What an error may hold for programs, beside its message: the mistakes of an invalid request, the
+# packages that cannot be installed, the images that do not fit, the device to ask for instead.
+DETAILS = ("errors", "problems", "too_big", "suggested")
 
 
 class AsuError(Exception):
@@ -31,7 +31,7 @@ class AsuError(Exception):
             cls.code = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", cls.__name__).lower()
 
     def __init__(self, **values: Any) -> None:
-        self.lists = {name: found for name in LISTS if (found := values.pop(name, None))}
+        self.details = {name: found for name in DETAILS if (found := values.pop(name, None))}
         self.values = values
         super().__init__(self.detail)
 
@@ -58,7 +58,7 @@ class AsuError(Exception):
             "detail": self.words,
             "code": self.code,
         }
-        body |= self.lists
+        body |= self.details
         if self.retry_after is not None:
             body["retry_after"] = self.retry_after
         return body

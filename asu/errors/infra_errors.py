@@ -56,6 +56,17 @@ class TooManyListeners(InfraError):
     retry_after = 30
 
 
+class NoWorker(InfraError):
+    """server overload, nothing here has built images for five minutes, so new builds are not
+    taken; those that were accepted are not lost: try again later
+
+    Words and status follow DiskFull.
+    """
+
+    status, title = 529, "Server overloaded"
+    retry_after = 300
+
+
 class QueueUnavailable(InfraError):
     """The build queue does not answer; nothing was lost, try again in a moment."""
 

@@ -63,15 +63,19 @@ class UnsupportedBranch(UserError):
 
 
 class UnsupportedTarget(UserError):
-    """Unsupported target: {target}"""
+    """Unsupported target: {target}{hint}"""
 
 
 class UnsupportedProfile(UserError):
-    """Unsupported profile: {profile}"""
+    """Unsupported profile: {profile}{hint}"""
 
 
 class AmbiguousProfile(UnsupportedProfile):
     """Unsupported profile: {profile} is claimed by more than one; ask for one of {candidates}"""
+
+
+class DeviceMoved(UserError):
+    """Unsupported {field}: {value}{place}"""
 
 
 class DefaultsNotAllowed(UserError):

@@ -1,6 +1,7 @@
 """The state of each part, in words that say what to do."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Sequence
 
 from asu.blocking import BlockingCalls
@@ -11,6 +12,7 @@ from asu.disk_space import MIB, Disk
 from asu.errors import AsuError
 from asu.records.api_records import Records
 from asu.records.redis_memory import MemoryUse
+from asu.resolution import RuleSource
 from asu.settings import Settings
 from asu.stores.store import Store
 from asu.upstream.downloads_server import Upstream
@@ -41,7 +43,9 @@ class Health:
         fleet: Fleet,
         upstream: Upstream,
         preparer: Preparer,
+        rules: RuleSource,
     ) -> None:
+        self._rules = rules
         self._reserve, self._records, self._store = settings.disk_reserve_mb * MIB, records, store
         self._fleet, self._upstream, self._preparer = fleet, upstream, preparer
         self._disk = Disk(settings.store_path)
@@ -55,10 +59,11 @@ class Health:
 
     async def notice(self) -> str | None:
         """Return what operators should know although requests can be served."""
-        try:
-            return None if await self._notes.fetch("notes", self._fleet.notes) else NO_WORKER
-        except AsuError:
-            return None
+        known = []
+        with contextlib.suppress(AsuError):
+            if not await self._notes.fetch("notes", self._fleet.notes):
+                known.append(NO_WORKER)
+        return "; ".join([*known, *filter(None, [self._rules.trouble])]) or None
 
     async def details(self) -> dict[str, str]:
         """Return the state of all other parts, at most some seconds old."""
@@ -83,6 +88,7 @@ class Health:
             "disk": disk,
             "podman": _podman(notes),
             "prepare": self._preparer.state(),
+            "rules": self._rules.trouble or f"{len(self._rules.current.rules)} package rules",
         }
 
     async def _ping(self) -> str:

@@ -31,7 +31,10 @@ def swagger_page(title: str) -> str:
         # The validator is a server of others that would fetch our description.
         swagger_ui_parameters={"validatorUrl": None},
     )
-    return bytes(page.body).decode()
+    back = '<nav><a href="/">To the first page</a></nav>'
+    return (
+        bytes(page.body).decode().replace('<div id="swagger-ui">', f'{back}<div id="swagger-ui">')
+    )
 
 
 def policy_of(page: str) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from asu.errors import WorkerLost
 
@@ -32,6 +33,8 @@ from .redis_connections import redis_errors_translated
 
 log = logging.getLogger(__name__)
 
+# Keys of builds with a first-boot script, and whether its traces were removed within the hour.
+SCRIPTS, ERASED, ERASE_SECONDS = "asu:scripts", "asu:scripts-erased", 3600
 ATTEMPTS = "asu:attempts"  # The counter that fencing tokens are drawn from.
 
 
@@ -115,6 +118,33 @@ class WorkerRecords:
         outcome = (record.state.value, record.step, record.body, record.fault, ttl, key)
         keys = [PREFIX + key, RUNNING, LEASE + key, PACE]
         return bool(self._do(script, keys, attempt.number, *outcome, record.code, attempt.nonce))
+
+    def note_script(self, key: str) -> None:
+        """Remember that the record of a build holds a first-boot script."""
+        with redis_errors_translated():
+            self._connection.sadd(SCRIPTS, key)
+
+    def erase_scripts(self) -> bool:
+        """Have Redis rewrite its append-only file if records with a first-boot script have ended.
+
+        The file still holds them. Return whether that was begun; once an hour is enough.
+        """
+        with redis_errors_translated():
+            noted: Any = self._connection.smembers(SCRIPTS)
+            ended = [
+                key for key in noted if not self._connection.hexists(PREFIX + key.decode(), "plan")
+            ]
+            if not ended or not self._connection.set(ERASED, 1, nx=True, ex=ERASE_SECONDS):
+                return False
+            info: Any = self._connection.info("persistence")
+            if info["aof_enabled"]:
+                try:
+                    self._connection.bgrewriteaof()
+                except ResponseError as error:  # It is under way already, or forbidden.
+                    log.info("Redis does not rewrite its append-only file: %s", error)
+                    return False
+            self._connection.srem(SCRIPTS, *ended)
+            return True
 
     def abandoned(self) -> list[Attempt]:
         """Return the attempts whose lease has ended without an outcome."""

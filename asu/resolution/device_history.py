@@ -80,24 +80,40 @@ class DeviceHistory:
     async def places(
         self, version: Version, target: str, names: tuple[str, ...], architecture: str = ""
     ) -> list[tuple[str, str]]:
-        """Return each target and profile that a device of these names has in a release.
-
-        If `target` does not have the device, the release's list of devices says where it is; a
-        server without that list is asked for the targets that are related.
-        """
+        """Return each target and profile that a device of these names has in a release."""
         own = await self._devices(version, target, names)
+        return own or await self.elsewhere(version, target, names, architecture)
+
+    async def elsewhere(
+        self,
+        version: Version,
+        target: str,
+        names: tuple[str, ...],
+        architecture: str = "",
+        *,
+        by_support: bool = False,
+    ) -> list[tuple[str, str]]:
+        """Return the same of all targets but `target`.
+
+        The release's list of devices says where a profile is. A server without that list is asked
+        for the targets that are related; with `by_support` also if no profile has these names.
+        """
         others: set[str] = set()
-        if own or names[0] == "generic":
-            return own
+        is_listed = False
+        if names[0] == "generic":
+            return []
         try:
             overview = await self._metadata.devices(version)
             others = {other for name in names for other in overview.get(name, ())} - {target}
+            is_listed = bool(others) or not by_support
+        except DocumentUnavailableError:
+            return []
         except DocumentMissingError:
+            pass
+        if not is_listed:
             with contextlib.suppress(*ABSENT):
                 targets = await self._metadata.targets(version)
                 others = set(related_targets(target, architecture, targets))
-        except DocumentUnavailableError:
-            pass
         found = await asyncio.gather(
             *(self._devices(version, other, names) for other in sorted(others))
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -76,6 +77,15 @@ class Metadata:
             feeds_path(version, architecture), lambda raw: read_feeds(raw.decode())
         )
         return feeds
+
+    async def is_being_published(self, version: Version, target: str) -> bool:
+        """Whether the newest release of a branch lacks a target that the one before it has."""
+        with contextlib.suppress(*ABSENT):
+            listed = (await self.releases()).versions
+            newest = [other for other in listed if other.branch == version.branch][:2]
+            if version in newest[:1] and len(newest) > 1:
+                return target in await self.targets(newest[1])
+        return False
 
     async def _json(self, path: str, reader: Callable[[Any], T]) -> T:
         value: T = await self._documents.read(path, lambda raw: reader(read_json(raw)))

@@ -9,6 +9,7 @@ from functools import lru_cache
 from .knowledge import BUILT_IN, Knowledge, PackageIndex
 from .outcome import PackageRequest, Problem
 from .package_changes import RuleBook
+from .versions import is_older_package
 
 # Finding a near name costs as much as a whole decision, so a list of invented names gets only some.
 MAX_SUGGESTIONS = 8
@@ -35,6 +36,27 @@ def missing_packages(
         _explained(name, request, knowledge, rules)
         or _unknown(name, request, index if number < MAX_SUGGESTIONS else None)
         for number, name in enumerate(name for name in packages if name in absent)
+    ]
+
+
+def wrong_versions(
+    promised: Mapping[str, str],
+    versions: Mapping[str, str],
+    request: PackageRequest,
+    knowledge: Knowledge,
+) -> list[Problem]:
+    """Return a problem for each promised version that the release has not.
+
+    The request's own feeds may have another one. Of a snapshot, the index may lag behind.
+    """
+    index = knowledge.index
+    if request.feeds or index is None or not index.complete:
+        return []
+    return [
+        Problem(name, "version", None, f"{name} is {found} in {request.version}, not {one}.")
+        for name, one in promised.items()
+        if (found := versions.get(name, one)) != one
+        and not (request.version.is_snapshot and is_older_package(found, one))
     ]
 
 

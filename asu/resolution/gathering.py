@@ -17,7 +17,7 @@ from .apk_index import read_apk_index
 from .device_history import DeviceHistory
 from .documents import ABSENT, DocumentMissingError, Documents, DocumentUnavailableError, Metadata
 from .knowledge import NOTHING_KNOWN, Knowledge, PackageIndex
-from .metadata import TargetProfiles, index_paths, read_index, read_json
+from .metadata import TargetProfiles, feed_paths, index_paths, read_index, read_json
 from .opkg_index import read_opkg_index
 from .outcome import PackageRequest, Resolution
 from .package_changes import RuleBook
@@ -72,22 +72,20 @@ class Gatherer(Metadata):
             self._kept[*place, origin] = knowledge
         return knowledge
 
-    async def packages(self, version: Version, target: str, *, feeds: bool) -> PackageIndex | None:
-        """Return the names of a target's own index.json, or its feeds'; None if these are unknown.
+    async def target_packages(
+        self, version: Version, target: str, profiles: TargetProfiles
+    ) -> PackageIndex:
+        """Return the names of a target's own index.json, kernel modules included."""
+        return await self._together(index_paths(version, target, profiles, ()), self._plain_part)
 
-        Raises Document{Missing,Unavailable}Error if the target is not known.
+    async def feed_packages(self, version: Version, architecture: str) -> PackageIndex:
+        """Return the names of an architecture's feeds; raises Document{Missing,Unavailable}Error.
+
+        Nothing but the feeds' own documents is needed.
         """
-        profiles = await self.profiles(version, target)
-        own = list(index_paths(version, target, profiles, ()))
-        if not feeds:
-            return await self._together(own, self._plain_part)
-        try:
-            names = await self.feeds(version, profiles.architecture)
-        except ABSENT:
-            return None
-        paths = index_paths(version, target, profiles, names)
-        others = [path for path in paths if path not in own]
-        return await self._together(others, self._plain_part)
+        names = await self.feeds(version, architecture)
+        paths = feed_paths(version, architecture, names)
+        return await self._together(paths, self._plain_part)
 
     async def installable(self, version: Version, target: str) -> PackageIndex | None:
         """Return all that a target can install; None if its profiles or feeds are not known."""

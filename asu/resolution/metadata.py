@@ -158,8 +158,13 @@ def index_paths(
     yield f"{base}/packages"
     if profiles.kmods:
         yield f"{base}/kmods/{profiles.kmods}"
+    yield from feed_paths(version, profiles.architecture, feeds)
+
+
+def feed_paths(version: Version, architecture: str, feeds: Iterable[str]) -> Iterator[str]:
+    """Yield the directories of an architecture's feeds."""
     for feed in feeds:
-        yield f"{directory(version)}/packages/{profiles.architecture}/{feed}"
+        yield f"{directory(version)}/packages/{architecture}/{feed}"
 
 
 def read_json(raw: bytes) -> Any:

@@ -79,7 +79,9 @@ class Problem(NamedTuple):
     """A wanted package that cannot be had."""
 
     package: str
-    kind: Literal["unknown", "removed", "renamed", "conflict", "elsewhere", "missing-dependency"]
+    kind: Literal[
+        "unknown", "removed", "renamed", "conflict", "elsewhere", "missing-dependency", "version"
+    ]
     suggestion: str | None
     detail: str
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from .device_advice import shown
 from .device_defaults import AbsoluteList, Origin, find_origin
-from .existence import conflicts, missing_packages
-from .knowledge import NOTHING_KNOWN, Knowledge
+from .existence import conflicts, missing_packages, wrong_versions
+from .knowledge import NOTHING_KNOWN, Knowledge, PackageIndex
 from .outcome import Change, InferredVersion, PackageRequest, Problem, Resolution
 from .package_changes import RuleBook
 from .rule_application import RuleApplication
@@ -58,19 +59,21 @@ def resolve(
     lenient = missing if request.feeds else []
     gone = {change.package for change in changes if change.action != "add"}
     promised = applied.promised_versions(packages, gone)
+    wrong = wrong_versions(promised, versions, request, knowledge)
     removed = [entry[1:] for entry in packages if entry[0] == "-"]
     return Resolution(
         packages=tuple(packages),
         packages_versions=promised,
         diff_packages=is_absolute,
         changes=tuple(changes),
-        problems=tuple(problems if request.feeds else [*missing, *problems]),
+        problems=tuple(problems if request.feeds else [*missing, *wrong, *problems]),
         warnings=(
             *_warnings(request, removed, knowledge, origin),
             *_unexplained(unexplained),
             *_neither_of_a_pair(request, packages, removed, rules),
-            *_broken_promises(promised, versions, request),
+            *_broken_promises(promised, versions, request, wrong),
             *_expected_from_feeds(lenient, request),
+            *_unchecked(request, index),
         ),
         from_version=_from_version(request, origin),
         checked=index is not None and index.complete,
@@ -139,6 +142,14 @@ def _warnings(
             )
 
 
+def _unchecked(request: PackageRequest, index: PackageIndex | None) -> Iterable[str]:
+    if index is None or not index.complete:
+        yield (
+            f"Not all package lists of {request.version} for {shown(request.target)} can be had at "
+            "the moment, so it was not checked whether the wanted packages exist."
+        )
+
+
 def _unexplained(names: Sequence[str]) -> Iterable[str]:
     if names:
         yield (
@@ -164,13 +175,17 @@ def _neither_of_a_pair(
 
 
 def _broken_promises(
-    promised: Mapping[str, str], versions: Mapping[str, str], request: PackageRequest
+    promised: Mapping[str, str],
+    versions: Mapping[str, str],
+    request: PackageRequest,
+    wrong: Iterable[Problem],
 ) -> Iterable[str]:
-    """Warn of promised versions that the release does not have; the build would insist on them."""
+    """Warn of promised versions that the release may not have; the build would insist on them."""
+    known = {problem.package for problem in wrong}
     broken = [
         f"{name} is {versions[name]}, not {version}"
         for name, version in promised.items()
-        if versions.get(name, version) != version
+        if versions.get(name, version) != version and name not in known
     ]
     if broken:
         unless = f"Unless {_feeds(request)} brings these versions, the" if request.feeds else "The"

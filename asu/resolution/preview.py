@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .outcome import PackageRequest, Resolution
 from .request_hash import hash_of_normalised
 from .versions import Version, is_older_package
+
+# Targets whose images are disks with a root partition of a size that a request can set.
+_DISKS = ("x86/", "armsr/", "loongarch64/")
 
 
 def package_request(fields: Mapping[str, Any]) -> PackageRequest:
@@ -45,6 +48,7 @@ def preview(fields: Mapping[str, Any], resolution: Resolution) -> dict[str, Any]
     """Return the answer to a normalised request: its result, the reasons, and what cannot work."""
     prepared = resolved_fields(fields, resolution)
     origin = resolution.from_version
+    warnings = [*resolution.warnings, *_usual_size(fields)]
     old = fields["packages_versions"]
     versions: dict[str, Any] = {name: {"new": new} for name, new in resolution.versions.items()}
     for name in old.keys() & versions.keys():
@@ -57,16 +61,27 @@ def preview(fields: Mapping[str, Any], resolution: Resolution) -> dict[str, Any]
         "resolved_packages": prepared["packages"],
         "changes": [change._asdict() for change in resolution.changes],
         "problems": [problem._asdict() for problem in resolution.problems],
-        "warnings": list(resolution.warnings),
+        "warnings": warnings,
         "checked": resolution.checked,
         "from_version": origin._asdict() if origin else None,
         "ignored_changes": list(resolution.ignored),
         "versions": versions,
-        "counts": _counts(resolution, old, versions),
+        "counts": _counts(resolution, old, versions) | {"warnings": len(warnings)},
         "resolved_profile": fields["profile"],
         "prepared_request": prepared,
         "request_hash": hash_of_normalised(prepared),
     }
+
+
+def _usual_size(fields: Mapping[str, Any]) -> Iterator[str]:
+    """Warn of an upgrade that takes back a root partition which somebody enlarged."""
+    is_upgrade = fields["diff_packages"] or fields["packages_versions"] or fields["from_version"]
+    if is_upgrade and not fields["rootfs_size_mb"] and fields["target"].startswith(_DISKS):
+        yield (
+            "The image has a root partition of the usual size. If that of the device is larger, "
+            "send its size as `rootfs_size_mb`; otherwise settings kept outside the usual size are "
+            "lost."
+        )
 
 
 def _counts(
@@ -79,6 +94,5 @@ def _counts(
         "replaced": actions.count("replace"),
         "removed": actions.count("remove"),
         "problems": len(resolution.problems),
-        "warnings": len(resolution.warnings),
         "downgrades": sum(versions[name]["downgrade"] for name in old.keys() & versions.keys()),
     }

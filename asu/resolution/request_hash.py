@@ -61,12 +61,13 @@ def normalised_request(request: Mapping[str, Any]) -> dict[str, Any]:
     `packages` the names of `packages_versions` are meant, as owut and auc send them.
     """
     versions = dict(request.get("packages_versions") or {})
+    packages = [name for name in request.get("packages") or () if name]
     feeds = request.get("repositories") or {}
     keys = [one_spelling(FeedKey, key) for key in request.get("repository_keys") or ()]
     return {
         **request,
         "profile": normalised_profile(request["profile"]),
-        "packages": list(dict.fromkeys(request.get("packages") or versions)),
+        "packages": list(dict.fromkeys(packages or versions)),
         "packages_versions": versions,
         "diff_packages": bool(request.get("diff_packages")),
         "version_code": request.get("version_code") or "",

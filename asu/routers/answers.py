@@ -42,8 +42,8 @@ class ProblemAnswer(Answer):
 
     package: str
     kind: str
-    """In previews unknown, removed, renamed, conflict, elsewhere, missing-dependency; of a failed
-    build missing, conflict, …
+    """In previews unknown, removed, renamed, conflict, elsewhere, missing-dependency, version; of
+    a failed build missing, conflict, …
     """
     suggestion: str | None
     detail: str
@@ -61,6 +61,10 @@ class ErrorAnswer(Answer):
     """Stable, for programs."""
     errors: list[dict[str, Any]] = []
     """All mistakes of an invalid request, each with `loc` and `msg`."""
+    suggested: dict[str, str] | None = None
+    """`target` and `profile` to ask for instead: sure with the code `device-moved`, else a guess
+    that a person must confirm.
+    """
     retry_after: int = 0
     """Seconds until trying again may help."""
 
@@ -303,7 +307,8 @@ class HealthAnswer(Answer):
 
     status: Literal["ok", "unavailable"]
     notice: str = ""
-    """What to know although requests can be served: that no worker is alive."""
+    """What to know although requests can be served: that no worker is alive, or that a file of
+    PACKAGE_CHANGES_DIR is wrong."""
     checks: dict[str, Any] = {}
     """Only with `?verbose`."""
 

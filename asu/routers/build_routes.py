@@ -47,6 +47,7 @@ NOT_QUEUED = failures(
     errors.Overloaded,
     errors.ShareExceeded,
     errors.DiskFull,
+    errors.NoWorker,
     errors.MemoryFull,
 )
 PREVIEW = answered(
@@ -82,16 +83,23 @@ async def request_build(
     request: Request, build_request: BuildRequest, *, skip_package_resolution: bool = False
 ) -> Response:
     """Queue a build, or answer with the one that is there; build a prepared request unchanged."""
+    return _response(await ask_for(request, build_request, unchanged=skip_package_resolution))
+
+
+async def ask_for(
+    request: Request, build_request: BuildRequest, *, unchanged: bool = False
+) -> BuildAnswer:
+    """Return the build of a request, also for the pages."""
     services = services_of(request)
     validated = await services.catalogue.validate(build_request)
-    if skip_package_resolution:
+    if unchanged:
         resolved = as_it_stands(validated)
     else:
         resolved = await services.resolver.resolve(validated)
     client = client_of(request.client.host if request.client else "")
     answer = await services.builds.request(resolved, request.state.request_id, client)
     services.counts.add(BUILD_REQUESTS, "hit" if answer.status == HTTPStatus.OK else "miss")
-    return _response(answer)
+    return answer
 
 
 @router.get(
@@ -143,6 +151,11 @@ async def prepare(
     """Say what will be installed, what changes and why, and whether the image is there already."""
     # It repeats the request, the first-boot script included.
     response.headers["Cache-Control"] = "no-store"
+    return await preview_of(request, build_request)
+
+
+async def preview_of(request: Request, build_request: BuildRequest) -> dict[str, Any]:
+    """Return the preview of a request, also for the pages."""
     services = services_of(request)
     try:
         validated = await services.catalogue.validate(build_request)

@@ -38,6 +38,12 @@ class BranchAnswer(Answer):
     branch_off_rev: int = 0
 
 
+class ReleasesAnswer(LatestAnswer):
+    """The current releases, and all releases that are served, newest first."""
+
+    versions: list[str]
+
+
 class OverviewAnswer(LatestAnswer):
     """Releases, branches by name, and what this server allows."""
 
@@ -97,3 +103,34 @@ class DevicesAnswer(Answer):
     """Devices that have every word of the search, best first."""
 
     devices: list[DeviceAnswer]
+
+
+class PackageAnswer(Answer):
+    """A package that can be installed."""
+
+    name: str
+    version: str
+    size: int
+    """Bytes of its file."""
+    description: str
+    """Empty where the index has none."""
+
+
+class PackagesAnswer(Answer):
+    """Packages that have every word of the search, those with it in the name first."""
+
+    packages: list[PackageAnswer]
+
+
+class StoredFileAnswer(Answer):
+    """A file of a build."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class ListingAnswer(Answer):
+    """The files of a build."""
+
+    files: list[StoredFileAnswer]

@@ -54,13 +54,13 @@ documents = Router(tags=["metadata"], route_class=DirectRoute)
 
 
 @documents.get(
-    "/json/v1/latest.json", summary="The newest releases", responses=_listing(models.LatestAnswer)
+    "/json/v1/latest.json", summary="The newest releases", responses=_listing(models.ReleasesAnswer)
 )
 async def latest(request: Request) -> Response:
-    """Upcoming, stable and old stable release, newest first."""
+    """Upcoming, stable and old stable release, and all that are served, newest first."""
 
     async def render() -> dict[str, Any]:
-        return {"latest": list((await services_of(request).catalogue.releases()).latest)}
+        return await services_of(request).listings.latest()
 
     return await _rendered(request, "latest", render)
 
@@ -179,6 +179,23 @@ async def devices(
 ) -> dict[str, Any]:
     """Search over vendor, model, variant, board name and profile."""
     return {"devices": await services_of(request).devices.search(q, version, limit)}
+
+
+@router.get(
+    "/api/v1/packages",
+    summary="Search packages",
+    responses=answers(models.PackagesAnswer, *UNKNOWN, errors.InvalidRequest),
+)
+async def packages(
+    request: Request,
+    version: str,
+    target: str,
+    q: Annotated[str, Query(max_length=100, description="Words of name and description.")] = "",
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> dict[str, Any]:
+    """Search what a target can install in a version, by name and description."""
+    search = services_of(request).packages.search
+    return {"packages": await search(q, version, target, limit)}
 
 
 @router.get("/overview", include_in_schema=False)

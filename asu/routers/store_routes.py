@@ -1,17 +1,23 @@
 """Downloads, where no gateway serves the files itself; clients get the same headers from both."""
 
+import asyncio
+from dataclasses import asdict
+
 from fastapi import Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
 from asu import errors
+from asu.pages.templating import render
 from asu.services import services_of
 from asu.stores.downloads import Download
 from asu.web.edge import error_response
 from asu.web.file_requests import file_headers, is_unchanged, wanted_part
 
-from .documentation import Responses, Router, failures
+from .documentation import Responses, Router, answers, failures
+from .metadata_answers import ListingAnswer
+from .page_routes import HEADERS
 
 router = Router(tags=["store"])
 
@@ -45,6 +51,22 @@ class FileStream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._download.close()
+
+
+@router.get(
+    "/store/{request_hash}",
+    summary="List the files of a build",
+    responses=answers(ListingAnswer, errors.NotFound, errors.StoreFailed),
+)
+async def listing(request: Request, request_hash: str) -> Response:
+    """Answer with JSON, or with a page where a browser opens the address."""
+    files = await services_of(request).downloads.files(request_hash)
+    if not files:
+        raise errors.NotFound
+    if "text/html" in request.headers.get("Accept", ""):
+        page = await asyncio.to_thread(render, "store.html", key=request_hash, files=files)
+        return HTMLResponse(page, 200, {**HEADERS, "Vary": "Accept"})
+    return JSONResponse({"files": [asdict(file) for file in files]}, 200, {"Vary": "Accept"})
 
 
 @router.get(

@@ -7,7 +7,7 @@ from typing import TypeVar
 from asu.blocking import BlockingCalls, NoAnswerError
 from asu.errors import StoreFailed
 
-from .manifest import StoredFile
+from .manifest import PublishedFile, StoredFile
 from .store import Content, Store
 
 # Bytes that a download holds in memory. At ten pieces a second and thread that is as fast as most
@@ -53,6 +53,11 @@ class Downloads:
     async def find(self, key: str, name: str) -> StoredFile | None:
         """Return a published file; None if there is none. Raises StoreFailed."""
         return await self.ask(partial(self._store.find, key, name))
+
+    async def files(self, key: str) -> tuple[PublishedFile, ...]:
+        """Return all files of a build; none where there is no build. Raises StoreFailed."""
+        manifest = await self.ask(partial(self._store.manifest, key))
+        return manifest.files if manifest else ()
 
     async def open(self, file: StoredFile, start: int, length: int) -> Download | None:
         """Begin to read a part of a file; None if it has gone since. Raises StoreFailed."""

@@ -74,6 +74,9 @@ class Upstream(Documents, Protocol):
         What is in such a copy is nearly always right; that something is not in it says little.
         """
 
+    def has_unconfirmed(self) -> bool:
+        """Whether there is such a copy of any document."""
+
 
 class DownloadsServer(Upstream):
     """An upstream server over HTTP. Leaving its context ends exchanges and waits for the disk.
@@ -133,6 +136,10 @@ class DownloadsServer(Upstream):
     def is_unconfirmed(self, path: str) -> bool:
         copy = self._copies.get_stale(path)
         return copy is not None and copy.is_recalled and self._copies.get(path) is None
+
+    @override
+    def has_unconfirmed(self) -> bool:
+        return any(copy.is_recalled for copy in self._copies.values())
 
     async def _recalled(self, path: str, reader: Reader) -> _Copy | None:
         """Return the copy that an earlier process left, unless this process knows better."""

@@ -7,12 +7,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from asu.build_request import WITHHELD
+
 # A body may hold thousands of mistakes; an answer with all of them would be many times its size.
 MAX_LISTED = 100
 MAX_SENTENCE = 290  # Characters; device clients show `detail` in one line or a small box.
 MAX_QUOTED = 40  # Characters of a value, or of the name of an entry.
 
 PACKAGE_NAMES = "names have letters, digits and . _ + - and begin with a letter or digit"
+FILESYSTEMS = "squashfs, ext4, ubifs, erofs, jffs2, jffs2-nand, targz or cpiogz"
 VERSION = "a version such as 24.10.4, 25.12.0-rc2, 24.10-SNAPSHOT or SNAPSHOT"
 
 MUST_BE: Mapping[str, str] = {
@@ -25,8 +28,8 @@ MUST_BE: Mapping[str, str] = {
     "packages_versions": 'an object of package names and versions, such as {"luci": "25.292"}',
     "diff_packages": "true or false",
     "defaults": "a text of at most 65536 characters",
-    "rootfs_size_mb": "a whole number of megabytes from 1 to 10240",
-    "filesystem": "squashfs, ext4, ubifs or jffs2",
+    "rootfs_size_mb": "a whole number of megabytes, 1 or more",
+    "filesystem": FILESYSTEMS,
     "repositories": "an object of feed names and their addresses",
     "repositories_mode": "append or replace",
     "repository_keys": "a list of public keys, each at most 4096 characters long",
@@ -50,7 +53,7 @@ IS_NOT: Mapping[str, str] = {
     "profile": "is not the name of a profile; names have letters, digits and . _ , + -",
     "packages": f"is not a package name; {PACKAGE_NAMES} (or with a - before that)",
     "packages_versions": "is not a package version; versions have letters, digits and . _ + , ~ -",
-    "filesystem": "is not a file system of images; choose squashfs, ext4, ubifs or jffs2",
+    "filesystem": f"is not a file system of images; choose {FILESYSTEMS}",
     "repositories": "is not the address of a feed; give the address alone, such as "
     "https://feeds.example.org/own",
     "repositories_mode": "is neither append nor replace",
@@ -59,7 +62,8 @@ IS_NOT: Mapping[str, str] = {
 }
 NAME_IS_NOT: Mapping[str, str] = {
     "packages_versions": f"is not a package name; {PACKAGE_NAMES}",
-    "repositories": "is not a name for a feed; names have letters, digits, _ and -",
+    "repositories": "is not a name for a feed; names have letters, digits, . _ and -, and do "
+    "not end in .sig, .ipk or .apk",
 }
 
 
@@ -104,6 +108,11 @@ def _about_field(error: Mapping[str, Any], field: str) -> str:
     if error["type"] == "too_long":
         return f"`{field}` has more than {error['ctx']['max_length']} entries."
     value, is_name = error.get("input"), error["loc"][-1] == "[key]"
+    if value == WITHHELD and field == "defaults":
+        return (
+            f"`defaults`: {WITHHELD} stands for a script that this server does not show; send the "
+            "script itself."
+        )
     is_not = (NAME_IS_NOT if is_name else IS_NOT).get(field)
     if isinstance(value, str) and is_not:
         cut = value if len(value) <= MAX_QUOTED else f"{value[:MAX_QUOTED]}..."

@@ -126,5 +126,11 @@ class ContainerEngine(Protocol):
         ended.
         """
 
+    def remove_network(self) -> None:
+        """Remove the network of this worker's builds; never raises."""
+
+    def remove_networks(self, alive: Collection[str]) -> None:
+        """Remove those of workers that are not among `alive` (names); raises ContainerFailed."""
+
     def close(self) -> None:
         """End the connections; containers of this engine cannot be used afterwards."""

@@ -9,6 +9,7 @@ import json
 import logging
 import re
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,14 @@ LABEL_FENCE = "asu.fence"
 LAST_WORDS = 500  # Bytes of the container's output, for our own log.
 SECONDS = 30  # It takes 0.3, and five more where podman's name server loses a request.
 INTERFACE = "eth0"  # As podman names the first, and only, one of a container.
+# Where a bridge gets another hardware address, packets are lost until the old one is forgotten: for
+# 5 s at most with these, 36 s with the kernel's own.
+NEIGHBOURS = {
+    f"net.ipv4.neigh.{INTERFACE}.base_reachable_time_ms": "1000",
+    f"net.ipv4.neigh.{INTERFACE}.delay_first_probe_time": "1",
+    f"net.ipv4.neigh.{INTERFACE}.gc_stale_time": "1",
+}
+IPV6 = Path("/proc/sys/net/ipv6")  # Missing where the kernel has none.
 # IANA's registries of special addresses, without those of the namespace itself (127.0.0.0/8, ::1).
 DENIED = (
     "10.0.0.0/8",
@@ -75,15 +84,18 @@ def targets(urls: Iterable[str]) -> list[str]:
     return sorted({target for url in urls for target in fence.targets_of(url)})
 
 
-def loose_interface(settings: Settings) -> dict[str, str]:
-    """Return the kernel settings of a container that gets a fence: no reverse path filter.
+def interface_settings(settings: Settings, *, has_ipv6: bool) -> dict[str, str]:
+    """Return the kernel settings of a build container's network.
 
-    With it the kernel would not answer ARP requests of the gateway, which the fence prohibits, and
-    downloads would stall after some seconds. Nothing listens for what else comes in.
+    With a fence there is no reverse path filter: the kernel would not answer ARP requests of the
+    gateway, which the fence prohibits, and downloads would stall after some seconds. Nothing
+    listens for what else comes in.
     """
+    no_ipv6 = {} if has_ipv6 or not IPV6.exists() else {"net.ipv6.conf.all.disable_ipv6": "1"}
     if not _is_fenced(settings):
-        return {}
-    return {f"net.ipv4.conf.{name}.rp_filter": "0" for name in ("all", INTERFACE)}
+        return NEIGHBOURS | no_ipv6
+    loose = {f"net.ipv4.conf.{name}.rp_filter": "0" for name in ("all", INTERFACE)}
+    return NEIGHBOURS | no_ipv6 | loose
 
 
 def _is_fenced(settings: Settings) -> bool:

@@ -13,6 +13,8 @@ from typing import Any
 from asu.errors import BuildFailed, ImpossibleSelection, ProfileMissingInBuilder, UnknownFilesystem
 from asu.resolution import DeviceDefaults, Version, normalised_request, ordered_packages
 
+from .package_managers.problems import impossible_selection, missing
+
 _PACKAGE = re.compile(r"-?[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
 _PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -24,8 +26,18 @@ FIRST_BOOT_SCRIPT = f"{FILES}/etc/uci-defaults/99-asu-defaults"
 # digits would exceed the 256 bytes that auc has for a URL.
 NAME_DIGITS = 12
 
-_CONFIG_SYMBOLS = {"squashfs": "SQUASHFS", "ext4": "EXT4FS", "ubifs": "UBIFS", "jffs2": "JFFS2"}
-
+_CONFIG_SYMBOLS = {
+    "squashfs": "SQUASHFS",
+    "ext4": "EXT4FS",
+    "ubifs": "UBIFS",
+    "erofs": "EROFS",
+    "jffs2": "JFFS2",
+    "jffs2-nand": "JFFS2_NAND",
+    "targz": "TARGZ",
+    "cpiogz": "CPIOGZ",
+}
+# Archives, which no device can be flashed with: made where they are asked for, never offered.
+_ARCHIVES = ("targz", "cpiogz")
 
 _INSTALL = "$(MAKE) package_install"
 # What `make image` does after it has installed the packages.
@@ -163,18 +175,22 @@ def filesystem_command(config: str, filesystem: str) -> list[str]:
         if f"\nCONFIG_TARGET_ROOTFS_{symbol}=y\n" in f"\n{config}\n"
     ]
     if filesystem not in offered:
-        raise UnknownFilesystem(filesystem=filesystem, available=", ".join(offered) or "none")
-    others = [_CONFIG_SYMBOLS[name] for name in offered if name != filesystem] + ["TARGZ"]
+        available = ", ".join(name for name in offered if name not in _ARCHIVES) or "none"
+        raise UnknownFilesystem(filesystem=filesystem, available=available)
+    others = [_CONFIG_SYMBOLS[name] for name in offered if name != filesystem]
     edit = "s/^CONFIG_TARGET_ROOTFS_{0}=y$/# CONFIG_TARGET_ROOTFS_{0} is not set/"
     edits = [part for symbol in others for part in ("-e", edit.format(symbol))]
-    return ["sed", "-i", *edits, f"{BUILDER}/.config"]
+    return ["sed", "-i", *edits, f"{BUILDER}/.config"] if edits else ["true"]
 
 
 def _admitted(packages: Iterable[str]) -> Iterable[str]:
     for name in packages:
-        if _PACKAGE.fullmatch(name) is None:
+        if _PACKAGE.fullmatch(name):
+            yield name
+        elif _PACKAGE.fullmatch(name.replace(",", "")) is None:
             raise ImpossibleSelection(reason="a name is malformed")
-        yield name
+        elif name[0] != "-":  # No package has a comma in its name, so there is none to take away.
+            raise impossible_selection([missing(name)])
 
 
 def _profile(request: Mapping[str, Any]) -> str:

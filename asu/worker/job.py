@@ -73,6 +73,9 @@ class Builder:
         name = _name(attempt)
         log.info("%s begins, request %s", name, attempt.plan.get("request_id", "unknown"))
         progress = Progress(safe_plan(attempt.plan, attempt.key))
+        if progress.plan["request"].get("defaults"):
+            with contextlib.suppress(QueueUnavailable):
+                self._records.note_script(attempt.key)
         # Removing the container takes up to 0.7 s, so the outcome is recorded before.
         with Lease(self._records, attempt) as lease, contextlib.ExitStack() as aftermath:
             try:

@@ -3,7 +3,6 @@
 Nobody's build waits for it or fails for it: what Redis does not take is lost.
 """
 
-import contextlib
 import re
 import threading
 from collections import deque
@@ -75,8 +74,10 @@ class LiveLog:
             self._sizes.append(LEAST_BYTES + len(batch.encode()))
             while sum(self._sizes) > LOG_BYTES:
                 self._sizes.popleft()
-            with contextlib.suppress(QueueUnavailable):
+            try:
                 self._append(batch, len(self._sizes))
+            except QueueUnavailable:
+                return  # Each call may wait for seconds, and the build must not.
 
 
 def _batches(text: str) -> Iterator[str]:

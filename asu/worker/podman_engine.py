@@ -4,6 +4,7 @@ Nothing is mounted and nothing secret is inside. Before anything runs, the netwo
 for the way to the feeds (`fencing.py`).
 """
 
+import contextlib
 import json
 import logging
 from collections.abc import Collection
@@ -12,31 +13,36 @@ from typing import Any
 from urllib.parse import quote
 
 from podman import PodmanClient
+from podman.domain.containers import Container
 from podman.errors import PodmanError
 from requests.exceptions import RequestException
 from typing_extensions import override
 
-from asu.errors import AsuError
+from asu.errors import AsuError, ContainerFailed
 from asu.settings import Settings
 
 from .builder_image import BuilderImage, pull
 from .container import BuildContainer, ContainerEngine
-from .fencing import Fence, loose_interface
+from .fencing import Fence, interface_settings
 from .podman_container import API_TIMEOUT, PodmanContainer, podman_answers
+from .podman_network import LABEL_SYSTEM, BuildNetwork, remove_networks
+from .podman_profile import forget_profile, profile_path
 
 log = logging.getLogger(__name__)
 
-LABEL_SYSTEM, LABEL_KEY, LABEL_ATTEMPT = "asu.system", "asu.build", "asu.attempt"
+LABEL_KEY, LABEL_ATTEMPT = "asu.build", "asu.attempt"
 CPU_PERIOD = 100_000
 
 
 class PodmanEngine(ContainerEngine):
-    """podman, through its service's socket."""
+    """podman, through its service's socket; builds are in the network of `worker` (its name)."""
 
-    def __init__(self, settings: Settings, *, system: str) -> None:
+    def __init__(self, settings: Settings, *, system: str, worker: str = "") -> None:
         self._settings, self._system = settings, system
         self._socket = f"unix://{settings.container_socket_path.absolute()}"
         self._client = PodmanClient(base_url=self._socket, timeout=API_TIMEOUT)
+        api = self._client.api
+        self._network = BuildNetwork(api, settings, system=system, worker=worker)
 
     @override
     def pin(self, image: BuilderImage) -> BuilderImage:
@@ -56,9 +62,7 @@ class PodmanEngine(ContainerEngine):
         pinned = image if image.id else self.pin(image)
         with podman_answers("start a build container"):
             labels = {LABEL_SYSTEM: self._system, LABEL_KEY: key, LABEL_ATTEMPT: str(attempt)}
-            created = self._client.containers.create(
-                pinned.id, labels=labels, **_confinement(self._settings)
-            )
+            created = self._create(pinned.id, labels)
             fence = Fence(
                 self._client.api, self._settings, pinned.id, str(created.id), labels=labels
             )
@@ -87,6 +91,39 @@ class PodmanEngine(ContainerEngine):
                         (labels[LABEL_KEY], int(labels.get(LABEL_ATTEMPT) or 0), container)
                     )
             return found
+
+    @override
+    def remove_networks(self, alive: Collection[str]) -> None:
+        with podman_answers("remove the networks of workers that ended"):
+            remove_networks(self._client.api, self._system, alive)
+
+    @override
+    def remove_network(self) -> None:
+        with contextlib.suppress(ContainerFailed), podman_answers("remove a worker's network"):
+            self._network.remove()
+
+    def _create(self, image: str, labels: dict[str, str]) -> Container:
+        confinement = {**_confinement(self._settings), **self._connection()}
+        path = profile_path(self._client.api, image)
+        try:
+            return self._client.containers.create(
+                image, labels=labels, seccomp_profile_path=path, **confinement
+            )
+        except PodmanError as error:
+            if "seccomp" in str(error):
+                forget_profile(self._client.api)
+            raise
+
+    def _connection(self) -> dict[str, Any]:
+        """Return what a build container's network is made with, as podman-py names it."""
+        if self._settings.container_network == "none":
+            return {"network_mode": "none"}
+        sysctls = interface_settings(self._settings, has_ipv6=self._network.prepare())
+        return {
+            "network_mode": "bridge",
+            "networks": {self._network.name: {}},
+            "sysctls": sysctls,
+        }
 
     @override
     def close(self) -> None:
@@ -136,7 +173,7 @@ class PodmanEngine(ContainerEngine):
 
 def _confinement(settings: Settings) -> dict[str, Any]:
     """Return what each build container is made with, as podman-py names it."""
-    memory, network = f"{settings.container_memory_mb}m", settings.container_network
+    memory = f"{settings.container_memory_mb}m"
     return {
         "command": ["sleep", str(settings.build_deadline)],
         "cap_drop": ["all"],
@@ -147,7 +184,4 @@ def _confinement(settings: Settings) -> dict[str, Any]:
         "memswap_limit": memory,
         "cpu_period": CPU_PERIOD,
         "cpu_quota": int(settings.container_cpus * CPU_PERIOD),
-        "sysctls": loose_interface(settings),
-        "network_mode": "none" if network == "none" else "bridge",
-        **({} if network == "none" else {"networks": {network: {}}}),
     }

@@ -3,6 +3,7 @@
 import secrets
 import socket
 import sys
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from asu.builds.build_queue import BuildQueue
-from asu.builds.fleet import FleetNotes, has_live_worker
+from asu.builds.fleet import FleetNotes, has_live_worker, live_words
 from asu.errors import QueueUnavailable
 from asu.records.redis_connections import has_memory, sync_redis
 from asu.records.worker_records import WorkerRecords
@@ -47,11 +48,20 @@ def run_worker(settings: Settings) -> None:
     hasty = sync_redis(settings.redis_url)
     records, store = WorkerRecords(hasty), open_store(settings)
     notes = FleetNotes(hasty, socket.gethostname())
+
+    def engine() -> PodmanEngine:
+        return PodmanEngine(settings, system=records.system(), worker=notes.word)
+
+    def leave() -> None:
+        notes.withdraw()
+        with closing(engine()) as podman:
+            podman.remove_network()
+
     builder = Builder(
         settings,
         records=records,
         store=store,
-        engine=lambda: PodmanEngine(settings, system=records.system()),
+        engine=engine,
         statistics=OutcomeStatistics(RedisBuildStatistics(hasty)),
         signer=signer,
     )
@@ -60,7 +70,7 @@ def run_worker(settings: Settings) -> None:
         build=builder.run,
         sweep=_sweep(settings, hasty, store, queue_redis=redis, notes=notes),
         may_begin=ReadyToBegin(settings, partial(has_memory, hasty)),
-        leave=notes.withdraw,
+        leave=leave,
     ).work(logging_level=None)
 
 
@@ -81,6 +91,7 @@ def _sweep(
         engine=lambda: PodmanEngine(settings, system=records.system()),
         statistics=OutcomeStatistics(RedisBuildStatistics(redis)),
         notes=notes,
+        live_workers=partial(live_words, redis),
     )
 
 
@@ -100,19 +111,20 @@ def rebuild_once(settings: Settings, key: str) -> Comparison:
     """Build what is published under a key again and compare; raise CannotRebuild, StoreFailed."""
     with sync_redis(settings.redis_url) as redis:
         records = WorkerRecords(redis)
-        # Below the system's own name, so its sweeps remove the container once it has ended.
+        # Below the system's own name, so its sweeps remove container and network once it has ended.
         try:
             own = records.system()
         except QueueUnavailable:  # The provenance may hold all that a rebuild needs.
             own = "unknown"
-        system = f"{own}/rebuild-{secrets.token_hex(8)}"
-        return rebuild(
-            settings,
-            key,
-            records=records,
-            store=open_store(settings),
-            engine=lambda: PodmanEngine(settings, system=system),
-        )
+        name = f"rebuild-{secrets.token_hex(8)}"
+        engine = partial(PodmanEngine, settings, system=f"{own}/{name}", worker=name)
+        try:
+            return rebuild(
+                settings, key, records=records, store=open_store(settings), engine=engine
+            )
+        finally:
+            with closing(engine()) as podman:
+                podman.remove_network()
 
 
 def expect_live_worker(settings: Settings) -> None:

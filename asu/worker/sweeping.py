@@ -7,7 +7,7 @@ build fails, the others are done nevertheless.
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from asu.builds.build_queue import BuildQueue
@@ -80,8 +80,10 @@ class Sweep:
         store: Store,
         engine: Callable[[], ContainerEngine],
         statistics: OutcomeStatistics,
+        live_workers: Callable[[], Collection[str]],
         notes: FleetNotes | None = None,
     ) -> None:
+        self._live_workers = live_workers
         self._settings, self._records, self._queue = settings, records, queue
         self._store, self._engine, self._statistics = store, engine, statistics
         self._notes, self._audit, self._trouble = notes, AuditLog(settings.audit_log), ""
@@ -150,6 +152,7 @@ class Sweep:
                     )
                     container.remove()
                     swept.containers.append(key)
+            engine.remove_networks(self._live_workers())
         trouble = "".join(swept.troubles[before:]).removeprefix("containers: ")
         if trouble != self._trouble:
             self._trouble = trouble
@@ -163,6 +166,8 @@ class Sweep:
                 self._notes.note_worker(WorkerNote(trouble=self._trouble, disk_free=free))
 
     def _remove_files(self, swept: Swept) -> None:
+        with _alone("first-boot scripts", swept):
+            self._records.erase_scripts()
         usage = None
         with _alone("files", swept):
             for key in self._store.expire(self._lifetimes, self._records.is_known):

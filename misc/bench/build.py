@@ -152,10 +152,7 @@ def _system() -> Iterator[Settings]:
 
 def _settings() -> Settings:
     """Return settings for a system of its own: free ports, two builders, no environment."""
-    environment = {
-        name: str(free_port())
-        for name in ("GATEWAY_PORT", "ASU_PORT", "PREPARE_PORT", "REDIS_PORT")
-    }
+    environment = {name: str(free_port()) for name in ("GATEWAY_PORT", "ASU_PORT", "PREPARE_PORT")}
     environment |= {
         "RUN_DIR": str(RUN_DIR),
         "UPSTREAM_PORT": str(_upstream_port()),

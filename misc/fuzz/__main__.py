@@ -67,10 +67,7 @@ def main() -> int:
 
 def _environment(directory: Path) -> Mapping[str, str]:
     """Return the system's settings: free ports, one target, and as little forbidden as possible."""
-    ports = {
-        name: str(free_port())
-        for name in ("GATEWAY_PORT", "ASU_PORT", "PREPARE_PORT", "REDIS_PORT")
-    }
+    ports = {name: str(free_port()) for name in ("GATEWAY_PORT", "ASU_PORT", "PREPARE_PORT")}
     # The builders name the port of their feeds, so it stays the same, and they are found again the
     # next time.
     standin = {

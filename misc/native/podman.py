@@ -48,7 +48,7 @@ class Podman:
     seen: str  # The podman and the boot that were asked.
     settings_file: str | None  # For CONTAINERS_CONF; None where the distribution's settings work.
     network: str  # For build containers; `none` where containers cannot use a bridge.
-    # This machine, as a container on `network` reaches it; None where it cannot.
+    # This machine's own address where containers reach it: workers' networks have other gateways.
     host_address: str | None
 
     @property
@@ -64,16 +64,12 @@ def find_podman(run_dir: Path, *, network: str | None) -> Podman:
     version = _run(["podman", "--version"]).strip()
     given = os.environ.get("CONTAINERS_CONF", "")
     boot = BOOT_ID.read_text().strip()
-    seen = f"{version}, boot {boot}, network {wanted}, CONTAINERS_CONF {given}"
+    seen = f"{version}, boot {boot}, address {_own_address()}, network {wanted}, {given}"
     try:
         known = Podman(**json.loads(memory.read_text()))
     except (OSError, ValueError, TypeError):
         known = None
-    if (
-        known
-        and known.seen == seen
-        and (known.network in {"none", "host"} or _network_exists(known))
-    ):
+    if known and known.seen == seen and (known.network == "none" or _network_exists(known)):
         return known
     found = _probe(run_dir, wanted, seen, is_chosen=network is not None)
     memory.write_text(json.dumps(asdict(found)))
@@ -120,9 +116,9 @@ def _connect(podman: Podman, network: str, *, is_chosen: bool) -> Podman:
         seen=podman.seen, settings_file=podman.settings_file, network=network, host_address=None
     )
     try:
-        if network not in {"host", "bridge", "podman"} and not _network_exists(connected):
+        if not _network_exists(connected):
             _create_network(connected)
-        address = "127.0.0.1" if network == "host" else _gateway_address(connected)
+        address = _own_address()
         is_reachable = _reaches_host(connected, address)
     except Trouble as trouble:
         if is_chosen:
@@ -141,6 +137,8 @@ def _connect(podman: Podman, network: str, *, is_chosen: bool) -> Podman:
 def _reaches_host(podman: Podman, address: str) -> bool:
     """Let a container connect to this machine; raises Trouble if it cannot start on the network."""
     _run_probe(podman, ["/bin/true"])
+    if not address:
+        return False
     with socket.create_server(("", 0)) as listener:
         port = listener.getsockname()[1]
         listener.settimeout(PROBE_SECONDS)
@@ -163,15 +161,12 @@ def _greet_once(listener: socket.socket) -> None:
         connection.sendall(GREETING)
 
 
-def _gateway_address(podman: Podman) -> str:
-    """Return the address at which containers of the network find this machine."""
-    described = json.loads(
-        _run(["podman", "network", "inspect", podman.network], podman.environment)
-    )[0]
-    for subnet in described.get("subnets", []):
-        if "gateway" in subnet and ":" not in subnet["gateway"]:
-            return str(subnet["gateway"])
-    raise Trouble(f"the podman network {podman.network} has no gateway address")
+def _own_address() -> str:
+    """Return this machine's address towards the internet, or none; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        if probe.connect_ex(("192.0.2.1", 9)):
+            return ""
+        return str(probe.getsockname()[0])
 
 
 def _create_network(podman: Podman) -> None:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_RUN_DIR = ROOT / ".run"
 
 # A unix socket's address has room for 107 bytes on Linux.
-MAX_SOCKET_PATH = 107
+MAX_SOCKET_PATH, MAX_PORT = 107, 65535
 
 # One release of each packaging kind (opkg, apk) on three unlike targets: enough to try every
 # documented case by hand.
@@ -34,7 +34,6 @@ class Settings:
     gateway_port: int
     asu_port: int
     prepare_port: int
-    redis_port: int
     upstream_port: int
     workers: int
     drain_seconds: int
@@ -66,7 +65,7 @@ class Settings:
         """The address for clients on this machine."""
         everywhere = {"", "*", "0.0.0.0"}  # noqa: S104 - Compared with, not bound to.
         host = "127.0.0.1" if self.gateway_host in everywhere else self.gateway_host
-        return f"http://{host}:{self.gateway_port}"
+        return f"http://{in_url('::1' if host == '::' else host)}:{self.gateway_port}"
 
     @property
     def asu_url(self) -> str:
@@ -86,11 +85,24 @@ class Settings:
     @property
     def podman_socket(self) -> Path:
         """Where podman's service listens; a shorter path if RUN_DIR is too long for a socket."""
-        path = self.run_dir / "podman.sock"
+        return self._short("podman.sock", "sock")
+
+    @property
+    def redis_socket(self) -> Path:
+        """Where Redis listens, in a directory of its user alone; shorter likewise."""
+        return self._short("redis/redis.sock", "redis/redis.sock")
+
+    def _short(self, name: str, instead: str) -> Path:
+        path = self.run_dir / name
         if len(str(path).encode()) <= MAX_SOCKET_PATH:
             return path
         digest = hashlib.sha256(str(self.run_dir).encode()).hexdigest()[:12]
-        return (Path("/run") if os.geteuid() == 0 else Path.home()) / f"asu-{digest}.sock"
+        return (Path("/run") if os.geteuid() == 0 else Path.home()) / f"asu-{digest}.{instead}"
+
+
+def in_url(host: str) -> str:
+    """Return a host as it stands in a URL and in nginx's configuration."""
+    return f"[{host}]" if ":" in host else host
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -99,11 +111,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return Settings(
         run_dir=(ROOT / given.get("RUN_DIR", DEFAULT_RUN_DIR)).resolve(),
         gateway_host=given.get("GATEWAY_HOST", "127.0.0.1"),
-        gateway_port=_number(given, "GATEWAY_PORT", 8080),
-        asu_port=_number(given, "ASU_PORT", 8000),
-        prepare_port=_number(given, "PREPARE_PORT", 8001),
-        redis_port=_number(given, "REDIS_PORT", 16379),
-        upstream_port=_number(given, "UPSTREAM_PORT", 8002),
+        gateway_port=_port(given, "GATEWAY_PORT", 8080),
+        asu_port=_port(given, "ASU_PORT", 8000),
+        prepare_port=_port(given, "PREPARE_PORT", 8001),
+        upstream_port=_port(given, "UPSTREAM_PORT", 8002),
         workers=_number(given, "WORKERS", 1),
         drain_seconds=_number(given, "DRAIN_SECONDS", 300),
         upstream_url=given.get("UPSTREAM_URL"),
@@ -114,6 +125,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         standin_targets=tuple(given.get("STANDIN_TARGETS", DEFAULT_STANDIN_TARGETS).split()),
         standin_delays=tuple(given.get("STANDIN_DELAYS", "0 0 0").split()),
     )
+
+
+def _port(given: Mapping[str, str], name: str, default: int) -> int:
+    port = _number(given, name, default)
+    if not 1 <= port <= MAX_PORT:
+        raise Trouble(f"{name} must be a port from 1 to {MAX_PORT}, not {port}")
+    return port
 
 
 def _number(given: Mapping[str, str], name: str, default: int) -> int:

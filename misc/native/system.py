@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from misc.native import gateway, sources, standin, web
+from misc.native.checks import check_first, check_last, expect_free_ports, write_environment
 from misc.native.podman import find_podman
 from misc.native.processes import Processes, Program, wait_for
-from misc.native.settings import ROOT
+from misc.native.redis_server import redis_program, redis_url
+from misc.native.settings import ROOT, in_url
 from misc.native.trouble import Trouble
 from misc.native.users import choose_users
 
@@ -37,9 +39,15 @@ def bring_up(settings: Settings, say: Callable[[str], None]) -> None:
     with _alone(settings):
         podman = find_podman(settings.run_dir, network=settings.container_network)
         system = _Ascent(settings, podman, say)
-        system.start_infrastructure()
-        system.start_upstream()
-        system.start_services()
+        try:
+            system.check_first()
+            system.start_infrastructure()
+            system.start_upstream()
+            system.start_services()
+            system.check_last()
+        except Trouble:
+            system.give_up()
+            raise
 
 
 def take_down(settings: Settings, say: Callable[[str], None]) -> None:
@@ -94,7 +102,36 @@ class _Ascent:
         self._say = say
         self._processes = Processes(settings.run_dir)
         self._services: dict[str, str] = {}
+        self._started: list[str] = []
         self._users = choose_users(settings, os.environ)
+
+    def check_first(self) -> None:
+        """Look at ports and settings before anything is started; raises Trouble."""
+        settings = self._settings
+        expect_free_ports(settings, self._processes)
+        self._services = {
+            **sources.given_settings(os.environ),
+            "REDIS_URL": redis_url(settings),
+            "PREPARE_SERVICE_URL": settings.prepare_url,
+            "STORE_PATH": str(settings.store),
+            "ALLOW_DEFAULTS": settings.allow_defaults,
+            "CONTAINER_SOCKET_PATH": str(settings.podman_socket),
+            "CONTAINER_NETWORK": self._podman.network,
+        }
+        if settings.upstream_url:
+            self._services["UPSTREAM_URL"] = settings.upstream_url
+        if settings.base_container:
+            self._services["BASE_CONTAINER"] = settings.base_container
+        check_first(settings, self._services)
+
+    def check_last(self) -> None:
+        """Leave the settings in a file, and look whether the system can work; raises Trouble."""
+        write_environment(self._settings.run_dir / "env", self._services)
+        check_last(self._settings, {**self._podman.environment, **self._services}, self._say)
+
+    def give_up(self) -> None:
+        """End what was started here, and nothing that ran before."""
+        _stop(self._processes, self._started[::-1], None, self._say)
 
     def start_infrastructure(self) -> None:
         """Start Redis and podman's service."""
@@ -107,34 +144,14 @@ class _Ascent:
             self._say(
                 "no other user can read this checkout or its Python, so both services run as root"
             )
-        data = settings.run_dir / "redis"
-        data.mkdir(exist_ok=True)
         settings.store.mkdir(exist_ok=True)
-        if self._users.programs and self._processes.running("redis") is None:
-            self._users.programs.own(data)
         # The API makes its part of the store; finished builds stay the worker's.
         if self._users.services:
             os.chown(settings.store, self._users.services.uid, self._users.services.gid)
-        server = next(
-            (path for path in map(shutil.which, ("redis-server", "valkey-server")) if path), None
-        )
-        if server is None:
-            raise Trouble("redis-server is missing; install it: make install")
-        # A build is accepted when it is on the disk.
-        durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
-        options = (
-            "--port",
-            str(settings.redis_port),
-            "--bind",
-            "127.0.0.1",
-            "--dir",
-            str(data),
-            *durable,
-        )
+        runs = self._processes.running("redis") is not None
         self._start(
-            Program(name="redis", command=(server, *options), user=self._users.programs),
-            port=("127.0.0.1", settings.redis_port, "REDIS_PORT"),
-            healthy=lambda: web.takes_connections(("127.0.0.1", settings.redis_port)),
+            redis_program(settings, self._users.programs, runs=runs),
+            healthy=lambda: web.takes_connections(settings.redis_socket),
         )
         podman = shutil.which("podman") or "podman"
         self._start(
@@ -158,25 +175,12 @@ class _Ascent:
     def start_upstream(self) -> None:
         """Start the stand-in downloads server and make its builders, unless others are named."""
         settings = self._settings
-        self._services = {
-            **sources.given_settings(os.environ),
-            "REDIS_URL": f"redis://127.0.0.1:{settings.redis_port}/0",
-            "PREPARE_SERVICE_URL": settings.prepare_url,
-            "STORE_PATH": str(settings.store),
-            "ALLOW_DEFAULTS": settings.allow_defaults,
-            "CONTAINER_SOCKET_PATH": str(settings.podman_socket),
-            "CONTAINER_NETWORK": self._podman.network,
-        }
         if settings.upstream_url:
-            self._services["UPSTREAM_URL"] = settings.upstream_url
             if self._podman.network == "none" and settings.container_network is None:
                 raise Trouble(
                     "containers have no network on this machine, so builders cannot fetch packages "
                     "from UPSTREAM_URL"
                 )
-        if settings.base_container:
-            self._services["BASE_CONTAINER"] = settings.base_container
-        if settings.upstream_url:
             return
         described = standin.describe_standin(settings, self._podman)
         standin.make_tree(settings, described, self._say)
@@ -187,8 +191,6 @@ class _Ascent:
                 sources=standin.SERVER_SOURCES,
                 user=self._users.services,
             ),
-            # It listens on all addresses.
-            port=("0.0.0.0", settings.upstream_port, "UPSTREAM_PORT"),  # noqa: S104
             healthy=lambda: web.takes_connections(("127.0.0.1", settings.upstream_port)),
         )
         self._services["UPSTREAM_URL"] = settings.standin_url
@@ -220,7 +222,6 @@ class _Ascent:
                 sources=sources.PREPARE_SOURCES,
                 user=self._users.services,
             ),
-            port=("127.0.0.1", settings.prepare_port, "PREPARE_PORT"),
             healthy=lambda: web.answers_well(f"{settings.prepare_url}/livez"),
         )
         self._start(
@@ -240,7 +241,6 @@ class _Ascent:
                 sources=asu,
                 user=self._users.services,
             ),
-            port=("127.0.0.1", settings.asu_port, "ASU_PORT"),
             healthy=lambda: web.answers_well(f"{settings.asu_url}/livez"),
         )
         for number in range(1, settings.workers + 1):
@@ -272,7 +272,7 @@ class _Ascent:
         settings = self._settings
         configuration = gateway.write_configuration(
             settings.run_dir / "nginx",
-            listen=f"{settings.gateway_host}:{settings.gateway_port}",
+            listen=f"{in_url(settings.gateway_host)}:{settings.gateway_port}",
             asu=f"127.0.0.1:{settings.asu_port}",
             prepare=f"127.0.0.1:{settings.prepare_port}",
             store=settings.store,
@@ -286,7 +286,6 @@ class _Ascent:
                 sources=(configuration, configuration.with_name("gateway.conf")),
                 stop_signal=signal.SIGQUIT,
             ),
-            port=(settings.gateway_host, settings.gateway_port, "GATEWAY_PORT"),
             healthy=lambda: web.answers_well(f"{settings.gateway_url}/readyz"),
         )
         for name in self._processes.names():
@@ -297,18 +296,12 @@ class _Ascent:
         self,
         program: Program,
         *,
-        port: tuple[str, int, str] | None = None,
         healthy: Callable[[], bool] | None = None,
         directory: Path = ROOT,
     ) -> None:
         """Start one program unless it runs, and wait for its health."""
-        is_running = self._processes.running(program.name) is not None
-        if port and not is_running and not web.is_free(port[0], port[1]):
-            raise Trouble(
-                f"port {port[1]} ({program.name}) is taken by another program; choose another one: "
-                f"make up {port[2]}={port[1] + 10000}"
-            )
         is_new = self._processes.start(program, directory=directory)
+        self._started += [program.name] if is_new else []
         began = time.monotonic()
 
         def is_settled() -> bool:

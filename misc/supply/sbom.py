@@ -21,7 +21,7 @@ from packageurl import PackageURL
 from misc.supply.locks import ROOT, SERVICES, Requirement, read_lock
 
 CONTAINERFILES = {"asu": ROOT / "Containerfile", "asu-prepare": ROOT / "asu-prepare/Containerfile"}
-_BASE = re.compile(r"^ARG BASE_IMAGE=(\S+):([^\s:/]+)$", re.MULTILINE)
+_BASE = re.compile(r"^ARG BASE_IMAGE=([^\s@]+):([^\s:/@]+)(?:@\S+)?$", re.MULTILINE)
 _VERSION = re.compile(r"^ARG VERSION=(\S+)$", re.MULTILINE)
 DPKG = ["dpkg-query", "--show", "--showformat=${Package}\t${Version}\t${Architecture}\n"]
 

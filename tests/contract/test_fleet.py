@@ -7,6 +7,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from asu.builds.fleet import (
+    GONE_SECONDS,
     NAMES,
     NOTE_SECONDS,
     USAGE_SECONDS,
@@ -96,6 +97,19 @@ class FleetContract:
 
         assert await sides.api.notes() == [ILL]
         assert live_workers(redis) == ["here"]
+
+    async def test_the_last_worker_is_remembered_for_minutes(
+        self, sides: FleetSides, redis: Redis
+    ) -> None:
+        """An update or a restart of its machine is no reason to refuse builds."""
+        before = await sides.api.is_deserted()
+        sides.worker.note_worker(WELL)
+        sides.worker.withdraw()
+        let_pass(redis, GONE_SECONDS - 10)
+        soon = await sides.api.is_deserted()
+        let_pass(redis, 10)
+
+        assert [before, soon, await sides.api.is_deserted()] == [True, False, True]
 
     async def test_nothing_outlives_the_fleet(self, sides: FleetSides, redis: Redis) -> None:
         """Redis holds nothing of workers that are gone."""

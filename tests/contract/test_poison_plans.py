@@ -79,6 +79,7 @@ class Worker:
         )
         self.sweep = Sweep(
             settings,
+            live_workers=frozenset,
             records=sides.worker,
             queue=self.queue,
             store=store,
@@ -88,6 +89,7 @@ class Worker:
         patient = settings.model_copy(update={"max_attempts": 2})
         self.patient_sweep = Sweep(
             patient,
+            live_workers=frozenset,
             records=sides.worker,
             queue=self.queue,
             store=store,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from asu.build_request import BuildRequest
-from asu.catalogue.prepare_client import Preparer, PrepareService
+from asu.catalogue.prepare_client import KNOWN_HERE, Preparer, PrepareService
 from asu.catalogue.resolver import Resolver, as_it_stands
 from asu.catalogue.validation import ValidatedRequest
 from asu.errors import InvalidRequest
@@ -28,12 +28,14 @@ from tests.requirements import free_port
 from tests.serving import served
 from tests.twins.memory_upstream import MemoryUpstream
 from tests.unit.fixtures.feed_keys import PEM, USIGN, USIGN_LINE
-from tests.unit.worlds import REQUEST, metadata
+from tests.unit.worlds import REQUEST, VERSIONS, metadata
 
 pytestmark = pytest.mark.anyio
 
 DOCUMENTS: dict[str, Any] = {
     **metadata(),
+    # 25.12.0 is listed, and nothing of it is published.
+    ".versions.json": {**VERSIONS, "versions_list": [*VERSIONS["versions_list"], "25.12.0"]},
     "releases/24.10.4/packages/mips_24kc/feeds.conf": (
         "src-git base https://example.org/base.git^0123\n"
     ),
@@ -114,7 +116,7 @@ REQUESTS: list[dict[str, Any]] = [
 
 def resolver() -> Resolver:
     """Return what decides in this process."""
-    return Resolver(Gatherer(MemoryUpstream(DOCUMENTS)), load_rules())
+    return Resolver(Gatherer(MemoryUpstream(DOCUMENTS)), load_rules(), lambda: False)
 
 
 def validated(**fields: Any) -> ValidatedRequest:
@@ -448,6 +450,18 @@ async def test_a_refusal_is_passed_on_in_its_words(web: WebClient, status: int, 
         await ask(web, url)
 
     assert (caught.value.status, caught.value.body()) == (status, refusal)
+
+
+@pytest.mark.parametrize("code", KNOWN_HERE)
+async def test_what_the_api_knows_is_not_refused(web: WebClient, code: str) -> None:
+    """A release that is minutes old may be missing in the copies of asu-prepare; the API has
+    checked version, target and profile, so it makes the preview itself.
+    """
+    refusal = {"status": 400, "title": "x", "detail": "y", "code": code}
+    with answering(400, json.dumps(refusal).encode()) as url:
+        preparer = Preparer(resolver(), PrepareService(web, url=url, deadline=5))
+
+        assert (await preparer.prepare(validated(), "id"))["prepared_by"] == "asu"
 
 
 async def test_the_real_service_keeps_its_codes(service: Preparer) -> None:

@@ -66,10 +66,13 @@ class PodmanWorld:
         }
         return Settings(**{**fields, **values})
 
-    def engine(self, *, system: str = "", **settings: Any) -> PodmanEngine:
-        """Return an engine, of a system of its own unless one is named."""
+    def engine(self, *, system: str = "", worker: str = "", **settings: Any) -> PodmanEngine:
+        """Return an engine, of a system of its own unless one is named.
+
+        Without a worker all are in one network, where only the fence keeps them apart.
+        """
         self.systems.append(system or secrets.token_hex(8))
-        return PodmanEngine(self.settings(**settings), system=self.systems[-1])
+        return PodmanEngine(self.settings(**settings), system=self.systems[-1], worker=worker)
 
     def start_service(self) -> None:
         """Start the service and wait until it answers."""
@@ -131,8 +134,13 @@ class PodmanWorld:
         described: list[dict[str, Any]] = json.loads(self.run("inspect", container["Id"]))
         return described[0]
 
+    def networks(self, system: str) -> list[str]:
+        """Return the names of the networks of a system's workers."""
+        filters = (f"--filter=label=asu.system={system}", "--format={{.Name}}")
+        return self.run("network", "ls", *filters).split()
+
     def clean_up(self) -> None:
-        """Remove every container that was started here."""
+        """Remove every container that was started here, and the networks of workers."""
         for system in self.systems:
             for container in self.containers(system):
                 subprocess.run(
@@ -141,6 +149,8 @@ class PodmanWorld:
                     check=False,
                     capture_output=True,
                 )
+            for network in self.networks(system):
+                self.run("network", "rm", "--force", network)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import socket
 import tarfile
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 IMAGE = builder_image(f"{BASE}:x86-64-v{OPKG}")
+AF_NETLINK = 16
 EAT = (
     "piece = bytearray(1024 * 1024)\nkept = [bytes(piece) + b'x' for _ in range(400)]\nprint('ate',"
     " len(kept))"
@@ -54,6 +56,43 @@ CONNECT = (
     "import socket, sys\nfor host in sys.argv[2:]:\n    s = socket.socket(); s.settimeout(3)\n   "
     " print(s.connect_ex((host, int(sys.argv[1]))))"
 )
+
+# Tries each kind of namespace in each way; prints those that were made.
+NAMESPACES = """
+import ctypes, os, platform, struct
+libc = ctypes.CDLL(None, use_errno=True)
+clone = {"x86_64": 56, "aarch64": 220}[platform.machine()]
+kinds = (0x80, 0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
+def in_child(attempt):
+    pid = os.fork()
+    if pid == 0: os._exit(0 if attempt() == 0 else 1)
+    return os.waitpid(pid, 0)[1] == 0
+def cloned(number, *arguments):
+    pid = libc.syscall(number, *arguments)
+    if pid == 0: os._exit(0)
+    return min(pid, 0)
+for kind in kinds:
+    flags = kind | 0x10000000  # Together with a user namespace all would be allowed.
+    order = ctypes.create_string_buffer(struct.pack("=11Q", flags, 0, 0, 0, 17, *[0] * 6))
+    ways = {
+        "unshare": lambda: libc.unshare(flags),
+        "clone": lambda: cloned(clone, flags & ~0x80 | 17, 0, 0, 0, 0),
+        "clone3": lambda: cloned(435, order, 88),
+    }
+    for name, way in ways.items():
+        if in_child(way): print(name, hex(kind))
+"""
+SOCKETS = """
+import socket
+for family in range(64):
+    for kind in (1, 2, 3, 4, 5, 6, 10):
+        for protocol in (0, 1, 16, 17, 255):
+            try:
+                socket.socket(family, kind, protocol).close()
+            except OSError:
+                continue
+            print(family)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +151,26 @@ def test_no_capability_is_left(container: BuildContainer) -> None:
     } == dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"), 0)
     assert status["NoNewPrivs"] == "1"
     assert status["Seccomp"] == "2", "system calls are filtered"
+
+
+def test_no_namespace_can_be_made(container: BuildContainer, podman: PodmanWorld) -> None:
+    """A program that is root in a user namespace of its own could use what is wrong in the kernel
+    for root alone. Podman's own profile allows it.
+    """
+    assert output(container, "python3", "-c", NAMESPACES) == ""
+    command = ("run", "--rm", "--network=none", "--cap-drop=all", "--image-volume=ignore")
+    plain = podman.run(*command, IMAGE.name, "python3", "-c", NAMESPACES)
+    if not Path("/proc/sys/user/max_user_namespaces").read_text().startswith("0"):
+        assert "unshare" in plain, "the attempt is a real one"
+
+
+def test_only_common_families_of_sockets_can_be_made(container: BuildContainer) -> None:
+    """Of programs on one machine, IPv4, IPv6, and the kernel's messages about interfaces; others
+    reach the hypervisor, or have the kernel load what nobody maintains.
+    """
+    made = {int(word) for word in output(container, "python3", "-c", SOCKETS).split()}
+
+    assert made == {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, AF_NETLINK}
 
 
 def test_no_device_of_the_host_is_there(container: BuildContainer) -> None:

@@ -85,6 +85,7 @@ class World:
         notes = FleetNotes(redis, "here")
         return Sweep(
             settings,
+            live_workers=frozenset,
             records=records,
             queue=queue,
             store=self.store,

@@ -44,6 +44,7 @@ def sweep_of(world: WorkerWorld) -> Sweep:
     queue = BuildQueue(world.client, deadline=world.settings.build_deadline)
     return Sweep(
         world.settings,
+        live_workers=frozenset,
         records=world.records,
         queue=queue,
         store=world.store,
@@ -145,6 +146,26 @@ def test_a_worker_told_to_end_finishes_its_build_first(lone_worker: WorkerWorld)
     assert lone_worker.wait_until_ended(key, seconds=BUILD_SECONDS).state is State.DONE
     assert process.wait(BUILD_SECONDS) == 0
     wait_until_no_container(lone_worker, 10)
+
+
+def test_a_worker_has_one_network_for_its_time(lone_worker: WorkerWorld) -> None:
+    """It is made for the first build, stays for the next, and is gone when the worker has ended."""
+    if lone_worker.settings.container_network == "none":
+        pytest.skip("containers have no network here")
+    process = lone_worker.start_worker()
+    seen = []
+    for packages in (["vim"], ["tmux"]):
+        key = lone_worker.ask(packages=packages)
+        lone_worker.wake_worker()
+        lone_worker.wait_until_ended(key, seconds=BUILD_SECONDS)
+        seen.append(lone_worker.podman.networks(lone_worker.system))
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(BUILD_SECONDS) == 0
+    assert len(seen[0]) == 1
+    assert seen[0] == seen[1]
+    assert lone_worker.podman.networks(lone_worker.system) == []
 
 
 def test_a_dead_workers_images_are_not_left_in_the_store(lone_worker: WorkerWorld) -> None:
@@ -257,8 +278,10 @@ def test_a_build_that_takes_too_long_is_stopped(worker: WorkerWorld) -> None:
     wait_until_no_container(worker, 10)
 
 
-def test_a_build_that_lacks_memory_says_so(worker: WorkerWorld) -> None:
-    """What the kernel killed is told as such, and not as a mistake of the user's packages."""
+def test_a_build_that_lacks_memory_says_so(
+    worker: WorkerWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says what the kernel killed; the user reads that the selection is not the cause."""
     body = worker.build(
         packages=["luci"],
         with_settings=worker.settings.model_copy(update={"container_memory_mb": 16}),
@@ -269,7 +292,8 @@ def test_a_build_that_lacks_memory_says_so(worker: WorkerWorld) -> None:
         "container-failed",
         "infra",
     ), body["detail"]
-    assert "killed" in body["detail"]
+    assert "your request is not the cause" in body["detail"]
+    assert "a program in it was killed" in caplog.text
     wait_until_no_container(worker, 10)
 
 

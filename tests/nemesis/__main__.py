@@ -42,7 +42,6 @@ PORTS = {
     "GATEWAY_PORT": "19200",
     "ASU_PORT": "19201",
     "PREPARE_PORT": "19202",
-    "REDIS_PORT": "19203",
     "UPSTREAM_PORT": "19204",
 }
 

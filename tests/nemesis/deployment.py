@@ -35,6 +35,7 @@ PATIENCE = 5.0  # Seconds in which a process that is asked to end must have done
 
 # Metadata is asked for anew every few seconds, so that a downloads server that breaks is met; what
 # should stay free fits the small store.
+REDIS_PORT = int(os.environ.get("REDIS_PORT", "19203"))
 ENVIRONMENT = {
     "METADATA_TTL": "5",
     "DISK_RESERVE_MB": "8",
@@ -176,7 +177,7 @@ class Deployment:
         return self._redis_cli("PING").strip() == "PONG"
 
     def _redis_cli(self, *words: str) -> str:
-        command = ["redis-cli", "-p", str(self.settings.redis_port), *words]
+        command = ["redis-cli", "-p", str(REDIS_PORT), *words]
         return subprocess.run(command, check=False, capture_output=True, text=True).stdout
 
     def _prepare(self) -> None:
@@ -197,7 +198,7 @@ class Deployment:
             str(settings.store),
         )
         for name, port in (
-            ("REDIS", settings.redis_port),
+            ("REDIS", REDIS_PORT),
             ("ASU", settings.asu_port),
             ("GATEWAY", settings.gateway_port),
         ):
@@ -213,7 +214,7 @@ class Deployment:
         settings, python = self.settings, sys.executable
         redis = (
             "--port",
-            str(settings.redis_port),
+            str(REDIS_PORT),
             "--bind",
             "127.0.0.1",
             "--dir",
@@ -225,7 +226,16 @@ class Deployment:
         )
         # Never rewritten: it is the judge's witness.
         yield Program(
-            name="redis", command=("redis-server", *redis, "--auto-aof-rewrite-percentage", "0")
+            name="redis",
+            command=(
+                "redis-server",
+                *redis,
+                "--auto-aof-rewrite-percentage",
+                "0",
+                "--rename-command",
+                "BGREWRITEAOF",
+                "",
+            ),
         )
         service = ("podman", "system", "service", "--time=0", f"unix://{settings.podman_socket}")
         yield Program(name="podman", command=service, environment=self.podman.environment)
@@ -239,7 +249,7 @@ class Deployment:
         )
         environment = {
             **ENVIRONMENT,
-            "REDIS_URL": f"redis://127.0.0.1:{settings.redis_port}/0",
+            "REDIS_URL": f"redis://127.0.0.1:{REDIS_PORT}/0",
             "UPSTREAM_URL": settings.standin_url,
             "BUILDER_UPSTREAM_URL": described.feeds,
             "BASE_CONTAINER": described.base_container,

@@ -17,7 +17,7 @@ from asu.worker.fencing import LABEL_FENCE
 from misc.native import web
 from misc.native.trouble import Trouble
 from tests.nemesis.clients import Line
-from tests.nemesis.deployment import Deployment
+from tests.nemesis.deployment import REDIS_PORT, Deployment
 from tests.nemesis.history import Container, Recorder, Sample, Survey
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def survey(deployment: Deployment, recorder: Recorder) -> Survey:
     give_up = time.monotonic() + LEFTOVERS_SECONDS
     while containers_of(deployment) and time.monotonic() < give_up:
         time.sleep(PAUSE)
-    records = _records(deployment)
+    records = _records()
     _fetch_all(deployment, recorder, [key for key, state in records.items() if state == "done"])
     metrics = _metrics(deployment)
     return Survey(
@@ -95,11 +95,9 @@ def survey(deployment: Deployment, recorder: Recorder) -> Survey:
     )
 
 
-def _records(deployment: Deployment) -> dict[str, str]:
+def _records() -> dict[str, str]:
     """Return the state of every record; Redis runs, since all faults are healed."""
-    with Redis.from_url(
-        f"redis://127.0.0.1:{deployment.settings.redis_port}/0", decode_responses=True
-    ) as redis:
+    with Redis.from_url(f"redis://127.0.0.1:{REDIS_PORT}/0", decode_responses=True) as redis:
         states = {
             str(name).removeprefix(RECORD): redis.hget(str(name), "state")
             for name in redis.scan_iter(f"{RECORD}*")

@@ -127,7 +127,11 @@ def _free_port() -> int:
 
 def _deployment(engine: Engine, kind: str, port: int, **more: str) -> Deployment:
     settings = {
+        # Without digests, which no stand-in has.
         "PYTHON_IMAGE": images.PYTHON,
+        "NGINX_IMAGE": images.NGINX,
+        "REDIS_IMAGE": images.REDIS,
+        "PROMETHEUS_IMAGE": images.PROMETHEUS,
         "ASU_TAG": "smoke",
         "REVISION": images.revision(),
         "UPSTREAM_URL": images.FEEDS,
@@ -135,9 +139,13 @@ def _deployment(engine: Engine, kind: str, port: int, **more: str) -> Deployment
         "BUILD_NETWORK": NETWORK,
         # These are apart from the defaults, which a real system on this machine has.
         "FRONTEND_SUBNET": "10.89.248.0/24",
+        "FRONTEND_RANGE": "10.89.248.128/25",
+        "GATEWAY_ADDRESS": "10.89.248.2",
         "BACKEND_SUBNET": "10.89.251.0/24",
         "BACKEND_RANGE": "10.89.251.128/25",
         "REDIS_ADDRESS": "10.89.251.2",
+        "SMOKE_MIRROR": images.MIRROR,
+        "SMOKE_MIRROR_SUBNET": "10.89.252.0/24",
         "PODMAN_SOCKET": str(engine.socket),
         "GATEWAY_PORT": str(port),
         # All requests come from this machine.

@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.smoke import images
 from tests.smoke.engine import SmokeError
 
 if TYPE_CHECKING:
@@ -99,11 +100,11 @@ def check_walls(
         for address in deployment.addresses(name)
     ]
     probe = ["run", "--rm", f"--network={network}", "--entrypoint=python3", image, "-c"]
-    reached = deployment.engine.podman(*probe, CONNECT, "upstream:8002", *targets).split()
-    if reached != ["upstream:8002"]:
+    reached = deployment.engine.podman(*probe, CONNECT, f"{images.MIRROR}:8002", *targets).split()
+    if reached != [f"{images.MIRROR}:8002"]:
         raise SmokeError(
             f"from the builds' network, {reached or 'nothing'} can be reached; it should be"
-            " upstream:8002 alone"
+            " the downloads server alone"
         )
     if deployment.engine.succeeds(*probe, "import os; os.stat('/run/podman/podman.sock')"):
         raise SmokeError("a build can see podman's socket")

@@ -18,7 +18,8 @@ PYTHON, NGINX, REDIS = (
 PROMETHEUS = "docker.io/prom/prometheus:v3.5.0"
 ASU, PREPARE = "localhost/asu:smoke", "localhost/asu-prepare:smoke"
 BASE_CONTAINER = "localhost/asu-standin-smoke/imagebuilder"
-FEEDS = "http://upstream:8002"  # The name that standin.yml gives it, as builders see it.
+MIRROR = "10.89.252.2"  # The address that standin.yml gives the downloads server.
+FEEDS = f"http://{MIRROR}:8002"
 VERSION, TARGET = "25.12.1", "lantiq/xrx200"
 
 MIB = 1024 * 1024

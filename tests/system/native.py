@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_SECONDS = 600.0  # The first run makes a container image of a whole Debian.
 BUILD_SECONDS = 300.0
-PORTS = ("GATEWAY_PORT", "ASU_PORT", "PREPARE_PORT", "REDIS_PORT", "UPSTREAM_PORT")
+PORTS = ("GATEWAY_PORT", "ASU_PORT", "PREPARE_PORT", "UPSTREAM_PORT")
 PORT_BLOCKS = range(18100, 20000, 10)
 
 # What `make test` itself was given, and what would turn these systems to other servers.

@@ -12,6 +12,7 @@ into the paths that follow.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.client
 import json
@@ -144,10 +145,13 @@ class Replay:
                 connection.request(exchange["method"], path, data, headers)
             response = connection.getresponse()
             names = {name.lower() for name in response.headers}
+            content = response.read()
+            if response.headers.get("Content-Encoding") == "gzip":  # As browsers ask for.
+                content = gzip.decompress(content)
             return Answer(
                 response.status,
                 {name: response.headers.get_all(name) or [] for name in names},
-                response.read(),
+                content,
             )
         finally:
             connection.close()

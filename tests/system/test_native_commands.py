@@ -4,18 +4,21 @@ started.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.native import CAN_RUN, NativeSystem, is_alive, new_system, running_system
+from tests.system.native import CAN_RUN, ROOT, NativeSystem, is_alive, new_system, running_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,18 +127,124 @@ def test_down_ends_exactly_what_was_started(short_lived: NativeSystem) -> None:
     assert stranger_lives
 
 
-def test_taken_port_is_named(tmp_path: Path) -> None:
-    """When a port is taken, `make up` says which, and by what variable to choose another."""
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("UPSTREAM_URL", "downloads.openwrt.org", "UPSTREAM_URL"),
+        ("UPSTREAM_URL", "http://127.0.0.1:9", "Set UPSTREAM_URL"),
+        ("UPSTREAM_URL", "http://[::1]:9", "Set UPSTREAM_URL"),
+        ("ASU_PORT", "99999", "ASU_PORT must be a port"),
+        ("GATEWAY_PORT", "0", "GATEWAY_PORT must be a port"),
+        ("GATEWAY_HOST", "192.0.2.250", "192.0.2.250 is no address of this machine"),
+        ("BUILD_KEY", "/nowhere/key", "key: "),
+        ("MAX_PENDING_JOBS", "many", "MAX_PENDING_JOBS"),
+    ],
+)
+def test_what_cannot_work_is_named_before_anything_starts(
+    tmp_path: Path, name: str, value: str, said: str
+) -> None:
+    """With its variable and without a traceback, and no process is left."""
+    with new_system(tmp_path) as system:
+        done = system.make("up", **{name: value})
+
+        assert done.returncode != 0
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+        assert system.processes() == {}
+        assert "started" not in done.stdout
+
+
+def test_a_bucket_that_does_not_answer_is_found_first(tmp_path: Path) -> None:
+    """Nothing could be published."""
+    bucket = {"S3_BUCKET": "images", "S3_ENDPOINT_URL": "http://127.0.0.1:9"}
+    keys = dict.fromkeys(("S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"), "none")
+    with new_system(tmp_path, **bucket, **keys) as system:
+        done = system.make("up")
+
+        assert done.returncode != 0
+        assert "S3_ENDPOINT_URL" in done.stderr
+        assert system.processes() == {}
+
+
+def test_what_is_found_last_leaves_nothing_running(tmp_path: Path) -> None:
+    """Here a disk below its reserve: no build would be accepted."""
+    with new_system(tmp_path) as system:
+        done = system.make("up", DISK_RESERVE_MB="100000000")
+
+        assert done.returncode != 0
+        assert "DISK_RESERVE_MB" in done.stderr
+        assert system.processes() == {}
+
+
+@pytest.mark.parametrize("name", ["ASU_PORT", "UPSTREAM_PORT", "GATEWAY_PORT"])
+def test_taken_port_is_named(tmp_path: Path, name: str) -> None:
+    """When a port is taken, `make up` says which before it starts anything, and by what variable to
+    choose another.
+    """
     with (
         new_system(tmp_path) as system,
-        socket.create_server(("127.0.0.1", int(system.environment["REDIS_PORT"]))),
+        socket.create_server(("127.0.0.1", int(system.environment[name]))),
     ):
         done = system.make("up")
 
     assert done.returncode != 0
-    assert f"port {system.environment['REDIS_PORT']} (redis) is taken" in done.stderr
-    assert "REDIS_PORT=" in done.stderr
+    assert f"port {system.environment[name]} (" in done.stderr
+    assert f"{name}=" in done.stderr
     assert "Traceback" not in done.stderr
+    assert system.processes() == {}
+
+
+def test_a_system_listens_on_ipv6(tmp_path: Path) -> None:
+    """Its addresses are printed as a browser takes them."""
+    if not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    with new_system(tmp_path, GATEWAY_HOST="::1") as system:
+        done = system.make("up")
+        try:
+            url = f"http://[::1]:{system.environment['GATEWAY_PORT']}"
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert url in done.stdout
+            with closing(HTTPConnection("::1", int(system.environment["GATEWAY_PORT"]))) as gateway:
+                gateway.request("GET", "/readyz")
+                assert gateway.getresponse().status == 200
+        finally:
+            system.make("down")
+
+
+def test_redis_is_reached_by_its_own_system_alone(system: NativeSystem) -> None:
+    """It listens at no port; its directory is closed to other users, and its password stands in no
+    command line. The settings are in a file with which `asu check` runs again.
+    """
+    [pid] = [pid for name, pid in system.processes().items() if name == "redis"]
+    directory, env = system.run_dir / "redis", system.run_dir / "env"
+    password = (system.run_dir / "redis.password").read_text()
+    said = Path(f"/proc/{pid}/cmdline").read_text()
+    sockets = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    listening = {
+        line.split()[9]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if line.split()[3] == "0A"
+    }
+
+    assert not {name[8:-1] for name in sockets if name.startswith("socket:[")} & listening
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert env.stat().st_mode & 0o777 == 0o600
+    assert password not in said
+    check = subprocess.run(
+        ["sh", "-c", f"set -a; . {env}; exec .venv/bin/python -m asu check --json"],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    problems = [
+        found["name"]
+        for found in json.loads(check.stdout)["findings"]
+        # Another port than the default is this system's.
+        if found["level"] == "problem" and found["name"] != "port"
+    ]
+    assert problems == []
 
 
 def test_down_without_a_system_says_so(tmp_path: Path) -> None:

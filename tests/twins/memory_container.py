@@ -189,6 +189,7 @@ class MemoryContainer(BuildContainer):
                 f"CONFIG_TARGET_ROOTFS_{symbol}=y\n" for symbol in self._script.filesystems
             ),
             "sed": lambda _: "",
+            "true": lambda _: "",
             "env": self._set_up,
             "test": lambda _: "",
             "tail": lambda _: "\n".join(
@@ -359,6 +360,7 @@ class MemoryEngine(ContainerEngine):
         self.pinned: list[BuilderImage] = []
         self.started: list[BuilderImage] = []
         self.containers: list[MemoryContainer] = []
+        self.networks: set[str] = set()  # The names of their workers.
         self.failure: AsuError | None = None
         self.has_image = True
         # And there is an older copy, as there is where pulls are not wanted.
@@ -396,6 +398,14 @@ class MemoryEngine(ContainerEngine):
             for container in self.containers
             if not container.removed
         ]
+
+    @override
+    def remove_network(self) -> None:
+        self.networks.clear()
+
+    @override
+    def remove_networks(self, alive: Collection[str]) -> None:
+        self.networks &= set(alive)
 
     @override
     def close(self) -> None:

@@ -42,6 +42,12 @@ class MemoryFleet(Fleet, FleetNotes):
         return list(self.workers.values())
 
     @override
+    async def is_deserted(self) -> bool:
+        if self.away:
+            raise QueueUnavailable
+        return not self.workers
+
+    @override
     async def store_usage(self) -> StoreUsage | None:
         return self.usage
 

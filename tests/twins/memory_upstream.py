@@ -12,7 +12,7 @@ from asu.upstream.http_client import UNREADABLE
 
 
 class MemoryUpstream(Upstream):
-    """Documents from a mapping of path to text, or to what JSON holds. When `down`, none is
+    """Documents from a mapping of path to text, bytes, or what JSON holds. When `down`, none is
     there.
     """
 
@@ -26,15 +26,19 @@ class MemoryUpstream(Upstream):
         document = self._documents.get(path.partition("#")[0], DocumentMissingError)
         if document is DocumentMissingError:
             raise DocumentMissingError(path)
-        text = document if isinstance(document, str) else json.dumps(document)
+        text = document if isinstance(document, (str, bytes)) else json.dumps(document)
         try:
-            return reader(text.encode())
+            return reader(text if isinstance(text, bytes) else text.encode())
         except UNREADABLE:
             raise DocumentUnavailableError(path) from None
 
     @override
     def oldest(self) -> float:
         return 0.0
+
+    @override
+    def has_unconfirmed(self) -> bool:
+        return False
 
     @override
     def is_unconfirmed(self, path: str) -> bool:

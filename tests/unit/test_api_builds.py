@@ -9,8 +9,10 @@ import pytest
 from asu.builds.fleet import WorkerNote
 from asu.errors import ContainerFailed, ImpossibleSelection
 from asu.records.build_record import BuildRecord, State
+from tests.twins.imitated_records import ImitatedRecords
 from tests.twins.memory_fleet import MemoryFleet
-from tests.unit.worlds import REQUEST, UntouchableUpstream, World, opened
+from tests.twins.memory_upstream import MemoryUpstream
+from tests.unit.worlds import REQUEST, UntouchableUpstream, World, metadata, opened
 
 UNKNOWN = "0" * 64
 
@@ -315,7 +317,17 @@ def test_the_first_boot_script_is_in_no_answer() -> None:
         texts += [poll(world, key).text, world.post(request).text]
 
     assert not [text for text in texts if "hunter2" in text]
-    assert '"defaults": ""' in texts[-1]
+    assert '"defaults": "(withheld)"' in texts[-1]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/build", "/api/v1/build/prepare"])
+def test_what_stands_for_a_script_is_no_script(path: str) -> None:
+    """A client that sends an answer back would build an image that runs these words."""
+    with opened(allow_defaults=True) as world:
+        answer = world.client.post(path, json={**REQUEST, "defaults": "(withheld)"})
+
+    assert answer.status_code == 422
+    assert "(withheld) stands for a script" in answer.json()["detail"]
 
 
 def test_a_script_makes_another_build() -> None:
@@ -402,3 +414,42 @@ def test_the_same_image_by_any_name(world: World) -> None:
 
     assert len({world.key({**REQUEST, **variant}) for variant in variants}) == 1
     assert world.queue.tickets == 1
+
+
+def with_index(version: str) -> MemoryUpstream:
+    """Return a downloads server that knows one version of tmux, in whole indexes."""
+    base = "releases/24.10.4"
+    index = {"version": 2, "packages": {"tmux": version}}
+    return MemoryUpstream(
+        {
+            **metadata(),
+            f"{base}/packages/mips_24kc/feeds.conf": "src-git base https://x.example/b^01\n",
+            f"{base}/packages/mips_24kc/base/index.json": index,
+            f"{base}/targets/ath79/generic/packages/index.json": {**index, "packages": {}},
+        }
+    )
+
+
+@pytest.mark.parametrize("wanted", ["3.4-r1", "9.9-r9"])
+def test_a_version_that_the_release_has_not_is_refused_before_the_queue(wanted: str) -> None:
+    """The build would install everything and then fail; the ImageBuilder is not to blame."""
+    request = {**REQUEST, "packages": [], "packages_versions": {"tmux": wanted}}
+    with opened(upstream=with_index("3.5-r1")) as world:
+        answer = world.post(request)
+        preview = world.client.post("/api/v1/build/prepare", json=request).json()
+
+    body = answer.json()
+    assert (answer.status_code, body["status"], body["code"]) == (400, 400, "impossible-selection")
+    assert body["detail"].startswith("Impossible package selection: tmux is 3.5-r1 in 24.10.4")
+    assert "ImageBuilder" not in body["detail"]
+    assert body["problems"] == preview["problems"]
+
+
+def test_a_known_build_is_answered_although_the_index_has_moved_on() -> None:
+    """Some clients ask for their build by sending it again; its packages were there."""
+    request = {**REQUEST, "packages": [], "packages_versions": {"tmux": "3.4-r1"}}
+    records = ImitatedRecords()
+    with opened(upstream=with_index("3.4-r1"), records=records) as world:
+        assert world.post(request).status_code == 202
+    with opened(upstream=with_index("3.5-r1"), records=records) as world:
+        assert world.post(request).status_code == 202

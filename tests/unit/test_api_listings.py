@@ -113,6 +113,69 @@ def test_an_architectures_index_is_flat_and_holds_all_feeds() -> None:
     }
 
 
+def test_an_architectures_index_needs_no_target() -> None:
+    """Lists of targets and profiles may be broken or late; the feeds are there all the same."""
+    broken = {
+        f"{BASE}/.targets.json": "<html>",
+        f"{BASE}/targets/ath79/generic/profiles.json": "<html>",
+    }
+    path = "/json/v1/releases/24.10.4/packages/mips_24kc-index.json"
+
+    assert get(path, **broken).json()["luci"] == "24"
+
+
+@pytest.mark.parametrize("name", ["..%2f..", "mips 24kc", "%2e%2e", "a" * 300])
+def test_an_architecture_is_a_name(name: str) -> None:
+    """It becomes a part of a path on the downloads server."""
+    assert get(f"/json/v1/releases/24.10.4/packages/{name}-index.json").status_code == 404
+
+
+NAMES = (
+    "luci-i18n-base-de",
+    "luci-i18n-base-pt-br",
+    "luci-i18n-opkg-ja",
+    "luci-i18n-package-manager-de",
+    "libubox",
+)
+
+
+def test_changes_of_many_names_have_an_entry_for_each() -> None:
+    """Clients know plain names only: owut refuses an upgrade with a name that is nowhere."""
+    feeds = {
+        f"{BASE}/packages/x86_64/feeds.conf": "src-git luci https://example.org/luci.git^02\n",
+        f"{BASE}/packages/x86_64/luci/index.json": {
+            "version": 2,
+            "packages": dict.fromkeys(NAMES, "1"),
+        },
+    }
+    branches = get("/json/v1/overview.json", **feeds).json()["branches"]
+    changes = {
+        name: {one["source"]: one for one in branch["package_changes"]}
+        for name, branch in branches.items()
+    }
+
+    renamed = {"target": "luci-i18n-package-manager-de", "revision": 27897}
+    assert changes["24.10"]["luci-i18n-opkg-de"] == {"source": "luci-i18n-opkg-de", **renamed}
+    assert changes["25.12"]["luci-i18n-opkg-ja"]["target"] == "luci-i18n-package-manager-ja"
+    assert "luci-i18n-opkg-de" not in changes["23.05"]
+    assert changes["23.05"]["luci-i18n-base-en"].keys() == {"source", "revision"}
+    assert not [name for name in changes["25.12"] if name in NAMES and "opkg" not in name]
+    for branch in branches.values():
+        entries = branch["package_changes"]
+        assert all(type(one["revision"]) is int for one in entries)
+        assert len({one["source"] for one in entries}) == len(entries)
+
+
+@pytest.mark.parametrize("index", ["<html>", {"packages": 7}])
+def test_without_indexes_the_overview_still_has_the_plain_changes(index: object) -> None:
+    """It is asked for before every upgrade, so trouble with a feed must not take it down."""
+    conf = {f"{BASE}/packages/x86_64/feeds.conf": "src-git luci https://example.org/x.git^02\n"}
+    broken = {f"{BASE}/packages/x86_64/luci/index.json": index}
+    branches = get("/json/v1/overview.json", **conf, **broken).json()["branches"]
+
+    assert {one["source"] for one in branches["24.10"]["package_changes"]} >= {"auc", "firewall"}
+
+
 def test_old_indexes_tell_names_without_their_abi() -> None:
     """Clients ask for `libubox`, whatever version of its interface an old index carries in the
     name.

@@ -32,7 +32,8 @@ def test_latest_is_newest_first(world: World) -> None:
     is.
     """
     assert world.client.get("/json/v1/latest.json").json() == {
-        "latest": ["25.12.0-rc1", "24.10.4", "23.05.10"]
+        "latest": ["25.12.0-rc1", "24.10.4", "23.05.10"],
+        "versions": ["25.12.0-rc1", "24.10.4", "24.10.3", "23.05.10", "23.05.9"],
     }
 
 

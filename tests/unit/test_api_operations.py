@@ -185,7 +185,6 @@ def test_head_of_a_download(world: World) -> None:
         ".hidden",
         "a.bin%00",
         "a%0a",
-        "",
         "a.bin/b",
     ],
 )

@@ -115,6 +115,7 @@ def test_a_build_that_was_given_up_leaves_a_line_too(world: World, path: Path) -
     statistics = OutcomeStatistics(world.statistics)
     sweep = Sweep(
         world.settings,
+        live_workers=frozenset,
         records=world.records,
         queue=MemoryBuildQueue(),
         store=world.store,

@@ -7,9 +7,11 @@ import pytest
 
 from asu.builds.build_requests import Builds
 from asu.builds.capacity import Capacity
+from asu.builds.fleet import GONE_SECONDS
 from asu.catalogue.resolver import ResolvedRequest
 from asu.errors import (
     InternalError,
+    NoWorker,
     Overloaded,
     ShareExceeded,
     StoreFailed,
@@ -91,12 +93,13 @@ class Parts:
         limit: int = 2,
         share: float = 1.0,
     ) -> None:
+        self.fleet, self.now = MemoryFleet(), 0.0
         self.records, self.queue, self.store = (
             records or ImitatedRecords(),
             MemoryBuildQueue(),
             WatchedStore(),
         )
-        capacity = Capacity(Settings(disk_reserve_mb=0), MemoryFleet(), self.records)
+        capacity = Capacity(Settings(disk_reserve_mb=0), self.fleet, self.records, lambda: self.now)
         self.builds = Builds(
             records=self.records,
             queue=self.queue,
@@ -366,3 +369,28 @@ async def test_one_client_holds_no_more_than_its_share() -> None:
     assert (await builds.request(B, "r3", "5.9.0.2")).status == 202
     assert (await builds.request(B, "r4", "5.9.0.1")).status == 202, "a known build is everybody's"
     assert (await builds.request(C, "r5")).status == 202
+
+
+async def test_without_a_worker_for_minutes_only_new_builds_are_refused() -> None:
+    """A place in a line that nobody works off never moves, and clients show it for ever."""
+    parts = Parts()
+    known = await parts.builds.request(A, "r1")
+    parts.now = GONE_SECONDS
+
+    again = await parts.builds.request(A, "r2")
+    with pytest.raises(NoWorker) as raised:
+        await parts.builds.request(B, "r3")
+
+    assert (known.status, again.status) == (202, 202)
+    assert (raised.value.status, raised.value.body()["status"]) == (529, 529)
+    assert raised.value.detail.startswith("server overload, nothing here has built images")
+
+
+@pytest.mark.parametrize(("seconds", "workers"), [(GONE_SECONDS - 1, 0), (10 * GONE_SECONDS, 1)])
+async def test_a_worker_or_a_fresh_start_lets_builds_wait(seconds: float, workers: int) -> None:
+    """Workers may start after the API, and one of them is enough."""
+    parts = Parts()
+    parts.fleet.workers = MemoryFleet(workers).workers
+    parts.now = seconds
+
+    assert (await parts.builds.request(A, "r1")).status == 202

@@ -18,6 +18,7 @@ from asu.errors import QueueUnavailable
 from asu.operations.redis_condition import RedisCondition
 from asu.settings import Settings
 from asu.stores.local import LocalStore
+from asu.worker.podman_condition import PodmanCondition, is_unsteady
 
 GOOD = RedisCondition(
     name="Redis",
@@ -382,3 +383,51 @@ def test_an_audit_log_that_cannot_be_written_is_found_before_a_build_is_missing_
 
     assert levels == [Level.OK, Level.OK, Level.PROBLEM, Level.PROBLEM]
     assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+@pytest.mark.parametrize(
+    ("written", "level"), [("job_timeout = '10m'", "warning"), ("build_ttl = 7", "ok")]
+)
+def test_settings_that_nothing_reads_are_named(
+    written: str, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They came with the file of another server, or are misspelt."""
+    path = tmp_path / "asu.toml"
+    path.write_text(f"{written}\n")
+    monkeypatch.setenv("ASU_CONFIG", str(path))
+
+    found = checks_for(Settings(), part="api", host="127.0.0.1", port=8000)["settings"]()
+
+    assert found.level == level
+    assert ("job_timeout in asu.toml has no effect here" in found.detail) is (level == "warning")
+
+
+@pytest.mark.parametrize(
+    ("assigned", "ports", "expected"),
+    [("1", 2, True), ("1", 1, False), ("3", 2, False), ("1", 0, False)],
+)
+def test_a_bridge_without_an_address_of_its_own_is_unsteady(
+    tmp_path: Path, assigned: str, ports: int, *, expected: bool
+) -> None:
+    """The kernel gives it the lowest of its ports', which matters as soon as it has two."""
+    for number in range(ports):
+        (tmp_path / "brif" / f"veth{number}").mkdir(parents=True)
+    (tmp_path / "addr_assign_type").write_text(f"{assigned}\n")
+
+    assert is_unsteady(tmp_path) == expected
+    assert not is_unsteady(tmp_path / "of-another-machine")
+
+
+def test_what_to_do_about_an_unsteady_bridge_is_said() -> None:
+    """With the versions, and a command that fits the bridge."""
+    steady = PodmanCondition(
+        version="4.3.1", netavark="1.4.0", networks=("asu-build",), unsteady=(), builders=()
+    )
+    found = machine.judge_network("asu-build", replace(steady, unsteady=("podman7",)))
+
+    assert machine.judge_network("asu-build", steady).level is Level.OK
+    assert found.level is Level.WARNING
+    assert "addr_assign_type 1, netavark 1.4.0" in found.detail
+    assert "netavark to 1.9" in found.advice
+    assert "ip link set dev podman7 address" in found.advice
+    assert "podman network create other" in machine.judge_network("other", steady).advice

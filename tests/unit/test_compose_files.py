@@ -1,6 +1,7 @@
 """What the compose files promise, read from the files; `make smoke` starts them."""
 
 import re
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,27 @@ def test_redis_is_found_without_a_name_server(name: str) -> None:
     assert [found[service]["extra_hosts"] for service in ("api", "worker")] == [
         [f"redis:{address}"]
     ] * 2
+
+
+def test_only_the_gateway_is_believed_about_a_callers_address() -> None:
+    """Its address is fixed, apart from those that others are given, and no network is trusted."""
+    name = "podman-compose.microservices.yml"
+    found = services(name)
+    address = found["gateway"]["networks"]["frontend"]["ipv4_address"]
+    document = yaml.safe_load((ROOT / name).read_text())
+    [handed_out] = re.findall(r"FRONTEND_RANGE:-([0-9./]+)", str(document["networks"]["frontend"]))
+
+    assert found["api"]["environment"]["TRUSTED_PROXIES"] == address
+    assert found["prepare"]["environment"]["PREPARE_TRUSTED_PROXIES"] == address
+    assert ip_address(address) not in ip_network(handed_out)
+
+
+def test_builds_reach_the_cache() -> None:
+    """Each worker has an isolated network; isolated networks do not reach each other."""
+    document = yaml.safe_load((ROOT / "podman-compose.microservices.yml").read_text())
+
+    assert set(document["services"]["cache"]["networks"]) == {"cache"}
+    assert "driver_opts" not in document["networks"]["cache"]
 
 
 def test_a_preview_costs_half_a_processor() -> None:

@@ -118,3 +118,16 @@ def test_a_list_that_is_none_is_refused() -> None:
     with pytest.raises((ValueError, LookupError, TypeError)):
         read_devices(json.dumps({"profiles": [{"target": "x86/64"}]}).encode())
     assert merged([]) == ()
+
+
+async def test_a_half_published_release_hides_no_branch() -> None:
+    """The release before it is shown until the newest has its list of devices."""
+    documents = json.loads(json.dumps(DOCUMENTS))
+    del documents["releases/25.12.1/.overview.json"]
+    documents["releases/25.12.0/.overview.json"] = DOCUMENTS["releases/25.12.1/.overview.json"]
+    upstream = MemoryUpstream(documents)
+    gatherer = Gatherer(upstream)
+    catalogue = Catalogue(upstream, gatherer, Settings(), load_rules())
+    [found] = await Devices(upstream, catalogue).search("archer c7 v5", None, 9)
+
+    assert [release["version"] for release in found["releases"]] == ["25.12.0", "24.10.4"]

@@ -16,7 +16,7 @@ import pytest
 
 from asu import errors
 from asu.errors import AsuError, InvalidRequest, Overloaded, UnknownBuild, UserError
-from asu.errors.asu_error import LISTS
+from asu.errors.asu_error import DETAILS
 
 PACKAGE = Path(errors.__file__).parents[1]
 # What only people who run servers have words for.
@@ -54,7 +54,9 @@ def uses() -> list[tuple[str, type[AsuError], set[str]]]:
             where = f"{path.name}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Call) and (kind := named(node.func)):
                 # Lists are no part of the message.
-                found.append((where, kind, {word.arg or "**" for word in node.keywords} - {*LISTS}))
+                found.append(
+                    (where, kind, {word.arg or "**" for word in node.keywords} - {*DETAILS})
+                )
             if isinstance(node, ast.Raise) and (kind := named(node.exc)):
                 found.append((where, kind, set()))
     return found

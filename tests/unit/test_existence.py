@@ -240,21 +240,47 @@ def test_many_feeds_make_no_long_sentences() -> None:
     assert warning.endswith("nonsense is expected from one of the feeds a, b, c and 2 more.")
 
 
-@pytest.mark.parametrize(
-    ("feeds", "beginning"),
-    [
-        ((), "The build would fail, as "),
-        (("mine",), "Unless the feed mine brings these versions, the build would fail, "),
-    ],
-)
-def test_a_feed_of_ones_own_may_keep_a_promise(feeds: tuple[str, ...], beginning: str) -> None:
-    """The version that a request insists on may be the one that its own feed holds."""
-    [warning] = checked(
-        "luci", known=PackageIndex(({"luci": "1"},)), packages_versions={"luci": "2"}, feeds=feeds
-    ).warnings
+@pytest.mark.parametrize("wanted", ["0.5", "2", "~"])
+def test_a_version_that_the_release_has_not_is_a_problem(wanted: str) -> None:
+    """A build would install everything and then refuse its own image."""
+    known = PackageIndex(({"luci": "1", "vim": "9"},))
+    found = checked("luci", "vim", known=known, packages_versions={"luci": wanted, "vim": "9"})
 
-    assert warning.startswith(beginning)
+    [problem] = found.problems
+    assert (problem.package, problem.kind) == ("luci", "version")
+    assert problem.detail == f"luci is 1 in 25.12.5, not {wanted}."
+    assert found.warnings == ()
+
+
+def test_a_feed_of_ones_own_may_keep_a_promise() -> None:
+    """The version that a request insists on may be the one that its own feed holds."""
+    known = PackageIndex(({"luci": "1"},))
+    found = checked("luci", known=known, packages_versions={"luci": "2"}, feeds=("mine",))
+
+    assert found.problems == ()
+    [warning] = found.warnings
+    assert warning.startswith("Unless the feed mine brings these versions, the build would fail, ")
     assert "luci is 1, not 2" in warning
+
+
+def test_an_index_that_is_not_whole_makes_no_version_a_problem() -> None:
+    """Another index may have the version, too."""
+    known = PackageIndex(({"luci": "1"},), complete=False)
+    found = checked("luci", known=known, packages_versions={"luci": "2"})
+
+    assert found.problems == ()
+    assert any("luci is 1, not 2" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize(("wanted", "is_problem"), [("2", False), ("0.5", True)])
+def test_the_index_of_a_snapshot_may_lag_behind(wanted: str, *, is_problem: bool) -> None:
+    """It is made again every day; what is newer than the copy at hand may be there already."""
+    known = knowing(NOW, index=PackageIndex(({"luci": "1"},)))
+    request = relative(("luci",), "SNAPSHOT", packages_versions={"luci": wanted})
+    found = resolve(request, RULES, known)
+
+    assert bool(found.problems) is is_problem
+    assert any("luci is 1, not 2" in warning for warning in found.warnings) is not is_problem
 
 
 def test_feeds_in_the_place_of_openwrts_are_told() -> None:

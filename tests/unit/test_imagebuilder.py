@@ -300,6 +300,30 @@ def test_a_chosen_file_system_switches_the_others_off() -> None:
     ]
 
 
+@pytest.mark.parametrize("symbol", ["EROFS", "JFFS2_NAND", "TARGZ", "CPIOGZ", "UBIFS", "JFFS2"])
+def test_every_file_system_of_a_builder_can_be_chosen(symbol: str) -> None:
+    """The one that is asked for stays; nothing else is made beside it."""
+    filesystem = symbol.lower().replace("_", "-")
+    config = f"CONFIG_TARGET_ROOTFS_{symbol}=y\nCONFIG_TARGET_ROOTFS_SQUASHFS=y\n"
+    command = filesystem_command(config, filesystem)
+
+    assert [part for part in command if part.startswith("s/")] == [
+        "s/^CONFIG_TARGET_ROOTFS_SQUASHFS=y$/# CONFIG_TARGET_ROOTFS_SQUASHFS is not set/"
+    ]
+
+
+def test_the_only_file_system_needs_no_edit() -> None:
+    """An editor without an order ends with an error."""
+    assert filesystem_command("CONFIG_TARGET_ROOTFS_SQUASHFS=y\n", "squashfs") == ["true"]
+
+
+def test_names_joined_with_commas_are_one_name_that_nobody_has() -> None:
+    """As the package manager says of them; there is none to take away either."""
+    with pytest.raises(ImpossibleSelection, match=r"missing \(luci,vim\)"):
+        manifest_command(request(), ["luci,vim"])
+    assert manifest_command(request(), ["-luci,vim", "tmux"])[3] == "PACKAGES=tmux"
+
+
 @pytest.mark.parametrize(
     ("config", "available"),
     [

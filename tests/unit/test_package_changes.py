@@ -3,7 +3,7 @@
 import pytest
 
 from asu.resolution import PackageRequest, Rule, RuleBook, Version, load_rules, resolve
-from asu.resolution.package_changes import read_rules
+from asu.resolution.rule_files import read_rules
 
 RULES = load_rules()
 every_rule = pytest.mark.parametrize("rule", RULES.rules, ids=lambda rule: rule.id)
@@ -140,7 +140,7 @@ def test_a_malformed_rule_is_refused_by_name(entry: str) -> None:
 
 def test_an_id_that_stands_twice_is_refused() -> None:
     """A change is told by the id of its rule, so two rules cannot share one."""
-    with pytest.raises(ValueError, match="unique"):
+    with pytest.raises(ValueError, match="two rules have the id 'a'"):
         read_rules(
             'branch_off_revision = {}\nrule = [{id = "a", remove = "x", reason = "R."}, {id = "a",'
             ' remove = "y", reason = "R."}]'

@@ -154,7 +154,7 @@ def test_the_counts_sum_an_answer_up() -> None:
         "added": 1,
         "replaced": 1,
         "removed": 1,
-        "problems": 1,
+        "problems": 2,
         "warnings": 2,
         "downgrades": 1,
     }
@@ -164,11 +164,41 @@ def test_versions_that_a_build_would_insist_on_in_vain_are_told() -> None:
     """The worker holds the manifest against `packages_versions`; that it must fail is known before
     the queue.
     """
-    [warning] = answer(packages=["nano"], packages_versions={"nano": "9"})["warnings"]
+    [problem] = answer(packages=["nano"], packages_versions={"nano": "9"})["problems"]
 
-    assert "nano is " in warning
-    assert "not 9" in warning
-    assert answer(packages=["nano"])["warnings"] == []
+    assert (problem["package"], problem["kind"]) == ("nano", "version")
+    assert "not 9" in problem["detail"]
+    assert answer(packages=["nano"])["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_warned"),
+    [
+        ({"diff_packages": True, "packages": COMMON}, True),
+        ({"from_version": "24.10.7"}, True),
+        ({"from_version": "24.10.7", "rootfs_size_mb": 256}, False),
+        ({"packages": ["luci"]}, False),
+        ({"from_version": "24.10.7", "target": "ath79/generic"}, False),
+    ],
+)
+def test_an_upgrade_of_a_disk_without_a_size_is_warned_of(
+    fields: dict[str, Any], *, is_warned: bool
+) -> None:
+    """A partition that somebody enlarged gets its usual size back, and what lies behind is lost."""
+    found = answer(**fields)
+    named = [warning for warning in found["warnings"] if "`rootfs_size_mb`" in warning]
+
+    assert bool(named) is is_warned
+    assert found["counts"]["warnings"] == len(found["warnings"])
+    assert not named or "settings kept outside the usual size are lost" in named[0]
+
+
+def test_names_that_are_empty_mean_nothing() -> None:
+    """Clients that split a text send them; they lead to the same build."""
+    assert (
+        answer(packages=["", "luci", ""])["request_hash"]
+        == (answer(packages=["luci"])["request_hash"])
+    )
 
 
 def test_the_hash_is_that_of_the_prepared_request() -> None:

@@ -183,14 +183,15 @@ def test_redis_is_found_without_a_name_server(name: str) -> None:
     assert values_of("asu-redis.container", "Network") == ["asu-backend.network"]
 
 
-def test_nobody_else_is_given_the_address_of_redis() -> None:
-    """It lies in the network, and apart from the addresses that podman hands out while Redis is
+@pytest.mark.parametrize(("name", "network"), [("redis", "backend"), ("gateway", "frontend")])
+def test_nobody_else_is_given_a_fixed_address(name: str, network: str) -> None:
+    """It lies in the network, and apart from the addresses that podman hands out while its owner is
     away.
     """
     [address], [subnet], [handed_out] = (
-        values_of("asu-redis.container", "IP"),
-        values_of("asu-backend.network", "Subnet"),
-        values_of("asu-backend.network", "IPRange"),
+        values_of(f"asu-{name}.container", "IP"),
+        values_of(f"asu-{network}.network", "Subnet"),
+        values_of(f"asu-{network}.network", "IPRange"),
     )
 
     assert ip_address(address) in IPv4Network(subnet)

@@ -39,7 +39,7 @@ NEWER = {"stable_version": "24.10.5"}
 UNKNOWN = [
     ({"version": "24.10.9"}, UnsupportedVersion),
     ({"version": "26.10.0"}, UnsupportedBranch),
-    ({"target": "ath79/nand"}, UnsupportedTarget),
+    ({"target": "ath79/nand", "profile": "no_device"}, UnsupportedTarget),
     ({"profile": "new_device"}, UnsupportedProfile),
 ]
 

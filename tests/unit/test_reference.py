@@ -23,7 +23,6 @@ def test_the_readme_names_only_settings_that_exist() -> None:
         "GATEWAY_PORT",
         "ASU_PORT",
         "PREPARE_PORT",
-        "REDIS_PORT",
         "UPSTREAM_PORT",
         "WORKERS",
         "RUN_DIR",

@@ -53,7 +53,7 @@ BAD_FIELDS: list[tuple[str, Any]] = [
     ("packages", [".luci"]),
     ("packages", ["luci=1.2"]),
     ("packages", ["luci vim"]),
-    ("packages", ["luci,vim"]),
+    ("packages", ["luci,vim@x"]),
     ("packages", ["luci\n"]),
     ("packages", ["https://example.org/x.ipk"]),
     ("packages", [1, 2]),

@@ -1,11 +1,13 @@
 """Settings are read once from arguments, environment and file, in that order, and never change."""
 
+import json
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from asu.settings import COPY_MB_PER_SECOND, Settings
+from asu.unread_settings import unread_settings
 
 
 @pytest.fixture
@@ -189,3 +191,92 @@ def test_every_setting_says_what_it_is(name: str) -> None:
 
     assert description is not None
     assert description.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("7d", 604_800), ("24h", 86_400), ("30m", 1_800), ("90s", 90), ("5", 5)],
+)
+def test_a_time_may_have_a_unit(
+    written: str, seconds: int, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in settings of the reference server, in the file and in the environment."""
+    file.write_text(f'build_ttl = "{written}"\n', encoding="utf-8")
+    monkeypatch.setenv("BUILD_FAILURE_TTL", written)
+
+    settings = Settings()
+
+    assert (settings.build_ttl, settings.build_failure_ttl) == (seconds, seconds)
+
+
+@pytest.mark.parametrize("written", ["0d", "-1h", "7 days", "1.5h", "d", "7D"])
+def test_a_time_that_is_none_is_refused(written: str) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"build_ttl": written})
+
+
+def test_the_level_of_the_log_may_be_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the reference server has it."""
+    monkeypatch.setenv("LOG_LEVEL", "INFO")
+
+    assert Settings().log_level == "info"
+
+
+# The settings of the reference server, each with a value; those of the same meaning are left out.
+REFERENCE = {
+    "public_path": "/public",
+    "cache_url": "http://cache",
+    "async_queue": True,
+    "branches_file": "x",
+    "container_identity": "x",
+    "store_backend": "s3",
+    "s3_endpoint": "http://s3",
+    "s3_access_key": "k",
+    "s3_secret_key": "s",
+    "server_stats": True,
+    "job_timeout": "10m",
+    "squid_cache": True,
+    "branches": "x",
+}
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_a_setting_of_the_reference_server_is_named(name: str, file: Path) -> None:
+    """Where it stands in the file or in the environment; its value may be a secret."""
+    file.write_text(f"{name} = {json.dumps(REFERENCE[name])}\n", encoding="utf-8")
+    [in_file] = unread_settings({"ASU_CONFIG": str(file)})
+    [in_environment] = unread_settings({name.upper(): "hidden", "ASU_CONFIG": "nowhere.toml"})
+
+    assert in_file.startswith(f"{name} in asu.toml has no effect here; ")
+    assert in_environment.startswith(f"{name.upper()} has no effect here; ")
+    assert "hidden" not in in_environment
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ("max_pending_job = 7", "did you mean max_pending_jobs?"),
+        ("BUILD_TTL = 7", "did you mean build_ttl?"),
+        ("build-ttl = 7", "did you mean build_ttl?"),
+        ("[redis]\nurl = 'x'", "did you mean redis_url?"),
+        ("zzz = 1", "REFERENCE.md lists all settings."),
+        ("'a\\u0007b' = 1", "REFERENCE.md lists all settings."),
+    ],
+)
+def test_no_key_of_the_file_is_ignored_in_silence(written: str, named: str, file: Path) -> None:
+    """A misspelt setting would otherwise be found on the day when it counts."""
+    file.write_text(f"max_pending_jobs = 7\n{written}\n", encoding="utf-8")
+
+    [sentence] = unread_settings({"ASU_CONFIG": str(file)})
+
+    assert sentence.endswith(named)
+    assert sentence.isprintable()
+
+
+def test_known_settings_are_not_complained_of(file: Path) -> None:
+    """Neither those of this server, nor variables that belong to other programs."""
+    names = {name.upper(): "x" for name in Settings.model_fields}
+    file.write_text("max_pending_jobs = 7\n", encoding="utf-8")
+
+    assert unread_settings({**names, "ASU_CONFIG": str(file), "PATH": "/bin", "BRANCH": "x"}) == []

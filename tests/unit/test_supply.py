@@ -5,6 +5,7 @@ materials.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -106,13 +107,14 @@ def test_a_vulnerable_package_is_named_with_its_cure() -> None:
     assert read_outcome(found) == Outcome(("one 1.0: PYSEC-1, mended in 1.1",), (), 2)
 
 
-def test_a_bill_names_all_that_an_image_holds() -> None:
-    """The base, each Python package with its hashes, and each Debian package, as CycloneDX has
-    them.
+@pytest.mark.parametrize("digest", ["", f"@sha256:{'d' * 64}"])
+def test_a_bill_names_all_that_an_image_holds(digest: str) -> None:
+    """The base, pinned or not, each Python package with its hashes, and each Debian package, as
+    CycloneDX has them.
     """
-    bom = bill(
-        "asu", CONTAINERFILES["asu"].read_text(), [ONE, OTHER], [("libc6", "2.41-12", "amd64")]
-    )
+    text = CONTAINERFILES["asu"].read_text()
+    text = re.sub(r"(ARG BASE_IMAGE=[^\s@]+)\S*", rf"\1{digest}", text)
+    bom = bill("asu", text, [ONE, OTHER], [("libc6", "2.41-12", "amd64")])
 
     document = json.loads(JsonV1Dot6(bom).output_as_string())
     components = {component["name"]: component for component in document["components"]}

@@ -49,6 +49,7 @@ class World:
     store: MemoryStore = field(default_factory=MemoryStore)
     statistics: ImitatedStatistics = field(default_factory=ImitatedStatistics)
     fleet: MemoryFleet = field(default_factory=MemoryFleet)
+    alive: set[str] = field(default_factory=set)
     # Every machine has a root directory, whose free bytes a worker notes.
     settings: Settings = field(
         default_factory=lambda: Settings(max_attempts=2, store_path=Path("/"))
@@ -91,6 +92,7 @@ class World:
             store=self.store,
             engine=lambda: self.engine,
             statistics=statistics,
+            live_workers=lambda: self.alive,
             notes=self.fleet,
         )
 
@@ -206,7 +208,7 @@ def test_a_build_that_loses_every_worker_fails_in_the_end(world: World) -> None:
         "version": "24.10.4",
         "target": "x86/64",
         "profile": "generic",
-        "defaults": "",
+        "defaults": "(withheld)",
     }
 
 

@@ -14,6 +14,7 @@ from asu.catalogue.prepare_client import PrepareService
 from asu.errors import AsuError
 from asu.operations.metrics import Counts
 from asu.records.build_record import Attempt
+from asu.resolution import RuleSource, load_rules
 from asu.services import Services, assemble
 from asu.settings import Settings
 from asu.upstream.downloads_server import Upstream
@@ -131,6 +132,10 @@ class UntouchableUpstream:
         """See Upstream."""
         return 0.0
 
+    def has_unconfirmed(self) -> bool:
+        """See Upstream."""
+        return False
+
     def is_unconfirmed(self, path: str) -> bool:  # noqa: ARG002  # The signature is the protocol's.
         """See Upstream."""
         return False
@@ -208,6 +213,7 @@ def opened(
     statistics: ImitatedStatistics | None = None,
     store: MemoryStore | None = None,
     fleet: MemoryFleet | None = None,
+    rules: RuleSource | None = None,
     **changes: Any,
 ) -> Iterator[World]:
     """Run the API over in-memory parts, or over those that are given."""
@@ -231,6 +237,7 @@ def opened(
             statistics=counted,
             fleet=noted,
             counts=Counts(),
+            rules=rules or load_rules(),
         )
 
     app = create_app(wanted, open_services)

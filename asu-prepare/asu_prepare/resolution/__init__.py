@@ -4,7 +4,8 @@ Pure standard library; its only input is the rule file beside it, and its values
 services carry a byte-identical copy (`make sync-resolution`), so preview and build cannot disagree.
 """
 
-from .documents import DocumentMissingError, Documents, DocumentUnavailableError
+from .device_advice import Advice, advise, shown
+from .documents import ABSENT, DocumentMissingError, Documents, DocumentUnavailableError
 from .feeds import FeedKey, FeedUrl, InvalidFeedError
 from .gathering import Gatherer
 from .knowledge import NOTHING_KNOWN, DeviceDefaults, Knowledge, PackageIndex
@@ -14,13 +15,14 @@ from .metadata import (
     TargetProfiles,
     UnknownProfileError,
     directory,
+    feeds_path,
     overview_path,
     profiles_path,
     read_json,
     targets_path,
 )
 from .outcome import Change, InferredVersion, PackageRequest, Problem, Resolution
-from .package_changes import Rule, RuleBook, load_rules
+from .package_changes import Rule, RuleBook, RuleSource
 from .package_resolution import resolve
 from .preview import package_request, preview, resolved_fields
 from .request_hash import (
@@ -30,4 +32,5 @@ from .request_hash import (
     ordered_packages,
     request_hash,
 )
+from .rule_files import LOOK_SECONDS, LiveRules, load_rules
 from .versions import InvalidVersionError, Version, is_older_package

@@ -7,18 +7,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.resources import files
-from typing import Any
+from typing import Protocol
 
 from .versions import Version
-
-_ACTIONS = ("add", "replace", "replace_prefix", "remove", "remove_pattern")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +59,24 @@ class Rule:
             return self.with_package
         return self.with_package + package[len(self.replace_prefix or "") :]
 
+    def sources(self, names: AbstractSet[str]) -> list[str]:
+        """Return the plain names that this rule replaces or removes, sorted.
+
+        Of a prefix or pattern these are the ones among `names`, and those which lead to such a one:
+        of `a-*-en` also `a-b-en` where there is an `a-b-de`, and of a prefix the old name of each
+        new one.
+        """
+        if name := self.replace or self.remove:
+            return [name]
+        shape, head = _shape(self), _head(self)
+        found = {name for name in names if shape.match(name)}
+        if new := self.with_package:
+            found |= {head + name.removeprefix(new) for name in names if name.startswith(new)}
+        elif tail := (self.remove_pattern or "").rpartition("-")[2]:
+            others = (name.rpartition("-")[0] for name in names if name.startswith(head))
+            found |= {name for other in others if shape.match(name := f"{other}-{tail}")}
+        return sorted(found)
+
     def lies_between(self, old: Version | None, new: Version) -> bool:
         """Whether an upgrade crosses this rule; from an unknown age, it crosses all up to `new`."""
         if self.until is not None and self.until <= new:
@@ -87,8 +100,27 @@ class Exclusive:
     virtual: str | None = None
 
 
+class RuleSource(Protocol):
+    """Where rules come from; they may change from one request to the next."""
+
+    @property
+    def current(self) -> RuleBook:
+        """The rules as they are now."""
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with further rules, which are not in use; empty if nothing is."""
+
+
 class RuleBook:
     """All rules in the order of the file, arranged for lookup by package name and by device."""
+
+    trouble = ""
+
+    @property
+    def current(self) -> RuleBook:
+        """Rules that never change."""
+        return self
 
     def __init__(
         self,
@@ -111,7 +143,9 @@ class RuleBook:
         self._variant_heads = frozenset(head[: self._variant_length] for head in heads)
         self._position = {rule.id: number for number, rule in enumerate(self.rules)}
         if len(self._position) != len(self.rules):
-            raise ValueError("the ids of rules must be unique")
+            ids = [rule.id for rule in self.rules]
+            doubled = next(name for name in ids if ids.count(name) > 1)
+            raise ValueError(f"two rules have the id {doubled!r}")
         for rule in self.rules:
             self._enter(rule)
 
@@ -147,6 +181,16 @@ class RuleBook:
         places = ((None, None), (None, profile), (target, None), (target, profile))
         return self._in_order([rule for place in places for rule in self._by_place.get(place, ())])
 
+    def since(self, rule: Rule) -> int:
+        """Return the revision from which a rule holds; unknown, it is the first of its branch.
+
+        Development follows the newest branch.
+        """
+        if rule.revision is not None or rule.since is None:
+            return rule.revision or 1
+        newest = max(self.branch_off_revisions.values(), default=0) + 1
+        return self.branch_off_revisions.get(rule.since.branch, newest)
+
     def variants(self, names: Iterable[str]) -> list[str]:
         """Return the names that may be exclusive; one lookup a name."""
         heads, length = self._variant_heads, self._variant_length
@@ -165,40 +209,13 @@ class RuleBook:
         return sorted(rules, key=lambda rule: self._position[rule.id]) if len(rules) > 1 else rules
 
 
-def read_rules(text: str) -> RuleBook:
-    """Read rules from TOML; raises ValueError that names the rule that is wrong."""
-    document = tomllib.loads(text)
-    return RuleBook(
-        map(_rule, document["rule"]),
-        document["branch_off_revision"],
-        map(_exclusive, document.get("exclusive", ())),
-    )
-
-
-@lru_cache(maxsize=1)
-def load_rules() -> RuleBook:
-    """Return the shipped rules, read once per process when first needed."""
-    return read_rules(
-        files(__package__).joinpath("package_changes.toml").read_text(encoding="utf-8")
-    )
-
-
-def _exclusive(entry: Mapping[str, Any]) -> Exclusive:
-    return Exclusive(
-        id=entry["id"],
-        members=re.compile("|".join(fnmatch.translate(pattern) for pattern in entry["packages"])),
-        heads=tuple(map(_literal_head, entry["packages"])),
-        reason=entry["reason"],
-        virtual=entry.get("virtual"),
-    )
-
-
 def _head(rule: Rule) -> str:
     """Return the literal beginning of every name that a prefix or pattern rule matches."""
-    return rule.replace_prefix or _literal_head(rule.remove_pattern or "")
+    return rule.replace_prefix or literal_head(rule.remove_pattern or "")
 
 
-def _literal_head(pattern: str) -> str:
+def literal_head(pattern: str) -> str:
+    """Return the beginning of a pattern that stands for itself."""
     return re.split(r"[*?\[]", pattern, maxsplit=1)[0]
 
 
@@ -207,25 +224,3 @@ def _shape(rule: Rule) -> re.Pattern[str]:
     if rule.replace_prefix:
         return re.compile(re.escape(rule.replace_prefix))
     return re.compile(fnmatch.translate(rule.remove_pattern or ""))
-
-
-def _rule(entry: Mapping[str, Any]) -> Rule:
-    fields = dict(entry)
-    name = f"rule {fields.get('id')!r}"
-    if sum(action in fields for action in _ACTIONS) != 1:
-        raise ValueError(f"{name} must have exactly one of {', '.join(_ACTIONS)}")
-    if ("with" in fields) != ("replace" in fields or "replace_prefix" in fields):
-        raise ValueError(f"{name}: `with` belongs to `replace` and `replace_prefix` alone")
-    for bound in ("since", "until"):
-        if bound in fields:
-            fields[bound] = Version.parse(fields[bound])
-    if "profiles" in fields:
-        fields["profiles"] = frozenset(fields["profiles"])
-    if "add" in fields:
-        fields["add"] = tuple(fields["add"])
-    if "with" in fields:
-        fields["with_package"] = fields.pop("with")
-    try:
-        return Rule(**fields)
-    except TypeError as error:
-        raise ValueError(f"{name}: {error}") from None

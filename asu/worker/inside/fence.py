@@ -1,4 +1,7 @@
-"""Close a network namespace to all but some servers, by rules that precede the routing tables.
+"""Close a network namespace to all but some servers.
+
+Rules that precede the routing tables do most. Broadcast and multicast pass them: their routes are
+in table `local`, which is asked first, or the kernel needs no route. Policies block those.
 
 Usage: fence.py OPENNESS PRIVATE SERVERS FEEDS. The last three are lists with commas: ranges in CIDR
 form, host:port of servers that may be reached anywhere, and host:port of servers that may not be at
@@ -9,8 +12,8 @@ With `feeds`, all is closed, in the end name servers too. What the names lead to
 PINS, the /etc/hosts of the build, so that lookups and rules agree. This runs in the image of the
 build, so it reads the feeds of its ImageBuilder as well.
 
-Only CAP_NET_ADMIN can remove the rules. They are given to the kernel directly (rtnetlink(7),
-linux/fib_rules.h), since images of ImageBuilders have neither `ip` nor `nft`.
+Only CAP_NET_ADMIN can remove any of them. The kernel gets them directly (rtnetlink(7),
+linux/fib_rules.h, linux/xfrm.h), since images of ImageBuilders have neither `ip` nor `nft`.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x200, 0x400
 FRA_DST, FRA_PRIORITY, FRA_IP_PROTO, FRA_DPORT_RANGE = 1, 6, 22, 24
 FR_ACT_TO_TBL, FR_ACT_PROHIBIT = 1, 8
 RT_TABLE_MAIN = 254
+NETLINK_XFRM, XFRM_MSG_NEWPOLICY, XFRM_POLICY_OUT = 6, 0x13, 1
+XFRM_POLICY_ALLOW, XFRM_POLICY_BLOCK, XFRM_INF = 0, 1, 2**64 - 1
 HEADER = 16  # Bytes of a netlink message's header.
 
 RTF_REJECT, RTF_LOCAL = 0x200, 0x80000000  # From <linux/route.h> and <linux/ipv6_route.h>.
@@ -39,6 +44,8 @@ RTF_REJECT, RTF_LOCAL = 0x200, 0x80000000  # From <linux/route.h> and <linux/ipv
 IPV6, DNS = 6, 53
 PORTS = {"http": 80, "https": 443}
 EVERYTHING = ("0.0.0.0/0", "::/0")
+# What passes all rules in any namespace. Of IPv6, neighbours are found by multicast of ICMPv6.
+BROADCAST, MULTICAST = "255.255.255.255/32", ("224.0.0.0/4", "ff00::/8")
 # Where the other's /etc/hosts is mounted: podman mounts its own copy of the path read-only.
 PINS = Path("/asu-hosts")
 FEED_LISTS = ("/builder/repositories.conf", "/builder/repositories")  # Of opkg and of apk.
@@ -101,6 +108,45 @@ def change(
         harmless |= NO_SUCH_FAMILY
     if -code not in harmless:
         raise OSError(-code, f"no rule for {network}")
+
+
+def policy(network: Network, *, protocol: int = 0) -> bytes:
+    """Return the message that blocks what goes out to `network`, or allows one protocol of it."""
+    action = XFRM_POLICY_ALLOW if protocol else XFRM_POLICY_BLOCK
+    family = socket.AF_INET6 if network.version == IPV6 else socket.AF_INET
+    # struct xfrm_userpolicy_info: selector, limits, lifetime, priority, index, and the rest.
+    body = struct.pack(
+        "=16s16x8xHBBB3x8x4Q32x32xIIBB2x4x",
+        network.network_address.packed,
+        *(family, network.prefixlen, 0, protocol),
+        *([XFRM_INF] * 4),
+        *(action, 0, XFRM_POLICY_OUT, action),
+    )
+    flags = NLM_F_REQUEST | NLM_F_ACK
+    return struct.pack("=IHHII", HEADER + len(body), XFRM_MSG_NEWPOLICY, flags, 1, 0) + body
+
+
+def broadcasts(text: str) -> list[Network]:
+    """Return the broadcast addresses of /proc/net/fib_trie.
+
+    The line after an address says what kind it is.
+    """
+    words = text.split()
+    return [single(words[at - 3]) for at, word in enumerate(words) if word == "BROADCAST"]
+
+
+def block_groups() -> None:
+    """Block broadcast and multicast; raise OSError, too, where the kernel has no policies."""
+    groups = [*map(ipaddress.ip_network, (BROADCAST, *MULTICAST))]
+    groups += broadcasts(Path("/proc/net/fib_trie").read_text())
+    discovery = policy(groups[2], protocol=socket.IPPROTO_ICMPV6)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_XFRM) as kernel:
+        kernel.bind((0, 0))
+        for order in (discovery, *map(policy, groups)):
+            kernel.send(order)
+            [code] = struct.unpack_from("=i", kernel.recv(65536), HEADER)
+            if -code not in {0, errno.EEXIST}:
+                raise OSError(-code, "no policy against broadcast and multicast")
 
 
 def single(address: str) -> Network:
@@ -244,7 +290,8 @@ def pins(reached: Iterable[tuple[str, Network, int]]) -> str:
 def fence(
     *, is_closed: bool, ranges: Iterable[str], servers: Iterable[str], feeds: Iterable[str]
 ) -> None:
-    """Add all rules; those that prohibit come first, so the network is never open."""
+    """Add all policies and rules; those that prohibit come first, so the network is never open."""
+    block_groups()
     private = [ipaddress.ip_network(text) for text in ranges] + all_neighbours()
     wanted = [*feeds, *own_feeds()] if is_closed else []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE) as kernel:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from asu.errors import BuildFailed
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+# Beside the list of a feed, opkg keeps NAME.sig and packages.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(?<!\.sig)(?<!\.ipk)(?<!\.apk)")
 # The characters that the API leaves in an address; file: is for builders that hold a copy of their
 # feeds. No segment leads upwards.
 _URL = re.compile(
