@@ -114,13 +114,12 @@ async def test_what_waits_to_be_written_is_bounded(disk: Path) -> None:
     """Each document is held in memory meanwhile."""
     await hang(disk, 1)
     kept = LastGood(disk, URL)
-    tasks = [asyncio.create_task(kept.find("0"))]
-    for name in range(1, MANY):
-        tasks.append(asyncio.create_task(kept.keep(f"{name}", b"{}", {})))
-        for _ in range(10):  # It gets as far as it can.
-            await asyncio.sleep(0)
+    finding = asyncio.create_task(kept.find("0"))
+    await asyncio.sleep(0.1)
+    keeping = [asyncio.create_task(kept.keep(f"{name}", b"{}", {})) for name in range(1, MANY)]
+    await asyncio.sleep(0.1)
     release(disk)
-    await asyncio.wait(tasks)
+    await asyncio.wait([finding, *keeping])
 
     assert count(disk) == MAX_WRITES
 
