@@ -26,14 +26,19 @@ class Crowd:
     keys: list[str] = field(default_factory=list)
     running: list[Attempt] = field(default_factory=list)
     seen: dict[str, int] = field(default_factory=dict)
+    worst: int = 0  # The highest place that anybody has seen.
 
-    async def live(self) -> None:
-        """Let something happen many times; after each, everybody who waits looks."""
+    async def live(self) -> int:
+        """Let something happen many times; after each, everybody who waits looks.
+
+        Return the highest place that anybody has seen. Fail when a place gets worse.
+        """
         for _ in range(STEPS):
             await self.chance.choice(
                 [self.claim, self.claim, self.begin, self.begin, self.finish, self.retry, self.lose]
             )()
             await self.look()
+        return self.worst
 
     async def claim(self) -> None:
         """Ask for a build that nobody has asked for."""
@@ -80,7 +85,7 @@ class Crowd:
             assert position <= self.seen.get(key, position), (
                 f"{key[-3:]} stood at {self.seen[key]} and stands at {position}"
             )
-            self.seen[key] = position
+            self.seen[key], self.worst = position, max(position, self.worst)
             if record.live.tried == b"[]":
                 fresh.append(position)
         assert sorted(fresh) == list(range(len(fresh)))

@@ -20,4 +20,5 @@ async def test_no_place_gets_worse(seed: int) -> None:
     async with fakeredis.FakeAsyncRedis(server=server) as asynchronous:
         with fakeredis.FakeRedis(server=server) as redis:
             # Chance, not secrecy.
-            await Crowd(redis_sides(asynchronous, redis), random.Random(seed)).live()  # noqa: S311
+            crowd = Crowd(redis_sides(asynchronous, redis), random.Random(seed))  # noqa: S311
+            assert await crowd.live() > 0, "nobody has waited behind another"

@@ -124,7 +124,7 @@ def test_whoever_reads_too_slowly_is_told(tmp_path: Path) -> None:
 def test_an_archive_that_comes_in_time_is_read_whole(tmp_path: Path) -> None:
     """And the deadline does not outlive it."""
     with container_of(tmp_path, Podman.end) as container:
-        assert [b"".join(container.read_out("/builder/out", deadline=1)) for _ in range(2)] == [
+        assert [b"".join(container.read_out("/builder/out", deadline=60)) for _ in range(2)] == [
             BEGINNING,
             BEGINNING,
         ]

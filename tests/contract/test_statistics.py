@@ -227,7 +227,9 @@ class StatisticsContract:
             "hours:2026-10-27": (HOURS_DAYS + 1) * DAY_SECONDS,
             "totals": -1,
         }
-        assert lifetimes == {**dict.fromkeys(names, kept), **others}
+        # A busy machine takes its time between the writing and the reading.
+        assert lifetimes == pytest.approx({**dict.fromkeys(names, kept), **others}, abs=600)
+        assert lifetimes["totals"] == -1
 
     async def test_only_so_many_packages_lie_in_redis(
         self, sides: StatisticsSides, redis: Redis

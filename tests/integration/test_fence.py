@@ -261,7 +261,7 @@ def answers_its_gateway(podman: PodmanWorld) -> bool:
     [network] = podman.inspect(podman.systems[-1])["NetworkSettings"]["Networks"].values()
     address = network["IPAddress"]
     subprocess.run(["ip", "neigh", "flush", "to", address], check=True)
-    give_up = time.monotonic() + 5
+    give_up = time.monotonic() + PATIENCE
     while time.monotonic() < give_up:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
             anything.sendto(b"", (address, 9))

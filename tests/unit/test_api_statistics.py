@@ -222,7 +222,7 @@ def test_requests_are_counted() -> None:
         world.client.get(f"/api/v1/build/{key}")
         world.client.post("/api/v1/build/prepare", json=REQUEST)
         world.post({**REQUEST, "version": "1.2.3"})
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + 60
         while (
             not asyncio.run(world.statistics.days([today()]))[0].requests
             and time.monotonic() < give_up

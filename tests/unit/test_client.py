@@ -1,18 +1,22 @@
 """The command line for a laptop: what it reads, shows and ends with."""
 
+import base64
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from asu.__main__ import main
-from asu.client.connection import ClientError
+from asu.client.building import download
+from asu.client.connection import Answer, ClientError, Server
 from asu.client.node import MARK, Node, installed_packages, node_of, read_node
 from asu.client.preview_words import exit_code
-from asu.client.terminal import plain, size
+from asu.client.terminal import Terminal, plain, size
 
 BOARD = {
     "hostname": "ap1",
@@ -125,6 +129,52 @@ def test_what_a_server_sends_cannot_steer_a_terminal() -> None:
 def test_sizes_are_for_people(count: int, text: str) -> None:
     """Three digits are enough."""
     assert size(count) == text
+
+
+class StandInServer(Server):
+    """A server whose builds have one image; `digest` is what its provenance says of it."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__("https://asu.example.org")
+        self.digest, self.downloaded = digest, list[str]()
+
+    @override
+    def ask(self, path: str, body: Mapping[str, Any] | None = None, **query: str) -> Answer:
+        subject = {"name": "x-sysupgrade.bin", "digest": {"sha256": self.digest}}
+        payload = base64.b64encode(json.dumps({"subject": [subject]}).encode()).decode()
+        return Answer(200, {"payload": payload})
+
+    @override
+    def download(
+        self, path: str, file: Path, sha256: str, progress: Callable[[int, int], None]
+    ) -> None:
+        self.downloaded.append(path)
+
+
+FINISHED = {
+    "bin_dir": "b" * 64,
+    "images": [{"name": "x-sysupgrade.bin", "type": "sysupgrade", "sha256": "a" * 64}],
+}
+
+
+def test_nothing_is_downloaded_where_the_answer_and_the_provenance_disagree(tmp_path: Path) -> None:
+    """One of the two is not about this build, and nobody can say which."""
+    server = StandInServer(digest="c" * 64)
+
+    with pytest.raises(ClientError, match=r"x-sysupgrade\.bin: .* name different files"):
+        download(server, FINISHED, tmp_path, Terminal())
+
+    assert server.downloaded == []
+
+
+def test_what_answer_and_provenance_agree_on_is_downloaded(tmp_path: Path) -> None:
+    """Under the name that the answer gives."""
+    server = StandInServer(digest="a" * 64)
+
+    files = download(server, FINISHED, tmp_path, Terminal())
+
+    assert files == [tmp_path / "x-sysupgrade.bin"]
+    assert server.downloaded == [f"/store/{'b' * 64}/x-sysupgrade.bin"]
 
 
 def test_the_client_runs_without_anything_installed() -> None:

@@ -216,6 +216,8 @@ def test_a_damaged_archive_is_a_failure_at_worst(changes: list[tuple[int, int]])
 
     with TemporaryDirectory() as directory, suppress(StoreFailed, OutputTooLarge):
         copy_out(iter([bytes(data)]), Path(directory), max_bytes=100_000)
+        found = list(Path(directory).rglob("*"))
+        assert all(file.is_file() and not file.is_symlink() for file in found)
 
 
 def test_a_large_file_takes_little_memory(tmp_path: Path) -> None:

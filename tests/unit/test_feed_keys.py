@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from asu.catalogue.feed_policy import FeedPolicy
 from asu.catalogue.package_manager import package_manager_of
-from asu.errors import MalformedRepositoryKey
+from asu.errors import MalformedRepositoryKey, UserError
 from asu.resolution import FeedKey, InvalidFeedError, Version
 from tests.unit.fixtures import feed_keys
 from tests.unit.fixtures.feed_keys import DER, FINGERPRINT, PEM, USIGN, USIGN_LINE
@@ -22,6 +22,15 @@ def admit(*keys: str, version: str = "24.10.4") -> None:
         "own": f"{url}/packages.adb" if package_manager_of(Version.parse(version)) == "apk" else url
     }
     FeedPolicy.of([url]).admit(feeds, keys, Version.parse(version))
+
+
+def is_admitted(*keys: str, version: str = "24.10.4") -> bool:
+    """Whether keys pass."""
+    try:
+        admit(*keys, version=version)
+    except UserError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(
@@ -70,17 +79,18 @@ def test_a_pem_key_has_one_spelling(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "version"),
+    ("key", "version", "other"),
     [
-        (USIGN, "24.10.4"),
-        (USIGN_LINE, "23.05.10"),
-        (PEM, "25.12.0"),
-        (feed_keys.pem(DER), "SNAPSHOT"),
+        (USIGN, "24.10.4", "25.12.0"),
+        (USIGN_LINE, "23.05.10", "SNAPSHOT"),
+        (PEM, "25.12.0", "24.10.4"),
+        (feed_keys.pem(DER), "SNAPSHOT", "23.05.10"),
     ],
 )
-def test_a_public_key_is_admitted(key: str, version: str) -> None:
-    """Both kinds, in the release that can use them; the library reads the PEM file, too."""
-    admit(key, version=version)
+def test_a_public_key_is_admitted(key: str, version: str, other: str) -> None:
+    """Both kinds, in the release that can use them only; the library reads the PEM file, too."""
+    assert is_admitted(key, version=version)
+    assert not is_admitted(key, version=other)
 
 
 def test_a_key_without_a_feed_is_refused() -> None:
@@ -95,7 +105,7 @@ def test_two_keys_of_one_fingerprint_are_refused() -> None:
 
     with pytest.raises(MalformedRepositoryKey, match=r"Key 2 .* fingerprint of another"):
         admit(USIGN, other)
-    admit(USIGN, USIGN_LINE)
+    assert is_admitted(USIGN, USIGN_LINE), "the same key twice is one key"
 
 
 MALFORMED = [

@@ -3,7 +3,7 @@
 import pytest
 
 from asu.catalogue.feed_policy import FeedPolicy
-from asu.errors import RepositoryNotAllowed, UnsuitableRepositoryKey
+from asu.errors import RepositoryNotAllowed, UnsuitableRepositoryKey, UserError
 from asu.resolution import Version
 from tests.unit.fixtures.feed_keys import PEM, USIGN
 
@@ -16,11 +16,13 @@ DIRECTORY, INDEX = (
 )
 
 
-def admit(
-    repositories: dict[str, str], *keys: str, version: str = "24.10.4", policy: FeedPolicy = POLICY
-) -> None:
-    """Let feeds and keys pass."""
-    policy.admit(repositories, keys, Version.parse(version))
+def is_admitted(repositories: dict[str, str], *keys: str, version: str = "24.10.4") -> bool:
+    """Whether feeds and keys pass."""
+    try:
+        POLICY.admit(repositories, keys, Version.parse(version))
+    except UserError:
+        return False
+    return True
 
 
 def refusal(
@@ -28,7 +30,7 @@ def refusal(
 ) -> RepositoryNotAllowed:
     """Return the error that feeds are refused with."""
     with pytest.raises(RepositoryNotAllowed) as caught:
-        admit(repositories, version=version, policy=policy)
+        policy.admit(repositories, [], Version.parse(version))
     assert caught.value.status == 400
     return caught.value
 
@@ -36,13 +38,16 @@ def refusal(
 @pytest.mark.parametrize("version", OPKG)
 def test_opkg_takes_directories_and_usign_keys(version: str) -> None:
     """24.10 and older, the snapshots of their branches included."""
-    admit({"mine": DIRECTORY, "other": f"{DIRECTORY}/"}, USIGN, version=version)
+    feeds = {"mine": DIRECTORY, "other": f"{DIRECTORY}/"}
+    assert is_admitted(feeds, USIGN, version=version)
+    assert not is_admitted(feeds, USIGN, version=APK[0])
 
 
 @pytest.mark.parametrize("version", APK)
 def test_apk_takes_indexes_and_pem_keys(version: str) -> None:
     """25.12 and newer, and the development branch."""
-    admit({"mine": INDEX}, PEM, version=version)
+    assert is_admitted({"mine": INDEX}, PEM, version=version)
+    assert not is_admitted({"mine": INDEX}, PEM, version=OPKG[0])
 
 
 @pytest.mark.parametrize("version", APK)
@@ -105,7 +110,7 @@ def test_the_names_of_the_builders_own_feeds_are_taken(name: str) -> None:
 @pytest.mark.parametrize("name", ["openwrt", "my_openwrt_core", "imagebuilder2"])
 def test_names_that_are_like_those_are_free(name: str) -> None:
     """Only what could clash is refused."""
-    admit({name: DIRECTORY})
+    assert is_admitted({name: DIRECTORY})
 
 
 @pytest.mark.parametrize(
@@ -182,7 +187,7 @@ def test_each_feed_is_looked_at() -> None:
 def test_a_key_of_the_other_kind_says_what_to_send(key: str, version: str, words: str) -> None:
     """The package manager would not look at it, and drop the feed in silence."""
     with pytest.raises(UnsuitableRepositoryKey) as caught:
-        admit({}, key, version=version)
+        POLICY.admit({}, [key], Version.parse(version))
 
     assert (caught.value.status, caught.value.detail) == (
         400,

@@ -57,6 +57,15 @@ def oldest_version() -> str:
     return found[1]
 
 
+def mistake(found: dict[str, Any], version: str) -> str:
+    """Return what a version of Kubernetes would refuse a manifest for; empty for a valid one."""
+    try:
+        kubernetes_validate.validate(found, version, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return str(error)
+    return ""
+
+
 def leads_to(path: str) -> str:
     """Return the service that an ingress controller sends a request to, by Kubernetes' rules: exact
     ones first, then the longest prefix.
@@ -81,7 +90,14 @@ def test_a_manifest_is_valid(found: dict[str, Any], version: str) -> None:
     """Kubernetes would take it, and knows each field of it, in the oldest version that is promised
     and in the latest.
     """
-    kubernetes_validate.validate(found, version, strict=True)
+    assert mistake(found, version) == ""
+
+
+def test_a_field_that_kubernetes_does_not_know_is_found() -> None:
+    """The look at the manifests is a strict one."""
+    found = manifest("Service", "api")
+
+    assert "replica" in mistake({**found, "replica": 1}, oldest_version())
 
 
 def test_every_file_is_applied() -> None:

@@ -43,12 +43,17 @@ class HeardStatistics(ImitatedStatistics):
 
 
 class HangingStatistics(ImitatedStatistics):
-    """Statistics that never answer."""
+    """Statistics that never answer; `given_up` counts the calls that were cancelled."""
+
+    given_up = 0
 
     # The signature is the protocol's.
     async def add_requests(self, day: date, *, requests: int, cache_hits: int) -> None:  # noqa: ARG002
         """See RedisStatistics."""
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.given_up += 1
 
 
 async def counted(statistics: ImitatedStatistics) -> DayCounts:
@@ -94,11 +99,14 @@ async def test_at_the_end_it_flushes_once_more() -> None:
 
 async def test_the_end_does_not_wait_for_a_redis_that_hangs() -> None:
     """The last flush is given up."""
-    tally = RequestTally(counts := Counts(), HangingStatistics())
+    statistics = HangingStatistics()
+    tally = RequestTally(counts := Counts(), statistics)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async with tally.flushed():
             counts.add(BUILD_REQUESTS, "miss")
+
+    assert statistics.given_up == 1
 
 
 @pytest.mark.parametrize("trouble", [QueueUnavailable(), RuntimeError("the secret")])
