@@ -84,10 +84,13 @@ class Previews:
         """
         version = Version.parse(request.version)
         refused: type[PrepareError] = UnsupportedTargetError
-        with contextlib.suppress(*ABSENT):
-            self._check_version(version, (await self.gatherer.releases()).versions)
+        # A list that hangs leaves half the time for the documents of the target itself.
+        with patience(self.budget / 2):
+            with contextlib.suppress(*ABSENT):
+                self._check_version(version, (await self.gatherer.releases()).versions)
+            may_be_there = await self._may_have_target(version, request.target)
         try:
-            if await self._may_have_target(version, request.target):
+            if may_be_there:
                 refused = UnsupportedProfileError
                 profiles = await self.gatherer.profiles(version, request.target)
                 return profiles.find(request.profile)

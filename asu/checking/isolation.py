@@ -91,8 +91,8 @@ def _look(settings: Settings, image: str, wanted: list[str]) -> list[str]:
 
     # The check changes nothing, and has no time for a download.
     unchanged = settings.model_copy(update={"pull_policy": "never", **SHORT})
-    # With a name of its own, workers remove its container only after it has ended, and a second check
-    # at the same time has another network.
+    # With a name of its own, workers remove its container only after it has ended, and a second
+    # check at the same time has another network.
     name = f"check-{secrets.token_hex(8)}"
     with closing(PodmanEngine(unchanged, system=name, worker=name)) as engine:
         container = engine.start(BuilderImage(name=image, version="", target=""), key="", attempt=0)
