@@ -16,6 +16,7 @@ from starlette.types import Scope
 from . import __version__, errors
 from .pages import swagger
 from .pages.templating import render
+from .resolution import BROKEN_BODY, described, summary
 from .routers import (
     build_routes,
     health_routes,
@@ -28,15 +29,9 @@ from .routers.documentation import describe
 from .services import OpenServices, Services, open_services
 from .settings import Settings
 from .web.edge import Cors, Edge, error_response, plain_error
-from .web.request_mistakes import described, summary
 
 # As readers of /docs need them.
 TAGS = ("builds", "prepare", "store", "metadata", "statistics", "operations")
-# The framework raises 400 only for a body that it cannot decode.
-BROKEN_BODY = (
-    "The request body cannot be read: it must be JSON in UTF-8, not nested without end, "
-    "with numbers of a usual size."
-)
 
 
 def create_app(settings: Settings, open_services: OpenServices = open_services) -> FastAPI:
@@ -135,5 +130,6 @@ async def _http_error(request: Request, error: Exception) -> Response:
         response = error_response(errors.MethodNotAllowed(method=request.method, allowed=allowed))
         response.headers.update(headers)
         return await _shown(request, response)
-    detail = BROKEN_BODY if error.status_code == HTTPStatus.BAD_REQUEST else None
-    return await _shown(request, plain_error(error.status_code, detail, headers))
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # Only for a body that cannot be decoded.
+        return await _shown(request, error_response(errors.InvalidRequest(reason=BROKEN_BODY)))
+    return await _shown(request, plain_error(error.status_code, headers=headers))

@@ -19,13 +19,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from .resolution import InvalidVersionError, Version, normalised_request
+from .resolution import WITHHELD, InvalidVersionError, Version, normalised_request
 
 MAX_PACKAGES = 1_000  # The largest request of a real device seen has 372 packages.
 MAX_REPOSITORIES = 16
 MAX_NUMBER = 1_000_000_000
-# What answers show in place of a first-boot script; owut reports a script that it does not see.
-WITHHELD = "(withheld)"
 
 # Names joined with commas are one name, which no index has. An empty one means nothing.
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.,+-]{0,127}"

@@ -15,20 +15,17 @@ PrepareError
 └── InternalError              our own mistake; the only one that is not the caller's
 
 The docstring of a class is its message and says what to do; `code` is stable and meant for
-programs. Values that a caller sent are never part of a message, except where they are known to be
-harmless.
+programs. Values that a caller sent are part of a message only where they are known to be harmless,
+or cut and escaped.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic_core import to_json
 from starlette.responses import Response
 
-# A body of 256 KiB can hold a hundred thousand mistakes; nobody reads more than these.
-MAX_LISTED = 100
-_PLAIN = re.compile(r"[A-Za-z0-9_.+\[\]-]{1,128}")
+from .resolution import described, summary
 
 
 class PrepareError(Exception):
@@ -67,7 +64,7 @@ class PrepareError(Exception):
 
 
 class InvalidRequestError(PrepareError):
-    """{reason}; correct the request and send it again, /docs describes every field."""
+    """{reason}"""
 
     code, status, title = "invalid-request", 422, "Unprocessable Content"
 
@@ -139,17 +136,8 @@ class InternalError(PrepareError):
 
 
 def invalid_fields(found: Sequence[Mapping[str, Any]]) -> InvalidRequestError:
-    """Return the error for mistakes that pydantic found; nothing that the caller sent is in it."""
-    errors = [
-        # The framework's place of a field begins with "body".
-        {"type": one["type"], "loc": [_place(part) for part in one["loc"][1:]], "msg": one["msg"]}
-        for one in found[:MAX_LISTED]
-    ]
-    first = errors[0]
-    place = ".".join(map(str, first["loc"])) or "The body"
-    return InvalidRequestError(reason=f"{place}: {first['msg']}", errors=errors)
-
-
-def _place(part: int | str) -> int | str:
-    """Return a part of a place in the request; a key that the caller chose must be plain."""
-    return part if isinstance(part, int) or _PLAIN.fullmatch(part) else "…"
+    """Return the error for mistakes that pydantic found."""
+    mistakes = described(found)
+    # The framework's place of a field begins with "body".
+    errors = [{**mistake, "loc": mistake["loc"][1:]} for mistake in mistakes]
+    return InvalidRequestError(reason=summary(mistakes, len(found)), errors=errors)

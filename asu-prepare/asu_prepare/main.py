@@ -24,7 +24,7 @@ from .forecasts import Forecasts
 from .metrics import FETCHES, PREVIEWS, Counts
 from .middleware import Edge
 from .previews import Previews
-from .resolution import LOOK_SECONDS, Gatherer, LiveRules
+from .resolution import BROKEN_BODY, LOOK_SECONDS, Gatherer, LiveRules
 from .routes import (
     add_documentation_routes,
     add_metrics_route,
@@ -39,8 +39,6 @@ _ABOUT = (
     "Says which packages a firmware request leads to, what changes against it and why, "
     "before anything is built."
 )
-_NOT_JSON_TYPE = "The request is not sent as JSON with the header Content-Type: application/json"
-_BROKEN_BODY = "The body cannot be read as JSON"
 
 
 def create_app(settings: Settings, documents: CachedDocuments | None = None) -> FastAPI:
@@ -122,8 +120,6 @@ def _add_error_handlers(app: FastAPI, counts: Counts) -> None:
     async def invalid(_request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
         counts.add(PREVIEWS, "refused")
-        if isinstance(error.body, bytes):  # The framework parses only what is declared as JSON.
-            return InvalidRequestError(reason=_NOT_JSON_TYPE).response()
         return invalid_fields(error.errors()).response()
 
     async def refused_by_framework(_request: Request, error: Exception) -> Response:
@@ -135,7 +131,7 @@ def _add_error_handlers(app: FastAPI, counts: Counts) -> None:
         counts.add(PREVIEWS, "refused")
         if error.status_code == BodyTooLargeError.status:
             return BodyTooLargeError(limit=error.detail).response()
-        return InvalidRequestError(reason=_BROKEN_BODY).response()
+        return InvalidRequestError(reason=BROKEN_BODY).response()
 
     app.add_exception_handler(PrepareError, refused)
     app.add_exception_handler(RequestValidationError, invalid)

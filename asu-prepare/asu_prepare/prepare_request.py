@@ -15,15 +15,15 @@ from pydantic import (
     Field,
     StringConstraints,
 )
+from pydantic_core import PydanticCustomError
 
-from .resolution import InvalidVersionError, Version
+from .resolution import WITHHELD, InvalidVersionError, Version
 
 MAX_PACKAGES = 1_000  # The largest list seen from a real device has 372 names.
 MAX_REPOSITORIES = 16  # A release has five feeds of its own.
 # Far above what the API admits by its own setting; this service only passes the script on.
 MAX_DEFAULTS = 64 * 1024
 MAX_ROOTFS_MB = 1_000_000_000  # For what is no size at all; the API has its own, smaller limit.
-WITHHELD = "(withheld)"  # What answers of the API show in place of a script.
 
 # In pydantic `$` matches at the very end only, so a trailing newline is refused.
 # Names joined with commas are one name, which no index has. An empty one means nothing.
@@ -44,7 +44,7 @@ ChangeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-
 def _no_file_of_others(name: str) -> str:
     """Refuse names of files that opkg keeps beside the list of a feed, which has its name."""
     if name.endswith((".sig", ".ipk", ".apk")):
-        raise ValueError("a feed's name does not end in .sig, .ipk or .apk")
+        raise ValueError("must not be the name of another file")
     return name
 
 
@@ -58,7 +58,7 @@ RepositoryName = Annotated[
 
 def _no_placeholder(script: str | None) -> str | None:
     if script == WITHHELD:
-        raise ValueError(f"{WITHHELD} stands for a script that is not shown; send the script")
+        raise ValueError("must be the script itself")
     return script
 
 
@@ -66,16 +66,25 @@ def _a_version(text: str) -> str:
     try:
         return Version.parse(text).text
     except InvalidVersionError:
-        raise ValueError(
-            "a version is written such as 24.10.4, 25.12.0-rc2, 24.10-SNAPSHOT or SNAPSHOT"
-        ) from None
+        raise ValueError("must be a version") from None
 
 
 def _no_boolean(value: object) -> object:
     if isinstance(value, bool):
         # Only a ValueError becomes an error of the field.
-        raise ValueError("a boolean is no number of megabytes")  # noqa: TRY004
+        raise ValueError("must be a number of megabytes")  # noqa: TRY004
     return value
+
+
+def _not_too_many(limit: int) -> BeforeValidator:
+    """Count the entries of a mapping before pydantic checks them all, which can take 250 ms."""
+
+    def check(value: object) -> object:
+        if isinstance(value, dict) and len(value) > limit:
+            raise PydanticCustomError("too_long", "too many entries", {"max_length": limit})
+        return value
+
+    return BeforeValidator(check)
 
 
 def _absent_when_empty(value: object) -> object:
@@ -107,13 +116,13 @@ class PrepareRequest(BaseModel):
         Profile, Field(description="Profile id or board name.", examples=["bt_homehub-v5a"])
     ]
     packages: Annotated[
-        tuple[PackageEntry, ...],
+        list[PackageEntry],
         Field(
             max_length=MAX_PACKAGES,
             description="Names to install, and `-names` to take away.",
             examples=[["luci", "auc", "-ppp"]],
         ),
-    ] = ()
+    ] = []
     packages_versions: Annotated[
         dict[PackageName, PackageVersion],
         Field(
@@ -121,6 +130,7 @@ class PrepareRequest(BaseModel):
             description="Versions that the image must have; its names stand for `packages` where "
             "that is empty.",
         ),
+        _not_too_many(MAX_PACKAGES),
     ] = {}
     diff_packages: Annotated[
         bool,
@@ -139,10 +149,15 @@ class PrepareRequest(BaseModel):
         | None
     ) = None
     repositories: Annotated[
-        dict[RepositoryName, RepositoryUrl], Field(max_length=MAX_REPOSITORIES)
+        dict[RepositoryName, RepositoryUrl],
+        Field(max_length=MAX_REPOSITORIES),
+        _not_too_many(MAX_REPOSITORIES),
     ] = {}
     repositories_mode: Literal["append", "replace"] = "replace"
-    repository_keys: Annotated[tuple[RepositoryKey, ...], Field(max_length=MAX_REPOSITORIES)] = ()
+    repository_keys: Annotated[
+        list[RepositoryKey],
+        Field(max_length=MAX_REPOSITORIES),
+    ] = []
     client: Annotated[
         str | None,
         Field(
@@ -161,13 +176,13 @@ class PrepareRequest(BaseModel):
         ),
     ] = None
     ignored_changes: Annotated[
-        tuple[ChangeId, ...],
+        list[ChangeId],
         Field(
             max_length=100,
             description="Changes that are not wanted, by their `rule`.",
             examples=[["auc-owut", "new-default-kmod-dsa-gswip"]],
         ),
-    ] = ()
+    ] = []
     leave_out_missing: Annotated[
         bool,
         Field(description="Whether packages that no feed has are left out, each as a change."),

@@ -100,7 +100,7 @@ def test_a_malformed_field_is_refused(client: TestClient, field: str, value: Any
 
     assert answer.status_code == body["status"] == 422
     assert body["code"] == "invalid-request"
-    assert body["detail"].startswith(field)
+    assert body["detail"].startswith(f"`{field}`")
     assert isinstance(body["detail"], str)
     assert {error["loc"][0] for error in body["errors"]} == {field}
 
@@ -129,7 +129,9 @@ def test_a_missing_field_is_named(client: TestClient, field: str) -> None:
     answer = client.post(PREPARE, json={key: value for key, value in BASE.items() if key != field})
 
     assert answer.status_code == 422
-    assert answer.json()["errors"] == [{"type": "missing", "loc": [field], "msg": "Field required"}]
+    (error,) = answer.json()["errors"]
+    assert (error["type"], error["loc"]) == ("missing", [field])
+    assert error["msg"].startswith(f"`{field}` is missing.")
 
 
 def test_another_distribution_is_refused(client: TestClient) -> None:
@@ -170,7 +172,7 @@ def test_a_first_boot_script_is_in_no_error(client: TestClient) -> None:
     )
 
 
-def test_what_a_caller_sent_is_not_repeated(client: TestClient) -> None:
+def test_markup_that_a_caller_sent_is_not_repeated(client: TestClient) -> None:
     """An error page that shows the answer cannot be made to show the caller's markup."""
     answer = client.post(
         PREPARE,

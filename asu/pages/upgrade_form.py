@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from asu.build_request import MAX_PACKAGES, BuildRequest
 from asu.errors import InvalidRequest
-from asu.web.request_mistakes import described, summary
+from asu.resolution import described, summary
 
 MAX_FIELDS = 2 * MAX_PACKAGES
 # What a preview counts, and the words for one and for several.

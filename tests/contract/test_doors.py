@@ -4,12 +4,9 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from fastapi.testclient import TestClient
 
-from asu_prepare.config import Settings
-from asu_prepare.main import create_app
-from asu_prepare.upstream import MemoryDocuments
-from tests.unit.worlds import REQUEST, metadata, opened
+from tests.contract.both_doors import Doors, both_doors, posted, said_alike
+from tests.unit.worlds import REQUEST
 
 TEXT = json.dumps(REQUEST)
 BODIES: dict[str, bytes] = {
@@ -35,28 +32,50 @@ BODIES: dict[str, bytes] = {
     "a comment": f"{TEXT}//".encode(),
     "a comma at its end": TEXT.replace("}", ",}").encode(),
     "nothing": b"",
+    "white space": b" \r\n",
+    "nothing but a byte order mark": b"\xef\xbb\xbf",
+    "half of UTF-16": TEXT.encode("utf-16")[:-1],
+    "a list": b"[]",
+    "null": b"null",
+    "a number": b"17",
+    "a text": b'"x"',
+    "an empty object": b"{}",
+    "single quotes": TEXT.replace('"', "'").encode(),
+    "a negative infinity": TEXT.replace("{", '{"more": -Infinity, ').encode(),
+    "a size without end": TEXT.replace("{", '{"rootfs_size_mb": ' + "9" * 5000 + ", ").encode(),
+    "a large size": TEXT.replace("{", '{"rootfs_size_mb": ' + "9" * 4000 + ", ").encode(),
+    "an infinite size": TEXT.replace("{", '{"rootfs_size_mb": 1e999, ').encode(),
+    "no size": TEXT.replace("{", '{"rootfs_size_mb": NaN, ').encode(),
+    "a field that comes twice": TEXT.replace("}", ', "version": 1}').encode(),
+    "a control character in a text": TEXT.replace("{", '{"client": "\x01", ').encode(),
+    "a half of a character": TEXT.replace("{", '{"client": "\u00e9", ').encode()[:-2],
+    "a form": b"version=24.10.4&target=ath79%2Fgeneric",
 }
 
 
 @pytest.fixture(scope="module")
-def doors() -> Iterator[dict[str, TestClient]]:
-    """Open both services on the same metadata."""
-    prepare = TestClient(create_app(Settings(), MemoryDocuments(metadata())))
-    with opened() as world, prepare:
-        yield {"/api/v1/build/prepare": world.client, "/api/v1/prepare": prepare}
+def doors() -> Iterator[Doors]:
+    """Open both services for all tests of this module."""
+    with both_doors() as doors:
+        yield doors
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
-def test_both_doors_read_the_same(doors: dict[str, TestClient], body: bytes) -> None:
-    """What one takes for a request, the other takes for the same request."""
-    answers = [
-        client.post(path, content=body, headers={"Content-Type": "application/json"})
-        for path, client in doors.items()
-    ]
+def test_both_doors_read_the_same(doors: Doors, body: bytes) -> None:
+    """What one takes for a request, the other takes for the same; both refuse in the same words."""
+    answers = posted(doors, body)
 
-    assert answers[0].is_success == answers[1].is_success, [answer.text for answer in answers]
     if answers[0].is_success:
         said = [answer.json()["prepared_request"] for answer in answers]
         assert said[0] == said[1]
     else:
-        assert {answer.is_client_error for answer in answers} == {True}
+        said_alike(answers)
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "a/b/c"])
+def test_both_doors_want_json(doors: Doors, kind: str | None) -> None:
+    """A form of another page's would come without a preflight."""
+    headers = {"Content-Type": kind} if kind else {}
+    answers = [client.post(path, content=TEXT, headers=headers) for path, client in doors.items()]
+
+    assert "Content-Type: application/json" in said_alike(answers)

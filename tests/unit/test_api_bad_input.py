@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asu.web.request_mistakes import MAX_LISTED
+from asu.resolution.request_mistakes import MAX_LISTED
 from tests.unit.worlds import REQUEST, BrokenUpstream, World, opened
 
 JSON = {"Content-Type": "application/json"}

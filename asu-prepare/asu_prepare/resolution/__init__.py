@@ -32,5 +32,6 @@ from .request_hash import (
     ordered_packages,
     request_hash,
 )
+from .request_mistakes import BROKEN_BODY, MUST_BE, WITHHELD, described, summary
 from .rule_files import LOOK_SECONDS, LiveRules, load_rules
 from .versions import InvalidVersionError, Version, is_older_package

@@ -4,15 +4,21 @@ A new field needs an entry in `MUST_BE`, and one in `IS_NOT` if it holds names.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asu.build_request import WITHHELD
-
+# What answers show in place of a first-boot script; owut reports a script that it does not see.
+WITHHELD = "(withheld)"
+BROKEN_BODY = (
+    "The request body cannot be read: it must be JSON in UTF-8, not nested without end, "
+    "with numbers of a usual size."
+)
 # A body may hold thousands of mistakes; an answer with all of them would be many times its size.
 MAX_LISTED = 100
 MAX_SENTENCE = 290  # Characters; device clients show `detail` in one line or a small box.
 MAX_QUOTED = 40  # Characters of a value, or of the name of an entry.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.+\[\]-]{1,128}")
 
 PACKAGE_NAMES = "names have letters, digits and . _ + - and begin with a letter or digit"
 FILESYSTEMS = "squashfs, ext4, ubifs, erofs, jffs2, jffs2-nand, targz or cpiogz"
@@ -39,6 +45,7 @@ MUST_BE: Mapping[str, str] = {
     "leave_out_missing": "true or false",
     "any_order": "true or false",
     "skip_package_resolution": "true or false",
+    "solve": "true or false",
     "branch": "a branch such as 24.10 or SNAPSHOT",
     "limit": "a whole number from 1 to 100",
     "n": "a whole number from 1 to 100",
@@ -72,7 +79,7 @@ def described(errors: Sequence[Any]) -> list[dict[str, Any]]:
     return [
         {
             "type": error["type"],
-            "loc": [part[:MAX_QUOTED] if isinstance(part, str) else part for part in error["loc"]],
+            "loc": [_place(part) for part in error["loc"]],
             "msg": _sentence(error),
         }
         for error in errors[:MAX_LISTED]
@@ -90,6 +97,11 @@ def summary(mistakes: Sequence[Mapping[str, Any]], count: int) -> str:
             break
         text, named = f"{text} {message}".strip(), named + 1
     return f"{text} And {count - named} more, see `errors`." if count > named else text
+
+
+def _place(part: int | str) -> int | str:
+    """Return a part of a place in the request; the caller chose the names of some entries."""
+    return part if isinstance(part, int) or _PLAIN_NAME.fullmatch(part) else "…"
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
@@ -115,6 +127,11 @@ def _about_field(error: Mapping[str, Any], field: str) -> str:
         )
     is_not = (NAME_IS_NOT if is_name else IS_NOT).get(field)
     if isinstance(value, str) and is_not:
-        cut = value if len(value) <= MAX_QUOTED else f"{value[:MAX_QUOTED]}..."
-        return f"`{field}`: {json.dumps(cut)} {is_not}."  # With all but plain ASCII escaped.
+        return f"`{field}`: {_quoted(value)} {is_not}."
     return must_be or f"`{field}` has a value that is not allowed."
+
+
+def _quoted(value: str) -> str:
+    """Return a caller's text, cut, as plain ASCII that holds no markup."""
+    cut = value if len(value) <= MAX_QUOTED else f"{value[:MAX_QUOTED]}..."
+    return json.dumps(cut).replace("<", r"\u003c")
