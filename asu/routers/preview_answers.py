@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from asu.build_request import BuildRequest
 
 from .answers import Answer, Key, ProblemAnswer
@@ -89,9 +91,9 @@ class PreviewAnswer(Answer):
     checked: bool
     """Whether every name was looked up in the package indexes."""
     from_version: dict[str, Any] | None
-    ignored_changes: list[str] = []
-    versions: dict[str, Any] = {}
-    counts: dict[str, int] = {}
+    ignored_changes: list[str] = Field([])
+    versions: dict[str, Any] = Field({})
+    counts: dict[str, int] = Field({})
     resolved_profile: str
     prepared_request: BuildRequest
     """Ready for POST /api/v1/build?skip_package_resolution=true."""
@@ -102,7 +104,7 @@ class PreviewAnswer(Answer):
     """Which service made this preview; those of asu come without the forecast, which follows."""
     solved: bool = False
     """Whether all dependencies were followed, so that manifest and problems are complete."""
-    manifest: dict[str, str] = {}
+    manifest: dict[str, str] = Field({})
     """Name → version of all packages that the image will have; empty if it cannot be built."""
     size: SizeAnswer | None = None
     manifest_diff: ManifestDiff | None = None
