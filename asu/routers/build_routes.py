@@ -18,6 +18,7 @@ from asu.web.client_address import client_of
 from . import answers
 from .documentation import Responses, Router, failed_builds, failures, header, refusals
 from .documentation import answers as answered
+from .preview_answers import PreviewAnswer
 
 router = Router(prefix="/api/v1", tags=["builds"])
 previews = Router(prefix="/api/v1", tags=["prepare"])
@@ -51,7 +52,7 @@ NOT_QUEUED = failures(
     errors.MemoryFull,
 )
 PREVIEW = answered(
-    answers.PreviewAnswer,
+    PreviewAnswer,
     *refusals(),
     errors.UpstreamUnreachable,
     errors.HalfPublished,

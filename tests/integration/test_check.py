@@ -105,6 +105,12 @@ def running(
     with RedisServer(directory / "redis") as redis, ExitStack() as stack:
         world = WorkerWorld(podman, redis, directory, stack)
         worker = world.start_worker()
+        network = podman.podman.network
+        if network != "none":
+            # Other tests may have several containers in the network that all use.
+            network = f"asu-check-{free_port()}"
+            podman.run("network", "create", network)
+            stack.callback(podman.run, "network", "rm", "--force", network)
         settings = {
             **podman.environment,
             "REDIS_URL": redis.url,
@@ -112,7 +118,7 @@ def running(
             "UPSTREAM_URL": upstream,
             "BASE_CONTAINER": BASE,
             "CONTAINER_SOCKET_PATH": str(podman.socket),
-            "CONTAINER_NETWORK": podman.podman.network,
+            "CONTAINER_NETWORK": network,
             "PULL_POLICY": "never",
             "DISK_RESERVE_MB": "1",
             "ASU_CONFIG": os.devnull,
@@ -127,9 +133,10 @@ def test_a_server_that_is_well_has_no_problem(running: Operator) -> None:
     """Nothing is found where nothing is wrong; a network is missing only where this machine gives
     containers none.
     """
-    assert set(running.check()) <= (
-        {"network"} if running.settings["CONTAINER_NETWORK"] == "none" else set()
-    )
+    found = running.check()
+    if running.settings["CONTAINER_NETWORK"] == "none":
+        del found["network"]
+    assert found == {}
     assert "PROBLEM" not in running.run("check", "--seconds=45", "--port", str(running.port)).stdout
 
 

@@ -298,6 +298,9 @@ class Deployment:
             )
             for entry in self.containers():
                 self.run_podman("rm", "--force", "--time=0", str(entry["Id"]))
+            mine = f"--filter=label=asu.system={self.system()}"
+            for name in self.run_podman("network", "ls", mine, "--format={{.Name}}").split():
+                self.run_podman("network", "rm", "--force", name)
         if self.settings.store.is_mount():
             # Whoever still holds a file there loses it when it ends.
             _run("umount", "--lazy", str(self.settings.store))

@@ -109,13 +109,13 @@ class Deployment:
         found: dict[str, Any] = json.loads(self.engine.podman("inspect", container))[0]
         return found
 
-    def addresses(self, container: str) -> set[str]:
-        """Return a container's addresses in all its networks."""
-        return {
-            network["IPAddress"]
-            for network in self.inspect(container)["NetworkSettings"]["Networks"].values()
-            if network["IPAddress"]
-        }
+    def addresses(self, container: str, *, seen_by: str = "") -> set[str]:
+        """Return a container's addresses in all its networks, or in those of `seen_by` alone."""
+        networks = self.inspect(container)["NetworkSettings"]["Networks"]
+        if seen_by:
+            shared = self.inspect(seen_by)["NetworkSettings"]["Networks"]
+            networks = {name: networks[name] for name in networks if name in shared}
+        return {network["IPAddress"] for network in networks.values() if network["IPAddress"]}
 
     def wait_until_healthy(self) -> None:
         """Run each container's own health check until it is content, as systemd would have it

@@ -88,12 +88,15 @@ def _scale(deployment: Deployment, port: int, say: Callable[[str], None]) -> Non
     say(f"previews a second: {one:.0f} by one replica, {two:.0f} by two (ratio {two / one:.2f})")
     replicas = deployment.scale("prepare", 3)
     time.sleep(LOOKUP_SECONDS)
-    seen = len(deployment.log(deployment.containers("gateway")[0]))
+    gateway = deployment.containers("gateway")[0]
+    seen = len(deployment.log(gateway))
     with under_load(port, ask_preview, accepted=(OK,), clients=CLIENTS, rate=RATE) as load:
         time.sleep(2)
     load.must_be_flawless("three replicas")
-    answered = set(ANSWERED.findall(deployment.log(deployment.containers("gateway")[0])[seen:]))
-    expected = {address for name in replicas for address in deployment.addresses(name)}
+    answered = set(ANSWERED.findall(deployment.log(gateway)[seen:]))
+    expected = {
+        address for name in replicas for address in deployment.addresses(name, seen_by=gateway)
+    }
     if answered != expected:
         raise SmokeError(
             f"of the replicas at {sorted(expected)} only those at {sorted(answered)} answered"
