@@ -19,7 +19,7 @@ from asu.resolution import FeedKey, FeedUrl, InvalidFeedError, Version
 from .package_manager import package_manager_of
 
 SHOWN = 3  # Entries of the allow-list that a refusal names; overview.json has all of them.
-SHOWN_LENGTH = 128  # Characters of an address that a refusal repeats.
+SHOWN_LENGTH = 100  # Characters of an address that a refusal repeats, and of those entries.
 KEY_KINDS = {"opkg": "usign", "apk": "pem"}
 KEY_NAMES = {"usign": "usign's public key", "pem": "a PEM file with an EC public key"}
 # opkg wants a directory. These are endings of files in one, which people copy from their browser.
@@ -83,8 +83,13 @@ class FeedPolicy:
         _check_form(name, url, version)
 
     def _shown(self) -> str:
-        shown, more = ", ".join(url.text for url in self.allowed[:SHOWN]), len(self.allowed) - SHOWN
-        return f"{shown} and {more} more addresses" if more > 0 else shown
+        shown = [url.text for url in self.allowed[:SHOWN]]
+        while len(", ".join(shown)) > SHOWN_LENGTH:
+            shown.pop()
+        more = len(self.allowed) - len(shown)
+        if not shown:
+            return f"{more} addresses, which overview.json has"
+        return ", ".join(shown) + (f" and {more} more addresses" if more else "")
 
 
 def _check_form(name: str, url: FeedUrl, version: Version) -> None:

@@ -1,6 +1,7 @@
 """Every refusal of both services is a sentence for people, and no wrong body takes them long."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +20,8 @@ from tests.contract.both_doors import (
     posted,
     said_alike,
 )
-from tests.unit.worlds import REQUEST
+from tests.unit.fixtures.feed_keys import PEM, USIGN
+from tests.unit.worlds import REQUEST, opened
 
 FEED_LINE = "src/gz own https://feeds.example.org/own"
 BAD_FIELDS: list[tuple[str, Any]] = [
@@ -157,23 +159,50 @@ REFUSED: list[tuple[dict[str, Any], bool]] = [
     ({"version": "99.99.9"}, True),
     ({"version": "17.01.4"}, True),
     ({"target": "no/such"}, True),
+    ({"target": "a" * 64 + "/" + "b" * 64}, True),
     ({"profile": "no_such"}, True),
+    ({"profile": "n" * 128}, True),
     ({"defaults": "echo"}, False),
     ({"rootfs_size_mb": 10_000}, False),
     ({"rootfs_size_mb": 57_000}, False),
     ({"repositories": {"own": "https://feeds.example.org/own"}}, False),
-    ({"repositories": {"own": "ftp://feeds.example.org/own"}}, False),
-    ({"repositories": {"own": "feeds.example.org"}}, False),
-    ({"repositories": {"own": "https://"}}, False),
-    ({"repositories": {"own": "https://10.0.0.1/own"}}, False),
-    ({"repositories": {"own": "https://u:p@feeds.example.org:99999/"}}, False),
-    ({"repositories": {"own": "https://feeds.example.org/../own"}}, False),
-    ({"repositories": {"own": "https://feeds.example.org/" + "x" * 480}}, False),
-    ({"repositories": {"openwrt_core": "https://feeds.example.org/own"}}, False),
     ({"repository_keys": ["no key"]}, False),
     ({"repository_keys": [""]}, False),
     ({"repository_keys": ["\u202e<b>" * 500]}, False),
     ({"repository_keys": ["-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"]}, False),
+]
+OWN = "https://feeds.example.org/own"
+# Feeds of one request, where the operator admits some.
+BAD_FEEDS: list[dict[str, Any]] = [
+    *(
+        {"repositories": {"own": address}}
+        for address in (
+            "ftp://feeds.example.org/own",
+            "feeds.example.org",
+            "https://",
+            "https://10.0.0.1/own",
+            "https://010.0.0.1/own",
+            "https://[::1]/own",
+            "https://u:p@feeds.example.org/own",
+            "https://feeds.example.org:99999/own",
+            "https://feeds.example.org/../own",
+            "https://feeds.example.org//own",
+            "https://feeds.example.org/own?a=b",
+            "https://feeds.example.org/own/$(id)",
+            "https://feeds.example.org/" + "x" * 480,
+            "https://other.example.org/" + "x" * 480,
+            "https://other.example.org/%5b%41-%5a%5d",
+            f"{OWN}/Packages.gz",
+        )
+    ),
+    {"repositories": {"openwrt_core": OWN}},
+    {"repositories": {"imagebuilder": OWN}},
+    {"repository_keys": [USIGN]},
+    {"repositories": {"own": OWN}, "repository_keys": [USIGN, "no key"]},
+    {"repositories": {"own": OWN}, "repository_keys": [PEM]},
+    {"repositories": {"own": OWN}, "repository_keys": [PEM.replace("PUBLIC", "PRIVATE")]},
+    {"repositories": {"own": OWN}, "repository_keys": [PEM.replace("M", "N")]},
+    {"repositories": {"own": OWN}, "repository_keys": ["\0\x1b[31m" * 500]},
 ]
 BAD_PATHS = {
     API: [
@@ -261,6 +290,18 @@ def test_what_is_not_served_is_refused_in_a_sentence(
 
     for answer in answers if by_both else answers[:1]:
         assert_is_a_sentence(answer)
+
+
+@pytest.mark.parametrize("more", [[], [f"https://{n}.example/{'y' * 90}" for n in "abcde"]])
+@pytest.mark.parametrize("first", [OWN, "https://feeds.example.org/" + "y" * 300])
+def test_a_feed_that_is_not_admitted_is_refused_in_a_sentence(first: str, more: list[str]) -> None:
+    """However long the operator's list is."""
+    with opened(repository_allow_list=[first, *more]) as world:
+        for fields in BAD_FEEDS:
+            said = assert_is_a_sentence(world.post({**REQUEST, **fields}))
+            assert re.search(
+                r"own|feeds\.ex|imagebuilder|openwrt_core|`repository_keys`|other\.", said
+            )
 
 
 @pytest.mark.parametrize(
@@ -363,4 +404,5 @@ def test_the_largest_wrong_value_costs_little(doors: Doors, field: str, door: st
 
 def test_the_table_is_large_enough() -> None:
     """At least eighty different mistakes."""
-    assert len(BAD_FIELDS) + len(REFUSED) + sum(map(len, BAD_PATHS.values())) >= 80
+    paths = sum(map(len, BAD_PATHS.values()))
+    assert len(BAD_FIELDS) + len(REFUSED) + len(BAD_FEEDS) + paths >= 80

@@ -133,7 +133,7 @@ def test_a_refusal_says_what_is_admitted() -> None:
 
     assert (
         error.detail
-        == f"Repository not allowed: https://feeds.example.org/{'x' * 102}; this server admits what"
+        == f"Repository not allowed: https://feeds.example.org/{'x' * 74}; this server admits what"
         " lies below https://feeds.example.org/0, https://feeds.example.org/1,"
         " https://feeds.example.org/2 and 4 more addresses"
     )

@@ -20,7 +20,9 @@ MAX_SENTENCE = 290  # Characters; device clients show `detail` in one line or a 
 MAX_QUOTED = 40  # Characters of a value, or of the name of an entry.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.+\[\]-]{1,128}")
 
-PACKAGE_NAMES = "names have letters, digits and . _ + - and begin with a letter or digit"
+PACKAGE_NAMES = (
+    "names have at most 128 letters, digits and . _ + - and begin with a letter or digit"
+)
 FILESYSTEMS = "squashfs, ext4, ubifs, erofs, jffs2, jffs2-nand, targz or cpiogz"
 VERSION = "a version such as 24.10.4, 25.12.0-rc2, 24.10-SNAPSHOT or SNAPSHOT"
 
@@ -57,9 +59,10 @@ IS_NOT: Mapping[str, str] = {
     "version": f"is not {VERSION}",
     "version_code": "is not a revision such as r28959-29397011cc",
     "target": "is not a target with its subtarget, such as ath79/generic",
-    "profile": "is not the name of a profile; names have letters, digits and . _ , + -",
+    "profile": "is not the name of a profile; names have at most 128 letters, digits and . _ , + -",
     "packages": f"is not a package name; {PACKAGE_NAMES} (or with a - before that)",
-    "packages_versions": "is not a package version; versions have letters, digits and . _ + , ~ -",
+    "packages_versions": "is not a package version; versions have at most 128 letters, digits "
+    "and . _ + , ~ -",
     "filesystem": f"is not a file system of images; choose {FILESYSTEMS}",
     "repositories": "is not the address of a feed; give the address alone, such as "
     "https://feeds.example.org/own",
@@ -69,8 +72,8 @@ IS_NOT: Mapping[str, str] = {
 }
 NAME_IS_NOT: Mapping[str, str] = {
     "packages_versions": f"is not a package name; {PACKAGE_NAMES}",
-    "repositories": "is not a name for a feed; names have letters, digits, . _ and -, and do "
-    "not end in .sig, .ipk or .apk",
+    "repositories": "is not a name for a feed; names have at most 64 letters, digits and . _ -, "
+    "and do not end in .sig, .ipk or .apk",
 }
 
 
@@ -126,7 +129,7 @@ def _about_field(error: Mapping[str, Any], field: str) -> str:
             "script itself."
         )
     is_not = (NAME_IS_NOT if is_name else IS_NOT).get(field)
-    if isinstance(value, str) and is_not:
+    if isinstance(value, str) and is_not and error["type"] not in {"list_type", "dict_type"}:
         return f"`{field}`: {_quoted(value)} {is_not}."
     return must_be or f"`{field}` has a value that is not allowed."
 
