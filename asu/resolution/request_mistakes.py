@@ -36,7 +36,7 @@ MUST_BE: Mapping[str, str] = {
     "packages_versions": 'an object of package names and versions, such as {"luci": "25.292"}',
     "diff_packages": "true or false",
     "defaults": "a text of at most 65536 characters",
-    "rootfs_size_mb": "a whole number of megabytes, 1 or more",
+    "rootfs_size_mb": "a whole number of megabytes, 1 or more and within the limit of the server",
     "filesystem": FILESYSTEMS,
     "repositories": "an object of feed names and their addresses",
     "repositories_mode": "append or replace",

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from asu_prepare.config import Settings
 from asu_prepare.main import create_app
 from asu_prepare.upstream import MemoryDocuments
+from tests.twins.memory_upstream import MemoryUpstream
 from tests.unit.worlds import metadata, opened
 
 API, PREPARE = "/api/v1/build/prepare", "/api/v1/prepare"
@@ -27,14 +28,17 @@ MACHINERY = re.compile(
 
 
 @contextmanager
-def both_doors() -> Iterator[Doors]:
-    """Open both services on the same metadata, each by the path of its previews."""
-    documents = {
-        path: each.encode() if isinstance(each, str) else json.dumps(each).encode()
-        for path, each in metadata().items()
+def both_doors(
+    documents: Mapping[str, Any] | None = None, *, down: bool = False, **settings: Any
+) -> Iterator[Doors]:
+    """Open both services on the same documents, the small world's if none are given."""
+    found = metadata() if documents is None else documents
+    raw = {
+        path: (each if isinstance(each, str) else json.dumps(each)).encode()
+        for path, each in found.items()
     }
-    prepare = TestClient(create_app(Settings(), MemoryDocuments(documents)))
-    with opened() as world, prepare:
+    prepare = TestClient(create_app(Settings(), MemoryDocuments(raw, down=down)))
+    with opened(upstream=MemoryUpstream(found, down=down), **settings) as world, prepare:
         yield {API: world.client, PREPARE: prepare}
 
 
