@@ -90,7 +90,7 @@ def assemble(
 ) -> Services:
     """Put the parts together; without a prepare service, all previews are made in this process."""
     gatherer = Gatherer(upstream)
-    resolver = Resolver(gatherer, rules, upstream.has_unconfirmed)
+    resolver = Resolver(gatherer, rules, upstream.is_unconfirmed)
     catalogue = Catalogue(upstream, gatherer, settings, rules)
     preparer = Preparer(resolver, prepare_service, partial(counts.add, PREVIEW_FALLBACKS))
     figures = Figures(

@@ -94,10 +94,11 @@ class Builds:
             )
             if record is not None and not record.is_retried and not gone:
                 return await self._answer(key, record)
-            if resolved.refusal is not None:
-                raise resolved.refusal
+            outlook = await resolved.outlook()
+            if outlook.refusal is not None:
+                raise outlook.refusal
             await self._capacity.expect()
-            plan = new_plan(key, resolved.fields, request_id)
+            plan = new_plan(key, resolved.fields, request_id, outlook.explained)
             claimed = await self._records.claim(
                 key,
                 plan=json.dumps(plan),

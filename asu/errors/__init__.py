@@ -28,6 +28,7 @@ AsuError
 │   ├── ProfileMissingInBuilder
 │   ├── BuilderOutdated
 │   ├── FeedUnusable
+│   ├── BrokenDependency
 │   └── DownloadFailed
 └── UserError                   the request can never work as it stands
     ├── InvalidRequest          a field is missing or malformed

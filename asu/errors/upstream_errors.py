@@ -71,6 +71,14 @@ class FeedUnusable(UpstreamError):
     """
 
 
+class BrokenDependency(UpstreamError):
+    """OpenWrt's packages do not fit together: {reason} Your selection is not the cause; try again
+    when OpenWrt has mended it, or leave these packages out.
+    """
+
+    is_passing, retry_after = False, 600  # As above.
+
+
 class DownloadFailed(UpstreamError):
     """Packages could not be downloaded: {reason}; your selection is not the cause, try again
     later.

@@ -12,13 +12,34 @@ from asu.resolution.request_hash import LATER_IDENTITY
 from .build_record import PendingBodies
 
 
-def new_plan(key: str, fields: Mapping[str, Any], request_id: str) -> dict[str, Any]:
-    """Return the plan of a resolved request: all that its key is made of, scripts included."""
+def new_plan(
+    key: str,
+    fields: Mapping[str, Any],
+    request_id: str,
+    explained: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Return the plan of a resolved request: all that its key is made of, scripts included.
+
+    `explained` has the problems of packages that the ImageBuilder may not find.
+    """
     return {
+        **({"explained": explained} if explained else {}),
         "key": key,
         "request": without_asker(fields),
         "enqueued_at": datetime.now(UTC).isoformat(),
         "request_id": request_id,
+    }
+
+
+def explained_packages(plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the problems that a plan has of packages, as far as they have their shape."""
+    explained = plan.get("explained")
+    return {
+        name: dict(entry)
+        for name, entry in (explained.items() if isinstance(explained, dict) else ())
+        if isinstance(entry, dict)
+        and entry.keys() == {"package", "kind", "suggestion", "detail"}
+        and all(isinstance(value, str | None) for value in entry.values())
     }
 
 

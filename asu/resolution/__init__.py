@@ -23,7 +23,7 @@ from .metadata import (
 )
 from .outcome import Change, InferredVersion, PackageRequest, Problem, Resolution
 from .package_changes import Rule, RuleBook, RuleSource
-from .package_resolution import resolve
+from .package_resolution import resolve, resolve_unchanged
 from .preview import package_request, preview, resolved_fields
 from .request_hash import (
     canonical_request,

@@ -17,7 +17,15 @@ from .apk_index import read_apk_index
 from .device_history import DeviceHistory
 from .documents import ABSENT, DocumentMissingError, Documents, DocumentUnavailableError, Metadata
 from .knowledge import NOTHING_KNOWN, Knowledge, PackageIndex
-from .metadata import TargetProfiles, feed_paths, index_paths, read_index, read_json
+from .metadata import (
+    TargetProfiles,
+    feed_paths,
+    feeds_path,
+    index_paths,
+    profiles_path,
+    read_index,
+    read_json,
+)
 from .opkg_index import read_opkg_index
 from .outcome import PackageRequest, Resolution
 from .package_changes import RuleBook
@@ -33,6 +41,9 @@ KEPT_ENTRIES = 1024  # More than the devices times releases asked for within tho
 ELSEWHERE = ("x86/64", "ath79/generic")
 
 
+Decision = Callable[[PackageRequest, RuleBook, Knowledge], Resolution]
+
+
 class Gatherer(Metadata):
     """Looks up devices and releases, and decides with what it finds."""
 
@@ -45,7 +56,9 @@ class Gatherer(Metadata):
         self._kept: dict[tuple[Any, ...], Knowledge] = {}
         self._kept_until = 0.0  # All go together, since they hold documents that are replaced.
 
-    async def decide(self, request: PackageRequest, rules: RuleBook) -> Resolution:
+    async def decide(
+        self, request: PackageRequest, rules: RuleBook, resolve: Decision = resolve
+    ) -> Resolution:
         """Decide what a request leads to; never fails for what cannot be had."""
         knowledge = await self.gather(request)
         resolution = resolve(request, rules, knowledge)
@@ -115,8 +128,11 @@ class Gatherer(Metadata):
             feeds = await self.feeds(version, profiles.architecture)
         except ABSENT:
             return None
-        paths = index_paths(version, target, profiles, feeds)
-        return await self._together(paths, partial(self._whole_part, version))
+        paths = list(index_paths(version, target, profiles, feeds))
+        index = await self._together(paths, partial(self._whole_part, version))
+        name = _index_name(version)
+        listed = profiles_path(version, target), feeds_path(version, profiles.architecture)
+        return replace(index, documents=(*listed, *(f"{path}/{name}" for path in paths)))
 
     async def _together(
         self, paths: Iterable[str], read: Callable[[str], Awaitable[PackageFeed]]
@@ -129,9 +145,7 @@ class Gatherer(Metadata):
 
     async def _whole_part(self, version: Version, path: str) -> PackageFeed:
         """Return the package manager's own index, or index.json, which lacks virtual names."""
-        name, reader = "Packages.gz", self._read_opkg
-        if version.has_apk:
-            name, reader = "packages.adb", self._read_apk
+        name, reader = _index_name(version), self._read_apk if version.has_apk else self._read_opkg
         with contextlib.suppress(*ABSENT):
             feed: PackageFeed = await self._documents.read(f"{path}/{name}", reader)
             return feed
@@ -166,6 +180,10 @@ class Gatherer(Metadata):
 
     def _read_opkg(self, raw: bytes) -> PackageFeed:
         return read_opkg_index(raw, self._shared)
+
+
+def _index_name(version: Version) -> str:
+    return "packages.adb" if version.has_apk else "Packages.gz"
 
 
 async def _part(path: str, read: Callable[[str], Awaitable[PackageFeed]]) -> PackageFeed | None:

@@ -51,12 +51,14 @@ class PackageIndex:
     """The packages that a target can install in a version, name → version, best part first.
 
     An incomplete index (a part could not be had) still holds versions, but a name that it lacks may
-    exist. `feeds` are the indexes that the parts come from.
+    exist. `feeds` are the indexes that the parts come from, `documents` the paths of all that was
+    read for them.
     """
 
     parts: tuple[Mapping[str, str], ...]
     complete: bool = True
     feeds: tuple[PackageFeed, ...] = ()
+    documents: tuple[str, ...] = ()
 
     @property
     def provides_known(self) -> bool:

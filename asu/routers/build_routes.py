@@ -10,7 +10,6 @@ from fastapi.responses import StreamingResponse
 from asu import errors
 from asu.build_request import BuildRequest
 from asu.builds.poll_answer import BuildAnswer, difference
-from asu.catalogue.resolver import as_it_stands
 from asu.operations.metrics import BUILD_REQUESTS, PREVIEWS
 from asu.services import Services, services_of
 from asu.web.client_address import client_of
@@ -94,7 +93,7 @@ async def ask_for(
     services = services_of(request)
     validated = await services.catalogue.validate(build_request)
     if unchanged:
-        resolved = as_it_stands(validated)
+        resolved = services.resolver.as_it_stands(validated)
     else:
         resolved = await services.resolver.resolve(validated)
     client = client_of(request.client.host if request.client else "")

@@ -69,13 +69,10 @@ class Upstream(Documents, Protocol):
         """Return the age in seconds of the copy validated longest ago; 0 without copies."""
 
     def is_unconfirmed(self, path: str) -> bool:
-        """Whether an earlier process left the copy, and the server has not confirmed it yet.
+        """Whether the server has not confirmed the copy in time: away, slow, or not asked yet.
 
         What is in such a copy is nearly always right; that something is not in it says little.
         """
-
-    def has_unconfirmed(self) -> bool:
-        """Whether there is such a copy of any document."""
 
 
 class DownloadsServer(Upstream):
@@ -134,12 +131,7 @@ class DownloadsServer(Upstream):
 
     @override
     def is_unconfirmed(self, path: str) -> bool:
-        copy = self._copies.get_stale(path)
-        return copy is not None and copy.is_recalled and self._copies.get(path) is None
-
-    @override
-    def has_unconfirmed(self) -> bool:
-        return any(copy.is_recalled for copy in self._copies.values())
+        return self._copies.get_stale(path) is not None and self._copies.get(path) is None
 
     async def _recalled(self, path: str, reader: Reader) -> _Copy | None:
         """Return the copy that an earlier process left, unless this process knows better."""

@@ -10,6 +10,7 @@ from typing import Any
 from asu.disk_space import expect_disk_space
 from asu.errors import BuildTimeout, ContainerFailed
 from asu.provenance.statement import Feed
+from asu.records.build_plan import explained_packages
 from asu.records.build_record import Attempt
 from asu.resolution import Version
 from asu.settings import Settings
@@ -83,7 +84,10 @@ class BuildRun:
 
     def check(self, result: CommandResult) -> None:
         """Raise the error that the outcome of a make command means, unless it did its work."""
-        builder_failures.check(result, self.manager, self.own_feeds)
+        selection = builder_failures.Selection(
+            self.packages, explained_packages(self.attempt.plan), self.own_feeds
+        )
+        builder_failures.check(result, self.manager, selection)
 
     def look(self, command: Sequence[str]) -> CommandResult:
         """Run a small command that reads or changes the builder's files."""

@@ -7,6 +7,9 @@ nothing: a successful build fills it.
 
 import logging
 import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from asu import errors
 
@@ -14,7 +17,12 @@ from .container import CommandResult
 from .image_sizes import size_error
 from .package_managers import NO_FEEDS, OwnFeeds, PackageManager
 from .package_managers.own_feeds import UnusableFeed
-from .package_managers.problems import impossible_selection
+from .package_managers.problems import (
+    NOTHING_EXPLAINED,
+    PackageProblem,
+    broken_dependency,
+    impossible_selection,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +47,29 @@ _NO_PROGRAM = re.compile(
 )
 
 
-def check(result: CommandResult, manager: PackageManager, own: OwnFeeds) -> None:
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The packages that a build was asked for, and what is known of those that no index has."""
+
+    packages: Collection[str] = ()
+    explained: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: NOTHING_EXPLAINED)
+    own: OwnFeeds = NO_FEEDS
+
+
+NO_SELECTION = Selection()
+
+
+def check(result: CommandResult, manager: PackageManager, selection: Selection) -> None:
     """Raise the error that a command's outcome means, unless it did its work.
 
-    Builders end well without a feed. A feed of the request (`own`) must have been used, and beside
-    such feeds each of the builder's own, since one of the request's may have replaced its packages.
+    Builders end well without a feed. A feed of the request must have been used, and beside such
+    feeds each of the builder's own, since one of the request's may have replaced its packages.
     """
+    own = selection.own
     if own.urls and result.exit_code in MAKE_EXIT_CODES:
         _check_own(manager.unusable_feeds(result.stderr, own.urls))
     if result.exit_code:
-        raise failure(result, manager, own)
+        raise failure(result, manager, selection)
     missing = manager.failed_download(result.stderr)
     if missing is not None and own.urls:
         raise _download_failed(missing)
@@ -66,7 +87,7 @@ def _check_own(unusable: list[UnusableFeed]) -> None:
 
 
 def failure(
-    result: CommandResult, manager: PackageManager, own: OwnFeeds = NO_FEEDS
+    result: CommandResult, manager: PackageManager, selection: Selection = NO_SELECTION
 ) -> errors.AsuError:
     """Return the error that a failed command means."""
     text = f"{result.stdout}\n{result.stderr}"
@@ -79,13 +100,24 @@ def failure(
         return _download_failed(download)
     problems = manager.problems(text)
     if problems:
-        return impossible_selection(problems, REPLACED if own.urls and own.replace else "")
+        return _selection_error(problems, selection)
     return (
         size_error(result.stdout, result.stderr)
         or _build_error(text)
         or _out_of_memory(result)
         or errors.BuildFailed(reason=_last_words(result.stderr))
     )
+
+
+def _selection_error(
+    problems: Sequence[PackageProblem], selection: Selection
+) -> errors.BrokenDependency | errors.ImpossibleSelection:
+    """Return whose fault it is: a feed of the request may lack what its packages need."""
+    own = selection.own
+    if not own.urls and (broken := broken_dependency(problems, selection.packages)):
+        return broken
+    why_missing = REPLACED if own.urls and own.replace else ""
+    return impossible_selection(problems, why_missing, selection.explained)
 
 
 def _download_failed(what: str) -> errors.DownloadFailed:

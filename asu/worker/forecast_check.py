@@ -8,11 +8,12 @@ from http import HTTPStatus
 from typing import Any
 
 from asu.build_request import without_asker
-from asu.errors import ImpossibleSelection
+from asu.errors import BrokenDependency, ImpossibleSelection
 from asu.statistics.build_totals import Forecast
 
 log = logging.getLogger(__name__)
 
+FORETOLD = (ImpossibleSelection.code, BrokenDependency.code)
 PATIENCE = 5.0  # Seconds.
 MAX_BYTES = 4 * 1024 * 1024
 MAX_NAMED = 100  # Packages in a log line.
@@ -28,7 +29,7 @@ def check_forecast(
     nothing, and both look at the same package indexes, unless new ones were published in between.
     """
     has_failed = body["status"] != HTTPStatus.OK
-    if has_failed and body.get("code") != ImpossibleSelection.code:
+    if has_failed and body.get("code") not in FORETOLD:
         return None
     try:
         preview = _ask(service_url, {**without_asker(plan["request"]), "defaults": None})

@@ -16,7 +16,7 @@ import pytest
 
 from asu.build_request import BuildRequest
 from asu.catalogue.prepare_client import KNOWN_HERE, Preparer, PrepareService
-from asu.catalogue.resolver import Resolver, as_it_stands
+from asu.catalogue.resolver import Resolver
 from asu.catalogue.validation import ValidatedRequest
 from asu.errors import InvalidRequest
 from asu.resolution import Gatherer, load_rules, request_hash
@@ -116,7 +116,7 @@ REQUESTS: list[dict[str, Any]] = [
 
 def resolver() -> Resolver:
     """Return what decides in this process."""
-    return Resolver(Gatherer(MemoryUpstream(DOCUMENTS)), load_rules(), lambda: False)
+    return Resolver(Gatherer(MemoryUpstream(DOCUMENTS)), load_rules(), lambda _: False)
 
 
 def validated(**fields: Any) -> ValidatedRequest:
@@ -173,7 +173,7 @@ class PreparerContract:
         assert (
             preview["request_hash"]
             == (await resolver().resolve(request)).key
-            == as_it_stands(prepared).key
+            == resolver().as_it_stands(prepared).key
         )
 
     async def test_a_change_says_why(self, preparer: Preparer) -> None:

@@ -229,12 +229,12 @@ FAILURES: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "missing dependency": (
         {"packages": ["test-missing-dep"]},
-        "impossible-selection",
-        "missing (no-such-library)",
+        "broken-dependency",
+        "test-missing-dep needs no-such-library, which is in none of the feeds",
     ),
     "version": (
         {"packages": ["test-version-dep"]},
-        "impossible-selection",
+        "broken-dependency",
         "test-version-dep needs curl (>= 99.0)",
     ),
     "clash": (

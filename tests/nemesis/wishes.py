@@ -69,10 +69,10 @@ def _fine() -> list[Wish]:
 
 BAD = (
     Wish(
-        name="unknown package",
+        name="packages that hold the same file",
         version=VERSIONS[0],
         profile=PROFILES[0],
-        packages=("luci", "no-such-package"),
+        packages=("test-clash-a", "test-clash-b"),
         code="impossible-selection",
     ),
     Wish(

@@ -151,7 +151,7 @@ def test_without_a_script(home: str, tmp_path: Path) -> None:
 
 def test_a_failed_build_is_found_again(browser: Browser, home: str, system: NativeSystem) -> None:
     """By twelve digits, when polls have forgotten it, with the line that says why."""
-    preview(browser, home, "luci nonexisting")
+    preview(browser, home, "luci test-clash-a test-clash-b")
     browser.click("button[data-focus=build]")
     browser.wait_for("This build failed")
     digits = browser.run("return location.pathname")[len("/build/") :][:12]
@@ -159,7 +159,7 @@ def test_a_failed_build_is_found_again(browser: Browser, home: str, system: Nati
     browser.wait(lambda: system.ask(f"/api/v1/build/{digits}").status == 404, "the record's end")
     browser.open(f"{home}/build/{digits}")
 
-    assert "nonexisting" in browser.text("mark")
+    assert "test-clash" in browser.text("mark")
     assert "impossible-selection" in browser.text()
     assert barriers == []
 

@@ -37,9 +37,5 @@ class MemoryUpstream(Upstream):
         return 0.0
 
     @override
-    def has_unconfirmed(self) -> bool:
-        return False
-
-    @override
     def is_unconfirmed(self, path: str) -> bool:
         return False

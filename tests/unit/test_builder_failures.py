@@ -14,6 +14,7 @@ import pytest
 
 from asu.errors import (
     AsuError,
+    BrokenDependency,
     BuilderIncomplete,
     BuildFailed,
     ContainerFailed,
@@ -26,7 +27,7 @@ from asu.errors import (
     StoreFailed,
     UnknownFilesystem,
 )
-from asu.worker.builder_failures import check, failure
+from asu.worker.builder_failures import Selection, check, failure
 from asu.worker.container import GIVEN_UP, CommandResult
 from asu.worker.image_sizes import size_error
 from asu.worker.package_managers import Apk, Opkg, OwnFeeds
@@ -145,6 +146,7 @@ ELSEWHERE = (
     "feed-",
 )
 FEEDS = OwnFeeds({"own": "https://feeds.example/own"})
+WITH_FEEDS = Selection(own=FEEDS)
 
 
 def text_of(name: str) -> str:
@@ -159,9 +161,61 @@ def manager_of(name: str) -> PackageManager:
     return Apk() if "apk" in name else Opkg()
 
 
-def failed(name: str) -> AsuError:
-    """Return what a fixture means."""
-    return failure(CommandResult(2, "", text_of(name)), manager_of(name))
+def failed(name: str, selection: Selection = WITH_FEEDS) -> AsuError:
+    """Return what a fixture means, for a request with a feed of its own."""
+    return failure(CommandResult(2, "", text_of(name)), manager_of(name), selection)
+
+
+BROKEN = {
+    "opkg-missing-dependency": "wants-library needs no-such-library, which is in none of the feeds",
+    "opkg-missing-dependency-deep": "middle needs no-such-library, which is in none of the feeds",
+    "opkg-version": "wants-new-curl needs curl (>= 99.0), which is in none of the feeds",
+    "apk-missing-dependency": "wants-library needs no-such-library, which is in none of the feeds",
+    "apk-version": "wants-new-curl needs curl (>= 99.0), which is in none of the feeds",
+}
+
+
+@pytest.mark.parametrize(("name", "words"), BROKEN.items())
+def test_what_openwrt_s_own_packages_lack_is_not_the_users_fault(name: str, words: str) -> None:
+    """All packages come from OpenWrt, and one of them needs what none of its feeds has."""
+    error = failed(name, Selection(["luci", "wants-library", "wants-new-curl", "-ppp"]))
+
+    assert isinstance(error, BrokenDependency)
+    assert (error.fault, error.retry_after) == ("upstream", 600)
+    assert words in error.detail
+    assert error.body()["problems"] == failed(name).body()["problems"]
+
+
+@pytest.mark.parametrize("name", ["opkg-missing-dependency", "apk-missing-dependency"])
+def test_a_missing_name_that_was_asked_for_is_missing_anyway(name: str) -> None:
+    """It stands in the list, whatever else needs it."""
+    error = failed(name, Selection(["wants-library", "no-such-library"]))
+
+    assert isinstance(error, ImpossibleSelection)
+
+
+@pytest.mark.parametrize("name", sorted(SELECTIONS.keys() - BROKEN.keys()))
+def test_what_excludes_or_does_not_exist_is_never_called_openwrt_s_fault(name: str) -> None:
+    """Only a dependency that cannot be met is."""
+    assert isinstance(failed(name, Selection(["luci"])), ImpossibleSelection)
+
+
+@pytest.mark.parametrize("name", ["opkg-unknown", "apk-unknown"])
+def test_a_build_says_of_a_missing_name_what_its_preview_said(name: str) -> None:
+    """With the same kind and suggestion; a name that the preview did not know stays as it was."""
+    explained = {
+        "package": "no-such-a",
+        "kind": "renamed",
+        "suggestion": "such-a",
+        "detail": "no-such-a became such-a.",
+    }
+
+    error = failed(name, Selection(["no-such-a", "no-such-b"], {"no-such-a": explained}))
+
+    assert "missing (no-such-a, use such-a, no-such-b)" in error.detail
+    [renamed, unknown] = error.body()["problems"]
+    assert renamed == explained
+    assert (unknown["package"], unknown["kind"]) == ("no-such-b", "missing")
 
 
 @pytest.mark.parametrize(("name", "reason"), SELECTIONS.items())
@@ -251,7 +305,7 @@ def test_a_command_without_an_end_of_its_own_is_our_trouble(exit_code: int) -> N
     )
 
     with pytest.raises(ContainerFailed):
-        check(result, Opkg(), FEEDS)
+        check(result, Opkg(), WITH_FEEDS)
 
 
 def test_a_failure_without_words_says_so() -> None:
@@ -269,7 +323,7 @@ def test_a_feed_of_the_request_that_is_left_out_ends_the_build(name: str, exit_c
     failure, whatever came of it.
     """
     with pytest.raises(FeedUnusable) as raised:
-        check(CommandResult(exit_code, "", text_of(name)), manager_of(name), FEEDS)
+        check(CommandResult(exit_code, "", text_of(name)), manager_of(name), WITH_FEEDS)
 
     assert "own (https://feeds.example/own" in raised.value.detail
     assert raised.value.fault == "upstream"
@@ -291,7 +345,11 @@ def test_a_feed_without_a_fitting_signature_is_refused(name: str, exit_code: int
 
     assert refusal is not None
     with pytest.raises(FeedUntrusted) as raised:
-        check(CommandResult(exit_code, "", text[: refusal.end()]), manager, OwnFeeds(feeds))
+        check(
+            CommandResult(exit_code, "", text[: refusal.end()]),
+            manager,
+            Selection(own=OwnFeeds(feeds)),
+        )
     assert "own (https://feeds.example/own" in raised.value.detail
     assert "later" not in raised.value.detail
     assert not raised.value.is_passing
@@ -309,9 +367,9 @@ def test_a_package_that_only_openwrt_has_names_the_mode(
     name: str, *, replace: bool, named: bool
 ) -> None:
     """Feeds in place of OpenWrt's lack all that only OpenWrt has; that is rarely meant."""
-    own = OwnFeeds({"own": "https://feeds.example/else"}, replace=replace)
+    selection = Selection(own=OwnFeeds({"own": "https://feeds.example/else"}, replace=replace))
 
-    error = failure(CommandResult(2, "", text_of(name)), manager_of(name), own)
+    error = failure(CommandResult(2, "", text_of(name)), manager_of(name), selection)
 
     assert isinstance(error, ImpossibleSelection)
     assert ("set `repositories_mode` to append" in error.detail) is named
@@ -324,17 +382,17 @@ def test_an_official_feed_that_is_left_out_ends_only_builds_with_feeds_beside_it
     """Alone, no other feed can have stood in for it; beside a feed of the request, that one can."""
     result = CommandResult(0, "", text_of(name))
     with caplog.at_level(logging.WARNING):
-        check(result, manager_of(name), OwnFeeds())
+        check(result, manager_of(name), Selection())
 
     assert "telephony" in caplog.text
     with pytest.raises(DownloadFailed, match="telephony"):
-        check(result, manager_of(name), FEEDS)
+        check(result, manager_of(name), WITH_FEEDS)
 
 
 @pytest.mark.parametrize("name", ["feed-opkg-used", "feed-apk-used"])
 def test_a_feed_that_is_used_is_no_failure(name: str) -> None:
     """Nothing is raised when all feeds were had and trusted, however full stderr is."""
-    check(CommandResult(0, "", text_of(name)), manager_of(name), FEEDS)
+    check(CommandResult(0, "", text_of(name)), manager_of(name), WITH_FEEDS)
 
 
 @pytest.mark.parametrize("name", ["opkg-conflict", "apk-conflict"])

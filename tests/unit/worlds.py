@@ -132,10 +132,6 @@ class UntouchableUpstream:
         """See Upstream."""
         return 0.0
 
-    def has_unconfirmed(self) -> bool:
-        """See Upstream."""
-        return False
-
     def is_unconfirmed(self, path: str) -> bool:  # noqa: ARG002  # The signature is the protocol's.
         """See Upstream."""
         return False

@@ -100,6 +100,9 @@ class Resolution:
 
     Unless every name was looked up (`checked`), no package counts as missing. `versions` are those
     of the packages to install, as far as indexes have them; `ignored` are changes left out.
+    `missing` are the problems of names that no index has, also where a feed of the request may have
+    them; with `is_certain`, nobody has these packages. `documents` are the paths of the documents
+    that say so.
     """
 
     packages: tuple[str, ...]
@@ -112,11 +115,14 @@ class Resolution:
     checked: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    missing: tuple[Problem, ...] = ()
+    is_certain: bool = False
+    documents: tuple[str, ...] = ()
 
     @property
     def has_unknown(self) -> bool:
         """Whether a package is missing, or was left out, for no reason that the index shows."""
-        kinds = {problem.kind for problem in self.problems}
+        kinds = {problem.kind for problem in self.missing}
         return "unknown" in kinds or any(one.rule.startswith("missing-") for one in self.changes)
 
     def why(self, package: str) -> str | None:

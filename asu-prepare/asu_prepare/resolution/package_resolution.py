@@ -79,7 +79,34 @@ def resolve(
         checked=index is not None and index.complete,
         versions={name: versions[name] for name in packages if name in versions},
         ignored=tuple(dict.fromkeys([*applied.ignored(), *ignored])),
+        missing=tuple(missing),
+        is_certain=_is_certain(request, index),
+        documents=index.documents if index else (),
     )
+
+
+def resolve_unchanged(
+    request: PackageRequest, rules: RuleBook, knowledge: Knowledge = NOTHING_KNOWN
+) -> Resolution:
+    """Change nothing, and say what certainly cannot work."""
+    index, packages, promised = knowledge.index, request.packages, request.packages_versions
+    versions = index.versions_of([*packages, *promised]) if index else {}
+    missing = missing_packages(packages, versions, request, knowledge, rules)
+    wrong = wrong_versions(promised, versions, request, knowledge)
+    return Resolution(
+        packages=packages,
+        packages_versions=promised,
+        diff_packages=request.diff_packages,
+        problems=() if request.feeds else (*missing, *wrong),
+        from_version=_from_version(request, None),
+        missing=tuple(missing),
+        is_certain=_is_certain(request, index),
+        documents=index.documents if index else (),
+    )
+
+
+def _is_certain(request: PackageRequest, index: PackageIndex | None) -> bool:
+    return index is not None and index.provides_known and not request.feeds
 
 
 def _leave_out(

@@ -1,13 +1,15 @@
 """Why packages cannot be installed: the same five kinds for both package managers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from asu.errors import ImpossibleSelection
+from asu.errors import BrokenDependency, ImpossibleSelection
 
 Kind = Literal["missing", "version", "conflict", "clash", "architecture"]
 
+NAMED = 3  # Broken dependencies in one sentence.
+NOTHING_EXPLAINED: Mapping[str, Mapping[str, Any]] = {}
 _HEADINGS: Mapping[Kind, str] = {
     "missing": "missing",
     "version": "other version needed",
@@ -21,16 +23,18 @@ _HEADINGS: Mapping[Kind, str] = {
 class PackageProblem:
     """A package that cannot be installed.
 
-    `words` name it in the one line that people read, `detail` is a sentence of its own.
+    `words` name it in the one line that people read, `detail` is a sentence of its own. `needed_by`
+    is the package whose dependency it is, empty if it was asked for.
     """
 
     kind: Kind
     package: str
     words: str
     detail: str
+    needed_by: str = ""
 
     def entry(self) -> dict[str, Any]:
-        """Return it in the shape of a preview's problems; no package manager knows a suggestion."""
+        """Return it in the shape of a preview's problems."""
         return {
             "package": self.package,
             "kind": self.kind,
@@ -40,18 +44,50 @@ class PackageProblem:
 
 
 def impossible_selection(
-    problems: Iterable[PackageProblem], why_missing: str = ""
+    problems: Iterable[PackageProblem],
+    why_missing: str = "",
+    explained: Mapping[str, Mapping[str, Any]] = NOTHING_EXPLAINED,
 ) -> ImpossibleSelection:
-    """Return all problems in one error; `why_missing` is added where a package is missing."""
+    """Return all problems in one error; `why_missing` is added where a package is missing.
+
+    `explained` has the preview's problems of missing packages, which say what to take instead.
+    """
     known = list(problems)
+
+    def words(problem: PackageProblem) -> str:
+        instead = explained.get(problem.package, {}).get("suggestion")
+        is_missing = problem.kind == "missing" and instead
+        return f"{problem.words}, use {instead}" if is_missing else problem.words
+
     named = {
-        kind: ", ".join(problem.words for problem in known if problem.kind == kind)
+        kind: ", ".join(words(problem) for problem in known if problem.kind == kind)
         for kind in _HEADINGS
     }
     reason = ", ".join(f"{_HEADINGS[kind]} ({words})" for kind, words in named.items() if words)
     if why_missing and named["missing"]:
         reason = f"{reason}; {why_missing}"
-    return ImpossibleSelection(reason=reason, problems=[problem.entry() for problem in known])
+    entries = [
+        explained.get(problem.package, problem.entry())
+        if problem.kind == "missing" and not problem.needed_by
+        else problem.entry()
+        for problem in known
+    ]
+    return ImpossibleSelection(reason=reason, problems=entries)
+
+
+def broken_dependency(
+    problems: Sequence[PackageProblem], packages: Collection[str]
+) -> BrokenDependency | None:
+    """Return that OpenWrt's packages do not fit together; None if anything else is a problem.
+
+    `packages` are those that were asked for: one that is missing is missing anyway.
+    """
+    for problem in problems:
+        is_wanted = problem.kind == "missing" and problem.package in packages
+        if is_wanted or not problem.needed_by:
+            return None
+    reason = " ".join(dict.fromkeys(problem.detail for problem in problems[:NAMED]))
+    return BrokenDependency(reason=reason, problems=[problem.entry() for problem in problems])
 
 
 def each_once(problems: Iterable[PackageProblem]) -> list[PackageProblem]:
@@ -65,13 +101,16 @@ def each_once(problems: Iterable[PackageProblem]) -> list[PackageProblem]:
 def missing(package: str, needed_by: str = "") -> PackageProblem:
     """Return that a package, wanted itself or needed by another, is in no feed."""
     need = f"{needed_by} needs {package}, which" if needed_by else package
-    return PackageProblem("missing", package, package, f"{need} is in none of the feeds.")
+    return PackageProblem(
+        "missing", package, package, f"{need} is in none of the feeds.", needed_by
+    )
 
 
 def other_version(package: str, need: str) -> PackageProblem:
     """Return that a package needs a version of another that no feed has, as "curl (>= 99.0)"."""
     words = f"{package} needs {need}"
-    return PackageProblem("version", package, words, f"{words}, which is in none of the feeds.")
+    detail = f"{words}, which is in none of the feeds."
+    return PackageProblem("version", package, words, detail, needed_by=package)
 
 
 def conflict(package: str, other: str) -> PackageProblem:
