@@ -38,7 +38,7 @@ from .statistics.redis_statistics import RedisStatistics
 from .stores import open_store
 from .stores.downloads import Downloads
 from .stores.store import Store
-from .upstream.downloads_server import DownloadsServer, Upstream
+from .upstream.downloads_server import CONNECT_SECONDS, DownloadsServer, Upstream
 from .upstream.http_client import WebClient
 from .upstream.last_good import DIRECTORY, LastGood
 
@@ -151,9 +151,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     store, counts = open_store(settings), Counts()
     rules = LiveRules(settings.package_changes_dir)
     looking = asyncio.create_task(_look_again(rules))
+    private = settings.upstream_url if settings.upstream_is_private else None
     try:
         async with (
-            _web_client(settings.upstream_url if settings.upstream_is_private else None) as web,
+            _web_client(private, CONNECT_SECONDS) as web,
             # Its own connections: an asu-prepare that hangs must not take those to upstream.
             _web_client(settings.prepare_service_url) as prepare_web,
             DownloadsServer(
@@ -194,10 +195,12 @@ async def _look_again(rules: LiveRules) -> None:
         await asyncio.to_thread(rules.look)
 
 
-def _web_client(private_url: str | None) -> WebClient:
+def _web_client(private_url: str | None, connect_seconds: float = 1.0) -> WebClient:
     """Return an HTTP client; a public name in `private_url` may have a private address."""
     return WebClient(
-        user_agent=f"asu/{__version__}", private_urls=[private_url] if private_url else []
+        user_agent=f"asu/{__version__}",
+        private_urls=[private_url] if private_url else [],
+        connect_seconds=connect_seconds,
     )
 
 

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 32 * 1024 * 1024
 DEADLINE = 5.0  # Seconds of an exchange.
 PAUSE = 15.0  # Seconds until a failed document or an unreachable server is asked again.
+FAILED_CONNECTIONS = 3  # In a row, until the server counts as unreachable.
 MISSING_SECONDS = 60.0  # A document that does not exist may be published any minute.
 # Seconds that a request waits for a newer copy: the old one is minutes old and nearly as good.
 STALE_PATIENCE = 0.25
@@ -98,6 +99,7 @@ class DownloadsServer:
         self._absences: OrderedDict[str, _Absence] = OrderedDict()
         self._flights: dict[str, asyncio.Task[None]] = {}
         self._pause_ends = 0.0  # Until then the server as a whole is left alone.
+        self._failed_connections = 0  # Since the last answer.
 
     async def read(self, path: str, reader: Callable[[bytes], Any]) -> Any:
         """See Documents."""
@@ -154,6 +156,7 @@ class DownloadsServer:
                 max_bytes=MAX_BYTES,
                 deadline=DEADLINE,
             )
+            self._failed_connections = 0
             if answer.status == NOT_FOUND and old is None:
                 self._note_absence(path, DocumentMissingError, MISSING_SECONDS)
                 self._answered("missing")
@@ -161,7 +164,9 @@ class DownloadsServer:
             copy = await _read(answer, old, reader, self._clock)
         except (FetchError, *UNREADABLE) as error:
             if isinstance(error, ConnectError):
-                self._pause_ends = self._clock() + PAUSE
+                self._failed_connections += 1
+                if self._failed_connections >= FAILED_CONNECTIONS:
+                    self._pause_ends = self._clock() + PAUSE
             self._note_absence(path, DocumentUnavailableError, PAUSE)
             stands_in = (
                 f"the copy of {self._clock() - old.fetched:.0f} s ago stands in"

@@ -14,7 +14,7 @@ import httpx2
 
 from .public_addresses import is_meant_to_be_local, is_public
 
-CONNECT_SECONDS = 1.0  # A slow server connects within that time, a dead one does not.
+CONNECT_SECONDS = 3.0  # TCP repeats a lost request to connect after one second.
 CONNECTIONS = 16  # The documents of one device and release are about ten.
 _GZIP = 16 + zlib.MAX_WBITS  # Makes zlib expect the head and the checksum of gzip.
 _VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}

@@ -1,6 +1,7 @@
 """The cache of documents, with a server in memory: freshness, waiting, failures, bounds."""
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import Mapping
@@ -10,7 +11,13 @@ import pytest
 
 from asu_prepare import upstream
 from asu_prepare.resolution import DocumentMissingError, DocumentUnavailableError
-from asu_prepare.upstream import MISSING_SECONDS, PAUSE, DownloadsServer, patience
+from asu_prepare.upstream import (
+    FAILED_CONNECTIONS,
+    MISSING_SECONDS,
+    PAUSE,
+    DownloadsServer,
+    patience,
+)
 from asu_prepare.web_client import ConnectError, Fetched, FetchError, WebClient
 
 TTL = 300.0
@@ -193,14 +200,31 @@ def test_a_missing_document_is_remembered_for_a_while() -> None:
 
 
 def test_a_server_that_is_gone_is_left_alone_as_a_whole() -> None:
-    """One document that cannot be connected for spares the others the wait."""
+    """After some failures in a row other documents are spared the wait, for a while."""
 
     async def check() -> None:
-        world = World(ConnectError("ConnectError"))
-        for path in ("a.json", "b.json", "c.json"):
+        world = World(*[ConnectError("ConnectError")] * FAILED_CONNECTIONS, good(1))
+        for number in range(2 * FAILED_CONNECTIONS):
             with pytest.raises(DocumentUnavailableError):
-                await world.read(path)
-        assert len(world.server.asked) == 1
+                await world.read(str(number))
+        assert len(world.server.asked) == FAILED_CONNECTIONS
+        world.now += PAUSE
+        assert await world.read("other") == 1
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("answer", [good(1), Fetched(404, {}, b""), Fetched(500, {}, b"")])
+def test_a_connection_that_fails_now_and_then_closes_nothing(answer: Fetched) -> None:
+    """As long as the server answers anything between two failures, all documents are asked for."""
+
+    async def check() -> None:
+        lost = ConnectError("ConnectTimeout")
+        world = World(*(lost if number % 3 else answer for number in range(1, 16)))
+        for number in range(15):
+            with contextlib.suppress(DocumentMissingError, DocumentUnavailableError):
+                await world.read(str(number))
+        assert len(world.server.asked) == 15
 
     asyncio.run(check())
 

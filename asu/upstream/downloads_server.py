@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 # The largest index of the real server has 9 MiB; three times that leaves room.
 MAX_BYTES = 32 * 1024 * 1024
+CONNECT_SECONDS = 3.0  # TCP repeats a lost request to connect after one second.
 DEADLINE = 5.0  # Seconds of an exchange; a request without a copy waits as long.
 # Seconds from the beginning of an exchange that a request waits for it if there is an older copy.
 STALE_PATIENCE = 0.25
@@ -43,6 +44,7 @@ RECALLED_PATIENCE = 1.5  # Likewise for a copy of an earlier process; a good ser
 RECALLED_OLD = 3600.0
 # Seconds in which a document that failed, or a server that cannot be reached, is left alone.
 PAUSE = 15.0
+FAILED_CONNECTIONS = 3  # In a row, until the server counts as unreachable.
 MISSING_SECONDS = 60.0  # A document that does not exist may be published any minute.
 MAX_COPIES = 512  # Five releases of 70 targets are in use at a time.
 MAX_ABSENCES = 4096  # Clients invent versions by the thousand on a bad day.
@@ -101,6 +103,7 @@ class DownloadsServer(Upstream):
         self._recalls = SingleFlight[str, None]()
         self._notes: set[asyncio.Task[None]] = set()  # On their way to `last_good`.
         self._pause_ends = 0.0  # Until then the server as a whole is left alone.
+        self._failed_connections = 0  # Since the last answer.
 
     async def __aenter__(self) -> Self:
         return self
@@ -189,6 +192,7 @@ class DownloadsServer(Upstream):
                 max_bytes=MAX_BYTES,
                 deadline=DEADLINE,
             )
+            self._failed_connections = 0
             if answer.status == HTTPStatus.NOT_FOUND and (old is None or old.is_recalled):
                 self._drop(path)
                 self._answered("missing")
@@ -208,7 +212,9 @@ class DownloadsServer(Upstream):
     def _fail(self, path: str, error: Exception, stand_in: str) -> None:
         """Leave a document alone for a while. One that was missing still is."""
         if isinstance(error, WebConnectError):
-            self._pause_ends = self._clock() + PAUSE
+            self._failed_connections += 1
+            if self._failed_connections >= FAILED_CONNECTIONS:
+                self._pause_ends = self._clock() + PAUSE
         was_missing = self._was_missing(path)
         self._absences.put(path, DocumentMissingError if was_missing else DocumentUnavailableError)
         log.warning("upstream document %s: %s (%s)", ascii(path), _why(error), stand_in)

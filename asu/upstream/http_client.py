@@ -60,6 +60,7 @@ class WebClient:
         connections: int = 32,
         private_urls: Collection[str] = (),
         trusts_local_names: bool = True,
+        connect_seconds: float = 1.0,
     ) -> None:
         self._private_hosts = frozenset(map(_host, private_urls))
         self._trusts_local_names = trusts_local_names
@@ -68,8 +69,7 @@ class WebClient:
             limits=httpx2.Limits(
                 max_connections=connections, max_keepalive_connections=connections
             ),
-            # The deadline bounds an exchange; a second to connect shows a dead peer.
-            timeout=httpx2.Timeout(None, connect=1.0),
+            timeout=httpx2.Timeout(None, connect=connect_seconds),  # All else has a deadline.
             follow_redirects=False,
             trust_env=False,
         )

@@ -1,6 +1,7 @@
 """The cache of the downloads server's documents: fresh, revalidated, or the last good copy."""
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import pytest
 
 from asu.resolution import DocumentMissingError, DocumentUnavailableError
 from asu.upstream.downloads_server import (
+    FAILED_CONNECTIONS,
     LARGE,
     MAX_ABSENCES,
     MAX_COPIES,
@@ -251,15 +253,27 @@ async def test_who_goes_away_does_not_end_the_exchange() -> None:
 
 
 async def test_a_server_that_is_gone_is_left_alone_as_a_whole() -> None:
-    """One document that cannot be connected for spares the others the wait, for a while."""
-    downloads = Downloads(WebConnectError("gone"), ok())
-    for path in ("one", "other", "third"):
+    """After some failures in a row other documents are spared the wait, for a while."""
+    downloads = Downloads(*[WebConnectError("gone")] * FAILED_CONNECTIONS, ok())
+    for path in map(str, range(2 * FAILED_CONNECTIONS)):
         with pytest.raises(DocumentUnavailableError):
             await downloads.read(path)
-    assert len(downloads.client.asked) == 1
+    assert len(downloads.client.asked) == FAILED_CONNECTIONS
     downloads.now += PAUSE
 
     assert await downloads.read("other") == DOCUMENT
+
+
+@pytest.mark.parametrize("answer", [ok(), WebAnswer(404, {}, b""), WebAnswer(500, {}, b"")])
+async def test_a_connection_that_fails_now_and_then_closes_nothing(answer: WebAnswer) -> None:
+    """As long as the server answers anything between two failures, all documents are asked for."""
+    lost = WebConnectError("ConnectTimeout")
+    downloads = Downloads(*(lost if number % 3 else answer for number in range(1, 16)))
+    for number in range(15):
+        with contextlib.suppress(DocumentMissingError, DocumentUnavailableError):
+            await downloads.read(str(number))
+
+    assert len(downloads.client.asked) == 15
 
 
 async def test_invented_names_displace_no_copy() -> None:
