@@ -23,7 +23,6 @@ COUNTED = (
     ("removed", "is removed", "are removed"),
     ("downgrades", "is older than now", "are older than now"),
 )
-_WORDS = re.compile(r"[\s,]+")
 _APK = re.compile(r"([\w.+-]+?)-[0-9][\w.+~]*(?:-r[0-9]+)?")
 
 
@@ -65,17 +64,16 @@ class UpgradeForm:
             reason = summary(mistakes, len(found))
             raise InvalidRequest(reason=reason, errors=mistakes) from None
 
-    def without(self, name: str) -> "UpgradeForm":
-        """Leave a package out: taken from the list, or removed where it is a default."""
-        kept = tuple(word for word in self.packages if word != name)
-        if len(kept) == len(self.packages) and not self.diff_packages:
-            kept = (*kept, f"-{name}")
-        return replace(self, packages=kept)
+    def changed(self, left_out: Iterable[str], used: Mapping[str, str]) -> "UpgradeForm":
+        """Leave packages out, and take others (old name → new) in the place of some.
 
-    def instead(self, old: str, new: str) -> "UpgradeForm":
-        """Take one package in the place of another."""
-        kept = self.without(old).packages if old not in self.packages else self.packages
-        return replace(self, packages=_once(new if word == old else word for word in kept))
+        A default that is no word of the list is removed by `-name`.
+        """
+        left, present = dict.fromkeys(left_out), set(self.packages)
+        kept = [used.get(word, word) for word in self.packages if word not in left]
+        if not self.diff_packages:
+            kept += [f"-{name}" for name in (*left, *used) if name not in present]
+        return replace(self, packages=_once(kept))
 
 
 def read_form(body: bytes) -> UpgradeForm:
@@ -85,21 +83,20 @@ def read_form(body: bytes) -> UpgradeForm:
     except ValueError as error:  # Also UnicodeDecodeError.
         raise InvalidRequest(reason="The form cannot be read; send it again.") from error
     one = {name: values[-1].strip() for name, values in fields.items()}
+    words = f"{one.get('packages', '')} {one.get('add', '')}".replace(",", " ").split()
     form = UpgradeForm(
         **{name: one.get(name, "") for name in _TEXTS},
-        packages=_once(_WORDS.split(f"{one.get('packages', '')} {one.get('add', '')}")),
+        packages=_once(words),
         diff_packages="diff_packages" in one,
         ignore=_once(fields.get("ignore", ())),
         defaults=one.get("defaults", "").replace("\r\n", "\n"),
     )
     if one.get("pasted"):
         form = _pasted(form, one["pasted"])
-    for name in fields.get("leave_out", ()):
-        form = form.without(name)
-    for pair in fields.get("use", ()):
-        old, _, new = pair.partition(" ")
-        form = form.instead(old, new)
-    return form
+    used = dict(pair.partition(" ")[::2] for pair in fields.get("use", ()))
+    if len(form.packages) > MAX_PACKAGES:
+        raise InvalidRequest(reason=f"`packages` has more than {MAX_PACKAGES} entries.")
+    return form.changed(fields.get("leave_out", ()), used)
 
 
 _TEXTS = ("target", "profile", "version", "from_version", "filesystem", "rootfs_size_mb")
