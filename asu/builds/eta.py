@@ -18,12 +18,14 @@ STALE_SECONDS = 10.0  # An older estimate misleads, so its reader waits for a ne
 class EtaEstimate:
     """What an ETA is computed from. None is unknown.
 
-    `workers` are alive, a build took `seconds` lately, and no worker may begin one if `is_full`.
+    `workers` are alive, a build took `seconds` lately, no worker may begin one if `is_full`, and
+    none does although builds wait if `is_stuck`.
     """
 
     workers: int | None = None
     seconds: float | None = None
     is_full: bool = False
+    is_stuck: bool = False
 
     def until_finished(self, live: LiveFacts, *, is_running: bool) -> int | None:
         """Return in how many seconds a build may be finished, or None.
@@ -40,7 +42,7 @@ class EtaEstimate:
         if is_running:
             left = self.seconds - live.seconds
             return math.ceil(left) if left > 0 else None
-        if self.is_full:
+        if self.is_full or self.is_stuck:
             return None
         return math.ceil(live.seconds + self.seconds * (1 + (live.position + 1) / self.workers))
 
@@ -63,6 +65,7 @@ class EtaReader:
                 workers=workers,
                 seconds=await self._records.build_seconds(),
                 is_full=bool(workers) and not with_room,
+                is_stuck=bool(workers) and await self._records.is_stuck(),
             )
         except QueueUnavailable:
             return EtaEstimate()

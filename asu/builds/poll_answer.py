@@ -24,6 +24,11 @@ NO_ROOM = (
     "as soon as there is room"
 )
 
+NOBODY_BEGINS = (
+    "builds wait, but no worker has begun one for minutes; the build is not lost, and the operator "
+    "should look into it"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class BuildAnswer:
@@ -48,6 +53,8 @@ def answer_of(record: BuildRecord, estimate: EtaEstimate) -> BuildAnswer:
             facts["notice"] = NOBODY_WORKS
         elif estimate.is_full and state is State.QUEUED:
             facts["notice"] = NO_ROOM
+        elif estimate.is_stuck and state is State.QUEUED:
+            facts["notice"] = NOBODY_BEGINS
         added = b"%b, %b" % (added, json.dumps(facts)[1:-1].encode())
     headers = {"X-Imagebuilder-Status": step, "X-Queue-Position": str(position)}
     return BuildAnswer(HTTP_STATUS[state], headers, widened(record.body, added))

@@ -53,6 +53,7 @@ AsuError
     ├── UnsuitableRepositoryKey
     ├── WrongRevision           found by the worker, as all below
     ├── ImpossibleSelection
+    ├── OutputUnreadable
     ├── WrongPackageVersions
     ├── FeedUntrusted
     ├── UnknownFilesystem

@@ -125,6 +125,14 @@ class ImpossibleSelection(UserError):
     status, title = 500, "Build failed"
 
 
+class OutputUnreadable(UserError):
+    """What the build prints cannot be read in a second; no ImageBuilder prints that, but a package
+    can: leave out what you do not know.
+    """
+
+    status, title = 500, "Build failed"
+
+
 class WrongPackageVersions(UserError):
     """Impossible package selection: {reason}; these versions cannot be had in this release, leave
     them out to accept what it has.

@@ -25,6 +25,7 @@ RAISE = (
     "(REDIS_MEMORY), or shorten BUILD_TTL"
 )
 NO_WORKER = "no worker is alive: accepted builds wait until one starts"
+STUCK = "builds wait, but no worker has begun one for minutes: look at the workers' logs and disks"
 FREE_UP = (
     "new builds are refused, and accepted ones wait; free some, set STORE_BUDGET_MB, "
     "or shorten BUILD_TTL"
@@ -51,6 +52,7 @@ class Health:
         self._disk = Disk(settings.store_path)
         self._store_calls = BlockingCalls("the store", patience=STORE_PATIENCE)
         self._details = TtlCache[str, dict[str, str]](KEPT_SECONDS)
+        self._stuck = TtlCache[str, bool](KEPT_SECONDS)
         self._notes = TtlCache[str, list[WorkerNote]](KEPT_SECONDS)
 
     async def redis(self) -> str:
@@ -63,6 +65,8 @@ class Health:
         with contextlib.suppress(AsuError):
             if not await self._notes.fetch("notes", self._fleet.notes):
                 known.append(NO_WORKER)
+            elif await self._stuck.fetch("queue", self._records.is_stuck):
+                known.append(STUCK)
         return "; ".join([*known, *filter(None, [self._rules.trouble])]) or None
 
     async def details(self) -> dict[str, str]:

@@ -46,6 +46,7 @@ class LastFailure:
 class ServerStatus:
     """The server at a moment; `hours` are the last 24, the newest first.
 
+    It `is_stuck` where builds have waited for minutes and none is being built.
     `last_failures` has at most one of each class, within the last 14 days.
     """
 
@@ -54,6 +55,7 @@ class ServerStatus:
     queue_length: int
     queue_oldest_seconds: float
     builds_running: int
+    is_stuck: bool
     metadata_age_seconds: float
     hours: list[HourCounts]
     last_failures: list[LastFailure]
@@ -78,6 +80,7 @@ class Status:
             queue_length=queue.queue_length,
             queue_oldest_seconds=round(await self._records.longest_wait()),
             builds_running=queue.builds_running,
+            is_stuck=await self._records.is_stuck(),
             metadata_age_seconds=round(self._upstream.oldest()),
             hours=last_hours(await self._figures.hours(), datetime.now(UTC)),
             last_failures=newest_by_class(await self._figures.build_errors()),

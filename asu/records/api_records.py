@@ -31,6 +31,7 @@ from .redis_memory import MemoryUse, memory_use
 # A client's address is kept for a day after its last request; builds do not wait longer. A hash of
 # it would protect nothing: Redis holds the requests too.
 HELD_SECONDS = 86_400
+STUCK_SECONDS = 300  # Longer than the pauses before another attempt.
 SEQUENCE = "asu:sequence"  # The counter of places in line.
 
 
@@ -129,6 +130,10 @@ class Records:
     async def longest_wait(self) -> float:
         """Return how many seconds the first in line has waited; 0 if none waits."""
         return float(await self._run(scripts.LONGEST_WAIT, [WAITING], PREFIX))
+
+    async def is_stuck(self) -> bool:
+        """Whether builds have waited for minutes while none is being built."""
+        return not await self.running() and await self.longest_wait() > STUCK_SECONDS
 
     async def build_seconds(self) -> float | None:
         """Return the mean seconds of about the last ten finished builds; None before the first."""

@@ -25,6 +25,7 @@ from .container import (
     Listener,
     ignored,
 )
+from .interpreting import time_limited, with_short_lines
 from .package_managers import NO_FEEDS, OwnFeeds, PackageManager, own_urls, package_manager_for
 from .progress import Progress
 
@@ -87,7 +88,8 @@ class BuildRun:
         selection = builder_failures.Selection(
             self.packages, explained_packages(self.attempt.plan), self.own_feeds
         )
-        builder_failures.check(result, self.manager, selection)
+        with time_limited():
+            builder_failures.check(with_short_lines(result), self.manager, selection)
 
     def look(self, command: Sequence[str]) -> CommandResult:
         """Run a small command that reads or changes the builder's files."""

@@ -34,9 +34,10 @@ REPLACED = (
 )
 LAST_WORDS = 200  # Characters; the whole output stands beside the reason.
 
-_SCRIPT = re.compile(
-    r"postinst script \S*?/(?:([^/\s]+)\.postinst"
-    r"|([^/\s]+?)-[0-9][^-/\s]*(?:-r[0-9]+)?\.X[0-9a-f]+\.post-install) has failed"
+_SCRIPT = re.compile(r"postinst script (\S+) has failed")
+# opkg names the script after the package, apk after its version and a hash as well.
+_SCRIPT_FILE = re.compile(
+    r"(?:(.+)\.postinst|(.+?)-[0-9][^-]*(?:-r[0-9]+)?\.X[0-9a-f]+\.post-install)"
 )
 # make and shells end with "Error 127" where a program is not there.
 _NO_RULE = re.compile(r"No rule to make target '([^'\s]{1,512})'")
@@ -126,10 +127,9 @@ def _download_failed(what: str) -> errors.DownloadFailed:
 
 def _build_error(text: str) -> errors.AsuError | None:
     script = _SCRIPT.search(text)
-    if script:
-        return errors.BuildFailed(
-            reason=f"the installation script of {script[1] or script[2]} failed"
-        )
+    file = _SCRIPT_FILE.fullmatch(script[1].rpartition("/")[2]) if script else None
+    if file:
+        return errors.BuildFailed(reason=f"the installation script of {file[1] or file[2]} failed")
     profile = re.search(r'Profile "([^"\n]{1,128})" does not exist!', text)
     if profile:
         return errors.ProfileMissingInBuilder(profile=profile[1])

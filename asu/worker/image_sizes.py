@@ -13,15 +13,16 @@ from asu.errors import ImageTooBig
 
 EXT4_BLOCK = 4096  # Bytes; make_ext4fs says so of every root file system of OpenWrt.
 
-_CHECK_SIZE = re.compile(r"Image file \S*?([^\s/]+) is too big: *(\d*) > (\d+)")
+_CHECK_SIZE = re.compile(r"Image file (\S+) is too big: (\d*) > (\d+)")
 _TOO_BIG_BY = re.compile(r"images are too big by (\d+) bytes")
 _PARTITION = re.compile(r"partition too big \(more than (\d+) bytes\)")
-_NO_SUCH_IMAGE = re.compile(r"cannot statx? '\S*/([A-Za-z0-9][^\s/']*)': No such file")
-_EXT4 = re.compile(r"ext4_allocate\w*: failed to allocate (\d+) blocks, out of space\?")
+_NO_SUCH_IMAGE = re.compile(r"cannot statx? '(/[^\s']+)': No such file")
+_EXT4 = re.compile(r"ext4_allocate\w{0,32}: failed to allocate (\d+) blocks, out of space\?")
 _EXT4_SIZE = re.compile(r"Creating filesystem with parameters:\n +Size: (\d+)\n")
-_SKIPPED = re.compile(r"Skip JSON creation for non existing file \S*/([^\s/]+)")
+_SKIPPED = re.compile(r"Skip JSON creation for non existing file (/\S+)")
 _FILESYSTEM = re.compile(r"-(squashfs|ext4|ubifs|jffs2|initramfs)-")
 
+NO_NAME = ("", "")
 _ADVICE = "ask for fewer packages"
 _EXT4_ADVICE = "ask for fewer packages, a larger `rootfs_size_mb`, or the file system squashfs"
 
@@ -72,7 +73,8 @@ def check(stdout: str, stderr: str, made: Collection[str]) -> None:
         return
     error = size_error(stdout, stderr)
     if error is None and "profiles.json" not in made:
-        error = _error([_named(name) for name in dict.fromkeys(_SKIPPED.findall(stdout))])
+        names = dict.fromkeys(map(_file_name, _SKIPPED.findall(stdout)))
+        error = _error([_named(name) for name in names if name])
     if error:
         raise error
 
@@ -95,15 +97,22 @@ def _images(stderr: str) -> list[TooBig]:
     for line in stderr.splitlines():
         nameless = _nameless(line) or nameless
         check, missing = _CHECK_SIZE.search(line), _NO_SUCH_IMAGE.search(line)
-        unmeasured = check[1] if check and not check[2] else missing[1] if missing else None
+        image = _file_name((check or missing or NO_NAME)[1])
+        unmeasured = image if missing or (check and not check[2]) else ""
         if nameless and unmeasured:
             found[unmeasured] = replace(
                 _named(unmeasured), limit=nameless.limit, excess=nameless.excess
             )
             nameless = None
-        elif check and check[1] not in found:
-            found[check[1]] = _measured(check[1], check[2], int(check[3]))
+        elif check and image not in found:
+            found[image] = _measured(image, check[2], int(check[3]))
     return [*found.values(), *([nameless] if nameless else [])]
+
+
+def _file_name(path: str) -> str:
+    """Return the name of a file; empty for a directory."""
+    name = path.rpartition("/")[2]
+    return name if name[:1].isalnum() else ""
 
 
 def _nameless(line: str) -> TooBig | None:

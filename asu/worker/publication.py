@@ -18,7 +18,9 @@ from asu.stores.store import Store
 
 from . import image_sizes, imagebuilder
 from .build_run import BuildRun, Superseded
+from .container import CommandResult
 from .copying import copy_out
+from .interpreting import time_limited, with_short_lines
 from .profiles_json import OUR_FILES, facts_of, images_of, read_profiles
 
 if TYPE_CHECKING:
@@ -66,7 +68,9 @@ def _signed(
     pieces = run.container.read_out(output, deadline=settings.copy_deadline)
     most, reserve = settings.max_output_mb * MIB, settings.disk_reserve_mb
     hashes = copy_out(pieces, directory, max_bytes=most, reserve_mb=reserve)
-    image_sizes.check(run.progress.stdout, run.progress.stderr, hashes)
+    with time_limited():
+        printed = with_short_lines(CommandResult(0, run.progress.stdout, run.progress.stderr))
+        image_sizes.check(printed.stdout, printed.stderr, hashes)
     document = read_profiles(directory, hashes)
     if signer is None:
         return document, hashes

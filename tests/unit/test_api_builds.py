@@ -210,6 +210,39 @@ def test_that_nobody_works_is_said() -> None:
     assert body["notice"].startswith("no worker is alive")
 
 
+def test_that_no_worker_begins_a_build_is_said() -> None:
+    """Workers live, and nothing moves: whatever holds them up, those who wait learn it."""
+    records = ImitatedRecords()
+    with opened(records=records) as world:
+        key = world.key(REQUEST)
+    records.let_pass(1000)
+    with opened(records=records) as world:
+        body = poll(world, key).json()
+        answers = [world.client.get(path).json() for path in ("/readyz", "/health")]
+        page, status = world.client.get("/status").text, world.client.get("/status.json").json()
+
+    assert body["notice"].startswith("builds wait, but no worker has begun one")
+    assert (body["eta_seconds"], body["workers_alive"]) == (None, 1)
+    assert [answer["notice"][:40] for answer in answers] == [
+        "builds wait, but no worker has begun one"
+    ] * 2
+    assert "no worker has begun one" in page
+    assert status["is_stuck"] is True
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["another is built", "nobody waits"])
+def test_what_waits_behind_another_build_is_not_stuck(*, waits: bool) -> None:
+    """A long build keeps others waiting."""
+    with opened() as world:
+        world.start(world.key(REQUEST))
+        if waits:
+            world.key({**REQUEST, "packages": ["vim"]})
+        world.records.let_pass(1000)
+
+        assert "notice" not in world.client.get("/readyz").json()
+        assert world.client.get("/status.json").json()["is_stuck"] is False
+
+
 def test_that_no_worker_has_room_is_said() -> None:
     """To those who wait for it alone: what runs goes on."""
     with opened(disk_reserve_mb=1) as world:

@@ -24,9 +24,9 @@ _LEFT_OUT = re.compile(
     r"^WARNING: (?:updating and )?opening (?:from cache )?(\S+): (.+)$", re.MULTILINE
 )
 _BLOCK = re.compile(r"^  (\S+)( \(no such package\))?:\n((?: {4}.*\n?)*)", re.MULTILINE)
-_REQUIRED_BY = re.compile(r"required by: +(.*(?:\n {6,}\S.*)*)")
-_REASON = re.compile(r"(?:breaks|conflicts): +(.*(?:\n {6,}\S.*)*)")
-_SUBJECT = re.compile(r"(\S+?)\[([^\]\n]*)\]")
+_REQUIRED_BY = re.compile(r"required by: (.*(?:\n {6,}\S.*)*)")
+_REASON = re.compile(r"(?:breaks|conflicts): (.*(?:\n {6,}\S.*)*)")
+_SUBJECT = re.compile(r"(?<![^\s\]])([^\s\[\]]+)\[([^\[\]\n]*)\]")
 _OVERWRITE = re.compile(r"ERROR: (\S+): trying to overwrite (\S+) owned by (\S+)\.$", re.MULTILINE)
 _VERSION = re.compile(r"-[0-9][^-]*(?:-r[0-9]+)?$")
 _ASKED_FOR = "world"  # apk's name for the list of what is wanted by itself.
