@@ -112,7 +112,7 @@ class Catalogue:
         try:
             return Version.parse(text)
         except InvalidVersionError:
-            raise errors.UnsupportedVersion(version=text[:32]) from None
+            raise errors.UnsupportedVersion(version=_printable(text[:32])) from None
 
     async def _advised(
         self, error: errors.UserError, request: BuildRequest, version: Version

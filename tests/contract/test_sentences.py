@@ -10,6 +10,16 @@ import pytest
 
 from asu.build_request import BuildRequest
 from asu.resolution.request_mistakes import MUST_BE
+from tests.contract.bad_requests import (
+    BAD_FEEDS,
+    BAD_FIELDS,
+    BAD_PATHS,
+    FEED_LINE,
+    HOSTILE,
+    OWN,
+    REFUSED,
+    WRONG,
+)
 from tests.contract.both_doors import (
     API,
     JSON,
@@ -20,223 +30,7 @@ from tests.contract.both_doors import (
     posted,
     said_alike,
 )
-from tests.unit.fixtures.feed_keys import PEM, USIGN
 from tests.unit.worlds import REQUEST, opened
-
-FEED_LINE = "src/gz own https://feeds.example.org/own"
-BAD_FIELDS: list[tuple[str, Any]] = [
-    ("version", None),
-    ("version", 24.10),
-    ("version", "24,10"),
-    ("version", "v24.10.4"),
-    ("version", "latest"),
-    ("version", "24.10.4\n"),
-    ("version", ["24.10.4"]),
-    ("version", "9" * 200),
-    ("version_code", None),
-    ("version_code", "r28959 29397011cc"),
-    ("version_code", 28959),
-    ("target", "ath79"),
-    ("target", "ath79/generic/x"),
-    ("target", "ATH79/Generic"),
-    ("target", ["ath79/generic"]),
-    ("target", "../.."),
-    ("profile", ""),
-    ("profile", "tplink:archer"),
-    ("profile", "TP-Link Archer C7"),
-    ("profile", {"id": "x"}),
-    ("profile", "a" * 10_000),
-    ("profile", "\u202egpj.exe"),
-    ("packages", None),
-    ("packages", "luci vim"),
-    ("packages", {"luci": True}),
-    ("packages", ["kmod-usb@testing"]),
-    ("packages", [".luci"]),
-    ("packages", ["luci=1.2"]),
-    ("packages", ["luci vim"]),
-    ("packages", ["luci,vim@x"]),
-    ("packages", ["luci\n"]),
-    ("packages", ["https://example.org/x.ipk"]),
-    ("packages", [1, 2]),
-    ("packages", [None]),
-    ("packages", [["luci"]]),
-    ("packages", ["-"]),
-    ("packages", ["p"] * 1001),
-    ("packages", ["$(id)"] * 1000),
-    ("packages_versions", None),
-    ("packages_versions", ["luci"]),
-    ("packages_versions", "luci=1"),
-    ("packages_versions", {"luci": None}),
-    ("packages_versions", {"luci": 1}),
-    ("packages_versions", {"luci": "1:2"}),
-    ("packages_versions", {"-luci": "1"}),
-    ("packages_versions", {"lu ci": "1"}),
-    ("packages_versions", {f"p{number}": "1" for number in range(1001)}),
-    ("diff_packages", None),
-    ("diff_packages", "perhaps"),
-    ("diff_packages", []),
-    ("defaults", 1),
-    ("defaults", ["echo"]),
-    ("defaults", "x" * 65_537),
-    ("rootfs_size_mb", ""),
-    ("rootfs_size_mb", 0),
-    ("rootfs_size_mb", -1),
-    ("rootfs_size_mb", 256.5),
-    ("rootfs_size_mb", True),
-    ("rootfs_size_mb", 10**4000),
-    ("rootfs_size_mb", "256 MB"),
-    ("rootfs_size_mb", [256]),
-    ("filesystem", ""),
-    ("filesystem", "ntfs"),
-    ("filesystem", 4),
-    ("repositories", []),
-    ("repositories", FEED_LINE),
-    ("repositories", {"own": FEED_LINE}),
-    ("repositories", {"own": 1}),
-    ("repositories", {"own": None}),
-    ("repositories", {"own feed": "https://feeds.example.org/own"}),
-    ("repositories", {f"f{number}": "https://feeds.example.org/own" for number in range(17)}),
-    ("repositories_mode", None),
-    ("repositories_mode", "prepend"),
-    ("repositories_mode", ["append"]),
-    ("repository_keys", "key"),
-    ("repository_keys", [1]),
-    ("repository_keys", ["k" * 4097]),
-    ("repository_keys", ["k"] * 17),
-    ("client", 17),
-    ("client", "x" * 257),
-    ("from_version", "yesterday"),
-    ("from_version", 23.05),
-    ("leave_out_missing", "perhaps"),
-    ("ignored_changes", "auc-owut"),
-    ("ignored_changes", ["auc owut"]),
-    ("ignored_changes", [1] * 101),
-]
-WRONG: list[Any] = [
-    None,
-    True,
-    0,
-    -1,
-    1.5,
-    10**400,
-    "",
-    " ",
-    "x" * 300,
-    "a b",
-    "a@b",
-    ".a.",
-    "a:b",
-    "$(id)",
-    "<b>a</b>",
-    "\u00e9\u202e",
-    "a\n",
-    "\0",
-    "\ud800",
-    "src/gz own https://example.org/own",
-    [],
-    [None],
-    [0],
-    [[]],
-    [{}],
-    ["a b"],
-    ["<b>"],
-    ["x" * 5000],
-    ["$(id)"] * 1001,
-    {},
-    {"a": None},
-    {"a": 0},
-    {"a": []},
-    {"a": "b c"},
-    {"<b>": "<b>"},
-    {"a b": "c"},
-    {"x" * 300: "c"},
-    {"": ""},
-    {f"a{number}": "@" for number in range(1001)},
-]
-# What is well formed and not served; whether both services say so.
-REFUSED: list[tuple[dict[str, Any], bool]] = [
-    ({"distro": "lede"}, True),
-    ({"version": "99.99.9"}, True),
-    ({"version": "17.01.4"}, True),
-    ({"target": "no/such"}, True),
-    ({"target": "a" * 64 + "/" + "b" * 64}, True),
-    ({"profile": "no_such"}, True),
-    ({"profile": "n" * 128}, True),
-    ({"defaults": "echo"}, False),
-    ({"rootfs_size_mb": 10_000}, False),
-    ({"rootfs_size_mb": 57_000}, False),
-    ({"repositories": {"own": "https://feeds.example.org/own"}}, False),
-    ({"repository_keys": ["no key"]}, False),
-    ({"repository_keys": [""]}, False),
-    ({"repository_keys": ["\u202e<b>" * 500]}, False),
-    ({"repository_keys": ["-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"]}, False),
-]
-OWN = "https://feeds.example.org/own"
-# Feeds of one request, where the operator admits some.
-BAD_FEEDS: list[dict[str, Any]] = [
-    *(
-        {"repositories": {"own": address}}
-        for address in (
-            "ftp://feeds.example.org/own",
-            "feeds.example.org",
-            "https://",
-            "https://10.0.0.1/own",
-            "https://010.0.0.1/own",
-            "https://[::1]/own",
-            "https://u:p@feeds.example.org/own",
-            "https://feeds.example.org:99999/own",
-            "https://feeds.example.org/../own",
-            "https://feeds.example.org//own",
-            "https://feeds.example.org/own?a=b",
-            "https://feeds.example.org/own/$(id)",
-            "https://feeds.example.org/" + "x" * 480,
-            "https://other.example.org/" + "x" * 480,
-            "https://other.example.org/%5b%41-%5a%5d",
-            f"{OWN}/Packages.gz",
-        )
-    ),
-    {"repositories": {"openwrt_core": OWN}},
-    {"repositories": {"imagebuilder": OWN}},
-    {"repository_keys": [USIGN]},
-    {"repositories": {"own": OWN}, "repository_keys": [USIGN, "no key"]},
-    {"repositories": {"own": OWN}, "repository_keys": [PEM]},
-    {"repositories": {"own": OWN}, "repository_keys": [PEM.replace("PUBLIC", "PRIVATE")]},
-    {"repositories": {"own": OWN}, "repository_keys": [PEM.replace("M", "N")]},
-    {"repositories": {"own": OWN}, "repository_keys": ["\0\x1b[31m" * 500]},
-]
-BAD_PATHS = {
-    API: [
-        ("GET", "/nothing"),
-        ("GET", "/%00"),
-        ("GET", "/%ff%fe"),
-        ("GET", "/api/v1/build/x"),
-        ("GET", f"/api/v1/build/{'0' * 64}"),
-        ("GET", "/api/v1/build"),
-        ("DELETE", "/api/v1/build"),
-        ("PUT", "/store/a/b"),
-        ("GET", f"/store/{'0' * 64}/x.bin"),
-        ("GET", "/api/v1/top-packages?limit=x"),
-        ("GET", "/api/v1/top-packages?limit=1001"),
-        ("GET", "/api/v1/builds-by-version?branch=x"),
-        ("GET", "/api/v1/builds-by-version?branch=24.10.4"),
-        ("GET", f"/api/v1/builds-by-version?branch={'9' * 500}"),
-        ("GET", "/api/v1/revision/x/ath79/generic"),
-        ("GET", "/api/v1/revision/24.10.4/no/such"),
-        ("GET", "/json/v1/releases/x/targets/ath79/generic/index.json"),
-        ("GET", f"/json/v1/releases/24.10.4/packages/{'a' * 500}-index.json"),
-        ("POST", "/api/v1/build?skip_package_resolution=perhaps"),
-    ],
-    PREPARE: [
-        ("GET", "/nothing"),
-        ("GET", "/%00"),
-        ("GET", "/%ff%fe"),
-        ("GET", "/static/swagger-ui/none.js"),
-        ("GET", "/api/v1/prepare"),
-        ("DELETE", "/api/v1/prepare"),
-        ("POST", "/api/v1/prepare?solve=perhaps"),
-        ("POST", "/livez"),
-    ],
-}
 
 
 @pytest.fixture(scope="module")
@@ -250,9 +44,13 @@ def doors() -> Iterator[Doors]:
 def test_a_wrong_field_is_named_in_a_sentence(doors: Doors, field: str, value: Any) -> None:
     """Previews and builds say the same of it."""
     content = json.dumps({**REQUEST, field: value})
-    said = said_alike(posted(doors, content))
+    answers = posted(doors, content)
+    said = said_alike(answers)
+    places = [[mistake["loc"] for mistake in answer.json()["errors"]] for answer in answers]
 
     assert f"`{field}`" in said
+    assert places[0] == [["body", *place] for place in places[1]]
+    assert {place[0] for place in places[1]} == {field}
     assert doors[API].post("/api/v1/build", content=content, headers=JSON).json()["detail"] == said
 
 
@@ -313,6 +111,26 @@ def test_a_wrong_address_is_refused_in_a_sentence(
 ) -> None:
     """Options included."""
     assert_is_a_sentence(doors[door].request(method, path, json=REQUEST))
+
+
+@pytest.mark.parametrize("door", [API, PREPARE])
+def test_every_route_refuses_in_sentences(doors: Doors, door: str) -> None:
+    """With each hostile part of its path, each wrong option, and by each method."""
+    client, refused = doors[door], 0
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        named = [one for each in operations.values() for one in each.get("parameters", [])]
+        options = [one["name"] for one in named if one["in"] == "query"]
+        for value in HOSTILE:
+            place = re.sub(r"\{\w+\}", value.replace("\\", r"\\"), path)
+            asked = [place, *(f"{place}?{name}={value}" for name in options)]
+            for method in ("GET", "POST", "DELETE", "PATCH"):
+                for one in asked:
+                    answer = client.request(method, one, json={})
+                    if answer.is_client_error:
+                        assert_is_a_sentence(answer)
+                        refused += 1
+
+    assert refused > 100
 
 
 @pytest.mark.parametrize(

@@ -100,69 +100,6 @@ def test_a_body_of_another_type(world: World, kind: str | None) -> None:
     assert refusal(answer, 422)["code"] == "invalid-request"
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("version", None),
-        ("version", 24.10),
-        ("version", "9" * 33),
-        ("target", "ath79"),
-        ("target", "ath79/generic/x"),
-        ("target", ["ath79/generic"]),
-        ("profile", ""),
-        ("profile", "a" * 129),
-        ("packages", None),
-        ("packages", "luci"),
-        ("packages", {"luci": True}),
-        ("packages", [1]),
-        ("packages", [None]),
-        ("packages", [["luci"]]),
-        ("packages", ["-"]),
-        ("packages", ["a" * 129]),
-        ("packages", ["-" + "a" * 129]),
-        ("packages", ["p"] * 1001),
-        ("packages_versions", None),
-        ("packages_versions", []),
-        ("packages_versions", {"luci": None}),
-        ("packages_versions", {"luci": 1}),
-        ("packages_versions", {"luci": ""}),
-        ("packages_versions", {"luci": "1:2"}),
-        ("packages_versions", {"-luci": "1"}),
-        ("packages_versions", {"": "1"}),
-        ("packages_versions", {f"p{number}": "1" for number in range(1001)}),
-        ("diff_packages", None),
-        ("diff_packages", "perhaps"),
-        ("version_code", None),
-        ("defaults", 1),
-        ("defaults", "x" * 65_537),
-        ("rootfs_size_mb", ""),
-        ("rootfs_size_mb", 0),
-        ("rootfs_size_mb", -1),
-        ("rootfs_size_mb", 256.5),
-        ("rootfs_size_mb", True),
-        ("rootfs_size_mb", 10**10),
-        ("rootfs_size_mb", "1e3 MB"),
-        ("filesystem", ""),
-        ("filesystem", "tmpfs"),
-        ("repositories", []),
-        ("repositories", {"a": 1}),
-        ("repositories_mode", None),
-        ("repositories_mode", "prepend"),
-        ("repository_keys", "key"),
-        ("repository_keys", ["k" * 4097]),
-        ("client", 17),
-        ("from_version", "yesterday"),
-    ],
-)
-def test_a_field_of_the_wrong_kind(world: World, field: str, value: object) -> None:
-    """The mistake is named by its field; what was sent is not repeated."""
-    body = refusal(world.post({**REQUEST, field: value}), 422)
-
-    assert body["code"] == "invalid-request"
-    assert all(mistake["loc"][:2] == ["body", field] for mistake in body["errors"])
-    assert field in body["detail"]
-
-
 def test_all_mistakes_are_told_at_once(world: World) -> None:
     """Nobody corrects a request one field at a time; the sentence stays short, the list is
     complete.
