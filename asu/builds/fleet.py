@@ -24,6 +24,8 @@ from asu.stores.store import StoreUsage
 
 NOTE_SECONDS = 60  # A worker sweeps, and writes its note, every 5 s, whether it builds or not.
 USAGE_SECONDS = 900  # A worker looks through the store every minute, through a bucket every five.
+# A worker that dies has been silent for longer when the lease of its build ends.
+STEADY_SECONDS = 10
 GONE_SECONDS = 300  # A worker that is updated, or whose machine restarts, is back by then.
 NAMES, NOTE, STORE, SEEN = "asu:workers", "asu:worker:", "asu:store", "asu:workers:seen"
 
@@ -120,15 +122,19 @@ def live_workers(redis: Redis) -> list[str]:
     return [name.rpartition("/")[0] for name in _live_names(redis)]
 
 
-def live_words(redis: Redis) -> set[str]:
-    """Return the random word of each worker that is alive; raises QueueUnavailable."""
-    return {name.rpartition("/")[2] for name in _live_names(redis)}
+def live_words(redis: Redis, *, within: int = NOTE_SECONDS) -> set[str]:
+    """Return the random word of each worker that was heard `within` the last seconds.
+
+    Raises QueueUnavailable.
+    """
+    return {name.rpartition("/")[2] for name in _live_names(redis, within)}
 
 
-def _live_names(redis: Redis) -> list[str]:
+def _live_names(redis: Redis, within: int = NOTE_SECONDS) -> list[str]:
     with redis_errors_translated():
         names: Any = redis.smembers(NAMES)
-        return [name.decode() for name in names if redis.exists(NOTE + name.decode())]
+        left: Any = {name.decode(): redis.ttl(NOTE + name.decode()) for name in names}
+        return [name for name, seconds in left.items() if seconds >= NOTE_SECONDS - within]
 
 
 def has_live_worker(redis: Redis, host: str) -> bool:

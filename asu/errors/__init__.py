@@ -10,6 +10,7 @@ AsuError
 │   ├── QueueUnavailable
 │   │   └── MemoryFull
 │   ├── ContainerFailed
+│   │   └── BuildDisrupted
 │   ├── ContainerTooLarge
 │   ├── OutputTooLarge
 │   ├── BuilderNotRenewed
@@ -54,6 +55,7 @@ AsuError
     ├── WrongRevision           found by the worker, as all below
     ├── ImpossibleSelection
     ├── OutputUnreadable
+    ├── BuildStopsWorkers
     ├── WrongPackageVersions
     ├── FeedUntrusted
     ├── UnknownFilesystem

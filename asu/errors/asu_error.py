@@ -25,6 +25,8 @@ class AsuError(Exception):
     plain: ClassVar[str] = ""
     # Whether a worker begins the build again by itself after some seconds.
     is_passing: ClassVar[bool] = False
+    # How often at most, where the build itself may be the cause.
+    most_retries: ClassVar[int] = 99
 
     def __init_subclass__(cls) -> None:
         if "code" not in vars(cls):

@@ -90,6 +90,15 @@ class ContainerFailed(InfraError):
     plain = "The server could not run the build; your request is not the cause, try again."
 
 
+class BuildDisrupted(ContainerFailed):
+    """The build did not run to its end: {reason}. Packages can cause that, and so can this server;
+    without packages that you do not know it may work.
+    """
+
+    plain = ""
+    most_retries = 1
+
+
 class ContainerTooLarge(InfraError):
     """The build took more than {limit_mb} MiB of disk and was stopped; ask for fewer packages or a
     smaller root file system.
@@ -118,6 +127,8 @@ class BuilderNotRenewed(InfraError):
 
 class BuildTimeout(InfraError):
     """`{step}` took longer than {seconds} s and was stopped; try again later."""
+
+    most_retries = 1  # A package can stand still, and each try takes all the time again.
 
 
 class WorkerLost(InfraError):

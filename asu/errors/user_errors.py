@@ -133,6 +133,14 @@ class OutputUnreadable(UserError):
     status, title = 500, "Build failed"
 
 
+class BuildStopsWorkers(UserError):
+    """The build stopped the process that makes it, twice in the same step, and is not begun again; a
+    package may do that: leave out what you do not know.
+    """
+
+    status, title = 500, "Build failed"
+
+
 class WrongPackageVersions(UserError):
     """Impossible package selection: {reason}; these versions cannot be had in this release, leave
     them out to accept what it has.

@@ -127,16 +127,17 @@ class Revived(StrEnum):
     TOO_OFTEN = "too-often"
 
 
-def new_nonce() -> str:
-    """Return a random word, which says who asks for a transition."""
-    return secrets.token_hex(8)
+def new_nonce(worker: str = "") -> str:
+    """Return a random word, which says who asks for a transition, behind the name of a worker."""
+    return f"{worker}.{secrets.token_hex(8)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """The right to build: the plan, the fencing token, and how often the build was begun so far.
 
-    `nonce` is the word of the worker that builds, or of the sweep that found the attempt abandoned.
+    `nonce` is the word of the worker that builds, or of the sweep that found the attempt abandoned;
+    only the latter knows `worker`, the name of the worker that began it, and its `step`.
     """
 
     key: str
@@ -144,6 +145,8 @@ class Attempt:
     plan: Mapping[str, Any]
     tries: int = 1
     nonce: str = field(default_factory=new_nonce, compare=False)
+    worker: str = field(default="", compare=False)
+    step: str = field(default="", compare=False)
 
     @property
     def log_fields(self) -> dict[str, str | int]:

@@ -36,12 +36,12 @@ _NOTE = (
     _NOW
     + f"""
 local function note(outcome, code)
-  local found = redis.call('HMGET', KEYS[1], 'tried', 'tries', 'begun')
+  local found = redis.call('HMGET', KEYS[1], 'tried', 'tries', 'begun', 'step')
   local is_json, tried = pcall(cjson.decode, '[' .. (found[1] or '') .. ']')
   if not is_json then tried = {{}} end
   table.insert(tried, {{
     number = tonumber(found[2]) or 1, begun = tonumber(found[3]) or now, ended = now,
-    outcome = outcome, code = code
+    outcome = outcome, code = code, step = found[4]
   }})
   while #tried > {HISTORY} do table.remove(tried, 1) end
   redis.call('HSET', KEYS[1], 'tried', string.sub(cjson.encode(tried), 2, -2))
@@ -265,13 +265,13 @@ note('lost', ARGV[3])
 
 # A key may be noted as running while its record is gone or lives again.
 ABANDONED = """
-local found = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'tries', 'plan')
+local found = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'tries', 'plan', 'nonce', 'step')
 if found[1] ~= 'running' then
   redis.call('SREM', KEYS[3], ARGV[1])
   return false
 end
 if redis.call('EXISTS', KEYS[2]) == 1 then return false end
-return {found[2], found[3], found[4]}
+return {found[2], found[3], found[4], found[5] or '', found[6] or ''}
 """
 
 RESTORE = """

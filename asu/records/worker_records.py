@@ -3,6 +3,7 @@
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -153,17 +154,19 @@ class WorkerRecords:
         found = []
         for key in keys:
             left = self._do(scripts.ABANDONED, [PREFIX + key, LEASE + key, RUNNING], key)
-            attempt = _attempt(key, left, new_nonce()) if left else None
+            attempt = _attempt(key, left[:3], new_nonce()) if left else None
             if attempt:
-                found.append(attempt)
+                nonce, step = _texts(left[3:])
+                worker = nonce.rpartition(".")[0]
+                found.append(replace(attempt, worker=worker, step=step))
         return found
 
-    def requeue(self, key: str, number: int) -> bool:
+    def requeue(self, key: str, number: int, code: str = WorkerLost.code) -> bool:
         """Put an abandoned build back in line, before all that were never begun.
 
-        False if it is not abandoned any more.
+        `code` says how the attempt ended. False if it is not abandoned any more.
         """
-        return bool(self._do(scripts.REQUEUE, _back_in_line(key), number, key, WorkerLost.code))
+        return bool(self._do(scripts.REQUEUE, _back_in_line(key), number, key, code))
 
     def retry(self, attempt: Attempt, code: str, seconds: float) -> bool:
         """Put a build back in line as `requeue` does; it may begin after so many seconds.

@@ -39,6 +39,8 @@ _SCRIPT = re.compile(r"postinst script (\S+) has failed")
 _SCRIPT_FILE = re.compile(
     r"(?:(.+)\.postinst|(.+?)-[0-9][^-]*(?:-r[0-9]+)?\.X[0-9a-f]+\.post-install)"
 )
+# What make, shells and busybox print where fork fails.
+_NO_PROCESS = re.compile(r"Resource temporarily unavailable|[Cc]an(?:not|'t) fork")
 # make and shells end with "Error 127" where a program is not there.
 _NO_RULE = re.compile(r"No rule to make target '([^'\s]{1,512})'")
 _NO_PROGRAM = re.compile(
@@ -93,7 +95,9 @@ def failure(
     """Return the error that a failed command means."""
     text = f"{result.stdout}\n{result.stderr}"
     if result.exit_code not in MAKE_EXIT_CODES:
-        return errors.ContainerFailed(reason="a command in it could not be run to its end")
+        return errors.BuildDisrupted(reason="a command in it was ended, or could not begin")
+    if _NO_PROCESS.search(text):  # Before signs of a download: wget cannot be started, either.
+        return errors.BuildDisrupted(reason="no process was left for its commands")
     if "No space left on device" in text:
         return errors.StoreFailed(reason="the disk of the build container is full")
     download = manager.failed_download(text)
@@ -147,9 +151,9 @@ def _build_error(text: str) -> errors.AsuError | None:
     return None
 
 
-def _out_of_memory(result: CommandResult) -> errors.ContainerFailed | None:
+def _out_of_memory(result: CommandResult) -> errors.BuildDisrupted | None:
     if re.search(r"\bKilled\b|\] Error 137\b", result.stderr):  # 128 + SIGKILL.
-        return errors.ContainerFailed(
+        return errors.BuildDisrupted(
             reason="a program in it was killed, probably for want of memory"
         )
     return None

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from asu.disk_space import MIB
-from asu.errors import ContainerFailed, ContainerTooLarge, InfraError, StoreFailed
+from asu.errors import BuildDisrupted, ContainerFailed, ContainerTooLarge, InfraError, StoreFailed
 from asu.settings import Settings
 
 from .container import BuildContainer
@@ -30,7 +30,7 @@ def disk_watched(
     """Watch a container during the `with`, with `pause` seconds between two looks.
 
     A ContainerFailed that follows from ending it becomes ContainerTooLarge, StoreFailed or
-    ContainerFailed with the reason.
+    BuildDisrupted.
     """
     watch = _Watch(container, settings)
     ended = threading.Event()
@@ -60,7 +60,7 @@ class _Watch:
                 failed += 1
                 log.warning("look %d at a build's disk failed: %s", failed, type(error).__name__)
                 if failed >= FAILED_LOOKS:
-                    self.verdict = ContainerFailed(
+                    self.verdict = BuildDisrupted(
                         reason="its use of the disk could not be measured, so it was stopped"
                     )
             if self.verdict:

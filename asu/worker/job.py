@@ -51,9 +51,10 @@ class Builder:
         engine: Callable[[], ContainerEngine],
         statistics: OutcomeStatistics,
         signer: "Signer | None" = None,
+        worker: str = "",
     ) -> None:
         self._settings, self._records, self._store, self._engine = settings, records, store, engine
-        self._statistics, self._signer = statistics, signer
+        self._statistics, self._signer, self._worker = statistics, signer, worker
         self._audit = AuditLog(settings.audit_log)
 
     def run(self) -> None:
@@ -61,7 +62,7 @@ class Builder:
 
         Raises QueueUnavailable where Redis stays away: the build waits, and a sweep adds a ticket.
         """
-        nonce = new_nonce()
+        nonce = new_nonce(self._worker)
         attempt = patiently(lambda: self._records.start_next(nonce))
         if attempt is None:
             log.info("no build is due")
@@ -145,7 +146,7 @@ class Builder:
         that of a lost worker.
         """
         delays = self._settings.retry_delays
-        if not error.is_passing or attempt.tries > len(delays):
+        if not error.is_passing or attempt.tries > min(len(delays), error.most_retries):
             return False
         delay = delays[attempt.tries - 1]
         is_back = patiently(lambda: self._records.retry(attempt, error.code, delay))

@@ -18,13 +18,13 @@ from typing import Any
 from podman import PodmanClient
 from podman.api import stream_frames
 from podman.domain.containers import Container
-from podman.errors import PodmanError
+from podman.errors import APIError, PodmanError
 from requests.exceptions import RequestException
 from typing_extensions import override
 from urllib3.exceptions import HTTPError
 
 from asu.disk_space import MIB
-from asu.errors import BuildTimeout, ContainerFailed, InfraError
+from asu.errors import BuildDisrupted, BuildTimeout, ContainerFailed, InfraError
 
 from .container import GIVEN_UP, BoundedLog, BuildContainer, CommandResult, Listener, ignored
 from .fencing import Fence
@@ -120,7 +120,7 @@ class PodmanContainer(BuildContainer):
                             return CommandResult(GIVEN_UP, stdout.text(), stderr.text())
                     exit_code = self._client.api.get(f"/exec/{exec_id}/json").json().get("ExitCode")
             except ContainerFailed as error:
-                failure = error
+                failure = _refused(error) or error
         if expired.is_set():
             failure = BuildTimeout(step=" ".join(command[:2]), seconds=deadline)
         elif failure is None and self._killed.is_set():
@@ -222,6 +222,14 @@ class PodmanContainer(BuildContainer):
         )
         response.raise_for_status()
         return str(response.json()["Id"])
+
+
+def _refused(error: ContainerFailed) -> BuildDisrupted | None:
+    """Return that podman answers, and cannot run a command: a build may have all its processes."""
+    cause = error.__cause__
+    if isinstance(cause, APIError) and cause.response is not None:
+        return BuildDisrupted(reason="a command in it could not begin")
+    return None
 
 
 def _entry(name: str, *, mode: int, size: int = 0, directory: bool = False) -> tarfile.TarInfo:

@@ -12,7 +12,7 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from asu.builds.build_queue import BuildQueue
-from asu.builds.fleet import FleetNotes, has_live_worker, live_words
+from asu.builds.fleet import STEADY_SECONDS, FleetNotes, has_live_worker, live_words
 from asu.errors import QueueUnavailable
 from asu.records.redis_connections import has_memory, sync_redis
 from asu.records.worker_records import WorkerRecords
@@ -64,6 +64,7 @@ def run_worker(settings: Settings) -> None:
         engine=engine,
         statistics=OutcomeStatistics(RedisBuildStatistics(hasty)),
         signer=signer,
+        worker=notes.word,
     )
     BuildWorker(
         redis,
@@ -92,6 +93,7 @@ def _sweep(
         statistics=OutcomeStatistics(RedisBuildStatistics(redis)),
         notes=notes,
         live_workers=partial(live_words, redis),
+        steady_workers=partial(live_words, redis, within=STEADY_SECONDS),
     )
 
 

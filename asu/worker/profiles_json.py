@@ -12,7 +12,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn
 
-from asu.errors import BuildFailed, StoreFailed
+from asu.errors import BuildDisrupted, BuildFailed
 from asu.provenance.envelope import PROVENANCE_FILE
 
 # Bytes. A genuine profiles.json of one device has some KiB; one of this size may still become 16
@@ -51,7 +51,7 @@ OF_IMAGE: Mapping[str, Any] = {
 def read_profiles(directory: Path, hashes: Mapping[str, str]) -> dict[str, Any]:
     """Read profiles.json and check its images against the copied files, name → SHA-256.
 
-    Raises BuildFailed and StoreFailed.
+    Raises BuildFailed and BuildDisrupted.
     """
     if "profiles.json" not in hashes:
         raise BuildFailed(reason=NO_IMAGE)
@@ -73,7 +73,7 @@ def read_profiles(directory: Path, hashes: Mapping[str, str]) -> dict[str, Any]:
         if not is_text or name in OUR_FILES:
             raise BuildFailed(reason="its profiles.json cannot be read")
         if hashes.get(name) != digest:
-            raise StoreFailed(reason=f"{name} is not what the ImageBuilder made")
+            raise BuildDisrupted(reason=f"{name} was changed after it was made")
     return document
 
 

@@ -5,18 +5,19 @@ build fails, the others are done nevertheless.
 """
 
 import contextlib
+import json
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from asu.builds.build_queue import BuildQueue
-from asu.builds.fleet import FleetNotes, WorkerNote
+from asu.builds.fleet import STEADY_SECONDS, FleetNotes, WorkerNote
 from asu.disk_space import free_bytes
-from asu.errors import AsuError, WorkerLost
+from asu.errors import AsuError, BuildStopsWorkers, WorkerLost
 from asu.logs import logged_with, where_it_failed
 from asu.records.build_plan import safe_plan
-from asu.records.build_record import Attempt
+from asu.records.build_record import LEASE_SECONDS, Attempt
 from asu.records.worker_records import WorkerRecords
 from asu.settings import Settings
 from asu.stores.store import Lifetimes, Store
@@ -26,6 +27,7 @@ from .container import ContainerEngine
 from .kept_failures import keep_failure
 from .outcome_statistics import OutcomeStatistics
 from .progress import Progress
+from .publication import failure_lifetime
 from .retention import keep_within
 
 log = logging.getLogger(__name__)
@@ -81,9 +83,11 @@ class Sweep:
         engine: Callable[[], ContainerEngine],
         statistics: OutcomeStatistics,
         live_workers: Callable[[], Collection[str]],
+        steady_workers: Callable[[], Collection[str]] = tuple,
         notes: FleetNotes | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._live_workers = live_workers
+        self._live_workers, self._steady_workers = live_workers, steady_workers
         self._settings, self._records, self._queue = settings, records, queue
         self._store, self._engine, self._statistics = store, engine, statistics
         self._notes, self._audit, self._trouble = notes, AuditLog(settings.audit_log), ""
@@ -93,13 +97,17 @@ class Sweep:
             grace=GRACE, undocumented=longest + GRACE, workplaces=settings.build_deadline + GRACE
         )
         self._containers_due = self._files_due = 0.0
+        self._clock, self._steady_since, self._last_began = clock, clock(), clock()
         # Redis may have given them up already, and its reply was lost.
         self._unconfirmed: dict[tuple[str, int], Attempt] = {}
 
     def __call__(self) -> Swept:
         """Tidy once, containers and files only if it is time for them; return what was done."""
-        swept = Swept()
+        swept, began = Swept(), self._clock()
         self._note_worker(swept)
+        if swept.troubles or began - self._last_began > STEADY_SECONDS:
+            self._steady_since = self._clock()
+        self._last_began = began
         with _alone("lost builds", swept):
             self._take_all_back(swept)
         with _alone("tickets", swept):
@@ -125,8 +133,14 @@ class Sweep:
             self._containers_due = 0.0  # Its container builds on, for nobody.
 
     def _take_back(self, attempt: Attempt, swept: Swept) -> None:
-        if attempt.tries < self._settings.max_attempts:
-            if self._records.requeue(attempt.key, attempt.number):
+        # Its worker lives, so the build itself has stopped the process that makes it.
+        is_stopped = self._is_witness() and attempt.worker in self._steady_workers()
+        error: AsuError = WorkerLost(attempts=attempt.tries)
+        if is_stopped and self._was_stopped_before(attempt):
+            error = BuildStopsWorkers()
+        elif attempt.tries < self._settings.max_attempts:
+            code = BuildStopsWorkers.code if is_stopped else WorkerLost.code
+            if self._records.requeue(attempt.key, attempt.number, code):
                 swept.taken_back.append(attempt.key)
                 number = attempt.tries + 1
                 log.warning(
@@ -134,13 +148,21 @@ class Sweep:
                 )
             return
         plan = safe_plan(attempt.plan, attempt.key)
-        record = Progress(plan).failed(WorkerLost(attempts=attempt.tries))
+        record = Progress(plan).failed(error)
         self._unconfirmed[attempt.key, attempt.number] = attempt
-        if self._records.give_up(attempt, record, self._settings.retry_failure_ttl):
+        if self._records.give_up(attempt, record, failure_lifetime(error, self._settings)):
             swept.given_up.append(attempt.key)
             self._audit.note(attempt, record, seconds=0, files={})
             self._statistics.note(plan, record, seconds=0)
             keep_failure(record, attempt, self._store, self._records)
+
+    def _was_stopped_before(self, attempt: Attempt) -> bool:
+        last = [{}, *json.loads(self._records.tried(attempt.key))][-1]
+        return (last.get("code"), last.get("step")) == (BuildStopsWorkers.code, attempt.step)
+
+    def _is_witness(self) -> bool:
+        """Whether Redis answered for so long that no lease can have ended for want of it."""
+        return self._clock() - self._steady_since > 2 * LEASE_SECONDS
 
     def _remove_containers(self, swept: Swept) -> None:
         before = len(swept.troubles)

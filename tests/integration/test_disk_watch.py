@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.errors import ContainerFailed, ContainerTooLarge
+from asu.errors import AsuError, BuildDisrupted, ContainerFailed, ContainerTooLarge
+from asu.worker.builder_failures import failure
 from asu.worker.disk_watch import disk_watched
+from asu.worker.package_managers import Opkg
 from tests.integration.podman_world import BASE, OPKG, builder_image, output, started
 
 if TYPE_CHECKING:
@@ -119,6 +121,18 @@ def test_a_build_that_leaves_no_process_to_look_with_is_ended(podman: PodmanWorl
         disk_watched(container, podman.settings(), pause=0.2),
     ):
         container.run(["python3", "-c", HOARD], deadline=60)
+
+
+def test_a_command_that_finds_no_process_is_the_builds_own_trouble(podman: PodmanWorld) -> None:
+    """A package may leave processes behind that take all; podman lives and says so."""
+    with started(podman.engine(container_pids=64), IMAGE) as container:
+        container.run(["bash", "-c", f"python3 -c '{HOARD}' & sleep 5"], deadline=60)
+        try:
+            error: AsuError = failure(container.run(["true"], deadline=60), Opkg())
+        except BuildDisrupted as refused:
+            error = refused
+
+    assert isinstance(error, BuildDisrupted)
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_a_failed_build_leaves_its_code(world: World, path: Path) -> None:
     world.build()
 
     [line] = lines(path)
-    assert (line["outcome"], line["fault"], line["files"]) == ("store-failed", "infra", {})
+    assert (line["outcome"], line["fault"], line["files"]) == ("build-disrupted", "infra", {})
 
 
 def test_a_build_that_was_given_up_leaves_a_line_too(world: World, path: Path) -> None:

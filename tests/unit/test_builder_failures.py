@@ -15,6 +15,7 @@ import pytest
 from asu.errors import (
     AsuError,
     BrokenDependency,
+    BuildDisrupted,
     BuilderIncomplete,
     BuildFailed,
     ContainerFailed,
@@ -132,7 +133,7 @@ OTHERS: dict[str, tuple[type[AsuError], str]] = {
     "image-odd": (BuildFailed, "something quite unexpected"),
     "image-ext4": (ImageTooBig, "the ext4 root file system has at least"),
     "image-check-size": (ImageTooBig, "25427972 bytes, 9043972 more"),
-    "image-killed": (ContainerFailed, "was killed"),
+    "image-killed": (BuildDisrupted, "was killed"),
     "image-disk-full": (StoreFailed, "is full"),
 }
 

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asu.errors import BuildFailed, DiskFull, OutputTooLarge, StoreFailed
+from asu.errors import BuildDisrupted, BuildFailed, DiskFull, OutputTooLarge, StoreFailed
 from asu.worker.copying import MAX_FILES, MAX_MEMBERS, copy_out
 from asu.worker.profiles_json import offered, read_profiles
 from tests.twins.memory_container import regular
@@ -291,7 +291,7 @@ def test_images_must_be_the_ones_that_were_made(tmp_path: Path) -> None:
         json.dumps({"profiles": {"a": {"images": [{"name": "a.bin", "sha256": "1" * 64}]}}}),
     )
 
-    with pytest.raises(StoreFailed, match=r"a\.bin is not what the ImageBuilder made"):
+    with pytest.raises(BuildDisrupted, match=r"a\.bin was changed"):
         read_profiles(tmp_path, {**hashes, "a.bin": "2" * 64})
 
 

@@ -151,7 +151,7 @@ FAILURES: dict[str, tuple[str, CommandResult | AsuError, str, str, int]] = {
         "user",
         600,
     ),
-    "killed": ("image", CommandResult(2, "", "Killed\n"), "container-failed", "infra", 60),
+    "killed": ("image", CommandResult(2, "", "Killed\n"), "build-disrupted", "infra", 60),
     "disk": (
         "image",
         CommandResult(2, "", "write: No space left on device\n"),
@@ -294,7 +294,7 @@ def test_an_image_that_changed_on_the_way_is_not_published(world: World) -> None
 
     record = world.build()
 
-    assert body_of(record)["code"] == "store-failed"
+    assert body_of(record)["code"] == "build-disrupted"
     assert not world.store.has(world.key)
 
 

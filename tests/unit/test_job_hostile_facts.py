@@ -187,7 +187,7 @@ def test_an_image_that_is_told_twice_must_be_right_each_time(world: World) -> No
     """A false hash beside the right one would be told to clients."""
     world.script.falsely_told = "0" * 64
 
-    assert body_of(world.build())["code"] == "store-failed"
+    assert body_of(world.build())["code"] == "build-disrupted"
 
 
 @pytest.mark.parametrize(

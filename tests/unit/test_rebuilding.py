@@ -212,7 +212,7 @@ def test_a_build_that_fails_now_is_told_with_its_reason(world: World) -> None:
     world.script.wrong_hash = True
 
     with pytest.raises(
-        CannotRebuild, match="cannot be built any more: The store of the images failed"
+        CannotRebuild, match="cannot be built any more: The build did not run to its end"
     ):
         again(world, key)
 

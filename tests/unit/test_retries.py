@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.errors import AsuError, ContainerFailed, DiskFull, DownloadFailed
+from asu.errors import (
+    AsuError,
+    BuildDisrupted,
+    BuildTimeout,
+    ContainerFailed,
+    DiskFull,
+    DownloadFailed,
+)
 from asu.records.build_record import State
 from asu.worker.container import CommandResult
 from tests.unit.job_world import CONFLICT, World, body_of, new_world
@@ -63,7 +70,7 @@ def test_the_third_failure_is_the_last(world: World) -> None:
     """It is told with its own words, and each attempt beside it; the statistics count one
     failure.
     """
-    world.script.failures["image"] = CommandResult(2, "", "Killed\n")
+    world.script.failures["image"] = ContainerFailed(reason="podman did not run make")
     states = [world.build().state, after(world, FIRST)]
     states += [after(world, SECOND - MOMENT), after(world, MOMENT)]
 
@@ -71,6 +78,46 @@ def test_the_third_failure_is_the_last(world: World) -> None:
     assert (body_of(world.record())["code"], world.record().fault) == ("container-failed", "infra")
     assert tried(world) == [("failed", "container-failed")] * 3
     assert world.counted_failures() == 1
+
+
+SIGNS: dict[str, CommandResult | AsuError] = {
+    **{f"exit code {code}": CommandResult(code, "", "") for code in (-1, 126, 127, 137, 143)},
+    **{
+        words: CommandResult(2, "", f"{words}\n")
+        for words in (
+            "sh: fork: retry: Resource temporarily unavailable",
+            "sh: can't fork",
+            "make: vfork: Resource temporarily unavailable",
+            "Killed",
+            "make[2]: *** [Makefile:1: x] Error 137",
+        )
+    },
+    # wget cannot be started, either.
+    "fork bomb": CommandResult(2, "", "sh: can't fork\nwget returned 4\nFailed to download curl\n"),
+    "stands still": BuildTimeout(step="make image", seconds=900),
+    "no process left": BuildDisrupted(reason="a command in it could not begin"),
+}
+
+
+@pytest.mark.parametrize("goal", ["manifest", "image"])
+@pytest.mark.parametrize("sign", SIGNS)
+def test_what_a_package_can_cause_is_begun_again_once(world: World, goal: str, sign: str) -> None:
+    """Under a code of its own, and never as a fault of OpenWrt's servers."""
+    world.script.failures[goal] = SIGNS[sign]
+    states = [world.build().state, after(world, FIRST)]
+
+    assert states == [State.QUEUED, State.FAILED]
+    code = "build-timeout" if sign == "stands still" else "build-disrupted"
+    assert (body_of(world.record())["code"], world.record().fault) == (code, "infra")
+
+
+def test_images_that_change_after_they_were_hashed_are_made_again_once(world: World) -> None:
+    """A process that a package left behind can change them."""
+    world.script.falsely_told = "0" * 64
+    states = [world.build().state, after(world, FIRST)]
+
+    assert states == [State.QUEUED, State.FAILED]
+    assert body_of(world.record())["code"] == "build-disrupted"
 
 
 def test_a_users_failure_is_told_at_once(world: World) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,14 @@ from typing import Any
 import pytest
 
 from asu.errors import ContainerFailed, StoreFailed
-from asu.records.build_record import LEASE_SECONDS, Attempt, BuildRecord, PendingBodies, State
+from asu.records.build_record import (
+    LEASE_SECONDS,
+    Attempt,
+    BuildRecord,
+    PendingBodies,
+    State,
+    new_nonce,
+)
 from asu.settings import Settings
 from asu.statistics.build_statistics import days_up_to, today
 from asu.stores.store import Lifetimes, StoreUsage
@@ -82,7 +90,9 @@ class World:
         """Let a worker tidy once, its containers too."""
         return self.new_sweep()()
 
-    def new_sweep(self) -> Sweep:
+    def new_sweep(
+        self, *, steady: Collection[str] = (), clock: Callable[[], float] = time.monotonic
+    ) -> Sweep:
         """Return what a worker tidies with."""
         statistics = OutcomeStatistics(self.statistics)
         return Sweep(
@@ -93,6 +103,8 @@ class World:
             engine=lambda: self.engine,
             statistics=statistics,
             live_workers=lambda: self.alive,
+            steady_workers=lambda: steady,
+            clock=clock,
             notes=self.fleet,
         )
 
@@ -354,3 +366,42 @@ def test_a_worker_notes_how_it_does(world: World) -> None:
     sweep = world.new_sweep()
     sweep()
     assert sum("podman did not list" in note.trouble for note in world.fleet.workers.values()) == 1
+
+
+def _loses_its_worker(world: World, sweep: Sweep, clock: list[float], step: str) -> State:
+    """Begin the build with the worker `w`, let it lose its lease in a step, and sweep."""
+    attempt = world.records.start_next(new_nonce("w"))
+    assert attempt
+    world.records.progress(attempt, step, b"{}")
+    world.let_leases_end()
+    for _ in range(10):
+        clock[0] += 5
+        sweep()
+    return world.record().state
+
+
+@pytest.mark.parametrize(
+    ("alive", "steps", "outage", "code"),
+    [
+        ({"w"}, ("building_image", "building_image"), 0, "build-stops-workers"),
+        ({"w"}, ("validate_manifest", "building_image"), 0, "worker-lost"),
+        (set(), ("building_image", "building_image"), 0, "worker-lost"),
+        ({"w"}, ("building_image", "building_image"), 60, "worker-lost"),
+    ],
+)
+def test_a_build_that_twice_stops_its_process_is_the_users(
+    world: World, alive: set[str], steps: tuple[str, ...], outage: float, code: str
+) -> None:
+    """Only if its worker lived on both times, the step was the same, and Redis was never away."""
+    world.settings = Settings(max_attempts=2, store_path=Path("/"))
+    clock = [100.0]
+    sweep = world.new_sweep(steady=alive, clock=lambda: clock[0])
+    for step in steps:
+        for _ in range(10):
+            clock[0] += 5
+            sweep()
+        clock[0] += outage
+        _loses_its_worker(world, sweep, clock, step)
+
+    body = json.loads(world.record().body)
+    assert (body["code"], body["fault"]) == (code, "user" if code != "worker-lost" else "infra")
