@@ -95,7 +95,7 @@ def failure(
     if result.exit_code not in MAKE_EXIT_CODES:
         return errors.ContainerFailed(reason="a command in it could not be run to its end")
     if "No space left on device" in text:
-        return errors.StoreFailed(reason="the disk of the build container is full")
+        return errors.DiskFull(space="nothing is free for the build container")
     download = manager.failed_download(text)
     if download is not None:
         return _download_failed(download)
