@@ -228,6 +228,8 @@ class Sweep:
 
 def main() -> int:
     """Run the command."""
+    if len(sys.argv) != 2:  # noqa: PLR2004  # The name of the command and the directory.
+        sys.exit("usage: python -m misc.sweep DIRECTORY")
     sweep = Sweep(Tree(Path(sys.argv[1])), load_rules())
     asyncio.run(sweep.run())
     for what, count in sorted(sweep.counts.items()):

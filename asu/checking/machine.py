@@ -2,11 +2,10 @@
 
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asu.disk_space import MIB
+from asu.disk_space import MIB, free_bytes
 from asu.errors import ContainerFailed, StoreFailed
 from asu.settings import Settings
 from asu.stores import open_store
@@ -143,11 +142,12 @@ def check_disk(settings: Settings) -> Finding:
     """Say whether the disk where images are gathered has its reserve."""
     path = settings.store_path.absolute()
     there = next((each for each in (path, *path.parents) if each.is_dir()), Path("/"))
-    free = shutil.disk_usage(there).free // MIB
+    free = (free_bytes(there) or 0) // MIB
     if free >= settings.disk_reserve_mb:
         return fine(f"{free} MiB free")
     return problem(
-        f"{free} MiB free, less than the reserve of {settings.disk_reserve_mb} MiB",
+        f"{free} MiB free, or as few inodes as go with that, less than the reserve of "
+        f"{settings.disk_reserve_mb} MiB",
         "New builds are refused. Free some, set STORE_BUDGET_MB, shorten BUILD_TTL, or lower "
         "DISK_RESERVE_MB.",
     )

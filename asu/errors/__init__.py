@@ -4,7 +4,6 @@ AsuError
 ├── InfraError                  our own machinery is the cause; retried, never cached
 │   ├── Overloaded
 │   │   └── ShareExceeded
-│   ├── DiskFull
 │   ├── TooManyListeners
 │   ├── NoWorker
 │   ├── QueueUnavailable
@@ -18,6 +17,7 @@ AsuError
 │   ├── WorkerLost
 │   ├── PlanUnusable
 │   ├── StoreFailed
+│   │   └── DiskFull
 │   ├── SigningFailed
 │   │   └── CertificateInvalid
 │   └── InternalError

@@ -37,18 +37,6 @@ class ShareExceeded(Overloaded):
     status, title = 429, "Too Many Requests"
 
 
-class DiskFull(InfraError):
-    """server overload, its disk is too full for new builds: {free} MiB are free, {reserve} MiB are
-    its reserve; try again later
-
-    It begins as the words for a full queue do, and has their status: clients know no other refusal
-    of a good request.
-    """
-
-    status, title = 529, "Server overloaded"
-    retry_after = 600  # Finished builds expire over hours, but an operator may free room sooner.
-
-
 class TooManyListeners(InfraError):
     """Too many people watch builds through this server at the moment; poll the build instead."""
 
@@ -100,8 +88,8 @@ class BuildDisrupted(ContainerFailed):
 
 
 class ContainerTooLarge(InfraError):
-    """The build took more than {limit_mb} MiB of disk and was stopped; ask for fewer packages or a
-    smaller root file system.
+    """The build took more than {limit_mb} MiB of disk, or as many files as go with that, and was
+    stopped; ask for fewer packages or a smaller root file system.
     """
 
     # The same request takes as much again, until the operator allows more.
@@ -153,6 +141,17 @@ class StoreFailed(InfraError):
         "The server could not keep or read the images; your request is not the cause, try again "
         "later."
     )
+
+
+class DiskFull(StoreFailed):
+    """server overload, its disk is too full for new builds: {space}; try again later
+
+    It begins as the words for a full queue do, and has their status: clients know no other refusal
+    of a good request.
+    """
+
+    status, title, plain = 529, "Server overloaded", ""
+    retry_after = 600  # Finished builds expire over hours, but an operator may free room sooner.
 
 
 class SigningFailed(InfraError):

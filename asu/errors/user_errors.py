@@ -134,7 +134,7 @@ class OutputUnreadable(UserError):
 
 
 class BuildStopsWorkers(UserError):
-    """The build stopped the process that makes it, twice in the same step, and is not begun again; a
+    """The build stopped the process that makes it twice in the same step and is not begun again. A
     package may do that: leave out what you do not know.
     """
 

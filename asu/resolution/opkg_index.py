@@ -41,12 +41,12 @@ def read_opkg_index(raw: bytes, shared: Shared) -> PackageFeed:
 def _stanzas(text: str, shared: Shared) -> Iterator[tuple[Package, int, int]]:
     for stanza in text.split("\n\n"):
         fields = dict(_FIELD.findall(stanza))
-        name = fields.get("Package", "").strip()
-        if not name:
+        name, version = fields.get("Package", "").strip(), fields.get("Version", "").strip()
+        if not name or not version:
             continue
         package = Package(
             shared(name),
-            shared(fields.get("Version", "").strip()),
+            shared(version),
             _list(fields.get("Depends"), shared),
             _list(fields.get("Provides"), shared),
             _list(fields.get("Conflicts"), shared),

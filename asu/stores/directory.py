@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from asu.errors import StoreFailed
+from asu.disk_space import disk_error
 
 from .manifest import ACCOUNT, FILE_NAME, MANIFEST, Manifest, is_of_another_release, read_manifest
 
@@ -69,7 +69,7 @@ def remove_in_place(directory: Path, may_go: Callable[[Path], bool]) -> bool:
     except FileNotFoundError:  # Another worker was faster.
         return False
     except OSError as error:
-        raise StoreFailed(reason=f"a build was not removed ({error.strerror})") from error
+        raise disk_error(error, "a build was not removed") from error
     with contextlib.suppress(OSError):  # What stays is empty, or another build.
         directory.rmdir()
     return True
@@ -118,7 +118,7 @@ class Workplaces:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreFailed(reason=f"the store is not writable ({error.strerror})") from error
+            raise disk_error(error, "the store is not writable") from error
 
     def are_there(self) -> bool:
         """Whether the directory exists; if not, the disk was taken away."""
@@ -129,7 +129,7 @@ class Workplaces:
         try:
             return Path(tempfile.mkdtemp(prefix=f"{key}.", dir=self._directory))
         except OSError as error:
-            raise StoreFailed(reason=f"no workplace ({error.strerror})") from error
+            raise disk_error(error, "no workplace") from error
 
     def probe(self) -> None:
         """Write a file into a new one and remove both; raises StoreFailed."""
@@ -137,7 +137,7 @@ class Workplaces:
         try:
             (place / "probe").write_bytes(b"asu")
         except OSError as error:
-            raise StoreFailed(reason=f"the store is not writable ({error.strerror})") from error
+            raise disk_error(error, "the store is not writable") from error
         finally:
             shutil.rmtree(place, ignore_errors=True)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from asu.disk_space import disk_error
 from asu.errors import StoreFailed
 
 from . import directory as disk
@@ -55,7 +56,7 @@ class LocalStore(Store):
             self.reach()
             return False
         except OSError as error:
-            raise StoreFailed(reason=f"it cannot be looked at ({error.strerror})") from error
+            raise disk_error(error, "it cannot be looked at") from error
 
     @override
     def find(self, key: str, name: str) -> StoredFile | None:
@@ -88,7 +89,7 @@ class LocalStore(Store):
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreFailed(reason=f"{file.name} cannot be read ({error.strerror})") from error
+            raise disk_error(error, f"{file.name} cannot be read") from error
         stream.seek(start)
         return stream
 
@@ -107,7 +108,7 @@ class LocalStore(Store):
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreFailed(reason=f"{ACCOUNT} cannot be read ({error.strerror})") from error
+            raise disk_error(error, f"{ACCOUNT} cannot be read") from error
 
     @override
     def workplace(self, key: str) -> Path:
@@ -138,7 +139,7 @@ class LocalStore(Store):
                 return False
             disk.sync(self._root)
         except OSError as error:
-            raise StoreFailed(reason=f"not published ({error.strerror})") from error
+            raise disk_error(error, "not published") from error
         if is_current():
             return True
 
@@ -210,7 +211,7 @@ class LocalStore(Store):
             place.chmod(0o644)
             place.replace(failures / key)
         except OSError as error:
-            raise StoreFailed(reason=f"a failure was not kept ({error.strerror})") from error
+            raise disk_error(error, "a failure was not kept") from error
 
     @override
     def failure(self, key: str) -> bytes | None:
@@ -219,7 +220,7 @@ class LocalStore(Store):
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreFailed(reason=f"a failure cannot be read ({error.strerror})") from error
+            raise disk_error(error, "a failure cannot be read") from error
 
     @override
     def failed_keys(self, prefix: str) -> set[str]:
@@ -238,7 +239,7 @@ class LocalStore(Store):
         try:
             return [path for path in self._root.iterdir() if KEY.fullmatch(path.name)]
         except OSError as error:
-            raise StoreFailed(reason=f"it cannot be looked through ({error.strerror})") from error
+            raise disk_error(error, "it cannot be looked through") from error
 
     def _is_damaged(self, directory: Path) -> bool:
         try:

@@ -13,6 +13,7 @@ from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from asu.disk_space import disk_error
 from asu.errors import StoreFailed
 from asu.settings import Settings
 
@@ -149,4 +150,4 @@ def translated(what: str) -> Iterator[None]:
     except (BotoCoreError, Boto3Error, ValueError) as error:
         raise StoreFailed(reason=f"{what} ({type(error).__name__})") from error
     except OSError as error:
-        raise StoreFailed(reason=f"{what} ({error.strerror})") from error
+        raise disk_error(error, what) from error

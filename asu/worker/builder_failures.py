@@ -99,7 +99,7 @@ def failure(
     if _NO_PROCESS.search(text):  # Before signs of a download: wget cannot be started, either.
         return errors.BuildDisrupted(reason="no process was left for its commands")
     if "No space left on device" in text:
-        return errors.StoreFailed(reason="the disk of the build container is full")
+        return errors.DiskFull(space="nothing is free for the build container")
     download = manager.failed_download(text)
     if download is not None:
         return _download_failed(download)

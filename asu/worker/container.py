@@ -4,6 +4,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from asu.disk_space import FreeSpace
+
 from .builder_image import BuilderImage
 
 # Bytes kept from either end of an output; a whole x86 build prints about 75 KiB.
@@ -88,8 +90,11 @@ class BuildContainer(Protocol):
     def disk_taken(self) -> int:
         """Return how many bytes its files take, holes included; raises ContainerFailed."""
 
-    def disk_free(self) -> int:
-        """Return how many bytes are free on its disk; raises ContainerFailed."""
+    def disk_free(self) -> FreeSpace:
+        """Return what is free on its disk; raises ContainerFailed."""
+
+    def count_files(self) -> int:
+        """Return how many files are in it, those of its image included; raises ContainerFailed."""
 
     def admit(self, feeds: Collection[str]) -> None:
         """Let it reach more feeds (URLs), except at private addresses; raises ContainerFailed."""

@@ -1,22 +1,19 @@
 """Copy the images out of a build container: hostile input until it lies on our disk."""
 
-import errno
 import hashlib
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from asu.disk_space import MIB, expect_disk_space, free_bytes
-from asu.errors import DiskFull, OutputTooLarge, StoreFailed
+from asu.disk_space import FULL, MIB, disk_error, expect_disk_space
+from asu.errors import OutputTooLarge, StoreFailed
 from asu.stores.manifest import FILE_NAME
 
 MAX_FILES = 256  # The largest real target leaves about 40 files per device.
 # Of all kinds. A real build leaves only files; tarfile remembers each member while it reads.
 MAX_MEMBERS = 4096
 COPY_CHUNK = MIB
-# What a write reports when the disk, or the quota of this user, is full.
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class _PieceReader:
@@ -58,7 +55,7 @@ def copy_out(
     except (tarfile.TarError, OSError, ValueError) as error:
         # tarfile raises ValueError for some broken headers.
         if isinstance(error, OSError) and error.errno in FULL:
-            raise DiskFull(free=(free_bytes(directory) or 0) // MIB, reserve=reserve_mb) from error
+            raise disk_error(error, "the images could not be copied") from error
         reason = f"the images could not be copied ({type(error).__name__})"
         raise StoreFailed(reason=reason) from error
     return hashes

@@ -1,8 +1,8 @@
 """Ends a container that takes too much disk, or when the disk of all containers is nearly full.
 
 It looks first at what podman counts of the layer, holes in files included, then at what is free on
-the disk, which also shows files that were deleted while open. A look may fail because of the build,
-for instance when it uses up all its processes.
+the disk, inodes included, which also shows files that were deleted while open. A look may fail
+because of the build, for instance when it uses up all its processes.
 """
 
 import logging
@@ -10,8 +10,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from asu.disk_space import MIB
-from asu.errors import BuildDisrupted, ContainerFailed, ContainerTooLarge, InfraError, StoreFailed
+from asu.disk_space import INODE_BYTES, MIB
+from asu.errors import BuildDisrupted, ContainerFailed, ContainerTooLarge, DiskFull, InfraError
 from asu.settings import Settings
 
 from .container import BuildContainer
@@ -29,7 +29,7 @@ def disk_watched(
 ) -> Iterator[None]:
     """Watch a container during the `with`, with `pause` seconds between two looks.
 
-    A ContainerFailed that follows from ending it becomes ContainerTooLarge, StoreFailed or
+    A ContainerFailed that follows from ending it becomes ContainerTooLarge, DiskFull or
     BuildDisrupted.
     """
     watch = _Watch(container, settings)
@@ -49,6 +49,7 @@ class _Watch:
     def __init__(self, container: BuildContainer, settings: Settings) -> None:
         self._container, self._settings = container, settings
         self.verdict: InfraError | None = None
+        self._inodes_before = 0
 
     def run(self, ended: threading.Event, pause: float) -> None:
         failed = 0
@@ -71,8 +72,16 @@ class _Watch:
         # Judged first, since a build cannot hide it from podman.
         if self._container.disk_taken() > limit * MIB:
             return ContainerTooLarge(limit_mb=limit)
+        free = self._container.disk_free()
+        # Empty files take inodes alone, which podman does not count. To count them takes long, so
+        # that is only done when many have gone from the disk, which may be of another build.
+        most = limit * MIB // INODE_BYTES
+        inodes = free.inodes or 0
+        self._inodes_before = max(self._inodes_before, inodes)
+        if self._inodes_before - inodes > most and self._container.count_files() > most:
+            return ContainerTooLarge(limit_mb=limit)
         # New builds are kept from the reserve. Running builds may use half of it; the rest is for
         # Redis and downloads.
-        if self._container.disk_free() < reserve * MIB // 2:
-            return StoreFailed(reason="the disk of the build containers is nearly full")
+        if free.usable < reserve * MIB // 2:
+            return DiskFull(space="the disk of the build containers is nearly full")
         return None

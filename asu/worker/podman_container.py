@@ -23,7 +23,7 @@ from requests.exceptions import RequestException
 from typing_extensions import override
 from urllib3.exceptions import HTTPError
 
-from asu.disk_space import MIB
+from asu.disk_space import MIB, FreeSpace
 from asu.errors import BuildDisrupted, BuildTimeout, ContainerFailed, InfraError
 
 from .container import GIVEN_UP, BoundedLog, BuildContainer, CommandResult, Listener, ignored
@@ -34,8 +34,9 @@ log = logging.getLogger(__name__)
 # Seconds for single calls; the longest, removing a container under load, was measured at 0.7 s.
 API_TIMEOUT = 60
 LOOK_TIMEOUT = 20  # Seconds for each request of a look at the disk; it takes 0.3 at most.
-# Blocks and their size, of the disk below the container's layer.
-_FREE_SPACE = ("/usr/bin/stat", "--file-system", "--format=%a %S", "/")
+# Free blocks, their size, free inodes and all, of the disk below the container's layer.
+_FREE_SPACE = ("/usr/bin/stat", "--file-system", "--format=%a %S %d %c", "/")
+_COUNT_FILES = ("/bin/sh", "-c", "/usr/bin/find / -xdev -printf . | /usr/bin/wc -c")
 _ROOT = "0:0"  # In the container, and without any capability.
 
 
@@ -163,16 +164,25 @@ class PodmanContainer(BuildContainer):
             return taken
 
     @override
-    def disk_free(self) -> int:
+    def disk_free(self) -> FreeSpace:
         # podman's `/info` counts space that only root may fill. So the container is asked, as root:
         # the user of builds can neither stop root's processes nor change its programs.
-        with podman_answers("measure the free disk"), self._connection(LOOK_TIMEOUT) as client:
+        blocks, size, inodes_free, inodes = self._numbers(_FREE_SPACE, 4)
+        return FreeSpace(blocks * size, inodes_free if inodes else None)
+
+    @override
+    def count_files(self) -> int:
+        return self._numbers(_COUNT_FILES, 1)[0]
+
+    def _numbers(self, command: tuple[str, ...], count: int) -> list[int]:
+        """Return the numbers that a command of root prints."""
+        with podman_answers("measure the disk"), self._connection(LOOK_TIMEOUT) as client:
             inside = PodmanContainer(client, self._container, socket=self._socket)
-            pieces = inside._output(inside._exec(_FREE_SPACE, user=_ROOT), LOOK_TIMEOUT)
+            pieces = inside._output(inside._exec(command, user=_ROOT), LOOK_TIMEOUT)
             words = b"".join(out or b"" for out, _ in pieces).split()
-            if len(words) != 2:  # noqa: PLR2004  # Blocks and their size.
-                raise ContainerFailed(reason="the free disk cannot be measured")
-            return int(words[0]) * int(words[1])
+            if len(words) != count:
+                raise ContainerFailed(reason="the disk cannot be measured")
+            return list(map(int, words))
 
     @override
     def admit(self, feeds: Collection[str]) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asu.catalogue.package_manager import package_manager_of
-from asu.disk_space import MIB
-from asu.errors import AsuError, StoreFailed
+from asu.disk_space import MIB, disk_error
+from asu.errors import AsuError
 from asu.provenance.envelope import PROVENANCE_FILE, sealed
 from asu.provenance.statement import Builder, Ingredients, Run, statement
 from asu.records.build_account import write_account
@@ -107,7 +107,7 @@ def _published(directory: Path, hashes: Mapping[str, str]) -> list[PublishedFile
     try:
         files = published_files(directory, hashes)
     except OSError as error:
-        raise StoreFailed(reason=f"the images cannot be read ({error.strerror})") from error
+        raise disk_error(error, "the images cannot be read") from error
     # A file of that name from the container is replaced by ours.
     return [file for file in files if file.name != PROVENANCE_FILE]
 
@@ -136,4 +136,4 @@ def _write(path: Path, content: bytes) -> None:
     try:
         path.write_bytes(content)
     except OSError as error:
-        raise StoreFailed(reason=f"{path.name} cannot be written ({error.strerror})") from error
+        raise disk_error(error, f"{path.name} cannot be written") from error

@@ -12,7 +12,7 @@ from asu.settings import Settings
 
 log = logging.getLogger(__name__)
 
-DISK = "%(free)d MiB are free, %(reserve)d MiB are the reserve (DISK_RESERVE_MB)"
+DISK = "%(space)s (DISK_RESERVE_MB)"
 MEMORY = "the memory of Redis is full"
 
 

@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from asu.disk_space import FULL, disk_error
 from asu.errors import CertificateInvalid, SigningFailed
 from asu.keys import firmware_trailer
 from asu.keys.certificate import signature_blob
@@ -86,6 +87,8 @@ class Signer:
             changed = _with_signed(document, signed)
             rewrite_lists(directory, changed, {name: file.sha256 for name, file in signed.items()})
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise disk_error(error, "the images could not be signed") from error
             reason = f"the images could not be rewritten ({type(error).__name__})"
             raise SigningFailed(reason=reason) from error
         return changed

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asu.errors import StoreFailed
+from asu.disk_space import INODE_BYTES, expect_disk_space, free_bytes
+from asu.errors import DiskFull, StoreFailed
 from asu.stores.local import LocalStore
 from asu.stores.manifest import MANIFEST
 from tests.contract.test_store import LIFETIMES, A, B, publish, read
@@ -102,3 +103,23 @@ def test_what_a_crash_left_of_a_removal_is_removed(store: LocalStore, disk: Path
     assert not store.has(A)
     (disk / "store" / A / "b.bin").rmdir()
     assert store.remove_damaged() == [A]
+
+
+def test_a_disk_without_inodes_is_a_full_disk(store: LocalStore, disk: Path) -> None:
+    """Whoever looks sees it, and whoever writes says so, although all bytes are free."""
+    assert free_bytes(disk) == 0
+    with pytest.raises(DiskFull, match="MiB are its reserve"):
+        expect_disk_space(disk, 1)
+    with pytest.raises(DiskFull):
+        store.keep_failure(B, b"text")
+    with pytest.raises(DiskFull):
+        store.workplace(B)
+
+
+def test_inodes_count_as_the_bytes_that_go_with_them(disk: Path) -> None:
+    """Before they are used up."""
+    before = free_bytes(disk)
+    (disk / "file").touch()
+
+    assert before == (INODES - 1) * INODE_BYTES
+    assert free_bytes(disk) == before - INODE_BYTES

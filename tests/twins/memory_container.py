@@ -16,6 +16,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from asu.disk_space import FreeSpace
 from asu.errors import AsuError, BuildTimeout, ContainerFailed
 from asu.worker.builder_image import BuilderImage
 from asu.worker.container import (
@@ -121,6 +122,7 @@ class Script:
     noise: str = NOISE
     disk_taken: int | AsuError = 0
     disk_free: int | AsuError = ROOMY
+    file_count: int = 50_000
     # As a snapshot's image, which holds no builder but the script that fetches it.
     needs_setup: bool = False
 
@@ -232,8 +234,12 @@ class MemoryContainer(BuildContainer):
         return _told(self._script.disk_taken)
 
     @override
-    def disk_free(self) -> int:
-        return _told(self._script.disk_free)
+    def disk_free(self) -> FreeSpace:
+        return FreeSpace(_told(self._script.disk_free))
+
+    @override
+    def count_files(self) -> int:
+        return self._script.file_count
 
     @override
     def admit(self, feeds: Collection[str]) -> None:

@@ -19,13 +19,13 @@ from asu.errors import (
     BuilderIncomplete,
     BuildFailed,
     ContainerFailed,
+    DiskFull,
     DownloadFailed,
     FeedUntrusted,
     FeedUnusable,
     ImageTooBig,
     ImpossibleSelection,
     ProfileMissingInBuilder,
-    StoreFailed,
     UnknownFilesystem,
 )
 from asu.worker.builder_failures import Selection, check, failure
@@ -134,7 +134,7 @@ OTHERS: dict[str, tuple[type[AsuError], str]] = {
     "image-ext4": (ImageTooBig, "the ext4 root file system has at least"),
     "image-check-size": (ImageTooBig, "25427972 bytes, 9043972 more"),
     "image-killed": (BuildDisrupted, "was killed"),
-    "image-disk-full": (StoreFailed, "is full"),
+    "image-disk-full": (DiskFull, "nothing is free"),
 }
 
 # Kinds of outputs that test_image_sizes.py and test_package_managers.py read.

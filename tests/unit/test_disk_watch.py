@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from asu.disk_space import MIB
-from asu.errors import AsuError, ContainerFailed, ContainerTooLarge, StoreFailed
+from asu.disk_space import INODE_BYTES, MIB, FreeSpace
+from asu.errors import AsuError, ContainerFailed, ContainerTooLarge, DiskFull
 from asu.settings import Settings
 from asu.worker.container import BuildContainer
 from asu.worker.disk_watch import disk_watched
@@ -50,7 +50,7 @@ class Shy(Filling):
 
     looks = 0
 
-    def disk_free(self) -> int:
+    def disk_free(self) -> FreeSpace:
         """See BuildContainer."""
         self.looks += 1
         if self.looks % 3:
@@ -82,7 +82,7 @@ def make_image(container: BuildContainer) -> None:
     ("taken", "free", "error", "words"),
     [
         (100 * MIB + 1, ROOMY, ContainerTooLarge, "took more than 100 MiB of disk"),
-        (0, 500 * MIB - 1, StoreFailed, "the disk of the build containers is nearly full"),
+        (0, 500 * MIB - 1, DiskFull, "the disk of the build containers is nearly full"),
         (100 * MIB + 1, UNTOLD, ContainerTooLarge, "took more than 100 MiB of disk"),
         (0, UNTOLD, ContainerFailed, "its use of the disk could not be measured"),
         (UNTOLD, ROOMY, ContainerFailed, "its use of the disk could not be measured"),
@@ -105,6 +105,44 @@ def test_a_build_within_its_limits_is_left_alone(taken: int, free: int) -> None:
     filling = Filling(taken, free)
     with disk_watched(filling, SETTINGS, pause=0.01):
         assert not filling.wait(0.2)
+
+
+class Crowding(Filling):
+    """One that holds `count` files, while the disk loses `lost` inodes."""
+
+    def __init__(self, count: int, lost: int) -> None:
+        super().__init__(taken=1)
+        self._count, self._lost, self._looks = count, lost, 0
+
+    def disk_free(self) -> FreeSpace:
+        """See BuildContainer."""
+        self._looks += 1
+        return FreeSpace(ROOMY, MANY if self._looks == 1 else MANY - self._lost)
+
+    def count_files(self) -> int:
+        """See BuildContainer."""
+        return self._count
+
+
+MOST = 100 * MIB // INODE_BYTES  # Files.
+MANY = ROOMY // INODE_BYTES
+
+
+def test_a_build_that_takes_all_inodes_is_ended() -> None:
+    """Empty files take no bytes, and a disk without inodes is as full."""
+    with (
+        pytest.raises(ContainerTooLarge, match="as many files"),
+        disk_watched(crowding := Crowding(MOST + 1, MOST + 1), SETTINGS, pause=0.01),
+    ):
+        make_image(crowding)
+
+
+@pytest.mark.parametrize(("count", "lost"), [(MOST, MOST + 1), (MOST + 1, MOST)])
+def test_the_files_of_others_end_no_build(count: int, lost: int) -> None:
+    """Another build may take the disk, and an ImageBuilder brings files."""
+    crowding = Crowding(count, lost)
+    with disk_watched(crowding, SETTINGS, pause=0.01):
+        assert not crowding.wait(0.2)
 
 
 def test_a_container_that_was_stopped_otherwise_says_so() -> None:

@@ -7,7 +7,7 @@ has a single shared thread here, so one that is taken shows.
 from __future__ import annotations
 
 import asyncio
-import shutil
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -62,7 +62,7 @@ def hanging(part: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[World,
     store = gate.all_of(MemoryStore) if part == "store" else MemoryStore
     queue = gate.all_of(MemoryBuildQueue) if part == "queue" else MemoryBuildQueue
     if part == "disk":
-        monkeypatch.setattr(shutil, "disk_usage", gate.before(shutil.disk_usage))
+        monkeypatch.setattr(os, "statvfs", gate.before(os.statvfs))
     with opened(store=store(), queue=queue()) as world:
         assert world.client.portal is not None
         world.client.portal.call(have_one_shared_thread)

@@ -155,7 +155,7 @@ FAILURES: dict[str, tuple[str, CommandResult | AsuError, str, str, int]] = {
     "disk": (
         "image",
         CommandResult(2, "", "write: No space left on device\n"),
-        "store-failed",
+        "disk-full",
         "infra",
         60,
     ),

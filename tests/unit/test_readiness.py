@@ -34,7 +34,7 @@ def test_below_the_reserve_none_is_begun_and_the_log_says_so_once(
     assert [is_ready(), is_ready()] == [False, False]
     [said] = caplog.messages
     assert said.startswith("no build is begun: ")
-    assert said.endswith(f"{TOO_MUCH} MiB are the reserve (DISK_RESERVE_MB); accepted builds wait")
+    assert said.endswith(f"{TOO_MUCH} MiB are its reserve (DISK_RESERVE_MB); accepted builds wait")
 
 
 def test_a_disk_that_cannot_be_looked_at_stops_nothing(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def after(world: World, seconds: float) -> State:
     [
         ContainerFailed(reason="podman did not run make"),
         DownloadFailed(reason="no answer"),
-        DiskFull(free=1, reserve=2),
+        DiskFull(space="1 MiB are free, 2 MiB are its reserve"),
     ],
 )
 def test_a_failure_that_may_pass_is_tried_again(world: World, error: AsuError) -> None:

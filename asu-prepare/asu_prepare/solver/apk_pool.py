@@ -5,14 +5,14 @@ accepted is decided here, by apk's order; for libsolv `curl>=8` is one more name
 package provides, and a package's version is its place among those of its name.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import solv
 
 from asu_prepare.resolution.package_feed import PackageFeed, provided
 
-from .universe import Candidate, Obstacle, Solution, Universe, World
+from .universe import Candidate, Obstacle, Solution, Universe, World, chain
 
 # The ImageBuilder pins these, so that nothing takes them away.
 PINNED = ("base-files", "libc", "kernel")
@@ -46,7 +46,8 @@ class ApkPool:
         solver = self._pool.Solver()
         problems = solver.solve([*self._favours, *map(self._wanted, known)])
         if problems:
-            found = (self._obstacle(problem, known) for problem in problems)
+            ways = self.universe.ways(known)
+            found = (self._obstacle(problem, known, ways) for problem in problems)
             return Solution(obstacles=(*obstacles, *found))
         installed = [self._candidates[one.id] for one in solver.transaction().newsolvables()]
         obstacles += self._unchosen(known, installed)
@@ -141,25 +142,24 @@ class ApkPool:
             if len(left) == len(open_needs) and left == open_needs:
                 break
             open_needs = left
+        ways = self.universe.ways(names) if open_needs else {}
         for name, requirer in open_needs:
             others = tuple(one.name for one in self.universe.by_name.get(name, ()))
-            chain = self.universe.chain(names, requirer) if requirer else ()
-            yield Obstacle("choice", chain[0] if chain else name, chain, name, others)
+            way = chain(ways, requirer) if requirer else ()
+            yield Obstacle("choice", way[0] if way else name, way, name, others)
 
-    def _obstacle(self, problem: Any, names: Sequence[str]) -> Obstacle:
+    def _obstacle(self, problem: Any, names: Sequence[str], ways: Mapping[str, str]) -> Obstacle:
         """Return the first fact that a problem of libsolv rests on, in our words."""
         conflict = None
         for rule in problem.findallproblemrules():
             info = rule.info()
             if info.type == solv.Solver.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP:
-                chain = self.universe.chain(names, info.solvable.name)
-                return Obstacle("missing-dependency", chain[0], chain, str(info.dep))
+                way = chain(ways, info.solvable.name)
+                return Obstacle("missing-dependency", way[0], way, str(info.dep))
             if info.type in {
                 solv.Solver.SOLVER_RULE_PKG_CONFLICTS,
                 solv.Solver.SOLVER_RULE_PKG_SAME_NAME,
             }:
-                chain = self.universe.chain(names, info.solvable.name)
-                conflict = conflict or Obstacle(
-                    "conflict", chain[0], chain, info.othersolvable.name
-                )
+                way = chain(ways, info.solvable.name)
+                conflict = conflict or Obstacle("conflict", way[0], way, info.othersolvable.name)
         return conflict or Obstacle("conflict", names[0], (), names[0])

@@ -9,7 +9,7 @@ order in which it marks what it has looked at included.
 from collections.abc import Iterable
 from typing import Literal
 
-from .universe import Candidate, Need, Obstacle, Solution, Universe, World
+from .universe import Candidate, Need, Obstacle, Solution, Universe, World, chain
 
 
 def solve_with_opkg(universe: Universe, world: World) -> Solution:
@@ -61,7 +61,7 @@ class _Run:
         for one in self._universe.by_name.get(name, ()):
             if one.name not in self._looked_at[1]:
                 lost: list[tuple[str, str]] = []
-                self._unsatisfied(one, [], lost, beforehand=True)
+                self._unsatisfied(one, {}, lost, beforehand=True)
                 if lost:
                     self._lacking[one.name] = lost[0]
                     continue
@@ -71,7 +71,7 @@ class _Run:
     def _unsatisfied(
         self,
         one: Candidate,
-        needed: list[Candidate],
+        needed: dict[Candidate, None],
         lost: list[tuple[str, str]],
         *,
         beforehand: bool = False,
@@ -90,7 +90,7 @@ class _Run:
                 lost.append((one.name, text))
             elif best is not one and best not in needed:
                 self._unsatisfied(best, needed, lost, beforehand=beforehand)
-                needed.append(best)
+                needed[best] = None
 
     def _best(self, need: Need, *, present: bool = False) -> Candidate | None:
         """Return the last of the best: of that very name, and named on the command line."""
@@ -114,7 +114,7 @@ class _Run:
             if other is not None and other is not one:
                 self._fail("conflict", name, one.name, other.name)
                 return False
-        needed: list[Candidate] = []
+        needed: dict[Candidate, None] = {}
         lost: list[tuple[str, str]] = []
         self._unsatisfied(one, needed, lost)
         if lost:
@@ -138,18 +138,20 @@ class _Run:
     def _fail(
         self, kind: Literal["missing-dependency", "conflict"], name: str, at: str, what: str
     ) -> None:
-        chain = self._universe.chain((name,), at) if at else ()
-        self.obstacles.append(Obstacle(kind, name, chain, what))
+        way = chain(self._universe.ways((name,), at), at) if at else ()
+        self.obstacles.append(Obstacle(kind, name, way, what))
 
 
 def _hidden(
     universe: Universe, world: World, installed: dict[str, Candidate]
 ) -> Iterable[Obstacle]:
     """Yield the conflicts between installed packages that opkg does not see in this order."""
+    ways: dict[str, str] = {}
     for one in installed.values():
         for text in one.package.conflicts:
             need = universe.needs(text)[0]
             other = installed.get(need.name)
             if other and other is not one and universe.accepts(need, other.package.version):
-                chain = universe.chain(world.names, one.name)
-                yield Obstacle("conflict", chain[0], chain, other.name)
+                ways = ways or universe.ways(world.names)
+                way = chain(ways, one.name)
+                yield Obstacle("conflict", way[0], way, other.name)

@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -154,8 +154,11 @@ class Universe:
             (found[1] for found in map(provided, one.package.provides) if found[0] == name), ""
         )
 
-    def chain(self, start: Collection[str], goal: str) -> tuple[str, ...]:
-        """Return the shortest way over dependencies from one of the names to a package."""
+    def ways(self, start: Iterable[str], goal: str = "") -> dict[str, str]:
+        """Return each package that some names lead to, with the one before it on the shortest way.
+
+        The search ends at `goal`.
+        """
         came: dict[str, str] = {}
         queue: deque[str] = deque()
         for name in start:
@@ -170,10 +173,7 @@ class Universe:
                     if candidate.name not in came:
                         came[candidate.name] = at
                         queue.append(candidate.name)
-        way = [goal]
-        while came.get(way[-1]):
-            way.append(came[way[-1]])
-        return tuple(reversed(way))[-MAX_CHAIN:]
+        return came
 
     def _needed_names(self, name: str) -> Iterator[str]:
         for candidate in self.by_name.get(name, ()):
@@ -181,6 +181,14 @@ class Universe:
                 for text in candidate.package.depends:
                     if text[0] != "!":
                         yield from (need.name for need in self.needs(text))
+
+
+def chain(ways: Mapping[str, str], goal: str) -> tuple[str, ...]:
+    """Return the last packages of the way to one of them."""
+    way = [goal]
+    while ways.get(way[-1]):
+        way.append(ways[way[-1]])
+    return tuple(reversed(way))[-MAX_CHAIN:]
 
 
 def _candidates(feeds: Sequence[PackageFeed]) -> Iterator[Candidate]:
