@@ -63,6 +63,8 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
     )
     for router in (
         metadata_routes.documents,
+        build_routes.polls,
+        build_routes.posts,
         build_routes.router,
         build_routes.previews,
         metadata_routes.router,
