@@ -1,6 +1,7 @@
 """`python -m asu_prepare`: runs the service, or prints its OpenAPI document."""
 
 import argparse
+import gc
 import json
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(json.dumps(app.openapi(), indent=2, sort_keys=True) + "\n")
         return
     configure_logging(level=settings.log_level, style=settings.log_format)
+    # A full collection walks through all modules and all metadata. With Python's own thresholds, a
+    # body of 110 000 lists causes one or more: 71 ms instead of 11.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     uvicorn.run(app, host=settings.host, port=settings.port, **server_options(settings))
 
 

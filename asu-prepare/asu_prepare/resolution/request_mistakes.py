@@ -38,7 +38,8 @@ MUST_BE: Mapping[str, str] = {
     "defaults": "a text of at most 65536 characters",
     "rootfs_size_mb": "a whole number of megabytes, 1 or more and within the limit of the server",
     "filesystem": FILESYSTEMS,
-    "repositories": "an object of feed names and their addresses",
+    "repositories": "an object of feed names and addresses, such as "
+    '{"own": "https://feeds.example.org/own"}',
     "repositories_mode": "append or replace",
     "repository_keys": "a list of public keys, each at most 4096 characters long",
     "client": "a text of at most 256 characters",
@@ -130,7 +131,10 @@ def _about_field(error: Mapping[str, Any], field: str) -> str:
         )
     is_not = (NAME_IS_NOT if is_name else IS_NOT).get(field)
     if isinstance(value, str) and is_not and error["type"] not in {"list_type", "dict_type"}:
-        return f"`{field}`: {_quoted(value)} {is_not}."
+        entry = error["loc"][-1]
+        named = field in NAME_IS_NOT and not is_name and _PLAIN_NAME.fullmatch(entry)
+        whose = f" for {entry[:MAX_QUOTED]}" if named else ""
+        return f"`{field}`: {_quoted(value)}{whose} {is_not}."
     return must_be or f"`{field}` has a value that is not allowed."
 
 
