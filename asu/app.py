@@ -62,9 +62,9 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
         },
     )
     for router in (
-        metadata_routes.documents,
-        build_routes.polls,
+        build_routes.polls,  # Routes are compared in order, and most requests are polls.
         build_routes.posts,
+        metadata_routes.documents,
         build_routes.router,
         build_routes.previews,
         metadata_routes.router,
