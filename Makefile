@@ -25,10 +25,10 @@ install: ## Install what is missing: Debian packages and the virtual environment
 	@misc/native/install
 
 demo: ## Set everything up and upgrade one device through the gateway, step by step
-	@began=$$(date +%s) && misc/native/install && BEGAN=$$began $(NATIVE) demo
+	@began=$$(date +%s) && misc/native/install system && BEGAN=$$began $(NATIVE) demo
 
-up: install ## Start the whole system natively
-	@$(NATIVE) up
+up: ## Start the whole system natively
+	@misc/native/install system && $(NATIVE) up
 
 down: ## End exactly what `make up` and `make demo` started
 	@$(NATIVE) down

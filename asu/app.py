@@ -62,6 +62,8 @@ def create_app(settings: Settings, open_services: OpenServices = open_services) 
         },
     )
     for router in (
+        build_routes.polls,  # Routes are compared in order, and most requests are polls.
+        build_routes.posts,
         metadata_routes.documents,
         build_routes.router,
         build_routes.previews,

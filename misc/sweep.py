@@ -29,6 +29,7 @@ from asu.resolution import (
     RuleBook,
     UnknownProfileError,
     Version,
+    directory,
     load_rules,
 )
 from asu.resolution.device_advice import advise
@@ -45,9 +46,9 @@ BAD = ("removed by the user", "a problem", "lost", "undone")
 class Tree:
     """A downloads server with the documents of a directory, and the indexes that they need."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, root: Path) -> None:
         self.releases: dict[str, dict[str, Any]] = {}
-        for path in sorted(directory.rglob("profiles.json")):
+        for path in sorted(root.rglob("profiles.json")):
             document = json.loads(path.read_text(encoding="utf-8"))
             release = self.releases.setdefault(document["version_number"], {})
             release[document["target"]] = document
@@ -57,11 +58,11 @@ class Tree:
     def _made(self) -> Iterator[tuple[str, Any]]:
         yield ".versions.json", {"versions_list": list(self.releases)}
         for version, targets in self.releases.items():
-            base, names = f"releases/{version}", set(STILL_THERE)
+            base, names = directory(Version.parse(version)), set(STILL_THERE)
             for document in targets.values():
                 names.update(document["default_packages"])
                 for entry in document["profiles"].values():
-                    names.update(entry["device_packages"])
+                    names.update(entry.get("device_packages") or ())
             packages = {name: "1" for name in names if not name.startswith("-")}
             yield (
                 f"{base}/.targets.json",

@@ -1,9 +1,14 @@
 """The routes: a preview for a build request, and what operators ask for."""
 
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
+from typing_extensions import override
 
 from . import __version__
 from .answers import (
@@ -30,6 +35,8 @@ SolveQuery = Annotated[
 ]
 # A preview repeats the request, including the first-boot script.
 _PREVIEW_HEADERS = {"Cache-Control": "no-store"}
+_USUAL_QUERIES = {b"": True, b"solve=true": True, b"solve=false": False}
+_USUAL_TYPES = ("application/json", "application/json; charset=utf-8")
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorAnswer, "description": "Not served here"},
     413: {"model": ErrorAnswer, "description": "The body is too large"},
@@ -37,10 +44,36 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
+class PrepareRoute(APIRoute):
+    """The route of previews, which reads usual requests itself.
+
+    FastAPI's way from the bytes to the request takes a third of a preview's time. It still reads
+    what is unusual or wrong, and names the mistakes.
+    """
+
+    @override
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer_in_full = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            solve = _USUAL_QUERIES.get(request.scope["query_string"])
+            if solve is None or request.headers.get("Content-Type") not in _USUAL_TYPES:
+                return await answer_in_full(request)
+            try:
+                wanted = PrepareRequest.model_validate_json(await request.body())
+            except (ValidationError, ClientDisconnect):
+                return await answer_in_full(request)
+            response: Response = await self.endpoint(wanted, solve=solve)
+            return response
+
+        return answer
+
+
 def add_prepare_route(app: FastAPI, previews: Previews) -> None:
     """Add the route of previews."""
+    router = APIRouter(route_class=PrepareRoute)
 
-    @app.post(
+    @router.post(
         "/api/v1/prepare",
         tags=["prepare"],
         summary="What a build request leads to, and why",
@@ -58,6 +91,9 @@ def add_prepare_route(app: FastAPI, previews: Previews) -> None:
         """
         answer = await previews.answer(request, solve=solve)
         return Response(answer, headers=_PREVIEW_HEADERS, media_type="application/json")
+
+    # `include_router` would keep the router apart, at a cost to each request.
+    app.router.routes.extend(router.routes)
 
 
 def add_operation_routes(app: FastAPI, rules: RuleSource, documents: CachedDocuments) -> None:

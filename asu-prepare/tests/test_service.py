@@ -164,6 +164,36 @@ def test_spellings_of_json_are_admitted(client: TestClient, content_type: str) -
     )
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        b'"packages": ["vim", "-ppp"], "diff_packages": "true"',
+        b'"rootfs_size_mb": 256.0',
+        b'"rootfs_size_mb": "256"',
+        b'"rootfs_size_mb": true',
+        b'"rootfs_size_mb": NaN',
+        b'"rootfs_size_mb": 1e999',
+        b'"packages": ["a"], "packages": ["vim"]',
+        b'"client": "\\ud800"',
+        b'"client": "\xff"',
+        b'"from_version": ""',
+        b'"packages_versions": [["vim", "1"]]',
+        b'"extra": ' + b"[" * 500 + b"]" * 500,
+        b'"extra": [1,]',
+    ],
+)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_both_readers_of_a_body_agree(client: TestClient, members: bytes, mark: bytes) -> None:
+    """Usual requests are read by pydantic itself, those of unusual content types by FastAPI."""
+    body = mark + json.dumps(BASE).encode()[:-1] + b", " + members + b"}"
+    usual, other = (
+        client.post(PREPARE, content=body, headers={"content-type": content_type})
+        for content_type in ("application/json", "application/vnd.x+json")
+    )
+
+    assert (usual.status_code, usual.json()) == (other.status_code, other.json())
+
+
 def test_a_query_string_is_ignored(client: TestClient) -> None:
     """LuCI appends the time to every request."""
     assert client.post(f"{PREPARE}?1795421294847", json=BASE).status_code == 200

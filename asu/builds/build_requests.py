@@ -41,6 +41,9 @@ log = logging.getLogger(__name__)
 
 NOTED_SECONDS = 60.0  # What a full store keeps is decided over hours.
 NOTED_BUILDS = 10_000  # 200 bytes for each.
+FINISHED_SECONDS = 3.0  # An answer may be that much older than its record, never than its files.
+FINISHED_BYTES = 8 << 20  # 400 answers with the output of a usual ImageBuilder.
+SENT_BYTES = 4 << 20  # A thousand requests of devices with many packages.
 TICKET_PATIENCE = 2.0  # Seconds; without a ticket, the build waits for the next sweep.
 PAUSE = 0.5  # Seconds between two looks at a Redis that does not answer.
 VANISHING = (
@@ -70,18 +73,25 @@ class Builds:
         self._store, self._store_calls = store, BlockingCalls("failures", threads=4, patience=10.0)
         self._queue_calls = BlockingCalls("the queue", threads=4, patience=TICKET_PATIENCE)
         self._noted_uses = TtlCache[str, bool](NOTED_SECONDS, max_size=NOTED_BUILDS)
+        self._finished = TtlCache[str, BuildAnswer](
+            FINISHED_SECONDS, max_size=FINISHED_BYTES, size_of=lambda answer: len(answer.body)
+        )
+        self._sent = TtlCache[bytes, tuple[bytes, str]](
+            FINISHED_SECONDS, max_size=SENT_BYTES, size_of=lambda sent: len(sent[0])
+        )
         self._limit, self._patience = limit, patience
         self._places = max(1, int(limit * share))  # Of one client.
         self._eta = EtaReader(records, capacity)
 
     async def request(
-        self, resolved: ResolvedRequest, request_id: str, client: str = ""
+        self, resolved: ResolvedRequest, request_id: str, client: str = "", sent: bytes = b""
     ) -> BuildAnswer:
         """Answer with the build of a resolved request, put in line if it is new.
 
         Raises its refusal, Overloaded, ShareExceeded, DiskFull, MemoryFull, QueueUnavailable, but
         never for a build that is known. `client` is who asks, empty if that is unknown. The request
-        id goes into the plan, so log lines of worker, API and gateway can be matched.
+        id goes into the plan, so log lines of worker, API and gateway can be matched. `sent` is the
+        request as it came, for `sent_again`.
         """
         key = resolved.key
         holder = Holder(client, self._places) if client else None
@@ -93,6 +103,8 @@ class Builds:
                 and not await self._presence.has(key, is_fresh=True)
             )
             if record is not None and not record.is_retried and not gone:
+                if sent and record.state is State.DONE:
+                    self._sent.put(sent, (sent, key))
                 return await self._answer(key, record)
             outlook = await resolved.outlook()
             if outlook.refusal is not None:
@@ -122,6 +134,8 @@ class Builds:
         Clients take any answer but 200 and 202 for the end of their build, while a Redis that
         restarts has forgotten nothing.
         """
+        if kept := await self.finished(key):
+            return kept
         give_up = time.monotonic() + self._patience
         while True:
             try:
@@ -149,6 +163,28 @@ class Builds:
             if revived is Revived.QUEUED:
                 await self._wake_worker()
         raise UnknownBuild
+
+    async def sent_again(self, sent: bytes) -> BuildAnswer | None:
+        """Return the answer to a request that came some seconds ago and found a finished build.
+
+        The same bytes were validated, resolved and hashed then. None if there was no such request.
+        """
+        _, key = self._sent.get(sent) or (b"", "")
+        return await self.finished(key, is_fresh=True) if key else None
+
+    async def finished(self, key: str, *, is_fresh: bool = False) -> BuildAnswer | None:
+        """Return what was answered some seconds ago, if the build was finished.
+
+        None where nothing is kept, and as soon as its files are gone.
+        """
+        answer = self._finished.get(key)
+        if answer is None:
+            return None
+        if not await self._presence.has(key, is_fresh=is_fresh):
+            self._finished.drop(key)
+            return None
+        await self.note_use(key)
+        return answer
 
     async def find(self, digits: str) -> str:
         """Return the key of the one build that begins with these twelve digits or more.
@@ -210,6 +246,8 @@ class Builds:
                 await self._records.note_use(key)
 
     async def _answer(self, key: str, record: BuildRecord) -> BuildAnswer:
+        answer = answer_of(record, await self._eta.get() if record.is_pending else EtaEstimate())
         if record.state is State.DONE:
+            self._finished.put(key, answer)
             await self.note_use(key)
-        return answer_of(record, await self._eta.get() if record.is_pending else EtaEstimate())
+        return answer

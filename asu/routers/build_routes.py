@@ -1,11 +1,15 @@
 """Preview an image, ask for it, and ask how far it is."""
 
 import re
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
+from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
+from typing_extensions import override
 
 from asu import errors
 from asu.build_request import BuildRequest
@@ -19,6 +23,42 @@ from .documentation import Responses, Router, failed_builds, failures, header, r
 from .documentation import answers as answered
 from .preview_answers import PreviewAnswer
 
+
+class PollRoute(APIRoute):
+    """A route whose endpoint takes the request and the texts of its path, and nothing else.
+
+    FastAPI's general way to call an endpoint takes longer than to answer most polls.
+    """
+
+    @override
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in (self.methods or ()):
+            await super().handle(scope, receive, send)
+            return
+        response = await self.endpoint(Request(scope, receive), **scope["path_params"])
+        await response(scope, receive, send)
+
+
+class PostedRoute(APIRoute):
+    """A route for build requests, which answers those that come again before it parses them."""
+
+    @override
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        parse = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            services = services_of(request)
+            answer = await services.builds.sent_again(await _sent(request))
+            if answer is None:
+                return await parse(request)
+            services.counts.add(BUILD_REQUESTS, "hit")
+            return _response(answer)
+
+        return handle
+
+
+polls = Router(prefix="/api/v1", tags=["builds"], route_class=PollRoute)
+posts = Router(prefix="/api/v1", tags=["builds"], route_class=PostedRoute)
 router = Router(prefix="/api/v1", tags=["builds"])
 previews = Router(prefix="/api/v1", tags=["prepare"])
 
@@ -78,18 +118,21 @@ ENTRY = r"^[0-9]{1,16}(-[0-9]{1,16})?$"  # An id of a Redis stream.
 EVENT_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-@router.post("/build", summary="Ask for an image", responses={**STATES, **NOT_QUEUED})
+@posts.post("/build", summary="Ask for an image", responses={**STATES, **NOT_QUEUED})
 async def request_build(
     request: Request, build_request: BuildRequest, *, skip_package_resolution: bool = False
 ) -> Response:
     """Queue a build, or answer with the one that is there; build a prepared request unchanged."""
-    return _response(await ask_for(request, build_request, unchanged=skip_package_resolution))
+    sent = await _sent(request)
+    return _response(
+        await ask_for(request, build_request, unchanged=skip_package_resolution, sent=sent)
+    )
 
 
 async def ask_for(
-    request: Request, build_request: BuildRequest, *, unchanged: bool = False
+    request: Request, build_request: BuildRequest, *, unchanged: bool = False, sent: bytes = b""
 ) -> BuildAnswer:
-    """Return the build of a request, also for the pages."""
+    """Return the build of a request, also for the pages; `sent` is the request as it came."""
     services = services_of(request)
     validated = await services.catalogue.validate(build_request)
     if unchanged:
@@ -97,12 +140,12 @@ async def ask_for(
     else:
         resolved = await services.resolver.resolve(validated)
     client = client_of(request.client.host if request.client else "")
-    answer = await services.builds.request(resolved, request.state.request_id, client)
+    answer = await services.builds.request(resolved, request.state.request_id, client, sent)
     services.counts.add(BUILD_REQUESTS, "hit" if answer.status == HTTPStatus.OK else "miss")
     return answer
 
 
-@router.get(
+@polls.get(
     "/build/{request_hash}", summary="Ask how far a build is", responses={**STATES, **NOT_KNOWN}
 )
 async def look_at_build(request: Request, request_hash: str) -> Response:
@@ -174,6 +217,12 @@ async def _is_cached(services: Services, key: str) -> bool:
         return await services.builds.is_cached(key)
     except errors.QueueUnavailable:
         return False
+
+
+async def _sent(request: Request) -> bytes:
+    """Return what decides what a request means: its query, its type and its body."""
+    kind = request.headers.get("Content-Type", "")
+    return b"%b %b\n%b" % (request.scope["query_string"], kind.encode(), await request.body())
 
 
 def _response(answer: BuildAnswer) -> Response:

@@ -7,7 +7,7 @@ has the place where it failed, and the request's id, which is answered as `X-Req
 import json
 import logging
 import re
-import uuid
+import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -175,5 +175,7 @@ def _plain(path: str) -> str:
 
 
 def _request_id(scope: Scope) -> str:
-    given = Headers(scope=scope).get("X-Request-ID", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(given := value.decode("latin-1")):
+            return str(given)
+    return secrets.token_hex(16)

@@ -17,6 +17,7 @@ from .build_run import BuildRun
 from .builder_image import BuilderImage
 from .container import LOG_MOST, CommandResult
 from .expectations import check_revision, check_versions
+from .kept_info import keep_info, kept_info
 from .package_managers import NO_FEEDS, OwnFeeds, own_urls
 
 # The exit codes of wget, and so of setup.sh.
@@ -36,7 +37,7 @@ MAX_FEEDS = 64  # A genuine builder has seven.
 
 
 def inspect_builder(run: BuildRun) -> BuildRun:
-    """Run `make info`, check the revision, and choose the words of the package list.
+    """Learn what the builder can build, check the revision, and choose the packages for make.
 
     Raises as `make` and `check_revision` do, ProfileMissingInBuilder, and for a snapshot
     ImageBuilderMissing and DownloadFailed.
@@ -46,15 +47,27 @@ def inspect_builder(run: BuildRun) -> BuildRun:
         # The image only fetched today's builder.
         run = replace(run, image=replace(run.image, may_be_old=False), was_fetched=True)
     run.show("validate_revision")
+    info = _read_info(run)
+    check_revision(run.request["version_code"], info.revision, run.image)
+    packages = tuple(imagebuilder.selection(run.request, info))
+    run.show("validate_manifest")
+    return replace(run, revision=info.revision, packages=packages)
+
+
+def _read_info(run: BuildRun) -> imagebuilder.BuilderInfo:
+    """Return the answer of `make info`, from an earlier build where the image settles it."""
+    is_settled = not run.image.is_moving
+    kept = kept_info(run.settings.store_path, run.image) if is_settled else None
+    if kept is not None:
+        return imagebuilder.parse_info(kept)
     result = run.make("info", ["make", "info"], deadline=run.settings.info_deadline)
     if result.exit_code:
         run.progress.keep_output(result)
     run.check(result)
     info = imagebuilder.parse_info(result.stdout)
-    check_revision(run.request["version_code"], info.revision, run.image)
-    packages = tuple(imagebuilder.selection(run.request, info))
-    run.show("validate_manifest")
-    return replace(run, revision=info.revision, packages=packages)
+    if is_settled:
+        keep_info(run.settings.store_path, run.image, result.stdout)
+    return info
 
 
 def _unpack(run: BuildRun) -> bool:

@@ -167,6 +167,7 @@ def test_head_is_get_without_body(world: World) -> None:
     world.finish(key)
     statuses.append(agree())
     world.records.let_pass(1000)
+    world.store.published.clear()
     statuses.append(agree())
 
     assert statuses == [202, 202, 200, 404]
@@ -486,3 +487,29 @@ def test_a_known_build_is_answered_although_the_index_has_moved_on() -> None:
         assert world.post(request).status_code == 202
     with opened(upstream=with_index("3.5-r1"), records=records) as world:
         assert world.post(request).status_code == 202
+
+
+def test_a_finished_build_is_answered_from_memory_while_its_files_are_there(world: World) -> None:
+    """Polls need no record for a few seconds; files that go end that at once."""
+    key = world.key(REQUEST)
+    world.finish(key)
+    answer = poll(world, key)
+    world.records.let_pass(1000)
+
+    assert poll(world, key).content == answer.content
+    assert marks(poll(world, key, "HEAD")) == marks(answer) == (200, "done", "0")
+    del world.store.published[key]
+    assert poll(world, key).status_code == 404
+
+
+def test_the_same_request_is_decided_once_in_a_few_seconds(world: World) -> None:
+    """Its bytes stand for it while its files are there; any other byte or query is a new one."""
+    world.finish(world.key(REQUEST))
+    answer = world.post(REQUEST)
+    world.records.let_pass(1000)
+
+    assert (world.post(REQUEST).status_code, world.post(REQUEST).content) == (200, answer.content)
+    assert world.post(REQUEST, "?skip_package_resolution=true").status_code == 202
+    assert world.post({**REQUEST, "version": "17.01.7"}).status_code == 400
+    world.store.published.clear()
+    assert world.post(REQUEST).status_code == 202

@@ -45,6 +45,27 @@ def test_a_build_shows_its_steps_in_order_and_ends_done(world: World) -> None:
     assert world.goals() == ["info", "manifest", "prepare_rootfs"]
 
 
+def test_a_builder_image_is_asked_once_what_it_can_build(world: World) -> None:
+    """`make info` depends on the image alone; another image of the same name is asked again."""
+    world.build()
+    world.build(packages=["tmux"])
+    assert world.goals() == ["info", "manifest", "prepare_rootfs", "manifest", "prepare_rootfs"]
+
+    world.script.revision = "r1-0123456789"
+    assert world.build(packages=["nano"]).state is State.DONE
+    assert world.goals()[5:] == ["info", "manifest", "prepare_rootfs"]
+
+
+def test_what_was_kept_of_a_builder_and_is_broken_is_asked_for_again(world: World) -> None:
+    """A disk may lose the end of a file."""
+    world.build()
+    for kept in (world.settings.store_path / ".builders").iterdir():
+        kept.write_bytes(kept.read_bytes()[:-20])
+
+    assert world.build(packages=["tmux"]).state is State.DONE
+    assert world.goals()[3:] == ["info", "manifest", "prepare_rootfs"]
+
+
 def test_each_step_is_a_complete_answer(world: World) -> None:
     """What pollers get on the way is a 202 that never says done, with what is known so far."""
     world.build()

@@ -4,6 +4,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from asu_prepare.resolution.package_feed import Package, PackageFeed, provided
@@ -85,12 +86,20 @@ class World:
     @staticmethod
     def of(wanted: Iterable[str], defaults: Iterable[str]) -> "World":
         """Combine a request with the defaults of a device; `-name` takes a name away from both."""
-        wanted, given = list(wanted), sorted({*defaults, "kernel"})
-        removed = {name[1:] for name in given if name[0] == "-"}
-        given = [name for name in given if name[0] != "-" and name not in removed]
-        removed = {name[1:] for name in wanted if name[0] == "-"}
-        names = (name for name in [*wanted, *given] if name[0] != "-" and name not in removed)
-        return World(tuple(dict.fromkeys(names)))
+        wanted = tuple(wanted)
+        names = dict.fromkeys((*wanted, *_given(tuple(defaults))))
+        for removal in [name for name in wanted if name[0] == "-"]:
+            del names[removal]
+            names.pop(removal[1:], None)
+        return World(tuple(names))
+
+
+@lru_cache(maxsize=1024)  # Devices times releases that are asked for at a time; 2 KB each.
+def _given(defaults: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the defaults that are not taken away by others of them, in the builder's order."""
+    removed = {name[1:] for name in defaults if name[0] == "-"}
+    given = sorted({*defaults, "kernel"})
+    return tuple(name for name in given if name[0] != "-" and name not in removed)
 
 
 class Universe:
