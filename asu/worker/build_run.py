@@ -53,6 +53,7 @@ class BuildRun:
     heard: Listener = ignored  # Gets what long commands print.
     was_fetched: bool = False  # By setup.sh, so nobody knew its feeds when the container started.
     revision: str = ""  # Of the ImageBuilder.
+    titles: tuple[str, ...] = ()  # The device's names, from before any package was there.
     packages: tuple[str, ...] = ()  # For make: names to add, `-name` to remove.
     own_feeds: OwnFeeds = NO_FEEDS
     feed_list: str = ""  # The builder's list of feeds, with those of the request.

@@ -51,7 +51,8 @@ def inspect_builder(run: BuildRun) -> BuildRun:
     check_revision(run.request["version_code"], info.revision, run.image)
     packages = tuple(imagebuilder.selection(run.request, info))
     run.show("validate_manifest")
-    return replace(run, revision=info.revision, packages=packages)
+    titles = info.titles[run.request["profile"]]
+    return replace(run, revision=info.revision, packages=packages, titles=titles)
 
 
 def _read_info(run: BuildRun) -> imagebuilder.BuilderInfo:

@@ -67,6 +67,7 @@ class BuilderInfo:
     revision: str
     default_packages: tuple[str, ...]
     device_packages: Mapping[str, tuple[str, ...]]
+    titles: Mapping[str, tuple[str, ...]]
 
 
 def parse_info(output: str) -> BuilderInfo:
@@ -78,10 +79,14 @@ def parse_info(output: str) -> BuilderInfo:
     # A profile's name line may be absent, so the packages are looked for anywhere in its block.
     blocks = re.findall(r"^([^\s:]+):\n((?: {4}.*\n?)+)", output, re.MULTILINE)
     device_packages = {}
+    titles: dict[str, tuple[str, ...]] = {}
     for profile, block in blocks:
+        name = re.match(r" {4}(?![A-Za-z]+:)(.+)", block)
+        # A device that is sold under several names has a block for each.
+        titles[profile] = titles.get(profile, ()) + ((" ".join(name[1].split()),) if name else ())
         packages = re.search(r"^ {4}Packages: *(.*)$", block, re.MULTILINE)
         device_packages[profile] = tuple(packages[1].split()) if packages else ()
-    return BuilderInfo(revision[1], tuple(defaults[1].split()), device_packages)
+    return BuilderInfo(revision[1], tuple(defaults[1].split()), device_packages, titles)
 
 
 def parse_manifest(output: str) -> dict[str, str]:

@@ -3,10 +3,9 @@
 So answers repeat only what the ImageBuilders of all releases write, in the shape that it has there.
 """
 
-import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
@@ -18,12 +17,17 @@ from asu.provenance.envelope import PROVENANCE_FILE
 # Bytes. A genuine profiles.json of one device has some KiB; one of this size may still become 16
 # times as many bytes of memory.
 MAX_PROFILES = 256 * 1024
-# Bytes of sha256sums; 256 lines with the longest names have a third of it.
-MAX_SUMS = 256 * 1024
+# Of a text in an answer, in characters, and of a list or a mapping; a genuine list of supported
+# devices or default packages has some dozen entries.
+MAX_TEXT, MAX_ENTRIES = 256, 256
 # These are rewritten after they were hashed, so no image may have their names.
 OUR_FILES = ("profiles.json", "sha256sums", PROVENANCE_FILE)
 NO_IMAGE = "it made no image and gave no reason"
-_SUM = re.compile(r"[0-9a-f]{64} [ *](?P<name>.+)")  # A line of sha256sums.
+_TITLE = ("vendor", "model", "variant")
+# As "squashfs" and "jffs2-nand-2048k-128k".
+_FILESYSTEM = re.compile(
+    r"(?:squashfs|ext4|ubifs|erofs|jffs2|cpiogz|initramfs|targz)[a-z0-9-]{0,32}"
+)
 
 MAX_NUMBER = 2**53 - 1  # The largest that JavaScript, and so a browser, reads as it is.
 MAX_EPOCH = 2**32 - 1  # Seconds: the year 2106, which every reader of RFC 3339 understands.
@@ -40,7 +44,6 @@ OF_PROFILE: Mapping[str, Any] = {
     "supported_devices": [str],
     "file_size_limits": FLAT,
     "image_prefix": str,
-    "titles": [FLAT],
 }
 OF_IMAGE: Mapping[str, Any] = {
     **dict.fromkeys(("filesystem", "name", "sha256", "sha256_unsigned", "type"), str),
@@ -82,21 +85,30 @@ def images_of(document: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     return (image for profile in document["profiles"].values() for image in profile["images"])
 
 
-def rewrite_lists(directory: Path, document: Mapping[str, Any], changed: Mapping[str, str]) -> None:
-    """Write profiles.json, and its and the `changed` files' SHA-256 into sha256sums.
+def written(document: Mapping[str, Any]) -> bytes:
+    """Return profiles.json on one line, as the ImageBuilder writes it."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
-    Raises BuildFailed where sha256sums is too long, OSError, and ValueError where it is no text.
+
+def sums_of(hashes: Mapping[str, str]) -> bytes:
+    """Return sha256sums for files, name → SHA-256; the builder's own may name what is not there."""
+    names = sorted(hashes.keys() - {"sha256sums", PROVENANCE_FILE})
+    return "".join(f"{hashes[name]} *{name}\n" for name in names).encode()
+
+
+def titles_of(told: Any, known: Sequence[str], profile: str) -> list[dict[str, Any]]:
+    """Return the titles in profiles.json that are names the ImageBuilder has for the device.
+
+    Where none is, return those names.
     """
-    # One line, as the ImageBuilder writes it.
-    content = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-    (directory / "profiles.json").write_bytes(content)
-    sums = directory / "sha256sums"
-    if sums.exists():
-        _expect_length(sums, MAX_SUMS)
-        hashes = {**changed, "profiles.json": hashlib.sha256(content).hexdigest()}
-        lines = sums.read_text(encoding="utf-8").splitlines()
-        text = "".join(f"{_with_hash(line, hashes)}\n" for line in lines)
-        sums.write_text(text, encoding="utf-8")
+    kept = []
+    for title in told if isinstance(told, list) else ():
+        if _has_shape(title, FLAT):
+            keys = ("title",) if "title" in title else _TITLE
+            named = {key: title[key] for key in keys if title.get(key)}
+            if " ".join(" ".join(map(str, named.values())).split()) in known:
+                kept.append(named)
+    return kept or [{"title": name} for name in known] or [{"title": profile}]
 
 
 def facts_of(document: Mapping[str, Any], profile: str) -> dict[str, Any]:
@@ -115,7 +127,7 @@ def facts_of(document: Mapping[str, Any], profile: str) -> dict[str, Any]:
     built_at = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(epoch, UTC)
     return {
         **facts,
-        "images": [_known(image, OF_IMAGE) for image in offered(entry["images"])],
+        "images": [_known_image(image) for image in offered(entry["images"])],
         "id": profile,
         "build_at": built_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
@@ -149,11 +161,6 @@ def _expect_length(path: Path, most: int) -> None:
         raise BuildFailed(reason=f"its {path.name} is longer than any genuine one")
 
 
-def _with_hash(line: str, hashes: Mapping[str, str]) -> str:
-    found = _SUM.fullmatch(line)
-    return hashes[found["name"]] + line[64:] if found and found["name"] in hashes else line
-
-
 def _known(values: Mapping[str, Any], shapes: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: values[name]
@@ -162,14 +169,25 @@ def _known(values: Mapping[str, Any], shapes: Mapping[str, Any]) -> dict[str, An
     }
 
 
+def _known_image(image: Mapping[str, Any]) -> dict[str, Any]:
+    known = _known(image, OF_IMAGE)
+    if _FILESYSTEM.fullmatch(known.get("filesystem", "")) is None:
+        known.pop("filesystem", None)
+    return known
+
+
 def _has_shape(value: Any, shape: Any) -> bool:
     """Whether a value is a text, a number that JavaScript can read, a list of those, or flat."""
     if shape is int:
         return type(value) is int and 0 <= value <= MAX_NUMBER  # JSON's true is an int, too.
     if isinstance(shape, list):
-        return isinstance(value, list) and all(_has_shape(entry, shape[0]) for entry in value)
+        is_list = isinstance(value, list) and len(value) <= MAX_ENTRIES
+        return is_list and all(_has_shape(entry, shape[0]) for entry in value)
     if shape == FLAT:
-        return isinstance(value, dict) and all(
-            isinstance(entry, str) or _has_shape(entry, int) for entry in value.values()
+        return (
+            isinstance(value, dict)
+            and len(value) <= MAX_ENTRIES
+            and all(_has_shape(name, str) for name in value)
+            and all(_has_shape(entry, str) or _has_shape(entry, int) for entry in value.values())
         )
-    return isinstance(value, str)
+    return isinstance(value, str) and len(value) <= MAX_TEXT and value.isprintable()

@@ -1,5 +1,6 @@
 """The last step: copy the images out, sign them, write down their provenance, and publish."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from .build_run import BuildRun, Superseded
 from .container import CommandResult
 from .copying import copy_out
 from .interpreting import time_limited, with_short_lines
-from .profiles_json import OUR_FILES, facts_of, images_of, read_profiles
+from .profiles_json import facts_of, images_of, read_profiles, sums_of, titles_of, written
 
 if TYPE_CHECKING:
     from .signing import Signer  # Without a key the library of signatures is not loaded.
@@ -72,12 +73,15 @@ def _signed(
         printed = with_short_lines(CommandResult(0, run.progress.stdout, run.progress.stderr))
         image_sizes.check(printed.stdout, printed.stderr, hashes)
     document = read_profiles(directory, hashes)
-    if signer is None:
-        return document, hashes
-    signed = signer.sign(document, directory)
-    new_hashes = {image["name"]: image["sha256"] for image in images_of(signed)}
-    # The rewritten lists are hashed once more.
-    return signed, {**hashes, **new_hashes, **dict.fromkeys(OUR_FILES, "")}
+    if signer is not None:
+        document = signer.sign(document, directory)
+        hashes |= {image["name"]: image["sha256"] for image in images_of(document)}
+        hashes["profiles.json"] = hashlib.sha256(written(document)).hexdigest()
+    if "sha256sums" in hashes:
+        sums = sums_of(hashes)
+        _write(directory / "sha256sums", sums)
+        hashes["sha256sums"] = hashlib.sha256(sums).hexdigest()
+    return document, hashes
 
 
 def lifetime(request: Mapping[str, Any], settings: Settings) -> int:
@@ -94,8 +98,12 @@ def failure_lifetime(error: AsuError, settings: Settings) -> int:
 
 def _facts(document: Mapping[str, Any], run: BuildRun) -> dict[str, Any]:
     """Return what an answer says of a finished build: from profiles.json, then what we know."""
-    return facts_of(document, run.request["profile"]) | {
+    profile = run.request["profile"]
+    told = document["profiles"].get(profile, {}).get("titles")
+    return facts_of(document, profile) | {
         "bin_dir": run.attempt.key,
+        "titles": titles_of(told, run.titles, profile),
+        "version_number": run.request["version"],
         "target": run.request["target"],
         "version_code": run.revision,
         "provenance": PROVENANCE_FILE,

@@ -28,7 +28,7 @@ from asu.keys.certificate import signature_blob
 from asu.keys.usign import UnusableKey
 from asu.provenance.envelope import Seal
 
-from .profiles_json import images_of, rewrite_lists
+from .profiles_json import images_of, written
 from .signing_key import SigningKey, read_signing_key
 
 log = logging.getLogger(__name__)
@@ -73,8 +73,8 @@ class Signer:
     def sign(self, document: Mapping[str, Any], directory: Path) -> dict[str, Any]:
         """Sign the images in `directory` that `document`, profiles.json, lists; return it changed.
 
-        `sha256` and `size` become those of the signed images, also in the directory and in
-        sha256sums; `sha256_unsigned` stays. Raises SigningFailed.
+        `sha256` and `size` become those of the signed images, also in the directory;
+        `sha256_unsigned` stays. Raises SigningFailed.
         """
         self._expect_valid_certificate()
         # An image that is listed twice is signed once.
@@ -85,7 +85,7 @@ class Signer:
                 for name, image in {image["name"]: image for image in listed}.items()
             }
             changed = _with_signed(document, signed)
-            rewrite_lists(directory, changed, {name: file.sha256 for name, file in signed.items()})
+            (directory / "profiles.json").write_bytes(written(changed))
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in FULL:
                 raise disk_error(error, "the images could not be signed") from error

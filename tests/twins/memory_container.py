@@ -277,7 +277,7 @@ class MemoryContainer(BuildContainer):
 
     def _info(self, _: Mapping[str, str]) -> str:
         profiles = "".join(
-            f"{name}:\n    A device\n    Packages: {' '.join(own)}\n"
+            f"{name}:\n    TP-Link Archer C7 v5\n    Packages: {' '.join(own)}\n"
             for name, own in self._script.profiles.items()
         )
         defaults = " ".join(self._script.defaults)

@@ -223,7 +223,7 @@ def test_no_odd_package_name_reaches_make(payload: str, mark: str) -> None:
     removal.
     """
     hostile = mark + payload
-    info = BuilderInfo("r1", (), {"tplink_archer-c7-v5": ()})
+    info = BuilderInfo("r1", (), {"tplink_archer-c7-v5": ()}, {})
 
     with pytest.raises(ImpossibleSelection, match="a name is malformed"):
         selection(request(packages=["vim", hostile]), info)

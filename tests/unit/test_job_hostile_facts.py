@@ -4,6 +4,7 @@ only known facts get into an answer.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,9 @@ from asu.builds.poll_answer import answer_of
 from asu.provenance.envelope import PROVENANCE_FILE, read_envelope
 from asu.provenance.statement import Provenance, read_statement
 from asu.records.build_record import State
+from asu.stores.manifest import ACCOUNT, MANIFEST
 from asu.worker.container import CommandResult
-from asu.worker.profiles_json import MAX_PROFILES, MAX_SUMS
+from asu.worker.profiles_json import MAX_PROFILES
 from asu.worker.signing_key import make_signing_key
 from tests.stored import stored_bytes
 from tests.twins.memory_container import regular
@@ -73,14 +75,12 @@ OF_TARGET: dict[str, Any] = {
     "linux_kernel": [],
     "metadata_version": True,
     "source_date_epoch": 10**18,
-    "version_number": {"a": "b"},
 }
 OF_PROFILE: dict[str, Any] = {
     "device_packages": {"vim": 1},
     "file_size_limits": "none",
     "image_prefix": None,
     "supported_devices": "all",
-    "titles": [{"title": ["x"]}],
 }
 
 
@@ -217,18 +217,63 @@ def test_what_is_no_plain_json_of_a_plain_size_ends_the_build_at_once(
     assert len(record.body) < 10_000
 
 
-def test_a_list_of_checksums_that_is_too_long_ends_the_build_at_once(tmp_path: Path) -> None:
-    """It is rewritten where images are signed."""
+@pytest.mark.parametrize("is_signed", [False, True])
+@pytest.mark.parametrize("sums", [b"", b"\xff\n" * 300_000, b"0" * 64 + b" *../etc/passwd\n"])
+def test_the_list_of_checksums_is_that_of_the_files(
+    tmp_path: Path, sums: bytes, *, is_signed: bool
+) -> None:
+    """Whatever a script wrote there: each published file once, with the hash of its bytes."""
     make_signing_key(tmp_path / "key")
-    world = new_world(tmp_path / "store", build_key=tmp_path / "key", retry_delays=(1.0,))
-    world.script.extra.append(
-        (regular("out/sha256sums", b"\n" * (MAX_SUMS + 1)), b"\n" * (MAX_SUMS + 1))
-    )
+    key = tmp_path / "key" if is_signed else None
+    world = new_world(tmp_path / "store", build_key=key)
+    world.script.extra.append((regular("out/sha256sums", sums), sums))
+
+    assert body_of(world.build())["status"] == 200
+
+    directory = world.settings.store_path / world.key
+    files = {path.name: path for path in directory.iterdir()}
+    listed = [line.split(" *")[::-1] for line in files["sha256sums"].read_text().splitlines()]
+    hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+    others = {"sha256sums", PROVENANCE_FILE, MANIFEST, ACCOUNT}
+    assert dict(listed) == {name: sha for name, sha in hashes.items() if name not in others}
+    assert len(listed) == len(dict(listed))
+
+
+HOSTILE_TEXTS = ("x" * 257, "evil\x1b[2J", "line\nfeed", "<script>", "\u202egpj.exe")
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS)
+def test_what_an_answer_says_of_the_device_comes_from_the_builder(world: World, text: str) -> None:
+    """Names and version are known before any package is there, and all else is short and plain."""
+    world.script.target_facts |= {"version_number": text, "arch_packages": text}
+    world.script.profile_facts |= {
+        "titles": [
+            {"title": text},
+            {"vendor": "TP-Link", "model": "Archer C7", "variant": "v5", text: text},
+            {"title": "TP-Link Archer C7 v5", "vendor": text},
+            {"vendor": "TP-Link", "model": "Archer C7", "variant": "v5"},
+        ],
+        "supported_devices": [text] * 257,
+        "file_size_limits": {text: 1},
+    }
+    world.script.image_facts |= {"filesystem": text}
 
     body = body_of(world.build())
 
-    assert (body["code"], body["fault"]) == ("build-failed", "user")
-    assert "sha256sums is longer than any genuine one" in body["detail"]
+    assert body["version_number"] == "24.10.4"
+    assert body["titles"][-1] == {"vendor": "TP-Link", "model": "Archer C7", "variant": "v5"}
+    assert text not in str(body["titles"])
+    assert "supported_devices" not in body
+    assert all("filesystem" not in image for image in body["images"])
+    assert len(json.dumps(body)) < 10_000
+
+
+@pytest.mark.parametrize("titles", [[], "x", [{"title": "evil"}], [{"title": ["x"]}], None])
+def test_a_device_always_has_a_name(world: World, titles: Any) -> None:
+    """Web clients show nothing without one."""
+    world.script.profile_facts["titles"] = titles
+
+    assert body_of(world.build())["titles"] == [{"title": "TP-Link Archer C7 v5"}]
 
 
 def test_a_list_of_packages_with_a_hole_in_it_is_none(tmp_path: Path) -> None:
