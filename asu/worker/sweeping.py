@@ -157,8 +157,11 @@ class Sweep:
             keep_failure(record, attempt, self._store, self._records)
 
     def _was_stopped_before(self, attempt: Attempt) -> bool:
-        last = [{}, *json.loads(self._records.tried(attempt.key))][-1]
-        return (last.get("code"), last.get("step")) == (BuildStopsWorkers.code, attempt.step)
+        try:
+            last = json.loads(self._records.tried(attempt.key))[-1]
+            return (last["code"], last["step"]) == (BuildStopsWorkers.code, attempt.step)
+        except (ValueError, LookupError, TypeError):  # The first attempt, or what somebody wrote.
+            return False
 
     def _is_witness(self) -> bool:
         """Whether Redis answered for so long that no lease can have ended for want of it."""
