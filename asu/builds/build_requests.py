@@ -209,13 +209,12 @@ class Builds:
         """
         key = await self.find(digits)
         try:
-            body: dict[str, Any] = json.loads((await self.look(key)).body)
+            return _read(await self.look(key))
         except UnknownBuild:
             kept = await self.failure(key)
             if kept is None:
                 raise
             return kept
-        return body
 
     async def failure(self, key: str) -> dict[str, Any] | None:
         """Return the answer of a failed build that the queue has forgotten; None without one."""
@@ -251,3 +250,14 @@ class Builds:
             self._finished.put(key, answer)
             await self.note_use(key)
         return answer
+
+
+def _read(answer: BuildAnswer) -> dict[str, Any]:
+    """Return the answer; raises UnknownBuild for one into which somebody has written."""
+    try:
+        body: dict[str, Any] = json.loads(answer.body)
+    except ValueError:
+        raise UnknownBuild from None
+    if "status" not in body:
+        raise UnknownBuild
+    return body

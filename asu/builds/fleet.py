@@ -35,6 +35,7 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 _NOTE_WORKER = (
     _NOTE
     + """
+if redis.call('TYPE', KEYS[2]).ok ~= 'set' then redis.call('DEL', KEYS[2]) end
 redis.call('SADD', KEYS[2], ARGV[3])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 redis.call('SET', KEYS[3], '1', 'EX', ARGV[4])
@@ -65,7 +66,7 @@ class Fleet:
         """Return the last note of each worker that is alive."""
         with redis_errors_translated():
             members: Any = await self._redis.smembers(NAMES)
-            names = sorted(member.decode() for member in members)
+            names = sorted(_text(member) for member in members)
             if not names:
                 return []
             found: Any = await self._redis.mget([NOTE + name for name in names])
@@ -73,7 +74,7 @@ class Fleet:
             # A worker that writes again at this moment is back in the set with its next note.
             if silent:
                 await self._redis.srem(NAMES, *silent)
-        return [WorkerNote(**json.loads(text)) for text in found if text is not None]
+        return [_note(text) for text in found if text is not None]
 
     async def is_deserted(self) -> bool:
         """Whether no worker has lived for `GONE_SECONDS`; so says an empty Redis, too."""
@@ -84,7 +85,10 @@ class Fleet:
         """Return what the store held at a worker's last look; None if that is too long ago."""
         with redis_errors_translated():
             text: Any = await self._redis.get(STORE)
-        return StoreUsage(**json.loads(text)) if text else None
+        found = _document(text)
+        if {type(found.get(name)) for name in ("builds", "bytes")} != {int}:
+            return None
+        return StoreUsage(builds=found["builds"], bytes=found["bytes"])
 
 
 class FleetNotes:
@@ -128,7 +132,30 @@ def live_words(redis: Redis) -> set[str]:
 def _live_names(redis: Redis) -> list[str]:
     with redis_errors_translated():
         names: Any = redis.smembers(NAMES)
-        return [name.decode() for name in names if redis.exists(NOTE + name.decode())]
+        return [_text(name) for name in names if redis.exists(NOTE + _text(name))]
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="replace")
+
+
+def _document(text: bytes | None) -> dict[str, Any]:
+    """Return a JSON object; an empty one in place of what somebody else has written there."""
+    try:
+        found = json.loads(text or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _note(text: bytes) -> WorkerNote:
+    """Return a note; of one that cannot be read nothing is known but that its worker lives."""
+    found = _document(text)
+    trouble, free = found.get("trouble"), found.get("disk_free")
+    return WorkerNote(
+        trouble=trouble if isinstance(trouble, str) else "",
+        disk_free=free if type(free) is int and free >= 0 else None,
+    )
 
 
 def has_live_worker(redis: Redis, host: str) -> bool:

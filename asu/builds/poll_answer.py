@@ -92,9 +92,20 @@ def _changed(
 
 @lru_cache(1024)  # Most are the empty one, others some hundred bytes.
 def attempts(tried: bytes) -> bytes:
-    """Return the member `attempts`, with times of RFC 3339, and with `code` for failed ones."""
+    """Return the member `attempts`, with times of RFC 3339, and with `code` for failed ones.
+
+    It is empty where somebody has overwritten them.
+    """
+    try:
+        shown = _attempts(json.loads(tried))
+    except (ValueError, TypeError, LookupError, ArithmeticError, OSError, RecursionError):
+        shown = []
+    return b'"attempts": ' + json.dumps(shown).encode()
+
+
+def _attempts(tried: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     shown = []
-    for one in json.loads(tried):
+    for one in tried:
         code = {"code": one["code"]} if one["code"] else {}
         shown.append(
             {
@@ -105,7 +116,7 @@ def attempts(tried: bytes) -> bytes:
                 **code,
             }
         )
-    return b'"attempts": ' + json.dumps(shown).encode()
+    return shown
 
 
 def _rfc3339(seconds: float) -> str:

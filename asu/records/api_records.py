@@ -1,6 +1,7 @@
 """The API's side of the build records: one Lua script per transition (`redis_scripts.py`)."""
 
 import asyncio
+import contextlib
 from functools import cache
 from typing import Any
 
@@ -31,6 +32,7 @@ from .redis_memory import MemoryUse, memory_use
 # A client's address is kept for a day after its last request; builds do not wait longer. A hash of
 # it would protect nothing: Redis holds the requests too.
 HELD_SECONDS = 86_400
+MOST_SECONDS = 86_400  # No build takes longer.
 STUCK_SECONDS = 300  # Longer than the pauses before another attempt.
 SEQUENCE = "asu:sequence"  # The counter of places in line.
 
@@ -47,12 +49,12 @@ class Records:
             return await self._script(script)(keys=keys, args=args)
 
     async def look(self, key: str) -> BuildRecord | None:
-        """Return the record in one round trip."""
+        """Return the record in one round trip; None also for one that nobody can read."""
         found = await self._run(scripts.LOOK, [PREFIX + key, WAITING], key)
         if not found:
             return None
         state, step, body, fault, tried, position, seconds = found
-        live = LiveFacts(position=int(position), seconds=float(seconds), tried=b"[%b]" % tried)
+        live = LiveFacts(position=int(position), seconds=float(seconds), tried=_array(tried))
         return BuildRecord(
             state=State(state.decode()),
             step=step.decode(),
@@ -65,7 +67,11 @@ class Records:
         """Return id and lines of what the attempt has printed after an entry; "0" for all."""
         with redis_errors_translated():
             found: Any = await self._redis.xrange(LOG + key, f"({entry}")
-        return [(number.decode(), fields[b"text"].decode()) for number, fields in found]
+        return [
+            (number.decode(), fields[b"text"].decode(errors="replace"))
+            for number, fields in found
+            if b"text" in fields
+        ]
 
     async def keys_like(self, prefix: str) -> set[str]:
         """Return at most two of the keys that begin so.
@@ -76,7 +82,7 @@ class Records:
         async with self._looking_through:
             with redis_errors_translated():
                 async for name in self._redis.scan_iter(f"{PREFIX}{prefix}*", count=1000):
-                    found.add(name.decode().removeprefix(PREFIX))
+                    found.add(name.decode(errors="replace").removeprefix(PREFIX))
                     if len(found) > 1:
                         break
         return found
@@ -139,13 +145,20 @@ class Records:
         """Return the mean seconds of about the last ten finished builds; None before the first."""
         with redis_errors_translated():
             found: Any = await self._redis.get(PACE)
-        return None if found is None else float(found)
+        with contextlib.suppress(TypeError, ValueError):
+            seconds = float(found)
+            return seconds if 0 <= seconds < MOST_SECONDS else None
+        return None
 
     async def retries(self) -> dict[str, int]:
         """Return how many attempts were put back in line, by the code of their error."""
         with redis_errors_translated():
             found: Any = await self._redis.hgetall(RETRIES)
-        return {code.decode(): int(count) for code, count in found.items()}
+        return {
+            code.decode(errors="replace"): int(count)
+            for code, count in found.items()
+            if count.isdigit()
+        }
 
     async def memory(self) -> MemoryUse | None:
         """Return how much memory Redis uses; None if it does not say."""
@@ -155,3 +168,8 @@ class Records:
             except ResponseError:  # Hosted servers may forbid it.
                 return None
         return memory_use(said)
+
+
+def _array(tried: bytes) -> bytes:
+    """Return the attempts as a JSON array, which is empty where they cannot be read."""
+    return b"[%b]" % tried if not tried or tried.startswith(b"{") else b"[]"

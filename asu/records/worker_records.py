@@ -1,6 +1,7 @@
 """The worker's side of the build records: one Lua script per transition (`redis_scripts.py`)."""
 
 import logging
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -34,6 +35,7 @@ from .redis_connections import redis_errors_translated
 log = logging.getLogger(__name__)
 
 # Keys of builds with a first-boot script, and whether its traces were removed within the hour.
+SYSTEM_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 SCRIPTS, ERASED, ERASE_SECONDS = "asu:scripts", "asu:scripts-erased", 3600
 ATTEMPTS = "asu:attempts"  # The counter that fencing tokens are drawn from.
 
@@ -56,9 +58,22 @@ class WorkerRecords:
         """Return the name of this system, drawn once: several systems may share a podman."""
         with redis_errors_translated():
             # Each build asks, and a full Redis refuses writes.
-            if not self._connection.exists(SYSTEM):
+            name = self._system_name()
+            if name is None:
                 self._connection.set(SYSTEM, secrets.token_hex(8), nx=True)
-            return _texts([self._connection.get(SYSTEM)])[0]
+                name = self._system_name()
+            if name is None:  # Somebody has written something else there.
+                self._connection.set(SYSTEM, secrets.token_hex(8))
+                name = self._system_name()
+            return name or ""
+
+    def _system_name(self) -> str | None:
+        try:
+            found: Any = self._connection.get(SYSTEM)
+        except ResponseError:  # The key has another type.
+            return None
+        name = (found or b"").decode(errors="replace")
+        return name if SYSTEM_NAME.fullmatch(name) else None
 
     def start_next(self, nonce: str | None = None) -> Attempt | None:
         """Begin the first waiting build that is due; None if there is none.
@@ -73,14 +88,14 @@ class WorkerRecords:
 
     def renew(self, attempt: Attempt) -> bool:
         """Prolong the lease."""
-        keys = [PREFIX + attempt.key, LEASE + attempt.key]
-        return bool(self._do(scripts.RENEW, keys, attempt.number, LEASE_SECONDS))
+        keys = [PREFIX + attempt.key, LEASE + attempt.key, RUNNING]
+        return bool(self._do(scripts.RENEW, keys, attempt.number, LEASE_SECONDS, attempt.key))
 
     def is_current(self, attempt: Attempt) -> bool:
         """Whether the attempt runs and is the current one of its build."""
         with redis_errors_translated():
             state, number = self._connection.hmget(PREFIX + attempt.key, ["state", "attempt"])
-        return state == b"running" and number is not None and int(number) == attempt.number
+        return state == b"running" and number == b"%d" % attempt.number
 
     def progress(self, attempt: Attempt, step: str, body: bytes) -> bool:
         """Show a step in the answers to polls."""
@@ -148,8 +163,7 @@ class WorkerRecords:
 
     def abandoned(self) -> list[Attempt]:
         """Return the attempts whose lease has ended without an outcome."""
-        with redis_errors_translated():
-            keys = _texts(self._connection.smembers(RUNNING))
+        keys = _texts(self._do(scripts.MEMBERS, [RUNNING]))
         found = []
         for key in keys:
             left = self._do(scripts.ABANDONED, [PREFIX + key, LEASE + key, RUNNING], key)
@@ -201,7 +215,7 @@ class WorkerRecords:
         return {
             key: float(now - int(since))
             for key, since in zip(keys, used, strict=True)
-            if since is not None
+            if since is not None and since.isdigit()
         }
 
     def forget(self, key: str, grace: float) -> bool:

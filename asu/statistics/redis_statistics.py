@@ -24,6 +24,7 @@ from typing import Any
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import RedisError
 
 from asu.records.redis_connections import redis_errors_translated
 from asu.resolution import Version
@@ -93,7 +94,9 @@ class RedisStatistics:
     async def totals(self) -> BuildTotals:
         """Return what workers have counted since counting began."""
         with redis_errors_translated():
-            found: Any = await self._redis.hgetall(TOTALS)
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.hgetall(TOTALS)
+                [found] = _readable(await pipeline.execute(raise_on_error=False))
         return read_totals(_numbers(found))
 
     async def hours(self, days: Sequence[date]) -> dict[str, dict[str, int]]:
@@ -113,7 +116,7 @@ class RedisStatistics:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for day in days:
                     ask(pipeline, f"{PREFIX}{kind}:{day}")
-                return await pipeline.execute()
+                return _readable(await pipeline.execute(raise_on_error=False))
 
 
 class RedisBuildStatistics:
@@ -158,6 +161,16 @@ class RedisBuildStatistics:
             for command in commands:
                 queue(*command)
             pipeline.execute()
+
+
+def _readable(answers: Iterable[Any]) -> list[Any]:
+    """Return what Redis has answered, and nothing for keys into which somebody has written."""
+    found = []
+    for answer in answers:
+        if isinstance(answer, RedisError) and not str(answer).startswith("WRONGTYPE"):
+            raise answer
+        found.append({} if isinstance(answer, RedisError) else answer)
+    return found
 
 
 def _ranked(key: str, names: Iterable[str], kept: int, days: int) -> Iterator[Command]:

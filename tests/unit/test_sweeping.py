@@ -66,7 +66,7 @@ class World:
         plan = json.dumps({"key": key, "request": request, "enqueued_at": ENQUEUED})
         asyncio.run(
             self.records.claim(
-                key, plan=plan, bodies=PendingBodies(b"queued", b"started"), limit=10, renew=False
+                key, plan=plan, bodies=PendingBodies(b"{}", b"{}"), limit=10, renew=False
             )
         )
 
