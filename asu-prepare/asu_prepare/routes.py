@@ -36,8 +36,8 @@ SolveQuery = Annotated[
 # A preview repeats the request, including the first-boot script.
 _PREVIEW_HEADERS = {"Cache-Control": "no-store"}
 _USUAL_QUERIES = {b"": True, b"solve=true": True, b"solve=false": False}
-# The largest request of a real device seen has 14 KiB. A larger one that is wrong costs ten times as
-# much here as in FastAPI's way, and would be read twice.
+# The largest request of a real device seen has 14 KiB. A larger one that is wrong costs ten times
+# as much here as in the way of FastAPI, and would be read twice.
 _USUAL_BYTES = 16 * 1024
 _USUAL_TYPES = ("application/json", "application/json; charset=utf-8")
 _REFUSALS: dict[int | str, dict[str, Any]] = {
