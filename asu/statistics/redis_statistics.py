@@ -73,7 +73,7 @@ class RedisStatistics:
     async def days(self, days: Sequence[date]) -> list[DayCounts]:
         """Return the counts of each day."""
         found = await self._read("day", days, lambda pipeline, key: pipeline.hgetall(key))
-        return await asyncio.to_thread(lambda: [_counts(day) for day in found])
+        return await asyncio.to_thread(lambda: [_counts(day) for day in _readable(found)])
 
     async def packages(self, weeks: Sequence[date], branch: str | None = None) -> dict[str, int]:
         """Return the most frequent packages of weeks (their Mondays), of all branches or one."""
@@ -82,28 +82,29 @@ class RedisStatistics:
         def ask(pipeline: Any, key: str) -> None:
             pipeline.zrange(key + suffix, 0, last, desc=True, withscores=True)
 
-        return await asyncio.to_thread(_sums, await self._read("packages", weeks, ask))
+        found = await self._read("packages", weeks, ask)
+        return await asyncio.to_thread(lambda: _sums(_readable(found)))
 
     async def failures(self, days: Sequence[date]) -> list[tuple[Failure, int]]:
         """Return the failures of the days in no order, each once with its count."""
         found = await self._read(
             "failures", days, lambda pipeline, key: pipeline.zrange(key, 0, -1, withscores=True)
         )
-        return await asyncio.to_thread(lambda: failures_of(chain.from_iterable(found)))
+        return await asyncio.to_thread(lambda: failures_of(chain.from_iterable(_readable(found))))
 
     async def totals(self) -> BuildTotals:
         """Return what workers have counted since counting began."""
         with redis_errors_translated():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 pipeline.hgetall(TOTALS)
-                [found] = _readable(await pipeline.execute(raise_on_error=False))
-        return read_totals(_numbers(found))
+                found: Any = await pipeline.execute(raise_on_error=False)
+        return read_totals(_numbers(_readable(found)[0]))
 
     async def hours(self, days: Sequence[date]) -> dict[str, dict[str, int]]:
         """Return the builds that ended in each hour by outcome; an hour without one is left out."""
         found = await self._read("hours", days, lambda pipeline, key: pipeline.hgetall(key))
         hours: dict[str, dict[str, int]] = {}
-        for day, counts in zip(days, found, strict=True):
+        for day, counts in zip(days, _readable(found), strict=True):
             for name, count in _numbers(counts).items():
                 hour, _, outcome = name.partition(":")
                 hours.setdefault(f"{day}T{hour}:00:00Z", {})[outcome] = count
@@ -116,7 +117,8 @@ class RedisStatistics:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for day in days:
                     ask(pipeline, f"{PREFIX}{kind}:{day}")
-                return _readable(await pipeline.execute(raise_on_error=False))
+                found: list[Any] = await pipeline.execute(raise_on_error=False)
+                return found
 
 
 class RedisBuildStatistics:
@@ -166,10 +168,11 @@ class RedisBuildStatistics:
 def _readable(answers: Iterable[Any]) -> list[Any]:
     """Return what Redis has answered, and nothing for keys into which somebody has written."""
     found = []
-    for answer in answers:
-        if isinstance(answer, RedisError) and not str(answer).startswith("WRONGTYPE"):
-            raise answer
-        found.append({} if isinstance(answer, RedisError) else answer)
+    with redis_errors_translated():
+        for answer in answers:
+            if isinstance(answer, RedisError) and not str(answer).startswith("WRONGTYPE"):
+                raise answer
+            found.append({} if isinstance(answer, RedisError) else answer)
     return found
 
 
