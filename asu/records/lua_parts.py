@@ -65,3 +65,22 @@ local function next_order()
   return order
 end
 """
+
+# The waiting builds that may begin now, in their order; `most` bounds how many, -1 is all. Only the
+# few that were begun before may have to wait until a time.
+DUE_KEYS = f"""{NOW}
+local function field(key, name)
+  return read('HGET', ARGV[1] .. key, name) or nil
+end
+expect('zset', KEYS[1])
+local function due(most)
+  local keys = {{}}
+  for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(0')) do
+    if num(field(key, 'due'), 0) <= now then table.insert(keys, key) end
+  end
+  for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, '+inf', 'LIMIT', 0, most)) do
+    table.insert(keys, key)
+  end
+  return keys
+end
+"""

@@ -14,7 +14,7 @@ whose first write needs no memory runs to its end in a full Redis (docs/decision
 """
 
 from .build_record import LOG_SECONDS, NEWEST_PART
-from .lua_parts import NEXT, NOTE, NOW, READABLE
+from .lua_parts import DUE_KEYS, NEXT, NOTE, NOW, READABLE
 
 # Subtracted from the score of a build that was begun before, so it stands before all that were not,
 # in the old order. Redis keeps whole numbers exactly up to 9e15.
@@ -111,36 +111,14 @@ local since = first and read('HGET', ARGV[1] .. first, 'since')
 return math.floor(math.max(0, now - num(since, now)))
 """
 
-# The waiting builds that may begin now, in their order; `most` bounds how many, -1 is all. Only the
-# few that were begun before may have to wait until a time.
-_DUE = (
-    NOW
-    + """
-local function field(key, name)
-  return read('HGET', ARGV[1] .. key, name) or nil
-end
-expect('zset', KEYS[1])
-local function due(most)
-  local keys = {}
-  for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(0')) do
-    if num(field(key, 'due'), 0) <= now then table.insert(keys, key) end
-  end
-  for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, '+inf', 'LIMIT', 0, most)) do
-    table.insert(keys, key)
-  end
-  return keys
-end
-"""
-)
-
-DUE = _DUE + "return due(-1)"
+DUE = DUE_KEYS + "return due(-1)"
 
 # Begins the first build that is due. A key whose record does not wait is removed: it would stop all
 # others. Asked again with the nonce of an attempt that runs, it returns that attempt. The token is
 # the greater of the counter and the clock in microseconds (docs/decisions/0007). Lua's numbers are
 # exact up to 9e15, the year 2255; without a format they would be written as 1.7e+15.
 START = (
-    _DUE
+    DUE_KEYS
     + """
 local lease, seconds, nonce = ARGV[2], ARGV[3], ARGV[4]
 expect('set', KEYS[2])

@@ -43,9 +43,7 @@ class S3Store(Store):
 
     answers_last = 60.0  # A minute: builds are polled every second, and seldom vanish.
     expire_every = 300.0  # Listing costs a request per thousand files.
-    # Seconds after which tidying looks at no further build until the next time: a worker that
-    # sweeps shows no sign of life meanwhile.
-    tidying_seconds = 15.0
+    tidying_seconds = 15.0  # Of one pass, in which a worker shows no sign of life.
 
     def __init__(self, settings: Settings) -> None:
         self._prefix = settings.s3_prefix
@@ -159,10 +157,7 @@ class S3Store(Store):
 
     @override
     def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
-        """Remove old builds for `tidying_seconds`; the next pass goes on behind the last one.
-
-        So does a pass that fails: one object cannot keep all that come after it.
-        """
+        """Remove old builds for `tidying_seconds`; the next pass goes on there, or after an error."""
         self._workplaces.expire(lifetimes.workplaces)
         removed: list[str] = []
         end = time.monotonic() + self.tidying_seconds
@@ -259,19 +254,16 @@ class S3Store(Store):
 
     def _upload(self, directory: Path, manifest: Manifest) -> None:
         """Write the files of a publication and its account where nobody looks for them yet."""
-        key, publication = manifest.key, manifest.publication
-        for file in manifest.files:
-            with (directory / file.name).open("rb") as body:
+        names = [file.name for file in manifest.files]
+        for name in [*names, ACCOUNT] if (directory / ACCOUNT).exists() else names:
+            with (directory / name).open("rb") as body:
                 self._bucket.put(
-                    self._name(key, file.name, publication),
+                    self._name(manifest.key, name, manifest.publication),
                     body,
                     "application/octet-stream",
                     # Clients that are sent to the bucket get the header that the API would send.
-                    ContentDisposition=f'attachment; filename="{file.name}"',
+                    ContentDisposition=f'attachment; filename="{name}"',
                 )
-        if (directory / ACCOUNT).exists():
-            account = (directory / ACCOUNT).read_bytes()
-            self._bucket.put(self._name(key, ACCOUNT, publication), account, "application/json")
 
     def _failures(self, prefix: str = "") -> dict[str, float]:
         place = self._name(FAILURES, "")
