@@ -157,7 +157,7 @@ class S3Store(Store):
 
     @override
     def expire(self, lifetimes: Lifetimes, is_known: Callable[[str], bool]) -> list[str]:
-        """Remove old builds for `tidying_seconds`; the next pass goes on there, or after an error."""
+        """Remove old builds for `tidying_seconds`; the next pass goes on there, error or not."""
         self._workplaces.expire(lifetimes.workplaces)
         removed: list[str] = []
         end = time.monotonic() + self.tidying_seconds
