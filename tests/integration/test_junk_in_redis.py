@@ -123,6 +123,7 @@ class System:
         """Return the keys of a finished, a running and two waiting builds in an empty Redis."""
         self.redis.flushall()
         self.rounds += 1  # The API remembers finished builds for some seconds.
+        self.sweep()  # Without a sign of life from a worker, builds are refused after minutes.
         keys = {}
         for name in ("done", "running", "waiting", "last"):
             keys[name] = self.ask(name).json()["request_hash"]
@@ -232,7 +233,7 @@ def test_junk_in_a_field(system: System, field: str) -> None:
     """Of each build, whatever it does; or without the field."""
     faults = []
     for name in ("done", "running", "waiting"):
-        for junk in ("text", "nan", "huge", "no UTF-8", "object of JSON", "deep JSON", "nothing"):
+        for junk in ("text", "nan", "huge", "no UTF-8", "object of JSON", "nothing"):
             text = TEXTS.get(junk)
             keys = system.begin_anew()
             if text is None:
