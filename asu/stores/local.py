@@ -141,6 +141,8 @@ class LocalStore(Store):
         except OSError as error:
             raise disk_error(error, "not published") from error
         if is_current():
+            with contextlib.suppress(OSError):  # Mostly there is none.
+                (self._root / FAILURES / key).unlink()
             return True
 
         if manifest_in(self._root / key) == manifest:

@@ -134,8 +134,8 @@ class S3Store(Store):
                 publication=uuid.uuid4().hex,
             )
             # Listed now, since what comes later may be a later attempt's.
-            listed = [found["Key"] for found in self._bucket.objects(self._name(key, ""))]
-            earlier = [name for name in listed if name != switch]
+            listed = self._bucket.objects(self._name(key, ""))
+            earlier = [found["Key"] for found in listed if found["Key"] != switch]
             own = [
                 self._name(key, name, manifest.publication)
                 for name in (*(file.name for file in manifest.files), ACCOUNT)
@@ -152,7 +152,7 @@ class S3Store(Store):
                 is_published = is_current()
                 if not is_published and self._read_manifest(self._bucket, key) == manifest:
                     self._bucket.delete([switch])
-        self._clear_away(earlier if is_published else own)
+        self._clear_away([*earlier, self._name(FAILURES, key)] if is_published else own)
         return is_published
 
     @override
@@ -163,8 +163,7 @@ class S3Store(Store):
         end = time.monotonic() + self.tidying_seconds
         with translated("old builds were not removed"):
             if not self._tidied:
-                old = outdated(self._failures())
-                self._hasty.delete(self._name(FAILURES, name) for name in old)
+                self._hasty.delete(self._name(FAILURES, old) for old in outdated(self._failures()))
             for name, age in self._hasty.groups(self._prefix, self._tidied):
                 self._tidied = name
                 # Asking Redis costs less than reading a manifest, and most builds are known.

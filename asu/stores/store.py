@@ -109,8 +109,9 @@ class Store(Protocol):
         """Publish the regular files of a workplace as the build, for `lifetime` seconds from now.
 
         Return whether they are published. An earlier publication of the build is replaced as a
-        whole. The SHA-256 of files that `hashes` names are taken from there. A file named ACCOUNT
-        is kept beside them and never served. Afterwards the workplace is to be discarded.
+        whole, and what was kept of its failure is removed. The SHA-256 of files that `hashes` names
+        are taken from there. A file named ACCOUNT is kept beside them and never served. Afterwards
+        the workplace is to be discarded.
 
         `is_current` says whether this attempt may still publish. It is asked right before the one
         step that makes the files visible, and once after it. If it says no, what was published is

@@ -391,8 +391,8 @@ class StoreContract:
         assert (store.failure(A), store.failed_keys("")) == (None, set())
         store.keep_failure(A, b"old")
         store.keep_failure(A, b"packed")
-        store.keep_failure(B, b"other")
         publish(store, B, image="x")
+        store.keep_failure(B, b"other")
 
         assert store.expire(Lifetimes(grace=0, undocumented=0, workplaces=0), lambda _: True) == []
         assert (store.failure(A), store.failure(B)) == (b"packed", b"other")
@@ -400,6 +400,15 @@ class StoreContract:
         assert store.failed_keys("c" * 12) == set()
         assert set(store.published_keys()) == {B}
         assert store.usage() == StoreUsage(builds=1, bytes=1)
+
+    def test_a_success_ends_what_is_kept_of_a_failure(self, store: Store) -> None:
+        """It must not come back when the record of the success has ended."""
+        store.keep_failure(A, b"old")
+        store.keep_failure(B, b"other")
+        publish(store, A, image="x")
+
+        assert (store.failure(A), store.failure(B)) == (None, b"other")
+        assert store.failed_keys("") == {B}
 
     def test_what_is_published_is_counted(self, store: Store) -> None:
         """Builds, and the bytes that clients may download of them; what is still being gathered is

@@ -117,6 +117,7 @@ class MemoryStore(Store):
         if not is_current():
             return False
         self.published[key] = build
+        self.failures.pop(key, None)
         if is_current():
             return True
         if self.published.get(key) is build:
